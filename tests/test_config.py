@@ -1,0 +1,357 @@
+"""Covers threadchat/config.py: every setting, the order of the sources, and the text of each complaint."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from threadchat.config import SETTINGS, Config, load, shown
+from threadchat.errors import ConfigError, ThreadchatError
+
+DEFAULTS = {
+    "host": "127.0.0.1",
+    "port": 8080,
+    "allow_origin": "",
+    "request_timeout": 5.0,
+    "hello_timeout": 5.0,
+    "profile_timeout": 300.0,
+    "ping_interval": 30.0,
+    "pong_timeout": 120.0,
+    "max_age": 43_200.0,
+    "send_timeout": 3.0,
+    "write_timeout": 10.0,
+    "drain_timeout": 10.0,
+    "max_connections": 0,
+    "max_message_size": 512_000,
+    "outbox_messages": 100,
+    "outbox_bytes": 1_048_576,
+    "request_buffer": 1024,
+    "history_size": 1024,
+    "history_bytes": 4_194_304,
+    "room_ttl": 300.0,
+    "announce_limit": 200,
+    "routing": "directory",
+    "broker": "memory",
+    "event_log": "",
+    "log_level": "info",
+}
+DURATIONS = [name for name, setting in SETTINGS.items() if setting.rule.unit == "seconds"]
+
+
+def complaint(flags: dict[str, str], environ: dict[str, str] | None = None, file: Path | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(flags, environ or {}, file)
+    return str(caught.value)
+
+
+@pytest.fixture
+def chdir_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def toml(text: str) -> Path:
+    """Writes chat.toml into the current folder, so that messages name it by that."""
+    path = Path("chat.toml")
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# -- Config ------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_those_of_the_design() -> None:
+    assert dataclasses.asdict(Config()) == DEFAULTS
+
+
+def test_every_setting_is_described() -> None:
+    assert list(SETTINGS) == list(DEFAULTS)
+    for setting in SETTINGS.values():
+        assert setting.rule.limits
+        assert len(setting.reason) > 20
+        assert "\n" not in setting.reason
+
+
+def test_a_config_is_immutable_and_has_no_other_attributes() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().port = 1  # type: ignore[misc]
+    assert not hasattr(Config(), "__dict__")
+
+
+def test_a_few_settings_can_be_changed_from_code() -> None:
+    config = Config(port=0, hello_timeout=0.2)
+    assert (config.port, config.hello_timeout, config.host) == (0, 0.2, "127.0.0.1")
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+def test_short_deadlines_are_allowed(name: str) -> None:
+    # The others are shorter yet, so that ping_interval stays below pong_timeout.
+    config = Config(**{"ping_interval": 0.0001, name: 0.001})
+    assert getattr(config, name) == 0.001
+
+
+def test_whole_seconds_are_kept_as_float() -> None:
+    assert repr(Config(hello_timeout=1).hello_timeout) == "1.0"
+
+
+def test_a_replaced_value_is_checked_too() -> None:
+    with pytest.raises(ConfigError, match="port=-1: must be from 0 to 65535"):
+        dataclasses.replace(Config(), port=-1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"port": 99999}, "port=99999: must be from 0 to 65535"),
+        ({"port": True}, "port: True is not a whole number; it must be from 0 to 65535"),
+        ({"port": "80"}, "port: '80' is not a whole number; it must be from 0 to 65535"),
+        ({"hello_timeout": 0}, "hello_timeout=0: must be above 0 and at most 86400"),
+        (
+            {"hello_timeout": float("nan")},
+            "hello_timeout: nan is not a number of seconds; it must be above 0 and at most 86400",
+        ),
+        ({"outbox_messages": 3}, "outbox_messages=3: must be from 4 to 1000000"),
+        ({"max_connections": -1}, "max_connections=-1: must be from 0 to 1000000"),
+        ({"routing": "both"}, "routing=both: must be directory or router"),
+        ({"log_level": "INFO"}, "log_level=INFO: must be debug, info, warning, error or critical"),
+        ({"host": ""}, "host='': must be a host name or an address, without port and without brackets"),
+        (
+            {"broker": "redis://127.0.0.1/"},
+            "broker=redis://127.0.0.1/: must be memory; sqlite:... and redis://... are not supported yet",
+        ),
+        (
+            {"broker": "sqlite:chat.db"},
+            "broker=sqlite:chat.db: must be memory; sqlite:... and redis://... are not supported yet",
+        ),
+        (
+            {"event_log": "a\nb"},
+            r"event_log='a\nb': must be the path of a file, in UTF-8 without control characters",
+        ),
+        (
+            {"pong_timeout": 30},
+            "pong_timeout=30: must be above ping_interval=30; no pong can come before a ping",
+        ),
+        (
+            {"history_bytes": 2000},
+            "history_bytes=2000: must be at least max_message_size=512000; "
+            "a room's log has to hold one message",
+        ),
+    ],
+)
+def test_a_wrong_value_from_code_is_named_with_its_range(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(**wrong)
+    assert str(caught.value) == message
+
+
+def test_the_error_is_a_value_error_and_the_packages_own() -> None:
+    assert issubclass(ConfigError, ValueError)
+    assert issubclass(ConfigError, ThreadchatError)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "chat.example.org", "0.0.0.0", "::", "::1", "fe80::1%eth0", "bücher.example", "a_b"]
+)
+def test_host_names_and_addresses_are_taken(host: str) -> None:
+    assert Config(host=host).host == host
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:80", "[::1]", "http://localhost", "a b", "a/b", " ", "a\n", "\x00"]
+)
+def test_anything_else_is_no_host(host: str) -> None:
+    with pytest.raises(ConfigError, match="without port and without brackets"):
+        Config(host=host)
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("", set()),
+        ("*", {"*"}),
+        ("https://example.org", {"https://example.org"}),
+        ("https://a.example:8443 , http://[::1]:80", {"https://a.example:8443", "http://[::1]:80"}),
+        ("chrome-extension://abc", {"chrome-extension://abc"}),
+    ],
+)
+def test_origins_are_taken_apart(text: str, origins: set[str]) -> None:
+    assert Config(allow_origin=text).allowed_origins == origins
+
+
+@pytest.mark.parametrize(
+    "text", ["example.org", "https://example.org/", "https://a.example https://b.example", "*,*", ","]
+)
+def test_anything_else_is_no_origin(text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape("must be *, or origins such as https://example.org")):
+        Config(allow_origin=text)
+
+
+# -- load --------------------------------------------------------------------------------------------
+
+
+def test_nothing_given_is_all_defaults() -> None:
+    resolved = load({}, {"PATH": "/bin"})
+    assert resolved.config == Config()
+    assert set(resolved.origins.values()) == {"default"}
+    assert list(resolved.origins) == list(SETTINGS)
+
+
+def test_flag_before_environment_before_file_before_default(chdir_tmp: Path) -> None:
+    path = toml("hello_timeout = 1\nsend_timeout = 1\nport = 1\n")
+    environ = {"THREADCHAT_HELLO_TIMEOUT": "2", "THREADCHAT_SEND_TIMEOUT": "2"}
+    resolved = load({"hello_timeout": "3"}, environ, path)
+    config, origins = resolved.config, resolved.origins
+    assert (config.hello_timeout, origins["hello_timeout"]) == (3.0, "--hello-timeout")
+    assert (config.send_timeout, origins["send_timeout"]) == (2.0, "THREADCHAT_SEND_TIMEOUT")
+    assert (config.port, origins["port"]) == (1, "chat.toml")
+    assert (config.max_age, origins["max_age"]) == (43_200.0, "default")
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_every_setting_can_come_from_each_source(name: str, chdir_tmp: Path) -> None:
+    setting = SETTINGS[name]
+    text, quoted = shown(setting.default), repr(setting.default)
+    if setting.default == "":
+        text = ""
+    assert setting.flag == "--" + name.replace("_", "-")
+    assert load({name: text}, {}).config == Config()
+    assert load({name: text}, {}).origins[name] == setting.flag
+    assert load({}, {"THREADCHAT_" + name.upper(): text}).config == Config()
+    assert load({}, {}, toml(f"{name} = {quoted}")).origins[name] == "chat.toml"
+
+
+def test_a_file_may_be_named_by_the_environment(chdir_tmp: Path) -> None:
+    toml("port = 9000")
+    assert load({}, {"THREADCHAT_CONFIG": "chat.toml"}).config.port == 9000
+    Path("other.toml").write_text("port = 9001", encoding="utf-8")
+    assert load({}, {"THREADCHAT_CONFIG": "chat.toml"}, "other.toml").config.port == 9001
+    assert load({}, {"THREADCHAT_CONFIG": ""}).config == Config()
+
+
+def test_numbers_may_be_written_readably(chdir_tmp: Path) -> None:
+    assert load({"history_size": "100_000"}, {}).config.history_size == 100_000
+    assert load({"outbox_bytes": "2MiB"}, {}).config.outbox_bytes == 2 * 1024**2
+    assert load({}, {"THREADCHAT_OUTBOX_BYTES": "64KiB"}).config.outbox_bytes == 65_536
+    assert load({}, {}, toml('outbox_bytes = "64 KiB"\nhistory_size = 1_000')).config.outbox_bytes == 65_536
+
+
+def test_a_file_may_begin_with_nothing_and_hold_comments(chdir_tmp: Path) -> None:
+    assert load({}, {}, toml("# nothing set\n")).config == Config()
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "message"),
+    [
+        (
+            {"ping_interval": "abc"},
+            {},
+            "--ping-interval: 'abc' is not a number of seconds; it must be above 0 and at most 86400",
+        ),
+        ({"ping_interval": "-5"}, {}, "--ping-interval -5: must be above 0 and at most 86400"),
+        ({"port": ""}, {}, "--port: '' is not a whole number; it must be from 0 to 65535"),
+        ({"port": "70_000"}, {}, "--port 70_000: must be from 0 to 65535"),
+        (
+            {"history_bytes": "4MB"},
+            {},
+            "--history-bytes: '4MB' is not a number of bytes such as 65536, 64KiB or 4MiB; "
+            "it must be from 1024 to 1073741824",
+        ),
+        ({"routing": "x" * 200}, {}, f"--routing {'x' * 80}...: must be directory or router"),
+        ({"prot": "1"}, {}, "prot is not a setting; did you mean port?"),
+        ({}, {"THREADCHAT_PORT": "99999"}, "THREADCHAT_PORT=99999: must be from 0 to 65535"),
+        (
+            {},
+            {"THREADCHAT_PORT": "x"},
+            "THREADCHAT_PORT: 'x' is not a whole number; it must be from 0 to 65535",
+        ),
+        (
+            {},
+            {"THREADCHAT_HELLO_TIMOUT": "1"},
+            "THREADCHAT_HELLO_TIMOUT is not a setting; did you mean THREADCHAT_HELLO_TIMEOUT?",
+        ),
+        ({}, {"THREADCHAT_CONFG": "x"}, "THREADCHAT_CONFG is not a setting; did you mean THREADCHAT_CONFIG?"),
+        (
+            {"pong_timeout": "20"},
+            {},
+            "--pong-timeout 20: must be above ping_interval=30 (the default); no pong can come before a ping",
+        ),
+        (
+            {"pong_timeout": "200"},
+            {"THREADCHAT_PING_INTERVAL": "300"},
+            "--pong-timeout 200: must be above THREADCHAT_PING_INTERVAL=300; no pong can come before a ping",
+        ),
+        (
+            {"max_message_size": "8MiB"},
+            {},
+            "history_bytes=4194304 (the default): must be at least --max-message-size 8388608; "
+            "a room's log has to hold one message",
+        ),
+    ],
+)
+def test_a_complaint_names_its_source(flags: dict[str, str], environ: dict[str, str], message: str) -> None:
+    assert complaint(flags, environ) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hello_timout = 3", "chat.toml: hello_timout is not a setting; did you mean hello_timeout?"),
+        ("port = 99999", "chat.toml: port = 99999: must be from 0 to 65535"),
+        ("port = true", "chat.toml: port: True is not a whole number; it must be from 0 to 65535"),
+        ("port = '80'", "chat.toml: port: '80' is not a whole number; it must be from 0 to 65535"),
+        (
+            "max_age = inf",
+            "chat.toml: max_age: inf is not a number of seconds; it must be above 0 and at most 31622400",
+        ),
+        (
+            "host = 1",
+            "chat.toml: host: 1 is not text; it must be a host name or an address, "
+            "without port and without brackets",
+        ),
+        (
+            "[network]\nport = 1",
+            "chat.toml: network is not a setting; settings stand at the top level, in no table",
+        ),
+        ("port = ", "chat.toml: is not TOML: Invalid value (at end of document)"),
+        (
+            "pong_timeout = 20\nping_interval = 25.5",
+            "chat.toml: pong_timeout = 20: must be above chat.toml: ping_interval = 25.5; "
+            "no pong can come before a ping",
+        ),
+    ],
+)
+def test_a_complaint_names_file_and_key(text: str, message: str, chdir_tmp: Path) -> None:
+    assert complaint({}, {}, toml(text)) == message
+
+
+def test_a_file_that_cannot_be_read(chdir_tmp: Path) -> None:
+    assert complaint({}, {}, Path("no.toml")) == "no.toml: cannot be read: No such file or directory"
+    assert complaint({}, {"THREADCHAT_CONFIG": "."}) == ".: cannot be read: Is a directory"
+    Path("latin.toml").write_bytes(b"# \xe9\n")
+    assert complaint({}, {}, Path("latin.toml")).startswith(
+        "latin.toml: is not TOML: 'utf-8' codec can't decode"
+    )
+
+
+def test_what_is_overridden_is_checked_all_the_same(chdir_tmp: Path) -> None:
+    assert complaint({"port": "1"}, {"THREADCHAT_PORT": "x"}).startswith("THREADCHAT_PORT: 'x'")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (30.0, "30"),
+        (0.25, "0.25"),
+        (1e-7, "1e-07"),
+        (8080, "8080"),
+        ("", "''"),
+        ("a\tb", r"'a\tb'"),
+        ("é", "é"),
+    ],
+)
+def test_values_are_shown_on_one_line(value: object, text: str) -> None:
+    assert shown(value) == text

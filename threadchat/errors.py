@@ -1,0 +1,124 @@
+"""Every exception and every code: close codes, error codes, and which of them a client should retry."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class CloseCode(IntEnum):
+    """WebSocket close codes: RFC 6455 7.4.1 below 3000, this application's own from 3000 on.
+
+    From 3000 to 3499 a client does well to reconnect, from 3500 to 3999 it should not: the same
+    attempt would end the same way. `reason` is the text that goes out with the code.
+    """
+
+    reason: str
+
+    def __new__(cls, code: int, reason: str) -> CloseCode:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.reason = reason
+        return member
+
+    NORMAL = 1000, "normal closure"
+    GOING_AWAY = 1001, "going away"
+    PROTOCOL_ERROR = 1002, "protocol error"
+    UNSUPPORTED_DATA = 1003, "binary frames are not understood here"
+    NO_STATUS = 1005, "no status received"
+    ABNORMAL = 1006, "connection lost"
+    INVALID_TEXT = 1007, "invalid UTF-8"
+    MESSAGE_TOO_BIG = 1009, "message too big"
+    INTERNAL_ERROR = 1011, "internal error"
+    SHUTDOWN = 3001, "shutdown"
+    EXPIRED = 3005, "expired"
+    SLOW = 3008, "slow: the socket took no byte"
+    WRITE_TIMEOUT = 3009, "slow: a write was not accepted whole"
+    INSUFFICIENT_STATE = 3010, "insufficient state: the log no longer reaches back"
+    NO_PONG = 3012, "no pong"
+    TOO_MANY_REQUESTS = 3013, "too many requests"
+    INVALID_TOKEN = 3500, "invalid token"
+    STALE = 3502, "stale"
+    FORCE_DISCONNECT = 3503, "force disconnect"
+    CONNECTION_LIMIT = 3504, "connection limit"
+    TOO_MANY_ERRORS = 3509, "too many errors"
+
+    @classmethod
+    def describe(cls, code: int) -> str:
+        """The reason that goes with `code`; empty for a code that is not in the table."""
+        return next((member.reason for member in cls if member == code), "")
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether a client should try again: not after a normal end, nor where it is to blame."""
+        return self in (CloseCode.GOING_AWAY, CloseCode.ABNORMAL, CloseCode.INTERNAL_ERROR) or (
+            3000 <= self < 3500
+        )
+
+
+class ErrorCode(IntEnum):
+    """Codes of error replies. `temporary` ones may be retried as they are."""
+
+    reason: str
+    temporary: bool
+
+    def __new__(cls, code: int, reason: str, temporary: bool = False) -> ErrorCode:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.reason = reason
+        member.temporary = temporary
+        return member
+
+    INTERNAL = 100, "internal error", True
+    UNAUTHORIZED = 101, "unauthorized"
+    UNKNOWN_ROOM = 102, "unknown room"
+    PERMISSION_DENIED = 103, "permission denied"
+    UNKNOWN_COMMAND = 104, "unknown command"
+    ALREADY = 105, "already done"
+    LIMIT_EXCEEDED = 106, "limit exceeded"
+    BAD_REQUEST = 107, "bad request"
+    NOT_AVAILABLE = 108, "not available"
+    TOO_MANY_REQUESTS = 111, "too many requests", True
+    UNRECOVERABLE_POSITION = 112, "unrecoverable position"
+
+
+class ThreadchatError(Exception):
+    """The root of every exception that this package raises on purpose."""
+
+
+class ConfigError(ThreadchatError, ValueError):
+    """A setting has a value that cannot be used; the message names setting, value and range."""
+
+
+class ConnectionClosed(ThreadchatError):
+    """The connection is closed, or closes; `code` and `reason` say why."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(f"{int(code)} {reason}".rstrip())
+        self.code = int(code)
+        self.reason = reason
+
+
+class SendTimeout(ThreadchatError, TimeoutError):
+    """The peer's socket took no byte for the whole timeout while a message waited for room."""
+
+
+class Cancelled(ThreadchatError):
+    """A put was called off by its owner before there was room."""
+
+
+class RoomClosed(ThreadchatError):
+    """The room is closed; nobody can be added to it."""
+
+
+class SlowConsumer(ThreadchatError):
+    """A stream or listener did not keep up: it held publishers for as long as it may, then ended."""
+
+
+class CommandError(ThreadchatError):
+    """A command was refused; becomes one error reply."""
+
+    def __init__(self, code: ErrorCode, reason: str = "", *, temporary: bool | None = None) -> None:
+        super().__init__(reason or code.reason)
+        self.code = code
+        self.reason = reason or code.reason
+        self.temporary = code.temporary if temporary is None else temporary

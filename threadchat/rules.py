@@ -1,0 +1,136 @@
+"""What the value of a setting may be: its kind, its unit, its limits, and how it is read from text."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Value = str | int | float
+
+
+class Rule(Protocol):
+    """What one setting accepts. Its kind is judged by `parse` and `coerce`, its limits by `allows`."""
+
+    @property
+    def unit(self) -> str:
+        """What its values count, in the plural; empty for text."""
+
+    @property
+    def noun(self) -> str:
+        """What a value is called, to be read after "is not"."""
+
+    @property
+    def limits(self) -> str:
+        """Which values are allowed, to be read after "must be"."""
+
+    def parse(self, text: str) -> Value:
+        """Reads the text of a flag or a variable. Raises ValueError where it is not of this kind."""
+
+    def coerce(self, raw: object) -> Value:
+        """Takes a value from Python or TOML. Raises ValueError where it is not of this kind."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value of this kind is within the limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number from `low` to `high`, both included; text may say `1_000_000` for 1000000."""
+
+    low: int
+    high: int
+    unit: str = ""
+    noun: str = "a whole number"
+
+    @property
+    def limits(self) -> str:
+        return f"from {self.low} to {self.high}"
+
+    def parse(self, text: str) -> int:
+        # int() alone would also take blanks, digits of other scripts, and thousands of digits.
+        if not re.fullmatch(r"[+-]?[0-9]{1,30}(_[0-9]{1,30}){0,9}", text):
+            raise ValueError(text)
+        return int(text)
+
+    def coerce(self, raw: object) -> int:
+        if type(raw) is not int:  # isinstance would take True
+            raise ValueError(raw)
+        return raw
+
+    def allows(self, value: Any) -> bool:
+        return bool(self.low <= value <= self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes(Whole):
+    """A number of bytes; text may say `512KiB` or `4MiB`, and text is taken from TOML too."""
+
+    unit: str = "bytes"
+    noun: str = "a number of bytes such as 65536, 64KiB or 4MiB"
+
+    def parse(self, text: str) -> int:
+        number, factor = text, 1
+        for suffix, size in (("kib", 1024), ("mib", 1024 * 1024)):
+            if text.lower().endswith(suffix):
+                number, factor = text[: -len(suffix)].rstrip(), size
+        # Not super(): slots=True makes the class anew, and a bare super() would mean the first one.
+        return Whole.parse(self, number) * factor
+
+    def coerce(self, raw: object) -> int:
+        return self.parse(raw) if isinstance(raw, str) else Whole.coerce(self, raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """A duration: any positive number of seconds up to `high`."""
+
+    high: int = 86_400
+    unit: str = "seconds"
+    noun: str = "a number of seconds"
+
+    @property
+    def limits(self) -> str:
+        return f"above 0 and at most {self.high}"
+
+    def parse(self, text: str) -> float:
+        value = float(text)
+        if not text.isascii() or not math.isfinite(value):
+            raise ValueError(text)
+        return value
+
+    def coerce(self, raw: object) -> float:
+        if type(raw) not in (int, float):
+            raise ValueError(raw)
+        return self.parse(str(raw))
+
+    def allows(self, value: Any) -> bool:
+        return bool(0 < value <= self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text that `pattern` matches from end to end; `limits` says the same to a person."""
+
+    pattern: str
+    limits: str
+    unit: str = ""
+    noun: str = "text"
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def coerce(self, raw: object) -> str:
+        if not isinstance(raw, str):
+            raise ValueError(raw)
+        return raw
+
+    def allows(self, value: Any) -> bool:
+        return re.fullmatch(self.pattern, value) is not None
+
+
+def one_of(*words: str, note: str = "") -> Text:
+    """A rule for one word of a few; `note` is added to what a person is told."""
+    listed = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    return Text("|".join(map(re.escape, words)), listed + note)
