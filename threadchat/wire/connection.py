@@ -1,0 +1,261 @@
+"""Joins reader, writer and deadlines of one WebSocket connection into one object that closes once."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from socket import socket
+from typing import Any, Final, NamedTuple
+
+from threadchat.errors import CloseCode, ConnectionClosed, SendTimeout
+from threadchat.wire import outbox as box
+from threadchat.wire.outbox import Outbox
+from threadchat.wire.pinger import Deadlines, Pinger
+from threadchat.wire.requests import Echo, FlushingClose, Ping, Pong, Text
+from threadchat.wire.transport import MAX_MESSAGE_SIZE, Transport
+from threadchat.wire.turnstile import Turnstile
+from threadchat.wire.writer import WRITE_TIMEOUT, Writer
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds from a Close to the end of the TCP connection, whatever the peer does."""
+
+
+class Limits(NamedTuple):
+    """What one connection may take, in seconds, bytes and messages; see the settings of those names."""
+
+    outbox_messages: int = box.MAX_MESSAGES
+    outbox_bytes: int = box.MAX_BYTES
+    max_message_size: int = MAX_MESSAGE_SIZE
+    send_timeout: float = 3.0
+    write_timeout: float = WRITE_TIMEOUT
+    ping_interval: float = 30.0
+    pong_timeout: float = 120.0
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+class ConnectionState(Enum):
+    """A connection goes through these one way."""
+
+    UNDEFINED = 0
+    CONNECTED = 1
+    IN_CHAT = 2
+    TO_BE_DISCONNECTED = 3
+    DISCONNECTED = 4
+
+
+class Connection:
+    """One WebSocket connection of a server, from the upgrade to its end.
+
+    The thread that constructs it is its reader: it goes through `bursts`, then calls `end_reading`.
+    A second thread, the writer, starts with it. What others send goes through `offer`; its own
+    reader `send`s, its own producers `feed`. `_lock` guards `state` and `closed` and is a leaf.
+
+    Constructing raises ConnectionClosed (1002) where the request is no handshake, and RuntimeError
+    where no thread can be started. The socket is the caller's then; else it is the connection's.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        sock: socket,
+        environ: Mapping[str, Any],
+        trailing: bytes = b"",
+        *,
+        turnstile: Turnstile,
+        pinger: Pinger,
+        limits: Limits = DEFAULT_LIMITS,
+        jitter: Callable[[], float] = random.random,
+        on_gone: Callable[[Connection], None] | None = None,
+    ) -> None:
+        self.number = number
+        self.label = ""  # who it is, for logs
+        self.limits = limits
+        self.line = turnstile
+        self.deadlines = Deadlines(pinger)
+        self.state = ConnectionState.UNDEFINED
+        self.closed: ConnectionClosed | None = None
+        self._lock = threading.Lock()
+        self._clock = pinger.clock
+        self._on_gone = on_gone
+        self._reading_since: float | None = None  # since when the reader waits for the peer, if it does
+        self.outbox = Outbox(turnstile, limits.outbox_messages, limits.outbox_bytes)
+        self.offer = self.outbox.offer
+        self.offer_light = self.outbox.offer_light
+        self.nudge = self.outbox.nudge
+        self._transport = Transport(
+            sock,
+            environ,
+            trailing,
+            max_message_size=limits.max_message_size,
+            on_handshake=lambda data: self.outbox.put(Text(data, messages=0)),
+            on_pong=lambda payload: self.outbox.put(Pong(payload)),
+        )
+        self._writer = Writer(
+            f"writer-{number}",
+            self.outbox,
+            self._transport,
+            turnstile,
+            on_failure=lambda reason: self.abort(reason.code, reason.reason),
+            on_end=self._release,
+            write_timeout=limits.write_timeout,
+        )
+        self._transport.writer_thread = self._writer.thread
+        threading.current_thread().name = f"reader-{number}"
+        self.advance(ConnectionState.CONNECTED)
+        try:
+            self.deadlines.set("ping", jitter() * limits.ping_interval, self._ping_is_due)
+            self.deadlines.set("pong", limits.pong_timeout, self._pong_is_due)
+            self._writer.thread.start()
+        except RuntimeError:  # the system has no more threads
+            self.deadlines.close()
+            self._writer.forgo()
+            raise
+
+    # The reader
+
+    def bursts(self) -> Iterator[list[str | bytes]]:
+        """The messages as they come in, those that came together in one list, until the connection closes.
+
+        Runs on: the reader thread.
+        """
+        transport = self._transport
+        while True:
+            self._reading_since = self._clock()
+            try:
+                messages = transport.receive()
+            except ConnectionClosed as reason:
+                self._stream_ended(reason)
+                return
+            self._reading_since = None
+            if messages and self.closed is None:
+                yield messages
+
+    def send(self, text: Text) -> None:
+        """Puts a reply; waits for room as long as the peer takes bytes. Runs on: the reader thread.
+
+        Raises ConnectionClosed. A peer that takes nothing for `send_timeout` loses the connection (3008).
+        """
+        try:
+            self.outbox.put(text, timeout=self.limits.send_timeout)
+        except SendTimeout as error:
+            raise self._too_slow(error) from error
+
+    def end_reading(self) -> None:
+        """Ends the connection if nobody did, and reads until the peer lets go of it.
+
+        What is still unread at the end would cost the peer our Close, by a reset. The close
+        deadline bounds the wait. Runs on: the reader thread, last.
+        """
+        self._reading_since = None
+        self.close(CloseCode.INTERNAL_ERROR)
+        while not self._transport.peer_closed and self._transport.discard():
+            pass
+        self._release()
+
+    # Producers
+
+    def feed(self, text: Text, cancelled: Callable[[], bool]) -> None:
+        """Puts a replayed event once the outbox is under half full. Runs on: a producer's thread.
+
+        Raises ConnectionClosed and Cancelled; a peer that takes nothing for `send_timeout` loses
+        the connection (3008).
+        """
+        try:
+            self.outbox.feed(text, self.limits.send_timeout, cancelled)
+        except SendTimeout as error:
+            raise self._too_slow(error) from error
+
+    def fall_behind(self) -> None:
+        """Ends a connection whose subscription the log no longer reaches (3010). Runs on: a producer."""
+        self.close(CloseCode.INSUFFICIENT_STATE)
+
+    # Anybody
+
+    def close(self, code: int, reason: str | None = None) -> None:
+        """Sends what waits, then a Close; never blocks. The first reason wins, later calls do nothing.
+
+        Within `CLOSE_TIMEOUT` the TCP connection is gone. `reason` is the code's own where it is
+        None. Runs on: any thread.
+        """
+        if self._note_closed(code, reason):
+            assert self.closed is not None
+            self.deadlines.set("close", CLOSE_TIMEOUT, self._tear_down)
+            no_code = code == CloseCode.NO_STATUS
+            self.outbox.close(Echo() if no_code else FlushingClose(code, self.closed.reason))
+
+    def abort(self, code: int, reason: str | None = None) -> None:
+        """Ends the connection without a Close frame: the peer sees a reset. Runs on: any thread."""
+        self._note_closed(code, reason)
+        self._tear_down()
+
+    def advance(self, state: ConnectionState) -> None:
+        """Moves on to `state`; a state is never left for an earlier one. Runs on: any thread."""
+        with self._lock:
+            if state.value > self.state.value:
+                self.state = state
+
+    def __repr__(self) -> str:
+        waiting, most = self.outbox.qsize(), self.outbox.maxsize
+        return (
+            f"<Connection {self.number} {self.label or 'nobody'} {self.state.name} outbox={waiting}/{most}>"
+        )
+
+    # Helpers
+
+    def _stream_ended(self, reason: ConnectionClosed) -> None:
+        if reason.code == CloseCode.ABNORMAL:
+            self.abort(reason.code, reason.reason)
+        else:  # the peer's Close, which is answered alike, or an error of its making
+            self.close(reason.code, reason.reason)
+
+    def _too_slow(self, error: SendTimeout) -> ConnectionClosed:
+        self.abort(CloseCode.SLOW, str(error))
+        return ConnectionClosed(CloseCode.SLOW, str(error))
+
+    def _note_closed(self, code: int, reason: str | None) -> bool:
+        if reason is None:
+            reason = CloseCode.describe(code)
+        with self._lock:
+            if self.closed is not None:
+                return False
+            self.closed = ConnectionClosed(code, reason)
+            self.state = ConnectionState.TO_BE_DISCONNECTED
+            return True
+
+    def _tear_down(self) -> None:
+        assert self.closed is not None
+        self.outbox.end(self.closed)
+        self._transport.abort()
+
+    def _release(self) -> None:
+        if not self._transport.release():
+            return
+        self.deadlines.close()
+        self.advance(ConnectionState.DISCONNECTED)
+        assert self.closed is not None
+        level = logging.INFO if self.closed.code > CloseCode.SHUTDOWN else logging.DEBUG
+        log.log(level, "connection %d (%s) closed: %s", self.number, self.label or "nobody", self.closed)
+        if self._on_gone is not None:
+            self._on_gone(self)
+
+    # The pinger's thread
+
+    def _ping_is_due(self) -> None:
+        self.outbox.put(Ping())
+        self.deadlines.set("ping", self.limits.ping_interval, self._ping_is_due)
+
+    def _pong_is_due(self) -> None:
+        """Silence counts only while the reader waits: a handler that blocks is not the peer's fault."""
+        since = self._reading_since
+        quiet = 0.0 if since is None else self._clock() - since
+        if quiet >= self.limits.pong_timeout:
+            self.close(CloseCode.NO_PONG)
+        else:
+            self.deadlines.set("pong", self.limits.pong_timeout - quiet, self._pong_is_due)

@@ -1,0 +1,115 @@
+"""What waits on one outbox and in which order it leaves: control frames and pings first, text after them."""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from typing import Final
+
+from threadchat.wire.requests import Close, Control, FlushingClose, Ping, Pong, Request, Text
+
+MAX_PONGS: Final = 16
+"""Unwritten pongs; then the oldest goes, as RFC 6455 5.5.3 allows."""
+
+
+class ControlLane(deque[Control]):
+    """What overtakes text: one Close, before which all else goes, one ping, `MAX_PONGS` pongs."""
+
+    def add(self, item: Control) -> None:
+        """Puts `item` behind the others, or in their stead."""
+        if isinstance(item, Close):
+            self.clear()
+        elif isinstance(item, Ping):
+            if any(isinstance(waiting, Ping) for waiting in self):
+                return
+        elif isinstance(item, Pong):
+            pongs = [waiting for waiting in self if isinstance(waiting, Pong)]
+            if len(pongs) >= MAX_PONGS:
+                self.remove(pongs[0])
+        self.append(item)
+
+    @property
+    def closes(self) -> bool:
+        """Whether a Close is in it, which then is all that is."""
+        return bool(self) and isinstance(self[-1], Close)
+
+
+class Lanes(queue.Queue[Request]):
+    """A queue of two lanes, limited in messages (`maxsize`, what `qsize` counts) and in bytes.
+
+    Keeps the books and the order; who may put when, and who is woken for it, is the outbox's to say.
+    The inherited `mutex` guards everything here.
+    """
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        super().__init__(max_messages)
+
+    # queue.Queue's own hooks, under its mutex
+
+    def _init(self, maxsize: int) -> None:
+        self._texts: deque[Text] = deque()
+        self._control = ControlLane()
+        self._farewell: Close | None = None  # a Close that waits for the text before it
+        self._messages = 0
+        self._bytes = 0
+
+    def _qsize(self) -> int:
+        return self._messages
+
+    def _put(self, item: Request) -> None:
+        if isinstance(item, Text):
+            self._texts.append(item)
+            self._messages += item.messages
+            self._bytes += item.size
+        elif isinstance(item, FlushingClose):
+            self._farewell = item
+        else:
+            if isinstance(item, Close):
+                self._discard_locked()
+            self._control.add(item)
+
+    def _get(self) -> Request:
+        if self._control:
+            return self._control.popleft()
+        if self._texts:
+            text = self._texts.popleft()
+            self._messages -= text.messages
+            self._bytes -= text.size
+            return text
+        if self._farewell:
+            farewell, self._farewell = self._farewell, None
+            return farewell
+        raise queue.Empty
+
+    # Helpers, under the mutex
+
+    def _room_locked(self, text: Text) -> bool:
+        """Whether `text` fits; one above the byte limit fits where nothing waits."""
+        if not self._messages:
+            return True
+        return self._messages + text.messages <= self.maxsize and self._bytes + text.size <= self.max_bytes
+
+    def _half_empty_locked(self, text: Text) -> bool:
+        """Whether `text` fits into the lower half."""
+        if not self._messages:
+            return True
+        messages, size = self._messages + text.messages, self._bytes + text.size
+        return messages * 2 <= self.maxsize and size * 2 <= self.max_bytes
+
+    def _take_texts_locked(self, parts: list[bytes], most: int) -> None:
+        """Moves the frames of up to `most` bytes of text to `parts`, but of one text at the least."""
+        texts = self._texts
+        size = 0
+        while texts and (not size or size + texts[0].size <= most):
+            text = texts.popleft()
+            parts.append(text.frame)
+            size += text.size
+            self._messages -= text.messages
+        self._bytes -= size
+
+    def _discard_locked(self) -> None:
+        self._texts.clear()
+        self._control.clear()
+        self._farewell = None
+        self._messages = self._bytes = 0

@@ -1,0 +1,293 @@
+"""The bounded queue of one connection: everybody who has something to send puts, its writer takes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
+from time import monotonic
+from typing import Final, Protocol
+
+from threadchat.errors import Cancelled, ConnectionClosed, SendTimeout
+from threadchat.wire.lanes import Lanes
+from threadchat.wire.requests import Close, Control, Request, Text
+
+MAX_MESSAGES: Final = 100
+MAX_BYTES: Final = 1 << 20
+MAX_TAKE: Final = 256 << 10
+"""Bytes of one take: enough for a burst to be one system call, too few to hold up a ping for long."""
+MAX_TAKE_REFUSED: Final = 64 << 10
+"""Bytes of one take once the socket refused some: at 60 KB/s it still leaves within `write_timeout`."""
+
+
+class Answer(Enum):
+    """What became of an offer. HIGH: taken, and the outbox is over three quarters full."""
+
+    YES = auto()
+    HIGH = auto()
+    NO = auto()
+
+
+class State(Enum):
+    """Where an outbox's writer is. Guarded by the outbox's mutex."""
+
+    IDLE = auto()  # nothing waits; the writer sleeps
+    LISTED = auto()  # in the turnstile's line, or about to be put there by whoever listed it
+    RUNNING = auto()  # holds a permit
+    BLOCKED = auto()  # the socket is full; polls it, without a permit
+
+
+# Module names spare the hot paths an attribute look-up each.
+_YES, _HIGH, _NO = Answer.YES, Answer.HIGH, Answer.NO
+_IDLE, _LISTED, _RUNNING, _BLOCKED = State.IDLE, State.LISTED, State.RUNNING, State.BLOCKED
+
+
+class Line(Protocol):
+    """What an outbox needs of the turnstile."""
+
+    def enter(self, outboxes: Iterable[Outbox]) -> None: ...
+    def urge(self, outbox: Outbox) -> None: ...
+
+
+class Outbox(Lanes):
+    """The queue of one connection: says who may put when, and lists its writer.
+
+    The inherited `mutex` guards everything here, `state` included. It is a leaf: nothing else is
+    ever acquired while it is held.
+
+    `put` and `feed` wait for room and are for the connection's own reader and producers;
+    everybody else offers, which never blocks.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        max_messages: int = MAX_MESSAGES,
+        max_bytes: int = MAX_BYTES,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        super().__init__(max_messages, max_bytes)
+        self.line = line
+        self.state = _IDLE
+        self.ended = False  # a Close was taken, or the connection is lost: nothing more is written
+        self._clock = clock
+        self._high_messages = max_messages * 3 // 4
+        self._high_bytes = max_bytes * 3 // 4
+        self._max_take = MAX_TAKE
+        self._waiting = 0  # puts that wait for room
+        self._blocked_since = 0.0  # when the socket last took a byte, while BLOCKED
+        self._closed: ConnectionClosed | None = None  # set: nothing is accepted any more
+        self._wakeup = threading.Lock()
+        self._wakeup.acquire()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Request:
+        """The next request in the order of writing, or queue.Empty; the writer `take`s instead.
+
+        Never blocks, whatever `block` says: a writer waits in the turnstile's line, not here.
+        """
+        with self.mutex:
+            return self._get()
+
+    # Producers
+
+    def offer(self, text: Text, listed: list[Outbox]) -> Answer:
+        """Takes `text` if there is room. Never blocks. Runs on: any thread.
+
+        An outbox that had nothing to write adds itself to `listed`; the caller hands all that it
+        so listed to the turnstile's `enter` in one call, once it holds no lock.
+        """
+        with self.mutex:
+            messages = self._messages + text.messages
+            size = self._bytes + text.size
+            if (messages > self.maxsize or size > self.max_bytes) and self._messages:
+                return _NO
+            if self._closed is not None:
+                return _NO
+            self._texts.append(text)
+            self._messages = messages
+            self._bytes = size
+            state = self.state
+            if state is _IDLE:
+                self.state = _LISTED
+                listed.append(self)
+            elif state is _BLOCKED:
+                return _YES  # its peer is slow: a publisher is not held for that
+            return _HIGH if messages > self._high_messages or size > self._high_bytes else _YES
+
+    def offer_light(self, text: Text, listed: list[Outbox]) -> Answer:
+        """Takes `text` only while under half full: what may be shed goes first. Runs on: any thread."""
+        with self.mutex:
+            if self._closed is not None or not self._half_empty_locked(text):
+                return _NO
+            self._put(text)
+            if self.state is _IDLE:
+                self.state = _LISTED
+                listed.append(self)
+            return _YES
+
+    def put(self, item: Request, block: bool = True, timeout: float | None = None) -> None:
+        """Puts a request; text waits for room, control frames never wait.
+
+        Runs on: the connection's reader, and any thread for control frames. `timeout` is in
+        seconds and counts only while the socket takes no byte: a peer that reads slowly but
+        steadily is waited for. Raises SendTimeout, ConnectionClosed, or queue.Full where
+        `block` is false.
+        """
+        if isinstance(item, Text):
+            self._put_text(item, self._room_locked, block, timeout, None)
+        else:
+            self._put_control(item)
+
+    def feed(self, text: Text, timeout: float | None, cancelled: Callable[[], bool]) -> None:
+        """As `put`, but leaves the upper half of the outbox to replies and live events.
+
+        Runs on: a producer of the connection. Raises Cancelled once `cancelled` answers so
+        and `nudge` was called: nothing is put after that.
+        """
+        self._put_text(text, self._half_empty_locked, True, timeout, cancelled)
+
+    def nudge(self) -> None:
+        """Makes every waiting put look at its cancellation. Runs on: any thread."""
+        with self.mutex:
+            self.not_full.notify_all()
+
+    def close(self, request: Close) -> None:
+        """Puts a Close and refuses all that comes later, a second Close too. Runs on: any thread."""
+        self._put_control(request)
+
+    def end(self, reason: ConnectionClosed) -> None:
+        """Drops what waits and lets the writer end: the connection is lost. Runs on: any thread."""
+        with self.mutex:
+            self._closed = self._closed or reason
+            self._end_locked()
+            newly_listed = self.state is _IDLE
+            if newly_listed:
+                self.state = _LISTED
+        if newly_listed:
+            self.line.enter((self,))
+
+    # The writer
+
+    def wake(self) -> bool:
+        """Gives the writer a permit. Runs on: whoever calls the turnstile. True: the permit is taken."""
+        self._wakeup.release()
+        return True
+
+    def wait_for_permit(self) -> None:
+        """Sleeps until the turnstile gives a permit. Runs on: the writer thread."""
+        self._wakeup.acquire()
+
+    def take(self) -> bytes:
+        """All that waits, up to `MAX_TAKE` bytes, as one buffer. Runs on: the writer, with a permit."""
+        with self.mutex:
+            self.state = _RUNNING
+            parts = []
+            closes = False
+            if self._control:
+                closes = self._control.closes
+                parts = [control.frame for control in self._control]
+                self._control.clear()
+            texts = self._texts
+            if self._bytes <= self._max_take:
+                parts += [text.frame for text in texts]
+                texts.clear()
+                self._messages = self._bytes = 0
+            else:
+                self._take_texts_locked(parts, self._max_take)
+            if self._farewell is not None and not texts:
+                parts.append(self._farewell.frame)
+                closes = True
+            if closes:
+                self._end_locked()
+            elif self._waiting:
+                self.not_full.notify_all()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def settle(self) -> State:
+        """Ends a turn: LISTED where more waits, else IDLE. Runs on: the writer thread.
+
+        Once ended, the state stays what it was: only then the writer may end, since nobody lists it
+        any more. One that is LISTED has a permit coming, which has to find it there.
+        """
+        with self.mutex:
+            if not self.ended:
+                waits = self._texts or self._control or self._farewell is not None
+                self.state = _LISTED if waits else _IDLE
+            return self.state
+
+    def block(self) -> None:
+        """The socket took no more: BLOCKED. Runs on: the writer thread."""
+        with self.mutex:
+            self.state = _BLOCKED
+            self._max_take = MAX_TAKE_REFUSED
+            self._blocked_since = self._clock()
+            self.not_full.notify_all()
+
+    def progress(self) -> None:
+        """The socket took some bytes while BLOCKED. Runs on: the writer thread."""
+        with self.mutex:
+            self._blocked_since = self._clock()
+
+    # Helpers
+
+    def _put_text(
+        self,
+        text: Text,
+        has_room: Callable[[Text], bool],
+        block: bool,
+        timeout: float | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        with self.mutex:
+            started = self._clock()
+            while True:
+                if cancelled is not None and cancelled():
+                    raise Cancelled
+                if self._closed is not None:
+                    raise ConnectionClosed(self._closed.code, self._closed.reason)
+                if has_room(text):
+                    break
+                if not block:
+                    raise queue.Full
+                self._wait_locked(started, timeout)
+            self._put(text)
+            newly_listed = self.state is _IDLE
+            if newly_listed:
+                self.state = _LISTED
+        if newly_listed:
+            self.line.enter((self,))
+
+    def _wait_locked(self, started: float, timeout: float | None) -> None:
+        patience = timeout
+        if timeout is not None and self.state is _BLOCKED:
+            patience = max(started, self._blocked_since) + timeout - self._clock()
+            if patience <= 0:
+                raise SendTimeout(f"the peer took no byte for {timeout:g} s")
+        self._waiting += 1
+        try:
+            self.not_full.wait(patience)
+        finally:
+            self._waiting -= 1
+
+    def _put_control(self, item: Control) -> None:
+        with self.mutex:
+            if self._closed is not None:
+                return  # after a Close nothing follows
+            if isinstance(item, Close):
+                self._closed = ConnectionClosed(item.code, item.reason)
+                self.not_full.notify_all()
+            self._put(item)
+            state = self.state
+            if state is _IDLE:
+                self.state = _LISTED
+        if state is _IDLE:
+            self.line.enter((self,))
+        if state is _IDLE or state is _LISTED:
+            self.line.urge(self)
+
+    def _end_locked(self) -> None:
+        self._discard_locked()
+        self.ended = True
+        self.not_full.notify_all()

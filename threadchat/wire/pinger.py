@@ -1,0 +1,180 @@
+"""One shared thread for every ping and every deadline of every connection, on one heap."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+log = logging.getLogger(__name__)
+
+Action = Callable[[], None]
+
+
+def attempt(action: Action) -> None:
+    """Calls `action`; one that fails is logged and harms nobody."""
+    try:
+        action()
+    except Exception:
+        log.exception("a deadline's action failed")
+
+
+class Alarm:
+    """One entry of the heap; cancelling lets go of the action at once, the entry goes when it is due."""
+
+    __slots__ = ("action", "when")
+
+    def __init__(self, when: float, action: Action) -> None:
+        self.when = when
+        self.action: Action | None = action
+
+    def cancel(self) -> None:
+        """Makes the alarm do nothing. Runs on: any thread; one that fires just now may still run."""
+        self.action = None
+
+
+class Pinger:
+    """Calls actions when they are due, on the monotonic clock; an action must not block.
+
+    The thread starts with the first alarm, and again after a fork. `_changed` guards `_heap`,
+    `_thread` and `_stopped`; no action runs under it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
+        self._heap: list[tuple[float, int, Alarm]] = []
+        self._order = itertools.count()  # alarms of the same instant go off in the order they were set
+        self._changed = threading.Condition(threading.Lock())
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def call_later(self, seconds: float, action: Action) -> Alarm:
+        """Calls `action` on the pinger's thread in `seconds`. Runs on: any thread."""
+        return self.call_at(self.clock() + seconds, action)
+
+    def call_at(self, when: float, action: Action) -> Alarm:
+        """Calls `action` on the pinger's thread at `when`, in the clock's seconds. Runs on: any thread."""
+        alarm = Alarm(when, action)
+        with self._changed:
+            heapq.heappush(self._heap, (when, next(self._order), alarm))
+            if self._heap[0][2] is alarm:
+                self._changed.notify()
+            self._start_locked()
+        return alarm
+
+    def run_due(self) -> float | None:
+        """Runs all that is due; returns the seconds until the next alarm, None without one.
+
+        Runs on: the pinger's thread, or a test's with a clock of its own.
+        """
+        while True:
+            with self._changed:
+                if not self._heap:
+                    return None
+                when = self._heap[0][0]
+                remaining = when - self.clock()
+                if remaining > 0:
+                    return remaining
+                alarm = heapq.heappop(self._heap)[2]
+            action = alarm.action
+            if action is not None:
+                attempt(action)
+
+    def stop(self) -> None:
+        """Ends the thread; alarms that are still set never go off. Runs on: any thread but its own."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _start_locked(self) -> None:
+        if self._stopped or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._thread = threading.Thread(target=self._run, name="pinger", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self.run_due()
+            with self._changed:
+                if self._stopped:
+                    return
+                if not self._heap:
+                    self._changed.wait()
+                else:
+                    remaining = self._heap[0][0] - self.clock()
+                    if remaining > 0:
+                        self._changed.wait(remaining)
+
+
+class Deadlines:
+    """The named deadlines of one connection, behind one entry of the pinger's heap: the nearest.
+
+    A deadline that moves back is not sorted again: its old entry goes off and finds nothing due.
+    `_lock` guards everything here; no action runs under it.
+    """
+
+    def __init__(self, pinger: Pinger) -> None:
+        self._pinger = pinger
+        self._lock = threading.Lock()
+        self._due: dict[str, tuple[float, Action]] = {}
+        self._alarm: Alarm | None = None
+        self._closed = False
+
+    def set(self, name: str, seconds: float, action: Action) -> None:
+        """Sets or moves the deadline `name` to `seconds` from now. Runs on: any thread."""
+        with self._lock:
+            if not self._closed:
+                self._due[name] = (self._pinger.clock() + seconds, action)
+                self._arm_locked()
+
+    def clear(self, name: str) -> None:
+        """Takes the deadline back, if it is set. Runs on: any thread."""
+        with self._lock:
+            self._due.pop(name, None)
+
+    def close(self) -> None:
+        """Clears all, for good. Runs on: any thread."""
+        with self._lock:
+            self._closed = True
+            self._due.clear()
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+
+    def _arm_locked(self) -> None:
+        nearest = min(when for when, _ in self._due.values())
+        if self._alarm is not None:
+            if self._alarm.when <= nearest:
+                return
+            self._alarm.cancel()
+        self._alarm = self._pinger.call_at(nearest, self._fire)
+
+    def _fire(self) -> None:
+        with self._lock:
+            if self._alarm is not None:
+                self._alarm.cancel()  # where it is not this one, but one set while this was on its way
+                self._alarm = None
+            now = self._pinger.clock()
+            due = sorted((when, name) for name, (when, _) in self._due.items() if when <= now)
+        for _, name in due:
+            action = self._pop_due(name, now)
+            if action is not None:
+                attempt(action)
+        with self._lock:  # after the actions: most set their deadline anew
+            if self._due:
+                self._arm_locked()
+
+    def _pop_due(self, name: str, now: float) -> Action | None:
+        """The action of `name`; None where an action before it cleared or moved that deadline."""
+        with self._lock:
+            when, action = self._due.get(name, (now, None))
+            if action is None or when > now:
+                return None
+            del self._due[name]
+            return action

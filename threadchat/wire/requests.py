@@ -1,0 +1,73 @@
+"""What may be put on an outbox: text, pings, pongs and closes, each a type and ready for the wire."""
+
+from __future__ import annotations
+
+from threadchat.wire import frames
+
+
+class Text:
+    """Whole data frames, ready for the wire; several messages may share one request."""
+
+    __slots__ = ("frame", "messages", "size")
+
+    def __init__(self, frame: bytes, messages: int = 1) -> None:
+        self.frame = frame
+        self.size = len(frame)
+        self.messages = messages
+
+
+class Control:
+    """A frame that overtakes text."""
+
+    __slots__ = ("frame",)
+
+    def __init__(self, frame: bytes) -> None:
+        self.frame = frame
+
+
+class Ping(Control):
+    """Asks the peer for a sign of life."""
+
+    __slots__ = ()
+
+    def __init__(self, payload: bytes = b"") -> None:
+        super().__init__(frames.encode(frames.PING, payload))
+
+
+class Pong(Control):
+    """Answers the peer's ping."""
+
+    __slots__ = ()
+
+    def __init__(self, payload: bytes = b"") -> None:
+        super().__init__(frames.encode(frames.PONG, payload))
+
+
+class Close(Control):
+    """Ends the connection before anything that still waits."""
+
+    __slots__ = ("code", "reason")
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(frames.encode_close(code, reason))
+        self.code = code
+        self.reason = reason
+
+
+class FlushingClose(Close):
+    """Ends the connection after everything that still waits."""
+
+    __slots__ = ()
+
+
+class Echo(FlushingClose):
+    """Answers a Close that carried no code with one that carries none (RFC 6455 5.5.1)."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(1005)
+        self.frame = frames.encode(frames.CLOSE, b"")
+
+
+Request = Text | Control

@@ -1,0 +1,277 @@
+"""The socket of one WebSocket connection and the protocol on it; the only importer of simple-websocket.
+
+Reads and decodes on the reader's thread, sends on the writer's. What simple-websocket wants to send
+(its handshake, pongs, replies to a Close) it hands to a socket that only passes it on, so that the
+writer stays the only one that writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import simple_websocket
+from wsproto.connection import ConnectionState
+from wsproto.utilities import ProtocolError
+
+from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.wire import frames
+
+MAX_MESSAGE_SIZE: Final = 512_000
+_READ_SIZE: Final = 4096
+"""Bytes of a first read: a waiting recv holds a buffer of this size, for each connection."""
+_READ_SIZE_BUSY: Final = 64 << 10
+"""Bytes of a read after one that was full."""
+_HANDSHAKE_HEADERS: Final = (
+    # All that wsproto needs. Not Sec-WebSocket-Extensions: simple-websocket would accept
+    # permessage-deflate, whose inflation has no bound.
+    "HTTP_CONNECTION",
+    "HTTP_UPGRADE",
+    "HTTP_SEC_WEBSOCKET_KEY",
+    "HTTP_SEC_WEBSOCKET_VERSION",
+    "HTTP_SEC_WEBSOCKET_PROTOCOL",
+)
+
+
+class _NoThread:
+    """simple-websocket starts a reader of its own; ours calls it instead."""
+
+    name = ""
+
+    def __init__(self, target: Callable[[], None]) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+
+class _NoEvent:
+    """simple-websocket tells its waiting reader that a message came; ours looks by itself."""
+
+    def set(self) -> None:
+        pass
+
+
+class _Capture:
+    """The socket that simple-websocket holds: passes on what it is told to send."""
+
+    __slots__ = ("send",)
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self.send = send
+
+
+class _Protocol(simple_websocket.Server):  # type: ignore[misc]  # it has no type hints
+    """simple-websocket's state machine, fed by hand."""
+
+    ws: Any
+    input_buffer: list[str | bytes]
+    incoming_message: Any
+    connected: bool
+
+    def __init__(
+        self, environ: Mapping[str, Any], subprotocols: list[str], send: Callable[[bytes], None]
+    ) -> None:
+        headers = {name: environ[name] for name in _HANDSHAKE_HEADERS if name in environ}
+        headers["HTTP_HOST"] = "localhost"  # judged already; wsproto would stumble over an odd one
+        headers["werkzeug.socket"] = _Capture(send)
+        super().__init__(headers, subprotocols, thread_class=_NoThread, event_class=_NoEvent)
+
+    def feed(self, data: bytes) -> None:
+        """Takes bytes of frames; messages go to `input_buffer`, answers to the capturing socket."""
+        self.ws.receive_data(data)
+        self.connected = self._handle_events()
+
+
+class Transport:
+    """One accepted connection after its upgrade: `receive` for the reader, `send` for the writer.
+
+    `on_handshake` gets the bytes of the 101 response, `on_pong` the payload of each pong that is
+    due. They run on the thread that constructs and reads.
+
+    Two holders keep the descriptor open, the reader and the writer; it is closed by whichever
+    releases it last, never elsewhere, since its number is given to others at once. `_lock` guards
+    `_holders`, and holds off the close while somebody shuts the socket down.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        environ: Mapping[str, Any],
+        trailing: bytes,
+        *,
+        subprotocols: list[str] | None = None,
+        max_message_size: int = MAX_MESSAGE_SIZE,
+        on_handshake: Callable[[bytes], None],
+        on_pong: Callable[[bytes], None],
+    ) -> None:
+        self.socket = sock
+        self.writer_thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._holders = 2
+        self._max_message_size = max_message_size
+        self._on_pong = on_pong
+        self._closed: ConnectionClosed | None = None  # set: `receive` raises it
+        self._trailing = trailing
+        self._head = b""  # bytes of a header that is not there whole
+        self._passing = 0  # bytes of the present frame that are still to be passed to wsproto
+        self._message_size = 0  # bytes of the present fragmented message
+        self._fragmented = False
+        self._read_size = _READ_SIZE
+        try:
+            self._protocol = _Protocol(environ, subprotocols or [], on_handshake)
+        except (ProtocolError, UnicodeError) as error:  # wsproto decodes headers as ASCII
+            raise ConnectionClosed(CloseCode.PROTOCOL_ERROR, f"no WebSocket handshake: {error}") from error
+        self.subprotocol: str | None = self._protocol.subprotocol
+        self._protocol.sock.send = self._answer
+
+    # The reader
+
+    def receive(self) -> list[str | bytes]:
+        """Blocks for one read; returns the messages that it completed, often none.
+
+        Runs on: the reader thread. Raises ConnectionClosed after the peer's Close, its end of
+        stream, a lost connection, a protocol error (1002, 1007) or a message above the limit
+        (1009, before any of it is kept).
+        """
+        if self._closed is not None:
+            raise self._closed
+        data, self._trailing = self._trailing, b""
+        if not data:
+            try:
+                data = self.socket.recv(self._read_size)
+            except OSError as error:
+                raise ConnectionClosed(CloseCode.ABNORMAL, str(error)) from error
+            if not data:
+                raise ConnectionClosed(CloseCode.ABNORMAL, "the peer ended the stream")
+            self._read_size = _READ_SIZE_BUSY if len(data) >= self._read_size else _READ_SIZE
+        if self._head:
+            data, self._head = self._head + data, b""
+        protocol = self._protocol
+        self._decode(data)
+        if not protocol.connected and self._closed is None:
+            self._closed = ConnectionClosed(protocol.close_reason, protocol.close_message or "")
+        messages = protocol.input_buffer
+        if messages:
+            protocol.input_buffer = []
+        return messages
+
+    @property
+    def peer_closed(self) -> bool:
+        """Whether the peer sent a Close: nothing follows that is worth reading."""
+        return self._protocol.ws.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED)
+
+    def discard(self) -> bool:
+        """Reads and forgets; False once the peer ended the stream. Runs on: the reader thread."""
+        try:
+            return bool(self.socket.recv(_READ_SIZE_BUSY))
+        except OSError:
+            return False
+
+    def _decode(self, data: bytes) -> None:
+        """Decodes what frames there are in `data` and keeps a header that is not there whole."""
+        protocol = self._protocol
+        at = 0
+        if self._passing:
+            at = min(self._passing, len(data))
+            self._passing -= at
+            protocol.feed(data[:at])
+        size = len(data)
+        while at < size and protocol.connected:
+            if not self._fragmented and (short := frames.read_text(data, at, self._max_message_size)):
+                text, at = short
+                protocol.input_buffer.append(text)
+                continue
+            header = frames.read_header(data, at)
+            if header is None:
+                self._head = data[at:]
+                break
+            self._judge_size(header)
+            if not protocol.connected:
+                break
+            end = min(header.end, size)
+            self._passing = header.end - end
+            protocol.feed(data[at:end])
+            at = end
+
+    def _judge_size(self, header: frames.Header) -> None:
+        """Refuses a message by the length that it declares, fragments added up."""
+        if header.opcode >= frames.CLOSE or header.size >> 63:  # such a length is an error (5.2)
+            return
+        if not self._fragmented:
+            self._message_size = 0
+        self._message_size += header.size
+        self._fragmented = not header.final
+        if self._message_size > self._max_message_size:
+            reason = (
+                f"message too big: {self._message_size} bytes, at most {self._max_message_size} are allowed"
+            )
+            self._protocol.connected = False
+            self._closed = ConnectionClosed(CloseCode.MESSAGE_TOO_BIG, reason)
+
+    def _answer(self, data: bytes) -> None:
+        for opcode, payload in frames.control_frames(data):
+            if opcode == frames.PONG:
+                self._on_pong(payload)
+            # A Close is the connection's to send: `receive` raises its code.
+
+    # The writer
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Sends what the socket takes without blocking; returns how many bytes. Runs on: the writer thread.
+
+        The socket itself stays blocking: MSG_DONTWAIT under a Python timeout would wait it out.
+        """
+        assert threading.current_thread() is self.writer_thread, "only its writer sends on a socket"
+        try:
+            return self.socket.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ConnectionClosed(CloseCode.ABNORMAL, str(error)) from error
+
+    def wait_writable(self, timeout: float) -> None:
+        """Blocks until the socket takes bytes again, was shut down, or `timeout` seconds are over.
+
+        Runs on: the writer thread.
+        """
+        poll = select.poll()
+        poll.register(self.socket, select.POLLOUT)
+        poll.poll(max(1, int(timeout * 1000)))
+
+    def finish(self) -> None:
+        """Ends our side of the stream, after the Close. Runs on: the writer thread."""
+        self._shut_down(socket.SHUT_WR)
+
+    # Both, and everybody
+
+    def abort(self) -> None:
+        """Wakes reader and writer out of their calls and drops what the kernel still holds.
+
+        Without the linger option a peer that never reads keeps megabytes queued for minutes.
+        Runs on: any thread.
+        """
+        self._shut_down(socket.SHUT_RDWR, reset=True)
+
+    def release(self) -> bool:
+        """Called once by the reader's and once by the writer's thread as it ends; the last closes: True."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders:
+                return False
+            with contextlib.suppress(OSError):  # ECONNRESET, of a connection that is gone anyway
+                self.socket.close()
+            return True
+
+    def _shut_down(self, how: int, *, reset: bool = False) -> None:
+        with self._lock:
+            if self._holders:
+                with contextlib.suppress(OSError):  # the peer was faster
+                    if reset:
+                        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.socket.shutdown(how)

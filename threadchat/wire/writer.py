@@ -1,0 +1,132 @@
+"""The thread that drains one connection's outbox onto its transport; nothing else writes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Final, Protocol
+
+from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.wire.outbox import Outbox, State
+from threadchat.wire.turnstile import Turnstile
+
+log = logging.getLogger(__name__)
+
+WRITE_TIMEOUT: Final = 10.0
+"""Seconds for one take to be accepted whole; with `MAX_TAKE_REFUSED` a peer that reads 60 KB/s stays."""
+
+
+class WriteSide(Protocol):
+    """What a writer needs of a transport."""
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Sends what the socket takes without blocking; returns how many bytes. Raises ConnectionClosed."""
+
+    def wait_writable(self, timeout: float) -> None:
+        """Blocks until the socket takes bytes again, was shut down, or `timeout` seconds are over."""
+
+    def finish(self) -> None:
+        """Tells the peer that nothing follows."""
+
+
+class Writer:
+    """Takes from one outbox, sends on one transport.
+
+    `on_failure` is called with the reason when the connection has to die; `on_end` once, when the
+    thread ends. Both run on the writer thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        outbox: Outbox,
+        transport: WriteSide,
+        turnstile: Turnstile,
+        *,
+        on_failure: Callable[[ConnectionClosed], None],
+        on_end: Callable[[], None],
+        write_timeout: float = WRITE_TIMEOUT,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._outbox = outbox
+        self._transport = transport
+        self._turnstile = turnstile
+        self._on_failure = on_failure
+        self._on_end = on_end
+        self._write_timeout = write_timeout
+        self._clock = clock
+        self._has_permit = False
+        self._done = False
+        self.thread = threading.Thread(target=self.run, name=name, daemon=True)
+
+    def forgo(self) -> None:
+        """Ends the outbox and takes it out of the line in its turn: the thread could not be started.
+
+        Left alone, a place in the line would cost the turnstile a permit for good. Runs on:
+        whoever failed to start the thread.
+        """
+        self._outbox.end(ConnectionClosed(CloseCode.INTERNAL_ERROR))
+        self._outbox.wait_for_permit()
+        self._give_back()
+
+    def run(self) -> None:
+        """Sleeps, takes turns, ends with its outbox. Runs on: the writer thread."""
+        try:
+            while not self._done:
+                self._outbox.wait_for_permit()
+                self._has_permit = True
+                while self.turn():
+                    pass
+        except ConnectionClosed as reason:
+            self._on_failure(reason)
+        except Exception:
+            log.exception("%s failed", threading.current_thread().name)
+            self._on_failure(ConnectionClosed(CloseCode.INTERNAL_ERROR))
+        finally:
+            if self._has_permit:
+                self._give_back()
+            self._on_end()
+
+    def turn(self) -> bool:
+        """Sends what waits; True: the permit was kept for another turn. Runs on: the writer thread."""
+        outbox = self._outbox
+        data = outbox.take()
+        sent = self._transport.send(data) if data else 0
+        if sent < len(data):
+            self._give_back()
+            self._finish(memoryview(data)[sent:])
+        state = outbox.settle()
+        if state not in (State.IDLE, State.LISTED):  # ended
+            self._done = True
+            if data:
+                self._transport.finish()
+            return False
+        again = state is State.LISTED
+        if self._has_permit:
+            self._has_permit = self._turnstile.leave(outbox, again)
+            return self._has_permit
+        if again:
+            self._turnstile.enter((outbox,))
+        return False
+
+    def _finish(self, rest: memoryview) -> None:
+        """Sends the rest of a take, however long the socket makes it wait: half a frame is fatal."""
+        outbox = self._outbox
+        outbox.block()
+        deadline = self._clock() + self._write_timeout
+        while rest:
+            remaining = deadline - self._clock()
+            if remaining <= 0:
+                late = f"{len(rest)} bytes were not accepted within {self._write_timeout:g} s"
+                raise ConnectionClosed(CloseCode.WRITE_TIMEOUT, late)
+            self._transport.wait_writable(remaining)
+            sent = self._transport.send(rest)
+            if sent:
+                outbox.progress()
+                rest = rest[sent:]
+
+    def _give_back(self) -> None:
+        self._has_permit = False
+        self._turnstile.leave(self._outbox, again=False)
