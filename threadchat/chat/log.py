@@ -1,0 +1,66 @@
+"""The tail of one room's events: bounded in number and bytes, read by offset."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
+
+from threadchat.chat.events import Record
+
+HISTORY_SIZE: Final = 1024
+HISTORY_BYTES: Final = 4 << 20
+
+
+class Log:
+    """Events with consecutive offsets; the oldest go when there are too many. Its owner locks it."""
+
+    def __init__(self, max_events: int = HISTORY_SIZE, max_bytes: int = HISTORY_BYTES) -> None:
+        self.head = 0  # offset of the newest event
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._records: deque[Record] = deque()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def extend(self, records: Iterable[Record]) -> None:
+        """Appends records that follow `head`; drops old ones above the limits, never the newest."""
+        kept = self._records
+        for record in records:
+            kept.append(record)
+            self._bytes += len(record.json)
+            self.head = record.event.id
+        while len(kept) > self._max_events or (self._bytes > self._max_bytes and len(kept) > 1):
+            self._bytes -= len(kept.popleft().json)
+
+    def reaches(self, offset: int) -> bool:
+        """Whether everything after `offset` is here: neither dropped nor in the future."""
+        return self.head - len(self._records) <= offset <= self.head
+
+    def after(self, offset: int, limit: int) -> list[Record] | None:
+        """Up to `limit` events after `offset`, oldest first; None where the log does not reach."""
+        if not self.reaches(offset):
+            return None
+        skip = offset - (self.head - len(self._records))
+        return list(islice(self._records, skip, skip + limit))
+
+    def before(self, offset: int, limit: int) -> list[Record]:
+        """Up to `limit` events before `offset`, newest first."""
+        skip = max(0, self.head + 1 - offset)
+        return list(islice(reversed(self._records), skip, skip + limit))
+
+
+def within(records: list[Record], max_bytes: int) -> list[Record]:
+    """The first of `records` whose JSON fits into `max_bytes` together, but at least one."""
+    size = 0
+    for count, item in enumerate(records):
+        size += len(item.json)
+        if size > max_bytes and count:
+            return records[:count]
+    return records

@@ -1,0 +1,268 @@
+"""A room: what is said in it, who is in it, and who listens; works without any server."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+from threadchat.chat.events import ADD, JOIN, LEAVE, MESSAGE, REMOVE, Draft, Event, Position, UserId
+from threadchat.chat.fanout import Fanout
+from threadchat.chat.gate import Gate
+from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.sequencer import Channel, Page, Sequencer
+from threadchat.chat.stream import (
+    REQUEST_BUFFER,
+    SEND_TIMEOUT,
+    EventStream,
+    Listener,
+    ListenerThread,
+    events_of,
+)
+from threadchat.chat.subscription import ALL, Encode, Filter, Sink, Subscription
+from threadchat.errors import CommandError, ErrorCode, RoomClosed
+
+log = logging.getLogger(__name__)
+
+ANNOUNCE_LIMIT: Final = 200
+"""People in a server's room from which on comings and goings are no events: each would reach everybody."""
+
+
+class Occupant(NamedTuple):
+    """A person in a room, with as many sessions as they have windows open."""
+
+    user: UserId
+    nickname: str
+    sessions: frozenset[str]
+
+
+class Room:
+    """A sequence of events, the people who make them and everybody who listens.
+
+    ```python
+    room = Room("GoChat")
+    stream = room.add("ann", "laptop")
+    room.message("ann", "hello")
+    for event in stream:
+        print(event.type, event.nickname, event.message)
+    ```
+
+    Every method may be called from any thread. `_announcing` makes a coming or going and its event
+    one step; it may be held while a publisher waits. `_lock` guards `_occupants` and `_streams`.
+    Lock order: announcing, channel, `_lock`, the fan-out's (which is what "the room's lock" means).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        request_buffer: int = REQUEST_BUFFER,
+        history_size: int = HISTORY_SIZE,
+        history_bytes: int = HISTORY_BYTES,
+        send_timeout: float = SEND_TIMEOUT,
+        announce_limit: int | None = None,
+        channel: Channel | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.name = name
+        self.fanout = Fanout(name, history_size, history_bytes, clock=clock)
+        self._request_buffer = request_buffer
+        self._send_timeout = send_timeout
+        self._announce_limit = announce_limit
+        self._announcing = threading.Lock()
+        self._lock = threading.Lock()
+        self._occupants: dict[UserId, Occupant] = {}
+        self._streams: dict[tuple[UserId, str], EventStream] = {}
+        self._channel = channel or Sequencer(name, history_size, history_bytes, clock=clock)
+        self._channel.attach(self.fanout)
+
+    # What is said
+
+    def message(self, user: UserId, text: str, *, nickname: str = "", key: str = "") -> Position | None:
+        """Says `text` to everybody who listens; returns its place, None in a closed room.
+
+        The same `key` of the same user within five minutes says it once. Waits only while a stream
+        or listener is nearly full, `send_timeout` seconds at most.
+        """
+        try:
+            return self.publish([Draft(MESSAGE, user, nickname or str(user), text, "", key)])[0]
+        except RoomClosed:
+            return None
+
+    def publish(self, drafts: Sequence[Draft]) -> list[Position]:
+        """Gives drafts their places and everybody their events; waits at the gate while there is one.
+
+        Raises RoomClosed.
+        """
+        while True:
+            answer = self._channel.publish(drafts)
+            if not isinstance(answer, Gate):
+                return answer
+            answer.wait(self._send_timeout)
+
+    def try_publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
+        """As `publish`, but returns the gate, with nothing done, instead of waiting at it."""
+        return self._channel.publish(drafts)
+
+    def history(self, since: Position | None = None, limit: int = 100, reverse: bool = False) -> Page:
+        """A page of the log: the newest events, or those after `since`, or with `reverse` those before it.
+
+        Raises CommandError 112 where the log does not reach `since`.
+        """
+        return self._channel.history(since, limit, reverse)
+
+    def count(self, wanted: Filter = ALL) -> int:
+        """How many of the log's events pass a filter."""
+        return self.fanout.count(wanted)
+
+    # Who is there
+
+    def add(self, user: UserId, session: str, *, nickname: str = "") -> EventStream:
+        """Makes one a member; returns the stream of all that happens from here on, the coming included.
+
+        Raises CommandError 105 where that session is in the room already, and RoomClosed.
+        """
+        stream, subscription = self._open_stream(user, f"{self.name}-{session}")
+        try:
+            self._enter(user, session, nickname or str(user), stream)
+        except Exception:
+            subscription.stop()
+            raise
+        subscription.start()
+        return stream
+
+    def remove(self, user: UserId, session: str) -> None:
+        """Ends a membership and its stream. Raises CommandError 102 where there is none."""
+        with self._lock:
+            stream = self._streams.pop((user, session), None)
+        if stream is not None:
+            stream.close()
+        self.leave(user, session)
+
+    def enter(self, user: UserId, session: str, nickname: str) -> None:
+        """Makes one a member who listens elsewhere. Raises CommandError 105, RoomClosed."""
+        self._enter(user, session, nickname, None)
+
+    def leave(self, user: UserId, session: str) -> None:
+        """Ends a membership and announces it. Raises CommandError 102 where there is none."""
+        with self._announcing:
+            with self._lock:
+                announced = self._announced_locked()
+                occupant = self._occupants.get(user)
+                if occupant is None or session not in occupant.sessions:
+                    raise CommandError(ErrorCode.UNKNOWN_ROOM, f"not in room {self.name}")
+                remaining = occupant.sessions - {session}
+                if remaining:
+                    self._occupants[user] = occupant._replace(sessions=remaining)
+                else:
+                    del self._occupants[user]
+            if announced:
+                self._announce(REMOVE if remaining else LEAVE, occupant, session)
+
+    def rename(self, user: UserId, nickname: str) -> None:
+        """Notes a member's new nickname; no event."""
+        with self._lock:
+            if user in self._occupants:
+                self._occupants[user] = self._occupants[user]._replace(nickname=nickname)
+
+    def who(self) -> list[Occupant]:
+        """Everybody in the room."""
+        with self._lock:
+            return list(self._occupants.values())
+
+    def has(self, user: UserId | None, session: str) -> bool:
+        """Whether that session is in the room."""
+        with self._lock:
+            occupant = None if user is None else self._occupants.get(user)
+            return occupant is not None and session in occupant.sessions
+
+    # Who listens
+
+    def subscribe(
+        self,
+        sink: Sink,
+        encode: Encode,
+        *,
+        wanted: Filter = ALL,
+        since: Position | None = None,
+        owner: Hashable = None,
+        name: str = "",
+        marker: Any = None,
+    ) -> Subscription:
+        """Registers a subscription, from `since` or from now on; it gets nothing before its `start`.
+
+        Raises RoomClosed.
+        """
+        return self.fanout.subscribe(
+            sink, encode, wanted=wanted, since=since, owner=owner, name=name, marker=marker
+        )
+
+    def attach_listener(self, listener: Listener | Callable[[Event], object]) -> ListenerThread:
+        """Calls `listener` for every event from now on, on a thread of its own. Raises RoomClosed."""
+        stream, subscription = self._open_stream(None, f"{self.name}-listener")
+        thread = ListenerThread(listener, stream, self.name)
+        thread.thread.start()
+        subscription.start()
+        return thread
+
+    # The end
+
+    def close(self) -> None:
+        """Publishes a last `close` event, which ends every stream; does nothing a second time."""
+        if self.fanout.close():
+            self._channel.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the room takes nobody and nothing any more."""
+        return self.fanout.closed
+
+    def idle_for(self) -> float:
+        """Seconds for which nobody was here and nothing happened; 0 while somebody is."""
+        with self._lock:
+            return 0.0 if self._occupants else self.fanout.idle_for()
+
+    def retire(self, idle_for: float) -> bool:
+        """Forgets a room where nobody was and nothing happened for so many seconds; True if it was so."""
+        with self._lock:
+            if self._occupants or not self.fanout.close(idle_for):
+                return False
+        self._channel.retire()
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Room {self.name} people={len(self._occupants)} offset={self.fanout.head.offset}>"
+
+    # Helpers
+
+    def _open_stream(self, owner: UserId | None, name: str) -> tuple[EventStream, Subscription]:
+        stream = EventStream(self._request_buffer, self._send_timeout)
+        subscription = self.subscribe(stream, events_of, owner=owner, name=name)
+        stream.on_close = subscription.stop
+        return stream, subscription
+
+    def _enter(self, user: UserId, session: str, nickname: str, stream: EventStream | None) -> None:
+        with self._announcing:
+            with self._lock:
+                self.fanout.check_open()
+                sessions = self._occupants[user].sessions if user in self._occupants else frozenset()
+                if session in sessions:
+                    raise CommandError(ErrorCode.ALREADY, f"already in room {self.name}")
+                occupant = Occupant(user, nickname, sessions | {session})
+                self._occupants[user] = occupant
+                if stream is not None:
+                    self._streams[user, session] = stream
+                announced = self._announced_locked()
+            if announced:
+                self._announce(ADD if sessions else JOIN, occupant, session)
+
+    def _announced_locked(self) -> bool:
+        return self._announce_limit is None or len(self._occupants) <= self._announce_limit
+
+    def _announce(self, event_type: str, occupant: Occupant, session: str) -> None:
+        try:
+            self.publish([Draft(event_type, occupant.user, occupant.nickname, "", session)])
+        except RoomClosed:  # it has said its last; those who listen know
+            log.debug("room %s was closed before %s of %s", self.name, event_type, occupant.nickname)

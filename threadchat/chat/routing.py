@@ -1,0 +1,117 @@
+"""Who does the offering: the publisher's own thread (directory), or one thread for a hub (router)."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, Final, Protocol
+
+from threadchat.chat.events import Draft, Position
+from threadchat.chat.gate import Gate
+from threadchat.chat.room import Room
+from threadchat.chat.stream import REQUEST_BUFFER, SEND_TIMEOUT
+from threadchat.errors import CommandError, ErrorCode, RoomClosed
+
+Work = Callable[[], Any]
+
+
+class Routing(Protocol):
+    """How a hub's publications and direct messages get to their outboxes. To be called on any thread."""
+
+    def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:
+        """Publishes in `room` and returns the places. Raises RoomClosed."""
+
+    def direct(self, deliver: Callable[[], bool]) -> bool:
+        """Runs what offers a direct message, and returns its answer."""
+
+    def close(self) -> None:
+        """Ends whatever threads there are; what still waits is refused."""
+
+
+class Directory:
+    """The publisher's own thread offers."""
+
+    def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:
+        """See Routing."""
+        return room.publish(drafts)
+
+    def direct(self, deliver: Callable[[], bool]) -> bool:
+        """See Routing."""
+        return deliver()
+
+    def close(self) -> None:
+        """See Routing."""
+
+
+class Router:
+    """One thread offers, behind a bounded buffer of requests; a publisher waits for its answer.
+
+    The router's thread never waits for a room: where a room's gate is shut it hands the gate back,
+    and the publisher waits at it.
+    """
+
+    def __init__(self, request_buffer: int = REQUEST_BUFFER, send_timeout: float = SEND_TIMEOUT) -> None:
+        self._send_timeout = send_timeout
+        self._requests: queue.Queue[tuple[Work, Future[Any]] | None] = queue.Queue(request_buffer)
+        self._closing = threading.Lock()  # guards `_closed` and `_thread`, and orders puts before the end
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:
+        """See Routing."""
+        while True:
+            answer: list[Position] | Gate = self._ask(lambda: room.try_publish(drafts))
+            if not isinstance(answer, Gate):
+                return answer
+            answer.wait(self._send_timeout)
+
+    def direct(self, deliver: Callable[[], bool]) -> bool:
+        """See Routing."""
+        delivered: bool = self._ask(deliver)
+        return delivered
+
+    def close(self) -> None:
+        """See Routing."""
+        with self._closing:
+            self._closed = True
+            thread = self._thread
+        if thread is not None:
+            self._requests.put(None)
+            thread.join()
+        while not self._requests.empty():  # what came in beside the end
+            request = self._requests.get()
+            if request is not None:
+                request[1].set_exception(RoomClosed("the hub is closed"))
+
+    def run(self) -> None:
+        """Does one request after the other, until the hub is closed. Runs on: the router's thread."""
+        while (request := self._requests.get()) is not None:
+            work, future = request
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
+
+    def _ask(self, work: Work) -> Any:
+        future: Future[Any] = Future()
+        with self._closing:
+            if self._closed:
+                raise RoomClosed("the hub is closed")
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self.run, name="router", daemon=True)
+                self._thread.start()
+        try:
+            self._requests.put((work, future), timeout=self._send_timeout)
+        except queue.Full:
+            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, "the router's request buffer is full") from None
+        return future.result()
+
+
+ROUTINGS: Final = ("directory", "router")
+
+
+def make_routing(name: str, request_buffer: int, send_timeout: float) -> Routing:
+    """The routing of that name."""
+    return Router(request_buffer, send_timeout) if name == "router" else Directory()

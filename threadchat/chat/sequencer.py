@@ -1,0 +1,181 @@
+"""One room's sequence in memory: numbers its events, keeps their log, hands them on in order."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from threadchat.chat.events import CLOSE, Draft, Position, Record, UserId, record
+from threadchat.chat.gate import Gate
+from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE, Log, within
+from threadchat.errors import CommandError, ErrorCode, RoomClosed
+
+KEY_TTL: Final = 300.0
+"""Seconds for which a message key is remembered: longer than any client's attempts to send it again."""
+MAX_KEYS: Final = 1 << 16
+"""Keys of one room; above it the oldest go early, so that a flood of keys has a bound."""
+MAX_HISTORY_BYTES: Final = 512 << 10
+"""JSON bytes of one page of history, so that it fits any outbox."""
+
+
+Keys = OrderedDict[tuple[UserId | None, str], tuple[Position, float]]
+"""Message keys, each of one user: the place of what was said with it, and when to forget it."""
+
+
+class Page(NamedTuple):
+    """Some of a room's log, and where the log stood."""
+
+    records: list[Record]
+    head: Position
+
+
+class Outlet(Protocol):
+    """Who a sequence's events are for: a room."""
+
+    def begin(self, head: Position) -> None:
+        """Told where the log stands before the first event that `deliver` gets."""
+
+    @property
+    def gate(self) -> Gate | None:
+        """Set while publishers have to wait."""
+
+    def deliver(self, records: Sequence[Record]) -> None:
+        """Takes events in the order of their offsets, one call at a time."""
+
+
+class Channel(Protocol):
+    """A room's log and order, wherever the broker keeps them."""
+
+    def attach(self, outlet: Outlet) -> None:
+        """From now on events go to `outlet`, which is told the head before the first of them."""
+
+    def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
+        """Gives drafts their offsets and hands them on; or, nothing done, a gate to wait for first.
+
+        Raises RoomClosed. Runs on: publishers' threads; holds no room's lock.
+        """
+
+    def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
+        """Events after `since`, oldest first, or before it, newest first; without it, the newest.
+
+        Raises CommandError 112 where the log does not reach `since`. Runs on: any thread.
+        """
+
+    def close(self) -> None:
+        """Publishes a last `close` event; later publications raise RoomClosed."""
+
+    def retire(self) -> None:
+        """Refuses further publications without a `close` event: the room is forgotten, not closed."""
+
+
+class Sequencer:
+    """A Channel in memory. `_lock` guards everything; an outlet's `deliver` runs under it.
+
+    Lock order: sequencer, room, outbox.
+    """
+
+    def __init__(
+        self,
+        room: str,
+        history_size: int = HISTORY_SIZE,
+        history_bytes: int = HISTORY_BYTES,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.epoch = secrets.token_hex(8)
+        self._room = room
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._log = Log(history_size, history_bytes)
+        self._keys: Keys = OrderedDict()
+        self._outlet: Outlet | None = None
+        self._closed = False
+
+    def attach(self, outlet: Outlet) -> None:
+        """See Channel."""
+        with self._lock:
+            self._outlet = outlet
+            outlet.begin(self._head_locked())
+
+    def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
+        """See Channel."""
+        with self._lock:
+            if self._closed:
+                raise RoomClosed(f"room {self._room} is closed")
+            outlet = self._outlet
+            if outlet is not None and (gate := outlet.gate) is not None:
+                return gate
+            positions, records = self._assign_locked(drafts)
+            if records:
+                self._hand_on_locked(records)
+            return positions
+
+    def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
+        """See Channel."""
+        with self._lock:
+            head = self._head_locked()
+            if since is not None and (since.epoch != self.epoch or since.offset > head.offset + 1):
+                raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+            if since is None or reverse:
+                records: list[Record] | None = self._log.before(
+                    since.offset if since else head.offset + 1, limit
+                )
+            else:
+                records = self._log.after(since.offset, limit)
+        if records is None:
+            raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+        records = within(records, MAX_HISTORY_BYTES)
+        if since is None and not reverse:
+            records.reverse()
+        return Page(records, head)
+
+    def close(self) -> None:
+        """See Channel."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._hand_on_locked(self._assign_locked([Draft(CLOSE)])[1])
+
+    def retire(self) -> None:
+        """See Channel."""
+        with self._lock:
+            self._closed = True
+
+    def _head_locked(self) -> Position:
+        return Position(self._log.head, self.epoch)
+
+    def _hand_on_locked(self, records: list[Record]) -> None:
+        self._log.extend(records)
+        if self._outlet is not None:
+            self._outlet.deliver(records)
+
+    def _assign_locked(self, drafts: Sequence[Draft]) -> tuple[list[Position], list[Record]]:
+        now = int(time.time())
+        offset = self._log.head
+        positions = []
+        records = []
+        fresh: Keys = OrderedDict()
+        for draft in drafts:
+            position = self._known_locked(draft, fresh) if draft.key else None
+            if position is None:
+                offset += 1
+                position = Position(offset, self.epoch)
+                records.append(record(draft, offset, self._room, now))
+                if draft.key:
+                    fresh[draft.user, draft.key] = position, self._clock() + KEY_TTL
+            positions.append(position)
+        self._keys.update(fresh)  # not before: a draft that cannot be encoded calls all of them off
+        return positions, records
+
+    def _known_locked(self, draft: Draft, fresh: Keys) -> Position | None:
+        keys = self._keys
+        now = self._clock()
+        while keys and (len(keys) > MAX_KEYS or next(iter(keys.values()))[1] <= now):
+            keys.popitem(last=False)
+        name = draft.user, draft.key
+        known = fresh.get(name) or keys.get(name)
+        return known[0] if known else None

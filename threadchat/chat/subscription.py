@@ -1,0 +1,180 @@
+"""One subscriber's position in one room, its filter, and the producer that feeds it when it is behind."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from threadchat.chat.events import Position, Record, UserId
+from threadchat.chat.gate import Ticket
+from threadchat.errors import Cancelled, ConnectionClosed, SlowConsumer
+from threadchat.wire.outbox import Answer
+
+if TYPE_CHECKING:
+    from threadchat.chat.fanout import Fanout
+
+log = logging.getLogger(__name__)
+
+REPLAY_STEP: Final = 16
+"""Events that a producer puts at a time: less than the half of an outbox that it may fill."""
+REPLAY_BYTES: Final = 64 << 10
+"""JSON bytes that a producer puts at a time, unless one event is larger: a peer that reads 60 KB/s takes
+them well within `write_timeout`."""
+
+
+class Line(Protocol):
+    """Where full sinks wait for their turn; a publisher takes a ticket behind them."""
+
+    def ticket(self) -> Ticket: ...
+
+
+class Sink(Protocol):
+    """Whatever a subscription feeds: a connection, a stream."""
+
+    @property
+    def line(self) -> Line:
+        """The sinks of one program that are outboxes share one; a stream is its own."""
+
+    def offer(self, payload: Any, listed: list[Any]) -> Answer:
+        """Takes the payload or answers NO, at once. Runs on: publishers' threads, under a room's lock."""
+
+    def offer_light(self, payload: Any, listed: list[Any]) -> Answer:
+        """As `offer`, but only while there is plenty of room."""
+
+    def feed(self, payload: Any, cancelled: Callable[[], bool]) -> None:
+        """Takes the payload when there is room. Raises ConnectionClosed, SlowConsumer, Cancelled."""
+
+    def nudge(self) -> None:
+        """Makes a waiting `feed` look at `cancelled`; once this returns, nothing cancelled is taken."""
+
+    def fall_behind(self) -> None:
+        """Told that the log no longer reaches back to what this sink has had."""
+
+
+Encode = Callable[[Sequence[Record]], Any]
+"""Makes one payload of some events; sinks that share a function share its results."""
+
+
+class Filter:
+    """Which events a subscriber wants: by type, by user, or both."""
+
+    __slots__ = ("_types", "_users")
+
+    def __init__(self, types: Sequence[str] | None = None, users: Sequence[UserId] | None = None) -> None:
+        self._types = None if types is None else frozenset(types)
+        self._users = None if users is None else frozenset(users)
+
+    @property
+    def passes_all(self) -> bool:
+        """Whether nothing is filtered out."""
+        return self._types is None and self._users is None
+
+    def __call__(self, records: Sequence[Record]) -> Sequence[Record]:
+        """The wanted ones of `records`. A room's end is for everybody."""
+        if self.passes_all:
+            return records
+        return [
+            item
+            for item in records
+            if item.event.type == "close"
+            or (
+                (self._types is None or item.event.type in self._types)
+                and (self._users is None or item.event.user in self._users)
+            )
+        ]
+
+
+ALL: Final = Filter()
+
+
+class Subscription:
+    """Live, or catching up: born catching up, `start` lets it go.
+
+    Live, its room offers to the sink directly and nothing here moves. Catching up, `position` is
+    the last event that the sink has had, and a producer thread reads the log from there at the
+    sink's pace. The room's lock guards `live`, `stopped`, `marker`, and `position` while there is
+    no producer.
+    """
+
+    def __init__(
+        self,
+        room: Fanout,
+        sink: Sink,
+        encode: Encode,
+        wanted: Filter,
+        start: Position,
+        *,
+        recovered: bool | None,
+        owner: Hashable,
+        name: str,
+        marker: Any,
+        background: bool,
+    ) -> None:
+        self.sink = sink
+        self.encode = encode
+        self.wanted = wanted
+        self.origin = start
+        self.position = start.offset
+        self.recovered = recovered  # whether `since` could be honoured; None: there was none
+        self.owner = owner  # the user, where it is a member's
+        self.marker = marker  # offered once, at the end of the replay
+        self.background = background  # does not keep the room from being idle
+        self.live = False
+        self.stopped = False
+        self._room = room
+        self._name = name
+
+    def start(self) -> None:
+        """Goes live if nothing happened since the subscription, else starts the producer.
+
+        Runs on: the subscriber's thread, once, after it put its reply.
+        """
+        self._room.resume(self)
+
+    def stop(self) -> None:
+        """Ends the subscription; nothing reaches the sink after this returns. Runs on: any thread."""
+        self._room.drop(self)
+        self.sink.nudge()
+
+    def is_stopped(self) -> bool:
+        """Whether the subscription was ended. Runs on: any thread."""
+        return self.stopped
+
+    def start_producer(self) -> None:
+        """Starts the thread that catches up. Runs on: any thread that holds no room's lock."""
+        thread = threading.Thread(target=self.catch_up, name=f"producer-{self._name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no more threads
+            log.error("%s cannot start: %s", thread.name, error)
+            self._give_up()
+
+    def catch_up(self) -> None:
+        """Feeds the sink from the log until level with its head, then goes live.
+
+        Runs on: the subscription's producer thread.
+        """
+        try:
+            while (records := self._room.next_records(self, REPLAY_STEP)) is not None:
+                if records:
+                    if wanted := self.wanted(records):
+                        self.sink.feed(self.encode(wanted), self.is_stopped)
+                    self.position = records[-1].event.id
+                else:
+                    self.sink.feed(self.marker, self.is_stopped)
+                    self.marker = None
+        except (Cancelled, ConnectionClosed, SlowConsumer):
+            self._room.drop(self)
+        except Exception:
+            log.exception("%s failed", threading.current_thread().name)
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._room.drop(self)
+        self.sink.fall_behind()
+
+    def __repr__(self) -> str:
+        state = "stopped" if self.stopped else "live" if self.live else f"catching up from {self.position}"
+        return f"<Subscription {self._name} {state}>"
