@@ -1,0 +1,117 @@
+"""Judges whether a request asks for a WebSocket, and whether it may have one; no I/O."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+VERSION = "13"  # RFC 6455 section 4.1, the only version there is
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>\[[^\]\s]+\]|[^\s:/?#@,]+)(?::(?P<port>[0-9]{1,5}))?")
+_HOST = re.compile(r"(?P<host>\[[^\]\s]+\]|[^\s:/?#@,]+)(?::(?P<port>[0-9]{0,5}))?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The HTTP reply to an upgrade that is refused; `body` is one sentence for whoever reads it."""
+
+    status: str
+    body: str
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+
+def upgrade_requested(environ: dict[str, Any]) -> bool:
+    """Whether the request is meant as a WebSocket handshake, be it a good one or not.
+
+    An `Upgrade` header with neither key nor version is none: simple proxy configurations send that
+    header on with every request.
+    """
+    return "websocket" in _tokens(environ, "HTTP_UPGRADE") and (
+        "HTTP_SEC_WEBSOCKET_KEY" in environ or "HTTP_SEC_WEBSOCKET_VERSION" in environ
+    )
+
+
+def refuse(environ: dict[str, Any], allow_origin: Collection[str] = ()) -> Refusal | None:
+    """Why a handshake cannot go through (RFC 6455 section 4.2.1); None where it can.
+
+    `allow_origin` lists origins such as `https://chat.example` that may connect besides the server's
+    own; `*` among them allows every origin.
+    """
+    return _refuse_form(environ) or _refuse_origin(environ, allow_origin)
+
+
+def _refuse_form(environ: dict[str, Any]) -> Refusal | None:
+    if environ.get("REQUEST_METHOD") != "GET":
+        return Refusal("405 Method Not Allowed", "A WebSocket is opened with GET.", [("Allow", "GET")])
+    if environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
+        return Refusal("400 Bad Request", "A WebSocket needs HTTP/1.1; a proxy in between may be set to 1.0.")
+    if "upgrade" not in _tokens(environ, "HTTP_CONNECTION"):
+        return Refusal(
+            "400 Bad Request", "The header 'Connection: Upgrade' is missing; send it with 'Upgrade'."
+        )
+    if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != VERSION:
+        return Refusal(
+            "426 Upgrade Required",
+            f"Only version {VERSION} of the WebSocket protocol is spoken here; ask for that.",
+            [("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)],
+        )
+    if not _is_key(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
+        return Refusal(
+            "400 Bad Request",
+            "Sec-WebSocket-Key is missing, doubled or malformed; send 16 random bytes in base64, once.",
+        )
+    return None
+
+
+def _refuse_origin(environ: dict[str, Any], allow_origin: Collection[str]) -> Refusal | None:
+    if _is_allowed(environ, allow_origin):
+        return None
+    sentence = "Pages of this origin may not connect; the server's allow_origin would have to list it."
+    return Refusal("403 Forbidden", sentence)
+
+
+def _tokens(environ: dict[str, Any], name: str) -> list[str]:
+    """The members of a list header, in lower case."""
+    return [token.strip(" \t").lower() for token in environ.get(name, "").split(",")]
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) == 16
+    except (binascii.Error, ValueError):  # ValueError: not ASCII
+        return False
+
+
+def _is_allowed(environ: dict[str, Any], allow_origin: Collection[str]) -> bool:
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None or "*" in allow_origin:
+        return True  # only browsers send Origin, and only browsers need to be kept from sending it for others
+    if origin.lower() in (allowed.lower() for allowed in allow_origin):
+        return True
+    parsed = _parse_origin(origin)
+    if parsed is None:
+        return False  # "null" above all: a sandboxed frame or a local file
+    return _same_host(parsed, environ.get("HTTP_HOST", "")) or parsed in map(_parse_origin, allow_origin)
+
+
+def _parse_origin(text: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port; None for anything but a web origin."""
+    match = _ORIGIN.fullmatch(text.lower())
+    if not match:
+        return None
+    return match["scheme"], match["host"], int(match["port"] or _DEFAULT_PORTS[match["scheme"]])
+
+
+def _same_host(origin: tuple[str, str, int], host_header: str) -> bool:
+    """Whether `origin` is the host that was addressed.
+
+    A host without port stands for the default port of the origin's scheme, not of the server's:
+    behind a proxy that does TLS the server sees http where the browser sees https.
+    """
+    scheme, host, port = origin
+    match = _HOST.fullmatch(host_header.lower())
+    return match is not None and (match["host"], int(match["port"] or _DEFAULT_PORTS[scheme])) == (host, port)

@@ -1,0 +1,46 @@
+"""Binds the listening socket, and prepares the sockets that it accepts."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+BACKLOG = 4096  # connections; a thousand clients that reconnect at once find room
+SEND_BUFFER = 128 * 1024  # bytes; left to itself the kernel queues megabytes ahead of a ping
+
+_NOT_ON_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening, non-blocking socket on the first address of `host` that this machine has.
+
+    Raises OSError where there is none, or where the first one it has is taken: a second address of
+    the same name is no substitute, half of all clients would not find it.
+    """
+    passive = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in passive:
+        try:
+            return _listen(socket.socket(family, kind, protocol), address)
+        except OSError as error:
+            if error.errno not in _NOT_ON_THIS_MACHINE:
+                raise
+            unusable = error
+    raise unusable
+
+
+def _listen(sock: socket.socket, address: tuple[object, ...]) -> socket.socket:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def tune(sock: socket.socket) -> None:
+    """Give an accepted socket the options it keeps for life; raises OSError where the peer is gone."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

@@ -1,0 +1,177 @@
+/** Keeps rooms in step with the server: joins and resumes them, loads history and people, takes events. */
+
+const PAGE = 50; // events loaded at once, on entering a room and on scrolling up
+const CATCH_UP = 1_000; // events asked for after a resume that failed; the server's own limit
+const ASK_AGAIN = 1_000; // ms before people are asked for again where somebody came or went meanwhile
+const TYPING_SHOWN = 5_000; // ms that a typist is shown after each sign of life
+const TYPING_SENT = 3_000; // ms between two such signs sent
+
+export class Rooms {
+  #model;
+  #ask;
+  #attempt;
+  #outbox;
+  #changed;
+  #typingSent = 0;
+
+  /** `ask` sends a command and may throw; `attempt` never throws, and can tell the person instead. */
+  constructor(model, { ask, attempt, outbox, changed }) {
+    this.#model = model;
+    this.#ask = ask;
+    this.#attempt = attempt;
+    this.#outbox = outbox;
+    this.#changed = changed;
+  }
+
+  /** Joins a room, or continues in it where the connection was lost. Throws `Refused` or `Lost`. */
+  async join(room) {
+    const since = room.epoch === null ? undefined : { offset: room.last, epoch: room.epoch };
+    const reply = await this.#ask({ type: "join", room: room.name, since });
+    if (this.#model.rooms.get(room.name) !== room) {
+      this.#attempt({ type: "leave", room: room.name }); // left while the join was under way
+      return;
+    }
+    room.phase = "joined";
+    if (!reply.recovered) {
+      room.epoch = reply.epoch;
+      room.last = reply.offset;
+      room.timeline.read ??= { epoch: reply.epoch, id: reply.offset };
+      await this.#loadNewest(room, since);
+    }
+    this.#outbox.review(room);
+    this.#outbox.flush(room);
+    await this.loadPeople(room);
+  }
+
+  /** The newest events of a room; after a resume that failed, with a notice where some are missing. */
+  async #loadNewest(room, since) {
+    const limit = since ? CATCH_UP : PAGE;
+    const { events } = await this.#ask({ type: "history", room: room.name, limit });
+    const first = events[0]?.id ?? room.last + 1;
+    const sameLog = since?.epoch === room.epoch;
+    if (since && !(sameLog && first <= since.offset + 1)) {
+      const id = sameLog ? since.offset + 0.5 : 0; // before the first event that is here again
+      room.gap(id, Date.now() / 1000);
+    }
+    events.forEach((event) => room.take(event, this.#model.me.user));
+    if (!sameLog) {
+      room.first = first;
+      room.older = first > 1 ? "more" : "none";
+    }
+    this.#changed();
+  }
+
+  /** Loads what came before the oldest event that is here. */
+  async loadOlder(room) {
+    if (room.older !== "more" || room.phase !== "joined") {
+      return;
+    }
+    const { oldest } = room.timeline;
+    if (oldest && oldest.epoch !== room.epoch) {
+      room.older = "none"; // it is from a log that the server no longer has
+      return;
+    }
+    room.older = "loading";
+    this.#changed();
+    try {
+      const since = { offset: room.first, epoch: room.epoch };
+      const { events } = await this.#ask({
+        type: "history",
+        room: room.name,
+        since,
+        reverse: true,
+        limit: PAGE,
+      });
+      events.forEach((event) => room.take(event, this.#model.me.user));
+      room.first = events.at(-1)?.id ?? room.first;
+      room.older = events.length && room.first > 1 ? "more" : "none";
+    } catch (error) {
+      room.older = error.code === 112 ? "none" : "more";
+    }
+    this.#changed();
+  }
+
+  async leave(room) {
+    this.#model.rooms.delete(room.name);
+    this.#changed();
+    if (room.phase === "joined") {
+      await this.#attempt({ type: "leave", room: room.name }, "The room could not be left");
+      await this.list();
+    }
+  }
+
+  /** Which rooms there are on the server. */
+  async list() {
+    const reply = await this.#attempt({ type: "rooms" });
+    if (!reply) {
+      return;
+    }
+    this.#model.listed = reply.rooms;
+    for (const { name, people } of reply.rooms) {
+      const room = this.#model.rooms.get(name);
+      if (room?.peopleKnown && room.people.size !== people) {
+        this.loadPeople(room); // in very large rooms the server does not announce who comes and goes
+      }
+    }
+    this.#changed();
+  }
+
+  /** Who is in the room; asked again where somebody came or went before the answer was here. */
+  async loadPeople(room) {
+    room.moves += 1;
+    if (room.asking) {
+      return; // the question under way finds that `moves` has changed
+    }
+    room.asking = true;
+    for (let moves = 0; moves !== room.moves;) {
+      moves = room.moves;
+      const reply = await this.#attempt({ type: "who", room: room.name });
+      if (!reply) {
+        break;
+      }
+      room.people = new Map(reply.users.map((user) => [user.id, user]));
+      room.peopleKnown = true;
+      this.#changed();
+      if (moves !== room.moves) {
+        await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN));
+      }
+    }
+    room.asking = false;
+  }
+
+  /** Takes what the server sends about a room: an event, or that somebody types. */
+  receive(room, frame) {
+    if (frame.type === "typing") {
+      room.typing.set(frame.userId, { name: frame.from || "Somebody", until: Date.now() + TYPING_SHOWN });
+      setTimeout(this.#changed, TYPING_SHOWN + 50);
+    } else if (frame.id) {
+      this.#event(room, frame);
+    }
+  }
+
+  #event(room, event) {
+    room.last = Math.max(room.last, event.id);
+    const moved = event.type === "add" || event.type === "remove";
+    if (moved) {
+      this.loadPeople(room); // one session more or less: only the server has counted them
+    } else if (room.take(event, this.#model.me.user)) {
+      room.follow(event);
+    }
+    if (event.type === "close") {
+      room.phase = "closed";
+    }
+  }
+
+  /** Tells a room that one types, seldom enough not to be a burden. */
+  typing(room) {
+    const now = Date.now();
+    if (room.phase === "joined" && now - this.#typingSent > TYPING_SENT) {
+      this.#typingSent = now;
+      this.#attempt({ type: "typing", room: room.name });
+    }
+  }
+
+  stoppedTyping() {
+    this.#typingSent = 0;
+  }
+}

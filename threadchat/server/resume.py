@@ -1,0 +1,53 @@
+"""Signed proof of who somebody was, so that any node lets them be the same person again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from typing import Final
+
+import msgspec
+
+RESUME_TTL: Final = 24 * 3600.0
+"""Seconds for which a client may come back as the same person."""
+_MAX_TOKEN: Final = 2048
+
+
+class Identity(msgspec.Struct, frozen=True, array_like=True):
+    """What a token says: `expiry` is Unix time, in seconds."""
+
+    user: int
+    nickname: str
+    expiry: float
+
+
+def issue(key: bytes, user: int, nickname: str, now: float) -> str:
+    """A token for `user`, valid for `RESUME_TTL` from `now` (Unix time)."""
+    payload = msgspec.json.encode(Identity(user, nickname, now + RESUME_TTL))
+    return _encode(payload) + "." + _encode(_sign(key, payload))
+
+
+def verify(key: bytes, token: str, now: float) -> Identity | None:
+    """What a token says; None for one that is expired, or not of this key's making."""
+    payload_part, _, signature_part = token[:_MAX_TOKEN].partition(".")
+    try:
+        payload, signature = _decode(payload_part), _decode(signature_part)
+    except ValueError:
+        return None
+    if not hmac.compare_digest(signature, _sign(key, payload)):
+        return None
+    identity = msgspec.json.decode(payload, type=Identity)
+    return identity if identity.expiry > now else None
+
+
+def _sign(key: bytes, payload: bytes) -> bytes:
+    return hmac.digest(key, payload, hashlib.sha256)
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

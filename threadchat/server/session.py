@@ -1,0 +1,130 @@
+"""One person's connection in the chat: its lifecycle, its deadlines, and what all dialects share."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
+
+from threadchat.chat.events import Direct
+from threadchat.chat.hub import Hub
+from threadchat.config import Config
+from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.wire.connection import Connection, ConnectionState
+from threadchat.wire.outbox import Answer
+from threadchat.wire.requests import Text
+
+log = logging.getLogger(__name__)
+
+MAX_ERRORS: Final = 64
+"""Errors within `ERROR_WINDOW` after which a client is taken for broken."""
+ERROR_WINDOW: Final = 60.0
+
+
+class Session(ABC):
+    """What a connection is to the chat, from its upgrade to its end; each dialect has its own kind.
+
+    Everything runs on the connection's reader thread but `offer_direct` and `close`.
+    """
+
+    def __init__(
+        self, connection: Connection, hub: Hub, config: Config, *, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.connection = connection
+        self.hub = hub
+        self.user: int | None = None
+        self.nickname = ""
+        self.about = ""
+        self._config = config
+        self._clock = clock
+        self._errors: deque[float] = deque(maxlen=MAX_ERRORS)  # when the last ones were
+
+    def run(self) -> None:
+        """Goes through all that the peer sends, then leaves everything behind. Raises nothing."""
+        connection = self.connection
+        try:
+            self.expire("age", self._config.max_age, CloseCode.EXPIRED)
+            self.begin()
+            for burst in connection.bursts():
+                self._handle_burst(burst)
+        except ConnectionClosed:
+            pass  # in the middle of a reply; the reason is the connection's
+        except Exception:
+            log.exception("connection %d (%s) failed", connection.number, connection.label)
+            connection.close(CloseCode.INTERNAL_ERROR)
+        finally:
+            self._depart()
+            connection.end_reading()
+
+    # What a dialect is
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Greets the peer, sets the dialect's deadlines."""
+
+    @abstractmethod
+    def handle(self, text: str) -> None:
+        """Does what one message asks. Raises ConnectionClosed."""
+
+    def burst_ended(self) -> None:  # noqa: B027  # a dialect without bursts does nothing
+        """Told after the last of the messages that came together."""
+
+    def end(self) -> None:  # noqa: B027  # a dialect without rooms does nothing
+        """Leaves rooms and subscriptions, whatever state the session is in."""
+
+    @abstractmethod
+    def encode_direct(self, direct: Direct) -> Text:
+        """A direct message as this dialect says it. Runs on: the sender's thread."""
+
+    # For the hub
+
+    def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
+        """Takes a direct message if there is room. Runs on: the sender's thread."""
+        return self.connection.offer(self.encode_direct(direct), listed)
+
+    def close(self, code: int) -> None:
+        """Ends the connection, flushing what waits; never blocks. Runs on: any thread."""
+        self.connection.close(code)
+
+    # For the dialects
+
+    def expire(self, name: str, seconds: float, code: CloseCode) -> None:
+        """Closes with `code` in `seconds`, unless the deadline of that name is cleared before."""
+        self.connection.deadlines.set(name, seconds, lambda: self.connection.close(code))
+
+    def arrive(self, user: int) -> None:
+        """From here on the hub finds this session by `user`."""
+        self.user = user
+        self.connection.label = f"user {user}"
+        self.hub.arrive(self)
+
+    def count_error(self) -> None:
+        """Closes the connection of a client that makes too many errors (3509)."""
+        now = self._clock()
+        self._errors.append(now)
+        if len(self._errors) == MAX_ERRORS and now - self._errors[0] <= ERROR_WINDOW:
+            self.connection.close(CloseCode.TOO_MANY_ERRORS)
+
+    # Helpers
+
+    def _handle_burst(self, burst: list[str | bytes]) -> None:
+        for message in burst:
+            if self.connection.closed is not None:
+                return
+            if isinstance(message, bytes):
+                self.connection.close(CloseCode.UNSUPPORTED_DATA)
+                return
+            self.handle(message)
+        self.burst_ended()
+
+    def _depart(self) -> None:
+        self.connection.advance(ConnectionState.TO_BE_DISCONNECTED)
+        try:
+            self.end()
+        except Exception:
+            log.exception("connection %d could not leave everything behind", self.connection.number)
+        finally:
+            self.hub.depart(self)
