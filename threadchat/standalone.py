@@ -1,0 +1,167 @@
+"""Runs the server as a process of its own: logging, limits, signals, the start line, and the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import queue
+import re
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from threadchat.config import Config
+
+log = logging.getLogger(__name__)
+
+STACK_BYTES: Final = 1024 * 1024  # less is overflowed by deeply nested JSON; what is not used takes no memory
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130  # what shells report for a SIGINT
+
+
+def serve(config: Config) -> int:
+    """Runs the chat server until SIGINT or SIGTERM and returns the exit code.
+
+    0 when everything ended within `drain_timeout`, 1 when it could not start or something still runs; a
+    second SIGINT ends the process at once with 130. Raises ConfigError. Runs on: the main thread.
+    """
+    configure_logging(config.log_level)
+    raise_descriptor_limit()
+    threading.stack_size(STACK_BYTES)
+    with _signals_to_queue() as arrived:
+        # After the stack size: importing an engine may start threads of its own one day.
+        from threadchat.server.service import Chat
+
+        try:
+            chat = Chat(config)
+        except OSError as error:
+            return _fail(f"event log {config.event_log}: {error.strerror or error}")
+        try:
+            chat.listen(on_accept_thread=schedule_as_batch)
+        except (OSError, UnicodeError) as error:
+            return _fail(_why_not_listening(config, error))
+        print(f"threadchat: open {browsable(config.host, chat.url)} in a browser (Ctrl-C stops)", flush=True)
+        log.info("stopping: %s", _wait_for_signal(arrived).name)
+        if not chat.drain(config.drain_timeout):
+            return _fail(f"not everything ended within drain_timeout={config.drain_timeout:g} seconds")
+    return EXIT_OK
+
+
+def _fail(message: str) -> int:
+    print(f"threadchat: {message}", file=sys.stderr, flush=True)
+    return EXIT_FAILED
+
+
+# -- address -----------------------------------------------------------------------------------------
+
+
+def browsable(host: str, url: str) -> str:
+    """The address to type into a browser on this machine, for a server on `host` that calls itself `url`.
+
+    The wildcards 0.0.0.0 and :: become loopback addresses, and IPv6 stands in brackets.
+    """
+    scheme, _, rest = url.partition("://")
+    port = rest.rstrip("/").rpartition(":")[2]
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}/"
+
+
+def _why_not_listening(config: Config, error: OSError | UnicodeError) -> str:
+    place = f"{config.host} port {config.port}"
+    if isinstance(error, UnicodeError | socket.gaierror):
+        return f"host {config.host} is not known: {getattr(error, 'strerror', None) or error}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"{place} is in use by another program; --port takes another one, --port 0 any free one"
+        case errno.EACCES:
+            return f"{place} needs privileges; --port takes one from 1024 up"
+        case errno.EADDRNOTAVAIL:
+            return f"{config.host} is no address of this machine; --host takes one that is"
+        case _:
+            return f"cannot listen on {place}: {error.strerror or error}"
+
+
+# -- signals -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _signals_to_queue() -> Iterator[queue.SimpleQueue[signal.Signals]]:
+    """SIGINT and SIGTERM only put themselves into the queue; the former handlers come back at the end.
+
+    SimpleQueue.put may interrupt SimpleQueue.get on the same thread. Event.set may not: it takes a lock that
+    an interrupted Event.wait can hold.
+    """
+    arrived: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
+    interrupts = 0
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupts
+        interrupts += number == signal.SIGINT
+        if interrupts > 1:
+            os._exit(EXIT_INTERRUPTED)  # whoever asks twice does not want to wait for goodbyes
+        arrived.put(signal.Signals(number))
+
+    former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield arrived
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _wait_for_signal(arrived: queue.SimpleQueue[signal.Signals]) -> signal.Signals:
+    # With a timeout: a signal that the system hands to another thread does not end a wait of this one.
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return arrived.get(timeout=0.5)
+
+
+# -- the process -------------------------------------------------------------------------------------
+
+
+class OneLine(logging.Formatter):
+    """Keeps an event on one line: what breaks lines or moves a terminal's cursor is shown escaped."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    default_msec_format = "%s.%03d"
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
+
+
+def configure_logging(level: str) -> None:
+    """Sends every event from `level` up to stderr, one a line. Replaces what was configured before."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def raise_descriptor_limit() -> None:
+    """Allows this process as many open files as the system lets it have: each connection is one."""
+    try:
+        import resource
+    except ImportError:  # no POSIX system
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some systems say "unlimited" and refuse it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def schedule_as_batch() -> None:
+    """Puts the calling thread, and those it will start, under SCHED_BATCH where Linux allows it.
+
+    The scheduler then lets a thread finish its turn instead of handing the interpreter to each one it wakes.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another system; a container that forbids it
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
