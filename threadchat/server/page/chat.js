@@ -67,15 +67,39 @@ export class Chat {
     this.#changed();
   }
 
-  async #hello() {
+  /** Comes as somebody new. */
+  async #arrive() {
     const { me } = this.#model;
+    const { user, resume } = await this.#ask({ type: "hello", nickname: me.nickname });
+    Object.assign(me, { user, resume });
+    return false;
+  }
+
+  /**
+   * Comes back as who one was; false where the server did not know that person any more. Its reply does not
+   * say so, and after a restart the same number may be given anew. But only somebody known has a nickname
+   * before `profile`; whoever has none may not type (103), whereas others only are in no room yet (102).
+   */
+  async #return() {
+    const { me } = this.#model;
+    const { user } = await this.#ask({ type: "hello", resume: me.resume });
+    const [known, { resume }] = await Promise.all([
+      this.#ask({ type: "typing", room: "any" }).then(
+        () => true,
+        (error) => error.code !== 103,
+      ),
+      this.#ask({ type: "profile", nickname: me.nickname }),
+    ]);
+    Object.assign(me, { user, resume });
+    return known;
+  }
+
+  async #hello() {
     try {
-      const hello = { type: "hello", nickname: me.nickname, resume: me.resume || undefined };
-      const { user, resume } = await this.#ask(hello);
-      if (me.user && me.user !== user) {
+      const known = this.#model.me.resume ? await this.#return() : await this.#arrive();
+      if (!known) {
         this.#model.endDirects();
       }
-      Object.assign(me, { user, resume });
     } catch (error) {
       if (error.name === "Refused") {
         this.#socket.close();

@@ -3,6 +3,11 @@
 import { $, setText } from "./dom.js";
 import { listing } from "./words.js";
 
+const SHOWN = 40; // characters of a name in the empty box, which would wrap it out of sight
+
+/** The beginning of a name that is too long, and never half a character. */
+const cut = (name) => ([...name].length > SHOWN ? `${[...name].slice(0, SHOWN).join("")}…` : name);
+
 export class Composer {
   #model;
   #box = $("message");
@@ -56,7 +61,7 @@ export class Composer {
     }
     if (current) {
       const name = current.kind === "room" ? `#${current.title}` : current.title;
-      this.#box.placeholder = `Write to ${name}`;
+      this.#box.placeholder = `Write to ${cut(name)}`;
     }
     const typists = current?.kind === "room" ? current.typists(Date.now()) : [];
     const verb = typists.length > 1 ? "are" : "is";
@@ -69,5 +74,8 @@ export class Composer {
     this.#box.style.height = `${scrollHeight}px`;
     this.#box.style.overflowY = scrollHeight > this.#box.clientHeight ? "auto" : "hidden";
     $("send").disabled = !this.#box.value.trim();
+    const { length } = this.#box.value;
+    const full = length >= this.#box.maxLength; // the browser cuts off what is pasted beyond
+    setText($("composer-limit"), full ? `Full: ${length.toLocaleString()} characters is the most` : "");
   }
 }

@@ -61,6 +61,7 @@ function conversationItem({ key, kind, title, ended, count, unread, current }, o
       {
         type: "button",
         class: `nav-item${unread ? " unread" : ""}${ended ? " ended" : ""}`,
+        title,
         "data-testid": kind,
         "data-name": title,
         "aria-current": current ? "true" : null,
@@ -86,6 +87,7 @@ function otherRoom({ name, count }, join) {
       {
         type: "button",
         class: "nav-item other",
+        title: name,
         "data-testid": "other-room",
         "data-name": name,
         onclick: () => join(name),
@@ -129,6 +131,7 @@ function person({ id, nickname, sessions, self, twin }, write) {
   ];
   const attributes = {
     class: "nav-item person",
+    title: nickname,
     "data-testid": "person",
     "data-name": nickname,
     "data-user": id,

@@ -6,6 +6,8 @@ import { badge, fullTime, timeOfDay } from "./words.js";
 
 const AT_END = 48; // px from the end that still count as there
 const NEAR_TOP = 240; // px from the top at which older messages are asked for
+const LONG = 2_400; // characters, and
+const TALL = 24; // lines from which on a message is folded
 
 export class Log {
   #model;
@@ -171,8 +173,9 @@ function messageNode(row, handlers) {
     { datetime: new Date(at * 1000).toISOString(), title: fullTime(at) },
     timeOfDay(at),
   );
+  const long = text.length > LONG || text.split("\n", TALL + 1).length > TALL;
   const attributes = {
-    class: `message${head ? " head" : ""}${mine ? " mine" : ""}${state ? ` ${state}` : ""}`,
+    class: ["message", head && "head", mine && "mine", state, long && "folded"].filter(Boolean).join(" "),
     "data-testid": "message-row",
     "data-key": key,
     "data-state": state || "delivered",
@@ -192,13 +195,24 @@ function messageNode(row, handlers) {
       { class: "body" },
       byline,
       h("p", { class: "text", dir: "auto", "data-testid": "text" }, text),
+      long ? unfold() : null,
       progress(row, handlers),
     ),
   );
 }
 
+function unfold() {
+  const onclick = ({ target }) => {
+    target.closest(".message").classList.remove("folded");
+    target.remove();
+    $("log").focus({ preventScroll: true });
+  };
+  const attributes = { type: "button", class: "text-button unfold", "data-testid": "unfold", onclick };
+  return h("button", attributes, "Show all of it");
+}
+
 /** What became of an own message that is not confirmed yet. */
-function progress({ key, state, problem }, handlers) {
+function progress({ key, state, problem, final }, handlers) {
   if (state === "waiting") {
     return h("p", { class: "progress" }, "Waiting for the connection");
   }
@@ -209,11 +223,18 @@ function progress({ key, state, problem }, handlers) {
     "p",
     { class: "progress problem", "data-testid": "failed" },
     h("span", {}, problem),
-    h(
-      "button",
-      { type: "button", class: "text-button", "data-testid": "retry", onclick: () => handlers.retry(key) },
-      "Send again",
-    ),
+    final
+      ? null
+      : h(
+          "button",
+          {
+            type: "button",
+            class: "text-button",
+            "data-testid": "retry",
+            onclick: () => handlers.retry(key),
+          },
+          "Send again",
+        ),
     h(
       "button",
       {

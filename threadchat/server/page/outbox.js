@@ -3,6 +3,7 @@
 import { refusal } from "./words.js";
 
 const KEY_LIFE = 270; // seconds for which a key surely still stands for the first attempt (the server: 300)
+const NOT_SENT = "This was not sent.";
 const UNSURE = "The connection was lost while this was sent. It may have arrived.";
 
 export class Outbox {
@@ -31,7 +32,9 @@ export class Outbox {
   /** Before the first flush on a new connection: what may not be sent again by itself is marked. */
   review(conversation) {
     for (const message of conversation.timeline.pending) {
-      if (
+      if (conversation.ended) {
+        this.#bury(message);
+      } else if (
         message.state === "waiting" &&
         message.attempt &&
         !this.#repeatable(conversation, message.attempt)
@@ -71,10 +74,8 @@ export class Outbox {
   }
 
   #ready(conversation) {
-    return (
-      this.#model.status.phase === "online" &&
-      (conversation.kind === "direct" || conversation.phase === "joined")
-    );
+    const open = conversation.kind === "direct" ? !conversation.ended : conversation.phase === "joined";
+    return open && this.#model.status.phase === "online";
   }
 
   /** Whether a second attempt can't become a second message. */
@@ -117,6 +118,14 @@ export class Outbox {
       this.#fail(message, `${conversation.nickname} is not online.`);
     } else {
       this.#fail(message, refusal(error, "Not sent"));
+    }
+  }
+
+  /** The number that this was written to may be somebody else's now: it must not go anywhere. */
+  #bury(message) {
+    message.final = true;
+    if (message.state === "waiting") {
+      this.#fail(message, message.attempt ? UNSURE : NOT_SENT);
     }
   }
 

@@ -57,7 +57,7 @@ export function rowsOf(timeline, me, now) {
   return rows.map((row) => (row.moves ? { ...row, moves: undefined, text: movement(row.moves) } : row));
 }
 
-const messageRow = ({ key, name, userId, mine, text, at, state = "", problem = "" }) => ({
+const messageRow = ({ key, name, userId, mine, text, at, state = "", problem = "", final = false }) => ({
   key,
   kind: "message",
   head: true,
@@ -68,6 +68,7 @@ const messageRow = ({ key, name, userId, mine, text, at, state = "", problem = "
   at,
   state,
   problem,
+  final,
 });
 
 const continues = (last, item) =>

@@ -66,6 +66,7 @@ export class Timeline {
       at,
       state: "waiting", // then "sending"; "sent" until its event arrives; or "failed"
       problem: "",
+      final: false, // it can't be sent any more
       attempt: null, // {user, epoch, at} of the first attempt
       offset: null, // the event's id, once the server said it
       matched: null, // id of an event that looks like this message

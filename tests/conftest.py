@@ -1,0 +1,46 @@
+"""What all tests share: a real server in a process of its own, and the promise that no thread stays."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.process import ServerProcess
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Starts servers, with the arguments of `ServerProcess` from the second on; ends them with the test."""
+    servers: list[ServerProcess] = []
+
+    def start(*arguments: str, **options: Any) -> ServerProcess:
+        server = ServerProcess(tmp_path / f"server-{len(servers)}.log", *arguments, **options)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def chat_server(serve: Callable[..., ServerProcess]) -> ServerProcess:
+    """A server with default settings."""
+    return serve()
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays() -> Iterator[None]:
+    """Every thread that a test started has ended soon after it, whatever was tested."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 5
+    for thread in set(threading.enumerate()) - before:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    left = [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()]
+    assert not left, f"threads left behind: {left}"

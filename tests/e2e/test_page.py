@@ -1,0 +1,413 @@
+"""The page in a real browser: people chat, lose the connection and come back, use nothing but a keyboard."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from tests.e2e.browser import Cable, Person, chromium, missing
+from threadchat.errors import CloseCode
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "nothing is missing")
+
+
+class Room:
+    """A browser full of people: `enter` opens one more window of it."""
+
+    def __init__(self, driver: Any, url: str) -> None:
+        self.driver = driver
+        self.url = url
+        self.people: list[Person] = []
+
+    def window(self, path: str = "/", url: str = "") -> Person:
+        person = Person(self.driver, (url or self.url) + path)
+        self.people.append(person)
+        return person
+
+    def enter(self, nickname: str, path: str = "/", url: str = "") -> Person:
+        return self.window(path, url).enter(nickname)
+
+    def complaints(self) -> list[str]:
+        """What the browser found wrong since the last look: errors, warnings, violations of the policy."""
+        return [f"{entry['level']} {entry['message']}" for entry in self.driver.get_log("browser")]
+
+
+class Bot:
+    """Somebody without a browser, who can write a lot."""
+
+    def __init__(self, port: int, nickname: str) -> None:
+        self._open = contextlib.ExitStack()
+        url = f"ws://127.0.0.1:{port}/chat"
+        self._socket: ClientConnection = self._open.enter_context(connect(url))
+        self.directs: list[str] = []  # what others wrote to it privately, as far as `ask` has read
+        self.user: int = self.ask(type="hello", nickname=nickname)["user"]
+
+    def ask(self, **command: object) -> dict[str, Any]:
+        self._socket.send(json.dumps({"id": "question", **command}))
+        while True:
+            frame: dict[str, Any] = json.loads(self._socket.recv(timeout=10))
+            if frame["type"] == "direct":
+                self.directs.append(frame["message"])
+            if frame.get("re") == "question":
+                assert frame["type"] == "ok", frame
+                return frame
+
+    def say(self, *texts: str, room: str = "lobby") -> None:
+        for text in texts:
+            self.ask(type="message", room=room, message=text)
+
+    def texts(self, room: str = "lobby") -> list[str]:
+        events = self.ask(type="history", room=room)["events"]
+        return [event["message"] for event in events if event["type"] == "message"]
+
+    def close(self) -> None:
+        self._open.close()
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def room(driver: Any, chat_server: Any) -> Iterator[Room]:
+    """Every server has a port of its own, so nothing that one test stored is seen by the next."""
+    first = driver.current_window_handle
+    room = Room(driver, chat_server.url)
+    room.complaints()
+    yield room
+    for person in room.people:
+        person.leave()
+    driver.switch_to.window(first)
+
+
+@pytest.fixture
+def bot(chat_server: Any) -> Iterator[Bot]:
+    bot = Bot(chat_server.port, "bot")
+    yield bot
+    bot.close()
+
+
+@pytest.fixture
+def cable(chat_server: Any) -> Iterator[Cable]:
+    cable = Cable(chat_server.port)
+    yield cable
+    cable.close()
+
+
+def test_two_people_chat(room: Room) -> None:
+    ann, bob = room.enter("ann"), room.enter("bob")
+    ann.say("hello bob")
+    bob.wait_for_text("hello bob")
+    bob.say("hello ann")
+    ann.wait_for_text("hello ann")
+    assert ann.texts() == bob.texts() == ["hello bob", "hello ann"]
+    ann.wait(lambda: "bob" in ann.all("quiet")[0].text, "bob's coming to be said")
+    ann.wait(lambda: len(ann.all("person")) == 2, "both to be listed at ann's")
+    bob.wait(lambda: len(bob.all("person")) == 2, "both to be listed at bob's")
+    bob.see("leave").click()
+    ann.wait(lambda: not ann.all("person", name="bob"), "bob to be gone from the list")
+    ann.wait(lambda: "bob left" in ann.all("quiet")[-1].text, "a line that says so")
+    assert room.complaints() == []
+
+
+def test_typing_is_shown_until_the_message_comes(room: Room) -> None:
+    ann, bob = room.enter("ann"), room.enter("bob")
+    ann.see("message").send_keys("let me see")
+    bob.wait(lambda: bob.see("typing").text == "ann is typing…", "ann's typing to be seen")
+    ann.say("")
+    bob.wait_for_text("let me see")
+    bob.wait(lambda: bob.all("typing")[0].text == "", "typing to be over")
+
+
+def test_private_conversation(room: Room) -> None:
+    ann, bob = room.enter("ann"), room.enter("bob")
+    ann.see("person", name="bob").click()
+    ann.say("only for you")
+    assert "ann" in ann.see("message-row", state="delivered").text
+    bob.wait(lambda: "1 unread" in bob.see("direct", name="ann").text, "one unread")
+    bob.wait(lambda: bob.driver.title.startswith("(1)"), "the title to count it")
+    bob.see("direct", name="ann").click()
+    bob.wait_for_text("only for you")
+    bob.wait(lambda: not bob.driver.title.startswith("("), "the title to count nothing")
+    bob.say("and back")
+    ann.wait_for_text("and back")
+    bob.leave()
+    room.people.remove(bob)
+    ann.see("room", name="lobby").click()
+    ann.wait(lambda: not ann.all("person", name="bob"), "bob to be gone")
+    ann.see("direct", name="bob").click()
+    ann.say("still there?")
+    assert "not online" in ann.see("failed").text
+    ann.see("discard").click()
+    ann.wait(lambda: ann.texts() == ["only for you", "and back"], "the failed message to be gone")
+
+
+def test_reload_is_the_same_person_in_the_same_place(room: Room, bot: Bot) -> None:
+    bot.ask(type="join", room="lobby")
+    ann = room.enter("ann")
+    ann.open_room("garden")
+    ann.see("room", name="lobby").click()
+    ann.say("before")
+    bot.say("between")
+    ann.wait_for_text("between")
+    me = ann.see("person", name="ann").get_attribute("data-user")
+    ann.see("person", name="bot").click()
+    ann.say("to you alone")
+    ann.see("message-row", state="delivered")
+    ann.see("room", name="lobby").click()
+    ann.see("message").send_keys("half a sentence")
+    ann.driver.refresh()
+    ann.arrived()
+    ann.wait(lambda: ann.texts() == ["before", "between"], "each message once")
+    ann.wait(lambda: ann.see("person", name="ann").get_attribute("data-user") == me, "the same user id")
+    assert ann.see("message").get_attribute("value") == "half a sentence"
+    assert ann.see("room", name="garden")
+    ann.see("direct", name="bot").click()
+    ann.wait(lambda: ann.texts() == ["to you alone"], "the private conversation to be there")
+    second = room.enter("ann")
+    second.wait(lambda: len(second.all("person", name="ann")) == 2, "a second tab to be another ann")
+
+
+def test_server_restart(room: Room, chat_server: Any) -> None:
+    ann = room.enter("ann")
+    ann.say("old")
+    ann.see("message-row", state="delivered")
+    ann.note_banners()
+    chat_server.stop()
+    ann.see("banner", state="away")
+    ann.say("written while away, 1")
+    ann.say("written while away, 2")
+    assert len(ann.all("message-row", state="waiting")) == 2
+    chat_server.restart()
+    ann.wait_for_banner("back")
+    ann.wait(lambda: len(ann.all("message-row", state="delivered")) == 3, "everything to be delivered")
+    assert "may be missing" in ann.see("gap").text
+    bob = room.enter("bob")
+    bob.wait(lambda: bob.texts() == ["written while away, 1", "written while away, 2"], "both, once")
+    ann.wait(lambda: ann.all("banner", state="none"), "the banner to go")
+
+
+def test_a_restart_turns_no_private_message_to_a_stranger(
+    room: Room, chat_server: Any, cable: Cable, bot: Bot
+) -> None:
+    bot.ask(type="join", room="lobby")
+    ann = room.enter("ann", url=cable.url)
+    me = ann.see("person", name="ann").get_attribute("data-user")
+    ann.see("person", name="bot").click()
+    ann.say("to the bot")
+    ann.see("message-row", state="delivered")
+    cable.cut()
+    ann.see("banner", state="away")
+    ann.say("a secret")
+    chat_server.restart()
+    stranger = Bot(chat_server.port, "stranger")
+    assert stranger.user == bot.user, "the new server counts anew"
+    cable.mend()
+    assert "somebody new" in ann.see("notice").text
+    assert "not sent" in ann.see("failed").text
+    assert not ann.all("retry"), "nothing that could send it after all"
+    ann.see("room", name="lobby").click()
+    assert ann.see("person", name="ann").get_attribute("data-user") == me, "the same number, another person"
+    stranger.ask(type="join", room="lobby")
+    ann.see("person", name="stranger").click()
+    ann.say("hello stranger")
+    ann.see("message-row", state="delivered")
+    stranger.ask(type="ping")
+    assert stranger.directs == ["hello stranger"]
+    stranger.close()
+
+
+def test_a_cut_loses_and_doubles_nothing(room: Room, chat_server: Any, cable: Cable, bot: Bot) -> None:
+    ann = room.enter("ann", url=cable.url)
+    bot.say("1")
+    ann.wait_for_text("1")
+    ann.note_banners()
+    cable.deaf.set()  # what ann says arrives, but she never hears that it did
+    ann.say("2")
+    seen = Bot(chat_server.port, "watcher")
+    ann.wait(lambda: "2" in seen.texts(), "2 to arrive")
+    cable.cut()
+    ann.see("banner", state="away")
+    bot.say("3", "4")
+    ann.say("5")
+    cable.mend()
+    ann.wait_for_banner("back")
+    ann.wait(lambda: ann.texts() == ["1", "2", "3", "4", "5"], f"five messages, each once: {ann.texts()}")
+    ann.wait(lambda: len(ann.all("message-row", state="delivered")) == 5, "all of them to be confirmed")
+    assert seen.texts() == ["1", "2", "3", "4", "5"]
+    seen.close()
+
+
+def test_a_final_close_is_explained_and_not_retried(room: Room, cable: Cable) -> None:
+    ann = room.enter("ann", url=cable.url)
+    ann.say("before")
+    ann.see("message-row", state="delivered")
+    ann.note_banners()
+    cable.inject(b"\x88\x02" + CloseCode.FORCE_DISCONNECT.to_bytes(2, "big"))
+    assert "disconnected from this server" in ann.see("banner", state="ended").text
+    cable.mend()
+    ann.see("reconnect").click()
+    ann.wait_for_banner("back")
+    ann.say("after")
+    ann.wait(lambda: ann.texts() == ["before", "after"], "both, once")
+
+
+def test_markup_stays_text(room: Room) -> None:
+    evil = "<img src=x onerror=alert(1)><b>bold</b>&amp;<script>alert(2)</script>"
+    ann = room.enter("<i>ann</i>")
+    bob = room.enter("bob", path="/#%3Cb%3Eroom")
+    assert bob.see("title").text == "#<b>room"
+    ann.open_room("<b>room")
+    ann.say(evil)
+    bob.wait_for_text(evil)
+    bob.see("person", name="<i>ann</i>").click()
+    bob.say(evil)
+    bob.wait_for_text(evil)
+    for person in (ann, bob):
+        assert not person.look().find_elements("css selector", "b, i, img, #messages script")
+    assert room.complaints() == []
+
+
+def test_older_messages_come_on_scrolling_up(room: Room, bot: Bot) -> None:
+    everything = [f"message {number}" for number in range(180)]
+    bot.say(*everything)
+    ann = room.enter("ann")
+    ann.wait_for_text("message 179")
+    assert len(ann.texts()) < 120
+    where = "return document.querySelector('[data-testid=text]').getBoundingClientRect().top"
+    first = ann.texts()[0]
+    top = ann.run("document.getElementById('log').scrollTop = 0;" + where)
+    ann.wait(lambda: ann.texts()[0] != first, "older messages")
+    texts = "[...document.querySelectorAll('[data-testid=text]')]"
+    same = f"return {texts}.find(e => e.textContent === '{first}').getBoundingClientRect().top"
+    assert abs(ann.run(same) - top) < 40, "what one reads stays where it is"
+
+    def reached_the_start() -> bool:
+        ann.run("document.getElementById('log').scrollTop = 0")
+        return ann.texts() == everything
+
+    ann.wait(reached_the_start, "all of them, in order, each once")
+    assert not ann.all("older")
+    bot.say("one more")
+    ann.wait(lambda: ann.see("jump").text == "1 new", "a hint at what is new")
+    ann.see("jump").click()
+    ann.wait(lambda: not ann.all("jump")[0].is_displayed(), "the end")
+
+
+def test_a_long_message_is_folded_until_asked_for(room: Room, bot: Bot) -> None:
+    long = "\n".join(f"line {number}" for number in range(200))
+    bot.say("short", long)
+    ann = room.enter("ann")
+    ann.wait(lambda: ann.texts() == ["short", long], "both, and the long one whole, to be searched")
+    height = "return document.querySelectorAll('[data-testid=text]')[1].clientHeight"
+    folded = ann.run(height)
+    ann.see("unfold").click()
+    ann.wait(lambda: not ann.all("unfold"), "the button to have done its work")
+    assert ann.run(height) > folded * 2
+
+
+def test_a_text_that_was_cut_off_says_so(room: Room) -> None:
+    ann = room.enter("ann")
+    paste = "const box = document.getElementById('message'); box.focus();"
+    ann.run(paste + "document.execCommand('insertText', false, 'y'.repeat(70000))")
+    ann.wait(lambda: "64,000" in ann.see("limit").text, "a remark that not all of it is there")
+    ann.keys("\ue003")  # Backspace
+    ann.wait(lambda: ann.all("limit")[0].text == "", "the remark to go")
+
+
+def test_unread_counts(room: Room, bot: Bot) -> None:
+    ann = room.enter("ann")
+    ann.open_room("garden")
+    bot.say("one", "two", room="lobby")
+    ann.wait(lambda: "2 unread" in ann.see("room", name="lobby").text, "two unread")
+    ann.wait(lambda: ann.driver.title == "(2) #garden · threadchat", "the title to count them")
+    ann.driver.refresh()
+    ann.arrived()
+    ann.wait(lambda: ann.driver.title == "(2) #garden · threadchat", "them to be unread after a reload too")
+    ann.see("room", name="lobby").click()
+    ann.wait_for_text("two")
+    assert ann.see("new")
+    ann.wait(lambda: ann.driver.title == "#lobby · threadchat", "nothing to be unread")
+
+
+def test_keyboard_alone(room: Room, bot: Bot) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    bot.ask(type="join", room="lobby")
+    ann = room.window()
+    ann.wait(lambda: ann.focused() == "nickname", "the nickname to have the focus")
+    ann.keys("ann", Keys.ENTER)
+    ann.arrived()
+    ann.wait(lambda: ann.focused() == "message", "the message box to have the focus")
+    ann.keys("two")
+    ann.keys(Keys.ENTER, holding=Keys.SHIFT)
+    ann.keys("lines", Keys.ENTER)
+    ann.wait_for_text("two\nlines")
+
+    def tab_to(testid: str, *, back: bool = False) -> None:
+        for _ in range(20):
+            if ann.focused() == testid:
+                return
+            ann.keys(Keys.TAB, holding=Keys.SHIFT if back else "")
+        raise AssertionError(f"{testid} is not reached by Tab")
+
+    tab_to("person")
+    ann.keys(Keys.ENTER)
+    ann.wait(lambda: ann.see("title").text == "bot", "a private conversation with the bot")
+    ann.wait(lambda: ann.focused() == "message", "the message box to have the focus")
+    tab_to("room-name", back=True)
+    ann.keys("garden", Keys.ENTER)
+    ann.wait(lambda: ann.see("title").text == "#garden", "the new room")
+    ann.keys(Keys.ARROW_DOWN, holding=Keys.ALT)
+    ann.wait(lambda: ann.see("title").text == "#lobby", "the next room")
+    tab_to("room", back=True)
+    ann.keys(Keys.ARROW_UP)
+    outline = "return getComputedStyle(document.activeElement).outlineStyle"
+    assert ann.run(outline) == "solid", "the focus is visible"
+    ann.keys(Keys.ESCAPE)
+    assert ann.focused() == "message"
+
+
+def test_phone_width(room: Room, bot: Bot) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    bot.ask(type="join", room="lobby")
+    ann = room.window()
+    ann.phone()
+    ann.enter("ann")
+    bot.say("a" * 300, "https://example.org/" + "path/" * 40)
+    ann.wait_for_text("a" * 300)
+    widths = "[document.documentElement, document.getElementById('log')].map(e => e.scrollWidth)"
+    wide = f"return Math.max(...{widths}) > innerWidth"
+    assert not ann.run(wide), "nothing is wider than the phone"
+    assert not ann.all("sidebar")[0].is_displayed()
+    ann.see("menu").click()
+    ann.see("sidebar")
+    assert not ann.run(wide)
+    ann.keys(Keys.ESCAPE)
+    ann.wait(lambda: not ann.all("sidebar")[0].is_displayed(), "the drawer to close")
+    assert ann.focused() == "menu"
+    ann.see("people-toggle").click()
+    ann.see("person", name="bot").click()
+    ann.wait(lambda: ann.see("title").text == "bot", "the private conversation")
+    ann.wait(lambda: not ann.all("people")[0].is_displayed(), "the drawer to close")
+
+
+def test_rename(room: Room) -> None:
+    ann = room.enter("ann")
+    ann.see("me").click()
+    box = ann.see("new-nickname")
+    box.clear()
+    box.send_keys("anna")
+    ann.see("rename-save").click()
+    ann.wait(lambda: ann.all("person", name="anna"), "the new name in the list")
+    ann.say("it is me")
+    ann.wait(lambda: "anna" in ann.see("message-row").text, "the new name at the message")
+    assert room.complaints() == []

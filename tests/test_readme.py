@@ -1,0 +1,111 @@
+"""Holds README.md to the code: its tables, its examples, its commands, its links."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from threadchat.cli import COMMANDS as CLI_COMMANDS
+from threadchat.config import SETTINGS, shown
+from threadchat.errors import CloseCode, ErrorCode
+from threadchat.server.commands import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCES = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+LANGUAGES = ("sh", "text", "python", "json")
+
+
+def table(title: str) -> list[list[str]]:
+    """The rows, head first, of the first table after a heading, each as its cells."""
+    section = re.split(r"\n#+ ", TEXT.split(f"# {title}\n", 1)[1], maxsplit=1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [rows[0], *rows[2:]]
+
+
+def columns(rows: Sequence[Sequence[str]], *wanted: int) -> list[list[str]]:
+    return [[row[place] for place in wanted] for row in rows]
+
+
+def fences(language: str) -> list[str]:
+    return [body for found, body in FENCES if found == language]
+
+
+def test_settings() -> None:
+    expected = [["setting", "default", "unit", "range", "meaning"]]
+    for name, setting in SETTINGS.items():
+        default = shown(setting.default) if setting.default != "" else "none"
+        expected.append([f"`{name}`", default, setting.rule.unit, setting.rule.limits, setting.reason])
+    assert table("Configuration") == expected
+
+
+def test_error_codes() -> None:
+    expected = [["code", "reason", "temporary"]]
+    expected += [[str(int(code)), code.reason, "yes" if code.temporary else ""] for code in ErrorCode]
+    rows = table("Error codes")
+    assert columns(rows, 0, 1, 2) == expected
+    assert all(row[3] for row in rows), "each says when it comes"
+
+
+def test_close_codes() -> None:
+    expected = [["code", "reason", "come back"]]
+    expected += [[str(int(code)), code.reason, "yes" if code.reconnect else ""] for code in CloseCode]
+    rows = table("Close codes")
+    assert columns(rows, 0, 1, 2) == expected
+    assert all(row[3] for row in rows), "each says when it comes"
+
+
+def test_protocol_commands() -> None:
+    named = [cell.strip("`") for [cell] in columns(table("Commands")[1:], 0)]
+    assert sorted(named) == sorted(COMMANDS)
+
+
+def test_every_fence_is_of_a_kind_that_is_checked() -> None:
+    assert {language for language, _ in FENCES} <= set(LANGUAGES)
+
+
+@pytest.mark.parametrize("example", fences("python"))
+def test_python_example_runs(example: str, tmp_path: Path) -> None:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout, "an example shows something"
+
+
+def test_commands_exist() -> None:
+    scripts = set(re.findall(r"\bscripts/\w+(?=[ `\n])", TEXT))
+    assert {"scripts/run", "scripts/test"} <= scripts
+    for script in scripts:
+        assert os.access(ROOT / script, os.X_OK), f"{script} is not there, or not executable"
+    assert set(re.findall(r"scripts/run (\w+)", TEXT)) <= set(CLI_COMMANDS)
+    flags = set(re.findall(r"(?<=[ `])--[a-z-]+", TEXT))
+    assert flags <= {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml"}
+
+
+def test_links_lead_somewhere() -> None:
+    headings = {re.sub(r"\W+", "-", title.lower()) for title in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)}
+    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
+        if target.startswith("#"):
+            assert target[1:] in headings
+        else:
+            assert (ROOT / target).is_file(), target
+
+
+def test_the_picture_is_small() -> None:
+    assert (ROOT / "scripts/assets/page.png").stat().st_size < 200_000
+
+
+def test_the_diagram_is_straight() -> None:
+    [diagram] = fences("text")
+    assert len({len(line) for line in diagram.splitlines() if "│" in line or "┌" in line}) == 1
