@@ -14,7 +14,7 @@ from threadchat.chat.subscription import ALL, REPLAY_BYTES, Encode, Filter, Sink
 from threadchat.errors import RoomClosed
 from threadchat.wire.outbox import Answer
 
-_YES, _NO = Answer.YES, Answer.NO
+_YES, _HIGH, _NO = Answer.YES, Answer.HIGH, Answer.NO
 
 Offer = Callable[[Any, list[Any]], Answer]
 
@@ -69,13 +69,18 @@ class Fanout:
         """The only way into the room. Runs on: the channel's caller, in the order of offsets."""
         listed: list[Any] = []
         full: set[Any] = set()
-        with self._lock:
-            self._tail.extend(records)
-            refused = self._offer_locked(records, listed, full)
-            for subscription in refused:
-                self._demote_locked(subscription, records[0].event.id - 1)
-            self._active_at = self._clock()
-        enter(listed)
+        try:
+            with self._lock:
+                self._tail.extend(records)
+                refused = self._offer_locked(records, listed, full)
+                for subscription in refused:
+                    self._demote_locked(subscription, records[0].event.id - 1)
+                if self._behind:
+                    brink = self._tail.brink
+                    full.update(each for each in self._behind if each.position < brink)
+                self._active_at = self._clock()
+        finally:
+            enter(listed)  # come what may: whoever is LISTED and not in the line is silent for good
         if full:
             self._gate = Gate(line.ticket() for line in full)
         for subscription in refused:
@@ -87,11 +92,13 @@ class Fanout:
         Runs on: any thread.
         """
         listed: list[Any] = []
-        with self._lock:
-            for subscription in (*self._audiences.get(encode, ()), *self._choosy):
-                if subscription.encode is encode and subscription.owner not in (None, but):
-                    subscription.sink.offer_light(payload, listed)
-        enter(listed)
+        try:
+            with self._lock:
+                for subscription in (*self._audiences.get(encode, ()), *self._choosy):
+                    if subscription.encode is encode and subscription.owner not in (None, but):
+                        subscription.sink.offer_light(payload, listed)
+        finally:
+            enter(listed)
 
     # Subscriptions
 
@@ -201,7 +208,7 @@ class Fanout:
         False: it was closed already, or is in use. Runs on: any thread.
         """
         with self._lock:
-            busy = idle_for is not None and self._idle_for_locked() < idle_for
+            busy = idle_for is not None and (self._attended > 0 or self._idle_for_locked() < idle_for)
             if self._closed or busy:
                 return False
             self._closed = True
@@ -226,14 +233,14 @@ class Fanout:
                 if answer is not _YES:
                     if answer is _NO:
                         refused.append(subscription)
-                    else:
+                    elif answer is _HIGH:
                         full.add(subscription.sink.line)
         for subscription in self._choosy:
             if wanted := subscription.wanted(records):
                 answer = subscription.sink.offer(subscription.encode(wanted), listed)
                 if answer is _NO:
                     refused.append(subscription)
-                elif answer is not _YES:
+                elif answer is _HIGH:
                     full.add(subscription.sink.line)
         return refused
 

@@ -43,6 +43,12 @@ class Log:
         """Whether everything after `offset` is here: neither dropped nor in the future."""
         return self.head - len(self._records) <= offset <= self.head
 
+    @property
+    def brink(self) -> float:
+        """Whoever has not had this offset yet has fallen behind by half of what the log can keep."""
+        used = max(len(self._records) / self._max_events, self._bytes / self._max_bytes)
+        return self.head - len(self._records) / (2 * used) if used else -1
+
     def after(self, offset: int, limit: int) -> list[Record] | None:
         """Up to `limit` events after `offset`, oldest first; None where the log does not reach."""
         if not self.reaches(offset):

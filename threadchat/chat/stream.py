@@ -128,6 +128,11 @@ class EventStream:
         self.fall_behind()
         raise SlowConsumer("the stream's consumer did not keep up")
 
+    @property
+    def stalled(self) -> bool:
+        """Never: whoever waits for a consumer waits for `send_timeout` at most."""
+        return False
+
     def nudge(self) -> None:
         """Makes a waiting `feed` look at its cancellation. Runs on: any thread."""
         with self._changed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from threadchat.chat.events import Position, Record, UserId
@@ -23,6 +24,9 @@ REPLAY_BYTES: Final = 64 << 10
 """JSON bytes that a producer puts at a time, unless one event is larger: a peer that reads 60 KB/s takes
 them well within `write_timeout`."""
 
+STALL_POLL: Final = 0.01
+"""Seconds after which a publisher that waits for a producer looks whether that one waits for its peer."""
+
 
 class Line(Protocol):
     """Where full sinks wait for their turn; a publisher takes a ticket behind them."""
@@ -38,13 +42,17 @@ class Sink(Protocol):
         """The sinks of one program that are outboxes share one; a stream is its own."""
 
     def offer(self, payload: Any, listed: list[Any]) -> Answer:
-        """Takes the payload or answers NO, at once. Runs on: publishers' threads, under a room's lock."""
+        """Takes the payload, or answers NO or GONE, at once. Runs on: publishers, under a room's lock."""
 
     def offer_light(self, payload: Any, listed: list[Any]) -> Answer:
         """As `offer`, but only while there is plenty of room."""
 
     def feed(self, payload: Any, cancelled: Callable[[], bool]) -> None:
         """Takes the payload when there is room. Raises ConnectionClosed, SlowConsumer, Cancelled."""
+
+    @property
+    def stalled(self) -> bool:
+        """Whether its peer takes nothing just now: nobody waits for that."""
 
     def nudge(self) -> None:
         """Makes a waiting `feed` look at `cancelled`; once this returns, nothing cancelled is taken."""
@@ -89,6 +97,35 @@ class Filter:
 ALL: Final = Filter()
 
 
+class Step:
+    """A publisher's ticket for one that falls behind: passed with the next step of its producer.
+
+    A producer that waits for its peer holds nobody.
+    """
+
+    __slots__ = ("_sink", "_taken")
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._taken = threading.Event()
+
+    def take(self) -> None:
+        """Lets publishers go on. Runs on: the producer."""
+        self._taken.set()
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return self._taken.is_set() or self._sink.stalled
+
+    def wait(self, timeout: float) -> None:
+        """Waits for the step, at most `timeout` seconds; then it counts as passed. Runs on: publishers."""
+        deadline = monotonic() + timeout
+        while not self.passed and (remaining := deadline - monotonic()) > 0:
+            self._taken.wait(min(remaining, STALL_POLL))
+        self._taken.set()
+
+
 class Subscription:
     """Live, or catching up: born catching up, `start` lets it go.
 
@@ -125,6 +162,8 @@ class Subscription:
         self.stopped = False
         self._room = room
         self._name = name
+        self._has_producer = False  # or had one
+        self._step: Step | None = None  # of the producer; publishers wait for it
 
     def start(self) -> None:
         """Goes live if nothing happened since the subscription, else starts the producer.
@@ -145,6 +184,7 @@ class Subscription:
     def start_producer(self) -> None:
         """Starts the thread that catches up. Runs on: any thread that holds no room's lock."""
         thread = threading.Thread(target=self.catch_up, name=f"producer-{self._name}", daemon=True)
+        self._has_producer = True
         try:
             thread.start()
         except RuntimeError as error:  # the system has no more threads
@@ -162,6 +202,7 @@ class Subscription:
                     if wanted := self.wanted(records):
                         self.sink.feed(self.encode(wanted), self.is_stopped)
                     self.position = records[-1].event.id
+                    self._pass_step()
                 else:
                     self.sink.feed(self.marker, self.is_stopped)
                     self.marker = None
@@ -170,6 +211,20 @@ class Subscription:
         except Exception:
             log.exception("%s failed", threading.current_thread().name)
             self._give_up()
+        finally:
+            self._pass_step()
+
+    def ticket(self) -> Step:
+        """What publishers wait for while the log threatens to leave this behind. Runs on: publishers."""
+        step = self._step = Step(self.sink)
+        if self.live or self.stopped or not self._has_producer:  # looked at after the step is there
+            step.take()
+        return step
+
+    def _pass_step(self) -> None:
+        step, self._step = self._step, None
+        if step is not None:
+            step.take()
 
     def _give_up(self) -> None:
         self._room.drop(self)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from threadchat.errors import CloseCode, ConnectionClosed, SendTimeout
 from threadchat.wire import outbox as box
-from threadchat.wire.outbox import Outbox
+from threadchat.wire.outbox import Outbox, State
 from threadchat.wire.pinger import Deadlines, Pinger
 from threadchat.wire.requests import Echo, FlushingClose, Ping, Pong, Text
 from threadchat.wire.transport import MAX_MESSAGE_SIZE, Transport
@@ -85,7 +85,7 @@ class Connection:
         self._clock = pinger.clock
         self._on_gone = on_gone
         self._reading_since: float | None = None  # since when the reader waits for the peer, if it does
-        self.outbox = Outbox(turnstile, limits.outbox_messages, limits.outbox_bytes)
+        self.outbox = Outbox(turnstile, limits.outbox_messages, limits.outbox_bytes, clock=self._clock)
         self.offer = self.outbox.offer
         self.offer_light = self.outbox.offer_light
         self.nudge = self.outbox.nudge
@@ -105,6 +105,7 @@ class Connection:
             on_failure=lambda reason: self.abort(reason.code, reason.reason),
             on_end=self._release,
             write_timeout=limits.write_timeout,
+            clock=self._clock,
         )
         self._transport.writer_thread = self._writer.thread
         threading.current_thread().name = f"reader-{number}"
@@ -171,6 +172,11 @@ class Connection:
             self.outbox.feed(text, self.limits.send_timeout, cancelled)
         except SendTimeout as error:
             raise self._too_slow(error) from error
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the peer's socket takes nothing just now. Runs on: any thread."""
+        return self.outbox.state is State.BLOCKED
 
     def fall_behind(self) -> None:
         """Ends a connection whose subscription the log no longer reaches (3010). Runs on: a producer."""

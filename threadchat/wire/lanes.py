@@ -12,7 +12,7 @@ MAX_PONGS: Final = 16
 """Unwritten pongs; then the oldest goes, as RFC 6455 5.5.3 allows."""
 
 
-class ControlLane(deque[Control]):
+class ControlLane(list[Control]):
     """What overtakes text: one Close, before which all else goes, one ping, `MAX_PONGS` pongs."""
 
     def add(self, item: Control) -> None:
@@ -44,6 +44,8 @@ class Lanes(queue.Queue[Request]):
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         super().__init__(max_messages)
+        # Only puts ever wait here; a condition that nobody waits on is a kilobyte a connection.
+        self.not_empty = self.all_tasks_done = self.not_full
 
     # queue.Queue's own hooks, under its mutex
 
@@ -71,7 +73,7 @@ class Lanes(queue.Queue[Request]):
 
     def _get(self) -> Request:
         if self._control:
-            return self._control.popleft()
+            return self._control.pop(0)
         if self._texts:
             text = self._texts.popleft()
             self._messages -= text.messages

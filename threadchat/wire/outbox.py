@@ -22,11 +22,12 @@ MAX_TAKE_REFUSED: Final = 64 << 10
 
 
 class Answer(Enum):
-    """What became of an offer. HIGH: taken, and the outbox is over three quarters full."""
+    """What became of an offer. HIGH: taken, and the outbox is over three quarters full. GONE: closed."""
 
     YES = auto()
     HIGH = auto()
     NO = auto()
+    GONE = auto()
 
 
 class State(Enum):
@@ -39,7 +40,7 @@ class State(Enum):
 
 
 # Module names spare the hot paths an attribute look-up each.
-_YES, _HIGH, _NO = Answer.YES, Answer.HIGH, Answer.NO
+_YES, _HIGH, _NO, _GONE = Answer.YES, Answer.HIGH, Answer.NO, Answer.GONE
 _IDLE, _LISTED, _RUNNING, _BLOCKED = State.IDLE, State.LISTED, State.RUNNING, State.BLOCKED
 
 
@@ -101,9 +102,9 @@ class Outbox(Lanes):
         with self.mutex:
             messages = self._messages + text.messages
             size = self._bytes + text.size
-            if (messages > self.maxsize or size > self.max_bytes) and self._messages:
-                return _NO
             if self._closed is not None:
+                return _GONE
+            if (messages > self.maxsize or size > self.max_bytes) and self._messages:
                 return _NO
             self._texts.append(text)
             self._messages = messages
@@ -119,7 +120,9 @@ class Outbox(Lanes):
     def offer_light(self, text: Text, listed: list[Outbox]) -> Answer:
         """Takes `text` only while under half full: what may be shed goes first. Runs on: any thread."""
         with self.mutex:
-            if self._closed is not None or not self._half_empty_locked(text):
+            if self._closed is not None:
+                return _GONE
+            if not self._half_empty_locked(text):
                 return _NO
             self._put(text)
             if self.state is _IDLE:

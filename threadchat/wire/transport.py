@@ -23,10 +23,13 @@ from threadchat.errors import CloseCode, ConnectionClosed
 from threadchat.wire import frames
 
 MAX_MESSAGE_SIZE: Final = 512_000
-_READ_SIZE: Final = 4096
+_READ_SIZE: Final = 1024
 """Bytes of a first read: a waiting recv holds a buffer of this size, for each connection."""
 _READ_SIZE_BUSY: Final = 64 << 10
 """Bytes of a read after one that was full."""
+_LONGEST_POLL: Final = 0.25
+"""Seconds. Linux calls a socket writable only once a third of its buffer is free: at 60 KB/s that was seen to
+take 3.8 s, longer than `send_timeout`, while a send would have succeeded after 2."""
 _HANDSHAKE_HEADERS: Final = (
     # All that wsproto needs. Not Sec-WebSocket-Extensions: simple-websocket would accept
     # permessage-deflate, whose inflation has no bound.
@@ -77,10 +80,14 @@ class _Protocol(simple_websocket.Server):  # type: ignore[misc]  # it has no typ
     def __init__(
         self, environ: Mapping[str, Any], subprotocols: list[str], send: Callable[[bytes], None]
     ) -> None:
-        headers = {name: environ[name] for name in _HANDSHAKE_HEADERS if name in environ}
+        headers: dict[str, Any] = {name: environ[name] for name in _HANDSHAKE_HEADERS if name in environ}
         headers["HTTP_HOST"] = "localhost"  # judged already; wsproto would stumble over an odd one
+        if "websocket" in [token.strip().lower() for token in headers.get("HTTP_UPGRADE", "").split(",")]:
+            headers["HTTP_UPGRADE"] = "websocket"  # wsproto takes no list here, RFC 9110 7.8 does
         headers["werkzeug.socket"] = _Capture(send)
         super().__init__(headers, subprotocols, thread_class=_NoThread, event_class=_NoEvent)
+        # The handshake is over, and h11's state is kilobytes: from here on the frames' half is enough.
+        self.ws = self.ws.connection
 
     def feed(self, data: bytes) -> None:
         """Takes bytes of frames; messages go to `input_buffer`, answers to the capturing socket."""
@@ -238,11 +245,11 @@ class Transport:
     def wait_writable(self, timeout: float) -> None:
         """Blocks until the socket takes bytes again, was shut down, or `timeout` seconds are over.
 
-        Runs on: the writer thread.
+        Returns before that where another attempt may find room. Runs on: the writer thread.
         """
         poll = select.poll()
         poll.register(self.socket, select.POLLOUT)
-        poll.poll(max(1, int(timeout * 1000)))
+        poll.poll(max(1, int(min(timeout, _LONGEST_POLL) * 1000)))
 
     def finish(self) -> None:
         """Ends our side of the stream, after the Close. Runs on: the writer thread."""

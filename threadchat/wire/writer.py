@@ -25,7 +25,7 @@ class WriteSide(Protocol):
         """Sends what the socket takes without blocking; returns how many bytes. Raises ConnectionClosed."""
 
     def wait_writable(self, timeout: float) -> None:
-        """Blocks until the socket takes bytes again, was shut down, or `timeout` seconds are over."""
+        """Blocks until the socket takes bytes again or was shut down, at most `timeout` seconds."""
 
     def finish(self) -> None:
         """Tells the peer that nothing follows."""

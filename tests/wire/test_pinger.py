@@ -1,0 +1,357 @@
+"""The heap of deadlines, and the thread that goes through it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+
+import pytest
+
+from tests.wire.helpers import PATIENCE, FakeClock, Hand, finish, run_all, switching
+from threadchat.wire.pinger import Alarm, Deadlines, Pinger
+
+HALF_A_DAY = 12 * 3600.0
+
+
+@pytest.fixture
+def hand() -> Hand:
+    return Hand()
+
+
+def note(log: list[str], name: str) -> Callable[[], None]:
+    return lambda: log.append(name)
+
+
+def fail() -> None:
+    raise ZeroDivisionError
+
+
+def live_entries(pinger: Pinger) -> int:
+    """Entries of the heap that would still do something."""
+    return sum(alarm.action is not None for _, _, alarm in pinger._heap)
+
+
+# -- alarms --------------------------------------------------------------------------------------------
+
+
+def test_alarms_go_off_in_the_order_of_their_time(hand: Hand) -> None:
+    log: list[str] = []
+    for seconds in (3, 1, 2):
+        hand.pinger.call_later(seconds, note(log, str(seconds)))
+    hand.pinger.call_at(1002, note(log, "2, set later"))
+    hand.advance(0.9)
+    assert log == []
+    hand.advance(1.1)
+    assert log == ["1", "2", "2, set later"]
+    hand.advance(1)
+    assert log[3:] == ["3"]
+
+
+def test_run_due_tells_how_long_there_is_nothing_to_do(hand: Hand) -> None:
+    assert hand.pinger.run_due() is None
+    hand.pinger.call_later(5, note([], ""))
+    assert hand.pinger.run_due() == 5
+    hand.clock.advance(2)
+    assert hand.pinger.run_due() == 3
+    hand.clock.advance(3)
+    assert hand.pinger.run_due() is None
+
+
+def test_a_cancelled_alarm_does_nothing(hand: Hand) -> None:
+    log: list[str] = []
+    alarm = hand.pinger.call_later(1, note(log, "cancelled"))
+    hand.pinger.call_later(1, note(log, "kept"))
+    alarm.cancel()
+    hand.advance(1)
+    assert log == ["kept"]
+
+
+def test_an_action_may_set_the_next_alarm(hand: Hand) -> None:
+    log: list[str] = []
+
+    def again() -> None:
+        log.append("now")
+        hand.pinger.call_later(1, again)
+
+    again()
+    for _ in range(3):
+        hand.advance(1)
+    assert log == ["now"] * 4
+
+
+def test_an_action_that_fails_harms_nobody(hand: Hand, caplog: pytest.LogCaptureFixture) -> None:
+    log: list[str] = []
+    hand.pinger.call_later(1, fail)
+    hand.pinger.call_later(1, note(log, "after it"))
+    with caplog.at_level(logging.ERROR):
+        hand.advance(1)
+    assert log == ["after it"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+# -- the thread ----------------------------------------------------------------------------------------
+
+
+def test_the_thread_starts_with_the_first_alarm_and_runs_what_is_due() -> None:
+    pinger = Pinger()
+    assert pinger._thread is None
+    done = threading.Event()
+    names: list[str] = []
+
+    def act() -> None:
+        names.append(threading.current_thread().name)
+        done.set()
+
+    pinger.call_later(PATIENCE * 10, fail)
+    pinger.call_later(0, act)  # wakes the thread, which waits for the far one
+    assert done.wait(PATIENCE)
+    assert names == ["pinger"]
+    assert pinger._thread is not None
+    assert pinger._thread.daemon
+    pinger.stop()
+    assert not pinger._thread.is_alive()
+
+
+def test_the_thread_sleeps_until_the_nearest_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    pinger = Pinger(clock)
+    waits: list[float | None] = []
+    done = threading.Event()
+
+    def wait(timeout: float | None = None) -> bool:
+        waits.append(timeout)
+        clock.advance(timeout or 0)
+        pinger._stopped = len(waits) == 3
+        return True
+
+    monkeypatch.setattr(pinger._changed, "wait", wait)
+    with pinger._changed:
+        pinger._heap += [(1005.0, 0, Alarm(1005, done.set)), (1007.0, 1, Alarm(1007, done.set))]
+    pinger._run()
+    assert waits == [5, 2, None]
+    assert done.is_set()
+
+
+def test_a_thread_that_is_gone_is_started_again() -> None:
+    """After a fork the child has the object, but not the thread."""
+    pinger = Pinger()
+    gone = threading.Thread(target=lambda: None)
+    gone.start()
+    finish(gone)
+    pinger._thread = gone
+    done = threading.Event()
+    pinger.call_later(0, done.set)
+    assert done.wait(PATIENCE)
+    pinger.stop()
+
+
+def test_a_stopped_pinger_starts_no_thread() -> None:
+    pinger = Pinger()
+    pinger.stop()
+    pinger.call_later(0, fail)
+    assert pinger._thread is None
+
+
+def test_an_action_may_stop_the_pinger() -> None:
+    pinger = Pinger()
+    pinger.call_later(0, pinger.stop)
+    thread = pinger._thread
+    assert thread is not None
+    finish(thread)
+
+
+def test_many_threads_set_alarms_at_once() -> None:
+    with switching():
+        pinger = Pinger()
+        gone_off: list[int] = []
+        all_done = threading.Event()
+
+        def act(i: int) -> None:
+            gone_off.append(i)
+            if len(gone_off) == 400:
+                all_done.set()
+
+        def set_some(who: int) -> None:
+            for i in range(50):
+                pinger.call_later(0.0, lambda i=i: act(who * 50 + i))  # type: ignore[misc]
+
+        run_all([lambda who=who: set_some(who) for who in range(8)])  # type: ignore[misc]
+        assert all_done.wait(PATIENCE)
+        pinger.stop()
+    assert sorted(gone_off) == list(range(400))
+
+
+# -- the deadlines of one connection -------------------------------------------------------------------
+
+
+def test_deadlines_go_off_in_order_once_each(hand: Hand) -> None:
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    for name, seconds in (("late", 3), ("early", 1), ("both", 3)):
+        deadlines.set(name, seconds, note(log, name))
+    hand.advance(1)
+    assert log == ["early"]
+    hand.advance(2)
+    assert log == ["early", "both", "late"]
+    hand.advance(100)
+    assert len(log) == 3
+
+
+def test_the_more_overdue_goes_first(hand: Hand) -> None:
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    for name, seconds in (("a", 3), ("b", 2), ("c", 1)):
+        deadlines.set(name, seconds, note(log, name))
+    hand.advance(50)
+    assert log == ["c", "b", "a"]
+
+
+def test_a_deadline_that_moves_back_is_found_out_when_its_entry_fires(hand: Hand) -> None:
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    deadlines.set("x", 10, note(log, "first"))
+    hand.advance(9)
+    deadlines.set("x", 10, note(log, "second"))
+    assert len(hand.pinger._heap) == 1
+    hand.advance(1)
+    assert log == []
+    hand.advance(9)
+    assert log == ["second"]
+
+
+def test_a_deadline_that_moves_forward_goes_off_in_time(hand: Hand) -> None:
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    deadlines.set("x", 10, note(log, "x"))
+    deadlines.set("x", 2, note(log, "x"))
+    hand.advance(2)
+    assert log == ["x"]
+
+
+def test_a_cleared_deadline_does_not_go_off(hand: Hand) -> None:
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    deadlines.set("x", 1, note(log, "x"))
+    deadlines.set("y", 2, note(log, "y"))
+    deadlines.clear("x")
+    deadlines.clear("never set")
+    hand.advance(2)
+    assert log == ["y"]
+    deadlines.set("z", 1, note(log, "z"))  # nothing waits, the last entry is spent
+    hand.advance(1)
+    assert log == ["y", "z"]
+
+
+def test_one_entry_a_connection_for_the_nearest(hand: Hand) -> None:
+    deadlines = Deadlines(hand.pinger)
+    for name, seconds in (("ping", 30), ("age", HALF_A_DAY), ("pong", 120), ("hello", 5)):
+        deadlines.set(name, seconds, note([], name))
+        assert live_entries(hand.pinger) == 1
+    assert hand.pinger.run_due() == 5
+
+
+def test_a_deadline_that_sets_itself_anew_leaves_no_entries_behind(hand: Hand) -> None:
+    """A ping every 30 s for twelve hours is one entry, not one more each time."""
+    pings: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+
+    def ping() -> None:
+        pings.append("ping")
+        deadlines.set("ping", 30, ping)
+
+    deadlines.set("ping", 30, ping)
+    deadlines.set("age", HALF_A_DAY, note(pings, "age"))
+    for _ in range(100):
+        hand.advance(30)
+        assert len(hand.pinger._heap) == 1
+    assert pings == ["ping"] * 100
+
+
+def test_an_action_that_fails_costs_no_other_deadline(hand: Hand, caplog: pytest.LogCaptureFixture) -> None:
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    deadlines.set("bad", 1, fail)
+    deadlines.set("good", 1, note(log, "good"))
+    deadlines.set("later", 2, note(log, "later"))
+    with caplog.at_level(logging.ERROR):
+        hand.advance(1)
+        hand.advance(1)
+    assert log == ["good", "later"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_closed_deadlines_neither_go_off_nor_are_set(hand: Hand) -> None:
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    deadlines.set("x", 1, note(log, "x"))
+    deadlines.close()
+    deadlines.set("y", 1, note(log, "y"))
+    hand.advance(5)
+    assert log == []
+    assert live_entries(hand.pinger) == 0
+
+
+def test_an_action_may_close_the_deadlines(hand: Hand) -> None:
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    deadlines.set("end", 1, deadlines.close)
+    deadlines.set("later", 2, note(log, "later"))
+    hand.advance(5)
+    assert log == []
+    assert live_entries(hand.pinger) == 0
+
+
+def test_an_entry_that_was_overtaken_while_it_fired_leaves_no_other_behind(hand: Hand) -> None:
+    """`set` puts a nearer entry while the old one is on its way: both fire, one entry remains."""
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    deadlines.set("late", 10, note(log, "late"))
+    fired = deadlines._fire  # what the pinger holds, having popped the entry
+    deadlines.set("soon", 5, note(log, "soon"))
+    fired()
+    assert live_entries(hand.pinger) == 1
+    hand.advance(5)
+    hand.advance(5)
+    assert log == ["soon", "late"]
+    deadlines.close()
+    assert live_entries(hand.pinger) == 0
+
+
+def test_the_dead_are_not_kept_alive_by_a_far_deadline(hand: Hand) -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.deadlines = Deadlines(hand.pinger)
+            self.deadlines.set("age", HALF_A_DAY, self.expire)
+
+        def expire(self) -> None:
+            raise AssertionError
+
+    owner = Owner()
+    remains = weakref.ref(owner)
+    owner.deadlines.close()
+    del owner
+    gc.collect()
+    assert remains() is None
+    assert len(hand.pinger._heap) == 1, "its entry is still there, and empty"
+
+
+def test_deadlines_are_set_from_many_threads() -> None:
+    with switching():
+        pinger = Pinger()
+        deadlines = Deadlines(pinger)
+        done = [threading.Event() for _ in range(8)]
+
+        def set_many(who: int) -> None:
+            for _ in range(50):
+                deadlines.set(str(who), 1000, fail)
+            deadlines.set(str(who), 0, done[who].set)
+
+        run_all([lambda who=who: set_many(who) for who in range(8)])  # type: ignore[misc]
+        for event in done:
+            assert event.wait(PATIENCE)
+        deadlines.close()
+        pinger.stop()
+    assert live_entries(pinger) == 0

@@ -1,0 +1,618 @@
+"""The handshake, decoding, and what a socket is told; what is known about simple-websocket is held here."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import socket
+import threading
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+
+from tests.wire.helpers import (
+    ENVIRON,
+    PATIENCE,
+    Peer,
+    client_frame,
+    close_frame,
+    finish,
+    reset,
+    run_all,
+    start,
+    steady,
+    switching,
+    tcp_pair,
+    text_frame,
+)
+from threadchat.errors import ConnectionClosed
+from threadchat.wire import frames
+from threadchat.wire.transport import _LONGEST_POLL, _READ_SIZE, _READ_SIZE_BUSY, Transport
+
+CONTINUATION, TEXT, BINARY, PING, PONG = 0, 1, 2, 9, 10
+
+
+class ChunkSocket:
+    """A socket that receives what the test says, piece by piece, then the end of the stream."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = [chunk for chunk in chunks if chunk]
+        self.sizes: list[int] = []
+
+    def recv(self, size: int) -> bytes:
+        self.sizes.append(size)
+        if not self._chunks:
+            return b""
+        chunk = self._chunks.pop(0)
+        if len(chunk) > size:
+            chunk, rest = chunk[:size], chunk[size:]
+            self._chunks.insert(0, rest)
+        return chunk
+
+
+class Outcome(NamedTuple):
+    """What came of some bytes: messages, payloads of the pongs that are due, and the code of the end."""
+
+    messages: list[str | bytes]
+    pongs: list[bytes]
+    code: int
+
+
+def make_transport(
+    sock: Any,
+    *,
+    environ: dict[str, str] = ENVIRON,
+    trailing: bytes = b"",
+    pongs: list[bytes] | None = None,
+    **options: Any,
+) -> tuple[Transport, list[bytes]]:
+    sent: list[bytes] = []
+    due = [] if pongs is None else pongs
+    transport = Transport(sock, environ, trailing, on_handshake=sent.append, on_pong=due.append, **options)
+    return transport, sent
+
+
+def receive_all(chunks: Iterable[bytes], trailing: bytes = b"", max_message_size: int = 1 << 30) -> Outcome:
+    """Reads to the end."""
+    pongs: list[bytes] = []
+    transport, _ = make_transport(
+        ChunkSocket(chunks), trailing=trailing, pongs=pongs, max_message_size=max_message_size
+    )
+    messages: list[str | bytes] = []
+    while True:
+        try:
+            messages += transport.receive()
+        except ConnectionClosed as reason:
+            return Outcome(messages, pongs, reason.code)
+
+
+def as_wsproto_reads(data: bytes) -> Outcome:
+    """What wsproto by itself makes of all the bytes at once."""
+    server = Connection(ConnectionType.SERVER)
+    server.receive_data(data)
+    messages: list[str | bytes] = []
+    pongs: list[bytes] = []
+    parts: list[Any] = []
+    for event in server.events():
+        if isinstance(event, CloseConnection):
+            return Outcome(messages, pongs, int(event.code))
+        if isinstance(event, Ping):
+            pongs.append(bytes(event.payload))
+        elif isinstance(event, TextMessage | BytesMessage):
+            parts.append(event.data)
+            if event.message_finished:
+                messages.append(type(parts[0])().join(parts))
+                parts = []
+    return Outcome(messages, pongs, 1006)
+
+
+def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    """`data` in pieces that end where `cuts` say."""
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[begin:end] for begin, end in itertools.pairwise(edges)]
+
+
+# -- the handshake -------------------------------------------------------------------------------------
+
+
+def test_the_handshake_is_handed_on_and_nothing_is_sent() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        threads = threading.active_count()
+        transport, sent = make_transport(ours)
+        assert threading.active_count() == threads, "simple-websocket starts no reader of its own"
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+        (response,) = sent
+        head = response.decode().split("\r\n")
+        assert head[0].startswith("HTTP/1.1 101 ")
+        assert "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head  # RFC 6455 1.3
+        assert response.endswith(b"\r\n\r\n")
+        assert transport.subprotocol is None
+
+
+def test_compression_is_offered_by_the_client_and_not_accepted() -> None:
+    assert "permessage-deflate" in ENVIRON["HTTP_SEC_WEBSOCKET_EXTENSIONS"]
+    _, sent = make_transport(ChunkSocket([]))
+    assert b"extensions" not in sent[0].lower()
+    assert receive_all([text_frame("hi", reserved=4)]).code == 1002
+
+
+def test_a_subprotocol_is_chosen() -> None:
+    environ = {**ENVIRON, "HTTP_SEC_WEBSOCKET_PROTOCOL": "old, chat"}
+    transport, sent = make_transport(ChunkSocket([]), environ=environ, subprotocols=["chat"])
+    assert transport.subprotocol == "chat"
+    assert b"Sec-WebSocket-Protocol: chat\r\n" in sent[0]
+
+
+@pytest.mark.parametrize("host", ["", "a..b", "[::1]:8080", "ü.example", "x" * 70 + ".example"])
+def test_an_odd_host_is_not_judged_here(host: str) -> None:
+    _, sent = make_transport(ChunkSocket([]), environ={**ENVIRON, "HTTP_HOST": host})
+    assert sent
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("HTTP_SEC_WEBSOCKET_VERSION", "8"),
+        ("HTTP_SEC_WEBSOCKET_KEY", None),
+        ("HTTP_UPGRADE", "h2c"),
+        ("HTTP_CONNECTION", "keep-alive"),
+        ("HTTP_CONNECTION", "upgrade, \xfc"),
+        ("HTTP_SEC_WEBSOCKET_PROTOCOL", "\xfc"),
+    ],
+)
+def test_what_is_no_handshake_is_refused(header: str, value: str | None) -> None:
+    environ = {name: text for name, text in ENVIRON.items() if name != header}
+    if value is not None:
+        environ[header] = value
+    with pytest.raises(ConnectionClosed, match="no WebSocket handshake") as caught:
+        make_transport(ChunkSocket([]), environ=environ)
+    assert caught.value.code == 1002
+
+
+@pytest.mark.parametrize("upgrade", ["WebSocket", "h2c, websocket", " websocket ,foo"])
+def test_upgrade_may_be_a_list(upgrade: str) -> None:
+    _, sent = make_transport(ChunkSocket([]), environ={**ENVIRON, "HTTP_UPGRADE": upgrade})
+    assert sent
+
+
+# -- messages ------------------------------------------------------------------------------------------
+
+
+def test_two_messages_and_a_close_in_one_chunk_are_all_there() -> None:
+    chunk = text_frame("one") + text_frame("two") + close_frame(3000, "bye")
+    assert receive_all([chunk]) == Outcome(["one", "two"], [], 3000)
+
+
+def test_the_reason_of_the_peer_is_told_and_told_again() -> None:
+    transport, _ = make_transport(ChunkSocket([close_frame(3000, "bye")]))
+    assert transport.receive() == []
+    for _ in range(2):
+        with pytest.raises(ConnectionClosed) as caught:
+            transport.receive()
+        assert (caught.value.code, caught.value.reason) == (3000, "bye")
+    assert transport.peer_closed
+
+
+def test_a_close_without_code_is_1005() -> None:
+    assert receive_all([close_frame(None)]) == Outcome([], [], 1005)
+
+
+def test_what_follows_a_close_is_not_read() -> None:
+    chunk = close_frame() + text_frame("late") + client_frame(PING, b"late")
+    assert receive_all([chunk]) == Outcome([], [], 1000)
+
+
+def test_text_and_binary_of_every_size() -> None:
+    for size in (0, 1, 125, 126, 65_535, 65_536, 511_999):
+        text, data = "x" * size, bytes(size)
+        chunks = [text_frame(text) + client_frame(BINARY, data)]
+        assert receive_all(chunks) == Outcome([text, data], [], 1006)
+
+
+def test_what_was_read_past_the_request_comes_first() -> None:
+    data = text_frame("one") + text_frame("two")
+    for cut in range(len(data) + 1):
+        assert receive_all([data[cut:]], trailing=data[:cut]).messages == ["one", "two"]
+
+
+def test_byte_by_byte() -> None:
+    data = b"".join(
+        (
+            text_frame("grüße"),
+            client_frame(TEXT, "grü".encode()[:3], final=False),
+            client_frame(PING, b"?"),
+            client_frame(CONTINUATION, "grü".encode()[3:]),
+            text_frame("x" * 200),
+            client_frame(BINARY, b"\0\1"),
+            close_frame(1001, "tschüß"),
+        )
+    )
+    pieces = [data[i : i + 1] for i in range(len(data))]
+    assert receive_all(pieces) == Outcome(["grüße", "grü", "x" * 200, b"\0\1"], [b"?"], 1001)
+
+
+def test_fragments_with_control_frames_between_them() -> None:
+    chunk = b"".join(
+        (
+            client_frame(TEXT, b"a", final=False),
+            client_frame(PING, b"1"),
+            client_frame(CONTINUATION, b"b", final=False),
+            client_frame(PONG, b"nobody asked"),
+            client_frame(CONTINUATION, b"", final=False),
+            client_frame(PING, b"2"),
+            client_frame(CONTINUATION, b"c"),
+            text_frame("next"),
+        )
+    )
+    assert receive_all([chunk]) == Outcome(["abc", "next"], [b"1", b"2"], 1006)
+
+
+def test_many_pings_are_as_many_pongs_and_a_pong_is_none() -> None:
+    chunk = b"".join(client_frame(PING, b"%d" % i) for i in range(50)) + client_frame(PONG, b"x" * 125)
+    assert receive_all([chunk]).pongs == [b"%d" % i for i in range(50)]
+
+
+def test_nothing_is_kept_once_it_was_received() -> None:
+    """simple-websocket's own buffer has no bound."""
+    transport, _ = make_transport(ChunkSocket([text_frame("x") * 100] * 3))
+    for _ in range(3):
+        assert len(transport.receive()) == 100
+        assert transport._protocol.input_buffer == []
+
+
+def test_a_full_read_makes_the_next_one_larger() -> None:
+    sock = ChunkSocket([text_frame("x" * 100) * 1000, text_frame("y")])
+    transport, _ = make_transport(sock)
+    for _ in range(4):
+        transport.receive()
+    with pytest.raises(ConnectionClosed):
+        transport.receive()
+    assert sock.sizes[:2] == [_READ_SIZE, _READ_SIZE_BUSY]
+    assert sock.sizes[-1] == _READ_SIZE, "a waiting reader holds a small buffer"
+
+
+# -- errors of the peer --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (text_frame("hi", mask=None), 1002),
+        (text_frame("hi", reserved=1), 1002),
+        (text_frame("hi", form=2), 1002),
+        (text_frame("x" * 126, form=8), 1002),
+        (client_frame(3, b"?"), 1002),
+        (client_frame(CONTINUATION, b"of nothing"), 1002),
+        (client_frame(TEXT, b"a", final=False) + text_frame("b"), 1002),
+        (client_frame(PING, b"x", final=False), 1002),
+        (client_frame(PING, b"x" * 126), 1002),
+        (client_frame(8, b"\x03"), 1002),
+        (client_frame(8, b"\x03\xed"), 1002),  # 1005
+        (client_frame(8, b"\x03\xe8\xff"), 1007),
+        (client_frame(TEXT, b"\xff"), 1007),
+        (client_frame(TEXT, b"\xed\xa0\x80"), 1007),
+        (client_frame(TEXT, b"\xc3"), 1007),
+        (client_frame(TEXT, b"\xc3", final=False) + client_frame(CONTINUATION, b"x"), 1007),
+        (client_frame(TEXT, b"\xc3", final=False) + client_frame(CONTINUATION, b""), 1007),
+        (client_frame(TEXT, b"", declared=1 << 63), 1002),
+        (client_frame(BINARY, b"", declared=(1 << 64) - 1), 1002),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 1000])
+def test_a_protocol_error_ends_the_stream_after_what_came_before(frame: bytes, code: int, step: int) -> None:
+    data = text_frame("before") + frame + text_frame("after")
+    pieces = [data[i : i + step] for i in range(0, len(data), step)]
+    assert receive_all(pieces, max_message_size=1000) == Outcome(["before"], [], code)
+
+
+def test_an_error_is_not_the_peers_close() -> None:
+    """It still may send its own, and has to be read until then."""
+    transport, _ = make_transport(ChunkSocket([text_frame("hi", mask=None)]))
+    transport.receive()
+    with pytest.raises(ConnectionClosed):
+        transport.receive()
+    assert not transport.peer_closed
+
+
+def test_the_largest_message_is_allowed() -> None:
+    whole = text_frame("x" * 1000) + client_frame(BINARY, bytes(1000))
+    fragments = client_frame(TEXT, b"x" * 999, final=False) + client_frame(CONTINUATION, b"x")
+    outcome = receive_all([whole + fragments], max_message_size=1000)
+    assert outcome == Outcome(["x" * 1000, bytes(1000), "x" * 1000], [], 1006)
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("size", [1001, 65_536, (1 << 63) - 1])
+def test_a_message_is_too_big_by_what_it_declares(opcode: int, size: int) -> None:
+    """Its header is enough; not one byte of the payload is waited for, or passed on."""
+    header = client_frame(opcode, b"", declared=size)
+    transport, _ = make_transport(ChunkSocket([text_frame("before") + header]), max_message_size=1000)
+    fed: list[bytes] = []
+    transport._protocol.feed = fed.append  # type: ignore[assignment, method-assign]
+    assert transport.receive() == ["before"]
+    with pytest.raises(ConnectionClosed, match=f"{size} bytes, at most 1000") as caught:
+        transport.receive()
+    assert caught.value.code == 1009
+    assert fed == []
+
+
+def test_a_message_is_too_big_by_the_sum_of_its_fragments() -> None:
+    chunks = [
+        client_frame(TEXT, b"x" * 600, final=False),
+        client_frame(PING, b"x" * 100),
+        client_frame(CONTINUATION, b"x" * 400, final=False),
+        client_frame(CONTINUATION, b"", final=False),
+        client_frame(CONTINUATION, b"", declared=1),
+    ]
+    assert receive_all(chunks, max_message_size=1000) == Outcome([], [b"x" * 100], 1009)
+
+
+@pytest.mark.parametrize("size", [(1 << 63) - 1, (1 << 63) - 2])
+def test_a_sum_that_is_an_illegal_length_is_too_big_all_the_same(size: int) -> None:
+    chunks = [client_frame(TEXT, b"xx", final=False), client_frame(CONTINUATION, b"", declared=size)]
+    assert receive_all(chunks, max_message_size=1000).code == 1009
+
+
+def test_sizes_are_counted_anew_for_each_message() -> None:
+    message = client_frame(TEXT, b"x" * 500, final=False) + client_frame(CONTINUATION, b"x" * 500)
+    assert receive_all([message * 20], max_message_size=1000).messages == ["x" * 1000] * 20
+
+
+# -- all that a peer may send, in all pieces -----------------------------------------------------------
+
+pings = st.binary(max_size=20).map(lambda payload: client_frame(PING, payload))
+pieces = st.one_of(
+    st.text(max_size=8).map(lambda text: text.encode(errors="replace")),
+    st.binary(max_size=8),
+    st.sampled_from([b"\xc3", b"\xbc", b"x" * 125, b"x" * 126, b"x" * 300]),
+)
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> bytes:
+    """One message in one or more fragments, with pings between them."""
+    parts = draw(st.lists(pieces, min_size=1, max_size=4))
+    opcode = draw(st.sampled_from([TEXT, TEXT, BINARY]))
+    found = []
+    for i, part in enumerate(parts):
+        mask = draw(st.binary(min_size=4, max_size=4))
+        found.append(client_frame(CONTINUATION if i else opcode, part, final=part is parts[-1], mask=mask))
+        if draw(st.booleans()):
+            found.append(draw(pings))
+    return b"".join(found)
+
+
+@st.composite
+def odd_frames(draw: st.DrawFn) -> bytes:
+    """A frame that may be wrong in any way."""
+    return client_frame(
+        draw(st.integers(0, 15)),
+        draw(pieces),
+        final=draw(st.booleans()),
+        reserved=draw(st.sampled_from([0, 0, 0, 1, 4])),
+        mask=draw(st.sampled_from([b"abcd", b"abcd", b"abcd", None])),
+        form=draw(st.sampled_from([None, None, 2, 8])) if draw(st.booleans()) else None,
+    )
+
+
+whole_texts = st.text(max_size=30).map(lambda text: text_frame(text.encode(errors="replace").decode()))
+streams = st.lists(st.one_of(whole_texts, whole_texts, messages(), pings, odd_frames()), max_size=8)
+
+
+@steady
+@given(streams.map(b"".join), st.lists(st.integers(0, 3000), max_size=12), st.integers(0, 3000))
+@example(client_frame(TEXT, b"\xc3", final=False) + client_frame(CONTINUATION, b"\xbc"), [7], 0)
+def test_every_stream_is_read_as_wsproto_reads_it(data: bytes, cuts: list[int], trailing: int) -> None:
+    first, *chunks = split(data, [trailing]) if not cuts else split(data, cuts)
+    assert receive_all(chunks, trailing=first) == as_wsproto_reads(data)
+
+
+# -- the socket ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tcp() -> Any:
+    ours, theirs = tcp_pair(small=True)
+    theirs.settimeout(PATIENCE)
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+def writing(transport: Transport) -> Transport:
+    """Makes the test the writer."""
+    transport.writer_thread = threading.current_thread()
+    return transport
+
+
+def test_only_the_writer_may_send(tcp: Pair) -> None:
+    transport, _ = make_transport(tcp[0])
+    with pytest.raises(AssertionError, match="only its writer"):
+        transport.send(b"x")
+    writing(transport)
+    failures: list[AssertionError] = []
+
+    def send() -> None:
+        with pytest.raises(AssertionError) as caught:
+            transport.send(b"x")
+        failures.append(caught.value)
+
+    finish(start(send))
+    assert failures
+    assert transport.send(b"x") == 1
+
+
+def test_send_takes_what_fits_and_never_blocks(tcp: Pair) -> None:
+    """It tells how much: simple-websocket would have dropped the rest in silence."""
+    transport = writing(make_transport(tcp[0])[0])
+    total = 0
+    while sent := transport.send(bytes(100_000)):
+        assert sent < 100_000
+        total += sent
+    received = 0
+    while received < total:
+        received += len(tcp[1].recv(1 << 20))
+    while not transport.send(b"x"):
+        transport.wait_writable(PATIENCE)
+    assert tcp[1].recv(1) == b"x"
+
+
+def test_waiting_to_write_is_done_in_short_pieces(tcp: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux calls a socket writable long after a send would have succeeded: the writer tries in between."""
+    waits: list[int] = []
+
+    class Poll:
+        def register(self, sock: socket.socket, events: int) -> None:
+            assert (sock, events) == (tcp[0], select.POLLOUT)
+
+        def poll(self, milliseconds: int) -> None:
+            waits.append(milliseconds)
+
+    transport, _ = make_transport(tcp[0])
+    monkeypatch.setattr(select, "poll", Poll)
+    for seconds in (10, 0.1, 0.0001):
+        transport.wait_writable(seconds)
+    assert waits == [_LONGEST_POLL * 1000, 100, 1]
+
+
+def test_a_lost_connection_is_1006_to_both_sides(tcp: Pair) -> None:
+    transport = writing(make_transport(tcp[0])[0])
+    reset(tcp[1])
+    with pytest.raises(ConnectionClosed) as caught:
+        transport.receive()
+    assert caught.value.code == 1006
+    with pytest.raises(ConnectionClosed) as caught:
+        transport.send(b"x")
+    assert caught.value.code == 1006
+
+
+def test_an_end_of_stream_without_close_is_1006(tcp: Pair) -> None:
+    transport, _ = make_transport(tcp[0])
+    tcp[1].shutdown(socket.SHUT_WR)
+    with pytest.raises(ConnectionClosed, match="ended the stream") as caught:
+        transport.receive()
+    assert caught.value.code == 1006
+
+
+def test_waiting_to_write_ends_with_its_time(tcp: Pair) -> None:
+    transport = writing(make_transport(tcp[0])[0])
+    while transport.send(bytes(100_000)):
+        pass
+    transport.wait_writable(0)
+    assert transport.send(b"x") == 0
+
+
+def test_an_abort_wakes_reader_and_writer(tcp: Pair) -> None:
+    transport = writing(make_transport(tcp[0])[0])
+    while transport.send(bytes(100_000)):
+        pass
+    codes: list[int] = []
+
+    def read() -> None:
+        with pytest.raises(ConnectionClosed) as caught:
+            transport.receive()
+        codes.append(caught.value.code)
+
+    reader = start(read)
+    writer = start(lambda: transport.wait_writable(PATIENCE * 10))
+    transport.abort()
+    finish(reader, writer)
+    assert codes == [1006]
+    with pytest.raises(ConnectionClosed):
+        transport.send(b"x")
+
+
+def test_an_abort_drops_what_the_kernel_still_holds(tcp: Pair) -> None:
+    transport = writing(make_transport(tcp[0])[0])
+    while transport.send(bytes(100_000)):
+        pass
+    transport.abort()
+    assert transport.release() is False
+    assert transport.release() is True
+    assert Peer(tcp[1]).drain()
+
+
+def test_a_finished_side_still_reads(tcp: Pair) -> None:
+    transport = writing(make_transport(tcp[0])[0])
+    transport.send(b"last")
+    transport.finish()
+    assert tcp[1].recv(100) == b"last"
+    assert tcp[1].recv(100) == b""
+    tcp[1].sendall(text_frame("hi"))
+    assert transport.receive() == ["hi"]
+
+
+def test_discarding_reads_until_the_end(tcp: Pair) -> None:
+    transport, _ = make_transport(tcp[0])
+    tcp[1].sendall(b"no frame at all")
+    assert transport.discard()
+    tcp[1].shutdown(socket.SHUT_WR)
+    assert not transport.discard()
+    reset(tcp[1])
+    assert not transport.discard()
+
+
+# -- the descriptor ------------------------------------------------------------------------------------
+
+
+def test_whoever_releases_last_closes(tcp: Pair) -> None:
+    transport, _ = make_transport(tcp[0])
+    assert transport.release() is False
+    assert tcp[0].fileno() >= 0
+    assert transport.release() is True
+    assert tcp[0].fileno() == -1
+
+
+def test_who_comes_too_late_does_no_harm_to_the_next_owner_of_the_number(tcp: Pair) -> None:
+    ours, theirs = socket.socketpair()
+    transport, _ = make_transport(tcp[0])
+    number = tcp[0].fileno()
+    transport.release()
+    transport.release()
+    with ours, theirs:
+        os.dup2(ours.fileno(), number)
+        try:
+            transport.abort()
+            transport.finish()
+            theirs.sendall(b"x")
+            assert ours.recv(1) == b"x"
+            ours.sendall(b"y")
+            assert theirs.recv(1) == b"y"
+        finally:
+            os.close(number)
+
+
+def test_aborts_and_releases_at_once() -> None:
+    with switching():
+        for _ in range(50):
+            ours, theirs = socket.socketpair()
+            with theirs:
+                transport, _ = make_transport(ours)
+                last: list[bool] = []
+                release = [lambda: last.append(transport.release())] * 2  # noqa: B023
+                run_all([*release, transport.abort, transport.abort, transport.finish])
+                assert sorted(last) == [False, True]
+                assert ours.fileno() == -1
+
+
+def test_frames_of_both_kinds_make_the_way_through_a_real_socket(tcp: Pair) -> None:
+    transport = writing(make_transport(tcp[0])[0])
+    tcp[1].sendall(text_frame("hi") + client_frame(BINARY, b"\0"))
+    found: list[str | bytes] = []
+    while len(found) < 2:
+        found += transport.receive()
+    assert found == ["hi", b"\0"]
+    transport.send(frames.encode(frames.TEXT, b"hi"))
+    assert tcp[1].recv(100) == b"\x81\x02hi"
