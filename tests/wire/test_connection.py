@@ -599,7 +599,7 @@ def test_a_bad_handshake_leaves_the_socket_to_the_caller() -> None:
 def test_where_no_thread_can_be_started_nothing_is_left_behind(
     monkeypatch: pytest.MonkeyPatch, thread: str
 ) -> None:
-    """The handshake's response waits in the line by then, with a permit coming or here."""
+    """The handshake's response waits in the outbox by then, and must not have entered the line."""
     turnstile, hand, before = Turnstile(), Hand(), living_connections()
     if thread == "pinger":
         hand.pinger._stopped = False
@@ -740,3 +740,62 @@ def test_limits_come_from_outside() -> None:
         assert served.peer.frame() == (PING, b"")
         served.peer.send(text_frame("x" * 9))
         assert Peer.rest(served.peer)[-1][1][:2] == (1009).to_bytes(2, "big")
+
+
+# -- opening -------------------------------------------------------------------------------------------
+
+
+def test_nothing_leaves_before_it_is_opened_and_the_handshake_leaves_first() -> None:
+    turnstile, hand = Turnstile(), Hand()
+    ours, theirs = tcp_pair()
+    with theirs:
+        connection = Connection(1, ours, ENVIRON, turnstile=turnstile, pinger=hand.pinger, jitter=lambda: 0.0)
+        hand.advance(0)  # a ping is due at once
+        assert offer(connection, a_text("from a room")) is Answer.YES
+        connection.send(a_text("a greeting"))
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+        theirs.setblocking(True)
+        connection.open()
+        peer = Peer(theirs)
+        assert b" 101 " in peer.response()
+        assert [peer.frame() for _ in range(3)] == [
+            (frames.PING, b""),
+            (frames.TEXT, b"from a room"),
+            (frames.TEXT, b"a greeting"),
+        ]
+        connection.abort(1006)
+        connection.end_reading()
+        connection._writer.thread.join(PATIENCE)
+    assert free_permits(turnstile) == turnstile.permits
+
+
+def test_one_that_is_lost_before_it_is_opened_ends_all_the_same() -> None:
+    turnstile, hand = Turnstile(), Hand()
+    ours, theirs = tcp_pair()
+    with theirs:
+        connection = Connection(1, ours, ENVIRON, turnstile=turnstile, pinger=hand.pinger)
+        connection.abort(1006)
+        connection.end_reading()
+        connection._writer.thread.join(PATIENCE)
+        assert not connection._writer.thread.is_alive()
+    assert ours.fileno() == -1
+    assert free_permits(turnstile) == turnstile.permits
+
+
+def test_a_close_before_it_is_opened_follows_the_handshake() -> None:
+    turnstile, hand = Turnstile(), Hand()
+    ours, theirs = tcp_pair()
+    with theirs:
+        connection = Connection(1, ours, ENVIRON, turnstile=turnstile, pinger=hand.pinger)
+        connection.close(3001)
+        peer = Peer(theirs)
+        reader = start(connection.end_reading)
+        assert b" 101 " in peer.response()
+        opcode, payload = peer.frame()
+        assert (opcode, payload[:2]) == (frames.CLOSE, (3001).to_bytes(2, "big"))
+        theirs.close()
+        finish(reader)
+        connection._writer.thread.join(PATIENCE)
+    assert free_permits(turnstile) == turnstile.permits

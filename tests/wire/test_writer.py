@@ -457,22 +457,6 @@ def test_an_error_in_the_code_is_logged_and_gives_its_permit_back(caplog: pytest
     assert "writer-7 failed" in caplog.text
 
 
-def test_a_thread_that_cannot_start_leaves_no_permit_behind() -> None:
-    idle, listed, waiting = (Bench() for _ in range(3))
-    idle.writer.forgo()
-    listed.outbox.put(numbered(0))
-    listed.writer.forgo()
-    holder = Holder(waiting.turnstile)
-    waiting.outbox.put(numbered(0))
-    forgoing = start(waiting.writer.forgo)
-    holder.give_back()
-    finish(forgoing)
-    for bench in (idle, listed, waiting):
-        assert free_permits(bench.turnstile) == 1
-        assert bench.outbox.ended
-        assert bench.outbox.offer(numbered(1), []) is Answer.GONE
-
-
 def test_all_permits_come_back_however_writers_end() -> None:
     """Floods, closes, losses and failures at random; in the end nothing is listed and no permit gone."""
     dice = random.Random(7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from time import time
+from time import monotonic, time
 from typing import Any, Final, Protocol, TypeVar
 
 from threadchat.chat.events import Direct, Draft, Event, Position, UserId
@@ -68,7 +68,7 @@ class Session(Protocol):
 class Hub:
     """Rooms come with their first use and go when they have been empty for `room_ttl`.
 
-    Every method may be called from any thread. `_lock` guards `_rooms`, `_sessions`, `_streams` and
+    Every method may be called from any thread. `_lock` guards `_rooms`, `_sessions`, `_listeners` and
     `_closed`; the tuples in `_sessions` are replaced, never changed, so that a direct message reads
     them without the lock. Lock order: hub, room, outbox.
     """
@@ -85,6 +85,7 @@ class Hub:
         history_bytes: int = HISTORY_BYTES,
         send_timeout: float = SEND_TIMEOUT,
         announce_limit: int | None = ANNOUNCE_LIMIT,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.broker = broker
         self._routing = routing or Directory()
@@ -95,6 +96,7 @@ class Hub:
         self._history_bytes = history_bytes
         self._send_timeout = send_timeout
         self._announce_limit = announce_limit
+        self._clock = clock
         self._lock = threading.Lock()
         self._rooms: dict[str, Room] = {}
         self._sessions: dict[UserId, tuple[Session, ...]] = {}
@@ -151,14 +153,19 @@ class Hub:
         self.find(name).close()
 
     def attach_listener(self, listener: Listener | Callable[[Event], object]) -> None:
-        """Calls `listener` for every event of every room, on a thread of its own."""
+        """Calls `listener` for every event of every room from now on, on a thread of its own.
+
+        Raises RoomClosed once the hub is closed.
+        """
         thread = ListenerThread(listener, SharedStream(self._request_buffer, self._send_timeout), "hub")
         with self._lock:
+            if self._closed:
+                raise RoomClosed("the hub is closed")
+            thread.thread.start()  # under the lock: `close` joins whoever is among the listeners
             self._listeners.append(thread)
             rooms = list(self._rooms.values())
         for room in rooms:
             _listen(room, thread)
-        thread.thread.start()
 
     # People
 
@@ -209,20 +216,26 @@ class Hub:
 
     # The end
 
-    def close(self) -> None:
-        """Closes all rooms, ends listeners once they have seen everything, and every thread of the hub."""
+    def close(self, timeout: float | None = None) -> bool:
+        """Closes all rooms, ends listeners once they have seen everything, and every thread of the hub.
+
+        False where a listener takes longer than `timeout` seconds, or else `send_timeout`, for what
+        it still has to see.
+        """
+        deadline = monotonic() + (self._send_timeout if timeout is None else timeout)
         with self._lock:
-            if self._closed:
-                return
             self._closed = True
             rooms = list(self._rooms.values())
             listeners = list(self._listeners)
         for room in rooms:
             room.close()
+            for listener in listeners:  # more rooms than a stream holds events must not cost it one
+                listener.stream.hold(max(0.0, deadline - monotonic()))
         self._routing.close()
         for listener in listeners:
             listener.stream.close()
-            listener.thread.join(self._send_timeout)
+            listener.thread.join(max(0.0, deadline - monotonic()))
+        return not any(listener.thread.is_alive() for listener in listeners)
 
     # Helpers
 
@@ -235,6 +248,7 @@ class Hub:
             send_timeout=self._send_timeout,
             announce_limit=self._announce_limit,
             channel=self.broker.open(name),
+            clock=self._clock,
         )
         for listener in self._listeners:
             _listen(room, listener)
@@ -258,7 +272,7 @@ def _offer_to_all(sessions: Sequence[Session], direct: Direct) -> bool:
     listed: list[Any] = []
     answers = [session.offer_direct(direct, listed) for session in sessions]
     enter(listed)
-    return any(answer is not Answer.NO for answer in answers)
+    return any(answer in (Answer.YES, Answer.HIGH) for answer in answers)
 
 
 def _listen(room: Room, listener: ListenerThread) -> None:

@@ -27,7 +27,7 @@ class Routing(Protocol):
         """Runs what offers a direct message, and returns its answer."""
 
     def close(self) -> None:
-        """Ends whatever threads there are; what still waits is refused."""
+        """Ends whatever threads there are; what waits is done first, what comes later is refused."""
 
 
 class Directory:
@@ -54,8 +54,10 @@ class Router:
 
     def __init__(self, request_buffer: int = REQUEST_BUFFER, send_timeout: float = SEND_TIMEOUT) -> None:
         self._send_timeout = send_timeout
-        self._requests: queue.Queue[tuple[Work, Future[Any]] | None] = queue.Queue(request_buffer)
-        self._closing = threading.Lock()  # guards `_closed` and `_thread`, and orders puts before the end
+        self._places = threading.Semaphore(request_buffer)  # what bounds `_requests`
+        self._requests: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
+        # Guards `_closed` and `_thread`; requests are put under it, so that none comes behind the end.
+        self._closing = threading.Lock()
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -75,19 +77,17 @@ class Router:
     def close(self) -> None:
         """See Routing."""
         with self._closing:
-            self._closed = True
+            if not self._closed:
+                self._closed = True
+                self._requests.put(None)
             thread = self._thread
         if thread is not None:
-            self._requests.put(None)
             thread.join()
-        while not self._requests.empty():  # what came in beside the end
-            request = self._requests.get()
-            if request is not None:
-                request[1].set_exception(RoomClosed("the hub is closed"))
 
     def run(self) -> None:
         """Does one request after the other, until the hub is closed. Runs on: the router's thread."""
         while (request := self._requests.get()) is not None:
+            self._places.release()
             work, future = request
             try:
                 future.set_result(work())
@@ -95,17 +95,17 @@ class Router:
                 future.set_exception(error)
 
     def _ask(self, work: Work) -> Any:
+        if not self._places.acquire(timeout=self._send_timeout):
+            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, "the router's request buffer is full")
         future: Future[Any] = Future()
         with self._closing:
             if self._closed:
+                self._places.release()
                 raise RoomClosed("the hub is closed")
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self.run, name="router", daemon=True)
                 self._thread.start()
-        try:
-            self._requests.put((work, future), timeout=self._send_timeout)
-        except queue.Full:
-            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, "the router's request buffer is full") from None
+            self._requests.put((work, future))
         return future.result()
 
 

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from threadchat import __version__
-from threadchat.chat.events import MESSAGE, Direct, Draft, Position
+from threadchat.chat.events import MESSAGE, Direct, Draft
 from threadchat.chat.hub import Hub
-from threadchat.chat.room import Room
-from threadchat.chat.subscription import Filter, Subscription
 from threadchat.config import Config
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, RoomClosed
-from threadchat.server import protocol, resume
-from threadchat.server.protocol import BROADCAST_ROOM, CommandId
+from threadchat.server import commands, protocol, questions, resume
+from threadchat.server.commands import CommandId
+from threadchat.server.protocol import BROADCAST_ROOM
+from threadchat.server.seats import Seat, Seats
 from threadchat.server.session import Session
 from threadchat.wire.connection import Connection, ConnectionState
 from threadchat.wire.requests import Text
 
 log = logging.getLogger(__name__)
-
-
-class Seat:
-    """What one connection has in one room: a subscription, and a membership if it joined."""
-
-    __slots__ = ("member", "room", "subscription")
-
-    def __init__(self, room: Room, subscription: Subscription, member: bool) -> None:
-        self.room = room
-        self.subscription = subscription
-        self.member = member
 
 
 class NativeSession(Session):
@@ -55,8 +41,8 @@ class NativeSession(Session):
     ) -> None:
         super().__init__(connection, hub, config, clock=clock)
         self.session = secrets.token_hex(8)
-        self._seats: dict[str, Seat] = {}
-        self._unpublished: list[protocol.Message] = []
+        self._seats = Seats(connection, hub, self.session)
+        self._unpublished: list[commands.Message] = []
         self._unpublished_bytes = 0
         # A quarter of an outbox: what is over three quarters full says so, what is not has room for it.
         self._most_together = max(1, config.outbox_messages // 4)
@@ -70,8 +56,7 @@ class NativeSession(Session):
 
     def end(self) -> None:
         """Leaves every room; what was not published yet is dropped with the connection."""
-        for name in list(self._seats):
-            self._give_up_seat(name)
+        self._seats.give_up_all()
 
     def handle(self, text: str) -> None:
         """Does one command, or keeps a message until the burst ends."""
@@ -81,7 +66,7 @@ class NativeSession(Session):
             self._publish()
             self._refuse(error, error.id)
             return
-        if type(command) is protocol.Message and self._may_speak(command.room):
+        if type(command) is commands.Message and self._may_speak(command.room):
             self._keep(command)
             return
         self._publish()
@@ -132,18 +117,18 @@ class NativeSession(Session):
 
     # Who one is
 
-    def _do(self, command: protocol.AnyCommand) -> dict[str, Any] | None:
-        if self.user is None and not isinstance(command, (protocol.Hello, protocol.Ping)):
+    def _do(self, command: commands.AnyCommand) -> dict[str, Any] | None:
+        if self.user is None and not isinstance(command, (commands.Hello, commands.Ping)):
             raise CommandError(ErrorCode.UNAUTHORIZED, "say hello first")
         if not self.nickname and isinstance(command, _NEED_PROFILE):
             raise CommandError(ErrorCode.PERMISSION_DENIED, "choose a nickname first, with profile")
-        if isinstance(command, (protocol.InRoom, protocol.Listen)) and command.room == BROADCAST_ROOM:
+        if isinstance(command, (commands.InRoom, commands.Listen)) and command.room == BROADCAST_ROOM:
             raise CommandError(
                 ErrorCode.PERMISSION_DENIED, f"{BROADCAST_ROOM} is the broadcast endpoint's room"
             )
         return _HANDLERS[type(command)](self, command)
 
-    def _hello(self, command: protocol.Hello) -> dict[str, Any] | None:
+    def _hello(self, command: commands.Hello) -> dict[str, Any] | None:
         if self.user is not None:
             raise CommandError(ErrorCode.ALREADY, "said hello already")
         if command.token is not None:
@@ -151,9 +136,10 @@ class NativeSession(Session):
             return None
         key = self.hub.broker.resume_key
         known = resume.verify(key, command.resume, time.time()) if command.resume else None
+        user = known.user if known else self.hub.broker.new_user()
         self.nickname = command.nickname or (known.nickname if known else "")
         self.connection.deadlines.clear("hello")
-        self.arrive(known.user if known else self.hub.broker.new_user())
+        self.arrive(user)
         if self.nickname:
             self._enter_chat()
         else:
@@ -166,15 +152,13 @@ class NativeSession(Session):
             "version": __version__,
         }
 
-    def _profile(self, command: protocol.Profile) -> dict[str, Any]:
+    def _profile(self, command: commands.Profile) -> dict[str, Any]:
         assert self.user is not None
         self.nickname = command.nickname
         self.about = command.about
         self.connection.deadlines.clear("profile")
         self._enter_chat()
-        for seat in self._seats.values():
-            if seat.member:
-                seat.room.rename(self.user, self.nickname)
+        self._seats.rename(self.nickname)
         return {"resume": self._resume_token()}
 
     def _enter_chat(self) -> None:
@@ -190,7 +174,7 @@ class NativeSession(Session):
     def _may_speak(self, room: str) -> bool:
         return self.user is not None and self.nickname != "" and room != BROADCAST_ROOM
 
-    def _keep(self, command: protocol.Message) -> None:
+    def _keep(self, command: commands.Message) -> None:
         size = len(command.message)
         kept = self._unpublished
         if kept and (
@@ -225,134 +209,73 @@ class NativeSession(Session):
         if replies:
             self.connection.send(Text(b"".join(replies), len(replies)))
 
-    def _direct(self, command: protocol.SendDirect) -> dict[str, Any]:
+    def _direct(self, command: commands.SendDirect) -> dict[str, Any]:
         self.hub.direct(command.to, command.message, sender=self.user, nickname=self.nickname)
         return {}
 
-    def _typing(self, command: protocol.Typing) -> dict[str, Any]:
+    def _typing(self, command: commands.Typing) -> dict[str, Any]:
         assert self.user is not None
-        seat = self._seat(command.room, member=True)
+        seat = self._seats.find(command.room, member=True)
         text = protocol.typing_text(command.room, self.user, self.nickname)
         seat.room.fanout.whisper(text, protocol.native_events, but=self.user)
         return {}
 
     # Rooms
 
-    def _join(self, command: protocol.Join) -> None:
+    def _join(self, command: commands.Join) -> None:
         assert self.user is not None
         marker = None if command.since is None else protocol.live_text(command.room)
-        seat = self._listen(command, member=True, marker=marker)
+        seat = self._seats.take(command, self.user, marker)
+        self._let_in(command, seat)
         try:
             seat.room.enter(self.user, self.session, self.nickname)
         except RoomClosed:
             log.debug("room %s was closed while %s joined", command.room, self.connection.label)
 
-    def _subscribe(self, command: protocol.Subscribe) -> None:
-        self._listen(command, member=False, marker=protocol.live_text(command.room))
+    def _subscribe(self, command: commands.Subscribe) -> None:
+        self._let_in(command, self._seats.take(command, None, protocol.live_text(command.room)))
 
-    def _listen(self, command: protocol.Listen, *, member: bool, marker: Text | None) -> Seat:
-        """Takes a seat, replies, and only then lets events in: so none overtakes the reply."""
-        name = command.room
-        protocol.check_types(command.types)
-        seat = self._seats.get(name)
-        if seat is not None and not seat.room.closed:
-            how = "joined" if seat.member else "subscribed to"
-            raise CommandError(ErrorCode.ALREADY, f"{how} room {name} already")
-        if seat is not None:
-            self._give_up_seat(name)
-        since = None if command.since is None else Position(command.since.offset, command.since.epoch)
-
-        def subscribe(room: Room) -> Seat:
-            subscription = room.subscribe(
-                self.connection,
-                protocol.native_events,
-                wanted=Filter(command.types, command.users),
-                since=since,
-                owner=self.user if member else None,
-                name=f"{self.connection.number}-{name}",
-                marker=marker,
-            )
-            return Seat(room, subscription, member)
-
-        seat = self._seats[name] = self.hub.in_room(name, subscribe)
+    def _let_in(self, command: commands.Listen, seat: Seat) -> None:
+        """Replies, and only then starts the subscription: so no event overtakes the reply."""
         fields = protocol.position_fields(seat.subscription.origin)
         if seat.subscription.recovered is not None:
             fields["recovered"] = seat.subscription.recovered
         self._reply(command.id, fields)
         seat.subscription.start()
-        return seat
 
-    def _leave(self, command: protocol.Leave) -> None:
-        self._seat(command.room, member=True).subscription.stop()
+    def _leave(self, command: commands.Leave) -> None:
+        self._seats.find(command.room, member=True).subscription.stop()
         self._reply(command.id, {})
-        self._give_up_seat(command.room)
+        self._seats.give_up(command.room)
 
-    def _unsubscribe(self, command: protocol.Unsubscribe) -> dict[str, Any]:
-        self._seat(command.room, member=False)
-        self._give_up_seat(command.room)
+    def _unsubscribe(self, command: commands.Unsubscribe) -> dict[str, Any]:
+        self._seats.find(command.room, member=False)
+        self._seats.give_up(command.room)
         return {}
 
-    def _seat(self, room: str, *, member: bool) -> Seat:
-        seat = self._seats.get(room)
-        if seat is None or seat.member is not member:
-            what = "a member of" if member else "subscribed to"
-            raise CommandError(ErrorCode.UNKNOWN_ROOM, f"not {what} room {room}")
-        return seat
+    # Everything else
 
-    def _give_up_seat(self, name: str) -> None:
-        seat = self._seats.pop(name)
-        seat.subscription.stop()
-        if seat.member:
-            assert self.user is not None
-            with contextlib.suppress(CommandError):  # it did not get as far as being a member
-                seat.room.leave(self.user, self.session)
+    def _ask(self, command: commands.Command) -> dict[str, Any]:
+        return questions.answer(self.hub, command)
 
-    # Questions
-
-    def _count(self, command: protocol.Count) -> dict[str, Any]:
-        protocol.check_types(command.types)
-        return {"count": self.hub.find(command.room).count(Filter(command.types, command.users))}
-
-    def _history(self, command: protocol.History) -> dict[str, Any]:
-        since = None if command.since is None else Position(command.since.offset, command.since.epoch)
-        page = self.hub.find(command.room).history(since, command.limit, command.reverse)
-        events = [msgspec.Raw(record.json) for record in page.records]
-        return {"events": events, **protocol.position_fields(page.head)}
-
-    def _who(self, command: protocol.Who) -> dict[str, Any]:
-        users = []
-        for occupant in self.hub.find(command.room).who():
-            about = self.hub.about(occupant.user)
-            entry = {"id": occupant.user, "nickname": occupant.nickname, "sessions": len(occupant.sessions)}
-            users.append({**entry, "about": about} if about else entry)
-        return {"users": users}
-
-    def _rooms(self, command: protocol.Rooms) -> dict[str, Any]:
-        rooms = [
-            {"name": room.name, "people": len(room.who()), "offset": room.fanout.head.offset}
-            for room in self.hub.rooms()
-            if room.name != BROADCAST_ROOM
-        ]
-        return {"rooms": rooms}
-
-    def _ping(self, command: protocol.Ping) -> dict[str, Any]:
+    def _ping(self, command: commands.Ping) -> dict[str, Any]:
         return {}
 
 
-_NEED_PROFILE = (protocol.Join, protocol.Message, protocol.SendDirect, protocol.Typing)
+_NEED_PROFILE = (commands.Join, commands.Message, commands.SendDirect, commands.Typing)
 
-_HANDLERS: dict[type[protocol.Command], Callable[[NativeSession, Any], dict[str, Any] | None]] = {
-    protocol.Hello: NativeSession._hello,
-    protocol.Profile: NativeSession._profile,
-    protocol.Join: NativeSession._join,
-    protocol.Subscribe: NativeSession._subscribe,
-    protocol.Leave: NativeSession._leave,
-    protocol.Unsubscribe: NativeSession._unsubscribe,
-    protocol.SendDirect: NativeSession._direct,
-    protocol.Typing: NativeSession._typing,
-    protocol.Count: NativeSession._count,
-    protocol.History: NativeSession._history,
-    protocol.Who: NativeSession._who,
-    protocol.Rooms: NativeSession._rooms,
-    protocol.Ping: NativeSession._ping,
+_HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str, Any] | None]] = {
+    commands.Hello: NativeSession._hello,
+    commands.Profile: NativeSession._profile,
+    commands.Join: NativeSession._join,
+    commands.Subscribe: NativeSession._subscribe,
+    commands.Leave: NativeSession._leave,
+    commands.Unsubscribe: NativeSession._unsubscribe,
+    commands.SendDirect: NativeSession._direct,
+    commands.Typing: NativeSession._typing,
+    commands.Count: NativeSession._ask,
+    commands.History: NativeSession._ask,
+    commands.Who: NativeSession._ask,
+    commands.Rooms: NativeSession._ask,
+    commands.Ping: NativeSession._ping,
 }

@@ -6,10 +6,9 @@ import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from threadchat.broker.memory import MemoryBroker
-
 from threadchat.chat.hub import Hub
 from threadchat.chat.routing import make_routing
 from threadchat.config import Config
@@ -25,6 +24,9 @@ from threadchat.wire.pinger import Pinger
 from threadchat.wire.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
+
+_PATIENT_PART: Final = 0.8
+"""Of the time for a drain, before connections are cut off: their threads need the rest to end."""
 
 
 class Chat:
@@ -99,28 +101,38 @@ class Chat:
     def drain(self, timeout: float) -> bool:
         """Stops accepting, tells everybody (3001), flushes what waits, ends every thread.
 
-        True if all of it ended within `timeout` seconds. Runs on: any thread but the chat's own.
+        What has not ended shortly before `timeout` seconds are over is cut off; False if something
+        runs even then. Runs on: any thread but the chat's own.
         """
-        deadline = monotonic() + timeout
+        begun = monotonic()
         if self._http is not None:
             self._http.stop_accepting()
-            self._http.hang_up()
         with self._lock:
             self._draining = True
             connections = list(self._connections)
+        if self._http is not None:
+            self._http.hang_up()
         for connection in connections:
             connection.close(CloseCode.SHUTDOWN)
+        if not (clean := self._wait_until_gone(begun + timeout * _PATIENT_PART)):
+            self._cut_off()
+            clean = self._wait_until_gone(begun + timeout)
+        clean = self.hub.close(max(0.0, begun + timeout - monotonic())) and clean
+        self.pinger.stop()
+        return clean
+
+    def _wait_until_gone(self, deadline: float) -> bool:
+        """Waits for whoever is connecting or connected; whether there is nobody left."""
+        joined = self._http is None or self._http.join(max(0.0, deadline - monotonic()))
         with self._lock:
-            clean = self._emptied.wait_for(lambda: not self._connections, deadline - monotonic())
+            return self._emptied.wait_for(lambda: not self._connections, deadline - monotonic()) and joined
+
+    def _cut_off(self) -> None:
+        with self._lock:
             overdue = list(self._connections)
         for connection in overdue:
             log.warning("%r did not end in time", connection)
             connection.abort(CloseCode.SHUTDOWN)
-        if self._http is not None:
-            clean = self._http.join(max(0.0, deadline - monotonic())) and clean
-        self.hub.close()
-        self.pinger.stop()
-        return clean
 
     def _endpoint(self, dialect: Callable[[Connection, Hub, Config], Session]) -> Endpoint:
         def run(environ: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from threadchat.chat.events import Direct
 from threadchat.chat.hub import Hub
 from threadchat.config import Config
-from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.errors import CloseCode, ConnectionClosed, RoomClosed
 from threadchat.wire.connection import Connection, ConnectionState
 from threadchat.wire.outbox import Answer
 from threadchat.wire.requests import Text
@@ -40,7 +40,7 @@ class Session(ABC):
         self.about = ""
         self._config = config
         self._clock = clock
-        self._errors: deque[float] = deque(maxlen=MAX_ERRORS)  # when the last ones were
+        self._errors: deque[float] | None = None  # when the last ones were
 
     def run(self) -> None:
         """Goes through all that the peer sends, then leaves everything behind. Raises nothing."""
@@ -52,6 +52,8 @@ class Session(ABC):
                 self._handle_burst(burst)
         except ConnectionClosed:
             pass  # in the middle of a reply; the reason is the connection's
+        except RoomClosed:
+            connection.close(CloseCode.SHUTDOWN)  # the hub was closed before the greeting
         except Exception:
             log.exception("connection %d (%s) failed", connection.number, connection.label)
             connection.close(CloseCode.INTERNAL_ERROR)
@@ -104,6 +106,8 @@ class Session(ABC):
     def count_error(self) -> None:
         """Closes the connection of a client that makes too many errors (3509)."""
         now = self._clock()
+        if self._errors is None:
+            self._errors = deque(maxlen=MAX_ERRORS)
         self._errors.append(now)
         if len(self._errors) == MAX_ERRORS and now - self._errors[0] <= ERROR_WINDOW:
             self.connection.close(CloseCode.TOO_MANY_ERRORS)
@@ -115,6 +119,7 @@ class Session(ABC):
             if self.connection.closed is not None:
                 return
             if isinstance(message, bytes):
+                self.burst_ended()  # what came before it was in order
                 self.connection.close(CloseCode.UNSUPPORTED_DATA)
                 return
             self.handle(message)

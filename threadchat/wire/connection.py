@@ -14,7 +14,7 @@ from threadchat.errors import CloseCode, ConnectionClosed, SendTimeout
 from threadchat.wire import outbox as box
 from threadchat.wire.outbox import Outbox, State
 from threadchat.wire.pinger import Deadlines, Pinger
-from threadchat.wire.requests import Echo, FlushingClose, Ping, Pong, Text
+from threadchat.wire.requests import Echo, FlushingClose, Handshake, Ping, Pong, Text
 from threadchat.wire.transport import MAX_MESSAGE_SIZE, Transport
 from threadchat.wire.turnstile import Turnstile
 from threadchat.wire.writer import WRITE_TIMEOUT, Writer
@@ -86,6 +86,8 @@ class Connection:
         self._on_gone = on_gone
         self._reading_since: float | None = None  # since when the reader waits for the peer, if it does
         self.outbox = Outbox(turnstile, limits.outbox_messages, limits.outbox_bytes, clock=self._clock)
+        self.outbox.hold()
+        self._held = True
         self.offer = self.outbox.offer
         self.offer_light = self.outbox.offer_light
         self.nudge = self.outbox.nudge
@@ -94,7 +96,7 @@ class Connection:
             environ,
             trailing,
             max_message_size=limits.max_message_size,
-            on_handshake=lambda data: self.outbox.put(Text(data, messages=0)),
+            on_handshake=lambda data: self.outbox.put(Handshake(data)),
             on_pong=lambda payload: self.outbox.put(Pong(payload)),
         )
         self._writer = Writer(
@@ -116,16 +118,26 @@ class Connection:
             self._writer.thread.start()
         except RuntimeError:  # the system has no more threads
             self.deadlines.close()
-            self._writer.forgo()
             raise
 
     # The reader
+
+    def open(self) -> None:
+        """Lets the handshake go out, and all that was put since; `bursts` does it, if nobody did.
+
+        Whoever is told that they are connected may rely on what was set up before: a subscription,
+        say. Runs on: the reader thread.
+        """
+        if self._held:
+            self._held = False
+            self.line.enter((self.outbox,))
 
     def bursts(self) -> Iterator[list[str | bytes]]:
         """The messages as they come in, those that came together in one list, until the connection closes.
 
         Runs on: the reader thread.
         """
+        self.open()
         transport = self._transport
         while True:
             self._reading_since = self._clock()
@@ -156,6 +168,7 @@ class Connection:
         """
         self._reading_since = None
         self.close(CloseCode.INTERNAL_ERROR)
+        self.open()
         while not self._transport.peer_closed and self._transport.discard():
             pass
         self._release()

@@ -83,6 +83,10 @@ class Outbox(Lanes):
         self._wakeup = threading.Lock()
         self._wakeup.acquire()
 
+    def hold(self) -> None:
+        """LISTED from the start: nothing is written before the caller enters it in the line."""
+        self.state = _LISTED
+
     def get(self, block: bool = True, timeout: float | None = None) -> Request:
         """The next request in the order of writing, or queue.Empty; the writer `take`s instead.
 

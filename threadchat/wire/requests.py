@@ -25,6 +25,12 @@ class Control:
         self.frame = frame
 
 
+class Handshake(Control):
+    """The response that opens the connection; put first, so that no ping is before it."""
+
+    __slots__ = ()
+
+
 class Ping(Control):
     """Asks the peer for a sign of life."""
 

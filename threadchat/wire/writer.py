@@ -61,16 +61,6 @@ class Writer:
         self._done = False
         self.thread = threading.Thread(target=self.run, name=name, daemon=True)
 
-    def forgo(self) -> None:
-        """Ends the outbox and takes it out of the line in its turn: the thread could not be started.
-
-        Left alone, a place in the line would cost the turnstile a permit for good. Runs on:
-        whoever failed to start the thread.
-        """
-        self._outbox.end(ConnectionClosed(CloseCode.INTERNAL_ERROR))
-        self._outbox.wait_for_permit()
-        self._give_back()
-
     def run(self) -> None:
         """Sleeps, takes turns, ends with its outbox. Runs on: the writer thread."""
         try:

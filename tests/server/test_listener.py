@@ -1,0 +1,53 @@
+"""Where `server/listener.py` binds, and what it sets on sockets."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+
+from threadchat.server import listener
+from threadchat.server.listener import bind, tune
+
+
+def test_a_taken_port_is_an_error_and_leaks_nothing() -> None:
+    with bind("127.0.0.1", 0) as first, pytest.raises(OSError) as caught:
+        bind("127.0.0.1", first.getsockname()[1])
+    assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_an_address_of_another_machine_is_an_error() -> None:
+    with pytest.raises(OSError):
+        bind("192.0.2.1", 0)
+
+
+def test_the_next_address_is_tried_where_the_first_is_not_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def addresses(host: str, port: int, **_: object) -> list[object]:
+        kinds = socket.AF_INET, socket.SOCK_STREAM, 0, ""
+        return [(*kinds, ("192.0.2.1", port)), (*kinds, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", addresses)
+    with bind("two.example", 0) as bound:
+        assert bound.getsockname()[0] == "127.0.0.1"
+
+
+def test_ipv6() -> None:
+    try:
+        bound = bind("::1", 0)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with bound:
+        assert bound.family == socket.AF_INET6
+
+
+def test_accepted_sockets_are_tuned() -> None:
+    with bind("127.0.0.1", 0) as bound:
+        bound.setblocking(True)
+        with socket.create_connection(bound.getsockname()), bound.accept()[0] as accepted:
+            tune(accepted)
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+            size = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+            assert size in (listener.SEND_BUFFER, 2 * listener.SEND_BUFFER)  # Linux counts its own share

@@ -1,0 +1,97 @@
+"""Tests of what may be asked about rooms: count, history, who, rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.server.session_helpers import Json, World, history_of, worlds
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with worlds(pong_timeout=3600) as world:
+        yield world
+
+
+def ids(messages: list[Json]) -> list[int]:
+    return [message["id"] for message in messages]
+
+
+def test_count_counts_what_passes_the_filter(world: World) -> None:
+    ann, bob = world.join("ann", "r"), world.join("bob", "r")
+    ann.ask("message", room="r", message="hi")
+    assert bob.ask("count", room="r")["count"] == 3
+    assert bob.ask("count", room="r", types=["message"])["count"] == 1
+    assert bob.ask("count", room="r", users=[2])["count"] == 1
+    assert bob.ask("count", room="r", types=["join"], users=[1])["count"] == 1
+    assert bob.ask("count", room="r", types=[])["count"] == 0
+    assert bob.refused("count", room="unknown") == 102
+
+
+def test_history_gives_the_newest_ascending(world: World) -> None:
+    bob, epoch = history_of(world, 150)
+    page = bob.ask("history", room="lobby")
+    assert ids(page["events"]) == list(range(51, 151))
+    assert (page["offset"], page["epoch"]) == (150, epoch)
+    assert ids(bob.ask("history", room="lobby", limit=2)["events"]) == [149, 150]
+    assert ids(bob.ask("history", room="lobby", limit=1000)["events"]) == list(range(1, 151))
+    assert ids(bob.ask("history", room="lobby", limit=2, reverse=True)["events"]) == [150, 149]
+
+
+def test_history_goes_on_from_a_position_both_ways(world: World) -> None:
+    bob, epoch = history_of(world, 20)
+    since = {"offset": 10, "epoch": epoch}
+    page = bob.ask("history", room="lobby", since=since, limit=3)
+    assert (ids(page["events"]), page["offset"]) == ([11, 12, 13], 20)
+    assert ids(bob.ask("history", room="lobby", since=since, limit=3, reverse=True)["events"]) == [9, 8, 7]
+    head = {"offset": 20, "epoch": epoch}
+    assert bob.ask("history", room="lobby", since=head)["events"] == []
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001, 10**30, 1.5, "1", None])
+def test_a_limit_out_of_range_is_refused(world: World, limit: Any) -> None:
+    assert world.join("ann", "r").refused("history", room="r", limit=limit) == 107
+
+
+def test_history_is_bounded_in_bytes(world: World) -> None:
+    ann = world.enter("ann")
+    for _ in range(4):
+        ann.ask("message", room="r", message="x" * 200_000)
+    assert ids(ann.ask("history", room="r")["events"]) == [3, 4]
+    assert ids(ann.ask("history", room="r", reverse=True)["events"]) == [4, 3]
+
+
+def test_history_out_of_reach_is_unrecoverable() -> None:
+    with World(history_size=10) as world:
+        bob, epoch = history_of(world, 30)
+        assert bob.refused("history", room="lobby", since={"offset": 19, "epoch": epoch}) == 112
+        assert ids(bob.ask("history", room="lobby", since={"offset": 20, "epoch": epoch})["events"])[0] == 21
+        assert bob.refused("history", room="lobby", since={"offset": 25, "epoch": "another"}) == 112
+        assert bob.refused("history", room="unknown") == 102
+
+
+def test_who_and_rooms_count_people_and_their_sessions(world: World) -> None:
+    ann, bob = world.join("ann", "r", "s"), world.join("bob", "r")
+    again = world.connect()
+    again.ask("hello", resume=ann.welcome["resume"])
+    again.ask("join", room="r")
+    users = bob.ask("who", room="r")["users"]
+    assert users == [
+        {"id": 1, "nickname": "ann", "sessions": 2},
+        {"id": 2, "nickname": "bob", "sessions": 1},
+    ]
+    assert bob.ask("rooms")["rooms"] == [
+        {"name": "r", "people": 2, "offset": 3},
+        {"name": "s", "people": 1, "offset": 1},
+    ]
+    assert bob.refused("who", room="unknown") == 102
+
+
+def test_ping_is_always_answered(world: World) -> None:
+    ann = world.connect()
+    assert ann.ask("ping") == {"type": "ok", "re": 1}
+    ann.ask("hello")
+    assert ann.ask("ping") == {"type": "ok", "re": 3}
