@@ -1,0 +1,100 @@
+"""Runs the benchmark: sets up, measures in rounds, prints the tables, writes the files."""
+
+# ruff: noqa: T201 (it is a command: printing is its job)
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from benchmark import arguments, machine, setup
+from benchmark.environment import CannotPrepare
+from benchmark.measurement import Measurement, Tools, measure
+from benchmark.report import Report
+from benchmark.servers import OURS, Server
+from benchmark.workloads import Workload, all_workloads
+
+
+def say(words: str) -> None:
+    print(words, flush=True)
+
+
+def list_workloads() -> None:
+    for workload in all_workloads(machine.connections_possible()[0]):
+        say(f"{workload.name:<18}{workload.title}")
+
+
+def choose_workloads(given: argparse.Namespace) -> list[Workload]:
+    """Return what is to be measured, with the changes that were asked for."""
+    most, _ = machine.connections_possible()
+    workloads = arguments.chosen_workloads(given.only, given.quick, all_workloads(most))
+    if given.quick:
+        workloads = [workload.quickened() for workload in workloads]
+    if given.seconds is not None:
+        workloads = [replace(workload, seconds=given.seconds) for workload in workloads]
+    return workloads
+
+
+def schedule(
+    rounds: int, workloads: list[Workload], servers: list[Server]
+) -> Iterator[tuple[int, Workload, Server]]:
+    """Yield the single measurements: in each round, workload by workload, the servers take turns."""
+    for number in range(1, rounds + 1):
+        for workload in workloads:
+            for server in servers:
+                left_out = server is not OURS and (workload.ours_only or server.name in workload.without)
+                if number <= workload.most_rounds and not left_out:
+                    yield number, workload, server
+
+
+def tell(one: Measurement, workload: Workload) -> None:
+    metric = workload.metrics[0]
+    value = one.value(metric)
+    shown = "–" if value is None else metric.show(value)
+    load = "" if one.failure else f"load {one.figures['load_cpu']:.0%}"
+    faults = f"! {'; '.join(one.faults())}" if one.faults() else ""
+    say(f"round {one.round}  {one.workload:<18}{one.server:<20}{shown:>16}  {load:<10}{faults}".rstrip())
+
+
+def run(
+    given: argparse.Namespace, tools: Tools, workloads: list[Workload], servers: list[Server], logs: Path
+) -> list[Measurement]:
+    """Measure everything; Ctrl-C ends it early, with what there is by then."""
+    measurements: list[Measurement] = []
+    try:
+        for number, workload, server in schedule(given.rounds, workloads, servers):
+            measurements.append(measure(tools, server, workload, number, logs))
+            tell(measurements[-1], workload)
+    except KeyboardInterrupt:
+        say("interrupted: the rest is left out")
+    return measurements
+
+
+def main() -> int:
+    given = arguments.parse()
+    if given.list:
+        list_workloads()
+        return 0
+    try:
+        workloads = choose_workloads(given)
+        peers = arguments.chosen_peers(given.peers)
+        tools, servers = setup.set_up(given, peers if given.no_ours else [OURS, *peers], say)
+    except (arguments.Unknown, CannotPrepare) as error:
+        print(f"scripts/bench: {error}", file=sys.stderr)
+        return 2
+    out = (given.out or setup.PROJECT / "bench-results").resolve()
+    (out / "logs").mkdir(parents=True, exist_ok=True)
+    facts, versions = machine.describe(), setup.versions(tools, servers)
+    measurements = run(given, tools, workloads, servers, out / "logs")
+    report = Report(facts, versions, given.quick, workloads, servers, measurements)
+    report.write(out)
+    faults = report.summary.our_faults()
+    say("\n".join(["", report.caption(), "", report.text(), "", *[f"! {fault}" for fault in faults]]))
+    say(f"written: results.json, results.md, plot.svg and logs/ in {out}")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The command line of `scripts/bench`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from benchmark.servers import ALL_PEERS, Server
+from benchmark.workloads import Workload
+
+EXAMPLES = """\
+examples:
+  scripts/bench                                        everything, three rounds
+  scripts/bench --only fanout-1000-w64 --peers websockets.sync --rounds 1
+  scripts/bench --only direct-1000-w1 --peers --rounds 1 --seconds 20
+                                                       threadchat alone, for as long as a profiler wants
+  scripts/bench --list                                 the workloads by name
+"""
+
+
+class Unknown(ValueError):
+    """A name that does not exist; the message lists those that do."""
+
+
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(
+        "scripts/bench",
+        description="Measures threadchat against its peers on this machine.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = ", ".join(peer.name for peer in ALL_PEERS)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="a small, short run of some workloads: does all of it work?")
+    add("--only", nargs="+", metavar="WORKLOAD", help="names, or patterns such as 'fanout-*'")
+    add("--peers", nargs="*", metavar="PEER", help=f"of {names}; none of them for threadchat alone")
+    add("--no-ours", action="store_true", help="the peers alone")
+    add("--rounds", type=int, help="3, or 1 with --quick")
+    add("--seconds", type=float, help="measured time of each run, instead of each workload's own")
+    add("--out", type=Path, metavar="DIR", help="where the results go (bench-results)")
+    add("--python", default=sys.executable, help="interpreter to make the environment from")
+    add("--no-setup", action="store_true", help="use --python as it is, and those peers that it has")
+    add("--our-arguments", default="", metavar="WORDS", help="further arguments of threadchat, as one string")
+    add("--list", action="store_true", help="list the workloads and end")
+    given = parser.parse_args(words)
+    if given.rounds is None:
+        given.rounds = 1 if given.quick else 3
+    if given.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    return given
+
+
+def chosen_peers(names: list[str] | None) -> list[Server]:
+    """Return the peers of these names, all of them for None."""
+    known = {peer.name: peer for peer in ALL_PEERS}
+    for name in names or []:
+        if name not in known:
+            raise Unknown(f"no peer is called {name!r}; there are: {', '.join(known)}")
+    return [known[name] for name in (known if names is None else names)]
+
+
+def chosen_workloads(patterns: list[str] | None, quick: bool, known: list[Workload]) -> list[Workload]:
+    """Return the workloads that match, and those that they are compared with."""
+    for pattern in patterns or []:
+        if not any(fnmatchcase(workload.name, pattern) for workload in known):
+            raise Unknown(f"no workload matches {pattern!r}; there are: {', '.join(w.name for w in known)}")
+    if patterns:
+        chosen = [w for w in known if any(fnmatchcase(w.name, pattern) for pattern in patterns)]
+    else:
+        chosen = [w for w in known if w.in_quick or not quick]
+    baselines = {workload.baseline for workload in chosen}
+    return [workload for workload in known if workload in chosen or workload.name in baselines]

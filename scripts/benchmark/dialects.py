@@ -1,0 +1,61 @@
+"""How the load generator speaks to a server: paths, greetings and messages, as its templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One way to talk; `{n}`, `{group}`, `{to}` and `{marker}` are filled in by the load generator."""
+
+    path: str
+    publish: str
+    hellos: tuple[str, ...] = ()
+    identity: str = ""  # JSON key of the greeting that tells a connection who it is
+    ready: str = ""  # KEY or KEY=VALUE of the greeting after which it is ready; empty: at once
+
+    def arguments(self) -> list[str]:
+        """Return these settings as the load generator's command line."""
+        words = ["--path", self.path, "--publish", self.publish]
+        for hello in self.hellos:
+            words += ["--hello", hello]
+        if self.identity:
+            words += ["--identity", self.identity]
+        if self.ready:
+            words += ["--ready", self.ready]
+        return words
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What a server offers: rooms, and messages from person to person."""
+
+    room: Conversation
+    direct: Conversation
+
+
+HELLO = '{"type":"hello","id":1,"nickname":"u{n}"}'
+
+NATIVE = Dialect(
+    room=Conversation(
+        path="/chat",
+        hellos=(HELLO, '{"type":"join","id":2,"room":"bench-{group}"}'),
+        identity="user",
+        ready="re=2",
+        publish='{"type":"message","room":"bench-{group}","message":"{marker}"}',
+    ),
+    direct=Conversation(
+        path="/chat",
+        hellos=(HELLO,),
+        identity="user",
+        ready="re=1",
+        publish='{"type":"direct","to":{to},"message":"{marker}"}',
+    ),
+)
+
+# The peers: a room relays what it gets, byte for byte, which is less work than the native dialect's.
+PLAIN = Dialect(
+    room=Conversation(path="/rooms/bench-{group}", publish='{"from":"u{n}","message":"{marker}"}'),
+    direct=Conversation(path="/", identity="id", ready="id", publish='{"to":{to},"message":"{marker}"}'),
+)

@@ -1,0 +1,89 @@
+"""One measurement: a fresh server, the load generator beside it, and what that reports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.process import ServerFailed, free_port, running
+from benchmark.servers import OURS, Server
+from benchmark.workloads import Metric, Workload
+
+BUSY = 0.9  # share of a core from which on the load generator might be what limits
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What was set up."""
+
+    project: Path
+    python: Path
+    load: Path
+    go_hub: Path | None = None
+    our_arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run of one workload against one server gave; `figures` is the load generator's JSON."""
+
+    workload: str
+    server: str
+    round: int
+    figures: dict[str, Any] = field(default_factory=dict)
+    failure: str = ""
+
+    def value(self, metric: Metric) -> float | None:
+        """Return one figure, or None where the run failed."""
+        return None if self.failure else float(self.figures[metric.key])
+
+    def faults(self) -> list[str]:
+        """Return everything that should not have happened: lost, doubled, misdelivered, refused, cut off."""
+        if self.failure:
+            return [f"failed: {self.failure}"]
+        counted = {
+            "not opened": "failed",
+            "connections lost": "closed",
+            "out of order": "out_of_order",
+            "undelivered": "missing",
+            "misdelivered": "strangers",
+            "errors": "errors",
+        }
+        found = [f"{self.figures[key]:,} {words}" for words, key in counted.items() if self.figures[key]]
+        if found and self.figures["first_fault"]:
+            found.append(f"first: {self.figures['first_fault']}")
+        return found
+
+
+def _command(tools: Tools, server: Server, workload: Workload, port: int) -> list[str]:
+    words = server.command(tools.python, tools.go_hub, port, workload.ping_interval)
+    return [*words, *tools.our_arguments] if server is OURS else words
+
+
+def _generate(tools: Tools, server: Server, workload: Workload, pid: int, port: int) -> dict[str, Any]:
+    conversation = getattr(server.dialect, workload.conversation)
+    words = ["--port", str(port), "--pid", str(pid), *conversation.arguments(), *workload.arguments()]
+    done = subprocess.run(
+        [tools.load, *words], check=False, capture_output=True, text=True, timeout=workload.longest()
+    )
+    try:
+        figures: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        said = (done.stdout + done.stderr)[-300:]
+        return {"error": f"the load generator ended with {done.returncode}: {said}"}
+    return figures
+
+
+def measure(tools: Tools, server: Server, workload: Workload, number: int, logs: Path) -> Measurement:
+    """Run `workload` once against a fresh `server`; a failure is part of the result, not an exception."""
+    port = free_port()
+    log = logs / f"{workload.name}.{server.name}.{number}.log"
+    try:
+        with running(_command(tools, server, workload, port), port, log, tools.project) as process:
+            figures = _generate(tools, server, workload, process.pid, port)
+    except (ServerFailed, subprocess.TimeoutExpired, OSError) as error:
+        return Measurement(workload.name, server.name, number, failure=str(error))
+    return Measurement(workload.name, server.name, number, figures, str(figures.get("error", "")))

@@ -1,0 +1,82 @@
+"""Runs one server as a process of its own: starts it, waits until it listens, ends it by its pid."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_TIMEOUT = 20.0  # seconds until a server listens; an import of a cold disk may take some
+STOP_TIMEOUT = 5.0  # seconds from SIGTERM to SIGKILL; measurements are over by then
+
+
+class ServerFailed(Exception):
+    """A server did not come up; the message holds the last line that it wrote."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that listens."""
+
+    pid: int
+    port: int
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _await_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while not _listens(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            state = "ended" if process.poll() is not None else f"does not listen after {START_TIMEOUT:g} s"
+            said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+            raise ServerFailed(f"the server {state}: {said[-1]} (more in {log})")
+        time.sleep(0.02)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def running(command: list[str], port: int, log: Path, directory: Path) -> Iterator[Running]:
+    """Run `command`, which listens on `port`, for as long as the block lasts; its output goes to `log`."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment.pop("PYTHONPATH", None)  # the harness's own, none of the server's business
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env=environment,
+        )
+        try:
+            _await_listening(process, port, log)
+            yield Running(process.pid, port)
+        finally:
+            _stop(process)

@@ -1,0 +1,46 @@
+"""Who is measured: threadchat and its peers, what each needs, and how each is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark.dialects import NATIVE, PLAIN, Dialect
+
+PEERS = Path(__file__).parent / "peers"
+PEERS_PING_INTERVAL = 20.0  # seconds; the default of `websockets`
+
+
+@dataclass(frozen=True)
+class Server:
+    """One contestant."""
+
+    name: str
+    dialect: Dialect
+    program: str  # a file below peers/, or "-m MODULE"
+    module: str = ""  # what the interpreter must be able to import for it
+    packages: tuple[str, ...] = ()  # whose versions belong into the result
+
+    @property
+    def in_go(self) -> bool:
+        """Whether it is built by Go rather than run by Python."""
+        return self.program.endswith(".go")
+
+    def command(self, python: Path, go_hub: Path | None, port: int, ping_interval: float | None) -> list[str]:
+        """Return the command line that listens on `port`; `ping_interval` is in seconds, None the default."""
+        if self.program.startswith("-m "):
+            ping = [] if ping_interval is None else ["--ping-interval", f"{ping_interval:g}"]
+            return [str(python), *self.program.split(), "--port", str(port), *ping]
+        started = [str(go_hub)] if self.in_go else [str(python), str(PEERS / self.program)]
+        return [*started, str(port), f"{ping_interval or PEERS_PING_INTERVAL:g}"]
+
+
+OURS = Server("threadchat", NATIVE, "-m threadchat", "threadchat", ("simple-websocket", "msgspec"))
+
+ALL_PEERS = (
+    Server("websockets.sync", PLAIN, "sync_websockets.py", "websockets", ("websockets",)),
+    Server("websockets.asyncio", PLAIN, "asyncio_websockets.py", "websockets", ("websockets",)),
+    Server("flask-sock", PLAIN, "threaded_flask_sock.py", "flask_sock", ("flask-sock", "flask", "werkzeug")),
+    Server("picows", PLAIN, "asyncio_picows.py", "picows", ("picows",)),
+    Server("go-hub", PLAIN, "gohub.go"),
+)

@@ -1,0 +1,58 @@
+"""Sets up all that measuring needs, and finds out who can be measured here."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmark import environment, toolchain
+from benchmark.environment import Say
+from benchmark.measurement import Tools
+from benchmark.servers import Server
+
+PROJECT = Path(__file__).parents[2]
+HOME = PROJECT / ".venv-bench"
+
+
+def _go_hub(given: argparse.Namespace, servers: Iterable[Server], say: Say) -> Path | str:
+    if not any(server.in_go for server in servers):
+        return "not asked for"
+    return toolchain.go_hub(HOME, may_install=not (given.quick or given.no_setup), say=say)
+
+
+def _why_not(server: Server, tools: Tools, found: set[str], hub: Path | str) -> str:
+    """Return why `server` cannot be measured here; empty where it can."""
+    if server.in_go:
+        return hub if isinstance(hub, str) else ""
+    return "" if server.module in found else f"{tools.python} cannot import {server.module}"
+
+
+def set_up(given: argparse.Namespace, servers: list[Server], say: Say) -> tuple[Tools, list[Server]]:
+    """Return the tools, and those of the servers that can run here; each of the others gets a line."""
+    HOME.mkdir(exist_ok=True)
+    (HOME / ".gitignore").write_text("*\n")
+    python = Path(given.python)
+    if not given.no_setup:
+        python = environment.prepare(given.python, PROJECT, HOME, say)
+    hub = _go_hub(given, servers, say)
+    tools = Tools(
+        PROJECT,
+        python,
+        toolchain.load_generator(HOME),
+        hub if isinstance(hub, Path) else None,
+        tuple(shlex.split(given.our_arguments)),
+    )
+    found = environment.importable(python, {server.module for server in servers if server.module}, PROJECT)
+    reasons = {server: _why_not(server, tools, found, hub) for server in servers}
+    for server, reason in reasons.items():
+        if reason:
+            say(f"left out: {server.name}: {reason}")
+    return tools, [server for server in servers if not reasons[server]]
+
+
+def versions(tools: Tools, servers: Iterable[Server]) -> dict[str, str]:
+    """Return the versions of all that takes part."""
+    found = environment.versions(tools.python, [name for server in servers for name in server.packages])
+    return found | (toolchain.go_versions() if tools.go_hub else {})

@@ -1,0 +1,229 @@
+"""What is measured: each workload is one setting of the load generator and the figures that count in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of the load generator's JSON, and how people read it."""
+
+    key: str
+    label: str
+    unit: str
+    more_is_better: bool = True
+    scale: float = 1.0
+
+    def show(self, value: float) -> str:
+        """Return `value` with its unit: three digits that count, thousands apart."""
+        shown = value * self.scale
+        digits = 0 if shown >= 100 else 1 if shown >= 10 else 2
+        return f"{shown:,.{digits}f} {self.unit}".rstrip()
+
+
+DELIVERIES = Metric("deliveries_per_second", "deliveries", "/s")
+P50 = Metric("latency_p50_ms", "latency p50", "ms", more_is_better=False)
+P99 = Metric("latency_p99_ms", "latency p99", "ms", more_is_better=False)
+CPU_EACH = Metric("server_us_per_delivery", "CPU a delivery", "us", more_is_better=False)
+CONNECTS = Metric("connects_per_second", "connects", "/s")
+MEMORY = Metric("kb_per_connection", "memory a connection", "KB", more_is_better=False)
+CPU = Metric("server_cpu", "CPU of one core", "%", more_is_better=False, scale=100)
+SERVED = Metric("served", "connections served", "")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One setting. The first metric is the one that is plotted."""
+
+    name: str
+    title: str
+    metrics: tuple[Metric, ...]
+    connections: int
+    conversation: Literal["room", "direct"] = "room"
+    groups: int = 1
+    talkers: int = 1  # of each group
+    window: int = 0  # messages that a talker has outstanding: a closed loop
+    rate: float = 0  # messages a second of each talker: an open loop
+    stalled: int = 0  # further members, which never read
+    size: int = 80  # bytes of a message, without what the protocol puts around it
+    warmup: float = 0.5
+    seconds: float = 2.0
+    settle: float = 0.3
+    open_timeout: float = 30
+    drain: float = 5  # at the most; it ends when nothing is outstanding
+    ping_interval: float | None = None
+    ours_only: bool = False
+    without: tuple[str, ...] = ()  # peers that cannot do it
+    most_rounds: int = 1000
+    baseline: str = ""  # workload that this one is compared with
+    in_quick: bool = False
+
+    def arguments(self) -> list[str]:
+        """Return this setting as the load generator's command line."""
+        numbers = {
+            "connections": self.connections,
+            "groups": self.groups,
+            "talkers": self.talkers,
+            "window": self.window,
+            "rate": self.rate,
+            "stalled": self.stalled,
+            "size": self.size,
+            "warmup": self.warmup,
+            "seconds": self.seconds,
+            "settle": self.settle,
+            "open-timeout": self.open_timeout,
+            "drain": self.drain,
+        }
+        words = [f"--{name}={value:g}" for name, value in numbers.items() if value]
+        words += [f"--{name}=0" for name in ("talkers", "warmup") if not numbers[name]]
+        if self.conversation == "direct" and self.talkers:
+            words.append("--direct")
+        return words
+
+    def longest(self) -> float:
+        """Return the seconds after which a run of it has certainly hung."""
+        return self.open_timeout + self.settle + self.warmup + self.seconds + self.drain + 60
+
+    def quickened(self) -> Workload:
+        """Return the same kind of load, small and short: for a look whether all works, not for figures."""
+        groups = min(self.groups, 4)
+        each = min(self.connections // self.groups, 40 // groups)
+        if self.conversation == "direct" and self.talkers:
+            groups, each = 10, 2
+        interval = None if self.ping_interval is None else 0.2
+        return replace(
+            self,
+            connections=groups * each,
+            groups=groups,
+            talkers=min(self.talkers, each),
+            warmup=0.1,
+            seconds=0.3,
+            settle=0.1,
+            ping_interval=interval,
+        )
+
+
+def fan_out(members: int, window: int, ours_only: bool = False) -> Workload:
+    return Workload(
+        f"fanout-{members}-w{window}",
+        f"one room of {members:,}, {window} outstanding",
+        (DELIVERIES, CPU_EACH),
+        members,
+        window=window,
+        ours_only=ours_only,
+        in_quick=(members, window) == (100, 4),
+    )
+
+
+def direct(people: int, window: int) -> Workload:
+    return Workload(
+        f"direct-{people}-w{window}",
+        f"{people // 2:,} pairs, {window} outstanding each",
+        (DELIVERIES, CPU_EACH),
+        people,
+        "direct",
+        groups=people // 2,
+        talkers=2,
+        window=window,
+        in_quick=(people, window) == (100, 16),
+    )
+
+
+# Long messages and a long warm-up, so that the kernel's buffers for the stalled member (up to 4 MB at the
+# server) are full when the measured time begins.
+HEALTHY = Workload(
+    "room-healthy",
+    "one room of 100, 4 messages of 4,000 bytes outstanding, everybody reads",
+    (DELIVERIES, P99),
+    100,
+    window=4,
+    size=4000,
+    warmup=2,
+    in_quick=True,
+)
+STALLED = replace(
+    HEALTHY,
+    name="room-stalled",
+    title="the same room and a member who never reads",
+    stalled=1,
+    drain=1,  # the room of a peer that stands still would not get any further
+    baseline=HEALTHY.name,
+)
+ROOMS = Workload(
+    "rooms-50x20",
+    "50 rooms of 20, everybody says something once a second",
+    (P99, P50, CPU_EACH, DELIVERIES),
+    1000,
+    groups=50,
+    talkers=20,
+    rate=1,
+    seconds=4,
+    in_quick=True,
+)
+CONNECT = Workload(
+    "connects",
+    "2,000 connections opened, 32 at a time",
+    (CONNECTS,),
+    2000,
+    "direct",
+    talkers=0,
+    warmup=0,
+    seconds=0.1,
+    in_quick=True,
+)
+QUIET = Workload(
+    "memory-1000",
+    "1,000 connections that were greeted and say nothing",
+    (MEMORY,),
+    1000,
+    "direct",
+    talkers=0,
+    warmup=0,
+    seconds=0.1,
+    settle=1,
+    in_quick=True,
+)
+# Servers that do not spread their pings send them all at once: the measured time is one whole interval. Two
+# peers with threads do not get 5,000 connections open within a minute while they ping them.
+IDLE = replace(
+    QUIET,
+    name="idle-5000",
+    title="5,000 quiet connections, each pinged every 5 s",
+    metrics=(CPU, MEMORY),
+    connections=5000,
+    seconds=5,
+    ping_interval=5,
+    without=("websockets.sync", "flask-sock"),
+)
+
+
+def held(connections: int) -> Workload:
+    return Workload(
+        "held",
+        f"{connections:,} connections in one room, each hears the others",
+        (SERVED, CONNECTS, MEMORY, DELIVERIES),
+        connections,
+        window=1,
+        seconds=5,
+        open_timeout=90,
+        ours_only=True,
+        most_rounds=1,
+    )
+
+
+def all_workloads(most_connections: int) -> list[Workload]:
+    """Return every workload, in the order of measuring; `most_connections` is what this machine can hold."""
+    return [
+        *(fan_out(members, window) for members in (100, 1000) for window in (1, 4, 64)),
+        *(fan_out(5000, window, ours_only=True) for window in (1, 4, 64)),
+        *(direct(people, window) for people in (100, 1000) for window in (1, 16)),
+        ROOMS,
+        HEALTHY,
+        STALLED,
+        CONNECT,
+        QUIET,
+        IDLE,
+        held(most_connections),
+    ]
