@@ -36,6 +36,7 @@ DEFAULTS = {
     "announce_limit": 200,
     "routing": "directory",
     "broker": "memory",
+    "pin": "off",
     "event_log": "",
     "log_level": "info",
 }
@@ -117,6 +118,7 @@ def test_a_replaced_value_is_checked_too() -> None:
         ({"outbox_messages": 3}, "outbox_messages=3: must be from 4 to 1000000"),
         ({"max_connections": -1}, "max_connections=-1: must be from 0 to 1000000"),
         ({"routing": "both"}, "routing=both: must be directory or router"),
+        ({"pin": "-1"}, "pin=-1: must be off, auto, or the number of a core"),
         ({"log_level": "INFO"}, "log_level=INFO: must be debug, info, warning, error or critical"),
         ({"host": ""}, "host='': must be a host name or an address, without port and without brackets"),
         (

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import TypeVar
 
 import pytest
 
@@ -21,6 +22,8 @@ from threadchat import standalone
 from threadchat.config import Config
 from threadchat.errors import ConfigError
 from threadchat.standalone import serve
+
+Found = TypeVar("Found")
 
 
 class FakeChat:
@@ -103,11 +106,9 @@ def test_a_signal_drains_and_ends_with_0(
 ) -> None:
     engine.on_listen = staticmethod(stop)
     assert serve(Config(drain_timeout=4)) == 0
-    assert engine.steps == [
-        ("stack", 1024 * 1024),
-        ("listen", standalone.schedule_as_batch),
-        ("drain", 4.0),
-    ]
+    (stack, (listen, prepare), drain) = engine.steps
+    assert (stack, listen, drain) == (("stack", 1024 * 1024), "listen", ("drain", 4.0))
+    assert (prepare.func, prepare.args) == (standalone.prepare_thread, ("off",))
     assert capsys.readouterr().out == "threadchat: open http://127.0.0.1:8080/ in a browser (Ctrl-C stops)\n"
 
 
@@ -309,8 +310,8 @@ def test_a_limit_that_cannot_be_raised_is_left(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.undo()
 
 
-def in_a_thread(body: Callable[[], int]) -> int:
-    found: list[int] = []
+def in_a_thread(body: Callable[[], Found]) -> Found:
+    found: list[Found] = []
     thread = threading.Thread(target=lambda: found.append(body()), name="scheduled", daemon=True)
     thread.start()
     thread.join()
@@ -344,3 +345,63 @@ def test_refused_or_unknown_scheduling_harms_nobody(monkeypatch: pytest.MonkeyPa
     standalone.schedule_as_batch()
     monkeypatch.delattr(os, "sched_setscheduler")
     standalone.schedule_as_batch()
+
+
+def cores() -> set[int]:
+    return os.sched_getaffinity(0)
+
+
+def test_off_leaves_the_threads_free() -> None:
+    def prepared() -> set[int]:
+        standalone.prepare_thread("off")
+        return cores()
+
+    assert in_a_thread(prepared) == cores()
+
+
+@pytest.mark.parametrize("number", [0, 1, 7])
+def test_auto_takes_a_core_by_process_id_and_children_stay_on_it(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: number)
+    monkeypatch.delattr(sys, "_is_gil_enabled", raising=False)
+    before = cores()
+
+    def parent() -> set[int]:
+        standalone.prepare_thread("auto")
+        return in_a_thread(cores)
+
+    assert in_a_thread(parent) == {sorted(before)[number % len(before)]}
+    assert cores() == before
+
+
+def test_a_named_core_is_taken() -> None:
+    core = max(cores())
+
+    def parent() -> set[int]:
+        standalone.pin_to_core(str(core))
+        return in_a_thread(cores)
+
+    assert in_a_thread(parent) == {core}
+
+
+def test_auto_does_nothing_where_threads_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+
+    def parent() -> set[int]:
+        standalone.pin_to_core("auto")
+        return cores()
+
+    assert in_a_thread(parent) == cores()
+
+
+def test_a_core_that_is_not_there_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    before = cores()
+
+    def parent() -> set[int]:
+        standalone.pin_to_core("9999")
+        return cores()
+
+    assert in_a_thread(parent) == before
+    assert "pin=9999 does nothing" in caplog.text
+    assert str(sorted(before)) in caplog.text

@@ -27,6 +27,7 @@ _ORIGINS = Text(
     rf"(\*|{_ORIGIN}( *, *{_ORIGIN})*)?",
     "*, or origins such as https://example.org with commas between them",
 )
+_CORE = Text(r"off|auto|\d{1,4}", "off, auto, or the number of a core")
 _PATH = Text(r"[^\x00-\x1f\x7f\ud800-\udfff]*", "the path of a file, in UTF-8 without control characters")
 _BROKER = one_of("memory", note="; sqlite:... and redis://... are not supported yet")
 _ROUTING = one_of("directory", "router")
@@ -102,6 +103,9 @@ class Config:
         "directory: the publisher's thread hands events out; router: one thread does, for cheaper publishing")
     broker: str = _setting("memory", _BROKER, "operations",
         "where the rooms' events are kept; memory forgets them at the end")
+    pin: str = _setting("off", _CORE, "operations",
+        "core that connections' threads stay on: the interpreter runs one at a time anyway, and goes from one"
+        " to the next for less within a core; auto takes one by process id")
     event_log: str = _setting("", _PATH, "operations",
         "file that gets every event as a line of JSON; empty means none")
     log_level: str = _setting("info", _LOG_LEVEL, "operations",

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -45,7 +46,7 @@ def serve(config: Config) -> int:
         except OSError as error:
             return _fail(f"event log {config.event_log}: {error.strerror or error}")
         try:
-            chat.listen(on_accept_thread=schedule_as_batch)
+            chat.listen(on_accept_thread=partial(prepare_thread, config.pin))
         except (OSError, UnicodeError) as error:
             return _fail(_why_not_listening(config, error))
         print(f"threadchat: open {browsable(config.host, chat.url)} in a browser (Ctrl-C stops)", flush=True)
@@ -156,6 +157,35 @@ def raise_descriptor_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):  # some systems say "unlimited" and refuse it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def prepare_thread(pin: str) -> None:
+    """Makes handing the interpreter on cheap, for the calling thread and those that it will start."""
+    schedule_as_batch()
+    if pin != "off":
+        pin_to_core(pin)
+
+
+def pin_to_core(core: str) -> None:
+    """Keeps the calling thread, and those that it will start, on one core: a number, or auto.
+
+    The interpreter runs one of them at a time anyway. On one core a thread that wakes another goes on
+    until it blocks, and then the interpreter is free; across cores both would fight for it. Without
+    a global lock that is no longer true, and auto does nothing. Where the core is not to be had,
+    a warning says so and the threads stay free.
+    """
+    if core == "auto" and not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return
+    try:
+        allowed = sorted(os.sched_getaffinity(0))
+        chosen = allowed[os.getpid() % len(allowed)] if core == "auto" else int(core)
+        os.sched_setaffinity(0, {chosen})
+    except AttributeError:
+        log.warning("pin=%s does nothing: this system does not bind threads to cores", core)
+    except OSError as error:
+        log.warning("pin=%s does nothing: %s; the cores there are: %s", core, error.strerror, allowed)
+    else:
+        log.info("threads of connections stay on core %d", chosen)
 
 
 def schedule_as_batch() -> None:

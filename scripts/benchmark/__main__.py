@@ -37,6 +37,14 @@ def choose_workloads(given: argparse.Namespace) -> list[Workload]:
     return workloads
 
 
+def takes_part(server: Server, workload: Workload) -> bool:
+    """Return whether a server is measured in a workload; ours is in each."""
+    if server is OURS:
+        return True
+    chosen = not server.workloads or workload.name in server.workloads
+    return chosen and not workload.ours_only and server.name not in workload.without
+
+
 def schedule(
     rounds: int, workloads: list[Workload], servers: list[Server]
 ) -> Iterator[tuple[int, Workload, Server]]:
@@ -44,8 +52,7 @@ def schedule(
     for number in range(1, rounds + 1):
         for workload in workloads:
             for server in servers:
-                left_out = server is not OURS and (workload.ours_only or server.name in workload.without)
-                if number <= workload.most_rounds and not left_out:
+                if number <= workload.most_rounds and takes_part(server, workload):
                     yield number, workload, server
 
 

@@ -20,6 +20,7 @@ class Server:
     program: str  # a file below peers/, or "-m MODULE"
     module: str = ""  # what the interpreter must be able to import for it
     packages: tuple[str, ...] = ()  # whose versions belong into the result
+    workloads: tuple[str, ...] = ()  # that it is measured in; empty: in all
 
     @property
     def in_go(self) -> bool:
@@ -37,7 +38,26 @@ class Server:
 
 OURS = Server("threadchat", NATIVE, "-m threadchat", "threadchat", ("simple-websocket", "msgspec"))
 
+# Ours once more, where being pinned to one core can show.
+PINNED = Server(
+    "threadchat-pinned",
+    NATIVE,
+    "-m threadchat --pin auto",
+    "threadchat",
+    workloads=(
+        "fanout-100-w1",
+        "fanout-1000-w1",
+        "fanout-1000-w4",
+        "fanout-1000-w64",
+        "direct-1000-w1",
+        "direct-1000-w16",
+        "rooms-50x20",
+        "connects",
+    ),
+)
+
 ALL_PEERS = (
+    PINNED,
     Server("websockets.sync", PLAIN, "sync_websockets.py", "websockets", ("websockets",)),
     Server("websockets.asyncio", PLAIN, "asyncio_websockets.py", "websockets", ("websockets",)),
     Server("flask-sock", PLAIN, "threaded_flask_sock.py", "flask_sock", ("flask-sock", "flask", "werkzeug")),
