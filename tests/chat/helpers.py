@@ -104,6 +104,9 @@ class Ticket:
         """Whether the test let it pass."""
         return self._passed.is_set()
 
+    def begin(self) -> None:
+        """See gate.Ticket."""
+
     def wait(self, timeout: float) -> None:
         """Waits for the test, whatever the timeout."""
         self.waiting.release()

@@ -48,9 +48,28 @@ def test_the_timeout_is_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None
     class Slow:
         passed = False
 
+        def begin(self) -> None:
+            pass
+
         def wait(self, timeout: float) -> None:
             waited.append(timeout)
             clock.now += 2.0
 
     Gate([Slow(), Slow(), Slow()]).wait(3.0)
     assert waited == [3.0, 1.0, 0.0]
+
+
+def test_all_are_told_at_once_that_a_publisher_waits() -> None:
+    told: list[str] = []
+
+    class Listening:
+        passed = False
+
+        def begin(self) -> None:
+            told.append("begin")
+
+        def wait(self, timeout: float) -> None:
+            told.append("wait")
+
+    Gate([Listening(), Listening()]).wait(1.0)
+    assert told == ["begin", "begin", "wait", "wait"]

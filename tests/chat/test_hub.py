@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.chat.helpers import PATIENCE, Clock, Desk, ids_of, join, run, say
+from tests.chat.helpers import PATIENCE, Clock, Desk, Peer, frames_of, ids_of, join, run, say
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.eventlog import JsonLines
-from threadchat.chat.events import Direct, Event, UserId
+from threadchat.chat.events import Direct, Draft, Event, UserId, record
 from threadchat.chat.hub import Hub
 from threadchat.chat.room import Room
-from threadchat.chat.routing import ROUTINGS, make_routing
+from threadchat.chat.routing import make_routing
 from threadchat.chat.stream import EventStream
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
+from threadchat.wire.turnstile import Turnstile
 
 
 class Schedule:
@@ -56,7 +57,7 @@ def make_hub(schedule: Schedule | None = None, routing: str = "directory", **opt
     return Hub(MemoryBroker(), routing=make_routing(routing, 1024, PATIENCE), schedule=schedule, **options)
 
 
-@pytest.fixture(params=ROUTINGS)
+@pytest.fixture(params=["directory", "router"])
 def hub(request: pytest.FixtureRequest) -> Iterator[Hub]:
     hub = make_hub(routing=request.param)
     yield hub
@@ -94,6 +95,61 @@ def test_many_who_come_at_once_get_one_room(hub: Hub) -> None:
 
     join(run(*[come] * 8))
     assert set(rooms) == {hub.find("r")}
+
+
+def test_a_room_has_one_timer_however_many_come_for_it_at_once() -> None:
+    timers: list[float] = []
+    hub = make_hub()
+    hub._schedule = lambda seconds, action: timers.append(seconds)
+    barrier = threading.Barrier(8)
+
+    def come() -> None:
+        barrier.wait(PATIENCE)
+        hub.room("r")
+
+    join(run(*[come] * 8))
+    assert len(timers) == 1
+
+
+def test_a_direct_message_that_fails_at_one_session_leaves_no_other_listed() -> None:
+    hub, peer = make_hub(), Peer(Turnstile())
+
+    class Healthy:
+        user, about = 7, ""
+
+        def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
+            return peer.offer(frames_of([record(Draft("message"), 1, "r", 0)]), listed)
+
+        def close(self, code: int) -> None:
+            pytest.fail("nobody closes it")
+
+    class Failing(Healthy):
+        def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
+            raise ValueError("cannot be encoded")
+
+    hub.arrive(Healthy())
+    hub.arrive(Failing())
+    with pytest.raises(ValueError, match="cannot be encoded"):
+        hub.direct(7, "hi")
+    assert peer.offsets_up_to(1) == [1]
+    peer.hang_up()
+
+
+def test_the_router_announces_too() -> None:
+    hub = make_hub(routing="router")
+    threads: list[str] = []
+
+    def encode(items: Any) -> list[int]:
+        threads.append(threading.current_thread().name)
+        return ids_of(items)
+
+    desk = Desk()
+    room = hub.room("r")
+    room.subscribe(desk, encode).start()
+    room.enter(1, "a", "ann")
+    assert desk.got == [1]
+    assert threads == ["router"]
+    assert hub.close(PATIENCE)
 
 
 def test_a_closed_room_is_unknown_and_its_name_is_free(hub: Hub) -> None:

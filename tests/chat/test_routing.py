@@ -11,12 +11,12 @@ from tests.chat.helpers import PATIENCE, Desk, Tickets, ids_of, join, run, say
 from tests.server.session_helpers import until
 from tests.wire.helpers import switching
 from threadchat.chat.room import Room
-from threadchat.chat.routing import ROUTINGS, Directory, Router, Routing, make_routing
+from threadchat.chat.routing import Directory, Router, Routing, make_routing
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
 
 
-@pytest.fixture(params=ROUTINGS)
+@pytest.fixture(params=["directory", "router"])
 def routing(request: pytest.FixtureRequest) -> Iterator[Routing]:
     routing = make_routing(request.param, 1024, PATIENCE)
     yield routing

@@ -24,6 +24,7 @@ class Outlet:
         self.head: Position | None = None
         self.got: list[int] = []
         self.calls = 0
+        self.told = 0
         self.gate: Gate | None = None
         self._alone = threading.Lock()
 
@@ -35,6 +36,9 @@ class Outlet:
         self.calls += 1
         self.got += ids_of(records)
         self._alone.release()
+
+    def delivered(self) -> None:
+        self.told += 1
 
 
 def code_of(function: Any, *args: Any) -> ErrorCode:
@@ -341,7 +345,8 @@ def test_close_passes_a_shut_gate() -> None:
 def test_retire_says_nothing() -> None:
     channel, outlet = Sequencer("r"), Outlet()
     channel.attach(outlet)
-    channel.retire()
+    assert channel.retire(lambda: True)
+    assert not channel.retire(lambda: True), "again"
     with pytest.raises(RoomClosed):
         channel.publish(say("b"))
     channel.close()
@@ -370,3 +375,30 @@ def test_nothing_follows_a_close_among_publishers(attempt: int) -> None:
     assert closed.type == "close"
     assert closed.id == len(accepted) + 1
     assert outlet.got == list(range(1, closed.id + 1))
+
+
+# -- what takes time -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("speak", ["publish", "close"])
+def test_the_outlet_is_told_when_the_channel_is_free_again(speak: str) -> None:
+    free: list[bool] = []
+
+    class Curious(Outlet):
+        def delivered(self) -> None:
+            free.append(channel._lock.acquire(blocking=False))
+            channel._lock.release()
+
+    channel = Sequencer("r")
+    channel.attach(Curious())
+    if speak == "publish":
+        put(channel, *say("a", "b"))
+    else:
+        channel.close()
+    assert free == [True]
+
+
+def test_a_channel_that_may_not_go_stays() -> None:
+    channel = Sequencer("r")
+    assert not channel.retire(lambda: False)
+    assert put(channel, *say("a")) == [1]

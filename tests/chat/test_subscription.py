@@ -701,3 +701,15 @@ def test_a_healthy_peer_that_subscribes_in_a_long_flood_does_not_fall_behind(att
     assert peer.offsets_up_to(6_000) == list(range(1, 6_001))
     peer.hang_up()
     end_of_producer()
+
+
+def test_a_step_that_another_one_follows_is_passed() -> None:
+    scene, desk = Scene(), Desk()
+    subscription = lagging(scene, desk, by=2)
+    first = subscription.ticket()
+    second = subscription.ticket()
+    assert first.passed
+    assert not second.passed
+    desk.set(has_room=True)
+    end_of_producer()
+    assert second.passed

@@ -58,8 +58,8 @@ def check_chat(server: ServerProcess) -> None:
 
 
 def test_a_stalled_peer_goes_and_a_slow_one_stays(serve: Serve) -> None:
-    server = serve("--send-timeout", "2", "--write-timeout", "5", "--history-size", "10000")
-    said = texts(1500, size=2000)  # 3 MB: fits the room's log, and not into any outbox
+    server = serve("--send-timeout", "2", "--write-timeout", "5")
+    said = texts(750, size=4000)  # 3 MB: fits the room's log, and not into any outbox
     with Crowd(server.port) as crowd:
         healthy = crowd.enter(20, ROOM)
         (stalled,) = crowd.enter(1, ROOM, receive_buffer=SMALL)
@@ -70,7 +70,7 @@ def test_a_stalled_peer_goes_and_a_slow_one_stays(serve: Serve) -> None:
         crowd.run(everything(healthy, len(said)))
         crowd.run(lambda: "closed: 300" in server.log())
         # The deadlines that ended the stalled one pass over the slow one as well.
-        crowd.run(slow.has(350))
+        crowd.run(slow.has(175))
         assert slow.closed is None, server.log()
         slow.pace = None
         crowd.run(everything([slow], len(said)))

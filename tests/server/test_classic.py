@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from tests.server.session_helpers import Json, Person, World, burst, standstill, worlds
 from threadchat.chat.events import Direct, Draft
-from threadchat.errors import CloseCode
+from threadchat.errors import CloseCode, CommandError
 from threadchat.server.classic import BroadcastSession, DirectSession
 from threadchat.server.protocol import BROADCAST_ROOM
+from threadchat.server.session import Session
 from threadchat.wire.turnstile import Turnstile
 
 
@@ -53,6 +55,26 @@ def everything(person: Person) -> list[Json]:
 
 def test_ids_count_from_one_and_are_told(world: World) -> None:
     assert [direct(world).welcome["id"] for _ in range(3)] == [1, 2, 3]
+
+
+def test_nothing_that_others_send_comes_before_ones_id(world: World) -> None:
+    """Whoever floods the next id finds it as soon as the hub knows it, and before the handshake is out."""
+
+    def flood(session: Session) -> None:
+        arrive = world.hub.arrive
+
+        def arrive_in_a_flood(arriving: Session) -> None:
+            arrive(arriving)
+            if arriving is session:
+                for number in range(150):
+                    with contextlib.suppress(CommandError):
+                        world.hub.direct(1, str(number), sender=99)
+
+        world.hub.arrive = arrive_in_a_flood  # type: ignore[method-assign]
+
+    person = world.connect(DirectSession, ready=flood)
+    assert person.next() == {"id": 1}
+    assert person.next() == {"from": 99, "message": "0"}
 
 
 def test_a_message_reaches_its_recipient_alone(world: World) -> None:

@@ -177,3 +177,10 @@ def test_a_star_allows_every_origin() -> None:
 
 def test_no_listing_makes_null_a_neighbour_of_other_unparsable_origins() -> None:
     assert status(handshake(HTTP_ORIGIN="null"), "moz-extension://0a1b") == 403
+
+
+@pytest.mark.parametrize("name", ["HTTP_CONNECTION", "HTTP_UPGRADE", "HTTP_SEC_WEBSOCKET_PROTOCOL"])
+def test_letters_that_wsproto_would_stumble_over_are_refused(name: str) -> None:
+    environ = handshake()
+    environ[name] = f"{environ.get(name, 'chat')}, caf\xe9"
+    assert status(environ) == 400

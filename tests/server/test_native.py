@@ -136,6 +136,17 @@ def test_a_profile_renames_and_its_resume_carries_the_new_name(plain: World) -> 
     assert ann.next()["from"] == "anna"
 
 
+def test_a_profile_without_about_keeps_what_was_said_before(plain: World) -> None:
+    ann = plain.join("ann", "lobby")
+    ann.ask("profile", nickname="ann", about="likes tea")
+    ann.ask("profile", nickname="anna")
+    (user,) = ann.ask("who", room="lobby")["users"]
+    assert (user["nickname"], user["about"]) == ("anna", "likes tea")
+    ann.ask("profile", nickname="anna", about="")
+    (user,) = ann.ask("who", room="lobby")["users"]
+    assert "about" not in user
+
+
 def test_nicknames_are_not_unique(plain: World) -> None:
     assert plain.enter("ann").welcome["user"] != plain.enter("ann").welcome["user"]
 

@@ -23,7 +23,7 @@ class Fanout:
     """The subscribers of one room, and the tail of its log for those of them who are behind.
 
     `_lock` is the room's lock and guards everything here. It is held while offering, never while
-    blocking, and no thread is started under it. Lock order: channel, room, outbox or stream.
+    blocking, and no thread is started under it or the channel's.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Fanout:
         self._audiences: dict[Encode, dict[Subscription, Offer]] = {}
         self._choosy: set[Subscription] = set()  # live ones with a filter
         self._behind: set[Subscription] = set()  # catching up, or not started yet
+        self._refused: list[Subscription] = []  # demoted, and still without a producer
         self._attended = 0  # subscriptions that keep the room from being idle
         self._gate: Gate | None = None
         self._closed = False
@@ -75,6 +76,7 @@ class Fanout:
                 refused = self._offer_locked(records, listed, full)
                 for subscription in refused:
                     self._demote_locked(subscription, records[0].event.id - 1)
+                self._refused += refused
                 if self._behind:
                     brink = self._tail.brink
                     full.update(each for each in self._behind if each.position < brink)
@@ -83,8 +85,14 @@ class Fanout:
             enter(listed)  # come what may: whoever is LISTED and not in the line is silent for good
         if full:
             self._gate = Gate(line.ticket() for line in full)
-        for subscription in refused:
-            subscription.start_producer()
+
+    def delivered(self) -> None:
+        """Starts the producers of those who fell behind. Runs on: the channel's caller, with no lock held."""
+        if self._refused:
+            with self._lock:
+                refused, self._refused = self._refused, []
+            for subscription in refused:
+                subscription.start_producer()
 
     def whisper(self, payload: Any, encode: Encode, *, but: Hashable) -> None:
         """Offers what is in no log to members who use `encode` and have room to spare, `but` one user's.

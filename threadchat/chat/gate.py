@@ -14,6 +14,9 @@ class Ticket(Protocol):
     def passed(self) -> bool:
         """Whether there is nothing to wait for any more."""
 
+    def begin(self) -> None:
+        """Told that a publisher waits from now on, if not for this ticket yet."""
+
     def wait(self, timeout: float) -> None:
         """Blocks until passed, at most `timeout` seconds; then it counts as passed."""
 
@@ -32,5 +35,7 @@ class Gate:
     def wait(self, timeout: float) -> None:
         """Blocks until open, at most `timeout` seconds in all. Runs on: publishers' threads, unlocked."""
         deadline = monotonic() + timeout
+        for ticket in self._tickets:
+            ticket.begin()
         for ticket in self._tickets:
             ticket.wait(max(0.0, deadline - monotonic()))

@@ -22,6 +22,7 @@ from threadchat.chat.stream import (
     SharedStream,
     events_of,
 )
+from threadchat.chat.subscription import Encode
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
 
@@ -70,7 +71,7 @@ class Hub:
 
     Every method may be called from any thread. `_lock` guards `_rooms`, `_sessions`, `_listeners` and
     `_closed`; the tuples in `_sessions` are replaced, never changed, so that a direct message reads
-    them without the lock. Lock order: hub, room, outbox.
+    them without the lock.
     """
 
     def __init__(
@@ -112,10 +113,11 @@ class Hub:
             return room
         with self._lock:
             room = self._rooms.get(name)
-            if room is None or room.closed:
-                if self._closed:
-                    raise RoomClosed("the hub is closed")
-                room = self._rooms[name] = self._make_room_locked(name)
+            if room is not None and not room.closed:
+                return room
+            if self._closed:
+                raise RoomClosed("the hub is closed")
+            room = self._rooms[name] = self._make_room_locked(name)
         self._expire_later(room, self._room_ttl)
         return room
 
@@ -147,6 +149,15 @@ class Hub:
     def publish(self, name: str, drafts: Sequence[Draft]) -> list[Position]:
         """Publishes in the room of that name. Raises RoomClosed once the hub is closed."""
         return self.in_room(name, lambda room: self._routing.publish(room, drafts))
+
+    def whisper(self, room: Room, payload: Any, encode: Encode, *, but: UserId) -> None:
+        """Offers what is in no log to those of a room's members who have room to spare, but one user's."""
+
+        def deliver() -> bool:
+            room.fanout.whisper(payload, encode, but=but)
+            return True
+
+        self._routing.direct(deliver)
 
     def close_room(self, name: str) -> None:
         """Closes a room with a last event; the name is free for a new one. Raises CommandError 102."""
@@ -248,6 +259,7 @@ class Hub:
             send_timeout=self._send_timeout,
             announce_limit=self._announce_limit,
             channel=self.broker.open(name),
+            announce=self._routing.publish,
             clock=self._clock,
         )
         for listener in self._listeners:
@@ -270,8 +282,10 @@ class Hub:
 
 def _offer_to_all(sessions: Sequence[Session], direct: Direct) -> bool:
     listed: list[Any] = []
-    answers = [session.offer_direct(direct, listed) for session in sessions]
-    enter(listed)
+    try:
+        answers = [session.offer_direct(direct, listed) for session in sessions]
+    finally:
+        enter(listed)
     return any(answer in (Answer.YES, Answer.HIGH) for answer in answers)
 
 

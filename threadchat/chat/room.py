@@ -51,7 +51,6 @@ class Room:
 
     Every method may be called from any thread. `_announcing` makes a coming or going and its event
     one step; it may be held while a publisher waits. `_lock` guards `_occupants` and `_streams`.
-    Lock order: announcing, channel, `_lock`, the fan-out's (which is what "the room's lock" means).
     """
 
     def __init__(
@@ -64,6 +63,7 @@ class Room:
         send_timeout: float = SEND_TIMEOUT,
         announce_limit: int | None = None,
         channel: Channel | None = None,
+        announce: Callable[[Room, Sequence[Draft]], object] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.name = name
@@ -71,6 +71,7 @@ class Room:
         self._request_buffer = request_buffer
         self._send_timeout = send_timeout
         self._announce_limit = announce_limit
+        self._announce_through = announce or Room.publish
         self._announcing = threading.Lock()
         self._lock = threading.Lock()
         self._occupants: dict[UserId, Occupant] = {}
@@ -126,11 +127,11 @@ class Room:
         """
         stream, subscription = self._open_stream(user, f"{self.name}-{session}")
         try:
+            subscription.start()
             self._enter(user, session, nickname or str(user), stream)
         except Exception:
             subscription.stop()
             raise
-        subscription.start()
         return stream
 
     def remove(self, user: UserId, session: str) -> None:
@@ -226,16 +227,16 @@ class Room:
 
     def retire(self, idle_for: float) -> bool:
         """Forgets a room where nobody was and nothing happened for so many seconds; True if it was so."""
-        with self._lock:
-            if self._occupants or not self.fanout.close(idle_for):
-                return False
-        self._channel.retire()
-        return True
+        return self._channel.retire(lambda: self._close_if_idle(idle_for))
 
     def __repr__(self) -> str:
         return f"<Room {self.name} people={len(self._occupants)} offset={self.fanout.head.offset}>"
 
     # Helpers
+
+    def _close_if_idle(self, idle_for: float) -> bool:
+        with self._lock:
+            return not self._occupants and self.fanout.close(idle_for)
 
     def _open_stream(self, owner: UserId | None, name: str) -> tuple[EventStream, Subscription]:
         stream = EventStream(self._request_buffer, self._send_timeout)
@@ -263,6 +264,6 @@ class Room:
 
     def _announce(self, event_type: str, occupant: Occupant, session: str) -> None:
         try:
-            self.publish([Draft(event_type, occupant.user, occupant.nickname, "", session)])
+            self._announce_through(self, [Draft(event_type, occupant.user, occupant.nickname, "", session)])
         except RoomClosed:  # it has said its last; those who listen know
             log.debug("room %s was closed before %s of %s", self.name, event_type, occupant.nickname)

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from threadchat.chat.events import Draft, Position
 from threadchat.chat.gate import Gate
@@ -107,9 +107,6 @@ class Router:
                 self._thread.start()
             self._requests.put((work, future))
         return future.result()
-
-
-ROUTINGS: Final = ("directory", "router")
 
 
 def make_routing(name: str, request_buffer: int, send_timeout: float) -> Routing:

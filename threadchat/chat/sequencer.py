@@ -46,6 +46,9 @@ class Outlet(Protocol):
     def deliver(self, records: Sequence[Record]) -> None:
         """Takes events in the order of their offsets, one call at a time."""
 
+    def delivered(self) -> None:
+        """Told after `deliver`, as soon as the channel holds no lock: for what takes time."""
+
 
 class Channel(Protocol):
     """A room's log and order, wherever the broker keeps them."""
@@ -68,15 +71,15 @@ class Channel(Protocol):
     def close(self) -> None:
         """Publishes a last `close` event; later publications raise RoomClosed."""
 
-    def retire(self) -> None:
-        """Refuses further publications without a `close` event: the room is forgotten, not closed."""
+    def retire(self, may_go: Callable[[], bool]) -> bool:
+        """Refuses further publications without a `close` event: the room is forgotten, not closed.
+
+        Only if `may_go` says so while nobody can publish; True if it did.
+        """
 
 
 class Sequencer:
-    """A Channel in memory. `_lock` guards everything; an outlet's `deliver` runs under it.
-
-    Lock order: sequencer, room, outbox.
-    """
+    """A Channel in memory. `_lock` guards everything; an outlet's `deliver` runs under it."""
 
     def __init__(
         self,
@@ -103,16 +106,18 @@ class Sequencer:
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
         """See Channel."""
+        outlet = self._outlet
         with self._lock:
             if self._closed:
                 raise RoomClosed(f"room {self._room} is closed")
-            outlet = self._outlet
             if outlet is not None and (gate := outlet.gate) is not None:
                 return gate
             positions, records = self._assign_locked(drafts)
             if records:
                 self._hand_on_locked(records)
-            return positions
+        if outlet is not None:
+            outlet.delivered()
+        return positions
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
         """See Channel."""
@@ -136,14 +141,20 @@ class Sequencer:
     def close(self) -> None:
         """See Channel."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._hand_on_locked(self._assign_locked([Draft(CLOSE)])[1])
+            if self._closed:
+                return
+            self._closed = True
+            self._hand_on_locked(self._assign_locked([Draft(CLOSE)])[1])
+        if self._outlet is not None:
+            self._outlet.delivered()
 
-    def retire(self) -> None:
+    def retire(self, may_go: Callable[[], bool]) -> bool:
         """See Channel."""
         with self._lock:
+            if self._closed or not may_go():
+                return False
             self._closed = True
+            return True
 
     def _head_locked(self) -> Position:
         return Position(self._log.head, self.epoch)

@@ -216,6 +216,10 @@ class Relief:
         """Whether the stream has room again, or ended."""
         return self._stream.relieved()
 
+    def begin(self) -> None:
+        """Starts the stream's patience. Runs on: publishers."""
+        self._stream.hold(0)
+
     def wait(self, timeout: float) -> None:
         """Blocks until then, at most `timeout` seconds."""
         self._stream.hold(timeout)

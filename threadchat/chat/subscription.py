@@ -118,6 +118,9 @@ class Step:
         """Whether there is nothing to wait for."""
         return self._taken.is_set() or self._sink.stalled
 
+    def begin(self) -> None:
+        """Nothing to do: the producer is at work. Runs on: publishers."""
+
     def wait(self, timeout: float) -> None:
         """Waits for the step, at most `timeout` seconds; then it counts as passed. Runs on: publishers."""
         deadline = monotonic() + timeout
@@ -164,6 +167,7 @@ class Subscription:
         self._name = name
         self._has_producer = False  # or had one
         self._step: Step | None = None  # of the producer; publishers wait for it
+        self._stepping = threading.Lock()  # guards `_step`; a leaf
 
     def start(self) -> None:
         """Goes live if nothing happened since the subscription, else starts the producer.
@@ -216,13 +220,15 @@ class Subscription:
 
     def ticket(self) -> Step:
         """What publishers wait for while the log threatens to leave this behind. Runs on: publishers."""
-        step = self._step = Step(self.sink)
+        step = Step(self.sink)
+        self._pass_step(step)  # whoever still waits for the one before need not
         if self.live or self.stopped or not self._has_producer:  # looked at after the step is there
             step.take()
         return step
 
-    def _pass_step(self) -> None:
-        step, self._step = self._step, None
+    def _pass_step(self, following: Step | None = None) -> None:
+        with self._stepping:
+            step, self._step = self._step, following
         if step is not None:
             step.take()
 

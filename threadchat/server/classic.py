@@ -45,10 +45,14 @@ class DirectSession(ClassicSession):
     """Messages between integer ids."""
 
     def begin(self) -> None:
-        """Tells the peer its id. The hub knows it before: whoever is told the id can use it at once."""
+        """Tells the peer its id, before anything that others send it.
+
+        Nothing leaves before the connection is open: whoever is told the id can use it at once.
+        """
         self.connection.advance(ConnectionState.IN_CHAT)
-        self.arrive(self.hub.broker.new_user())
-        self.connection.send(protocol.json_text({"id": self.user}))
+        user = self.hub.broker.new_user()
+        self.connection.send(protocol.json_text({"id": user}))
+        self.arrive(user)
 
     def pass_on(self, text: str) -> None:
         """See ClassicSession."""

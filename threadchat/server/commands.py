@@ -46,7 +46,7 @@ class Profile(Command, frozen=True):
     """Chooses a nickname, or another one."""
 
     nickname: Nickname
-    about: Annotated[str, Meta(max_length=MAX_ABOUT)] = ""
+    about: Annotated[str, Meta(max_length=MAX_ABOUT)] | None = None
 
 
 class Listen(Command, frozen=True):

@@ -24,6 +24,9 @@ class Refusal:
     headers: list[tuple[str, str]] = field(default_factory=list)
 
 
+_PLAIN_HEADERS = ("HTTP_CONNECTION", "HTTP_UPGRADE", "HTTP_SEC_WEBSOCKET_PROTOCOL")
+
+
 def upgrade_requested(environ: dict[str, Any]) -> bool:
     """Whether the request is meant as a WebSocket handshake, be it a good one or not.
 
@@ -41,7 +44,7 @@ def refuse(environ: dict[str, Any], allow_origin: Collection[str] = ()) -> Refus
     `allow_origin` lists origins such as `https://chat.example` that may connect besides the server's
     own; `*` among them allows every origin.
     """
-    return _refuse_form(environ) or _refuse_origin(environ, allow_origin)
+    return _refuse_form(environ) or _refuse_letters(environ) or _refuse_origin(environ, allow_origin)
 
 
 def _refuse_form(environ: dict[str, Any]) -> Refusal | None:
@@ -65,6 +68,14 @@ def _refuse_form(environ: dict[str, Any]) -> Refusal | None:
             "Sec-WebSocket-Key is missing, doubled or malformed; send 16 random bytes in base64, once.",
         )
     return None
+
+
+def _refuse_letters(environ: dict[str, Any]) -> Refusal | None:
+    if all(environ.get(name, "").isascii() for name in _PLAIN_HEADERS):
+        return None
+    return Refusal(
+        "400 Bad Request", "Connection, Upgrade and Sec-WebSocket-Protocol hold nothing but ASCII."
+    )
 
 
 def _refuse_origin(environ: dict[str, Any], allow_origin: Collection[str]) -> Refusal | None:

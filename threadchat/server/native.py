@@ -155,7 +155,8 @@ class NativeSession(Session):
     def _profile(self, command: commands.Profile) -> dict[str, Any]:
         assert self.user is not None
         self.nickname = command.nickname
-        self.about = command.about
+        if command.about is not None:
+            self.about = command.about
         self.connection.deadlines.clear("profile")
         self._enter_chat()
         self._seats.rename(self.nickname)
@@ -217,7 +218,7 @@ class NativeSession(Session):
         assert self.user is not None
         seat = self._seats.find(command.room, member=True)
         text = protocol.typing_text(command.room, self.user, self.nickname)
-        seat.room.fanout.whisper(text, protocol.native_events, but=self.user)
+        self.hub.whisper(seat.room, text, protocol.native_events, but=self.user)
         return {}
 
     # Rooms

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -37,6 +37,8 @@ class DirectMessage(msgspec.Struct, frozen=True):
     to: int
     message: str
 
+
+Decoded = TypeVar("Decoded")
 
 _encode = msgspec.json.Encoder().encode
 _decode_command = msgspec.json.Decoder(AnyCommand).decode
@@ -96,19 +98,18 @@ def check_types(types: Sequence[str] | None) -> None:
 
 def decode_broadcast(text: str) -> BroadcastMessage:
     """One message of the broadcast dialect. Raises CommandError 107."""
-    try:
-        return _decode_broadcast(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        example = '{"from": "ann", "message": "hi"}'
-        raise CommandError(ErrorCode.BAD_REQUEST, f"{error}; a message is {example}") from error
+    return _decode(_decode_broadcast, text, '{"from": "ann", "message": "hi"}')
 
 
 def decode_direct(text: str) -> DirectMessage:
     """One message of the direct dialect. Raises CommandError 107."""
+    return _decode(_decode_direct, text, '{"to": 2, "message": "hi"}')
+
+
+def _decode(decode: Callable[[str], Decoded], text: str, example: str) -> Decoded:
     try:
-        return _decode_direct(text)
+        return decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
-        example = '{"to": 2, "message": "hi"}'
         raise CommandError(ErrorCode.BAD_REQUEST, f"{error}; a message is {example}") from error
 
 

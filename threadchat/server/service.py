@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any, Final
 
 from threadchat.broker.memory import MemoryBroker
+from threadchat.chat.eventlog import JsonLines
 from threadchat.chat.hub import Hub
 from threadchat.chat.routing import make_routing
 from threadchat.config import Config
@@ -53,18 +54,8 @@ class Chat:
             announce_limit=config.announce_limit,
         )
         if config.event_log:
-            from threadchat.chat.eventlog import JsonLines
-
             self.hub.attach_listener(JsonLines(config.event_log))
-        self._limits = Limits(
-            outbox_messages=config.outbox_messages,
-            outbox_bytes=config.outbox_bytes,
-            max_message_size=config.max_message_size,
-            send_timeout=config.send_timeout,
-            write_timeout=config.write_timeout,
-            ping_interval=config.ping_interval,
-            pong_timeout=config.pong_timeout,
-        )
+        self._limits = Limits(**{name: getattr(config, name) for name in Limits._fields})
         self._lock = threading.Lock()
         self._emptied = threading.Condition(self._lock)
         self._connections: set[Connection] = set()
@@ -99,7 +90,7 @@ class Chat:
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
     def drain(self, timeout: float) -> bool:
-        """Stops accepting, tells everybody (3001), flushes what waits, ends every thread.
+        """Stops accepting, tells everybody (3001), flushes what waits, ends all that was begun.
 
         What has not ended shortly before `timeout` seconds are over is cut off; False if something
         runs even then. Runs on: any thread but the chat's own.

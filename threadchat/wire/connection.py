@@ -230,7 +230,8 @@ class Connection:
 
     def _stream_ended(self, reason: ConnectionClosed) -> None:
         if reason.code == CloseCode.ABNORMAL:
-            self.abort(reason.code, reason.reason)
+            if self.closed is None:  # else our Close is on its way, and so is its deadline
+                self.abort(reason.code, reason.reason)
         else:  # the peer's Close, which is answered alike, or an error of its making
             self.close(reason.code, reason.reason)
 

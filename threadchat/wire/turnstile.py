@@ -38,6 +38,9 @@ class Ticket:
         """Whether its turn has come, or somebody has waited long enough for it."""
         return self._passed.is_set()
 
+    def begin(self) -> None:
+        """Nothing to do: the line moves by itself. Runs on: publishers."""
+
     def wait(self, timeout: float) -> None:
         """Waits for the turn, at most `timeout` seconds; then it counts as passed. Runs on: publishers."""
         self._passed.wait(timeout)
