@@ -57,10 +57,10 @@ PINNED = Server(
 )
 
 ALL_PEERS = (
-    PINNED,
     Server("websockets.sync", PLAIN, "sync_websockets.py", "websockets", ("websockets",)),
     Server("websockets.asyncio", PLAIN, "asyncio_websockets.py", "websockets", ("websockets",)),
     Server("flask-sock", PLAIN, "threaded_flask_sock.py", "flask_sock", ("flask-sock", "flask", "werkzeug")),
     Server("picows", PLAIN, "asyncio_picows.py", "picows", ("picows",)),
     Server("go-hub", PLAIN, "gohub.go"),
+    PINNED,
 )
