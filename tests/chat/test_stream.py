@@ -430,3 +430,23 @@ def test_one_consumer_many_publishers_nothing_lost() -> None:
     got = consumer.end()
     assert isinstance(got, list)
     assert sorted(got) == sorted(list(range(300)) * 4)
+
+
+def test_streams_that_are_full_together_lose_their_patience_together() -> None:
+    """A publisher is held for `send_timeout` in all, not once for each of them."""
+    clock = Clock()
+    streams = [EventStream(request_buffer=8, send_timeout=PATIENCE, clock=clock) for _ in range(3)]
+    for stream in streams:
+        fill(stream)
+    tickets = [stream.ticket() for stream in streams]
+    for ticket in tickets:
+        ticket.begin()
+    assert not any(ticket.passed for ticket in tickets)
+    clock.now += PATIENCE
+    for ticket in tickets:
+        ticket.wait(0)
+    assert all(ticket.passed for ticket in tickets)
+    for stream in streams:
+        stream.take()
+        with pytest.raises(SlowConsumer):
+            stream.take()

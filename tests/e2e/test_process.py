@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.crowd import Crowd
+from tests.e2e.crowd import Crowd, Member
 from tests.e2e.process import PATIENCE, START_LINE, ServerProcess, command, environment, until
 from tests.e2e.talker import Talker
 from threadchat.errors import CloseCode
@@ -137,14 +137,20 @@ def test_what_was_queued_comes_before_the_goodbye(serve: Serve) -> None:
         assert server.wait() == 0
 
 
+def flood_one_that_never_reads(crowd: Crowd) -> Member:
+    """Leaves a goodbye something to wait for; returns the one who said it all."""
+    (stalled,) = crowd.enter(1, "lobby", receive_buffer=4096)
+    (sender,) = crowd.enter(1, "lobby")
+    stalled.pace = 0
+    sender.say("lobby", ["x" * 8000 for _ in range(70)])
+    crowd.ask(sender, "ping")
+    return sender
+
+
 def test_a_peer_that_never_reads_does_not_hold_up_the_end(serve: Serve) -> None:
     server = serve()
     with Crowd(server.port) as crowd:
-        (stalled,) = crowd.enter(1, "lobby", receive_buffer=4096)
-        (sender,) = crowd.enter(1, "lobby")
-        stalled.pace = 0
-        sender.say("lobby", ["x" * 8000 for _ in range(70)])
-        crowd.ask(sender, "ping")
+        sender = flood_one_that_never_reads(crowd)
         server.send_signal(signal.SIGTERM)
         crowd.run(lambda: sender.closed is not None)
         assert sender.closed == CloseCode.SHUTDOWN
@@ -154,11 +160,7 @@ def test_a_peer_that_never_reads_does_not_hold_up_the_end(serve: Serve) -> None:
 def test_a_second_interrupt_ends_at_once(serve: Serve) -> None:
     server = serve()
     with Crowd(server.port) as crowd:
-        (stalled,) = crowd.enter(1, "lobby", receive_buffer=4096)
-        (sender,) = crowd.enter(1, "lobby")
-        stalled.pace = 0
-        sender.say("lobby", ["x" * 8000 for _ in range(70)])
-        crowd.ask(sender, "ping")
+        flood_one_that_never_reads(crowd)
         server.send_signal(signal.SIGINT)  # the goodbye waits for the stalled peer
         until(lambda: "stopping: SIGINT" in server.log(), "the first signal's line in the log")
         server.send_signal(signal.SIGINT)

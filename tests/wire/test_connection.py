@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import queue
+import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -797,5 +798,23 @@ def test_a_close_before_it_is_opened_follows_the_handshake() -> None:
         assert (opcode, payload[:2]) == (frames.CLOSE, (3001).to_bytes(2, "big"))
         theirs.close()
         finish(reader)
+        connection._writer.thread.join(PATIENCE)
+    assert free_permits(turnstile) == turnstile.permits
+
+
+def test_an_end_of_stream_after_our_close_leaves_the_close_to_be_sent() -> None:
+    """As when a drain ends the reading of one that is just being connected."""
+    turnstile, hand = Turnstile(), Hand()
+    ours, theirs = tcp_pair()
+    with theirs:
+        connection = Connection(1, ours, ENVIRON, turnstile=turnstile, pinger=hand.pinger)
+        connection.close(3001)
+        ours.shutdown(socket.SHUT_RD)
+        assert list(connection.bursts()) == []
+        connection.end_reading()
+        peer = Peer(theirs)
+        assert b" 101 " in peer.response()
+        opcode, payload = peer.frame()
+        assert (opcode, payload[:2]) == (frames.CLOSE, (3001).to_bytes(2, "big"))
         connection._writer.thread.join(PATIENCE)
     assert free_permits(turnstile) == turnstile.permits
