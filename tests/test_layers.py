@@ -18,15 +18,15 @@ LONGEST = 300
 # From the ground up. A module imports from its own wing and from those before it; what lies in no folder and
 # is not ground is front.
 GROUND = ("config.py", "rules.py", "errors.py")
-FLOORS = ("ground", "wire", "chat", "broker", "server", "front")
+FLOORS = ("ground", "wire", "chat", "broker", "server", "plain", "front")
 
 # Where an outside library, or a part of Python that stands for one, may be imported at all.
 PLACES = {
     "simple_websocket": ("wire/transport.py",),
     "wsproto": ("wire/transport.py", "wire/frames.py"),
     "h11": ("server/*",),
-    "socket": ("wire/*", "server/*", "broker/redis.py", "client.py", "testing.py", "standalone.py"),
-    "ssl": ("wire/*", "server/*", "broker/redis.py", "client.py", "testing.py"),
+    "socket": ("wire/*", "server/*", "plain/*", "broker/redis.py", "client.py", "testing.py", "standalone.py"),
+    "ssl": ("wire/*", "server/*", "plain/*", "broker/redis.py", "client.py", "testing.py"),
     "argparse": ("cli.py",),
     "signal": ("standalone.py",),
     "asyncio": (),
@@ -42,7 +42,7 @@ def wing(module: str) -> str:
     """The wing of a module, given by its path below the package."""
     folder, slash, _ = module.partition("/")
     if slash:
-        return folder
+        return "front" if folder == "terminal" else folder
     return "ground" if module in GROUND else "front"
 
 
@@ -70,7 +70,7 @@ def is_allowed(module: str, name: str) -> bool:
     if not inner:  # `import threadchat` brings in everything
         return wing(module) == "front"
     part = inner.split(".")[0]
-    target = part if part in FLOORS else wing(f"{part}.py")
+    target = part if part in FLOORS else wing(f"{part}/" if part == "terminal" else f"{part}.py")
     return FLOORS.index(target) <= FLOORS.index(wing(module))
 
 
