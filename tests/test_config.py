@@ -36,7 +36,7 @@ DEFAULTS = {
     "announce_limit": 200,
     "routing": "directory",
     "broker": "memory",
-    "pin": "off",
+    "pin": "auto",
     "event_log": "",
     "log_level": "info",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 import re
@@ -73,11 +74,14 @@ def same_process_afterwards() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stack, limits = threading.stack_size(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    switch_interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
     threading.stack_size(stack)
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    sys.setswitchinterval(switch_interval)
+    gc.set_threshold(*thresholds)
 
 
 @pytest.fixture
@@ -108,7 +112,7 @@ def test_a_signal_drains_and_ends_with_0(
     assert serve(Config(drain_timeout=4)) == 0
     (stack, (listen, prepare), drain) = engine.steps
     assert (stack, listen, drain) == (("stack", 1024 * 1024), "listen", ("drain", 4.0))
-    assert (prepare.func, prepare.args) == (standalone.prepare_thread, ("off",))
+    assert (prepare.func, prepare.args) == (standalone.prepare_thread, ("auto",))
     assert capsys.readouterr().out == "threadchat: open http://127.0.0.1:8080/ in a browser (Ctrl-C stops)\n"
 
 
@@ -405,3 +409,10 @@ def test_a_core_that_is_not_there_is_a_warning(caplog: pytest.LogCaptureFixture)
     assert in_a_thread(parent) == before
     assert "pin=9999 does nothing" in caplog.text
     assert str(sorted(before)) in caplog.text
+
+
+def test_the_process_is_tuned_for_many_threads() -> None:
+    standalone.tune_interpreter()
+    assert threading.stack_size() == standalone.STACK_BYTES
+    assert sys.getswitchinterval() == pytest.approx(standalone.SWITCH_INTERVAL)
+    assert gc.get_threshold() == standalone.COLLECT_AFTER

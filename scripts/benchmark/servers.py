@@ -38,11 +38,11 @@ class Server:
 
 OURS = Server("threadchat", NATIVE, "-m threadchat", "threadchat", ("simple-websocket", "msgspec"))
 
-# Ours once more, where being pinned to one core can show.
-PINNED = Server(
-    "threadchat-pinned",
+# Ours once more, where not being pinned to one core can show.
+UNPINNED = Server(
+    "threadchat-unpinned",
     NATIVE,
-    "-m threadchat --pin auto",
+    "-m threadchat --pin off",
     "threadchat",
     workloads=(
         "fanout-100-w1",
@@ -62,5 +62,5 @@ ALL_PEERS = (
     Server("flask-sock", PLAIN, "threaded_flask_sock.py", "flask_sock", ("flask-sock", "flask", "werkzeug")),
     Server("picows", PLAIN, "asyncio_picows.py", "picows", ("picows",)),
     Server("go-hub", PLAIN, "gohub.go"),
-    PINNED,
+    UNPINNED,
 )
