@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class CloseCode(IntEnum):
@@ -89,13 +90,43 @@ class ConfigError(ThreadchatError, ValueError):
     """A setting has a value that cannot be used; the message names setting, value and range."""
 
 
+class BrokerError(ThreadchatError):
+    """The broker cannot be opened; the message says what is wrong, and what to do where that is known."""
+
+
+class CloseFrame(NamedTuple):
+    """What a Close frame says."""
+
+    code: int
+    reason: str
+
+
 class ConnectionClosed(ThreadchatError):
-    """The connection is closed, or closes; `code` and `reason` say why."""
+    """The connection is closed, or closes; `code` and `reason` say why.
+
+    `rcvd` and `sent` are the Close of the peer and ours, as far as there were any; only the plain layer
+    tells them apart, for programs that know them from `websockets`.
+    """
+
+    rcvd: CloseFrame | None = None
+    sent: CloseFrame | None = None
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"{int(code)} {reason}".rstrip())
         self.code = int(code)
         self.reason = reason
+
+
+class ConnectionClosedOK(ConnectionClosed):
+    """The connection ended as it should: with 1000, 1001, or a Close without a code."""
+
+
+class ConnectionClosedError(ConnectionClosed):
+    """The connection ended otherwise: with another code, or without a Close."""
+
+
+class ConcurrencyError(ThreadchatError, RuntimeError):
+    """Two threads receive from one connection at once: messages would go to either by chance."""
 
 
 class SendTimeout(ThreadchatError, TimeoutError):
@@ -104,6 +135,34 @@ class SendTimeout(ThreadchatError, TimeoutError):
 
 class Cancelled(ThreadchatError):
     """A put was called off by its owner before there was room."""
+
+
+class BadUrl(ThreadchatError, ValueError):
+    """An address to connect to, or what goes with it, cannot be used; the text says what would be right."""
+
+
+class CannotConnect(ThreadchatError, ConnectionError):
+    """No connection came about; the text says where it ended: name, TCP, TLS or handshake."""
+
+
+class ConnectTimeout(CannotConnect, TimeoutError):
+    """No connection came about in time."""
+
+
+class HandshakeRefused(CannotConnect):
+    """The server answered the handshake with something else than 101: its status, headers and body."""
+
+    def __init__(self, status: int, headers: list[tuple[str, str]], body: str) -> None:
+        location = next((value for name, value in headers if name.lower() == "location"), "")
+        to = f" (to {location}: redirects are not followed)" if location else ""
+        super().__init__(f"the server refused the WebSocket handshake with status {status}{to}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class TooManyPings(ThreadchatError):
+    """So many pings of a connection are unanswered that no further one is sent."""
 
 
 class RoomClosed(ThreadchatError):
@@ -122,3 +181,21 @@ class CommandError(ThreadchatError):
         self.code = code
         self.reason = reason or code.reason
         self.temporary = code.temporary if temporary is None else temporary
+
+
+class Refuse(CommandError):
+    """What an application raises in a hook to say no: error 103 with its own words."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(ErrorCode.PERMISSION_DENIED, reason)
+
+
+class NoSocket(ThreadchatError, RuntimeError):
+    """A WebSocket cannot be had from the server behind a request; the text names the way out.
+
+    `status` is the HTTP status for whoever asked.
+    """
+
+    def __init__(self, message: str, status: str = "501 Not Implemented") -> None:
+        super().__init__(message)
+        self.status = status

@@ -15,8 +15,10 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 
 from threadchat.errors import ConnectionClosed
+from threadchat.testing import FakeClock
 from threadchat.wire import frames
 from threadchat.wire.connection import DEFAULT_LIMITS, Connection, Limits
+from threadchat.wire.dialing import dial
 from threadchat.wire.pinger import Pinger
 from threadchat.wire.turnstile import Turnstile
 
@@ -34,19 +36,6 @@ ENVIRON = {
     "HTTP_SEC_WEBSOCKET_VERSION": "13",
     "HTTP_SEC_WEBSOCKET_EXTENSIONS": "permessage-deflate; client_max_window_bits",
 }
-
-
-class FakeClock:
-    """Time stands still until it is told to pass."""
-
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Hand:
@@ -224,6 +213,8 @@ class Served:
         small: bool = False,
         number: int = 7,
         jitter: float = 1.0,
+        environ: dict[str, str] = ENVIRON,
+        subprotocols: list[str] | None = None,
     ) -> None:
         self.hand = hand or Hand()
         self.turnstile = turnstile or Turnstile()
@@ -232,6 +223,8 @@ class Served:
         self.gone = 0
         self.ended_by = ""
         self._handler = handler
+        self._environ = environ
+        self._subprotocols = subprotocols
         self._ready = threading.Event()
         accepted, client = tcp_pair(small=small)
         self.peer = Peer(client)
@@ -252,8 +245,9 @@ class Served:
             self.connection = connection = Connection(
                 number,
                 accepted,
-                ENVIRON,
+                self._environ,
                 trailing,
+                subprotocols=self._subprotocols,
                 turnstile=self.turnstile,
                 pinger=self.hand.pinger,
                 limits=limits,
@@ -297,6 +291,56 @@ class Served:
     def __exit__(self, *_: object) -> None:
         self.peer.close()
         if self.thread.is_alive() or self.writer.is_alive():
+            self.connection.abort(1006)
+        self.join()
+
+
+class Dialed:
+    """A client's connection and the thread that reads it; what comes in is kept."""
+
+    def __init__(self, url: str, *, hand: Hand | None = None, **options: Any) -> None:
+        self.hand = hand or Hand()
+        self.turnstile = Turnstile()
+        self.received: list[str | bytes] = []
+        self.gone = 0
+        self.connection = dial(
+            url, turnstile=self.turnstile, pinger=self.hand.pinger, number=3, on_gone=self._on_gone, **options
+        )
+        self._came = threading.Condition()
+        self.thread = start(self._read)
+
+    def _read(self) -> None:
+        try:
+            for messages in self.connection.bursts():
+                with self._came:
+                    self.received += messages
+                    self._came.notify_all()
+        finally:
+            self.connection.end_reading()
+
+    def _on_gone(self, connection: Connection) -> None:
+        self.gone += 1
+
+    def wait_for(self, count: int) -> list[str | bytes]:
+        """The first `count` messages, once they are there."""
+        with self._came:
+            assert self._came.wait_for(lambda: len(self.received) >= count, PATIENCE)
+            return self.received[:count]
+
+    def join(self) -> ConnectionClosed:
+        """Waits for both threads and for the descriptor's end; returns why the connection closed."""
+        finish(self.thread, self.connection._writer.thread)
+        assert self.gone == 1
+        assert self.connection._transport.socket.fileno() == -1
+        assert self.connection.closed is not None
+        assert free_permits(self.turnstile) == self.turnstile.permits
+        return self.connection.closed
+
+    def __enter__(self) -> Dialed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.thread.is_alive() or self.connection._writer.thread.is_alive():
             self.connection.abort(1006)
         self.join()
 

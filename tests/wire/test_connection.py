@@ -120,10 +120,24 @@ def test_messages_come_in_and_replies_go_out() -> None:
 
 
 def test_two_threads_named_after_the_connection() -> None:
-    with Served(number=17) as served:
-        assert (served.thread.name, served.writer.name) == ("reader-17", "writer-17")
+    names: list[str] = []
+    with Served(lambda *_: names.append(threading.current_thread().name), number=17) as served:
+        served.peer.send(text_frame("hi"), close_frame())
+        served.join()
+        assert (names, served.writer.name) == (["reader-17"], "writer-17")
         assert served.writer.daemon
-        assert served.connection.state == ConnectionState.CONNECTED
+
+
+def test_whoever_constructs_a_connection_keeps_its_name_until_it_reads() -> None:
+    hand, before = Hand(), threading.current_thread().name
+    ours, theirs = tcp_pair()
+    with theirs:
+        connection = Connection(1, ours, ENVIRON, turnstile=Turnstile(), pinger=hand.pinger)
+        assert threading.current_thread().name == before
+        assert connection.state == ConnectionState.CONNECTED
+        connection.abort(1006)
+        connection.end_reading()
+        finish(connection._writer.thread)
 
 
 def test_what_came_with_the_handshake_is_read() -> None:
@@ -250,6 +264,88 @@ def test_silence_does_not_count_while_the_reader_is_busy(gate: threading.Event) 
         assert served.connection.closed is None
         served.hand.advance(0.1)
         assert served.connection.closed is not None
+
+
+def no_pings_are_due(served: Served) -> bool:
+    """Whether an hour of silence passes without a ping or an end."""
+    served.hand.advance(3600)
+    served.connection.send(served.connection.text("now"))
+    return served.peer.frame() == (TEXT, b"now") and served.connection.closed is None
+
+
+@pytest.mark.parametrize("never", [None, 0])
+def test_without_an_interval_nobody_is_pinged_and_no_pong_is_missed(never: float | None) -> None:
+    with Served(limits=DEFAULT_LIMITS._replace(ping_interval=never)) as served:
+        assert no_pings_are_due(served)
+
+
+@pytest.mark.parametrize("never", [None, 0])
+def test_without_a_pong_timeout_silence_is_borne(never: float | None) -> None:
+    with Served(limits=DEFAULT_LIMITS._replace(pong_timeout=never)) as served:
+        for _ in range(10):
+            served.hand.advance(30)
+            assert served.peer.frame() == (PING, b"")
+        assert served.connection.closed is None
+
+
+def test_a_ping_of_ones_own_is_answered_with_its_round_trip_on_the_reader_thread() -> None:
+    answers: queue.Queue[tuple[float, str]] = queue.Queue()
+    with Served() as served:
+        served.connection.ping(b"mine", lambda took: answers.put((took, threading.current_thread().name)))
+        assert served.peer.frame() == (PING, b"mine")
+        served.hand.clock.advance(1.5)
+        served.peer.send(client_frame(PONG, b"mine"))
+        assert answers.get(timeout=PATIENCE) == (1.5, "reader-7")
+
+
+def test_pings_of_ones_own_and_the_pingers_do_not_disturb_each_other() -> None:
+    """Neither stands in for the other, although all are unwritten; the pinger's pong answers none of ours."""
+    turnstile, hand = Turnstile(), Hand()
+    answers: queue.Queue[tuple[str, float]] = queue.Queue()
+    ours, theirs = tcp_pair()
+    connection = Connection(1, ours, ENVIRON, turnstile=turnstile, pinger=hand.pinger, jitter=lambda: 0.0)
+    hand.advance(0)  # the pinger's
+    connection.ping(b"1", lambda took: answers.put(("1", took)))
+    connection.ping(on_pong=lambda took: answers.put(("2", took)))
+    connection.outbox.put(Ping())  # one too many for the pinger, as ever
+
+    def read() -> None:
+        assert list(connection.bursts()) == []
+        connection.end_reading()
+
+    reader = start(read)
+    with theirs:
+        peer = Peer(theirs)
+        peer.response()
+        pings = [peer.frame() for _ in range(3)]
+        assert pings[:2] == [(PING, b""), (PING, b"1")]
+        opcode, payload = pings[2]
+        assert opcode == PING
+        assert len(payload) == 4
+        hand.clock.advance(1)
+        peer.send(client_frame(PONG, b""), client_frame(PONG, b"1"))
+        assert answers.get(timeout=PATIENCE) == ("1", 1)
+        hand.clock.advance(1)
+        peer.send(client_frame(PONG, payload))
+        assert answers.get(timeout=PATIENCE) == ("2", 2)
+        assert answers.empty()
+        connection.close(1000)
+        assert peer.rest() == [a_close(1000)]
+    finish(reader, connection._writer.thread)
+
+
+def test_a_ping_overtakes_text_and_needs_an_open_connection() -> None:
+    with Served(small=True) as served:
+        stall(served)
+        for i in range(99):
+            offer(served.connection, a_text(str(i)))
+        served.connection.ping(b"mine")
+        assert served.peer.frame() == (BINARY, bytes(1 << 20))
+        assert served.peer.frame() == (PING, b"mine")
+        served.connection.close(1001)
+        with pytest.raises(ConnectionClosed, match="1001"):
+            served.connection.ping()
+        assert served.peer.rest()[-1] == a_close(1001)
 
 
 # -- closing -------------------------------------------------------------------------------------------
@@ -553,6 +649,32 @@ def test_a_fed_event_waits_for_half_an_outbox_and_can_be_called_off() -> None:
         finish(feeder)
         assert outcome
         assert served.connection.outbox.qsize() == 50
+
+
+# -- messages of a server ------------------------------------------------------------------------------
+
+
+def test_a_message_is_encoded_once_for_many_connections() -> None:
+    with Served() as one, Served() as other:
+        text, binary = one.connection.text("grüße"), one.connection.binary(b"\0\1")
+        for served in (one, other):
+            served.connection.send(text)
+            served.connection.send(binary)
+            frames_ = [served.peer.frame() for _ in range(2)]
+            assert frames_ == [(TEXT, "grüße".encode()), (BINARY, b"\0\1")]
+
+
+def test_half_a_character_cannot_be_sent() -> None:
+    with Served() as served, pytest.raises(ValueError, match="surrogates not allowed"):
+        served.connection.text("\ud800")
+
+
+def test_a_subprotocol_is_agreed_on() -> None:
+    environ = {**ENVIRON, "HTTP_SEC_WEBSOCKET_PROTOCOL": "old, chat"}
+    with Served(environ=environ, subprotocols=["chat"]) as served:
+        assert served.connection.subprotocol == "chat"
+    with Served() as served:
+        assert served.connection.subprotocol is None
 
 
 # -- odds and ends -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
-from wsproto.events import Event, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 from wsproto.frame_protocol import FrameProtocol, XorMaskerSimple
 
 from tests.wire.helpers import client_frame, steady, text_frame
@@ -15,11 +15,11 @@ from threadchat.wire import frames
 EDGES = (0, 1, 125, 126, 65_535, 65_536)
 
 
-def wsproto_events(data: bytes) -> list[Event]:
+def wsproto_events(data: bytes, role: ConnectionType = ConnectionType.SERVER) -> list[Event]:
     """What wsproto makes of it."""
-    server = Connection(ConnectionType.SERVER)
-    server.receive_data(data)
-    return list(server.events())
+    reader = Connection(role)
+    reader.receive_data(data)
+    return list(reader.events())
 
 
 # -- encoding ----------------------------------------------------------------------------------------
@@ -46,17 +46,50 @@ def test_a_close_is_encoded_and_cut_as_wsproto_does(code: int, reason: str) -> N
     assert frames.encode_close(code, reason) == FrameProtocol(False, []).close(code, reason)
 
 
+@pytest.mark.parametrize("size", EDGES)
+@pytest.mark.parametrize("opcode", [frames.TEXT, frames.BINARY])
+def test_a_clients_data_is_what_a_server_reads(size: int, opcode: int) -> None:
+    frame = frames.encode_masked(opcode, b"x" * size)
+    (event,) = wsproto_events(frame)
+    assert isinstance(event, TextMessage if opcode == frames.TEXT else BytesMessage)
+    assert event.data == ("x" * size if opcode == frames.TEXT else b"x" * size)
+    mask = frame[-size - 4 : -size] if size else frame[-4:]
+    assert frame == client_frame(opcode, b"x" * size, mask=mask)
+
+
+@steady
+@given(st.binary(max_size=125))
+def test_a_clients_control_frames_are_what_a_server_reads(payload: bytes) -> None:
+    assert wsproto_events(frames.encode_masked(frames.PING, payload)) == [Ping(payload=payload)]
+    assert wsproto_events(frames.encode_masked(frames.PONG, payload)) == [Pong(payload=payload)]
+
+
+@steady
+@given(st.sampled_from([1000, 1001, 1011, 3008, 4999]), st.text(max_size=300))
+def test_a_clients_close_is_what_a_server_reads(code: int, reason: str) -> None:
+    reason = reason.encode(errors="replace").decode()
+    (event,) = wsproto_events(frames.encode_close(code, reason, frames.encode_masked))
+    assert isinstance(event, CloseConnection)
+    assert event.code == code
+    assert event.reason is not None
+    assert reason.startswith(event.reason)
+
+
+def test_every_frame_has_a_mask_of_its_own_from_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = frames.encode_masked
+    assert len({frame(frames.TEXT, b"")[2:6] for _ in range(100)}) > 95, (
+        "four random bytes, drawn a hundred times"
+    )
+    masks = iter([b"abcd", b"\0\0\0\0"])
+    monkeypatch.setattr(frames, "urandom", lambda size: next(masks)[:size])
+    assert frame(frames.TEXT, b"hi") == b"\x81\x82abcd" + bytes((ord("h") ^ ord("a"), ord("i") ^ ord("b")))
+    assert frame(frames.PONG, b"hi") == b"\x8a\x82\0\0\0\0hi", "any value is allowed, this one too"
+
+
 def test_a_long_reason_is_cut_at_a_character() -> None:
     frame = frames.encode_close(3000, "é" * 100)
     assert len(frame) == 2 + 2 + 122
     assert frame[4:].decode() == "é" * 61
-
-
-@steady
-@given(st.lists(st.tuples(st.sampled_from([8, 9, 10]), st.binary(max_size=125))))
-def test_control_frames_are_told_apart(expected: list[tuple[int, bytes]]) -> None:
-    data = b"".join(frames.encode(opcode, payload) for opcode, payload in expected)
-    assert frames.control_frames(data) == expected
 
 
 # -- headers -----------------------------------------------------------------------------------------
@@ -88,7 +121,7 @@ def test_a_header_is_read_as_soon_as_it_is_whole(
 @steady
 @given(st.binary(max_size=200), st.binary(min_size=4, max_size=4))
 def test_unmasking_is_what_wsproto_does(payload: bytes, mask: bytes) -> None:
-    assert frames.unmask(payload, mask) == XorMaskerSimple(mask).process(bytearray(payload))
+    assert frames.apply_mask(payload, mask) == XorMaskerSimple(mask).process(bytearray(payload))
 
 
 # -- the short way for whole text frames ---------------------------------------------------------------
@@ -134,6 +167,58 @@ def test_what_is_read_the_short_way_is_what_wsproto_reads(
     assert isinstance(event, TextMessage)
     assert (event.data, event.message_finished) == (text, True)
     assert len(text.encode()) <= max_size
+
+
+@steady
+@given(
+    before=st.binary(max_size=8),
+    frame=frames_of_all_sorts(),
+    after=st.binary(max_size=8),
+    max_size=st.sampled_from([0, 10, 125, 126, 1000, 1 << 20]),
+)
+def test_what_a_client_reads_the_short_way_is_what_wsproto_reads(
+    before: bytes, frame: bytes, after: bytes, max_size: int
+) -> None:
+    found = frames.read_unmasked_text(before + frame + after, len(before), max_size)
+    if found is None:
+        return
+    text, end = found
+    (event,) = wsproto_events((before + frame + after)[len(before) : end], ConnectionType.CLIENT)
+    assert isinstance(event, TextMessage)
+    assert (event.data, event.message_finished) == (text, True)
+    assert len(text.encode()) <= max_size
+
+
+@steady
+@given(text=st.text(max_size=200), after=st.binary(max_size=8), cut=st.integers(0, 1000))
+def test_every_whole_short_text_of_a_server_is_read_the_short_way(text: str, after: bytes, cut: int) -> None:
+    frame = text_frame(text.encode(errors="replace").decode(), mask=None)
+    assert frames.read_unmasked_text(frame + after, 0, 1 << 20) == (
+        text.encode(errors="replace").decode(),
+        len(frame),
+    )
+    assert frames.read_unmasked_text(frame[: cut % len(frame)], 0, 1 << 20) is None
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        text_frame("hi"),
+        text_frame("x" * 200),
+        text_frame("x" * 70_000),
+        text_frame("hi", mask=None, final=False),
+        text_frame("hi", mask=None, reserved=4),
+        text_frame("hi", mask=None, form=2),
+        text_frame("x" * 126, mask=None, form=8),
+        text_frame("x" * 65_536, mask=None),
+        client_frame(frames.TEXT, b"\xff", mask=None),
+        client_frame(frames.BINARY, b"hi", mask=None),
+        client_frame(frames.PING, b"hi", mask=None),
+        text_frame("x" * 1001, mask=None),
+    ],
+)
+def test_whatever_is_not_simple_for_a_client_is_left_to_wsproto(frame: bytes) -> None:
+    assert frames.read_unmasked_text(frame, 0, 1000) is None
 
 
 @steady

@@ -6,6 +6,7 @@ import queue
 
 import pytest
 
+from tests.wire.helpers import split_frames
 from threadchat.wire import frames
 from threadchat.wire.lanes import MAX_PONGS, ControlLane, Lanes
 from threadchat.wire.requests import Close, FlushingClose, Ping, Pong, Request, Text
@@ -45,7 +46,7 @@ def test_the_oldest_of_too_many_pongs_goes() -> None:
     lane.add(Ping())
     for i in range(MAX_PONGS + 3):
         lane.add(Pong(b"%d" % i))
-    payloads = [frames.control_frames(item.frame)[0] for item in lane]
+    payloads = [split_frames(item.frame)[0] for item in lane]
     assert payloads == [(frames.PING, b""), *((frames.PONG, b"%d" % i) for i in range(3, MAX_PONGS + 3))]
 
 

@@ -458,7 +458,7 @@ def test_control_frames_never_wait(outbox: Outbox) -> None:
     fill(outbox, 100)
     for item in (Ping(), Pong(), FlushingClose(1000)):
         outbox.put(item, timeout=0)
-    assert [opcode for opcode, _ in frames.control_frames(outbox.take()[:4])] == [frames.PING, frames.PONG]
+    assert [opcode for opcode, _ in split_frames(outbox.take()[:4])] == [frames.PING, frames.PONG]
 
 
 # -- the end -------------------------------------------------------------------------------------------

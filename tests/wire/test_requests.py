@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.wire.helpers import client_frame
 from threadchat.wire import frames
-from threadchat.wire.requests import Close, Control, Echo, FlushingClose, Ping, Pong, Request, Text
+from threadchat.wire.requests import Close, Control, Echo, FlushingClose, Ping, Pong, Probe, Request, Text
 
 
 def test_a_text_knows_its_size() -> None:
@@ -31,6 +32,28 @@ def test_control_frames_are_ready_for_the_wire(request_: Control, frame: bytes) 
     assert request_.frame == frame
 
 
+@pytest.mark.parametrize(
+    ("request_", "opcode", "payload"),
+    [
+        (Ping(b"hi", frames.encode_masked), frames.PING, b"hi"),
+        (Ping(encode=frames.encode_masked), frames.PING, b""),
+        (Probe(b"hi", frames.encode_masked), frames.PING, b"hi"),
+        (Pong(b"hi", frames.encode_masked), frames.PONG, b"hi"),
+        (Close(3008, "slow", frames.encode_masked), frames.CLOSE, b"\x0b\xc0slow"),
+        (FlushingClose(1001, "bye", frames.encode_masked), frames.CLOSE, b"\x03\xe9bye"),
+        (Echo(frames.encode_masked), frames.CLOSE, b""),
+    ],
+)
+def test_a_clients_are_masked(request_: Control, opcode: int, payload: bytes) -> None:
+    mask = request_.frame[2:6]
+    assert request_.frame == client_frame(opcode, payload, mask=mask)
+
+
+def test_a_probe_is_no_ping_that_another_one_stands_in_for() -> None:
+    assert Probe(b"hi").frame == Ping(b"hi").frame
+    assert not isinstance(Probe(b"hi"), Ping)
+
+
 def test_a_close_carries_its_code_and_reason() -> None:
     request = FlushingClose(3005, "expired")
     assert (request.code, request.reason) == (3005, "expired")
@@ -45,6 +68,6 @@ def test_both_ways_to_answer_a_close_let_replies_out_first() -> None:
     assert isinstance(Echo(), FlushingClose)
 
 
-@pytest.mark.parametrize("request_", [Text(b""), Ping(), Pong(), Close(1000), Echo()])
+@pytest.mark.parametrize("request_", [Text(b""), Ping(), Probe(b"x"), Pong(), Close(1000), Echo()])
 def test_requests_are_small(request_: Request) -> None:
     assert not hasattr(request_, "__dict__"), "there is one for each message that waits"

@@ -1,4 +1,4 @@
-"""The handshake, decoding, and what a socket is told; what is known about simple-websocket is held here."""
+"""Decoding, and what a socket is told."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from tests.wire.helpers import (
 )
 from threadchat.errors import ConnectionClosed
 from threadchat.wire import frames
+from threadchat.wire.protocol import ClientProtocol, Protocol, ServerProtocol
 from threadchat.wire.transport import _LONGEST_POLL, _READ_SIZE, _READ_SIZE_BUSY, Transport
 
 CONTINUATION, TEXT, BINARY, PING, PONG = 0, 1, 2, 9, 10
@@ -67,22 +68,30 @@ class Outcome(NamedTuple):
 def make_transport(
     sock: Any,
     *,
-    environ: dict[str, str] = ENVIRON,
     trailing: bytes = b"",
     pongs: list[bytes] | None = None,
+    protocol: Protocol | None = None,
     **options: Any,
-) -> tuple[Transport, list[bytes]]:
-    sent: list[bytes] = []
-    due = [] if pongs is None else pongs
-    transport = Transport(sock, environ, trailing, on_handshake=sent.append, on_pong=due.append, **options)
-    return transport, sent
+) -> Transport:
+    protocol = protocol or ServerProtocol(ENVIRON)
+    protocol.listen(([] if pongs is None else pongs).append, lambda payload: None)
+    return Transport(sock, protocol, trailing, **options)
 
 
-def receive_all(chunks: Iterable[bytes], trailing: bytes = b"", max_message_size: int = 1 << 30) -> Outcome:
+def receive_all(
+    chunks: Iterable[bytes],
+    trailing: bytes = b"",
+    max_message_size: int = 1 << 30,
+    protocol: Protocol | None = None,
+) -> Outcome:
     """Reads to the end."""
     pongs: list[bytes] = []
-    transport, _ = make_transport(
-        ChunkSocket(chunks), trailing=trailing, pongs=pongs, max_message_size=max_message_size
+    transport = make_transport(
+        ChunkSocket(chunks),
+        trailing=trailing,
+        pongs=pongs,
+        max_message_size=max_message_size,
+        protocol=protocol,
     )
     messages: list[str | bytes] = []
     while True:
@@ -92,14 +101,14 @@ def receive_all(chunks: Iterable[bytes], trailing: bytes = b"", max_message_size
             return Outcome(messages, pongs, reason.code)
 
 
-def as_wsproto_reads(data: bytes) -> Outcome:
+def as_wsproto_reads(data: bytes, role: ConnectionType = ConnectionType.SERVER) -> Outcome:
     """What wsproto by itself makes of all the bytes at once."""
-    server = Connection(ConnectionType.SERVER)
-    server.receive_data(data)
+    reader = Connection(role)
+    reader.receive_data(data)
     messages: list[str | bytes] = []
     pongs: list[bytes] = []
     parts: list[Any] = []
-    for event in server.events():
+    for event in reader.events():
         if isinstance(event, CloseConnection):
             return Outcome(messages, pongs, int(event.code))
         if isinstance(event, Ping):
@@ -118,72 +127,6 @@ def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     return [data[begin:end] for begin, end in itertools.pairwise(edges)]
 
 
-# -- the handshake -------------------------------------------------------------------------------------
-
-
-def test_the_handshake_is_handed_on_and_nothing_is_sent() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        threads = threading.active_count()
-        transport, sent = make_transport(ours)
-        assert threading.active_count() == threads, "simple-websocket starts no reader of its own"
-        theirs.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            theirs.recv(1)
-        (response,) = sent
-        head = response.decode().split("\r\n")
-        assert head[0].startswith("HTTP/1.1 101 ")
-        assert "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head  # RFC 6455 1.3
-        assert response.endswith(b"\r\n\r\n")
-        assert transport.subprotocol is None
-
-
-def test_compression_is_offered_by_the_client_and_not_accepted() -> None:
-    assert "permessage-deflate" in ENVIRON["HTTP_SEC_WEBSOCKET_EXTENSIONS"]
-    _, sent = make_transport(ChunkSocket([]))
-    assert b"extensions" not in sent[0].lower()
-    assert receive_all([text_frame("hi", reserved=4)]).code == 1002
-
-
-def test_a_subprotocol_is_chosen() -> None:
-    environ = {**ENVIRON, "HTTP_SEC_WEBSOCKET_PROTOCOL": "old, chat"}
-    transport, sent = make_transport(ChunkSocket([]), environ=environ, subprotocols=["chat"])
-    assert transport.subprotocol == "chat"
-    assert b"Sec-WebSocket-Protocol: chat\r\n" in sent[0]
-
-
-@pytest.mark.parametrize("host", ["", "a..b", "[::1]:8080", "ü.example", "x" * 70 + ".example"])
-def test_an_odd_host_is_not_judged_here(host: str) -> None:
-    _, sent = make_transport(ChunkSocket([]), environ={**ENVIRON, "HTTP_HOST": host})
-    assert sent
-
-
-@pytest.mark.parametrize(
-    ("header", "value"),
-    [
-        ("HTTP_SEC_WEBSOCKET_VERSION", "8"),
-        ("HTTP_SEC_WEBSOCKET_KEY", None),
-        ("HTTP_UPGRADE", "h2c"),
-        ("HTTP_CONNECTION", "keep-alive"),
-        ("HTTP_CONNECTION", "upgrade, \xfc"),
-        ("HTTP_SEC_WEBSOCKET_PROTOCOL", "\xfc"),
-    ],
-)
-def test_what_is_no_handshake_is_refused(header: str, value: str | None) -> None:
-    environ = {name: text for name, text in ENVIRON.items() if name != header}
-    if value is not None:
-        environ[header] = value
-    with pytest.raises(ConnectionClosed, match="no WebSocket handshake") as caught:
-        make_transport(ChunkSocket([]), environ=environ)
-    assert caught.value.code == 1002
-
-
-@pytest.mark.parametrize("upgrade", ["WebSocket", "h2c, websocket", " websocket ,foo"])
-def test_upgrade_may_be_a_list(upgrade: str) -> None:
-    _, sent = make_transport(ChunkSocket([]), environ={**ENVIRON, "HTTP_UPGRADE": upgrade})
-    assert sent
-
-
 # -- messages ------------------------------------------------------------------------------------------
 
 
@@ -193,7 +136,7 @@ def test_two_messages_and_a_close_in_one_chunk_are_all_there() -> None:
 
 
 def test_the_reason_of_the_peer_is_told_and_told_again() -> None:
-    transport, _ = make_transport(ChunkSocket([close_frame(3000, "bye")]))
+    transport = make_transport(ChunkSocket([close_frame(3000, "bye")]))
     assert transport.receive() == []
     for _ in range(2):
         with pytest.raises(ConnectionClosed) as caught:
@@ -263,7 +206,7 @@ def test_many_pings_are_as_many_pongs_and_a_pong_is_none() -> None:
 
 def test_nothing_is_kept_once_it_was_received() -> None:
     """simple-websocket's own buffer has no bound."""
-    transport, _ = make_transport(ChunkSocket([text_frame("x") * 100] * 3))
+    transport = make_transport(ChunkSocket([text_frame("x") * 100] * 3))
     for _ in range(3):
         assert len(transport.receive()) == 100
         assert transport._protocol.input_buffer == []
@@ -271,7 +214,7 @@ def test_nothing_is_kept_once_it_was_received() -> None:
 
 def test_a_full_read_makes_the_next_one_larger() -> None:
     sock = ChunkSocket([text_frame("x" * 100) * 1000, text_frame("y")])
-    transport, _ = make_transport(sock)
+    transport = make_transport(sock)
     for _ in range(4):
         transport.receive()
     with pytest.raises(ConnectionClosed):
@@ -314,9 +257,22 @@ def test_a_protocol_error_ends_the_stream_after_what_came_before(frame: bytes, c
     assert receive_all(pieces, max_message_size=1000) == Outcome(["before"], [], code)
 
 
+@pytest.mark.parametrize("frame", [text_frame("hi"), client_frame(PING), close_frame()])
+def test_a_client_takes_no_masked_frame(frame: bytes) -> None:
+    """RFC 6455 5.1."""
+    data = text_frame("before", mask=None) + frame
+    assert receive_all([data], protocol=ClientProtocol()) == Outcome(["before"], [], 1002)
+
+
+def test_a_client_refuses_what_is_too_big_by_what_it_declares() -> None:
+    header = client_frame(TEXT, b"", declared=1001, mask=None)
+    found = receive_all([header], max_message_size=1000, protocol=ClientProtocol())
+    assert found == Outcome([], [], 1009)
+
+
 def test_an_error_is_not_the_peers_close() -> None:
     """It still may send its own, and has to be read until then."""
-    transport, _ = make_transport(ChunkSocket([text_frame("hi", mask=None)]))
+    transport = make_transport(ChunkSocket([text_frame("hi", mask=None)]))
     transport.receive()
     with pytest.raises(ConnectionClosed):
         transport.receive()
@@ -335,7 +291,7 @@ def test_the_largest_message_is_allowed() -> None:
 def test_a_message_is_too_big_by_what_it_declares(opcode: int, size: int) -> None:
     """Its header is enough; not one byte of the payload is waited for, or passed on."""
     header = client_frame(opcode, b"", declared=size)
-    transport, _ = make_transport(ChunkSocket([text_frame("before") + header]), max_message_size=1000)
+    transport = make_transport(ChunkSocket([text_frame("before") + header]), max_message_size=1000)
     fed: list[bytes] = []
     transport._protocol.feed = fed.append  # type: ignore[assignment, method-assign]
     assert transport.receive() == ["before"]
@@ -369,7 +325,6 @@ def test_sizes_are_counted_anew_for_each_message() -> None:
 
 # -- all that a peer may send, in all pieces -----------------------------------------------------------
 
-pings = st.binary(max_size=20).map(lambda payload: client_frame(PING, payload))
 pieces = st.one_of(
     st.text(max_size=8).map(lambda text: text.encode(errors="replace")),
     st.binary(max_size=8),
@@ -377,43 +332,70 @@ pieces = st.one_of(
 )
 
 
+Masks = st.SearchStrategy[bytes | None]
+of_clients: Masks = st.binary(min_size=4, max_size=4)
+of_servers: Masks = st.none()
+
+
+def pings(masks: Masks) -> st.SearchStrategy[bytes]:
+    return st.builds(
+        lambda payload, mask: client_frame(PING, payload, mask=mask), st.binary(max_size=20), masks
+    )
+
+
 @st.composite
-def messages(draw: st.DrawFn) -> bytes:
+def messages(draw: st.DrawFn, masks: Masks) -> bytes:
     """One message in one or more fragments, with pings between them."""
     parts = draw(st.lists(pieces, min_size=1, max_size=4))
     opcode = draw(st.sampled_from([TEXT, TEXT, BINARY]))
     found = []
     for i, part in enumerate(parts):
-        mask = draw(st.binary(min_size=4, max_size=4))
+        mask = draw(masks)
         found.append(client_frame(CONTINUATION if i else opcode, part, final=part is parts[-1], mask=mask))
         if draw(st.booleans()):
-            found.append(draw(pings))
+            found.append(draw(pings(masks)))
     return b"".join(found)
 
 
 @st.composite
-def odd_frames(draw: st.DrawFn) -> bytes:
+def odd_frames(draw: st.DrawFn, masks: Masks) -> bytes:
     """A frame that may be wrong in any way."""
     return client_frame(
         draw(st.integers(0, 15)),
         draw(pieces),
         final=draw(st.booleans()),
         reserved=draw(st.sampled_from([0, 0, 0, 1, 4])),
-        mask=draw(st.sampled_from([b"abcd", b"abcd", b"abcd", None])),
+        mask=draw(st.one_of(masks, masks, masks, st.sampled_from([b"abcd", None]))),
         form=draw(st.sampled_from([None, None, 2, 8])) if draw(st.booleans()) else None,
     )
 
 
-whole_texts = st.text(max_size=30).map(lambda text: text_frame(text.encode(errors="replace").decode()))
-streams = st.lists(st.one_of(whole_texts, whole_texts, messages(), pings, odd_frames()), max_size=8)
+@st.composite
+def texts(draw: st.DrawFn, masks: Masks) -> bytes:
+    return text_frame(draw(st.text(max_size=30)).encode(errors="replace").decode(), mask=draw(masks))
+
+
+def streams(masks: Masks) -> st.SearchStrategy[bytes]:
+    sorts = (texts(masks), texts(masks), messages(masks), pings(masks), odd_frames(masks))
+    return st.lists(st.one_of(*sorts), max_size=8).map(b"".join)
 
 
 @steady
-@given(streams.map(b"".join), st.lists(st.integers(0, 3000), max_size=12), st.integers(0, 3000))
+@given(streams(of_clients), st.lists(st.integers(0, 3000), max_size=12), st.integers(0, 3000))
 @example(client_frame(TEXT, b"\xc3", final=False) + client_frame(CONTINUATION, b"\xbc"), [7], 0)
 def test_every_stream_is_read_as_wsproto_reads_it(data: bytes, cuts: list[int], trailing: int) -> None:
     first, *chunks = split(data, [trailing]) if not cuts else split(data, cuts)
     assert receive_all(chunks, trailing=first) == as_wsproto_reads(data)
+
+
+@steady
+@given(streams(of_servers), st.lists(st.integers(0, 3000), max_size=12), st.integers(0, 3000))
+def test_every_stream_of_a_server_is_read_as_wsproto_reads_it(
+    data: bytes, cuts: list[int], trailing: int
+) -> None:
+    first, *chunks = split(data, [trailing]) if not cuts else split(data, cuts)
+    found = receive_all(chunks, trailing=first, protocol=ClientProtocol())
+    assert found == as_wsproto_reads(data, ConnectionType.CLIENT)
 
 
 # -- the socket ----------------------------------------------------------------------------------------
@@ -438,7 +420,7 @@ def writing(transport: Transport) -> Transport:
 
 
 def test_only_the_writer_may_send(tcp: Pair) -> None:
-    transport, _ = make_transport(tcp[0])
+    transport = make_transport(tcp[0])
     with pytest.raises(AssertionError, match="only its writer"):
         transport.send(b"x")
     writing(transport)
@@ -456,7 +438,7 @@ def test_only_the_writer_may_send(tcp: Pair) -> None:
 
 def test_send_takes_what_fits_and_never_blocks(tcp: Pair) -> None:
     """It tells how much: simple-websocket would have dropped the rest in silence."""
-    transport = writing(make_transport(tcp[0])[0])
+    transport = writing(make_transport(tcp[0]))
     total = 0
     while sent := transport.send(bytes(100_000)):
         assert sent < 100_000
@@ -480,7 +462,7 @@ def test_waiting_to_write_is_done_in_short_pieces(tcp: Pair, monkeypatch: pytest
         def poll(self, milliseconds: int) -> None:
             waits.append(milliseconds)
 
-    transport, _ = make_transport(tcp[0])
+    transport = make_transport(tcp[0])
     monkeypatch.setattr(select, "poll", Poll)
     for seconds in (10, 0.1, 0.0001):
         transport.wait_writable(seconds)
@@ -488,7 +470,7 @@ def test_waiting_to_write_is_done_in_short_pieces(tcp: Pair, monkeypatch: pytest
 
 
 def test_a_lost_connection_is_1006_to_both_sides(tcp: Pair) -> None:
-    transport = writing(make_transport(tcp[0])[0])
+    transport = writing(make_transport(tcp[0]))
     reset(tcp[1])
     with pytest.raises(ConnectionClosed) as caught:
         transport.receive()
@@ -499,7 +481,7 @@ def test_a_lost_connection_is_1006_to_both_sides(tcp: Pair) -> None:
 
 
 def test_an_end_of_stream_without_close_is_1006(tcp: Pair) -> None:
-    transport, _ = make_transport(tcp[0])
+    transport = make_transport(tcp[0])
     tcp[1].shutdown(socket.SHUT_WR)
     with pytest.raises(ConnectionClosed, match="ended the stream") as caught:
         transport.receive()
@@ -507,7 +489,7 @@ def test_an_end_of_stream_without_close_is_1006(tcp: Pair) -> None:
 
 
 def test_waiting_to_write_ends_with_its_time(tcp: Pair) -> None:
-    transport = writing(make_transport(tcp[0])[0])
+    transport = writing(make_transport(tcp[0]))
     while transport.send(bytes(100_000)):
         pass
     transport.wait_writable(0)
@@ -515,7 +497,7 @@ def test_waiting_to_write_ends_with_its_time(tcp: Pair) -> None:
 
 
 def test_an_abort_wakes_reader_and_writer(tcp: Pair) -> None:
-    transport = writing(make_transport(tcp[0])[0])
+    transport = writing(make_transport(tcp[0]))
     while transport.send(bytes(100_000)):
         pass
     codes: list[int] = []
@@ -535,7 +517,7 @@ def test_an_abort_wakes_reader_and_writer(tcp: Pair) -> None:
 
 
 def test_an_abort_drops_what_the_kernel_still_holds(tcp: Pair) -> None:
-    transport = writing(make_transport(tcp[0])[0])
+    transport = writing(make_transport(tcp[0]))
     while transport.send(bytes(100_000)):
         pass
     transport.abort()
@@ -545,7 +527,7 @@ def test_an_abort_drops_what_the_kernel_still_holds(tcp: Pair) -> None:
 
 
 def test_a_finished_side_still_reads(tcp: Pair) -> None:
-    transport = writing(make_transport(tcp[0])[0])
+    transport = writing(make_transport(tcp[0]))
     transport.send(b"last")
     transport.finish()
     assert tcp[1].recv(100) == b"last"
@@ -555,7 +537,7 @@ def test_a_finished_side_still_reads(tcp: Pair) -> None:
 
 
 def test_discarding_reads_until_the_end(tcp: Pair) -> None:
-    transport, _ = make_transport(tcp[0])
+    transport = make_transport(tcp[0])
     tcp[1].sendall(b"no frame at all")
     assert transport.discard()
     tcp[1].shutdown(socket.SHUT_WR)
@@ -568,7 +550,7 @@ def test_discarding_reads_until_the_end(tcp: Pair) -> None:
 
 
 def test_whoever_releases_last_closes(tcp: Pair) -> None:
-    transport, _ = make_transport(tcp[0])
+    transport = make_transport(tcp[0])
     assert transport.release() is False
     assert tcp[0].fileno() >= 0
     assert transport.release() is True
@@ -577,7 +559,7 @@ def test_whoever_releases_last_closes(tcp: Pair) -> None:
 
 def test_who_comes_too_late_does_no_harm_to_the_next_owner_of_the_number(tcp: Pair) -> None:
     ours, theirs = socket.socketpair()
-    transport, _ = make_transport(tcp[0])
+    transport = make_transport(tcp[0])
     number = tcp[0].fileno()
     transport.release()
     transport.release()
@@ -599,7 +581,7 @@ def test_aborts_and_releases_at_once() -> None:
         for _ in range(50):
             ours, theirs = socket.socketpair()
             with theirs:
-                transport, _ = make_transport(ours)
+                transport = make_transport(ours)
                 last: list[bool] = []
                 release = [lambda: last.append(transport.release())] * 2  # noqa: B023
                 run_all([*release, transport.abort, transport.abort, transport.finish])
@@ -608,7 +590,7 @@ def test_aborts_and_releases_at_once() -> None:
 
 
 def test_frames_of_both_kinds_make_the_way_through_a_real_socket(tcp: Pair) -> None:
-    transport = writing(make_transport(tcp[0])[0])
+    transport = writing(make_transport(tcp[0]))
     tcp[1].sendall(text_frame("hi") + client_frame(BINARY, b"\0"))
     found: list[str | bytes] = []
     while len(found) < 2:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
-from socket import socket
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from threadchat.errors import CloseCode, ConnectionClosed, SendTimeout
-from threadchat.wire import outbox as box
+from threadchat.wire import frames
+from threadchat.wire.limits import DEFAULT_LIMITS, Limits
 from threadchat.wire.outbox import Outbox, State
 from threadchat.wire.pinger import Deadlines, Pinger
-from threadchat.wire.requests import Echo, FlushingClose, Handshake, Ping, Pong, Text
-from threadchat.wire.transport import MAX_MESSAGE_SIZE, Transport
+from threadchat.wire.probes import OnPong, Probes
+from threadchat.wire.protocol import Protocol, ServerProtocol
+from threadchat.wire.requests import Echo, FlushingClose, Handshake, Ping, Pong, Probe, Text
+from threadchat.wire.state import ConnectionState
+from threadchat.wire.transport import Socket, Transport
 from threadchat.wire.turnstile import Turnstile
-from threadchat.wire.writer import WRITE_TIMEOUT, Writer
+from threadchat.wire.writer import Writer
+
+__all__ = ["CLOSE_TIMEOUT", "DEFAULT_LIMITS", "Connection", "ConnectionState", "Limits"]
 
 log = logging.getLogger(__name__)
 
@@ -25,37 +29,15 @@ CLOSE_TIMEOUT: Final = 2.0
 """Seconds from a Close to the end of the TCP connection, whatever the peer does."""
 
 
-class Limits(NamedTuple):
-    """What one connection may take, in seconds, bytes and messages; see the settings of those names."""
-
-    outbox_messages: int = box.MAX_MESSAGES
-    outbox_bytes: int = box.MAX_BYTES
-    max_message_size: int = MAX_MESSAGE_SIZE
-    send_timeout: float = 3.0
-    write_timeout: float = WRITE_TIMEOUT
-    ping_interval: float = 30.0
-    pong_timeout: float = 120.0
-
-
-DEFAULT_LIMITS: Final = Limits()
-
-
-class ConnectionState(Enum):
-    """A connection goes through these one way."""
-
-    UNDEFINED = 0
-    CONNECTED = 1
-    IN_CHAT = 2
-    TO_BE_DISCONNECTED = 3
-    DISCONNECTED = 4
-
-
 class Connection:
-    """One WebSocket connection of a server, from the upgrade to its end.
+    """One WebSocket connection of either role, from the handshake to its end.
 
-    The thread that constructs it is its reader: it goes through `bursts`, then calls `end_reading`.
-    A second thread, the writer, starts with it. What others send goes through `offer`; its own
-    reader `send`s, its own producers `feed`. `_lock` guards `state` and `closed` and is a leaf.
+    One thread is its reader: it goes through `bursts`, then calls `end_reading`. A second thread, the
+    writer, starts with it. What others send goes through `offer`; its own reader, or whoever else owns
+    it, `send`s, its own producers `feed`. `_lock` guards `state` and `closed` and is a leaf.
+
+    A server's takes the handshake that `environ` asks for, with the first of the peer's `subprotocols` that
+    is among ours; a client's, see `dial`, comes with the `protocol` that its handshake led to.
 
     Constructing raises ConnectionClosed (1002) where the request is no handshake, and RuntimeError
     where no thread can be started. The socket is the caller's then; else it is the connection's.
@@ -64,7 +46,7 @@ class Connection:
     def __init__(
         self,
         number: int,
-        sock: socket,
+        sock: Socket,
         environ: Mapping[str, Any],
         trailing: bytes = b"",
         *,
@@ -73,32 +55,36 @@ class Connection:
         limits: Limits = DEFAULT_LIMITS,
         jitter: Callable[[], float] = random.random,
         on_gone: Callable[[Connection], None] | None = None,
+        subprotocols: Sequence[str] | None = None,
+        protocol: Protocol | None = None,
     ) -> None:
+        protocol = protocol or ServerProtocol(environ, subprotocols)
+        self._probes = Probes(number, pinger.clock)
+        protocol.listen(self._ping_came, self._probes.answer)
         self.number = number
         self.label = ""  # who it is, for logs
         self.limits = limits
         self.line = turnstile
+        self.subprotocol = protocol.subprotocol
+        self.response_headers = protocol.headers  # the server's, to a client
         self.deadlines = Deadlines(pinger)
         self.state = ConnectionState.UNDEFINED
         self.closed: ConnectionClosed | None = None
         self._lock = threading.Lock()
         self._clock = pinger.clock
         self._on_gone = on_gone
+        self._encode = protocol.encode
         self._reading_since: float | None = None  # since when the reader waits for the peer, if it does
         self.outbox = Outbox(turnstile, limits.outbox_messages, limits.outbox_bytes, clock=self._clock)
-        self.outbox.hold()
-        self._held = True
+        self._held = bool(protocol.response)
         self.offer = self.outbox.offer
         self.offer_light = self.outbox.offer_light
         self.nudge = self.outbox.nudge
-        self._transport = Transport(
-            sock,
-            environ,
-            trailing,
-            max_message_size=limits.max_message_size,
-            on_handshake=lambda data: self.outbox.put(Handshake(data)),
-            on_pong=lambda payload: self.outbox.put(Pong(payload)),
-        )
+        if self._held:
+            self.outbox.hold()
+            self.outbox.put(Handshake(protocol.response))
+            protocol.response = b""
+        self._transport = Transport(sock, protocol, trailing, max_message_size=limits.max_message_size)
         self._writer = Writer(
             f"writer-{number}",
             self.outbox,
@@ -110,11 +96,12 @@ class Connection:
             clock=self._clock,
         )
         self._transport.writer_thread = self._writer.thread
-        threading.current_thread().name = f"reader-{number}"
         self.advance(ConnectionState.CONNECTED)
         try:
-            self.deadlines.set("ping", jitter() * limits.ping_interval, self._ping_is_due)
-            self.deadlines.set("pong", limits.pong_timeout, self._pong_is_due)
+            if limits.ping_interval:
+                self.deadlines.set("ping", jitter() * limits.ping_interval, self._ping_is_due)
+                if limits.pong_timeout:
+                    self.deadlines.set("pong", limits.pong_timeout, self._pong_is_due)
             self._writer.thread.start()
         except RuntimeError:  # the system has no more threads
             self.deadlines.close()
@@ -135,8 +122,9 @@ class Connection:
     def bursts(self) -> Iterator[list[str | bytes]]:
         """The messages as they come in, those that came together in one list, until the connection closes.
 
-        Runs on: the reader thread.
+        Runs on: the reader thread, which is named after the connection.
         """
+        threading.current_thread().name = f"reader-{self.number}"
         self.open()
         transport = self._transport
         while True:
@@ -151,7 +139,7 @@ class Connection:
                 yield messages
 
     def send(self, text: Text) -> None:
-        """Puts a reply; waits for room as long as the peer takes bytes. Runs on: the reader thread.
+        """Puts a message; waits for room as long as the peer takes bytes. Runs on: the reader, or an owner.
 
         Raises ConnectionClosed. A peer that takes nothing for `send_timeout` loses the connection (3008).
         """
@@ -197,6 +185,29 @@ class Connection:
 
     # Anybody
 
+    def text(self, message: str) -> Text:
+        """A text message in a frame of this connection's role. Raises ValueError for a lone surrogate.
+
+        A server's may be put on other connections too; a client's has a mask and may not (RFC 6455 5.3).
+        """
+        return Text(self._encode(frames.TEXT, message.encode()))
+
+    def binary(self, message: bytes) -> Text:
+        """A binary message; see `text`."""
+        return Text(self._encode(frames.BINARY, message))
+
+    def ping(self, payload: bytes | None = None, on_pong: OnPong | None = None) -> None:
+        """Sends a ping, ahead of all text; never blocks. Runs on: any thread.
+
+        `on_pong` is called on the reader thread with the seconds from this call to its pong, or to that
+        of a later ping (RFC 6455 5.5.3); never where the connection closes before. `payload` is 1 to 125
+        bytes that no other ping in flight has; random ones where it is None. Raises ValueError,
+        ConnectionClosed, and TooManyPings where 16 are unanswered.
+        """
+        if self.closed is not None:
+            raise ConnectionClosed(self.closed.code, self.closed.reason)
+        self._probes.ask(payload, on_pong, lambda data: self.outbox.put(Probe(data, self._encode)))
+
     def close(self, code: int, reason: str | None = None) -> None:
         """Sends what waits, then a Close; never blocks. The first reason wins, later calls do nothing.
 
@@ -207,7 +218,9 @@ class Connection:
             assert self.closed is not None
             self.deadlines.set("close", CLOSE_TIMEOUT, self._tear_down)
             no_code = code == CloseCode.NO_STATUS
-            self.outbox.close(Echo() if no_code else FlushingClose(code, self.closed.reason))
+            reason = self.closed.reason
+            encode = self._encode
+            self.outbox.close(Echo(encode) if no_code else FlushingClose(code, reason, encode))
 
     def abort(self, code: int, reason: str | None = None) -> None:
         """Ends the connection without a Close frame: the peer sees a reset. Runs on: any thread."""
@@ -265,14 +278,19 @@ class Connection:
         if self._on_gone is not None:
             self._on_gone(self)
 
+    def _ping_came(self, payload: bytes) -> None:
+        self.outbox.put(Pong(payload, self._encode))
+
     # The pinger's thread
 
     def _ping_is_due(self) -> None:
-        self.outbox.put(Ping())
+        assert self.limits.ping_interval
+        self.outbox.put(Ping(encode=self._encode))
         self.deadlines.set("ping", self.limits.ping_interval, self._ping_is_due)
 
     def _pong_is_due(self) -> None:
         """Silence counts only while the reader waits: a handler that blocks is not the peer's fault."""
+        assert self.limits.pong_timeout
         since = self._reading_since
         quiet = 0.0 if since is None else self._clock() - since
         if quiet >= self.limits.pong_timeout:

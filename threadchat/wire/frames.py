@@ -1,10 +1,13 @@
-"""The bytes of WebSocket frames: encodes a server's, tells apart and opens a client's commonest.
+"""The bytes of WebSocket frames: encodes those of either role, and opens the commonest of the other.
 
-Server frames carry no mask (RFC 6455 5.1), so one encoding serves every connection it goes to.
+Server frames carry no mask (RFC 6455 5.1), so one encoding serves every connection it goes to. Each of a
+client's has a mask of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from os import urandom
 from typing import Final, NamedTuple
 
 CONTINUATION: Final = 0x0
@@ -16,11 +19,16 @@ PONG: Final = 0xA
 
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
-_MAX_CLOSE_REASON: Final = 123  # bytes: a control frame holds 125, two of them the code (5.5)
+MAX_CONTROL: Final = 125
+"""Bytes of payload that a control frame holds (5.5)."""
+_MAX_CLOSE_REASON: Final = MAX_CONTROL - 2  # bytes: the code takes two
+
+Encode = Callable[[int, bytes], bytes]
+"""One whole frame, of an opcode and a payload, as one of the two roles sends it."""
 
 
 def encode(opcode: int, payload: bytes) -> bytes:
-    """One unmasked, unfragmented frame."""
+    """One unmasked, unfragmented frame: a server's."""
     size = len(payload)
     if size < 126:
         return bytes((_FIN | opcode, size)) + payload
@@ -29,21 +37,27 @@ def encode(opcode: int, payload: bytes) -> bytes:
     return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big") + payload
 
 
-def encode_close(code: int, reason: str) -> bytes:
+def encode_masked(opcode: int, payload: bytes) -> bytes:
+    """One masked, unfragmented frame: a client's.
+
+    The mask is the system's randomness, anew for each frame, so that nobody who chooses a payload chooses
+    what is on the wire (RFC 6455 5.3, 10.3).
+    """
+    size = len(payload)
+    if size < 126:
+        head = bytes((_FIN | opcode, _MASKED | size))
+    elif size < 1 << 16:
+        head = bytes((_FIN | opcode, _MASKED | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((_FIN | opcode, _MASKED | 127)) + size.to_bytes(8, "big")
+    mask = urandom(4)
+    return b"".join((head, mask, apply_mask(payload, mask)))
+
+
+def encode_close(code: int, reason: str, encode: Encode = encode) -> bytes:
     """A Close frame; the reason is cut at a character's boundary where it is too long."""
     text = reason.encode()[:_MAX_CLOSE_REASON].decode(errors="ignore").encode()
     return encode(CLOSE, code.to_bytes(2, "big") + text)
-
-
-def control_frames(data: bytes) -> list[tuple[int, bytes]]:
-    """Splits unmasked control frames, as wsproto encodes them, into opcode and payload."""
-    frames = []
-    at = 0
-    while at < len(data):
-        end = at + 2 + data[at + 1]
-        frames.append((data[at] & 0x0F, data[at + 2 : end]))
-        at = end
-    return frames
 
 
 class Header(NamedTuple):
@@ -85,15 +99,15 @@ def read_header(data: bytes, start: int) -> Header | None:
     return Header(first & 0x0F, first & _FIN != 0, body, body + size)
 
 
-def unmask(payload: bytes, mask: bytes) -> bytes:
-    """Undoes a client's masking (RFC 6455 5.3), as one XOR of two large integers."""
+def apply_mask(payload: bytes, mask: bytes) -> bytes:
+    """Masks, or undoes a mask (RFC 6455 5.3), as one XOR of two large integers."""
     size = len(payload)
     key = (mask * ((size >> 2) + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
 
 
 def read_text(data: bytes, start: int, max_size: int) -> tuple[str, int] | None:
-    """The commonest frame without ceremony: one whole, masked, final text frame without extensions.
+    """The commonest frame of a client without ceremony: whole, masked, final text, no extensions.
 
     Returns its text and where the next frame begins; None for anything else, errors included:
     those are wsproto's to judge.
@@ -113,6 +127,28 @@ def read_text(data: bytes, start: int, max_size: int) -> tuple[str, int] | None:
     if size < 0 or size > max_size or end > len(data):
         return None
     try:
-        return unmask(data[body:end], data[body - 4 : body]).decode(), end
+        return apply_mask(data[body:end], data[body - 4 : body]).decode(), end
+    except UnicodeDecodeError:
+        return None
+
+
+def read_unmasked_text(data: bytes, start: int, max_size: int) -> tuple[str, int] | None:
+    """The same for a server's commonest frame, which has no mask."""
+    body = start + 2
+    if len(data) < body or data[start] != _FIN | TEXT:
+        return None
+    size = data[start + 1]
+    if size > 125:
+        if size != 126 or len(data) < body + 2:
+            return None
+        size = int.from_bytes(data[body : body + 2], "big")
+        body += 2
+        if size < 126:
+            return None  # longer than it need be: an error (5.2)
+    end = body + size
+    if size > max_size or end > len(data):
+        return None
+    try:
+        return data[body:end].decode(), end
     except UnicodeDecodeError:
         return None

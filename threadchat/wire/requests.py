@@ -1,4 +1,7 @@
-"""What may be put on an outbox: text, pings, pongs and closes, each a type and ready for the wire."""
+"""What may be put on an outbox: text, pings, pongs and closes, each a type and ready for the wire.
+
+Control frames take the `encode` of the role that sends them, a server's where nobody says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ from threadchat.wire import frames
 
 
 class Text:
-    """Whole data frames, ready for the wire; several messages may share one request."""
+    """Whole data frames, ready for the wire; several messages may share one request.
+
+    A server's may be put on any number of connections; a client's is masked and goes out once.
+    """
 
     __slots__ = ("frame", "messages", "size")
 
@@ -36,8 +42,17 @@ class Ping(Control):
 
     __slots__ = ()
 
-    def __init__(self, payload: bytes = b"") -> None:
-        super().__init__(frames.encode(frames.PING, payload))
+    def __init__(self, payload: bytes = b"", encode: frames.Encode = frames.encode) -> None:
+        super().__init__(encode(frames.PING, payload))
+
+
+class Probe(Control):
+    """A ping that somebody waits for: unlike `Ping`, no other one stands in for it."""
+
+    __slots__ = ()
+
+    def __init__(self, payload: bytes, encode: frames.Encode = frames.encode) -> None:
+        super().__init__(encode(frames.PING, payload))
 
 
 class Pong(Control):
@@ -45,8 +60,8 @@ class Pong(Control):
 
     __slots__ = ()
 
-    def __init__(self, payload: bytes = b"") -> None:
-        super().__init__(frames.encode(frames.PONG, payload))
+    def __init__(self, payload: bytes = b"", encode: frames.Encode = frames.encode) -> None:
+        super().__init__(encode(frames.PONG, payload))
 
 
 class Close(Control):
@@ -54,8 +69,8 @@ class Close(Control):
 
     __slots__ = ("code", "reason")
 
-    def __init__(self, code: int, reason: str = "") -> None:
-        super().__init__(frames.encode_close(code, reason))
+    def __init__(self, code: int, reason: str = "", encode: frames.Encode = frames.encode) -> None:
+        super().__init__(frames.encode_close(code, reason, encode))
         self.code = code
         self.reason = reason
 
@@ -71,9 +86,9 @@ class Echo(FlushingClose):
 
     __slots__ = ()
 
-    def __init__(self) -> None:
+    def __init__(self, encode: frames.Encode = frames.encode) -> None:
         super().__init__(1005)
-        self.frame = frames.encode(frames.CLOSE, b"")
+        self.frame = encode(frames.CLOSE, b"")
 
 
 Request = Text | Control

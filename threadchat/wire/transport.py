@@ -1,8 +1,6 @@
-"""The socket of one WebSocket connection and the protocol on it; the only importer of simple-websocket.
+"""The socket of one WebSocket connection, and what is read from it as messages.
 
-Reads and decodes on the reader's thread, sends on the writer's. What simple-websocket wants to send
-(its handshake, pongs, replies to a Close) it hands to a socket that only passes it on, so that the
-writer stays the only one that writes.
+Reads and decodes on the reader's thread, sends on the writer's.
 """
 
 from __future__ import annotations
@@ -12,15 +10,14 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Final
-
-import simple_websocket
-from wsproto.connection import ConnectionState
-from wsproto.utilities import ProtocolError
+from typing import Final
 
 from threadchat.errors import CloseCode, ConnectionClosed
 from threadchat.wire import frames
+from threadchat.wire.protocol import Protocol
+from threadchat.wire.tls import TlsSocket
+
+Socket = socket.socket | TlsSocket
 
 MAX_MESSAGE_SIZE: Final = 512_000
 _READ_SIZE: Final = 1024
@@ -30,99 +27,32 @@ _READ_SIZE_BUSY: Final = 64 << 10
 _LONGEST_POLL: Final = 0.25
 """Seconds. Linux calls a socket writable only once a third of its buffer is free: at 60 KB/s that was seen to
 take 3.8 s, longer than `send_timeout`, while a send would have succeeded after 2."""
-_HANDSHAKE_HEADERS: Final = (
-    # All that wsproto needs. Not Sec-WebSocket-Extensions: simple-websocket would accept
-    # permessage-deflate, whose inflation has no bound.
-    "HTTP_CONNECTION",
-    "HTTP_UPGRADE",
-    "HTTP_SEC_WEBSOCKET_KEY",
-    "HTTP_SEC_WEBSOCKET_VERSION",
-    "HTTP_SEC_WEBSOCKET_PROTOCOL",
-)
-
-
-class _NoThread:
-    """simple-websocket starts a reader of its own; ours calls it instead."""
-
-    name = ""
-
-    def __init__(self, target: Callable[[], None]) -> None:
-        pass
-
-    def start(self) -> None:
-        pass
-
-
-class _NoEvent:
-    """simple-websocket tells its waiting reader that a message came; ours looks by itself."""
-
-    def set(self) -> None:
-        pass
-
-
-class _Capture:
-    """The socket that simple-websocket holds: passes on what it is told to send."""
-
-    __slots__ = ("send",)
-
-    def __init__(self, send: Callable[[bytes], None]) -> None:
-        self.send = send
-
-
-class _Protocol(simple_websocket.Server):  # type: ignore[misc]  # it has no type hints
-    """simple-websocket's state machine, fed by hand."""
-
-    ws: Any
-    input_buffer: list[str | bytes]
-    incoming_message: Any
-    connected: bool
-
-    def __init__(
-        self, environ: Mapping[str, Any], subprotocols: list[str], send: Callable[[bytes], None]
-    ) -> None:
-        headers: dict[str, Any] = {name: environ[name] for name in _HANDSHAKE_HEADERS if name in environ}
-        headers["HTTP_HOST"] = "localhost"  # judged already; wsproto would stumble over an odd one
-        if "websocket" in [token.strip().lower() for token in headers.get("HTTP_UPGRADE", "").split(",")]:
-            headers["HTTP_UPGRADE"] = "websocket"  # wsproto takes no list here, RFC 9110 7.8 does
-        headers["werkzeug.socket"] = _Capture(send)
-        super().__init__(headers, subprotocols, thread_class=_NoThread, event_class=_NoEvent)
-        # The handshake is over, and h11's state is kilobytes: from here on the frames' half is enough.
-        self.ws = self.ws.connection
-
-    def feed(self, data: bytes) -> None:
-        """Takes bytes of frames; messages go to `input_buffer`, answers to the capturing socket."""
-        self.ws.receive_data(data)
-        self.connected = self._handle_events()
 
 
 class Transport:
-    """One accepted connection after its upgrade: `receive` for the reader, `send` for the writer.
-
-    `on_handshake` gets the bytes of the 101 response, `on_pong` the payload of each pong that is
-    due. They run on the thread that constructs and reads.
+    """One connection after its handshake: `receive` for the reader, `send` for the writer.
 
     Two holders keep the descriptor open, the reader and the writer; it is closed by whichever
     releases it last, never elsewhere, since its number is given to others at once. `_lock` guards
-    `_holders`, and holds off the close while somebody shuts the socket down.
+    `_holders`, and holds off the close while somebody shuts the socket down; of TLS, whose own
+    lock is acquired under it.
     """
 
     def __init__(
         self,
-        sock: socket.socket,
-        environ: Mapping[str, Any],
-        trailing: bytes,
+        sock: Socket,
+        protocol: Protocol,
+        trailing: bytes = b"",
         *,
-        subprotocols: list[str] | None = None,
         max_message_size: int = MAX_MESSAGE_SIZE,
-        on_handshake: Callable[[bytes], None],
-        on_pong: Callable[[bytes], None],
     ) -> None:
         self.socket = sock
         self.writer_thread: threading.Thread | None = None
+        self._protocol = protocol
+        self._read_text = protocol.read_text
         self._lock = threading.Lock()
         self._holders = 2
         self._max_message_size = max_message_size
-        self._on_pong = on_pong
         self._closed: ConnectionClosed | None = None  # set: `receive` raises it
         self._trailing = trailing
         self._head = b""  # bytes of a header that is not there whole
@@ -130,12 +60,6 @@ class Transport:
         self._message_size = 0  # bytes of the present fragmented message
         self._fragmented = False
         self._read_size = _READ_SIZE
-        try:
-            self._protocol = _Protocol(environ, subprotocols or [], on_handshake)
-        except (ProtocolError, UnicodeError) as error:  # wsproto decodes headers as ASCII
-            raise ConnectionClosed(CloseCode.PROTOCOL_ERROR, f"no WebSocket handshake: {error}") from error
-        self.subprotocol: str | None = self._protocol.subprotocol
-        self._protocol.sock.send = self._answer
 
     # The reader
 
@@ -147,7 +71,8 @@ class Transport:
         (1009, before any of it is kept).
         """
         if self._closed is not None:
-            raise self._closed
+            # A new one: with a traceback, the kept one would refer to this frame, and so to itself.
+            raise ConnectionClosed(self._closed.code, self._closed.reason)
         data, self._trailing = self._trailing, b""
         if not data:
             try:
@@ -160,7 +85,7 @@ class Transport:
         if self._head:
             data, self._head = self._head + data, b""
         protocol = self._protocol
-        self._decode(data)
+        self._decode(protocol, data)
         if not protocol.connected and self._closed is None:
             self._closed = ConnectionClosed(protocol.close_reason, protocol.close_message or "")
         messages = protocol.input_buffer
@@ -171,7 +96,7 @@ class Transport:
     @property
     def peer_closed(self) -> bool:
         """Whether the peer sent a Close: nothing follows that is worth reading."""
-        return self._protocol.ws.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED)
+        return self._protocol.peer_closed
 
     def discard(self) -> bool:
         """Reads and forgets; False once the peer ended the stream. Runs on: the reader thread."""
@@ -180,9 +105,9 @@ class Transport:
         except OSError:
             return False
 
-    def _decode(self, data: bytes) -> None:
+    def _decode(self, protocol: Protocol, data: bytes) -> None:
         """Decodes what frames there are in `data` and keeps a header that is not there whole."""
-        protocol = self._protocol
+        read_text = self._read_text
         at = 0
         if self._passing:
             at = min(self._passing, len(data))
@@ -190,7 +115,7 @@ class Transport:
             protocol.feed(data[:at])
         size = len(data)
         while at < size and protocol.connected:
-            if not self._fragmented and (short := frames.read_text(data, at, self._max_message_size)):
+            if not self._fragmented and (short := read_text(data, at, self._max_message_size)):
                 text, at = short
                 protocol.input_buffer.append(text)
                 continue
@@ -220,12 +145,6 @@ class Transport:
             )
             self._protocol.connected = False
             self._closed = ConnectionClosed(CloseCode.MESSAGE_TOO_BIG, reason)
-
-    def _answer(self, data: bytes) -> None:
-        for opcode, payload in frames.control_frames(data):
-            if opcode == frames.PONG:
-                self._on_pong(payload)
-            # A Close is the connection's to send: `receive` raises its code.
 
     # The writer
 
@@ -273,7 +192,8 @@ class Transport:
                 return False
             with contextlib.suppress(OSError):  # ECONNRESET, of a connection that is gone anyway
                 self.socket.close()
-            return True
+        self._protocol.forget()
+        return True
 
     def _shut_down(self, how: int, *, reset: bool = False) -> None:
         with self._lock:

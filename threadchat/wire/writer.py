@@ -31,6 +31,14 @@ class WriteSide(Protocol):
         """Tells the peer that nothing follows."""
 
 
+def _ignore(reason: ConnectionClosed) -> None:
+    pass
+
+
+def _nothing() -> None:
+    pass
+
+
 class Writer:
     """Takes from one outbox, sends on one transport.
 
@@ -78,6 +86,8 @@ class Writer:
             if self._has_permit:
                 self._give_back()
             self._on_end()
+            # What refers back to the connection would leave it to the garbage collector.
+            self._on_failure, self._on_end = _ignore, _nothing
 
     def turn(self) -> bool:
         """Sends what waits; True: the permit was kept for another turn. Runs on: the writer thread."""

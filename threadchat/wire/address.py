@@ -1,0 +1,102 @@
+"""Reads what a client is told to connect to: a ws:// or wss:// address, headers, subprotocols."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+
+from threadchat.errors import BadUrl
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OURS: Final = re.compile(r"host|upgrade|connection|sec-websocket-.*", re.IGNORECASE)
+
+
+class Address(NamedTuple):
+    """Where a URL leads."""
+
+    host: str  # as it is looked up, and as a certificate names it
+    port: int
+    secure: bool
+    target: str  # path and query, as the request names them
+    credentials: str  # user:password of the URL, or nothing
+
+    @property
+    def authority(self) -> str:
+        """What the Host header says: without the port where it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+
+
+def parse(url: str) -> Address:
+    """Reads a URL as RFC 6455 3 has it. Raises BadUrl, which says what would be right."""
+
+    def bad(what: str) -> BadUrl:
+        shown = re.sub("//[^/@]*@", "//...@", repr(url))  # a password is nobody's who reads the log
+        return BadUrl(f"{shown}: {what}; an address looks like ws://host:port/path or wss://host/path")
+
+    if not isinstance(url, str) or re.search(r"[\x00-\x20\x7f]", url):
+        raise bad("is not text without spaces and control characters")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise bad(str(error)) from None
+    if parts.scheme not in ("ws", "wss"):
+        meant = {"http": "ws://", "https": "wss://"}.get(parts.scheme)
+        raise bad(f"must begin with {meant}" if meant else "must begin with ws:// or wss://")
+    if not parts.hostname:
+        raise bad("names no host")
+    if port == 0:
+        raise bad("port must be 1 to 65535")
+    if "#" in url:
+        raise bad("must have no fragment (#...)")
+    secure = parts.scheme == "wss"
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (
+        "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~?") if parts.query else ""
+    )
+    credentials = ""
+    if parts.username or parts.password:
+        credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    return Address(_ascii(parts.hostname, bad), port or (443 if secure else 80), secure, target, credentials)
+
+
+def _ascii(host: str, bad: Callable[[str], BadUrl]) -> str:
+    """A host name as DNS has it."""
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode()
+    except UnicodeError:
+        raise bad("the host is no name that can be looked up") from None
+
+
+def request_headers(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None, credentials: str
+) -> list[tuple[str, str]]:
+    """The headers that go along with the handshake, as a list. Raises BadUrl."""
+    found = list(headers.items() if isinstance(headers, Mapping) else headers or ())
+    for name, value in found:
+        if not _TOKEN.fullmatch(name):
+            raise BadUrl(f"header {name!r}: a name is letters, digits and dashes")
+        if _OURS.fullmatch(name):
+            raise BadUrl(f"header {name!r}: the handshake sets it by itself")
+        if re.search(r"[^\t\x20-\x7e\x80-\xff]", value) or value != value.strip():
+            raise BadUrl(
+                f"header {name!r}: its value {value!r} is not one line of Latin-1 without outer spaces"
+            )
+    if credentials and not any(name.lower() == "authorization" for name, _ in found):
+        found.append(("Authorization", "Basic " + base64.b64encode(credentials.encode()).decode()))
+    return found
+
+
+def checked_subprotocols(subprotocols: Sequence[str] | None) -> Sequence[str]:
+    """The subprotocols to offer. Raises BadUrl."""
+    if isinstance(subprotocols, str):
+        raise BadUrl(f"subprotocols must be a list of names, such as [{subprotocols!r}]")
+    for name in subprotocols or ():
+        if not _TOKEN.fullmatch(name) or list(subprotocols or ()).count(name) > 1:
+            raise BadUrl(f"subprotocol {name!r}: a name is letters, digits and dashes, and there once")
+    return subprotocols or ()

@@ -1,0 +1,28 @@
+"""What one connection may take, and how long it may take it."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from threadchat.wire import outbox as box
+from threadchat.wire.transport import MAX_MESSAGE_SIZE
+from threadchat.wire.writer import WRITE_TIMEOUT
+
+
+class Limits(NamedTuple):
+    """What one connection may take, in seconds, bytes and messages; see the settings of those names.
+
+    Without a `ping_interval` (None or 0) it pings nobody, and so misses no pong; without a
+    `pong_timeout` it pings, but bears any silence.
+    """
+
+    outbox_messages: int = box.MAX_MESSAGES
+    outbox_bytes: int = box.MAX_BYTES
+    max_message_size: int = MAX_MESSAGE_SIZE
+    send_timeout: float = 3.0
+    write_timeout: float = WRITE_TIMEOUT
+    ping_interval: float | None = 30.0
+    pong_timeout: float | None = 120.0
+
+
+DEFAULT_LIMITS: Final = Limits()

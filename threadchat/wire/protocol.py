@@ -1,0 +1,235 @@
+"""simple-websocket's state machine of either role, fed by hand; its only importer, and wsproto's.
+
+No I/O happens here: bytes go in, messages come out, and what is to be sent is left to the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+import simple_websocket
+from wsproto import WSConnection
+from wsproto.connection import Connection as FrameConnection
+from wsproto.connection import ConnectionState, ConnectionType
+from wsproto.events import AcceptConnection, Event, Ping, Pong, RejectConnection, RejectData, Request
+from wsproto.utilities import ProtocolError
+
+from threadchat.errors import CannotConnect, CloseCode, ConnectionClosed, HandshakeRefused
+from threadchat.wire import frames
+
+Headers = list[tuple[str, str]]
+
+MAX_BODY: Final = 64 << 10
+"""Bytes of a refusal's body that are kept: enough to read what is wrong."""
+_HANDSHAKE_HEADERS: Final = (
+    # All that wsproto needs. Not Sec-WebSocket-Extensions: simple-websocket would accept
+    # permessage-deflate, whose inflation has no bound.
+    "HTTP_CONNECTION",
+    "HTTP_UPGRADE",
+    "HTTP_SEC_WEBSOCKET_KEY",
+    "HTTP_SEC_WEBSOCKET_VERSION",
+    "HTTP_SEC_WEBSOCKET_PROTOCOL",
+)
+
+
+class _NoThread:
+    """simple-websocket starts a reader of its own; ours calls it instead."""
+
+    name = ""
+
+    def __init__(self, target: Callable[[], None]) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+
+class _NoEvent:
+    """simple-websocket tells its waiting reader that a message came; ours looks by itself."""
+
+    def set(self) -> None:
+        pass
+
+
+class _Captured:
+    """The socket that simple-websocket holds: keeps what it was last told to send."""
+
+    __slots__ = ("data",)
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def send(self, data: bytes) -> None:
+        self.data = data
+
+
+class _Nowhere:
+    """The socket after the handshake: simple-websocket's answer to a Close is the connection's to give."""
+
+    @staticmethod
+    def send(data: bytes) -> None:
+        pass
+
+
+class _Frames(FrameConnection):
+    """wsproto's frames without pings and pongs, which go to whoever deals with them."""
+
+    on_ping: Callable[[bytes], None]
+    on_pong: Callable[[bytes], None]
+
+    def events(self) -> Iterator[Event]:  # type: ignore[override]  # a Generator, of which nobody makes use
+        for event in super().events():
+            if isinstance(event, Ping):
+                self.on_ping(bytes(event.payload))
+            elif isinstance(event, Pong):
+                self.on_pong(bytes(event.payload))
+            else:
+                yield event
+
+
+def _nobody(payload: bytes) -> None:
+    """Who listens after the end."""
+
+
+class Protocol:
+    """What both roles have in common, laid over simple-websocket's classes.
+
+    Runs on: the reader thread.
+    """
+
+    ws: Any
+    input_buffer: list[str | bytes]
+    connected: bool
+    close_reason: int
+    close_message: str | None
+    subprotocol: str | None
+    _handle_events: Callable[[], bool]
+
+    encode: frames.Encode
+    """One frame as this role sends it."""
+    read_text: Callable[[bytes, int, int], tuple[str, int] | None]
+    """The short way for the commonest frame that the other role sends."""
+    response: bytes = b""
+    """What is to be sent before any frame: a server's part of the handshake."""
+    headers: Sequence[tuple[str, str]] = ()
+    """The headers of the server's response, to a client."""
+
+    def begin(self, role: ConnectionType) -> None:
+        """The handshake is over, and h11's state is kilobytes: from here on the frames' half is enough."""
+        self.ws = _Frames(role)
+        self.sock = _Nowhere
+
+    def listen(self, on_ping: Callable[[bytes], None], on_pong: Callable[[bytes], None]) -> None:
+        """Says who gets the payloads of pings, each of which is owed a pong, and of pongs."""
+        self.ws.on_ping = on_ping
+        self.ws.on_pong = on_pong
+
+    def forget(self) -> None:
+        """Lets go of who listened, once nothing is read any more."""
+        self.listen(_nobody, _nobody)
+
+    def feed(self, data: bytes) -> None:
+        """Takes bytes of frames; messages go to `input_buffer`."""
+        self.ws.receive_data(data)
+        self.connected = self._handle_events()
+
+    @property
+    def peer_closed(self) -> bool:
+        """Whether the peer sent a Close: nothing follows that is worth reading."""
+        return self.ws.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED)
+
+
+class ServerProtocol(Protocol, simple_websocket.Server):  # type: ignore[misc]  # it has no type hints
+    """A server's half of a connection, after the handshake that `environ` asks for.
+
+    Raises ConnectionClosed (1002) where that is none.
+    """
+
+    encode = staticmethod(frames.encode)
+    read_text = staticmethod(frames.read_text)
+
+    def __init__(self, environ: Mapping[str, Any], subprotocols: Sequence[str] | None = None) -> None:
+        headers: dict[str, Any] = {name: environ[name] for name in _HANDSHAKE_HEADERS if name in environ}
+        headers["HTTP_HOST"] = "localhost"  # judged already; wsproto would stumble over an odd one
+        if "websocket" in [token.strip().lower() for token in headers.get("HTTP_UPGRADE", "").split(",")]:
+            headers["HTTP_UPGRADE"] = "websocket"  # wsproto takes no list here, RFC 9110 7.8 does
+        headers["werkzeug.socket"] = captured = _Captured()
+        try:
+            super().__init__(headers, subprotocols, thread_class=_NoThread, event_class=_NoEvent)
+        except (ProtocolError, UnicodeError) as error:  # wsproto decodes headers as ASCII
+            raise ConnectionClosed(CloseCode.PROTOCOL_ERROR, f"no WebSocket handshake: {error}") from error
+        self.response = captured.data
+        self.begin(ConnectionType.SERVER)
+
+
+class ClientProtocol(Protocol, simple_websocket.Client):  # type: ignore[misc]  # it has no type hints
+    """A client's half of a connection, after a handshake that ended with `subprotocol` and `headers`."""
+
+    encode = staticmethod(frames.encode_masked)
+    read_text = staticmethod(frames.read_unmasked_text)
+
+    def __init__(self, subprotocol: str | None = None, headers: Headers | None = None) -> None:
+        # Its own constructor looks up the host and connects, without a deadline; its parent's does not.
+        super(simple_websocket.Client, self).__init__(
+            connection_type=ConnectionType.CLIENT, thread_class=_NoThread, event_class=_NoEvent
+        )
+        self.subprotocol = subprotocol
+        self.headers = headers or []
+
+    def handshake(self) -> None:
+        """It was done already: see ClientHandshake."""
+        self.begin(ConnectionType.CLIENT)
+        self.connected = True
+
+
+class ClientHandshake:
+    """A client's opening handshake (RFC 6455 4.1): the request, then whatever the server answers.
+
+    No extension is offered, so none may be in the answer.
+    """
+
+    def __init__(self, host: str, target: str, headers: Headers, subprotocols: Sequence[str]) -> None:
+        self._ws = WSConnection(ConnectionType.CLIENT)
+        self._refusal: RejectConnection | None = None
+        self._body = bytearray()
+        extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        self.request: bytes = self._ws.send(
+            Request(host=host, target=target, extra_headers=extra, subprotocols=list(subprotocols))
+        )
+
+    def receive(self, data: bytes) -> ClientProtocol | None:
+        """Takes a piece of the answer, the head first and whole; returns the protocol that a yes leads to.
+
+        Raises HandshakeRefused at the end of any other answer, CannotConnect where it is wrong.
+        """
+        try:
+            self._ws.receive_data(data)
+            events = list(self._ws.events())
+        except (ProtocolError, UnicodeError) as error:
+            if self._refusal is not None:  # what is wrong is only its body
+                self.end()
+            raise CannotConnect(f"the server's answer is no WebSocket handshake: {error}") from error
+        for event in events:
+            if isinstance(event, AcceptConnection):
+                return ClientProtocol(event.subprotocol, _as_text(event.extra_headers))
+            if isinstance(event, RejectConnection):
+                self._refusal = event
+                if not event.has_body:
+                    self.end()
+            elif isinstance(event, RejectData):
+                self._body += event.data
+                if event.body_finished or len(self._body) >= MAX_BODY:
+                    self.end()
+        return None
+
+    def end(self) -> NoReturn:
+        """No more will come: raises HandshakeRefused with what is there."""
+        if self._refusal is None:
+            raise CannotConnect("the server ended the connection before it answered the handshake")
+        body = bytes(self._body[:MAX_BODY]).decode(errors="replace")
+        raise HandshakeRefused(self._refusal.status_code, _as_text(self._refusal.headers), body)
+
+
+def _as_text(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
