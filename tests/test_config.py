@@ -25,6 +25,7 @@ DEFAULTS = {
     "send_timeout": 3.0,
     "write_timeout": 10.0,
     "drain_timeout": 10.0,
+    "presence_ttl": 15.0,
     "max_connections": 0,
     "max_message_size": 512_000,
     "outbox_messages": 100,
@@ -32,10 +33,12 @@ DEFAULTS = {
     "request_buffer": 1024,
     "history_size": 1024,
     "history_bytes": 4_194_304,
+    "history_age": 0.0,
     "room_ttl": 300.0,
     "announce_limit": 200,
     "routing": "directory",
     "broker": "memory",
+    "workers": 1,
     "pin": "auto",
     "event_log": "",
     "log_level": "info",
@@ -88,7 +91,7 @@ def test_a_few_settings_can_be_changed_from_code() -> None:
     assert (config.port, config.hello_timeout, config.host) == (0, 0.2, "127.0.0.1")
 
 
-@pytest.mark.parametrize("name", DURATIONS)
+@pytest.mark.parametrize("name", [name for name in DURATIONS if name != "presence_ttl"])
 def test_short_deadlines_are_allowed(name: str) -> None:
     # The others are shorter yet, so that ping_interval stays below pong_timeout.
     config = Config(**{"ping_interval": 0.0001, name: 0.001})
@@ -115,20 +118,13 @@ def test_a_replaced_value_is_checked_too() -> None:
             {"hello_timeout": float("nan")},
             "hello_timeout: nan is not a number of seconds; it must be above 0 and at most 86400",
         ),
+        ({"presence_ttl": 2.9}, "presence_ttl=2.9: must be from 3 to 86400"),
         ({"outbox_messages": 3}, "outbox_messages=3: must be from 4 to 1000000"),
         ({"max_connections": -1}, "max_connections=-1: must be from 0 to 1000000"),
         ({"routing": "both"}, "routing=both: must be directory or router"),
         ({"pin": "-1"}, "pin=-1: must be off, auto, or the number of a core"),
         ({"log_level": "INFO"}, "log_level=INFO: must be debug, info, warning, error or critical"),
         ({"host": ""}, "host='': must be a host name or an address, without port and without brackets"),
-        (
-            {"broker": "redis://127.0.0.1/"},
-            "broker=redis://127.0.0.1/: must be memory; sqlite:... and redis://... are not supported yet",
-        ),
-        (
-            {"broker": "sqlite:chat.db"},
-            "broker=sqlite:chat.db: must be memory; sqlite:... and redis://... are not supported yet",
-        ),
         (
             {"event_log": "a\nb"},
             r"event_log='a\nb': must be the path of a file, in UTF-8 without control characters",
@@ -142,6 +138,12 @@ def test_a_replaced_value_is_checked_too() -> None:
             "history_bytes=2000: must be at least max_message_size=512000; "
             "a room's log has to hold one message",
         ),
+        (
+            {"workers": 2},
+            "workers=2: must be 1 with broker=memory; "
+            "processes share rooms over Redis alone, such as broker=redis://127.0.0.1:6379/0",
+        ),
+        ({"workers": 0}, "workers=0: must be from 1 to 256"),
     ],
 )
 def test_a_wrong_value_from_code_is_named_with_its_range(wrong: dict[str, Any], message: str) -> None:
@@ -192,6 +194,44 @@ def test_anything_else_is_no_origin(text: str) -> None:
         Config(allow_origin=text)
 
 
+BROKERS = "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:// with TLS)"
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "memory",
+        "sqlite:chat.db",
+        "sqlite:/var/lib/my chats/é.db",
+        "redis://127.0.0.1/",
+        "rediss://user:secret@redis.example:6380/2?timeout=5",
+        "unix:///run/redis.sock",
+    ],
+)
+def test_brokers_are_named(broker: str) -> None:
+    assert Config(broker=broker).broker == broker
+
+
+@pytest.mark.parametrize(
+    "broker",
+    ["", "Memory", "sqlite", "sqlite:", "sqlite:///chat.db", "sqlite:a\x00b", "redis:host", "redis://a b"],
+)
+def test_anything_else_is_no_broker(broker: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f": must be {BROKERS}")):
+        Config(broker=broker)
+
+
+@pytest.mark.parametrize("broker", ["redis://h/", "rediss://h/", "unix:///run/redis.sock"])
+def test_workers_share_a_redis(broker: str) -> None:
+    assert Config(broker=broker, workers=4).workers == 4
+
+
+def test_an_age_may_be_none() -> None:
+    assert Config(history_age=0).history_age == 0.0
+    with pytest.raises(ConfigError, match="history_age=-1: must be from 0 to 3162240000"):
+        Config(history_age=-1)
+
+
 # -- load --------------------------------------------------------------------------------------------
 
 
@@ -224,6 +264,17 @@ def test_every_setting_can_come_from_each_source(name: str, chdir_tmp: Path) -> 
     assert load({name: text}, {}).origins[name] == setting.flag
     assert load({}, {"THREADCHAT_" + name.upper(): text}).config == Config()
     assert load({}, {}, toml(f"{name} = {quoted}")).origins[name] == "chat.toml"
+
+
+def test_a_linked_redis_is_the_broker_where_none_is_named(chdir_tmp: Path) -> None:
+    linked = {"REDIS_PORT": "tcp://172.17.0.2:6379"}
+    resolved = load({}, linked)
+    assert (resolved.config.broker, resolved.origins["broker"]) == ("redis://172.17.0.2:6379/0", "REDIS_PORT")
+    assert load({}, linked, toml('broker = "memory"')).config.broker == "memory"
+    assert load({}, {**linked, "THREADCHAT_BROKER": "sqlite:a.db"}).config.broker == "sqlite:a.db"
+    assert load({"broker": "memory"}, linked).config.broker == "memory"
+    assert load({}, {"REDIS_HOST": "", "REDIS_PORT": ""}).config.broker == "memory"
+    assert complaint({}, {"REDIS_PORT": "no"}).startswith("REDIS_PORT='no': must be from 1 to 65535")
 
 
 def test_a_file_may_be_named_by_the_environment(chdir_tmp: Path) -> None:
@@ -285,6 +336,12 @@ def test_a_file_may_begin_with_nothing_and_hold_comments(chdir_tmp: Path) -> Non
             {"pong_timeout": "200"},
             {"THREADCHAT_PING_INTERVAL": "300"},
             "--pong-timeout 200: must be above THREADCHAT_PING_INTERVAL=300; no pong can come before a ping",
+        ),
+        (
+            {"workers": "4"},
+            {"THREADCHAT_BROKER": "sqlite:chat.db"},
+            "--workers 4: must be 1 with THREADCHAT_BROKER=sqlite:chat.db; "
+            "processes share rooms over Redis alone, such as broker=redis://127.0.0.1:6379/0",
         ),
         (
             {"max_message_size": "8MiB"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from threadchat.rules import Bytes, Seconds, Text, Whole, one_of
+from threadchat.rules import Bytes, Seconds, SecondsOrNever, Text, Whole, one_of
 
 WHOLE = Whole(0, 65_535)
 BYTES = Bytes(1, 1024**3)
@@ -96,6 +96,18 @@ def test_any_positive_number_of_seconds_is_allowed() -> None:
         False,
     ]
     assert SECONDS.limits == "above 0 and at most 86400"
+
+
+def test_a_duration_may_have_a_least_length() -> None:
+    rule = Seconds(low=3)
+    assert [rule.allows(value) for value in (0.0, 2.9, 3.0, 86_400.0)] == [False, False, True, True]
+    assert rule.limits == "from 3 to 86400"
+
+
+def test_what_may_never_come_may_be_0() -> None:
+    rule = SecondsOrNever(high=10)
+    assert [rule.allows(value) for value in (-0.1, 0.0, 10.0, 10.1)] == [False, True, True, False]
+    assert (rule.limits, rule.unit, rule.parse("0")) == ("from 0 to 10", "seconds", 0.0)
 
 
 def test_text_has_to_match_from_end_to_end() -> None:

@@ -11,29 +11,19 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from threadchat.errors import ConfigError
-from threadchat.rules import Bytes, Rule, Seconds, Text, Value, Whole, one_of
+from threadchat.linked import linked_redis
+from threadchat.rules import Bytes, Rule, Seconds, SecondsOrNever, Value, Whole
+from threadchat.texts import BROKER, CORE, HOST, LOG_LEVEL, ORIGINS, PATH, ROUTING
 
 PREFIX: Final = "THREADCHAT_"
 FILE_VARIABLE: Final = "THREADCHAT_CONFIG"
 
 Group = Literal["address", "deadlines", "limits", "rooms", "operations"]
 
-_HOST = Text(
-    r"[\w.-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?",
-    "a host name or an address, without port and without brackets",
-)
-_ORIGIN = r"[a-z][a-z0-9+.-]*://[\w.:\[\]-]+"
-_ORIGINS = Text(
-    rf"(\*|{_ORIGIN}( *, *{_ORIGIN})*)?",
-    "*, or origins such as https://example.org with commas between them",
-)
-_CORE = Text(r"off|auto|\d{1,4}", "off, auto, or the number of a core")
-_PATH = Text(r"[^\x00-\x1f\x7f\ud800-\udfff]*", "the path of a file, in UTF-8 without control characters")
-_BROKER = one_of("memory", note="; sqlite:... and redis://... are not supported yet")
-_ROUTING = one_of("directory", "router")
-_LOG_LEVEL = one_of("debug", "info", "warning", "error", "critical")
 _SECONDS = Seconds()
 _LONG = Seconds(high=366 * 86_400)
+_AGE = SecondsOrNever(high=100 * 366 * 86_400)
+_SIGN_OF_LIFE = Seconds(low=3)
 _MILLION = 1_000_000
 _GIB = 1024**3
 
@@ -52,11 +42,11 @@ class Config:
     """
 
     # fmt: off
-    host: str = _setting("127.0.0.1", _HOST, "address",
+    host: str = _setting("127.0.0.1", HOST, "address",
         "address to listen on; only this machine can reach the default")
     port: int = _setting(8080, Whole(0, 65_535), "address",
         "TCP port to listen on; 0 takes any free one")
-    allow_origin: str = _setting("", _ORIGINS, "address",
+    allow_origin: str = _setting("", ORIGINS, "address",
         "web origins whose pages may connect, beside the server's own, with commas, or * for any; "
         "a foreign page would act in its visitor's name")
 
@@ -78,6 +68,8 @@ class Config:
         "one write must be taken whole by then; who reads slower cannot keep up")
     drain_timeout: float = _setting(10.0, _SECONDS, "deadlines",
         "time a shutdown has to say goodbye to everybody and to flush")
+    presence_ttl: float = _setting(15.0, _SIGN_OF_LIFE, "deadlines",
+        "a node that gave no sign of life for so long is gone, and its people leave; over Redis only")
 
     max_connections: int = _setting(0, Whole(0, _MILLION, "connections"), "limits",
         "connections served at once; 0 means as many as there are descriptors for")
@@ -94,21 +86,25 @@ class Config:
         "events a room keeps for those who come later or fall behind")
     history_bytes: int = _setting(4 * 1024**2, Bytes(1024, _GIB), "rooms",
         "bytes of events a room keeps; bounds its memory when messages are long")
+    history_age: float = _setting(0.0, _AGE, "rooms",
+        "age at which events go from a broker that lasts; 0 keeps them, as far as history_size allows")
     room_ttl: float = _setting(300.0, _LONG, "rooms",
         "an empty room keeps its events for so long, so that a reconnect finds them")
     announce_limit: int = _setting(200, Whole(0, _MILLION, "people"), "rooms",
         "rooms with more people do not announce who comes and goes, which would be most of the traffic")
 
-    routing: str = _setting("directory", _ROUTING, "operations",
+    routing: str = _setting("directory", ROUTING, "operations",
         "directory: the publisher's thread hands events out; router: one thread does, for cheaper publishing")
-    broker: str = _setting("memory", _BROKER, "operations",
-        "where the rooms' events are kept; memory forgets them at the end")
-    pin: str = _setting("off", _CORE, "operations",
+    broker: str = _setting("memory", BROKER, "operations",
+        "where the rooms' events are kept: in memory, which forgets them, a lasting SQLite file, or a Redis")
+    workers: int = _setting(1, Whole(1, 256, "processes"), "operations",
+        "processes that share the port (Linux only) and a redis broker, so that every core has work")
+    pin: str = _setting("auto", CORE, "operations",
         "core that connections' threads stay on: the interpreter runs one at a time anyway, and goes from one"
         " to the next for less within a core; auto takes one by process id")
-    event_log: str = _setting("", _PATH, "operations",
+    event_log: str = _setting("", PATH, "operations",
         "file that gets every event as a line of JSON; empty means none")
-    log_level: str = _setting("info", _LOG_LEVEL, "operations",
+    log_level: str = _setting("info", LOG_LEVEL, "operations",
         "least severe event logged to stderr: debug, info, warning, error or critical")
     # fmt: on
 
@@ -184,11 +180,13 @@ def load(
 
     `flags` maps names of settings to the text given; of `environ` only `THREADCHAT_...` counts, and
     THREADCHAT_CONFIG names the file where `config_file` does not. What is overridden is checked all the same.
+    Where nothing names a broker, REDIS_HOST and REDIS_PORT may.
     Raises ConfigError, whose message names the flag, the variable or the file and key.
     """
     path = config_file or environ.get(FILE_VARIABLE)
     from_file = _from_file(Path(path)) if path else {}
-    given = {**_defaults(), **from_file, **_from_environ(environ), **_from_flags(flags)}
+    given = {**_defaults(), **_from_links(environ), **from_file}
+    given |= {**_from_environ(environ), **_from_flags(flags)}
     values = {name: value for name, (value, _) in given.items()}
     origins = {name: origin for name, (_, origin) in given.items()}
     _check_relations(values, origins)
@@ -214,6 +212,11 @@ def _from_flags(flags: Mapping[str, str]) -> Given:
         origin = Origin(setting.flag, setting.flag, " ")
         given[name] = (_checked(setting.rule.parse, setting, text, origin), origin)
     return given
+
+
+def _from_links(environ: Mapping[str, str]) -> Given:
+    found = linked_redis(environ)
+    return {"broker": (found.url, Origin(found.variable, "broker", "="))} if found else {}
 
 
 def _from_environ(environ: Mapping[str, str]) -> Given:
@@ -276,6 +279,9 @@ def _check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) -
         raise refuse("pong_timeout", "above", "ping_interval", "no pong can come before a ping")
     if values["history_bytes"] < values["max_message_size"]:
         raise refuse("history_bytes", "at least", "max_message_size", "a room's log has to hold one message")
+    if values["workers"] > 1 and not values["broker"].startswith(("redis:", "rediss:", "unix:")):
+        way_out = "processes share rooms over Redis alone, such as broker=redis://127.0.0.1:6379/0"
+        raise refuse("workers", "1 with", "broker", way_out)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -84,15 +84,16 @@ class Bytes(Whole):
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """A duration: any positive number of seconds up to `high`."""
+    """A duration: any positive number of seconds up to `high`, and from `low` on where that is given."""
 
     high: int = 86_400
     unit: str = "seconds"
     noun: str = "a number of seconds"
+    low: int = 0
 
     @property
     def limits(self) -> str:
-        return f"above 0 and at most {self.high}"
+        return f"from {self.low} to {self.high}" if self.low else f"above 0 and at most {self.high}"
 
     def parse(self, text: str) -> float:
         value = float(text)
@@ -106,7 +107,19 @@ class Seconds:
         return self.parse(str(raw))
 
     def allows(self, value: Any) -> bool:
-        return bool(0 < value <= self.high)
+        return bool(0 < value <= self.high and self.low <= value)
+
+
+@dataclass(frozen=True, slots=True)
+class SecondsOrNever(Seconds):
+    """A duration, or 0 for something that never comes."""
+
+    @property
+    def limits(self) -> str:
+        return f"from 0 to {self.high}"
+
+    def allows(self, value: Any) -> bool:
+        return bool(0 <= value <= self.high)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -38,11 +38,17 @@ EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # what shells report for a SIGINT
 
 
-def serve(config: Config) -> int:
-    """Runs the chat server until SIGINT or SIGTERM and returns the exit code.
+def announce(url: str) -> None:
+    """The start line: for people, and for programs that wait for it."""
+    print(f"threadchat: open {url} in a browser (Ctrl-C stops)", flush=True)
+
+
+def serve(config: Config, opened: Callable[[str], None] = announce) -> int:
+    """Runs one chat server until SIGINT or SIGTERM and returns the exit code.
 
     0 when everything ended within `drain_timeout`, 1 when it could not start or something still runs; a
-    second SIGINT ends the process at once with 130. Raises ConfigError. Runs on: the main thread.
+    second SIGINT ends the process at once with 130. `opened` is told once where the page is. Raises
+    ConfigError. Runs on: the main thread.
     """
     configure_logging(config.log_level)
     raise_descriptor_limit()
@@ -54,21 +60,22 @@ def serve(config: Config) -> int:
         try:
             chat = Chat(config)
         except BrokerError as error:
-            return _fail(f"broker {error}")
+            return complain(f"broker {error}")
         except OSError as error:
-            return _fail(f"event log {config.event_log}: {error.strerror or error}")
+            return complain(f"event log {config.event_log}: {error.strerror or error}")
         try:
             chat.listen(on_accept_thread=partial(prepare_thread, config.pin))
         except (OSError, UnicodeError) as error:
-            return _fail(_why_not_listening(config, error))
-        print(f"threadchat: open {browsable(config.host, chat.url)} in a browser (Ctrl-C stops)", flush=True)
+            return complain(why_not_listening(config, error))
+        opened(browsable(config.host, chat.url))
         log.info("stopping: %s", _wait_for_signal(arrived).name)
         if not chat.drain(config.drain_timeout):
-            return _fail(f"not everything ended within drain_timeout={config.drain_timeout:g} seconds")
+            return complain(f"not everything ended within drain_timeout={config.drain_timeout:g} seconds")
     return EXIT_OK
 
 
-def _fail(message: str) -> int:
+def complain(message: str) -> int:
+    """Says on stderr what went wrong; returns the exit code for that."""
     print(f"threadchat: {message}", file=sys.stderr, flush=True)
     return EXIT_FAILED
 
@@ -87,7 +94,8 @@ def browsable(host: str, url: str) -> str:
     return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}/"
 
 
-def _why_not_listening(config: Config, error: OSError | UnicodeError) -> str:
+def why_not_listening(config: Config, error: OSError | UnicodeError) -> str:
+    """What kept a server from its address, for whoever chose that."""
     place = f"{config.host} port {config.port}"
     if isinstance(error, UnicodeError | socket.gaierror):
         return f"host {config.host} is not known: {getattr(error, 'strerror', None) or error}"

@@ -12,6 +12,7 @@ from threadchat.chat.events import MESSAGE, Draft, Event, Record, record
 from threadchat.chat.gate import Gate
 from threadchat.chat.sequencer import Sequencer
 from threadchat.errors import Cancelled, ConnectionClosed
+from threadchat.testing import FakeClock
 from threadchat.wire import frames
 from threadchat.wire.outbox import Answer, Outbox, State
 from threadchat.wire.requests import Text
@@ -22,14 +23,7 @@ PATIENCE = 30.0
 """Seconds after which a test that hangs fails; nothing waits for it to pass."""
 
 
-class Clock:
-    """Stands still until a test moves it."""
-
-    def __init__(self, now: float = 1_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
+Clock = FakeClock
 
 
 def say(*texts: str, user: int | str = "ann", key: str = "") -> list[Draft]:

@@ -19,6 +19,7 @@ from tests.chat.helpers import (
     ids_of,
     join,
     put,
+    records,
     run,
     say,
 )
@@ -26,7 +27,7 @@ from threadchat.chat.events import Draft, Position, Record
 from threadchat.chat.fanout import Fanout
 from threadchat.chat.gate import Gate
 from threadchat.chat.sequencer import Sequencer
-from threadchat.chat.subscription import Filter, Subscription
+from threadchat.chat.subscription import ALL, Filter, Subscription
 from threadchat.errors import RoomClosed
 from threadchat.wire.outbox import Answer, State
 from threadchat.wire.turnstile import Turnstile
@@ -504,3 +505,38 @@ def test_those_who_were_listed_enter_the_line_whatever_fails_after_them(stage: S
         stage.say("a")
     assert peer.offsets_up_to(1) == [1]
     peer.hang_up()
+
+
+# -- a log that does not go on -----------------------------------------------------------------------
+
+
+def test_where_another_log_begins_all_who_listen_fall_behind_but_in_the_background() -> None:
+    fanout = Fanout("r")
+    fanout.begin(Position(0, "old"))
+    fanout.deliver(records(1, 3))
+    live, choosy, waiting, background = Desk(), Desk(), Desk(), Desk()
+    fanout.subscribe(live, ids_of).start()
+    fanout.subscribe(choosy, ids_of, wanted=Filter(["message"])).start()
+    fanout.subscribe(waiting, ids_of)
+    fanout.subscribe(background, ids_of, background=True).start()
+    fanout.begin(Position(7, "new"))
+    assert [desk.fell_behind for desk in (live, choosy, waiting, background)] == [1, 1, 1, 0]
+    fanout.deliver(records(8, 9))
+    assert [desk.got for desk in (live, choosy, waiting, background)] == [[], [], [], [8, 9]]
+    assert fanout.head == Position(9, "new")
+    assert fanout.count(ALL) == 2, "what was there before is gone"
+    assert fanout.subscribe(Desk(), ids_of, since=Position(7, "new")).recovered
+    assert fanout.subscribe(Desk(), ids_of, since=Position(3, "old")).recovered is False
+    assert fanout.idle_for() == 0
+
+
+def test_who_was_behind_in_the_background_goes_on_with_the_new_log() -> None:
+    fanout = Fanout("r")
+    fanout.begin(Position(0, "old"))
+    late = Desk()
+    subscription = fanout.subscribe(late, ids_of, background=True)
+    fanout.deliver(records(1, 3))
+    fanout.begin(Position(4, "new"))
+    fanout.deliver(records(5, 6))
+    subscription.start()
+    late.wait_for(lambda desk: desk.got == [5, 6])

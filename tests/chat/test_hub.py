@@ -329,7 +329,7 @@ def test_one_is_online_from_the_first_session_to_the_last(hub: Hub) -> None:
     assert hub.is_online(1)
     hub.depart(second)
     assert not hub.is_online(1)
-    assert hub._sessions == {}
+    assert not hub._sessions
 
 
 def test_who_never_arrived_may_depart(hub: Hub) -> None:
@@ -388,7 +388,7 @@ def test_people_come_and_go_from_many_threads(hub: Hub) -> None:
             hub.depart(session)
 
     join(run(*[visit] * 4))
-    assert hub._sessions == {}
+    assert not hub._sessions
 
 
 # -- listeners ---------------------------------------------------------------------------------------

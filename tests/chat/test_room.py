@@ -48,6 +48,13 @@ class Slow(Sequencer):
         return super().publish(drafts)
 
 
+class Full(Sequencer):
+    """Its log takes nothing, as on a full disk."""
+
+    def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
+        raise CommandError(ErrorCode.INTERNAL, "the disk is full", temporary=True)
+
+
 # -- as a library ------------------------------------------------------------------------------------
 
 
@@ -605,3 +612,15 @@ def test_one_enters_or_the_room_retires(attempt: int) -> None:
     join(run(enter, retire))
     entered = room.has("ann", "1")
     assert outcomes == [entered, entered]
+
+
+def test_who_comes_while_the_log_takes_nothing_is_there_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room("r", channel=Full("r"))
+    room.enter("ann", "laptop", "ann")
+    assert [occupant.user for occupant in room.who()] == ["ann"]
+    room.leave("ann", "laptop")
+    assert room.who() == []
+    assert [record.message for record in caplog.records] == [
+        "room r: join of ann is not told: the disk is full",
+        "room r: leave of ann is not told: the disk is full",
+    ]

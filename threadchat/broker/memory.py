@@ -34,3 +34,6 @@ class MemoryBroker:
     def new_user(self) -> int:
         """The next user id; from 1, each once. Runs on: any thread."""
         return next(self._users)
+
+    def close(self) -> None:
+        """Nothing is left to be done. Runs on: any thread."""

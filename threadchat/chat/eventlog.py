@@ -23,13 +23,27 @@ _encode = msgspec.json.Encoder().encode
 
 
 class JsonLines:
-    """Appends events to a file, one write a batch.
+    """Appends events to a file, one line of JSON each, one write a batch: a listener of a room or a hub.
+
+    ```python
+    from pathlib import Path
+
+    from threadchat import JsonLines, Room
+
+    room = Room("GoChat")
+    listener = room.attach_listener(JsonLines("events.jsonl"))
+    room.message("ann", "hi")
+    room.close()
+    listener.thread.join()  # a daemon: wait until the last line is written
+    assert Path("events.jsonl").read_text().count("\n") == 2
+    ```
 
     A line that was begun is finished by the next write that succeeds, so that no torn one ever
     stands before others; one that an earlier run left torn gets a line of its own. Whatever else a
     write that fails (a full disk) leaves over is lost, and counted.
 
-    Constructing opens the file, whose folder has to exist, and raises OSError where that fails.
+    Constructing opens the file, whose folder has to exist, and raises OSError where that fails; a new file
+    is for its owner and group only.
     All else runs on the thread of one listener, and raises nothing.
     """
 

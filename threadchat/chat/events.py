@@ -19,7 +19,15 @@ EVENT_TYPES: Final = frozenset({MESSAGE, JOIN, ADD, REMOVE, LEAVE, CLOSE})
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """Something that happened in a room. `id` counts from 1 in each room, without holes."""
+    """Something that happened in a room; immutable, so any thread may have it.
+
+    `id` counts from 1 in each room, without holes. `room` is its name, `type` one of `message`, `join` (a
+    person's first session), `add` (a further one), `remove` (one of several ended), `leave` (the last one
+    did) and `close` (the room was closed; nothing follows). `user` and `nickname` say whose it was, None
+    and empty for `close`; `message` what was said, `session` which session came or went. `time` is Unix
+    time, in whole seconds. Its JSON has the names `chatroomId`, `userId`, `from`, `sessionId` and
+    `unixTime`, and no empty fields.
+    """
 
     id: int
     room: str = msgspec.field(name="chatroomId")
@@ -32,7 +40,10 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
-    """An event that has no place yet. The same `key` of the same user is published once."""
+    """An event that has no place yet: what `Room.publish` takes; the fields are those of `Event`.
+
+    The same `key` of the same user is published once within five minutes; an empty one is none.
+    """
 
     type: str
     user: UserId | None = None
@@ -53,7 +64,11 @@ class Direct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
 
 
 class Position(NamedTuple):
-    """A place in a room's log. Offsets of different epochs have nothing to do with each other."""
+    """A place in a room's log: `offset` is an event's id, or 0 before the first; `epoch` names the log.
+
+    Offsets of different epochs have nothing to do with each other: a room that was made anew, under the same
+    name, counts from 1 again.
+    """
 
     offset: int
     epoch: str

@@ -52,8 +52,20 @@ class Fanout:
     # The channel
 
     def begin(self, head: Position) -> None:
-        """Notes where the log stood before the first event that `deliver` will get."""
-        self._tail.head, self._epoch = head
+        """Notes where the log stood before the first event that `deliver` will get.
+
+        Where it does not go on from where it was, those who listen fall behind, but in the background.
+        """
+        with self._lock:
+            everybody = {*self._behind, *self._choosy}.union(*self._audiences.values())
+            self._tail = self._tail.emptied()
+            self._tail.head, self._epoch = head
+            for subscription in everybody:
+                subscription.position = head.offset
+        for subscription in everybody:
+            if not subscription.background:
+                self.drop(subscription)
+                subscription.sink.fall_behind()
 
     @property
     def gate(self) -> Gate | None:

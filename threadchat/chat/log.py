@@ -39,6 +39,10 @@ class Log:
         while len(kept) > self._max_events or (self._bytes > self._max_bytes and len(kept) > 1):
             self._bytes -= len(kept.popleft().json)
 
+    def emptied(self) -> Log:
+        """A log with the same limits and nothing in it."""
+        return Log(self._max_events, self._max_bytes)
+
     def reaches(self, offset: int) -> bool:
         """Whether everything after `offset` is here: neither dropped nor in the future."""
         return self.head - len(self._records) <= offset <= self.head

@@ -6,12 +6,13 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from threadchat.chat.events import ADD, JOIN, LEAVE, MESSAGE, REMOVE, Draft, Event, Position, UserId
+from threadchat.chat.events import MESSAGE, Draft, Event, Position, UserId
 from threadchat.chat.fanout import Fanout
 from threadchat.chat.gate import Gate
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.presence import Occupant, People, Presence
 from threadchat.chat.sequencer import Channel, Page, Sequencer
 from threadchat.chat.stream import (
     REQUEST_BUFFER,
@@ -30,27 +31,25 @@ ANNOUNCE_LIMIT: Final = 200
 """People in a server's room from which on comings and goings are no events: each would reach everybody."""
 
 
-class Occupant(NamedTuple):
-    """A person in a room, with as many sessions as they have windows open."""
-
-    user: UserId
-    nickname: str
-    sessions: frozenset[str]
-
-
 class Room:
     """A sequence of events, the people who make them and everybody who listens.
 
     ```python
+    from threadchat import Room
+
     room = Room("GoChat")
     stream = room.add("ann", "laptop")
     room.message("ann", "hello")
-    for event in stream:
-        print(event.type, event.nickname, event.message)
+    room.close()
+    assert [(event.id, event.type, event.message) for event in stream] == [
+        (1, "join", ""),
+        (2, "message", "hello"),
+        (3, "close", ""),
+    ]
     ```
 
     Every method may be called from any thread. `_announcing` makes a coming or going and its event
-    one step; it may be held while a publisher waits. `_lock` guards `_occupants` and `_streams`.
+    one step; it may be held while a publisher waits. `_lock` guards `_people` and `_streams`.
     """
 
     def __init__(
@@ -63,9 +62,17 @@ class Room:
         send_timeout: float = SEND_TIMEOUT,
         announce_limit: int | None = None,
         channel: Channel | None = None,
+        presence: Presence | None = None,
         announce: Callable[[Room, Sequence[Draft]], object] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        """A room by itself needs its `name` only; a hub gives the rest.
+
+        `request_buffer`: events that a stream or listener holds. `history_size` events are kept, and of
+        those at most `history_bytes` bytes of JSON. `send_timeout`: seconds for which a stream that is full
+        holds publishers up, in all. `announce_limit`: people above which comings and goings are no
+        events; None for no such limit. `clock`: seconds, monotonic.
+        """
         self.name = name
         self.fanout = Fanout(name, history_size, history_bytes, clock=clock)
         self._request_buffer = request_buffer
@@ -74,7 +81,8 @@ class Room:
         self._announce_through = announce or Room.publish
         self._announcing = threading.Lock()
         self._lock = threading.Lock()
-        self._occupants: dict[UserId, Occupant] = {}
+        self._people = People()  # of this node
+        self._presence = presence  # on all nodes; announces them, where it is there
         self._streams: dict[tuple[UserId, str], EventStream] = {}
         self._channel = channel or Sequencer(name, history_size, history_bytes, clock=clock)
         self._channel.attach(self.fanout)
@@ -84,8 +92,9 @@ class Room:
     def message(self, user: UserId, text: str, *, nickname: str = "", key: str = "") -> Position | None:
         """Says `text` to everybody who listens; returns its place, None in a closed room.
 
-        The same `key` of the same user within five minutes says it once. Waits only while a stream
-        or listener is nearly full, `send_timeout` seconds at most.
+        One need not be a member. `nickname` is the user's id where it is empty. The same `key` of the same
+        user within five minutes says it once. Waits only while a stream or listener is nearly full,
+        `send_timeout` seconds at most. Runs on: any thread.
         """
         try:
             return self.publish([Draft(MESSAGE, user, nickname or str(user), text, "", key)])[0]
@@ -110,7 +119,9 @@ class Room:
     def history(self, since: Position | None = None, limit: int = 100, reverse: bool = False) -> Page:
         """A page of the log: the newest events, or those after `since`, or with `reverse` those before it.
 
-        Raises CommandError 112 where the log does not reach `since`.
+        It has up to `limit` events and 512 KiB of JSON, oldest first unless `reverse`: `page.records`, each
+        with its `event`, and `page.head`, where the log stood. Raises CommandError 112 where the log does
+        not reach `since`. Runs on: any thread.
         """
         return self._channel.history(since, limit, reverse)
 
@@ -128,7 +139,7 @@ class Room:
         stream, subscription = self._open_stream(user, f"{self.name}-{session}")
         try:
             subscription.start()
-            self._enter(user, session, nickname or str(user), stream)
+            self._enter(user, session, nickname or str(user), "", stream)
         except Exception:
             subscription.stop()
             raise
@@ -142,42 +153,50 @@ class Room:
             stream.close()
         self.leave(user, session)
 
-    def enter(self, user: UserId, session: str, nickname: str) -> None:
+    def enter(self, user: UserId, session: str, nickname: str, about: str = "") -> None:
         """Makes one a member who listens elsewhere. Raises CommandError 105, RoomClosed."""
-        self._enter(user, session, nickname, None)
+        self._enter(user, session, nickname, about, None)
 
     def leave(self, user: UserId, session: str) -> None:
         """Ends a membership and announces it. Raises CommandError 102 where there is none."""
         with self._announcing:
             with self._lock:
                 announced = self._announced_locked()
-                occupant = self._occupants.get(user)
-                if occupant is None or session not in occupant.sessions:
-                    raise CommandError(ErrorCode.UNKNOWN_ROOM, f"not in room {self.name}")
-                remaining = occupant.sessions - {session}
-                if remaining:
-                    self._occupants[user] = occupant._replace(sessions=remaining)
-                else:
-                    del self._occupants[user]
-            if announced:
-                self._announce(REMOVE if remaining else LEAVE, occupant, session)
+                left = self._people.leave(user, session)
+            if left is None:
+                raise CommandError(ErrorCode.UNKNOWN_ROOM, f"not in room {self.name}")
+            if self._presence is not None:
+                self._presence.leave(user, session)
+            elif announced:
+                kind, occupant = left
+                self._announce(Draft(kind, user, occupant.nickname, "", session))
 
-    def rename(self, user: UserId, nickname: str) -> None:
-        """Notes a member's new nickname; no event."""
+    def rename(self, user: UserId, nickname: str, about: str = "") -> None:
+        """Notes a member's new nickname, and what they say of themselves; no event."""
         with self._lock:
-            if user in self._occupants:
-                self._occupants[user] = self._occupants[user]._replace(nickname=nickname)
+            known = self._people.rename(user, nickname, about)
+        if known and self._presence is not None:
+            self._presence.rename(user, nickname, about)
 
     def who(self) -> list[Occupant]:
-        """Everybody in the room."""
+        """Everybody in the room, on whichever node.
+
+        Raises CommandError 100, temporary, where other nodes' people cannot be found out.
+        """
+        if self._presence is not None and not self.closed:
+            return self._presence.who()
         with self._lock:
-            return list(self._occupants.values())
+            return self._people.who()
+
+    @property
+    def people(self) -> int:
+        """How many people of this node are in the room."""
+        return len(self._people)
 
     def has(self, user: UserId | None, session: str) -> bool:
-        """Whether that session is in the room."""
+        """Whether that session, of this node, is in the room."""
         with self._lock:
-            occupant = None if user is None else self._occupants.get(user)
-            return occupant is not None and session in occupant.sessions
+            return self._people.has(user, session)
 
     # Who listens
 
@@ -201,7 +220,12 @@ class Room:
         )
 
     def attach_listener(self, listener: Listener | Callable[[Event], object]) -> ListenerThread:
-        """Calls `listener` for every event from now on, on a thread of its own. Raises RoomClosed."""
+        """Calls `listener` for every event from now on, on a thread of its own. Raises RoomClosed.
+
+        What it raises is logged and ends nothing. Its methods `flush` and `close`, if it has them, are called
+        after each batch and at the end. The thread is a daemon that ends with the room; `thread.join()` of
+        what is returned waits for it.
+        """
         stream, subscription = self._open_stream(None, f"{self.name}-listener")
         thread = ListenerThread(listener, stream, self.name)
         thread.thread.start()
@@ -223,20 +247,20 @@ class Room:
     def idle_for(self) -> float:
         """Seconds for which nobody was here and nothing happened; 0 while somebody is."""
         with self._lock:
-            return 0.0 if self._occupants else self.fanout.idle_for()
+            return 0.0 if self._people else self.fanout.idle_for()
 
     def retire(self, idle_for: float) -> bool:
         """Forgets a room where nobody was and nothing happened for so many seconds; True if it was so."""
         return self._channel.retire(lambda: self._close_if_idle(idle_for))
 
     def __repr__(self) -> str:
-        return f"<Room {self.name} people={len(self._occupants)} offset={self.fanout.head.offset}>"
+        return f"<Room {self.name} people={len(self._people)} offset={self.fanout.head.offset}>"
 
     # Helpers
 
     def _close_if_idle(self, idle_for: float) -> bool:
         with self._lock:
-            return not self._occupants and self.fanout.close(idle_for)
+            return not self._people and self.fanout.close(idle_for)
 
     def _open_stream(self, owner: UserId | None, name: str) -> tuple[EventStream, Subscription]:
         stream = EventStream(self._request_buffer, self._send_timeout)
@@ -244,26 +268,30 @@ class Room:
         stream.on_close = subscription.stop
         return stream, subscription
 
-    def _enter(self, user: UserId, session: str, nickname: str, stream: EventStream | None) -> None:
+    def _enter(
+        self, user: UserId, session: str, nickname: str, about: str, stream: EventStream | None
+    ) -> None:
         with self._announcing:
             with self._lock:
                 self.fanout.check_open()
-                sessions = self._occupants[user].sessions if user in self._occupants else frozenset()
-                if session in sessions:
+                kind = self._people.enter(user, session, nickname, about)
+                if kind is None:
                     raise CommandError(ErrorCode.ALREADY, f"already in room {self.name}")
-                occupant = Occupant(user, nickname, sessions | {session})
-                self._occupants[user] = occupant
                 if stream is not None:
                     self._streams[user, session] = stream
                 announced = self._announced_locked()
-            if announced:
-                self._announce(ADD if sessions else JOIN, occupant, session)
+            if self._presence is not None:
+                self._presence.enter(user, session, nickname, about)
+            elif announced:
+                self._announce(Draft(kind, user, nickname, "", session))
 
     def _announced_locked(self) -> bool:
-        return self._announce_limit is None or len(self._occupants) <= self._announce_limit
+        return self._announce_limit is None or len(self._people) <= self._announce_limit
 
-    def _announce(self, event_type: str, occupant: Occupant, session: str) -> None:
+    def _announce(self, draft: Draft) -> None:
         try:
-            self._announce_through(self, [Draft(event_type, occupant.user, occupant.nickname, "", session)])
+            self._announce_through(self, [draft])
         except RoomClosed:  # it has said its last; those who listen know
-            log.debug("room %s was closed before %s of %s", self.name, event_type, occupant.nickname)
+            log.debug("room %s was closed before %s of %s", self.name, draft.type, draft.nickname)
+        except CommandError as error:  # the log takes nothing just now; who is there, is there all the same
+            log.warning("room %s: %s of %s is not told: %s", self.name, draft.type, draft.nickname, error)

@@ -37,7 +37,10 @@ class Outlet(Protocol):
     """Who a sequence's events are for: a room."""
 
     def begin(self, head: Position) -> None:
-        """Told where the log stands before the first event that `deliver` gets."""
+        """Told where the log stands before the first event that `deliver` gets.
+
+        Told again where it does not go on from there: another log began, or some of it was lost.
+        """
 
     @property
     def gate(self) -> Gate | None:
@@ -48,6 +51,12 @@ class Outlet(Protocol):
 
     def delivered(self) -> None:
         """Told after `deliver`, as soon as the channel holds no lock: for what takes time."""
+
+    def idle_for(self) -> float:
+        """Seconds since somebody listened or something was said; 0 while somebody listens."""
+
+    def close(self) -> bool:
+        """Told before the last event, where that was published elsewhere: nobody may listen from here on."""
 
 
 class Channel(Protocol):

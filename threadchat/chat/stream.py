@@ -29,9 +29,23 @@ def events_of(records: Sequence[Record]) -> tuple[Event, ...]:
 class EventStream:
     """Events in their order, for one consumer; ends with the `close` event of its room.
 
+    ```python
+    from threadchat import Room
+
+    room = Room("GoChat")
+    stream = room.add("ann", "laptop")
+    room.message("bob", "hi")
+    assert stream.get(timeout=5).type == "join"  # one, or None at the end
+    assert [event.message for event in stream.take()] == ["hi"]  # all that wait
+    room.remove("ann", "laptop")
+    assert list(stream) == []  # iterated to its end
+    ```
+
     Above three quarters of `request_buffer` publishers are held up until it is half empty again,
     for `send_timeout` seconds in all; then the stream and its subscription end, and its consumer
     gets SlowConsumer. Time in which nobody has anything to publish does not count.
+
+    What the consumer calls (iteration, `get`, `take`) is for one thread at a time; `close` for any.
     `_changed` guards everything here and is a leaf.
     """
 
@@ -66,7 +80,10 @@ class EventStream:
                 self._put_back(batch)
 
     def get(self, timeout: float | None = None) -> Event | None:
-        """The next event; None once the stream ended. Raises TimeoutError after `timeout` seconds."""
+        """The next event; None once the stream ended. Waits `timeout` seconds, for ever where that is None.
+
+        Raises TimeoutError, and SlowConsumer. Runs on: the consumer's thread.
+        """
         batch = self.take(1, timeout)
         return batch[0] if batch else None
 

@@ -1,0 +1,50 @@
+"""Runs the conformance suite on every kind of broker, and one Redis for all who need no more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.broker.brokers import KINDS, Kind, Make, Namespace
+from tests.broker.redis_server import RedisServer, why_not
+from threadchat.chat.cluster import Broker
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that no test stops or empties; each has a prefix of its own there."""
+    if reason := why_not():
+        pytest.skip(reason)
+    server = RedisServer(tmp_path_factory.mktemp("redis"), lasting=False)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_namespace(shared_redis: RedisServer) -> Namespace:
+    """Where in Redis a test's own keys are."""
+    return Namespace.fresh(shared_redis.url)
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: str(kind.name))
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each kind of broker in turn."""
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture
+def make(kind: Kind, request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Opens brokers of that kind, with options, and closes them at the end. One at a time has the log."""
+    made: list[Broker] = []
+    needed = request.getfixturevalue(kind.needs)
+
+    def open_one(**options: Any) -> Broker:
+        made.append(kind.make(needed, **options))
+        return made[-1]
+
+    yield open_one
+    for broker in made:
+        broker.close()

@@ -1,0 +1,68 @@
+"""Covers `broker/opening.py`: which broker a setting opens, and with which limits."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.broker.brokers import opened
+from tests.chat.helpers import say
+from threadchat.broker.memory import MemoryBroker
+from threadchat.broker.opening import open_broker
+from threadchat.broker.sqlite import SqliteBroker
+from threadchat.broker.sqlite.shelf import Retention
+from threadchat.config import Config
+from threadchat.errors import BrokerError, ConfigError
+
+CONFIG = Config(history_size=3, history_bytes=600_000, history_age=60, room_ttl=7, send_timeout=2)
+
+
+def test_memory() -> None:
+    broker = open_broker("memory", CONFIG)
+    assert isinstance(broker, MemoryBroker)
+    room = opened(broker)
+    room.put(*say("a", "b", "c", "d"))
+    assert room.page() == [2, 3, 4]
+
+
+def test_a_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    broker = open_broker("sqlite:chat.db", CONFIG)
+    assert isinstance(broker, SqliteBroker)
+    assert broker.path == tmp_path / "chat.db"
+    assert broker.retention == Retention(3, 600_000, 60)
+    monkeypatch.chdir("/")
+    assert opened(broker).put(*say("a")) == [1], "a relative path is not looked up twice"
+    broker.close()
+    with pytest.raises(BrokerError, match="there is no folder"):
+        open_broker("sqlite:missing/chat.db", CONFIG)
+
+
+def test_a_redis() -> None:
+    pytest.importorskip("redis")
+    from threadchat.broker.redis import RedisBroker
+
+    for url in ("redis://127.0.0.1:1/0", "rediss://user:secret@127.0.0.1:1/0", "unix:///nowhere.sock"):
+        broker = open_broker(url, CONFIG)
+        assert isinstance(broker, RedisBroker)
+        broker.close()
+
+
+def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("threadchat.broker.", "redis"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(BrokerError, match="redis needs redis-py: pip install"):
+        open_broker("redis://127.0.0.1", CONFIG)
+    with pytest.raises(BrokerError, match="sqlite is not available here: "):
+        open_broker("sqlite:chat.db", CONFIG)
+
+
+@pytest.mark.parametrize("setting", ["", "sqlite", "sqlite:", "postgres://a", "memory:"])
+def test_anything_else_is_refused(setting: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_broker(setting, CONFIG)
+    assert str(caught.value) == (f"broker={setting!r}: must be memory, sqlite:chat.db or redis://host:6379/0")

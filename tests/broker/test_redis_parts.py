@@ -1,0 +1,267 @@
+"""Tests of the Redis broker's parts that need no Redis."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from tests.broker.redis_server import why_not
+
+if reason := why_not():
+    pytest.skip(reason, allow_module_level=True)
+
+from tests.chat.helpers import PATIENCE, ids_of, join, records, run, say
+from threadchat.broker.redis import RedisBroker, batch
+from threadchat.broker.redis.arrivals import Arrivals
+from threadchat.broker.redis.batch import Batch, Publication, Retention
+from threadchat.broker.redis.encoding import Heard, body_of, entries, heard, record_of
+from threadchat.broker.redis.held import MAX_HELD, Held
+from threadchat.broker.redis.names import Names
+from threadchat.broker.redis.workers import Workers
+from threadchat.chat.cluster import Broker, Cluster
+from threadchat.chat.events import Draft, Position, record
+from threadchat.errors import CommandError, ConfigError, ErrorCode, RoomClosed
+
+# -- the broker --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["redis:/x", "redis://host:port", "redis://h/0?socket_timeout=soon"])
+def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ConfigError, match="broker: "):
+        RedisBroker(url)
+
+
+def test_it_is_what_the_hub_asks_for_and_starts_nothing_by_itself() -> None:
+    before = threading.active_count()
+    broker: Broker = RedisBroker("rediss://user:secret@127.0.0.1:1/0")
+    assert isinstance(broker, Cluster)
+    assert threading.active_count() == before
+    broker.close()
+
+
+# -- encoding ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [Draft("message", 1, "ann", "a\n\r\u2028b"), Draft("join", "ü", "", "", "s"), Draft("close")],
+)
+def test_an_event_comes_back_as_it_would_have_been_here(draft: Draft) -> None:
+    expected = record(draft, 17, 'ro"om', 1_790_000_000)
+    body = body_of(draft, 'ro"om')
+    assert b"\n" not in body
+    assert record_of(17, 1_790_000_000_999, body) == expected
+    assert entries([(b"17-1790000000123", body)]) == [expected]
+    message = heard(b"abc 16 1790000000123\n" + body + b"\n" + body)
+    assert message[:2] == ("abc", 16)
+    assert message.records[1] == expected
+
+
+def test_names_keep_a_rooms_keys_together() -> None:
+    names = Names("p")
+    room = names.room("a}{%")
+    assert room.channel == "p:{a%7D%7B%25}:events"
+    assert all(key.startswith("p:{a%7D%7B%25}:") for key in room.keys)
+    assert len({room.message_key(user, "k") for user in (1, "1", None, 2)}) == 4
+    assert names.person(1) != names.person("1")
+
+
+# -- what is held ------------------------------------------------------------------------------------
+
+
+def message(first: int, last: int, epoch: str = "e") -> Heard:
+    return Heard(epoch, first, records(first, last))
+
+
+def begun(head: int) -> Held:
+    held = Held()
+    assert held.begin(Position(head, "e"), []) == Position(head, "e")
+    return held
+
+
+def test_what_follows_is_held_in_order() -> None:
+    held = begun(4)
+    held.hear(message(5, 6))
+    held.hear(message(7, 7))
+    held.hear(message(6, 8))
+    assert (len(held), held.newest, held.delivered, held.hole) == (4, 8, 4, False)
+    assert ids_of(held.take(3)) == [5, 6, 7]
+    assert (held.newest, held.delivered) == (8, 7)
+    assert ids_of(held.take(3)) == [8]
+    assert held.take(1) == []
+
+
+@pytest.mark.parametrize("missed", [message(6, 6), message(5, 5, "another")])
+def test_what_does_not_follow_is_a_hole(missed: Heard) -> None:
+    held = begun(4)
+    held.hear(missed)
+    assert held.hole
+    assert len(held) == 0
+
+
+def test_what_is_held_has_a_bound() -> None:
+    held = begun(0)
+    held.hear(message(1, MAX_HELD))
+    assert not held.hole
+    held.hear(message(MAX_HELD + 1, MAX_HELD + 1))
+    assert held.hole
+    assert len(held) == MAX_HELD
+
+
+def test_a_log_begins_before_its_oldest_event() -> None:
+    held = begun(99)
+    assert held.begin(Position(7, "new"), records(5, 7)) == Position(4, "new")
+    assert ids_of(held.take(9)) == [5, 6, 7]
+
+
+def test_each_publisher_is_woken_for_its_own() -> None:
+    arrivals = Arrivals()
+    waiting = {offset: arrivals.expect(offset) for offset in (9, 5, 7)}
+    arrivals.arrived(7)
+    assert waiting[5].acquire(blocking=False)
+    assert waiting[7].acquire(blocking=False)
+    assert not waiting[9].acquire(blocking=False)
+    arrivals.arrived()
+    assert waiting[9].acquire(blocking=False)
+
+
+# -- publications that travel together ---------------------------------------------------------------
+
+
+class Line:
+    """A link that answers as a room would, or fails."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.failure: Exception | None = None
+        self.closed = False
+        self.sent = threading.Event()
+        self.may_answer = threading.Event()
+
+    def ask(self, *commands: Any) -> list[Any]:
+        self.batches.append(len(commands))
+        self.sent.set()
+        assert self.may_answer.wait(PATIENCE)
+        if self.failure is not None:
+            raise self.failure
+        drafts = [(len(command) - command.index("publish") - 10) // 2 for command in commands]
+        return [[b"e", None if self.closed else list(range(1, count + 1))] for count in drafts]
+
+    def count(self, name: str, by: int = 1) -> None:
+        pass
+
+
+def publications(number: int, text: str = "hi") -> list[Publication]:
+    names = [Names().room(f"room {i}") for i in range(number)]
+    return [Publication(name, "r", say(text, text), Position(0, "")) for name in names]
+
+
+def publish_together(line: Line, items: list[Publication]) -> list[Any]:
+    """The first alone in flight, the others behind it; what became of each."""
+    travelling = Batch(line, Retention(9, 9, 9, 9))  # type: ignore[arg-type]
+    outcomes: list[Any] = []
+
+    def publish(item: Publication) -> None:
+        try:
+            outcomes.append([position.offset for position in travelling.publish(item)])
+        except (CommandError, RoomClosed) as error:
+            outcomes.append(error)
+
+    first = run(lambda: publish(items[0]))
+    assert line.sent.wait(PATIENCE)
+    others = run(*[lambda item=item: publish(item) for item in items[1:]])
+    while len(travelling._waiting) < len(items) - 1:
+        threading.Event().wait(0.001)
+    line.may_answer.set()
+    join(first + others)
+    assert not travelling._flying
+    return outcomes
+
+
+def test_those_who_wait_go_together_and_each_gets_its_own() -> None:
+    line = Line()
+    assert publish_together(line, publications(5)) == [[1, 2]] * 5
+    assert line.batches == [1, 4]
+
+
+def test_a_batch_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "MAX_BATCH", 2)
+    line = Line()
+    assert publish_together(line, publications(6)) == [[1, 2]] * 6
+    assert line.batches == [1, 2, 2, 1]
+    monkeypatch.setattr(batch, "MAX_BATCH_BYTES", 10)
+    line = Line()
+    assert publish_together(line, publications(3, "x" * 1000)) == [[1, 2]] * 3
+    assert line.batches == [1, 1, 1], "what is too large goes alone"
+
+
+def test_a_failure_is_everybodys_and_nobody_waits_for_good() -> None:
+    line = Line()
+    line.failure = CommandError(ErrorCode.INTERNAL, "away")
+    outcomes = publish_together(line, publications(4))
+    assert [(error.code, error.reason) for error in outcomes] == [(ErrorCode.INTERNAL, "away")] * 4
+    assert len(set(map(id, outcomes))) == 4, "each has an exception of its own"
+
+
+def test_an_error_in_this_package_is_logged_and_answered(caplog: pytest.LogCaptureFixture) -> None:
+    line = Line()
+    line.failure = ZeroDivisionError("a mistake")
+    outcomes = publish_together(line, publications(2))
+    assert [error.code for error in outcomes] == [ErrorCode.INTERNAL] * 2
+    assert "publishing failed" in caplog.text
+
+
+def test_a_closed_room_refuses_its_own_publications() -> None:
+    line = Line()
+    line.closed = True
+    assert [str(error) for error in publish_together(line, publications(2))] == ["room r is closed"] * 2
+
+
+# -- workers -----------------------------------------------------------------------------------------
+
+
+def test_work_is_done_by_a_few_threads_that_end_by_themselves() -> None:
+    workers = Workers(2, linger=0.0)
+    barrier = threading.Barrier(3)
+    for _ in range(2):
+        assert workers.submit(lambda: barrier.wait(PATIENCE) and None)
+    threads = list(workers._running)
+    assert len(threads) == 2
+    third = threading.Event()
+    assert workers.submit(third.set)
+    assert len(workers._running) == 2
+    barrier.wait(PATIENCE)
+    assert third.wait(PATIENCE)
+    join(threads)
+    assert workers._running == set()
+
+
+def test_a_failure_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    workers = Workers(1)
+    done = threading.Event()
+    workers.submit(lambda: 1 // 0)
+    workers.submit(done.set)
+    assert done.wait(PATIENCE)
+    workers.stop()
+    assert "redis-worker-1 failed" in caplog.text
+    assert not workers.submit(done.set)
+
+
+def test_too_much_work_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("threadchat.broker.redis.workers.MAX_WAITING", 2)
+    workers = Workers(1)
+    busy, may_go = threading.Event(), threading.Event()
+
+    def work() -> None:
+        busy.set()
+        assert may_go.wait(PATIENCE)
+
+    assert workers.submit(work)
+    assert busy.wait(PATIENCE)
+    assert workers.submit(work)
+    assert workers.submit(work)
+    assert not workers.submit(work)
+    may_go.set()
+    workers.stop()

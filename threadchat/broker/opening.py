@@ -1,0 +1,50 @@
+"""Opens the broker that a setting names."""
+
+from __future__ import annotations
+
+from threadchat.broker.memory import MemoryBroker
+from threadchat.chat.cluster import Broker
+from threadchat.config import Config
+from threadchat.errors import BrokerError, ConfigError
+
+
+def open_broker(setting: str, config: Config) -> Broker:
+    """`memory`, `sqlite:` and a path, or a redis://, rediss:// or unix:// URL; the rest is as in `config`.
+
+    Raises BrokerError where it cannot be opened, and ConfigError for anything else. What a broker needs is
+    imported only where it is wanted.
+    """
+    scheme, _, rest = setting.partition(":")
+    if setting == "memory":
+        return MemoryBroker(config.history_size, config.history_bytes)
+    if scheme == "sqlite" and rest:
+        return _open_sqlite(rest, config)
+    if scheme in ("redis", "rediss", "unix"):
+        return _open_redis(setting, config)
+    raise ConfigError(f"broker={setting!r:.80}: must be memory, sqlite:chat.db or redis://host:6379/0")
+
+
+def _open_sqlite(path: str, config: Config) -> Broker:
+    try:
+        from threadchat.broker.sqlite import SqliteBroker
+    except ImportError as error:  # fcntl, or a Python that was built without SQLite
+        raise BrokerError(f"sqlite is not available here: {error}") from error
+    return SqliteBroker(path, config.history_size, config.history_bytes, config.history_age)
+
+
+def _open_redis(url: str, config: Config) -> Broker:
+    try:
+        from threadchat.broker.redis import RedisBroker
+    except ModuleNotFoundError as error:
+        if error.name != "redis":
+            raise
+        raise BrokerError("redis needs redis-py: pip install 'threadchat[redis]'") from error
+    return RedisBroker(
+        url,
+        config.history_size,
+        config.history_bytes,
+        history_age=config.history_age,
+        room_ttl=config.room_ttl,
+        send_timeout=config.send_timeout,
+        presence_ttl=config.presence_ttl,
+    )

@@ -1,0 +1,294 @@
+"""One node's part of a cluster over Redis: rooms, people and ids that all nodes share."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from time import monotonic, time
+from typing import Final
+
+import msgspec
+
+from threadchat.broker.redis.batch import Batch, Retention
+from threadchat.broker.redis.channel import WHISPER, RedisChannel
+from threadchat.broker.redis.keeper import CANARY, IN_USE, SHORTEST_LIFE, Keeper
+from threadchat.broker.redis.link import CLUSTER, Link
+from threadchat.broker.redis.listener import Listener
+from threadchat.broker.redis.names import PREFIX, Names
+from threadchat.broker.redis.post import Post
+from threadchat.broker.redis.presence import RedisPresence, Scope, scope_of
+from threadchat.broker.redis.workers import Workers
+from threadchat.chat.cluster import Node, Reach, RoomInfo, Whispered
+from threadchat.chat.events import Direct, UserId
+from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.presence import Presence
+from threadchat.chat.sequencer import Channel
+from threadchat.chat.stream import SEND_TIMEOUT
+from threadchat.errors import CommandError
+
+log = logging.getLogger(__name__)
+
+PRESENCE_TTL: Final = 15.0
+"""Seconds within which the people of a node that died leave."""
+ROOM_TTL: Final = 300.0
+
+
+class RedisBroker:
+    """A Broker that is a Cluster too: every method may be called from any thread.
+
+    Its threads start with its first use: a process that forks before that may use it in each child.
+    While Redis is away, what needs it raises CommandError 100, temporary; what is open stays open and
+    catches up later. `_lock` guards `_channels`, `_started` and `_closed`; a leaf.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        history_size: int = HISTORY_SIZE,
+        history_bytes: int = HISTORY_BYTES,
+        *,
+        history_age: float = 0.0,
+        room_ttl: float = ROOM_TTL,
+        send_timeout: float = SEND_TIMEOUT,
+        presence_ttl: float = PRESENCE_TTL,
+        prefix: str = PREFIX,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`url` is redis://, rediss:// (TLS) or unix://, with user, password and redis-py's options.
+
+        Durations are in seconds; a `history_age` of 0 keeps events of any age, and a `room_ttl` below
+        `SHORTEST_LIFE` counts as that. Raises ConfigError.
+        """
+        self.names = Names(prefix)
+        self.retention = Retention(history_size, history_bytes, history_age, max(room_ttl, SHORTEST_LIFE))
+        self.send_timeout = send_timeout
+        self._url = url
+        self._presence_ttl = presence_ttl
+        self._clock = clock
+        self._announce_limit: int | None = None
+        self._here: Node | None = None
+        self._whispered: Whispered | None = None
+        self._lock = threading.Lock()
+        self._channels: dict[str, RedisChannel] = {}
+        self._started = False
+        self._closed = False
+        self._build()
+
+    def _build(self) -> None:
+        """Makes the parts, which one process has for itself."""
+        self._pid = os.getpid()
+        self.node = secrets.token_hex(8)  # its channel's name; in lists of the living it may change its name
+        self.highest_user = 0
+        self.resume_secret = secrets.token_bytes(32)  # the cluster's, once it is ready
+        self.link = Link(self._url)
+        self.batch = Batch(self.link, self.retention)
+        self.workers = Workers()
+        self.keeper = Keeper(self, self._presence_ttl, clock=self._clock)
+        self.listener = Listener(self.link, self.keeper.deaf, self.keeper.connected)
+        self.post = Post(self.node, self.names, self.link, self.listener, self.workers)
+        self.post.here = self._here
+        self.link.on_trouble = self.keeper.trouble
+
+    # Broker
+
+    @property
+    def resume_key(self) -> bytes:
+        """Signs resume tokens on all nodes. Raises CommandError 100."""
+        self._await()
+        return self.resume_secret
+
+    def open(self, room: str) -> RedisChannel:
+        """See Broker. The channel connects with `attach`."""
+        self._start()
+        return RedisChannel(self, room)
+
+    def new_user(self) -> int:
+        """The next user id of the cluster. Raises CommandError 100."""
+        self._await()
+        user: int = self.link.ask(CLUSTER((self.names.users,), "user", self.highest_user))[0]
+        self.highest_user = max(self.highest_user, user)
+        return user
+
+    @property
+    def ready(self) -> bool:
+        """Whether Redis is there and this node hears what is published."""
+        self._start()
+        return self.link.ready
+
+    def wait_ready(self, timeout: float) -> bool:
+        """Waits for that, at most `timeout` seconds."""
+        self._start()
+        return self.link.wait_ready(timeout)
+
+    def counters(self) -> dict[str, int]:
+        """What happened so far: publications, round_trips, reconnects, filled (events read to close holes),
+        restarts (logs that began anew), canaries_lost, revivals, reaped (sessions of dead nodes)."""
+        return dict(self.link.counters)
+
+    def close(self) -> None:
+        """Leaves the cluster and ends all threads; a second time nothing happens."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            started = self._started
+        if started:
+            self.keeper.stop()
+            if self.link.ready:
+                with contextlib.suppress(CommandError):  # others find this node dead, then
+                    self.keeper.retire()
+        self.workers.stop()
+        self.listener.stop()
+        self.link.set_ready(False)
+        self.link.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether this node has left the cluster."""
+        return self._closed
+
+    # Cluster
+
+    def connect(self, node: Node, whispered: Whispered) -> None:
+        """See Cluster."""
+        self.post.here = self._here = node
+        self._whispered = whispered
+
+    def presence(self, channel: Channel, announce_limit: int | None) -> Presence:
+        """See Cluster."""
+        assert isinstance(channel, RedisChannel), "each broker has the presence of its own rooms"
+        self._announce_limit = announce_limit
+        channel.presence = RedisPresence(
+            channel.log,
+            self.link,
+            lambda: self.keeper.node,
+            scope_of(channel.room, announce_limit),
+            life=IN_USE,
+        )
+        return channel.presence
+
+    def exists(self, room: str) -> bool:
+        """See Cluster."""
+        self._await()
+        head, closed = self.link.ask(("HMGET", self.names.room(room).keys[0], "head", "closed"))[0]
+        return head is not None and closed is None
+
+    def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
+        """See Cluster."""
+        self._await()
+        names = [name.decode() for name in self.link.ask(("ZRANGE", self.names.rooms, 0, -1))[0]]
+        questions = []
+        for name in names:
+            meta, _, _, people, _ = self.names.room(name).keys
+            questions += [("HMGET", meta, "head", "closed"), ("HLEN", people)]
+        answers = self.link.ask(*questions) if questions else []
+        found = []
+        for name, (head, closed), people in zip(names, answers[::2], answers[1::2], strict=True):
+            if head is None or closed:
+                self.link.ask(("ZREM", self.names.rooms, name))  # a node that has it open enters it again
+            else:
+                found.append(RoomInfo(name, people, int(head)))
+        return found
+
+    def arrive(self, user: UserId) -> None:
+        """See Cluster."""
+        self._start()
+        self.post.arrive(user)
+
+    def depart(self, user: UserId) -> None:
+        """See Cluster."""
+        self.post.depart(user)
+
+    def direct(self, direct: Direct, here: Reach) -> Reach:
+        """See Cluster."""
+        try:
+            return self.post.direct(direct, here)
+        except CommandError:
+            if here is True:
+                return True
+            raise
+
+    def disconnect(self, user: UserId, code: int) -> int:
+        """See Cluster."""
+        return self.post.disconnect(user, code)
+
+    def whisper(self, room: str, frame: bytes, but: UserId) -> None:
+        """See Cluster."""
+        heading = b"%b%b %b\n" % (WHISPER, self.node.encode(), msgspec.json.encode(but))
+        if self.link.ready:
+            with contextlib.suppress(CommandError):
+                self.link.publish(self.names.room(room).channel, heading + frame)
+
+    # For the parts of this broker
+
+    def hear_whisper(self, room: str, payload: bytes) -> None:
+        """Passes another node's whisper on. Runs on: the listener's thread."""
+        heading, _, frame = payload.partition(b"\n")
+        node, but = heading.removeprefix(WHISPER).split(b" ")
+        if node.decode() != self.node and self._whispered is not None:
+            self._whispered(room, frame, msgspec.json.decode(but))
+
+    def note_room(self, channel: RedisChannel) -> None:
+        """A room was opened here. Raises CommandError 100."""
+        with self._lock:
+            self._channels[channel.room] = channel
+        self.register(self.keeper.node, [channel.room])
+
+    def forget_room(self, channel: RedisChannel) -> None:
+        """A room is not open here any more."""
+        with self._lock:
+            if self._channels.get(channel.room) is channel:
+                del self._channels[channel.room]
+
+    def register(self, node: str, rooms: Sequence[str]) -> None:
+        """Notes that there are these rooms, and that a node may have people there. Raises CommandError."""
+        if rooms:
+            now = int(time() * 1000)
+            scored = [part for room in rooms for part in (now, room)]
+            self.link.execute(
+                ("SADD", self.names.rooms_of(node), *rooms),
+                ("ZADD", self.names.rooms, "NX", *scored),
+            )
+
+    def open_rooms(self) -> list[RedisChannel]:
+        """The channels of the rooms that are open here."""
+        with self._lock:
+            return list(self._channels.values())
+
+    def presences(self) -> list[RedisPresence]:
+        """Who is in those rooms."""
+        return [channel.presence for channel in self.open_rooms() if channel.presence is not None]
+
+    def scope(self, room: str) -> Scope:
+        """How a dead node's people are announced: as this node announces its own."""
+        return scope_of(room, self._announce_limit)
+
+    # Helpers
+
+    def _await(self) -> None:
+        self._start()
+        self.link.check_ready()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._started or self._closed:
+                return
+            if self._pid != os.getpid():
+                self._build()
+            self._started = True
+        self.link.expect()
+        self.listener.subscribe(self.names.node(self.node), self._hear)
+        self.listener.thread.start()
+        self.keeper.thread.start()
+
+    def _hear(self, payloads: list[bytes]) -> None:
+        """What is for this node alone. Runs on: the listener's thread."""
+        for payload in payloads:
+            if payload.startswith(CANARY):
+                self.keeper.heard(payload)
+            else:
+                self.post.answered(payload)

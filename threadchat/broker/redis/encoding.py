@@ -1,0 +1,50 @@
+"""Events as they are in Redis: JSON without the id and the time, which Redis gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from threadchat.chat.events import Draft, Event, Record, record
+
+_HEAD: Final = len(b'{"id":0')
+_TAIL: Final = len(b',"unixTime":0}')
+_decode = msgspec.json.Decoder(Event).decode
+
+
+class Heard(NamedTuple):
+    """What came in one message of a room's channel: events that follow each other."""
+
+    epoch: str
+    first: int
+    records: list[Record]
+
+
+def body_of(draft: Draft, room: str) -> bytes:
+    """A draft's JSON, but for what Redis adds; contains no line break."""
+    return record(draft, 0, room, 0).json[_HEAD:-_TAIL]
+
+
+def record_of(offset: int, ms: int, body: bytes) -> Record:
+    """The event with that body; `ms` is Redis's time in milliseconds."""
+    json = b'{"id":%d%b,"unixTime":%d}' % (offset, body, ms // 1000)
+    return Record(_decode(json), json)
+
+
+def heard(payload: bytes) -> Heard:
+    """Reads what room.lua publishes: a heading (epoch, first offset, time), then a body a line."""
+    heading, *bodies = payload.split(b"\n")
+    epoch, first, ms = heading.split(b" ")
+    start, time = int(first), int(ms)
+    return Heard(epoch.decode(), start, [record_of(start + i, time, body) for i, body in enumerate(bodies)])
+
+
+def entries(found: Iterable[Sequence[Any]]) -> list[Record]:
+    """Reads entries of a room's stream: an id of offset and time, and the body."""
+    records = []
+    for entry_id, body in found:
+        offset, ms = entry_id.split(b"-")
+        records.append(record_of(int(offset), int(ms), body))
+    return records

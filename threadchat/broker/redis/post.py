@@ -1,0 +1,181 @@
+"""What nodes say to each other: direct messages, the end of a person's connections, and whispers."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from threadchat.broker.redis.link import TIMEOUT, Link
+from threadchat.broker.redis.listener import Listener
+from threadchat.broker.redis.names import Names
+from threadchat.broker.redis.workers import Workers
+from threadchat.chat.cluster import Node, Reach
+from threadchat.chat.events import Direct, UserId
+from threadchat.errors import CommandError, ErrorCode
+
+log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT: Final = 2.0
+"""Seconds for other nodes to say what became of a direct message."""
+
+_REACHES: Final[dict[Reach, int]] = {True: 1, False: 0, None: -1}
+
+
+class Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a person's nodes are asked: to take a direct message, or to end connections with a code.
+
+    `sender` is the channel for the answer; a letter without one is answered by nobody.
+    """
+
+    node: str
+    sender: str
+    number: int
+    user: UserId
+    direct: Direct | None = None
+    code: int = 0
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one node says to a letter."""
+
+    number: int
+    value: int
+
+
+_encode = msgspec.json.encode
+_read_letter = msgspec.json.Decoder(Letter).decode
+_read_answer = msgspec.json.Decoder(Answer).decode
+
+
+class _Question:
+    """Somebody who waits for answers. `answers` is guarded by the post's lock."""
+
+    def __init__(self) -> None:
+        self.answers: list[int] = []
+
+
+class Post:
+    """Hears what is for the people of this node, and asks other nodes about theirs.
+
+    `_lock` guards `_counts`, and `_changed`, which shares it, `_questions`; a listener's lock may be
+    acquired under it.
+    """
+
+    def __init__(self, node: str, names: Names, link: Link, listener: Listener, workers: Workers) -> None:
+        self._node = node
+        self._names = names
+        self._link = link
+        self._listener = listener
+        self._workers = workers
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._counts: Counter[UserId] = Counter()
+        self._questions: dict[int, _Question] = {}
+        self.here: Node | None = None
+
+    # People of this node
+
+    def arrive(self, user: UserId) -> None:
+        """From here on others reach that person here, as soon as Redis knows. Runs on: any thread."""
+        with self._lock:
+            self._counts[user] += 1
+            if self._counts[user] > 1:
+                return
+            confirmed = self._listener.subscribe(self._names.person(user), self.hear)
+        confirmed.wait(TIMEOUT if self._link.ready else 0)
+
+    def depart(self, user: UserId) -> None:
+        """Notes that a session went. Runs on: any thread."""
+        with self._lock:
+            self._counts[user] -= 1
+            if self._counts[user] > 0:
+                return
+            del self._counts[user]
+            self._listener.unsubscribe(self._names.person(user), self.hear)
+
+    # Asking
+
+    def direct(self, direct: Direct, here: Reach) -> Reach:
+        """See Cluster. Where a session here took it, nobody waits for what the others say."""
+        answers = self._ask(direct.to, here is not True, direct=direct)
+        values = [_REACHES[here], *answers]
+        return next(reach for reach, value in _REACHES.items() if value == max(values))
+
+    def disconnect(self, user: UserId, code: int) -> int:
+        """See Cluster."""
+        return sum(self._ask(user, True, code=code))
+
+    def _ask(self, user: UserId, wait: bool, **content: Any) -> list[int]:
+        """What the nodes that have that person answer, this one with nothing.
+
+        Raises CommandError 100 where one does not in time.
+        """
+        number = next(self._numbers)
+        question = _Question()
+        with self._lock:
+            self._questions[number] = question
+        try:
+            sender = self._names.node(self._node) if wait else ""
+            letter = _encode(Letter(self._node, sender, number, user, **content))
+            nodes = self._link.publish(self._names.person(user), letter)
+            if not wait:
+                return []
+            with self._changed:
+                if not self._changed.wait_for(lambda: len(question.answers) >= nodes, ANSWER_TIMEOUT):
+                    if 1 in question.answers:
+                        return question.answers
+                    raise CommandError(ErrorCode.INTERNAL, f"the node of user {user} does not answer")
+            return question.answers
+        finally:
+            with self._lock:
+                del self._questions[number]
+
+    def answered(self, payload: bytes) -> None:
+        """Notes an answer. Runs on: the listener's thread."""
+        self._note(_read_answer(payload))
+
+    def _note(self, answer: Answer) -> None:
+        with self._changed:
+            question = self._questions.get(answer.number)
+            if question is not None:
+                question.answers.append(answer.value)
+                self._changed.notify_all()
+
+    # Being asked
+
+    def hear(self, payloads: list[bytes]) -> None:
+        """Does what letters ask, and has them answered. Runs on: the listener's thread."""
+        for payload in payloads:
+            letter = _read_letter(payload)
+            if letter.node == self._node:  # whoever asked has looked here already
+                self._note(Answer(letter.number, 0 if letter.direct is None else _REACHES[None]))
+                continue
+            if self.here is None:
+                continue
+            if letter.direct is not None:
+                value = _REACHES[self.here.offer(letter.direct)]
+            else:
+                value = self.here.end(letter.user, letter.code)
+            if letter.sender:
+                self._workers.submit(self._answering(letter.sender, Answer(letter.number, value)))
+
+    def _answering(self, channel: str, answer: Answer) -> Callable[[], None]:
+        def send() -> None:
+            try:
+                self._link.publish(channel, _encode(answer))
+            except CommandError as error:  # whoever asked gives up by themselves
+                log.info("an answer was lost: %s", error)
+
+        return send
+
+
+def letter_from_nobody(direct: Direct) -> bytes:
+    """A direct message from a process that is no node: nobody answers."""
+    return _encode(Letter("", "", 0, direct.to, direct))

@@ -1,0 +1,145 @@
+"""The broker whose logs last: what it has answered survives the process, and a loss of power."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from time import time
+from typing import Final
+
+from threadchat.broker.sqlite.channel import SqliteChannel
+from threadchat.broker.sqlite.database import Ownership, explained, prepare
+from threadchat.broker.sqlite.reading import Reader
+from threadchat.broker.sqlite.shelf import Place, Retention, Shelf
+from threadchat.broker.sqlite.sweeping import sweep
+from threadchat.broker.sqlite.writer import Work, Writer
+from threadchat.chat.cluster import Alone
+from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+
+USERS_TOGETHER: Final = 64
+"""User ids that are taken from the file at a time; a process that is killed leaves so many unused at most."""
+
+
+class SqliteBroker(Alone):
+    """A Broker that keeps rooms in a file, and knows rooms that nobody has open. Not for many nodes.
+
+    Each room keeps `history_size` events, `history_bytes` bytes of them, and none that is older than
+    `history_age` seconds (0: however old). A forgotten room goes on later, in its epoch; a closed one
+    begins anew; one whose events are all too old is forgotten for good. `clock` gives Unix time.
+
+    One process has the file, and only the process that opened it may use it, not one that forks from it.
+    `_lock` guards `_channels`; `_ids` guards `_next_user` and `_users_end`, and is held while the writer
+    takes more ids.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        history_size: int = HISTORY_SIZE,
+        history_bytes: int = HISTORY_BYTES,
+        history_age: float = 0.0,
+        *,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        """Raises BrokerError where the file cannot be had, in a sentence that says why."""
+        self.path = Path(path).absolute()
+        self.clock = clock
+        self.retention = Retention(history_size, history_bytes, history_age)
+        self.closed = False
+        self._lock = threading.Lock()
+        self._channels: dict[str, SqliteChannel] = {}
+        self._ids = threading.Lock()
+        self._ownership = Ownership(self.path)
+        try:
+            with explained(self.path):
+                meta = prepare(self.path)
+                self.reader = Reader(self.path, self.retention)
+                self.writer = Writer(self.path, self._sweep)
+        except BaseException:
+            self._ownership.release()
+            raise
+        self.resume_key: bytes = meta["resume_key"]
+        self._next_user: int = meta["next_user"]
+        self._users_end: int = self._next_user
+
+    # See Broker
+
+    def open(self, room: str) -> SqliteChannel:
+        """The log of a room, where it left off. Raises CommandError 100 where it cannot be read."""
+        self.writer.check_process()
+        with self._lock:
+            before = self._channels.get(room)
+        found = self.reader.find(room)
+        # Whoever asks for a room that is neither retired nor closed yet knows that it is being closed.
+        if found is None or found.closed or not (before is None or before.retired):
+            return SqliteChannel(self, room, Place(None, secrets.token_hex(8), 0))
+        return SqliteChannel(self, room, found.place)
+
+    def new_user(self) -> int:
+        """The next user id, each once, whatever ends the process. Raises CommandError 100."""
+        self.writer.check_process()
+        with self._ids:
+            if self._next_user == self._users_end:
+                end = self._users_end + USERS_TOGETHER
+                self.writer.do(NextUser(end))
+                self._users_end = end
+            self._next_user += 1
+            return self._next_user - 1
+
+    def close(self) -> None:
+        """Lets another process have the file. Rooms that are closed from here on end in this process only."""
+        with self._ids:
+            if self.closed:
+                return
+            self.closed = True
+            self.writer.close(NextUser(self._next_user))
+            self._users_end = self._next_user
+        self.reader.close()
+        self._ownership.release()
+
+    # See Cluster
+
+    def exists(self, room: str) -> bool:
+        """See Cluster."""
+        found = self.reader.find(room)
+        return found is not None and not found.closed
+
+    # For channels
+
+    def shelf(self, database: sqlite3.Connection, room: str, place: Place) -> Shelf:
+        """What the database has of a room. Runs on: the writer's thread."""
+        return Shelf(database, room, place, self.retention, self.clock)
+
+    def note(self, channel: SqliteChannel) -> None:
+        """Told who has a room's log now. Runs on: any thread."""
+        with self._lock:
+            self._channels[channel.room] = channel
+
+    def forget(self, channel: SqliteChannel) -> None:
+        """Told that a channel takes nothing more. Runs on: any thread."""
+        with self._lock:
+            if self._channels.get(channel.room) is channel:
+                del self._channels[channel.room]
+
+    # Helpers
+
+    def _sweep(self, database: sqlite3.Connection) -> None:
+        with self._lock:
+            in_use = {(channel.room, channel.epoch) for channel in self._channels.values()}
+        sweep(database, self.retention, self.clock(), in_use)
+
+
+class NextUser(Work):
+    """The id from which on none was given out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def apply(self, database: sqlite3.Connection) -> None:
+        """See Work."""
+        database.execute("UPDATE meta SET value = ? WHERE name = 'next_user'", (self._number,))

@@ -1,0 +1,176 @@
+"""One room's log in the database: publishers wait for the disk, then hand on what is there, in order."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from threadchat.broker.sqlite.shelf import Place, Shelf
+from threadchat.broker.sqlite.writer import Work
+from threadchat.chat.events import CLOSE, Draft, Position, Record, record
+from threadchat.chat.gate import Gate
+from threadchat.chat.sequencer import Outlet, Page
+from threadchat.errors import CommandError, RoomClosed
+
+if TYPE_CHECKING:
+    from threadchat.broker.sqlite.broker import SqliteBroker
+
+log = logging.getLogger(__name__)
+
+
+class SqliteChannel:
+    """See Channel.
+
+    `_lock` guards `_outlet`, `_delivered`, `_closed`, `_retired` and `_under_way`; whoever takes from
+    `_committed` holds it, and an outlet's `deliver` runs under it. Nobody waits for the disk under it.
+    """
+
+    def __init__(self, broker: SqliteBroker, room: str, place: Place) -> None:
+        self.room = room
+        self.epoch = place.epoch
+        self._broker = broker
+        self._lock = threading.Lock()
+        self._outlet: Outlet | None = None
+        self._delivered = 0  # the newest event that the outlet has had
+        self._closed = False
+        self._retired = False
+        self._under_way = 0  # publications that have passed the gate and are not handed on yet
+        # The writer's: put and set by it, after a commit.
+        self._committed: deque[Sequence[Record]] = deque()
+        self._place = place
+        self._shelf: Shelf | None = None  # None: to be read from the database
+
+    # See Channel
+
+    def attach(self, outlet: Outlet) -> None:
+        """See Channel: the outlet gets what is kept of the log, and then what follows."""
+        with self._lock:
+            place = self._place
+            records = self._broker.reader.tail(place, self._broker.clock())
+            outlet.begin(Position(place.head - len(records), place.epoch))
+            if records:
+                outlet.deliver(records)
+            self._outlet, self._delivered = outlet, place.head
+        self._broker.note(self)
+
+    def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
+        """See Channel: it returns once all is on the disk. Raises CommandError 100 where that cannot be."""
+        with self._lock:
+            if self._closed:
+                raise RoomClosed(f"room {self.room} is closed")
+            if self._outlet is not None and (gate := self._outlet.gate) is not None:
+                return gate
+            self._under_way += 1
+        publication = Publication(self, drafts)
+        try:
+            self._broker.writer.do(publication)
+        finally:
+            publication.awaited = False
+            self.hand_on(1)
+        return publication.positions
+
+    def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
+        """See Channel. Raises CommandError 100 where the database cannot be read."""
+        return self._broker.reader.page(self._place, since, limit, reverse, self._broker.clock())
+
+    def close(self) -> None:
+        """See Channel. Where that cannot be written, or the broker is closed, the room ends here only."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            self._broker.writer.do(Publication(self, [Draft(CLOSE)], ending=True))
+        except (CommandError, RoomClosed) as error:
+            if not self._broker.closed:
+                log.error("room %s is closed, but its log does not say so: %s", self.room, error)
+            now = int(self._broker.clock())
+            self._committed.append([record(Draft(CLOSE), self._place.head + 1, self.room, now)])
+        self.hand_on()
+        with self._lock:
+            self._outlet = None  # whatever comes yet, nothing follows the last event
+        self._broker.forget(self)
+
+    def retire(self, may_go: Callable[[], bool]) -> bool:
+        """See Channel. The log stays: the next channel of that room goes on with it."""
+        with self._lock:
+            if self._closed or self._under_way or not may_go():
+                return False
+            self._closed = self._retired = True
+        self._broker.forget(self)
+        return True
+
+    # The rest
+
+    @property
+    def retired(self) -> bool:
+        """Whether the next channel of that room goes on with its log. Runs on: any thread."""
+        with self._lock:
+            return self._retired
+
+    def hand_on(self, arrived: int = 0) -> None:
+        """Delivers what is on the disk; `arrived` publications are done. Runs on: publishers, the writer."""
+        with self._lock:
+            self._under_way -= arrived
+            outlet = self._outlet
+            while self._committed:
+                records = self._committed.popleft()
+                newest = records[-1].event.id
+                if outlet is not None and newest > self._delivered:
+                    self._delivered = newest
+                    outlet.deliver(records)
+        if outlet is not None:
+            outlet.delivered()
+
+    # For the writer, on its thread
+
+    def open_shelf(self, database: sqlite3.Connection) -> Shelf:
+        """What the database has of this room."""
+        if self._shelf is None:
+            self._shelf = self._broker.shelf(database, self.room, self._place)
+        return self._shelf
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """Told what is on the disk."""
+        assert self._shelf is not None
+        self._place = self._shelf.place
+        if records:
+            self._committed.append(records)
+
+    def undo(self) -> None:
+        """Told that the database is not as the shelf thinks."""
+        self._shelf = None
+
+
+class Publication(Work):
+    """Events of one room; an `ending` is its last."""
+
+    def __init__(self, channel: SqliteChannel, drafts: Sequence[Draft], *, ending: bool = False) -> None:
+        super().__init__()
+        self.positions: list[Position] = []
+        self.awaited = True  # somebody will hand on what was committed
+        self._channel = channel
+        self._drafts = drafts
+        self._ending = ending
+        self._records: list[Record] = []
+
+    def apply(self, database: sqlite3.Connection) -> None:
+        """See Work. Raises RoomClosed behind the last event."""
+        shelf = self._channel.open_shelf(database)
+        self.positions, self._records = shelf.append(self._drafts)
+        if self._ending:
+            shelf.close()
+
+    def committed(self) -> None:
+        """See Work."""
+        self._channel.commit(self._records)
+        if not self.awaited:  # an interrupt ended the wait
+            self._channel.hand_on()
+
+    def undone(self) -> None:
+        """See Work."""
+        self._channel.undo()

@@ -1,0 +1,126 @@
+"""What the hub asks of a broker, and what several nodes share; `Alone` is a node without others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from threadchat.chat.events import Direct, UserId
+from threadchat.chat.presence import Presence
+from threadchat.chat.sequencer import Channel
+
+Reach = bool | None
+"""What became of a direct message: a session took it, all were full, or (None) the person is not online."""
+
+
+class Broker(Protocol):
+    """Where logs and ids live. To be called on any thread."""
+
+    @property
+    def resume_key(self) -> bytes:
+        """Signs resume tokens; the same on all nodes."""
+
+    def open(self, room: str) -> Channel:
+        """The channel of a room; the hub asks once, until it forgets the room."""
+
+    def new_user(self) -> int:
+        """The next user id."""
+
+    def close(self) -> None:
+        """Ends what it has running; rooms that are closed after that end on this node alone."""
+
+
+class RoomInfo(NamedTuple):
+    """A room as a list of rooms shows it: people are counted once, whatever they have open."""
+
+    name: str
+    people: int
+    offset: int
+
+
+class Node(Protocol):
+    """The people of this node, for others. Nothing here blocks. Runs on: the cluster's threads."""
+
+    def offer(self, direct: Direct) -> Reach:
+        """Offers a direct message to the sessions here."""
+
+    def end(self, user: UserId, code: int) -> int:
+        """Ends the connections here of one person; returns how many there were."""
+
+
+Whispered = Callable[[str, bytes, UserId], None]
+"""Offers another node's whisper, a frame, to those of a room's members who are here, but one user's."""
+
+
+@runtime_checkable
+class Cluster(Protocol):
+    """What a broker offers that many nodes share; one that does not is used as if it were `Alone`.
+
+    To be called on any thread. CommandError 100 is raised where the others cannot be asked just now.
+    """
+
+    def connect(self, node: Node, whispered: Whispered) -> None:
+        """Told once who is to hear of what other nodes ask and pass on."""
+
+    def presence(self, channel: Channel, announce_limit: int | None) -> Presence | None:
+        """Who is in a channel's room on all nodes; None where this node's people are all there are.
+
+        In rooms with more people than the limit nobody is announced.
+        """
+
+    def exists(self, room: str) -> bool:
+        """Whether there is such a room, though this node does not have it open."""
+
+    def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
+        """All rooms, given those that are open here with the people whom they have here."""
+
+    def arrive(self, user: UserId) -> None:
+        """A session of that person's came here. Never fails."""
+
+    def depart(self, user: UserId) -> None:
+        """A session of that person's went. Never fails."""
+
+    def direct(self, direct: Direct, here: Reach) -> Reach:
+        """Sends a direct message to the person's sessions on other nodes; what became of it on all."""
+
+    def disconnect(self, user: UserId, code: int) -> int:
+        """Ends a person's connections on other nodes; returns how many there were."""
+
+    def whisper(self, room: str, frame: bytes, but: UserId) -> None:
+        """Passes on to other nodes what may be lost. Never fails."""
+
+
+class Alone:
+    """A node that has no others: everything is here, and ends with it."""
+
+    def connect(self, node: Node, whispered: Whispered) -> None:
+        """See Cluster."""
+
+    def presence(self, channel: Channel, announce_limit: int | None) -> Presence | None:
+        """See Cluster."""
+        return None
+
+    def exists(self, room: str) -> bool:
+        """See Cluster."""
+        return False
+
+    def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
+        """See Cluster."""
+        return here
+
+    def arrive(self, user: UserId) -> None:
+        """See Cluster."""
+
+    def depart(self, user: UserId) -> None:
+        """See Cluster."""
+
+    def direct(self, direct: Direct, here: Reach) -> Reach:
+        """See Cluster."""
+        return here
+
+    def disconnect(self, user: UserId, code: int) -> int:
+        """See Cluster."""
+        return 0
+
+    def whisper(self, room: str, frame: bytes, but: UserId) -> None:
+        """See Cluster."""
