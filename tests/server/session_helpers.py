@@ -23,9 +23,11 @@ from threadchat.chat.routing import make_routing
 from threadchat.config import Config
 from threadchat.errors import ConnectionClosed
 from threadchat.server.environ import make_environ
+from threadchat.server.hooks import Hooks, Visit
 from threadchat.server.native import NativeSession
 from threadchat.server.request import RequestReader
 from threadchat.server.session import Session
+from threadchat.server.users import User
 from threadchat.wire import frames
 from threadchat.wire.connection import Connection, ConnectionState, Limits
 from threadchat.wire.turnstile import Turnstile
@@ -52,9 +54,13 @@ class TracedConnection(Connection):
 
 
 class World:
-    """A hub and the connections to it, in fake time; no server listens. Settings are a Config's."""
+    """A hub and the connections to it, in fake time; no server listens. Settings are a Config's.
+
+    `hooks` are an application's; a test sets them before anybody connects.
+    """
 
     def __init__(self, **settings: Any) -> None:
+        self.hooks = Hooks()
         self.config = config = Config(**settings)
         self.hand = Hand()
         self.turnstile = Turnstile()
@@ -77,15 +83,24 @@ class World:
         *,
         trailing: bytes = b"",
         turnstile: Turnstile | None = None,
+        identity: User | None = None,
         ready: Callable[[Session], object] = lambda session: None,
     ) -> Person:
         """Somebody who has connected, and said nothing but `trailing`, which comes in as one burst.
 
-        `ready` is called on the reader's thread before the session runs. With a turnstile of its own
-        the person's writer can be made to wait alone.
+        `identity` is who the application says it is. `ready` is called on the reader's thread before the
+        session runs. With a turnstile of its own the person's writer can be made to wait alone.
         """
         number = next(self._numbers)
-        person = Person(self, number, dialect, trailing, turnstile=turnstile or self.turnstile, ready=ready)
+        person = Person(
+            self,
+            number,
+            dialect,
+            trailing,
+            turnstile=turnstile or self.turnstile,
+            identity=identity,
+            ready=ready,
+        )
         self._people.append(person)
         return person
 
@@ -134,9 +149,11 @@ class Person:
         trailing: bytes,
         *,
         turnstile: Turnstile,
+        identity: User | None,
         ready: Callable[[Session], object],
     ) -> None:
         self.turnstile = turnstile
+        self._identity = identity
         self.welcome: Json = {}
         self.gone = 0
         self._world = world
@@ -185,7 +202,8 @@ class Person:
             jitter=lambda: 1.0,
             on_gone=self._on_gone,
         )
-        self.session = self._dialect(self.connection, world.hub, config, clock=world.hand.clock)
+        visit = Visit(self.connection, world.hooks, self._identity, "127.0.0.1")
+        self.session = self._dialect(self.connection, world.hub, config, visit=visit, clock=world.hand.clock)
         self._ready(self.session)
         self._connected.set()
         self.session.run()

@@ -8,13 +8,33 @@ import socket
 import pytest
 
 from threadchat.server import listener
-from threadchat.server.listener import bind, tune
+from threadchat.server.listener import bind, reserve, tune
 
 
 def test_a_taken_port_is_an_error_and_leaks_nothing() -> None:
     with bind("127.0.0.1", 0) as first, pytest.raises(OSError) as caught:
         bind("127.0.0.1", first.getsockname()[1])
     assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_a_port_may_be_shared_by_those_who_agree() -> None:
+    with bind("127.0.0.1", 0, shared=True) as first:
+        port = first.getsockname()[1]
+        with bind("127.0.0.1", port, shared=True) as second:
+            assert second.getsockname() == first.getsockname()
+            with pytest.raises(OSError, match="in use"):
+                bind("127.0.0.1", port)
+
+
+def test_a_reserved_port_is_taken_but_nobody_listens() -> None:
+    with reserve("127.0.0.1", 0) as reserved:
+        address = reserved.getsockname()
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(address)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+        with bind(*address, shared=True), socket.create_connection(address):
+            pass
 
 
 def test_an_address_of_another_machine_is_an_error() -> None:

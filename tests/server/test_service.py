@@ -20,8 +20,9 @@ from tests.chat.helpers import join, run
 from tests.server.session_helpers import until
 from tests.wire.helpers import PATIENCE, Peer, open_descriptors, text_frame
 from threadchat.config import Config
-from threadchat.errors import CloseCode
+from threadchat.errors import CloseCode, CommandError, ConfigError
 from threadchat.server.service import Chat
+from threadchat.server.users import User
 from threadchat.wire.connection import Connection
 
 REQUEST = (
@@ -259,7 +260,7 @@ def test_one_who_does_not_answer_the_close_is_cut_off(
     monkeypatch.setattr("threadchat.server.service._PATIENT_PART", 0.0)
     chat.pinger.clock = lambda: 0.0  # the deadline of the Close never comes
     peer = raw(chat)
-    until(lambda: chat._connections)  # its 101 leaves before the chat has it in its books
+    until(lambda: len(chat.roster))  # its 101 leaves before the chat has it in its books
     assert chat.drain(PATIENCE), "nothing runs any more, although the peer did not go"
     assert "did not end in time" in caplog.text
     peer.drain()
@@ -316,7 +317,7 @@ def test_one_who_connects_during_a_drain_is_told_too(chat: Chat, monkeypatch: py
     assert asked.wait(PATIENCE)
     clean: list[bool] = []
     threads = run(lambda: clean.append(chat.drain(PATIENCE)))
-    until(lambda: chat._draining)
+    until(lambda: chat.roster.closing)
     go.set()
     peer.response()
     assert peer.frame() == (8, int(CloseCode.SHUTDOWN).to_bytes(2, "big") + b"shutdown")
@@ -365,7 +366,159 @@ def test_a_connection_whose_threads_cannot_start_is_no_leak(
         peer.drain()
         peer.close()
         until(lambda: chat._http is not None and not chat._http.connections)
-    assert chat._connections == set()
+    assert len(chat.roster) == 0
     assert "can't start new thread" in caplog.text
     client = visit(chat)
     client.close()
+
+
+# -- in an application -------------------------------------------------------------------------------
+
+
+def test_a_chat_needs_no_configuration() -> None:
+    with Chat() as chat:
+        assert chat.config == Config()
+
+
+@pytest.mark.parametrize("name", ["authenticate", "on_connect", "on_message", "on_disconnect", "authorize"])
+def test_hooks_are_given_or_decorate(name: str) -> None:
+    def hook(*arguments: Any) -> Any:
+        return None
+
+    with Chat() as chat:
+        assert getattr(chat, name)(hook) is hook
+        assert getattr(chat.hooks, name) is hook
+    given: Any = {name: hook}
+    with Chat(**given) as chat, pytest.raises(ConfigError, match=f"{name} is set already"):
+        getattr(chat, name)(hook)
+
+
+def test_a_port_may_be_given() -> None:
+    with Chat(Config(port=1)) as chat:
+        chat.listen(0, "127.0.0.1")
+        client = visit(chat)
+        client.close()
+
+
+@pytest.mark.parametrize("port", [-1, 65536, "8080", 1.0, True])
+def test_a_port_that_is_none(port: Any) -> None:
+    with Chat() as chat, pytest.raises(ConfigError, match=r"port=.*from 0 to 65535"):
+        chat.listen(port)
+
+
+def test_the_application_publishes_from_any_thread(chat: Chat) -> None:
+    ann = visit(chat)
+    ask(ann, type="hello", nickname="ann")
+    ask(ann, type="join", room="r")
+    hear(ann)
+    offsets: list[int] = []
+
+    def say(i: int) -> None:
+        offsets.append(chat.publish("r", str(i), 7, nickname="shop").offset)
+
+    join(run(*[lambda i=i: say(i) for i in range(8)]))
+    events = [hear(ann) for _ in range(8)]
+    assert sorted(offsets) == [event["id"] for event in events] == list(range(2, 10))
+    assert {(event["userId"], event["from"]) for event in events} == {(7, "shop")}
+    ann.close()
+
+
+def test_the_application_speaks_to_one_person(chat: Chat) -> None:
+    ann = visit(chat)
+    ask(ann, type="hello", nickname="ann")
+    chat.direct(1, "your order is ready", User(-3, "shop"))
+    event = hear(ann)
+    assert (event["from"], event["nickname"], event["message"]) == (-3, "shop", "your order is ready")
+    with pytest.raises(CommandError) as refused:
+        chat.direct(2, "hi")
+    assert refused.value.code == 108
+    ann.close()
+
+
+def test_nothing_needs_to_listen_for_a_message_to_be_kept() -> None:
+    with Chat() as chat:
+        assert chat.publish("r", "first").offset == 1
+        chat.listen(0)
+        ann = visit(chat)
+        ask(ann, type="hello", nickname="ann")
+        assert [e["message"] for e in ask(ann, type="history", room="r")["events"]] == ["first"]
+        ann.close()
+
+
+def test_a_message_is_as_large_as_the_configuration_says(start: Callable[..., Chat]) -> None:
+    chat = start(max_message_size=200)
+    chat.publish("r", "x" * 200)
+    with pytest.raises(CommandError, match="201 bytes; at most 200"):
+        chat.publish("r", "x" * 201)
+
+
+def test_after_the_end_nothing_can_be_said() -> None:
+    with Chat() as chat:
+        pass
+    for say in (lambda: chat.publish("r", "hi"), lambda: chat.direct(1, "hi")):
+        with pytest.raises(CommandError) as refused:
+            say()
+        assert refused.value.code == 108
+
+
+def test_a_chat_that_was_made_before_a_fork_is_begun_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a server does that loads the application first: no thread may be running then."""
+    before = set(threading.enumerate())
+    chat = Chat(Config(event_log=str(tmp_path / "events.log"), routing="router"))
+    chat.mount(lambda environ, start_response: [])
+    assert set(threading.enumerate()) == before
+    monkeypatch.setattr("threadchat.server.service.os.getpid", lambda: -1)
+    chat.publish("r", "in the worker")
+    assert chat.close()
+    assert "in the worker" in (tmp_path / "events.log").read_text()
+
+
+def test_a_chat_that_was_used_before_a_fork_says_what_is_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Chat() as chat:
+        chat.publish("r", "too early")
+        chat.publish("r", "still too early")
+        assert not caplog.text
+        monkeypatch.setattr("threadchat.server.service.os.getpid", lambda: -1)
+        assert chat.publish("r", "in the worker").offset == 3
+        chat.publish("r", "again")
+        assert caplog.text.count("used before its process forked") == 1
+
+
+def test_closing_takes_as_long_as_the_configuration_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    with Chat(Config(drain_timeout=7)) as chat:
+        monkeypatch.setattr(chat, "drain", asked.append)
+        chat.close()
+        chat.close(0.5)
+        assert asked == [7.0, 0.5]
+        monkeypatch.undo()
+
+
+def test_hooks_reach_those_who_connect(start: Callable[..., Chat]) -> None:
+    chat = start()
+    went = threading.Event()
+    chat.authenticate(lambda environ: {"id": 5, "nickname": environ["HTTP_COOKIE"]})
+    chat.on_disconnect(lambda info, code, reason: went.set())
+    opening = connect(
+        chat.url.replace("http", "ws") + "chat", additional_headers={"Cookie": "ann"}, proxy=None
+    )
+    with opening as ann:
+        reply = ask(ann, type="hello")
+        assert (reply["user"], reply["nickname"]) == (5, "ann")
+    assert went.wait(PATIENCE)
+
+
+def test_the_port_and_a_mount_share_their_rooms(chat: Chat) -> None:
+    """`listen` beside an application whose server shows no socket."""
+    app = chat.mount(lambda environ, start_response: [])
+    assert callable(app)
+    ann = visit(chat)
+    ask(ann, type="hello", nickname="ann")
+    ask(ann, type="join", room="r")
+    chat.publish("r", "from a request")
+    assert [hear(ann)["type"], hear(ann)["message"]] == ["join", "from a request"]
+    ann.close()

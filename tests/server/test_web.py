@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from wsgiref.types import StartResponse
 
 import pytest
 
@@ -47,12 +48,13 @@ class Caller:
 
     def __init__(self, page: Path) -> None:
         self.entered: list[str] = []
-        self.web = Web(
-            dict.fromkeys(("/", "/ws", "/chat"), self._enter), allow_origin=["http://ok"], page=page
-        )
+        self.ready = True
+        endpoints = dict.fromkeys(("/", "/ws", "/chat"), self._enter)
+        self.web = Web(endpoints, page=page, ready=lambda: self.ready)
 
-    def _enter(self, environ: dict[str, Any]) -> None:
+    def _enter(self, environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
         self.entered.append(environ["PATH_INFO"])
+        return []
 
     def __call__(
         self, path: str, method: str = "GET", **more: str
@@ -135,7 +137,23 @@ def test_a_copy_that_is_current_is_not_sent_again(call: Caller) -> None:
 
 
 def test_health(call: Caller) -> None:
+    call.ready = False
     assert call("/healthz")[::2] == (200, b"ok")
+
+
+def test_readiness(call: Caller) -> None:
+    assert call("/readyz")[::2] == (200, b"ok")
+    call.ready = False
+    status, headers, body = call("/readyz")
+    assert (status, headers["Cache-Control"]) == (503, "no-store")
+    assert body == b"The message store is away; commands are refused until it is back.\n"
+
+
+def test_whoever_depends_on_nobody_is_ready(page: Path) -> None:
+    web, statuses = Web({}, page=page), []
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/readyz"}
+    web(environ, lambda status, headers: statuses.append(status))  # type: ignore[arg-type,func-returns-value]
+    assert statuses == ["200 OK"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "BREW"])
@@ -171,14 +189,10 @@ def test_an_upgrade_anywhere_else_is_404(call: Caller, path: str) -> None:
     assert b"/, /chat, /ws" in body
 
 
-def test_a_refused_upgrade_is_told_why(call: Caller) -> None:
-    assert call("/chat", **UPGRADE, HTTP_ORIGIN="http://evil")[0] == 403
-    assert call("/chat", **{**UPGRADE, "HTTP_SEC_WEBSOCKET_KEY": "x"})[0] == 400
-    assert call("/chat", "POST", **UPGRADE)[1]["Allow"] == "GET"
-    status, headers, _ = call("/", **{**UPGRADE, "HTTP_SEC_WEBSOCKET_VERSION": "8"})
-    assert (status, headers["Sec-WebSocket-Version"]) == (426, "13")
-    assert call.entered == []
-    assert call("/chat", **UPGRADE, HTTP_ORIGIN="http://ok")[0] is None
+def test_what_is_wrong_with_a_handshake_is_for_the_endpoint_to_say(call: Caller) -> None:
+    assert call("/chat", **{**UPGRADE, "HTTP_SEC_WEBSOCKET_KEY": "x"})[0] is None
+    assert call("/chat", "POST", **UPGRADE)[0] is None
+    assert call.entered == ["/chat", "/chat"]
 
 
 @pytest.mark.parametrize("missing", ["index.html", "favicon.svg"])

@@ -11,6 +11,7 @@ from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.server import protocol
 from threadchat.server.protocol import BROADCAST_ROOM
 from threadchat.server.session import Session
+from threadchat.server.users import User, stranger
 from threadchat.wire.connection import ConnectionState
 from threadchat.wire.requests import Text
 
@@ -50,13 +51,18 @@ class DirectSession(ClassicSession):
         Nothing leaves before the connection is open: whoever is told the id can use it at once.
         """
         self.connection.advance(ConnectionState.IN_CHAT)
-        user = self.hub.broker.new_user()
+        identity = self.visit.identity
+        if identity is None:
+            identity = User(stranger(self.hub.broker, authenticates=self.authenticates))
+        user, self.nickname = identity
         self.connection.send(protocol.json_text({"id": user}))
         self.arrive(user)
 
     def pass_on(self, text: str) -> None:
         """See ClassicSession."""
         message = protocol.decode_direct(text)
+        if self.screens:
+            self.visit.check(self.person, "direct", message.to)
         self.hub.direct(message.to, message.message, sender=self.user)
 
     def encode_direct(self, direct: Direct) -> Text:
@@ -71,6 +77,8 @@ class BroadcastSession(ClassicSession):
 
     def begin(self) -> None:
         """Listens to the room, from now on."""
+        self.visit.check(self.person, "subscribe", BROADCAST_ROOM)
+        self.visit.arrived(self.person)
         self.connection.advance(ConnectionState.IN_CHAT)
         name = f"{self.connection.number}-{BROADCAST_ROOM}"
         self._subscription = self.hub.in_room(
@@ -82,7 +90,15 @@ class BroadcastSession(ClassicSession):
     def pass_on(self, text: str) -> None:
         """See ClassicSession."""
         message = protocol.decode_broadcast(text)
-        self.hub.publish(BROADCAST_ROOM, [Draft(MESSAGE, None, message.sender, message.message)])
+        said = message.message
+        if self.screens:
+            said = self.visit.screen(self.person, BROADCAST_ROOM, said)
+        self.hub.publish(BROADCAST_ROOM, [Draft(MESSAGE, None, message.sender, said)])
+
+    @property
+    def person(self) -> User:
+        """Who the application says it is; else nobody, for the name in a message is only claimed."""
+        return self.visit.identity or User(0)
 
     def end(self) -> None:
         """Stops listening."""

@@ -40,8 +40,8 @@ class HttpServer:
     connection for as long as its call lasts; the thread stays counted until then.
 
     `request_timeout`: seconds for a whole request, from its accept. `max_connections`: threads at
-    once, 0 for any number; those above it are answered 503. `on_accept_thread` is called once on the
-    accept thread, before it serves. `clock`: seconds, monotonic.
+    once, 0 for any number; those above it are answered 503. `shared_port`: as `shared` of `bind`.
+    `on_accept_thread` is called once on the accept thread, before it serves. `clock`: seconds, monotonic.
     """
 
     _listener: socket.socket
@@ -57,6 +57,7 @@ class HttpServer:
         port: int,
         request_timeout: float,
         max_connections: int = 0,
+        shared_port: bool = False,
         on_accept_thread: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,6 +66,7 @@ class HttpServer:
         self._port = port
         self._request_timeout = request_timeout
         self._max_connections = max_connections
+        self._shared_port = shared_port
         self._on_accept_thread = on_accept_thread
         self._clock = clock
         self._stopping = Event()
@@ -94,7 +96,7 @@ class HttpServer:
     def listen(self) -> None:
         """Bind, listen and start to accept; raises OSError where the address cannot be had. Once only."""
         with ExitStack() as undo:
-            self._listener = undo.enter_context(bind(self._host, self._port))
+            self._listener = undo.enter_context(bind(self._host, self._port, shared=self._shared_port))
             self._selector = undo.enter_context(selectors.DefaultSelector())
             self._waker, self._woken = socket.socketpair()
             undo.callback(self._woken.close)

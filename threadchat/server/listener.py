@@ -11,16 +11,33 @@ SEND_BUFFER = 128 * 1024  # bytes; left to itself the kernel queues megabytes ah
 _NOT_ON_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """Return a listening, non-blocking socket on the first address of `host` that this machine has.
 
+    With `shared`, other sockets of this user may listen there too, and Linux spreads connections over them.
     Raises OSError where there is none, or where the first one it has is taken: a second address of
     the same name is no substitute, half of all clients would not find it.
     """
+    sock = _bind_first(host, port, shared=shared)
+    try:
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def reserve(host: str, port: int) -> socket.socket:
+    """Return a socket that keeps an address for `bind` with `shared`, and takes no connection itself."""
+    return _bind_first(host, port, shared=True)
+
+
+def _bind_first(host: str, port: int, *, shared: bool) -> socket.socket:
     passive = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, kind, protocol, _, address in passive:
         try:
-            return _listen(socket.socket(family, kind, protocol), address)
+            return _bind(socket.socket(family, kind, protocol), address, shared=shared)
         except OSError as error:
             if error.errno not in _NOT_ON_THIS_MACHINE:
                 raise
@@ -28,12 +45,12 @@ def bind(host: str, port: int) -> socket.socket:
     raise unusable
 
 
-def _listen(sock: socket.socket, address: tuple[object, ...]) -> socket.socket:
+def _bind(sock: socket.socket, address: tuple[object, ...], *, shared: bool) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
-        sock.listen(BACKLOG)
-        sock.setblocking(False)
     except BaseException:
         sock.close()
         raise

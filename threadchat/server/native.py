@@ -13,8 +13,9 @@ from threadchat.chat.events import MESSAGE, Direct, Draft
 from threadchat.chat.hub import Hub
 from threadchat.config import Config
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, RoomClosed
-from threadchat.server import commands, protocol, questions, resume
+from threadchat.server import commands, protocol, questions, users
 from threadchat.server.commands import CommandId
+from threadchat.server.hooks import Visit
 from threadchat.server.protocol import BROADCAST_ROOM
 from threadchat.server.seats import Seat, Seats
 from threadchat.server.session import Session
@@ -37,15 +38,18 @@ class NativeSession(Session):
         hub: Hub,
         config: Config,
         *,
+        visit: Visit | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(connection, hub, config, clock=clock)
+        super().__init__(connection, hub, config, visit=visit, clock=clock)
         self.session = secrets.token_hex(8)
         self._seats = Seats(connection, hub, self.session)
         self._unpublished: list[commands.Message] = []
         self._unpublished_bytes = 0
         # A quarter of an outbox: what is over three quarters full says so, what is not has room for it.
         self._most_together = max(1, config.outbox_messages // 4)
+        if self.screens:
+            self._most_together = 1  # what a hook has passed does not wait for what it thinks of the next
         self._most_bytes_together = config.outbox_bytes // 4
 
     # The lifecycle
@@ -126,6 +130,8 @@ class NativeSession(Session):
             raise CommandError(
                 ErrorCode.PERMISSION_DENIED, f"{BROADCAST_ROOM} is the broadcast endpoint's room"
             )
+        if self.screens:
+            self.visit.check_command(self.person, command)
         return _HANDLERS[type(command)](self, command)
 
     def _hello(self, command: commands.Hello) -> dict[str, Any] | None:
@@ -134,41 +140,40 @@ class NativeSession(Session):
         if command.token is not None:
             self.connection.close(CloseCode.INVALID_TOKEN)
             return None
-        key = self.hub.broker.resume_key
-        known = resume.verify(key, command.resume, time.time()) if command.resume else None
-        user = known.user if known else self.hub.broker.new_user()
-        self.nickname = command.nickname or (known.nickname if known else "")
+        user, self.nickname = users.identify(
+            command, self.visit.identity, self.hub.broker, authenticates=self.authenticates
+        )
         self.connection.deadlines.clear("hello")
-        self.arrive(user)
+        try:
+            self.arrive(user)
+        except CommandError:  # they may say hello once more
+            self.begin()
+            raise
         if self.nickname:
             self._enter_chat()
         else:
             self.expire("profile", self._config.profile_timeout, CloseCode.STALE)
-        assert self.user is not None
-        return {
-            "user": self.user,
-            "session": self.session,
-            "resume": self._resume_token(),
-            "version": __version__,
-        }
+        given = {} if self.visit.given_name is None else {"nickname": self.visit.given_name}
+        return {"user": user, "session": self.session, **given, **self._resume(), "version": __version__}
 
     def _profile(self, command: commands.Profile) -> dict[str, Any]:
         assert self.user is not None
+        if self.visit.given_name not in (None, command.nickname):
+            raise CommandError(ErrorCode.PERMISSION_DENIED, f"your nickname here is {self.visit.given_name}")
         self.nickname = command.nickname
         if command.about is not None:
             self.about = command.about
         self.connection.deadlines.clear("profile")
         self._enter_chat()
         self._seats.rename(self.nickname)
-        return {"resume": self._resume_token()}
+        return self._resume()
 
     def _enter_chat(self) -> None:
         self.connection.label = f"user {self.user} {self.nickname!r}"
         self.connection.advance(ConnectionState.IN_CHAT)
 
-    def _resume_token(self) -> str:
-        assert self.user is not None
-        return resume.issue(self.hub.broker.resume_key, self.user, self.nickname, time.time())
+    def _resume(self) -> dict[str, Any]:
+        return {"resume": users.resume_token(self.hub.broker, self.person)}
 
     # Speaking
 
@@ -193,6 +198,8 @@ class NativeSession(Session):
             return
         self._unpublished = []
         self._unpublished_bytes = 0
+        if self.screens and not (kept := self.visit.screen_all(self.person, kept, self._refuse)):
+            return
         room = kept[0].room
         drafts = [Draft(MESSAGE, self.user, self.nickname, item.message, "", item.key) for item in kept]
         try:

@@ -39,7 +39,7 @@ def who(hub: Hub, command: Who) -> Fields:
     """The people in a room, each with a number of sessions."""
     users = []
     for occupant in hub.find(command.room).who():
-        about = hub.about(occupant.user)
+        about = hub.about(occupant.user) or occupant.about
         entry = {"id": occupant.user, "nickname": occupant.nickname, "sessions": len(occupant.sessions)}
         users.append({**entry, "about": about} if about else entry)
     return {"users": users}
@@ -48,8 +48,8 @@ def who(hub: Hub, command: Who) -> Fields:
 def rooms(hub: Hub, command: Rooms) -> Fields:
     """All rooms that the native dialect reaches."""
     described = [
-        {"name": room.name, "people": len(room.who()), "offset": room.fanout.head.offset}
-        for room in hub.rooms()
+        {"name": room.name, "people": room.people, "offset": room.offset}
+        for room in hub.list_rooms()
         if room.name != protocol.BROADCAST_ROOM
     ]
     return {"rooms": described}

@@ -15,6 +15,11 @@ from threadchat.wire.connection import Connection
 from threadchat.wire.requests import Text
 
 
+def pass_on_whisper(room: Room, frame: bytes, but: UserId) -> None:
+    """Offers what was typed on another node to a room's members of the native dialect here."""
+    room.fanout.whisper(Text(frame), protocol.native_events, but=but)
+
+
 class Seat:
     """One room's: `user` is None for one who only listens."""
 
@@ -41,6 +46,7 @@ class Seats:
         self._hub = hub
         self._session = session
         self._seats: dict[str, Seat] = {}
+        hub.on_whisper(pass_on_whisper)  # nobody hears any before there is a seat
 
     def take(self, wish: Listen, user: UserId | None, marker: Text | None) -> Seat:
         """A new seat, whose subscription waits for its start; for a member, `user`.
@@ -84,7 +90,7 @@ class Seats:
         """Tells the rooms where this is a member's seat."""
         for seat in self._seats.values():
             if seat.user is not None:
-                seat.room.rename(seat.user, nickname)
+                seat.room.rename(seat.user, nickname, self._hub.about(seat.user))
 
     def give_up(self, room: str) -> None:
         """Ends the subscription in `room`, and the membership if there is one. The seat exists."""

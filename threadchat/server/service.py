@@ -1,25 +1,34 @@
-"""The engine: one hub, one broker, one pinger, one turnstile, and the server that listens for them."""
+"""The engine: one hub, one broker, one pinger, one turnstile, and the ways in that applications open."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, Final
+from wsgiref.types import WSGIApplication
 
-from threadchat.broker.memory import MemoryBroker
+from threadchat.broker.opening import open_broker
 from threadchat.chat.eventlog import JsonLines
+from threadchat.chat.events import Position
 from threadchat.chat.hub import Hub
 from threadchat.chat.routing import make_routing
-from threadchat.config import Config
-from threadchat.errors import CloseCode
+from threadchat.config import SETTINGS, Config
+from threadchat.errors import ConfigError, RoomClosed
+from threadchat.server import farewell, publishing
 from threadchat.server.classic import BroadcastSession, DirectSession
-from threadchat.server.exchange import HANDOVER
+from threadchat.server.hooks import Authenticate, Authorize, Hooks, OnConnect, OnDisconnect, OnMessage
 from threadchat.server.http import HttpServer
+from threadchat.server.mount import Mount
 from threadchat.server.native import NativeSession
-from threadchat.server.session import Session
-from threadchat.server.web import Endpoint, Web
+from threadchat.server.page_files import read_page
+from threadchat.server.reception import Reception
+from threadchat.server.roster import Roster
+from threadchat.server.web import Web
 from threadchat.wire.connection import Connection, Limits
 from threadchat.wire.pinger import Pinger
 from threadchat.wire.turnstile import Turnstile
@@ -31,19 +40,54 @@ _PATIENT_PART: Final = 0.8
 
 
 class Chat:
-    """A whole chat server; `listen` opens it, `drain` ends it.
+    """A whole chat: `mount` it in a WSGI application, or let it `listen` on a port, or both.
 
-    `_lock` guards `_connections` and `_draining`; `_emptied` is told when the last connection has
-    gone. Nothing else is acquired under it.
+    Every method may be called from any thread, needs no context of the application, and `publish` and
+    `direct` need neither `mount` nor `listen`. Make it before a server forks if you like: threads start with
+    the first use, in the process that uses it. `close` ends it, and so does the end of the process.
+
+    The application has its say by up to five callables, given here or as decorators (`@chat.on_message`),
+    before the first client comes. Those of one connection are called one after the other, on a thread that
+    may block: on a database, say. What they raise is logged and answered with error 100, and ends nothing;
+    `Refuse("why")` is how they say no (error 103).
+
+    `authenticate(environ)` → an integer id from 1 on; or an object or mapping with `id` and `nickname`; or
+    None for somebody unknown, who is then anonymous, or refused (401) with `anonymous=False`. Called for
+    each request for a WebSocket, before it is answered.
+    `on_connect(info: SessionInfo)`, with hello: what it raises refuses the hello.
+    `on_message(user: User, room, text)` → the text to be published, or None to refuse it.
+    `authorize(user: User, action, room)` → whether they may; action is join, subscribe, message, history,
+    who, or direct, where the recipient's id takes the place of the room.
+    `on_disconnect(info: SessionInfo, code, reason)`, once for each `on_connect` that let somebody in.
     """
 
-    def __init__(self, config: Config) -> None:
-        """Raises ConfigError, and OSError where the event log cannot be written."""
-        self.config = config
-        self.pinger = Pinger()
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        authenticate: Authenticate | None = None,
+        anonymous: bool = True,
+        on_connect: OnConnect | None = None,
+        on_message: OnMessage | None = None,
+        on_disconnect: OnDisconnect | None = None,
+        authorize: Authorize | None = None,
+        pinger: Pinger | None = None,
+    ) -> None:
+        """Raises ConfigError, BrokerError, and OSError where the event log cannot be written."""
+        self.config = config = config or Config()
+        self.hooks = Hooks(
+            authenticate=authenticate,
+            on_connect=on_connect,
+            on_message=on_message,
+            on_disconnect=on_disconnect,
+            authorize=authorize,
+        )
+        # With a pinger of a FakeClock, a test decides when deadlines go off.
+        self.pinger = pinger or Pinger()
         self.turnstile = Turnstile()
+        self._broker = open_broker(config.broker, config)
         self.hub = Hub(
-            MemoryBroker(config.history_size, config.history_bytes),
+            self._broker,
             routing=make_routing(config.routing, config.request_buffer, config.send_timeout),
             schedule=self.pinger.call_later,
             room_ttl=config.room_ttl,
@@ -52,34 +96,86 @@ class Chat:
             history_bytes=config.history_bytes,
             send_timeout=config.send_timeout,
             announce_limit=config.announce_limit,
+            clock=self.pinger.clock,
         )
-        if config.event_log:
-            self.hub.attach_listener(JsonLines(config.event_log))
+        self.roster = Roster()
         self._limits = Limits(**{name: getattr(config, name) for name in Limits._fields})
-        self._lock = threading.Lock()
-        self._emptied = threading.Condition(self._lock)
-        self._connections: set[Connection] = set()
-        self._draining = False
+        self._reception = Reception(
+            self.hub,
+            config,
+            self.hooks,
+            self.roster,
+            self._connect,
+            anonymous=anonymous,
+            clock=self.pinger.clock,
+        )
         self._http: HttpServer | None = None
+        # Guards `_event_log` and `_process`; held while the log's thread starts.
+        self._beginning = threading.Lock()
+        self._event_log = JsonLines(config.event_log) if config.event_log else None
+        self._process = 0  # that uses this chat; 0 before the first use
 
-    def listen(self, *, on_accept_thread: Callable[[], None] | None = None) -> None:
+    # Hooks, as decorators
+
+    def authenticate(self, hook: Authenticate) -> Authenticate:
+        """Sets the hook of that name. Raises ConfigError where there is one. Runs on: any thread."""
+        return self.hooks.set("authenticate", hook)
+
+    def on_connect(self, hook: OnConnect) -> OnConnect:
+        """Sets the hook of that name. Raises ConfigError where there is one. Runs on: any thread."""
+        return self.hooks.set("on_connect", hook)
+
+    def on_message(self, hook: OnMessage) -> OnMessage:
+        """Sets the hook of that name. Raises ConfigError where there is one. Runs on: any thread."""
+        return self.hooks.set("on_message", hook)
+
+    def on_disconnect(self, hook: OnDisconnect) -> OnDisconnect:
+        """Sets the hook of that name. Raises ConfigError where there is one. Runs on: any thread."""
+        return self.hooks.set("on_disconnect", hook)
+
+    def authorize(self, hook: Authorize) -> Authorize:
+        """Sets the hook of that name. Raises ConfigError where there is one. Runs on: any thread."""
+        return self.hooks.set("authorize", hook)
+
+    # Ways in
+
+    def mount(self, app: WSGIApplication, path: str = "/chat", *, page: bool = False) -> WSGIApplication:
+        """`app` with the chat's socket at `path`, and with `page` its page at `path/`.
+
+        Works on gunicorn (gthread, sync) and Werkzeug; elsewhere a WebSocket is answered 501, and the log
+        names the way out. Raises ConfigError for a path that cannot be one. Runs on: any thread.
+        """
+        endpoint = self._reception.endpoint(NativeSession)
+        alone = not self.config.broker.startswith(("redis:", "rediss:", "unix:"))
+        return Mount(app, path, endpoint, read_page() if page else None, alone=alone)
+
+    def listen(
+        self,
+        port: int | None = None,
+        host: str | None = None,
+        *,
+        on_accept_thread: Callable[[], None] | None = None,
+    ) -> None:
         """Binds and starts to accept; returns at once. Raises OSError. Runs on: any thread, once.
 
-        `on_accept_thread` is called on the accepting thread, whose children are all connections'.
+        `port` and `host` replace the configuration's; port 0 takes any free one, see `url`.
+        `on_accept_thread` is called on the accepting thread, whose children are all connections'. Raises
+        ConfigError.
         """
-        endpoints = {
-            "/": self._endpoint(DirectSession),
-            "/ws": self._endpoint(BroadcastSession),
-            "/chat": self._endpoint(NativeSession),
-        }
+        if port is not None and not (type(port) is int and SETTINGS["port"].rule.allows(port)):
+            raise ConfigError(f"port={port!r:.60}: must be a whole number {SETTINGS['port'].rule.limits}")
+        dialects = {"/": DirectSession, "/ws": BroadcastSession, "/chat": NativeSession}
+        endpoints = {path: self._reception.endpoint(dialect) for path, dialect in dialects.items()}
         self._http = HttpServer(
-            Web(endpoints, allow_origin=self.config.allowed_origins),
-            host=self.config.host,
-            port=self.config.port,
+            Web(endpoints, ready=self._is_ready),
+            host=self.config.host if host is None else host,
+            port=self.config.port if port is None else port,
             request_timeout=self.config.request_timeout,
             max_connections=self.config.max_connections,
+            shared_port=self.config.workers > 1,
             on_accept_thread=on_accept_thread,
         )
+        self._begin()
         self._http.listen()
 
     @property
@@ -89,6 +185,44 @@ class Chat:
         host, port = self._http.address
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
+    # Publishing
+
+    def publish(
+        self, room: str, message: str, user: object = None, *, nickname: str = "", key: str = ""
+    ) -> Position:
+        """Says something in a room, which is made if there is none; returns its place in the room's log.
+
+        `user` is whom it comes from: an id, or what `authenticate` may return; `nickname` beats that user's.
+        The same `key` of the same user says nothing new for 5 minutes. When this returns, everybody has it,
+        or has it coming: no slow connection is waited for, though publishers are paced. Raises
+        CommandError: 107 for what cannot be said, 108 once the chat is closed. Runs on: any thread.
+        """
+        self._begin()
+        most = self.config.max_message_size
+        return publishing.publish(self.hub, room, message, user=user, nickname=nickname, key=key, most=most)
+
+    def direct(self, to: int, message: str, user: object = None, *, nickname: str = "") -> None:
+        """Says something to one person, on every session they have; no log keeps it.
+
+        `user` and `nickname` are as for `publish`. Raises CommandError: 107 for what cannot be said, 108
+        where that person is not online, 111 where no session had room. Runs on: any thread.
+        """
+        self._begin()
+        most = self.config.max_message_size
+        publishing.direct(self.hub, to, message, user=user, nickname=nickname, most=most)
+
+    # The end
+
+    def close(self, timeout: float | None = None) -> bool:
+        """`drain`, within `drain_timeout` unless `timeout` says otherwise (seconds)."""
+        return self.drain(self.config.drain_timeout if timeout is None else timeout)
+
+    def __enter__(self) -> Chat:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def drain(self, timeout: float) -> bool:
         """Stops accepting, tells everybody (3001), flushes what waits, ends all that was begun.
 
@@ -96,68 +230,49 @@ class Chat:
         runs even then. Runs on: any thread but the chat's own.
         """
         begun = monotonic()
+        farewell.forget(self)
         if self._http is not None:
             self._http.stop_accepting()
-        with self._lock:
-            self._draining = True
-            connections = list(self._connections)
-        if self._http is not None:
             self._http.hang_up()
-        for connection in connections:
-            connection.close(CloseCode.SHUTDOWN)
+        self.roster.close()
         if not (clean := self._wait_until_gone(begun + timeout * _PATIENT_PART)):
-            self._cut_off()
+            self.roster.cut_off()
             clean = self._wait_until_gone(begun + timeout)
         clean = self.hub.close(max(0.0, begun + timeout - monotonic())) and clean
+        if self._event_log is not None:  # nobody ever used it
+            self._event_log.close()
         self.pinger.stop()
         return clean
 
     def _wait_until_gone(self, deadline: float) -> bool:
         """Waits for whoever is connecting or connected; whether there is nobody left."""
         joined = self._http is None or self._http.join(max(0.0, deadline - monotonic()))
-        with self._lock:
-            return self._emptied.wait_for(lambda: not self._connections, deadline - monotonic()) and joined
+        return self.roster.wait(deadline) and joined
 
-    def _cut_off(self) -> None:
-        with self._lock:
-            overdue = list(self._connections)
-        for connection in overdue:
-            log.warning("%r did not end in time", connection)
-            connection.abort(CloseCode.SHUTDOWN)
+    # Helpers
 
-    def _endpoint(self, dialect: Callable[[Connection, Hub, Config], Session]) -> Endpoint:
-        def run(environ: dict[str, Any]) -> None:
-            dialect(self._connect(environ), self.hub, self.config).run()
+    def _is_ready(self) -> bool:
+        return bool(getattr(self._broker, "ready", True))  # only brokers that depend on others have it
 
-        return run
+    def _begin(self) -> None:
+        """The first use in this process: what a fork would have left behind is begun only now."""
+        if self._process == os.getpid():
+            return
+        with self._beginning:
+            if self._process not in (0, os.getpid()):
+                log.warning(
+                    "this chat was used before its process forked; listeners, the event log among them, "
+                    "stayed behind in process %d",
+                    self._process,
+                )
+            elif self._event_log is not None:
+                with contextlib.suppress(RoomClosed):  # `drain` closes the log then
+                    self.hub.attach_listener(self._event_log)
+                    self._event_log = None
+            farewell.close_at_exit(self)
+            self._process = os.getpid()
 
-    def _connect(self, environ: dict[str, Any]) -> Connection:
-        """Makes a connection of the socket behind a request. Runs on: what becomes its reader thread."""
-        handover = environ[HANDOVER]
-        sock, trailing = handover.take()
-        try:
-            connection = Connection(
-                handover.number,
-                sock,
-                environ,
-                trailing,
-                turnstile=self.turnstile,
-                pinger=self.pinger,
-                limits=self._limits,
-                on_gone=self._forget,
-            )
-        except BaseException:
-            sock.close()
-            raise
-        with self._lock:
-            self._connections.add(connection)
-            draining = self._draining
-        if draining:
-            connection.close(CloseCode.SHUTDOWN)
-        return connection
-
-    def _forget(self, connection: Connection) -> None:
-        with self._lock:
-            self._connections.discard(connection)
-            if not self._connections:
-                self._emptied.notify_all()
+    def _connect(self, number: int, sock: Any, headers: dict[str, Any], trailing: bytes) -> Connection:
+        self._begin()
+        make = partial(Connection, turnstile=self.turnstile, pinger=self.pinger, limits=self._limits)
+        return make(number, sock, headers, trailing, on_gone=self.roster.forget)

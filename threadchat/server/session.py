@@ -12,7 +12,9 @@ from typing import Any, Final
 from threadchat.chat.events import Direct
 from threadchat.chat.hub import Hub
 from threadchat.config import Config
-from threadchat.errors import CloseCode, ConnectionClosed, RoomClosed
+from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, RoomClosed
+from threadchat.server.hooks import Visit
+from threadchat.server.users import User
 from threadchat.wire.connection import Connection, ConnectionState
 from threadchat.wire.outbox import Answer
 from threadchat.wire.requests import Text
@@ -30,11 +32,23 @@ class Session(ABC):
     Everything runs on the connection's reader thread but `offer_direct` and `close`.
     """
 
+    session = ""
+    """The id of this visit, where the dialect has one."""
+
     def __init__(
-        self, connection: Connection, hub: Hub, config: Config, *, clock: Callable[[], float] = monotonic
+        self,
+        connection: Connection,
+        hub: Hub,
+        config: Config,
+        *,
+        visit: Visit | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
+        """`visit` brings the application's hooks, and who it says the person is."""
         self.connection = connection
         self.hub = hub
+        self.visit = visit or Visit(connection)
+        self.screens = self.visit.hooks.see_messages  # whether anybody asks what is said, and by whom
         self.user: int | None = None
         self.nickname = ""
         self.about = ""
@@ -54,6 +68,9 @@ class Session(ABC):
             pass  # in the middle of a reply; the reason is the connection's
         except RoomClosed:
             connection.close(CloseCode.SHUTDOWN)  # the hub was closed before the greeting
+        except CommandError as error:  # the application does not let them in
+            failed = error.code == ErrorCode.INTERNAL
+            connection.close(CloseCode.INTERNAL_ERROR if failed else CloseCode.FORCE_DISCONNECT)
         except Exception:
             log.exception("connection %d (%s) failed", connection.number, connection.label)
             connection.close(CloseCode.INTERNAL_ERROR)
@@ -97,11 +114,27 @@ class Session(ABC):
         """Closes with `code` in `seconds`, unless the deadline of that name is cleared before."""
         self.connection.deadlines.set(name, seconds, lambda: self.connection.close(code))
 
+    @property
+    def person(self) -> User:
+        """Whose session this is, for the hooks."""
+        return User(self.user or 0, self.nickname)
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether the application knows people by ids of its own."""
+        return self.visit.hooks.authenticate is not None
+
     def arrive(self, user: int) -> None:
-        """From here on the hub finds this session by `user`."""
+        """From here on the hub finds this session by `user`. Raises CommandError where a hook minds it."""
         self.user = user
         self.connection.label = f"user {user}"
         self.hub.arrive(self)
+        try:
+            self.visit.arrived(self.person, self.session)
+        except CommandError:
+            self.hub.depart(self)
+            self.user = None
+            raise
 
     def count_error(self) -> None:
         """Closes the connection of a client that makes too many errors (3509)."""
@@ -133,3 +166,4 @@ class Session(ABC):
             log.exception("connection %d could not leave everything behind", self.connection.number)
         finally:
             self.hub.depart(self)
+            self.visit.departed(self.person)

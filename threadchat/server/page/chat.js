@@ -70,8 +70,8 @@ export class Chat {
   /** Comes as somebody new. */
   async #arrive() {
     const { me } = this.#model;
-    const { user, resume } = await this.#ask({ type: "hello", nickname: me.nickname });
-    Object.assign(me, { user, resume });
+    const { user, resume, nickname } = await this.#ask({ type: "hello", nickname: me.nickname });
+    Object.assign(me, { user, resume, nickname: nickname ?? me.nickname }); // a login has a name of its own
     return false;
   }
 
@@ -82,7 +82,8 @@ export class Chat {
    */
   async #return() {
     const { me } = this.#model;
-    const { user } = await this.#ask({ type: "hello", resume: me.resume });
+    const { user, nickname } = await this.#ask({ type: "hello", resume: me.resume });
+    me.nickname = nickname ?? me.nickname;
     const [known, { resume }] = await Promise.all([
       this.#ask({ type: "typing", room: "any" }).then(
         () => true,

@@ -1,0 +1,90 @@
+"""Mounts the chat in somebody else's WSGI application: a path for the socket, and one for the page."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+from wsgiref.types import StartResponse, WSGIApplication
+
+from threadchat.errors import ConfigError
+from threadchat.server.handshake import upgrade_requested
+from threadchat.server.page_files import Resource
+from threadchat.server.replies import reply
+from threadchat.server.takeover import shows_socket
+from threadchat.server.web import ask_for_upgrade
+
+log = logging.getLogger(__name__)
+
+_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+
+class Mount:
+    """A WSGI application: answers for its own paths, passes everything else on to the one it wraps.
+
+    With `page` (see `read_page`) its files are below `path/`, and so is a second way to the socket,
+    `path/chat`, which is where the page looks for it. Paths count from where the wrapped application is,
+    below any SCRIPT_NAME. `alone`: nothing is shared between processes, so several are worth a warning.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        path: str,
+        endpoint: WSGIApplication,
+        page: Mapping[str, Resource] | None = None,
+        *,
+        alone: bool = True,
+    ) -> None:
+        """Raises ConfigError for a path that cannot be one."""
+        if not isinstance(path, str) or not _PATH.fullmatch(path):
+            raise ConfigError(
+                f"path={path!r:.60} must look like /chat: one or more parts, each behind a slash"
+            )
+        self._app = app
+        self._path = path
+        self._endpoint = endpoint
+        self._page = None if page is None else {path + name: resource for name, resource in page.items()}
+        self._sockets = {path} if page is None else {path, f"{path}/chat"}
+        self._look_for_siblings = alone
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Runs on: any thread of the server's."""
+        if self._look_for_siblings:
+            self._look_for_siblings = False
+            self._warn_of_siblings(environ)
+        path: str = environ.get("PATH_INFO", "")
+        if not path.startswith(self._path):
+            return self._app(environ, start_response)
+        if path in self._sockets:
+            if upgrade_requested(environ):
+                return self._endpoint(environ, start_response)
+            return self._without_upgrade(path, environ, start_response)
+        resource = self._page.get(path) if self._page else None
+        if resource is None:
+            return self._app(environ, start_response)
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return reply(start_response, "405 Method Not Allowed", "This is a file.", ("Allow", "GET, HEAD"))
+        return resource.serve(environ, start_response)
+
+    def _without_upgrade(
+        self, path: str, environ: dict[str, Any], start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if self._page is None or path != self._path:
+            whole = quote(environ.get("SCRIPT_NAME", "").encode("latin-1")) + path
+            return ask_for_upgrade(whole, start_response, hop_by_hop=shows_socket(environ))
+        # Relative, so that it is right behind a proxy that has taken a prefix away, too.
+        there = f"./{path.rpartition('/')[2]}/"
+        return reply(
+            start_response, "308 Permanent Redirect", f"The page is at {there}.", ("Location", there)
+        )
+
+    def _warn_of_siblings(self, environ: dict[str, Any]) -> None:
+        if environ.get("wsgi.multiprocess"):
+            log.warning(
+                "this server runs several processes, and each would have a chat of its own: people in one do "
+                "not meet those in another; run one process with more threads (gunicorn --workers 1 "
+                "--threads 8), or share rooms by a broker (broker=redis://...)"
+            )
