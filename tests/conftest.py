@@ -12,6 +12,9 @@ import pytest
 
 from tests.e2e.process import ServerProcess
 
+# Ours by name, since threadchat need not be installed here; pytest's own, to test ours with.
+pytest_plugins = ["threadchat.testing.plugin", "pytester"]
+
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:

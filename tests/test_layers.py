@@ -17,18 +17,25 @@ LONGEST = 300
 
 # From the ground up. A module imports from its own wing and from those before it; what lies in no folder and
 # is not ground is front.
-GROUND = ("config.py", "rules.py", "errors.py")
+GROUND = ("config.py", "linked.py", "texts.py", "rules.py", "errors.py")
 FLOORS = ("ground", "wire", "chat", "broker", "server", "plain", "front")
+# Folders that are front, as the modules in no folder are.
+FRONT = ("client", "terminal", "testing")
 
 # Where an outside library, or a part of Python that stands for one, may be imported at all.
 PLACES = {
-    "simple_websocket": ("wire/transport.py",),
-    "wsproto": ("wire/transport.py", "wire/frames.py"),
+    "simple_websocket": ("wire/protocol.py", "wire/compatible.py"),
+    "flask_sock": ("plain/flask_sock.py",),
+    "wsproto": ("wire/protocol.py",),
     "h11": ("server/*",),
-    "socket": ("wire/*", "server/*", "plain/*", "broker/redis.py", "client.py", "testing.py", "standalone.py"),
-    "ssl": ("wire/*", "server/*", "plain/*", "broker/redis.py", "client.py", "testing.py"),
-    "argparse": ("cli.py",),
-    "signal": ("standalone.py",),
+    "socket": ("wire/*", "server/*", "plain/*", "broker/redis/*", "client/*", "testing/*", "standalone.py"),
+    "ssl": ("wire/*", "server/*", "plain/*", "client/*", "testing/*"),
+    "pytest": ("testing/plugin.py",),
+    "sqlite3": ("broker/sqlite/*",),
+    "redis": ("broker/redis/*",),
+    "argparse": ("cli.py", "terminal/*"),
+    "signal": ("standalone.py", "workers.py"),
+    "prompt_toolkit": ("terminal/screen.py",),
     "asyncio": (),
     "gevent": (),
     "eventlet": (),
@@ -42,7 +49,7 @@ def wing(module: str) -> str:
     """The wing of a module, given by its path below the package."""
     folder, slash, _ = module.partition("/")
     if slash:
-        return "front" if folder == "terminal" else folder
+        return "front" if folder in FRONT else folder
     return "ground" if module in GROUND else "front"
 
 
@@ -70,7 +77,7 @@ def is_allowed(module: str, name: str) -> bool:
     if not inner:  # `import threadchat` brings in everything
         return wing(module) == "front"
     part = inner.split(".")[0]
-    target = part if part in FLOORS else wing(f"{part}/" if part == "terminal" else f"{part}.py")
+    target = part if part in FLOORS else wing(f"{part}/" if part in FRONT else f"{part}.py")
     return FLOORS.index(target) <= FLOORS.index(wing(module))
 
 
@@ -159,8 +166,9 @@ def test_an_import_that_goes_up_is_found(module: str, source: str, found: list[s
         ("server/protocol.py", "import socket", ["socket"]),
         ("server/wsgi.py", "from simple_websocket import Server", ["simple_websocket"]),
         ("wire/connection.py", "import wsproto.events", ["wsproto"]),
-        ("wire/transport.py", "import h11, asyncio", ["asyncio", "h11"]),
-        ("wire/transport.py", "import socket, ssl, simple_websocket, wsproto", []),
+        ("wire/protocol.py", "import h11, asyncio", ["asyncio", "h11"]),
+        ("testing/live.py", "import pytest", ["pytest"]),
+        ("wire/protocol.py", "import socket, ssl, simple_websocket, wsproto", []),
         ("server/request.py", "import h11\nimport socket", []),
     ],
 )

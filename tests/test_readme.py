@@ -15,6 +15,7 @@ from threadchat.cli import COMMANDS as CLI_COMMANDS
 from threadchat.config import SETTINGS, shown
 from threadchat.errors import CloseCode, ErrorCode
 from threadchat.server.commands import COMMANDS
+from threadchat.terminal.arguments import PARSERS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,7 +91,8 @@ def test_commands_exist() -> None:
         assert os.access(ROOT / script, os.X_OK), f"{script} is not there, or not executable"
     assert set(re.findall(r"scripts/run (\w+)", TEXT)) <= set(CLI_COMMANDS)
     flags = set(re.findall(r"(?<=[ `])--[a-z-]+", TEXT))
-    assert flags <= {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml"}
+    of_clients = {flag for make in PARSERS.values() for flag in make()._option_string_actions}
+    assert flags <= {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml"} | of_clients
 
 
 def test_links_lead_somewhere() -> None:

@@ -1,7 +1,31 @@
 """A WebSocket chat server and a synchronous library, for Python programs that live on threads.
 
-`Room` is a chat room without any server; `Hub` keeps many of them and knows who is online; `Chat`
-serves them over WebSockets, as `python -m threadchat` does.
+Take as much of it as you need; everything may be used from any thread, and nothing needs an event loop.
+
+- Rooms, in this process and without any socket: `Room` is one, with its people, its numbered events and
+  whoever listens; `Hub` keeps many by their names; `JsonLines` writes what happens to a file.
+- A chat in the browser: `Chat` serves rooms over WebSockets, on a port of its own (`listen`) or inside your
+  WSGI application (`mount`); hooks ask your program who somebody is and what they may do. Settings
+  are a `Config`. `python -m threadchat` is that, as a program.
+- Taking part: `Client` has a method for every command, and iterates what happens.
+- WebSockets without any chat: `serve` and `connect` in the shape of `websockets.sync`, `accept` in that of
+  simple-websocket, and `broadcast`. Where such a program exists, its import line is all that changes: see
+  `threadchat.plain.simple_websocket` and `threadchat.plain.flask_sock`.
+- Tests of your own: `threadchat.testing`, as pytest fixtures if you like.
+
+Every exception that is raised on purpose is a `ThreadchatError`: a `CommandError` where something is
+refused, with its code; `RoomClosed`, `SlowConsumer`, `ConnectionClosed` and `ConfigError` say what they are.
+
+    from threadchat import Room
+
+    room = Room("GoChat")
+    stream = room.add("ann", "laptop")
+    room.message("ann", "hello")
+    room.close()
+    for event in stream:
+        print(event.id, event.type, event.nickname, event.message)
+
+A name is imported when it is first asked for: rooms alone load no server.
 """
 
 from __future__ import annotations
@@ -11,26 +35,130 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from threadchat.broker.memory import MemoryBroker
     from threadchat.chat.eventlog import JsonLines
-    from threadchat.chat.events import Event, Position
+    from threadchat.chat.events import Draft, Event, Position, Record
     from threadchat.chat.hub import Hub
+    from threadchat.chat.presence import Occupant
     from threadchat.chat.room import Room
     from threadchat.chat.stream import EventStream
+    from threadchat.chat.subscription import Filter
+    from threadchat.client.client import Client
+    from threadchat.client.messages import ChatEvent
     from threadchat.config import Config
+    from threadchat.errors import (
+        BadUrl,
+        CannotConnect,
+        CommandError,
+        ConcurrencyError,
+        ConfigError,
+        ConnectionClosed,
+        ConnectionClosedError,
+        ConnectionClosedOK,
+        ConnectTimeout,
+        HandshakeRefused,
+        NoSocket,
+        Refuse,
+        RoomClosed,
+        SlowConsumer,
+        ThreadchatError,
+    )
+    from threadchat.plain.broadcasting import broadcast
+    from threadchat.plain.connecting import ClientConnection, connect
+    from threadchat.plain.opening import ServerConnection
+    from threadchat.plain.serving import serve
+    from threadchat.plain.simple_websocket import accept
+    from threadchat.plain.websocket import WebSocket
+    from threadchat.publisher import Publisher
+    from threadchat.server.hooks import SessionInfo
     from threadchat.server.service import Chat
+    from threadchat.server.users import User
 
 # What is imported only when it is asked for: a program that has rooms alone needs no server.
 _HOMES = {
+    "BadUrl": "threadchat.errors",
+    "CannotConnect": "threadchat.errors",
     "Chat": "threadchat.server.service",
+    "ChatEvent": "threadchat.client.messages",
+    "Client": "threadchat.client.client",
+    "ClientConnection": "threadchat.plain.connecting",
+    "CommandError": "threadchat.errors",
+    "ConcurrencyError": "threadchat.errors",
     "Config": "threadchat.config",
+    "ConfigError": "threadchat.errors",
+    "ConnectTimeout": "threadchat.errors",
+    "ConnectionClosed": "threadchat.errors",
+    "ConnectionClosedError": "threadchat.errors",
+    "ConnectionClosedOK": "threadchat.errors",
+    "Draft": "threadchat.chat.events",
     "Event": "threadchat.chat.events",
     "EventStream": "threadchat.chat.stream",
+    "Filter": "threadchat.chat.subscription",
+    "HandshakeRefused": "threadchat.errors",
     "Hub": "threadchat.chat.hub",
     "JsonLines": "threadchat.chat.eventlog",
+    "MemoryBroker": "threadchat.broker.memory",
+    "NoSocket": "threadchat.errors",
+    "Occupant": "threadchat.chat.presence",
     "Position": "threadchat.chat.events",
+    "Publisher": "threadchat.publisher",
+    "Record": "threadchat.chat.events",
+    "Refuse": "threadchat.errors",
     "Room": "threadchat.chat.room",
+    "RoomClosed": "threadchat.errors",
+    "ServerConnection": "threadchat.plain.opening",
+    "SessionInfo": "threadchat.server.hooks",
+    "SlowConsumer": "threadchat.errors",
+    "ThreadchatError": "threadchat.errors",
+    "User": "threadchat.server.users",
+    "WebSocket": "threadchat.plain.websocket",
+    "accept": "threadchat.plain.simple_websocket",
+    "broadcast": "threadchat.plain.broadcasting",
+    "connect": "threadchat.plain.connecting",
+    "serve": "threadchat.plain.serving",
 }
-__all__ = ["Chat", "Config", "Event", "EventStream", "Hub", "JsonLines", "Position", "Room"]
+__all__ = [
+    "BadUrl",
+    "CannotConnect",
+    "Chat",
+    "ChatEvent",
+    "Client",
+    "ClientConnection",
+    "CommandError",
+    "ConcurrencyError",
+    "Config",
+    "ConfigError",
+    "ConnectTimeout",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "Draft",
+    "Event",
+    "EventStream",
+    "Filter",
+    "HandshakeRefused",
+    "Hub",
+    "JsonLines",
+    "MemoryBroker",
+    "NoSocket",
+    "Occupant",
+    "Position",
+    "Publisher",
+    "Record",
+    "Refuse",
+    "Room",
+    "RoomClosed",
+    "ServerConnection",
+    "SessionInfo",
+    "SlowConsumer",
+    "ThreadchatError",
+    "User",
+    "WebSocket",
+    "accept",
+    "broadcast",
+    "connect",
+    "serve",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,97 @@
+"""One WebSocket of the plain layer in memory, with both of its ends in the test's hands."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from threadchat.errors import HandshakeRefused
+from threadchat.plain import options
+from threadchat.plain.opening import Doorkeeper, ServerConnection
+from threadchat.plain.reception import Reception
+from threadchat.testing.memory import InMemory
+from threadchat.testing.peer import TIMEOUT, Peer
+from threadchat.wire.limits import Limits
+
+_log = logging.getLogger(__name__)
+
+
+class Pair:
+    """A connection as `threadchat.serve` gives it to its handler, and the peer at its other end; no port.
+
+    ```python
+    from threadchat.testing import Pair
+
+    def shout(connection):
+        for message in connection:
+            connection.send(message.upper())
+
+    with Pair(shout) as pair:  # the handler has its own thread, as in a server
+        pair.client.send("hi")
+        assert pair.client.recv() == "HI"
+
+    with Pair() as pair:  # no handler: the test does what one would
+        pair.client.send("hi")
+        assert pair.server.recv() == "hi"
+        pair.server.send("hello")
+        assert pair.client.recv() == "hello"
+    ```
+
+    At the end both ends are closed, and all threads have ended. For one thread, but for `server`,
+    which any thread may use.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[ServerConnection], object] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """`headers` go out with the client's request; `timeout`: seconds for each of its waits."""
+        self._handler = handler or self._hold
+        self._opened: queue.Queue[ServerConnection] = queue.Queue(1)
+        self._finished = threading.Event()
+        self._memory = InMemory(_served(self._serve), timeout=timeout)
+        try:
+            self.client: Peer = self._memory.connect("/", headers=headers)
+        except HandshakeRefused:
+            self._memory.close()
+            raise
+        self.server: ServerConnection = self._opened.get(timeout=timeout)
+
+    def close(self) -> None:
+        """Closes both ends. Raises AssertionError where the handler still runs `timeout` seconds later."""
+        self._finished.set()
+        self._memory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _serve(self, connection: ServerConnection) -> None:
+        """Runs on: the handler's thread."""
+        self._opened.put(connection)
+        self._handler(connection)
+
+    def _hold(self, connection: ServerConnection) -> None:
+        """In place of a handler: keeps the connection open, and leaves it to the test."""
+        self._finished.wait()
+
+
+def _served(handler: Callable[[ServerConnection], object]) -> Reception:
+    """The application behind `threadchat.serve`, with its usual options."""
+    anybody = Doorkeeper(
+        origins=None, subprotocols=None, select_subprotocol=None, process_request=None, logger=_log
+    )
+    return Reception(
+        handler, anybody, limits=Limits(), make_inbox=options.inbox, close_timeout=TIMEOUT, logger=_log
+    )
