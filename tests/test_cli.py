@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,22 @@ def test_environment_and_file_count(served: Served, monkeypatch: pytest.MonkeyPa
     assert served.configs == [Config(port=9000, max_age=61)] * 2
 
 
+# -- clients -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["connect", "tail"])
+def test_a_client_comes_first_and_has_flags_of_its_own(
+    word: str, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: list[Sequence[str]] = []
+    monkeypatch.setattr("threadchat.terminal.arguments.main", lambda words: run.append(words) or 3)
+    assert cli.main([word, "--room", "ops"]) == 3
+    monkeypatch.setattr(sys, "argv", ["threadchat", word])
+    assert cli.main() == 3
+    assert run == [[word, "--room", "ops"], [word]]
+    assert not served.configs
+
+
 # -- complaints --------------------------------------------------------------------------------------
 
 
@@ -201,8 +218,9 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
         (["--hello", "3"], "--hello is not a flag"),
         (["--zzz"], "--zzz is not a flag"),
         (["config", "--tomll"], "--tomll is not a flag; did you mean --toml?"),
-        (["run"], "run is not expected here; the commands are serve and config"),
-        (["config", "serve"], "serve is not expected here; the commands are serve and config"),
+        (["run"], "run is not expected here; the commands are serve, config, connect and tail"),
+        (["config", "serve"], "serve is not expected here; the commands are serve, config, connect and tail"),
+        (["--port", "1", "connect"], "connect comes first, its flags follow"),
         (["--port"], "argument --port: expected one argument"),
         (["--toml"], "--toml goes with the command config"),
     ],

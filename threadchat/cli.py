@@ -11,17 +11,19 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from threadchat import __version__
-from threadchat.config import SETTINGS, Group, Resolved, Setting, load, shown, suggestion
+from threadchat.config import SETTINGS, Config, Group, Resolved, Setting, load, shown, suggestion
 from threadchat.errors import ConfigError
 from threadchat.standalone import serve
 
 EXIT_USAGE: Final = 2
-COMMANDS: Final = ("serve", "config")
+COMMANDS: Final = ("serve", "config", "connect", "tail")
+CLIENTS: Final = ("connect", "tail")
 WIDTH: Final = 100
 
 DESCRIPTION: Final = """\
 serve, which is the default, runs the chat server. config prints every setting in force and where its value
-came from."""
+came from. connect is a chat in the terminal, tail shows what happens in rooms; each has flags of its own:
+connect --help, tail --help."""
 
 EPILOG: Final = """\
 Each flag is also an environment variable (THREADCHAT_HELLO_TIMEOUT for --hello-timeout) and a key of the TOML
@@ -40,15 +42,22 @@ TITLES: Final[dict[Group, str]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code: 0, 1 for a failure, 2 for a wrong argument or value.
 
+    `connect` and `tail` have some more of them, see `threadchat.terminal.arguments`.
+
     `argv` is what follows the program's name; None takes it from `sys.argv`. Runs on: the main thread, as the
     server sets signal handlers.
     """
-    arguments = _parse(argv)
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in CLIENTS:
+        from threadchat.terminal.arguments import main as run_client
+
+        return run_client(words)
+    arguments = _parse(words)
     flags = {name: text for name, text in vars(arguments).items() if name in SETTINGS}
     try:
         resolved = load(flags, os.environ, arguments.config)
         if arguments.command == "serve":
-            return serve(resolved.config)
+            return _serve(resolved.config)
     except ConfigError as error:
         print(f"threadchat: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -56,27 +65,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _Help(argparse.HelpFormatter):
+def _serve(config: Config) -> int:
+    if config.workers == 1:
+        return serve(config)
+    from threadchat.workers import serve_with_workers
+
+    return serve_with_workers(config)
+
+
+class Help(argparse.HelpFormatter):
     """Help as wide as the terminal, but never wider than 100 columns."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=33, width=min(WIDTH, shutil.get_terminal_size().columns))
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Complains in one line, where argparse would print thirty flags first."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_USAGE, f"threadchat: {message}; --help lists the flags\n")
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="threadchat",
-        usage="%(prog)s [serve | config [--toml]] [flags]",
+        usage="%(prog)s [serve | config [--toml] | connect | tail] [flags]",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=_Help,
+        formatter_class=Help,
         allow_abbrev=False,
         add_help=False,
     )
@@ -105,7 +122,7 @@ def _add_flag(group: argparse._ArgumentGroup, setting: Setting) -> None:
     )
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _parser()
     # Intermixed, so that the command may stand before, between and after the flags.
     arguments, unknown = parser.parse_known_intermixed_args(argv)
@@ -116,7 +133,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"{flag} is not a flag{suggestion(flag, known)}")
     if unknown or arguments.command not in COMMANDS:
         word = unknown[0] if unknown else arguments.command
-        parser.error(f"{shown(word)} is not expected here; the commands are {' and '.join(COMMANDS)}")
+        known_commands = f"{', '.join(COMMANDS[:-1])} and {COMMANDS[-1]}"
+        parser.error(f"{shown(word)} is not expected here; the commands are {known_commands}")
+    if arguments.command in CLIENTS:
+        parser.error(f"{arguments.command} comes first, its flags follow")
     if arguments.toml and arguments.command != "config":
         parser.error("--toml goes with the command config")
     return arguments

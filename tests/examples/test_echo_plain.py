@@ -15,6 +15,7 @@ from tests.mounted.host import EXAMPLES, Host
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Host]:
     with Host(tmp_path, str(EXAMPLES / "echo_plain.py"), "{port}") as host:
+        host.wait_for_log("echoing at")
         yield host
 
 
@@ -31,4 +32,3 @@ def test_a_bad_end_is_told_and_a_signal_stops_it(server: Host) -> None:
     server.wait_for_log("127.0.0.1: 4000 out")
     assert server.stop(signal.SIGTERM) == 0
     assert "Traceback" not in server.log()
-

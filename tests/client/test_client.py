@@ -1,0 +1,311 @@
+"""Covers threadchat/client/client.py and commands.py: every command, replies, refusals, events, the end."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.client.fakes import Doing, FakeServer, in_room, online
+from threadchat.client import ChatEvent, Client, Joined, Page, Person, Published, RoomInfo, State
+from threadchat.client.client import chat_url
+from threadchat.client.messages import Renamed, Reply
+from threadchat.errors import BadUrl, CommandError, ConnectionClosed, ErrorCode
+from threadchat.server.commands import COMMANDS
+
+EVENT = {"id": 3, "chatroomId": "lobby", "type": "message", "from": "bob", "message": "hi", "unixTime": 9}
+WANTED = ChatEvent(id=3, room="lobby", type="message", nickname="bob", message="hi", time=9)
+
+# command, call, fields sent, fields replied, what is returned
+TABLE: list[tuple[str, Callable[[Client], Any], dict[str, Any], dict[str, Any], Any]] = [
+    (
+        "profile",
+        lambda chat: chat.profile("bo", "me"),
+        {"nickname": "bo", "about": "me"},
+        {"resume": "r"},
+        Renamed("r"),
+    ),
+    (
+        "join",
+        lambda chat: chat.join("x", (4, "e"), types=["message"], users=[1]),
+        {"room": "x", "since": {"offset": 4, "epoch": "e"}, "types": ["message"], "users": [1]},
+        {"offset": 4, "epoch": "e", "recovered": True},
+        Joined(4, "e", True),
+    ),
+    (
+        "subscribe",
+        lambda chat: chat.subscribe("x"),
+        {"room": "x"},
+        {"offset": 9, "epoch": "e"},
+        Joined(9, "e"),
+    ),
+    ("leave", lambda chat: chat.leave("x"), {"room": "x"}, {}, Reply()),
+    ("unsubscribe", lambda chat: chat.unsubscribe("x"), {"room": "x"}, {}, Reply()),
+    (
+        "message",
+        lambda chat: chat.message("x", "hi", key="k"),
+        {"room": "x", "message": "hi", "key": "k"},
+        {"offset": 5},
+        Published(5),
+    ),
+    ("direct", lambda chat: chat.direct(2, "hi"), {"to": 2, "message": "hi"}, {}, Reply()),
+    ("typing", lambda chat: chat.typing("x"), {"room": "x"}, {}, Reply()),
+    (
+        "history",
+        lambda chat: chat.history("x", (1, "e"), limit=2, reverse=True),
+        {"room": "x", "since": {"offset": 1, "epoch": "e"}, "limit": 2, "reverse": True},
+        {"events": [EVENT], "offset": 8, "epoch": "e"},
+        Page((WANTED,), 8, "e"),
+    ),
+    (
+        "count",
+        lambda chat: chat.count("x", types=["join"], users=[3]),
+        {"room": "x", "types": ["join"], "users": [3]},
+        {"count": 7},
+        7,
+    ),
+    (
+        "who",
+        lambda chat: chat.who("x"),
+        {"room": "x"},
+        {"users": [{"id": 1, "nickname": "ann", "sessions": 2, "about": "me"}]},
+        (Person(1, "ann", 2, "me"),),
+    ),
+    (
+        "rooms",
+        lambda chat: chat.rooms(),
+        {},
+        {"rooms": [{"name": "x", "people": 1, "offset": 3}]},
+        (RoomInfo("x", 1, 3),),
+    ),
+    ("ping", lambda chat: chat.ping() >= 0, {}, {}, True),
+]
+
+
+def test_the_table_has_every_command() -> None:
+    assert {row[0] for row in TABLE} | {"hello"} == set(COMMANDS)
+
+
+@pytest.mark.parametrize(("command", "call", "sent", "replied", "returned"), TABLE, ids=[r[0] for r in TABLE])
+def test_a_command_sends_its_fields_and_returns_its_reply(
+    command: str, call: Callable[[Client], Any], sent: dict[str, Any], replied: dict[str, Any], returned: Any
+) -> None:
+    chat, link = online(FakeServer())
+    with chat:
+        doing = Doing(lambda: call(chat))
+        frame = link.heard(command)
+        link.reply(frame, **replied)
+        assert doing.result() == returned
+        assert {**frame, "type": command, "id": frame["id"]} == frame
+        assert {name: frame[name] for name in frame if name not in ("type", "id")} == sent
+
+
+@pytest.mark.parametrize(("command", "call"), [row[:2] for row in TABLE], ids=[r[0] for r in TABLE])
+def test_a_refused_command_raises_its_code(command: str, call: Callable[[Client], Any]) -> None:
+    chat, link = online(FakeServer())
+    with chat:
+        doing = Doing(lambda: call(chat))
+        link.refuse(link.heard(command), 111, temporary=True)
+        with pytest.raises(CommandError) as caught:
+            doing.result()
+        assert (caught.value.code, caught.value.temporary) == (ErrorCode.TOO_MANY_REQUESTS, True)
+        assert chat.joined == ()
+
+
+@pytest.mark.parametrize(("command", "call"), [row[:2] for row in TABLE], ids=[r[0] for r in TABLE])
+def test_a_command_times_out_with_words_for_what_it_waited(
+    command: str, call: Callable[[Client], Any]
+) -> None:
+    chat, link = online(FakeServer())
+    chat.timeout = 0.01
+    with chat:
+        with pytest.raises(
+            TimeoutError, match=f"no reply to {command}.* within 0.01 s; 1 commands are unans"
+        ):
+            call(chat)
+        link.heard(command)
+
+
+def test_a_code_of_a_newer_server_is_told() -> None:
+    chat, link = online(FakeServer())
+    with chat:
+        doing = Doing(chat.rooms)
+        link.refuse(link.heard("rooms"), 999)
+        with pytest.raises(CommandError, match="999 no"):
+            doing.result()
+
+
+def test_replies_may_come_in_any_order() -> None:
+    chat, link = online(FakeServer())
+    with chat:
+        first = Doing(lambda: chat.count("a"))
+        one = link.heard("count")
+        second = Doing(lambda: chat.count("b"))
+        two = link.heard("count")
+        link.reply(two, count=2)
+        link.reply(one, count=1)
+        assert (first.result(), second.result()) == (1, 2)
+
+
+def test_a_late_reply_to_join_still_counts() -> None:
+    chat, link = online(FakeServer())
+    with chat:
+        with pytest.raises(TimeoutError):
+            chat.join("lobby", timeout=0.01)
+        link.let_in()
+        link.event(1)
+        assert chat.next_event(5).id == 1
+        assert chat.joined == ("lobby",)
+
+
+# -- events ------------------------------------------------------------------------------------------
+
+
+def test_events_of_all_kinds() -> None:
+    chat, link = in_room(FakeServer())
+    with chat:
+        link.event(1)
+        link.say(type="direct", sender=4, to=1, nickname="cy", message="psst", unixTime=5)
+        link.say(type="typing", chatroomId="lobby", userId=4, sender="cy")
+        link.say(type="live", chatroomId="lobby")
+        link.event(2)
+        first, direct, typing, second = (chat.next_event(5) for _ in range(4))
+    assert (first.type, first.id, first.user, first.nickname, first.message) == ("message", 1, 7, "bob", "hi")
+    assert direct == ChatEvent(type="direct", user=4, nickname="cy", message="psst", time=5)
+    assert typing == ChatEvent(type="typing", room="lobby", user=4, nickname="cy")
+    assert second.id == 2
+
+
+def test_events_come_once_and_only_those_of_the_rooms_one_is_in() -> None:
+    chat, link = in_room(FakeServer(), offset=1)
+    with chat:
+        for number in (1, 2, 2, 3, 1):
+            link.event(number)
+        link.event(1, room="other")
+        link.event(4)
+        assert [chat.next_event(5).id for _ in range(3)] == [2, 3, 4]
+        leaving = Doing(lambda: chat.leave("lobby"))
+        link.reply(link.heard("leave"))
+        leaving.result()
+        link.event(5)
+        link.say(type="direct", sender=4, to=1, nickname="cy", message="psst", unixTime=5)
+        assert chat.next_event(5).type == "direct"
+
+
+def test_no_event_in_time() -> None:
+    chat, _ = online(FakeServer())
+    with chat, pytest.raises(TimeoutError, match="no event came within 0 s"):
+        chat.next_event(0)
+
+
+def test_iteration_ends_quietly_with_close() -> None:
+    chat, link = in_room(FakeServer())
+    link.event(1)
+    seen = []
+    for event in chat:
+        seen.append(event.id)
+        chat.close()
+    assert seen == [1]
+
+
+def test_iteration_ends_with_what_ended_the_client_after_all_that_came() -> None:
+    chat, link = in_room(FakeServer())
+    link.event(1)
+    link.cut(3503, "kicked")
+    seen = []
+    with pytest.raises(ConnectionClosed) as caught:  # noqa: PT012  # what came before counts
+        for event in chat:
+            seen.append(event.id)
+    assert (caught.value.code, seen) == (3503, [1])
+    with pytest.raises(ConnectionClosed):
+        chat.rooms()
+
+
+# -- the end -----------------------------------------------------------------------------------------
+
+
+def test_close_wakes_everybody() -> None:
+    chat, _ = online(FakeServer())
+    waiting = [Doing(chat.next_event), Doing(chat.rooms), Doing(lambda: list(chat))]
+    posted = chat.post("lobby", "hi")
+    chat.close()
+    for doing in waiting[:2]:
+        with pytest.raises(ConnectionClosed, match="closed by this program"):
+            doing.result()
+    assert waiting[2].result() == []
+    assert isinstance(posted.exception(5), ConnectionClosed)
+    assert (chat.state, chat.connected) == (State.CLOSED, False)
+    chat.close()
+
+
+def test_close_from_the_callback_of_a_future() -> None:
+    chat, link = online(FakeServer())
+    closed = threading.Event()
+    posted = chat.post("lobby", "hi")
+    posted.add_done_callback(lambda future: (chat.close(), closed.set()))
+    link.reply(link.heard("message"), offset=1)
+    assert closed.wait(5)
+    assert posted.result(5) == Published(1)
+
+
+def test_nothing_is_sent_by_a_closed_client() -> None:
+    chat, _ = online(FakeServer())
+    chat.close()
+    with pytest.raises(ConnectionClosed):
+        chat.message("lobby", "hi")
+
+
+def test_repr_and_properties_show_the_live_state() -> None:
+    chat, link = in_room(FakeServer())
+    with chat:
+        chat.post("lobby", "hi")
+        link.heard("message")
+        assert repr(chat) == "<Client ann#1 ws://fake/chat ONLINE rooms=1 unanswered=1 inbox=0>"
+        assert (chat.user, chat.nickname, chat.session, chat.url) == (1, "ann", "s", "ws://fake/chat")
+        assert (chat.connected, chat.joined) == (True, ("lobby",))
+    assert "CLOSED" in repr(chat)
+
+
+def test_the_websocket_is_opened_with_what_the_caller_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def connect(url: str, **options: Any) -> None:
+        asked.append((url, options))
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("threadchat.plain.connecting.connect", connect)
+    context = ssl.create_default_context()
+    with pytest.raises(ConnectionRefusedError):
+        Client("https://host", headers={"Cookie": "a=b"}, ssl_context=context, timeout=7)
+    [(url, options)] = asked
+    assert url == "wss://host/chat"
+    assert (options["open_timeout"], options["ssl"]) == (7, context)
+    assert options["additional_headers"] == {"Cookie": "a=b"}
+
+
+# -- addresses ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("ws://host:1/chat", "ws://host:1/chat"),
+        ("http://host:1/", "ws://host:1/chat"),
+        ("https://host", "wss://host/chat"),
+        ("wss://host/elsewhere?a=b#c", "wss://host/elsewhere?a=b"),
+        ("ws://[::1]:80", "ws://[::1]:80/chat"),
+    ],
+)
+def test_an_address(text: str, url: str) -> None:
+    assert chat_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host:80", "ftp://host/", "ws://", "ws://host:99999", "ws://host:x", "ws://[::1"]
+)
+def test_what_is_no_address_is_refused_in_words(text: str) -> None:
+    with pytest.raises(BadUrl, match=r"is no address of a chat, such as ws://127.0.0.1:8080/chat: "):
+        chat_url(text)

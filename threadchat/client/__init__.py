@@ -1,0 +1,10 @@
+"""The synchronous chat client: publishes, iterates events, reconnects and resumes."""
+
+from __future__ import annotations
+
+from threadchat.client.backoff import Backoff
+from threadchat.client.client import Client
+from threadchat.client.desk import State
+from threadchat.client.messages import ChatEvent, Joined, Page, Person, Published, RoomInfo
+
+__all__ = ["Backoff", "ChatEvent", "Client", "Joined", "Page", "Person", "Published", "RoomInfo", "State"]

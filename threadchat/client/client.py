@@ -1,0 +1,208 @@
+"""The synchronous chat client: a method for every command, and an iterator of everything that happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from threadchat.client import inbox
+from threadchat.client.backoff import Backoff
+from threadchat.client.commands import Commands
+from threadchat.client.desk import Link, State
+from threadchat.client.guest import Guest
+from threadchat.client.line import Line, Opener
+from threadchat.client.messages import ChatEvent, Page
+from threadchat.client.pending import OnLoss, Request
+from threadchat.client.places import Errand
+from threadchat.errors import BadUrl, CloseCode, CommandError, ConnectionClosed
+
+if TYPE_CHECKING:
+    import ssl
+
+TIMEOUT: Final = 10.0  # seconds
+CLOSE_TIMEOUT: Final = 5.0  # seconds that what was sent last may take to leave
+MAX_FRAME: Final = 16 << 20
+"""Bytes of the largest frame taken: a page of history may have 512 KiB of events, or one that is larger."""
+
+
+class Client(Commands):
+    """Somebody in a chat. Every method may be called from any thread, and by many at a time.
+
+        with Client("ws://127.0.0.1:8080/chat", nickname="ann") as chat:
+            chat.join("lobby")
+            chat.message("lobby", "hi")
+            for event in chat:
+                print(event.room, event.nickname, event.message)
+
+    Each command waits for its reply, at most `timeout` seconds (of the call, or else of the client), and then
+    raises TimeoutError; what the server refuses raises CommandError with its `code`. A lost connection comes
+    back by itself: the client says who it was, goes back into its rooms where it left off, and sends again
+    what was not answered. Only where coming back is of no use, the commands and the iteration raise what
+    ended it: ConnectionClosed with its `code`, HandshakeRefused, or CommandError.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        nickname: str | None = None,
+        *,
+        token: str | None = None,
+        timeout: float = TIMEOUT,
+        events: int = inbox.EVENTS,
+        event_bytes: int = inbox.BYTES,
+        headers: Mapping[str, str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        backoff: Backoff | None = None,
+        opener: Opener | None = None,
+    ) -> None:
+        """Connects and says hello; takes at most `timeout` seconds.
+
+        `url` is the server's address, ws or wss, or http or https; without a path, `/chat`. Without a
+        nickname one may only listen, and needs one (`profile`) within the server's `profile_timeout`. `token`
+        is what the application around the server wants to see. `events` and `event_bytes` may wait to be
+        taken. `backoff` draws the pauses between attempts to come back; `opener` opens the WebSocket.
+
+        Raises OSError where there is no such server (TimeoutError among it), HandshakeRefused, CommandError,
+        ConnectionClosed, and BadUrl.
+        """
+        self._inbox = inbox.Inbox(events, event_bytes)
+        guest = Guest(nickname, token, self._inbox)
+        self._line = Line(
+            chat_url(url),
+            guest,
+            opener=opener or partial(_open, headers, ssl_context),
+            timeout=timeout,
+            backoff=backoff or Backoff(),
+        )
+        super().__init__(self._line.desk, guest, timeout)
+        self._line.open()
+
+    # Who one is
+
+    @property
+    def user(self) -> int | None:
+        """One's number; another one where the server forgot who one was."""
+        return self._guest.user
+
+    @property
+    def nickname(self) -> str:
+        """One's name; empty without one."""
+        return self._guest.nickname
+
+    @property
+    def session(self) -> str:
+        """What the server calls the present connection, as in the `session` of one's own `join`."""
+        return self._guest.session
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._line.url
+
+    @property
+    def state(self) -> State:
+        """ONLINE, AWAY while it tries to come back, or CLOSED."""
+        return self._desk.state
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection just now; commands given while there is none wait for one."""
+        return self._desk.state is State.ONLINE
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """The rooms one is in, joined or subscribed to."""
+        return tuple(place.room for place in self._guest.places.all())
+
+    # Events
+
+    def next_event(self, timeout: float | None = None) -> ChatEvent:
+        """The next thing that happened: once each, and those of one room in its order; None waits for ever.
+
+        Raises TimeoutError, and once all that came was taken, what ended the client.
+        """
+        event = self._inbox.take(timeout)
+        self._fetch()
+        return event
+
+    def __iter__(self) -> Iterator[ChatEvent]:
+        """Everything that happens, until the client is closed. Several threads share what comes."""
+        while True:
+            try:
+                event = self.next_event()
+            except ConnectionClosed as end:
+                if end.code == CloseCode.NORMAL:
+                    return
+                raise
+            yield event
+
+    def close(self) -> None:
+        """Ends the connection and all that waits: commands with ConnectionClosed, iteration quietly."""
+        self._line.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        who = f"{self.nickname or '-'}#{self.user}"
+        counts = f"rooms={len(self._guest.places)} unanswered={len(self._desk)} inbox={len(self._inbox)}"
+        return f"<Client {who} {self.url} {self.state.name} {counts}>"
+
+    def _fetch(self) -> None:
+        """Reads from a room's log what the inbox had no room for, now that it has. Runs on: any thread."""
+        errand = self._guest.places.errand()
+        if errand is None:
+            return
+        fields = {"room": errand.room, "since": errand.since, "limit": errand.limit}
+        request = Request("history", fields, Page, partial(self._fetched, errand), OnLoss.FORGOTTEN)
+        if not self._desk.submit_now(request):
+            self._guest.places.errand_failed()
+
+    def _fetched(self, errand: Errand, reply: Page | CommandError) -> None:
+        """Runs on: the reader thread. A temporary refusal ends the connection: coming back asks again."""
+        if isinstance(reply, Page):
+            self._guest.places.admit_page(errand.room, reply)
+        elif reply.temporary:
+            raise reply
+        else:
+            self._guest.places.page_refused(errand.room, reply)
+        self._fetch()
+
+
+def _open(
+    headers: Mapping[str, str] | None, ssl_context: ssl.SSLContext | None, url: str, timeout: float
+) -> Link:
+    from threadchat.plain.connecting import connect
+
+    return connect(
+        url,
+        ssl=ssl_context,
+        additional_headers=headers,
+        open_timeout=timeout,
+        close_timeout=CLOSE_TIMEOUT,
+        max_size=MAX_FRAME,
+    )
+
+
+def chat_url(text: str) -> str:
+    """The WebSocket that is meant: `http` counts as `ws`, and a server's address alone as its `/chat`.
+
+    Raises BadUrl.
+    """
+    schemes = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
+    try:
+        parts = urlsplit(text)
+        if parts.scheme not in schemes or not parts.hostname or parts.port == 0:
+            raise ValueError("it begins with ws://, wss://, http:// or https://, and a host follows")
+    except ValueError as error:
+        raise BadUrl(f"{text!r} is no address of a chat, such as ws://127.0.0.1:8080/chat: {error}") from None
+    path = "/chat" if parts.path in ("", "/") else parts.path
+    return parts._replace(scheme=schemes[parts.scheme], path=path, fragment="").geturl()

@@ -1,0 +1,209 @@
+"""The chat's commands as methods: each sends one, waits for its reply, and returns it or raises."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from threadchat.chat.events import Position, UserId
+from threadchat.client.desk import Desk
+from threadchat.client.guest import Guest
+from threadchat.client.messages import (
+    AnyReply,
+    Counted,
+    Joined,
+    Page,
+    People,
+    Person,
+    Published,
+    Renamed,
+    Reply,
+    RoomInfo,
+    RoomList,
+)
+from threadchat.client.pending import KEY_SECONDS, OnLoss, Request
+from threadchat.client.places import Place
+from threadchat.errors import CommandError
+
+
+class Commands:
+    """Every command but `hello`, which a client says by itself.
+
+    Each waits for its reply, over a later connection where the present one is lost, for at most `timeout`
+    seconds; None stands for the client's own `timeout`. They raise TimeoutError, which says what was waited
+    for; CommandError with the `code` of what the server refused; and what ended the client, once it has
+    ended. Runs on: any thread, but no callback of a future.
+    """
+
+    def __init__(self, desk: Desk, guest: Guest, timeout: float) -> None:
+        self.timeout = timeout
+        self._desk = desk
+        self._guest = guest
+
+    def profile(self, nickname: str, about: str | None = None, *, timeout: float | None = None) -> Renamed:
+        """Takes a nickname, or another one."""
+        renamed = partial(self._guest.renamed, nickname, about)
+        fields = {"nickname": nickname, "about": about}
+        return self._ask(Request("profile", fields, Renamed, renamed), timeout)
+
+    # Rooms
+
+    def join(
+        self,
+        room: str,
+        since: tuple[int, str] | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        users: Sequence[UserId] | None = None,
+        timeout: float | None = None,
+    ) -> Joined:
+        """Becomes a member of a room, whose events come from here on, or from `since` (offset, epoch) on.
+
+        `types` and `users` let only those events and people through.
+        """
+        return self._enter("join", room, since, types=types, users=users, timeout=timeout)
+
+    def subscribe(
+        self,
+        room: str,
+        since: tuple[int, str] | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        users: Sequence[UserId] | None = None,
+        timeout: float | None = None,
+    ) -> Joined:
+        """Listens to a room without being seen in it; otherwise as `join`."""
+        return self._enter("subscribe", room, since, types=types, users=users, timeout=timeout)
+
+    def leave(self, room: str, *, timeout: float | None = None) -> Reply:
+        """Ends a membership; nothing of the room comes after what waits already."""
+        return self._go("leave", room, timeout)
+
+    def unsubscribe(self, room: str, *, timeout: float | None = None) -> Reply:
+        """Ends a subscription, as `leave` does a membership."""
+        return self._go("unsubscribe", room, timeout)
+
+    # Speaking
+
+    def message(
+        self, room: str, message: str, *, key: str | None = None, timeout: float | None = None
+    ) -> Published:
+        """Says something in a room and returns where it stands in the log, in there once.
+
+        Where the connection is lost meanwhile, it is sent again under its `key` (one of its own where none is
+        given). After a TimeoutError it may or may not have arrived; calling again with the same key, within
+        five minutes, does not say it twice.
+        """
+        return self._ask(_message(room, message, key), timeout)
+
+    def post(
+        self, room: str, message: str, *, key: str | None = None, timeout: float | None = None
+    ) -> Future[Published]:
+        """Says something as `message` does, but leaves the waiting to `result(timeout)` of what it returns.
+
+        Waits for a connection, and while 64 commands or 512 KiB are unanswered; messages of one thread arrive
+        in the order of its calls.
+        """
+        return self._desk.submit(_message(room, message, key), self._within(timeout)).future
+
+    def direct(self, to: UserId, message: str, *, timeout: float | None = None) -> Reply:
+        """Says something to one person, who must be online.
+
+        Not sent again: where the connection is lost before the reply, CommandError 108 says so, `temporary`.
+        """
+        fields = {"to": to, "message": message}
+        what = f"direct to user {to}"
+        return self._ask(Request("direct", fields, Reply, on_loss=OnLoss.REFUSED, what=what), timeout)
+
+    def typing(self, room: str, *, timeout: float | None = None) -> Reply:
+        """Tells the others in a room that one is typing; not sent again, see `direct`."""
+        return self._ask(Request("typing", {"room": room}, Reply, on_loss=OnLoss.REFUSED), timeout)
+
+    # Asking
+
+    def history(
+        self,
+        room: str,
+        since: tuple[int, str] | None = None,
+        *,
+        limit: int = 100,
+        reverse: bool = False,
+        timeout: float | None = None,
+    ) -> Page:
+        """The newest events of a room, oldest first; or those after `since`, or with `reverse` before it."""
+        fields = {"room": room, "since": _since(since), "limit": limit, "reverse": reverse}
+        return self._ask(Request("history", fields, Page), timeout)
+
+    def count(
+        self,
+        room: str,
+        *,
+        types: Sequence[str] | None = None,
+        users: Sequence[UserId] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """How many events of a room the log holds."""
+        fields = {"room": room, "types": types, "users": users}
+        return self._ask(Request("count", fields, Counted), timeout).count
+
+    def who(self, room: str, *, timeout: float | None = None) -> tuple[Person, ...]:
+        """The people in a room."""
+        return self._ask(Request("who", {"room": room}, People), timeout).users
+
+    def rooms(self, *, timeout: float | None = None) -> tuple[RoomInfo, ...]:
+        """The rooms that there are."""
+        return self._ask(Request("rooms", {}, RoomList), timeout).rooms
+
+    def ping(self, *, timeout: float | None = None) -> float:
+        """Seconds to the server's session and back."""
+        begun = monotonic()
+        self._ask(Request("ping", {}, Reply), timeout)
+        return monotonic() - begun
+
+    # Helpers
+
+    def _ask(self, request: Request[AnyReply], timeout: float | None) -> AnyReply:
+        return self._desk.ask(request, self._within(timeout))
+
+    def _enter(
+        self,
+        command: str,
+        room: str,
+        since: tuple[int, str] | None,
+        *,
+        types: Sequence[str] | None,
+        users: Sequence[UserId] | None,
+        timeout: float | None,
+    ) -> Joined:
+        def entered(reply: Joined | CommandError) -> None:
+            if isinstance(reply, Joined):
+                self._guest.places.enter(Place(command, room, types, users, reply))
+
+        fields = {"room": room, "types": types, "users": users, "since": _since(since)}
+        what = f"{command} of room {room!r}"
+        return self._ask(Request(command, fields, Joined, entered, what=what), timeout)
+
+    def _go(self, command: str, room: str, timeout: float | None) -> Reply:
+        def gone(reply: Reply | CommandError) -> None:
+            if not isinstance(reply, CommandError):
+                self._guest.places.leave(room)
+
+        what = f"{command} of room {room!r}"
+        return self._ask(Request(command, {"room": room}, Reply, gone, OnLoss.DONE, what), timeout)
+
+    def _within(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else timeout
+
+
+def _message(room: str, message: str, key: str | None) -> Request[Published]:
+    fields = {"room": room, "message": message, "key": key or secrets.token_hex(8)}
+    what = f"message to room {room!r}"
+    return Request("message", fields, Published, what=what, good_for=KEY_SECONDS)
+
+
+def _since(since: tuple[int, str] | None) -> dict[str, Any] | None:
+    return None if since is None else Position(*since)._asdict()
