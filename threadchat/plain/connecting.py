@@ -1,0 +1,103 @@
+"""Connects to a WebSocket server, in the shape of `websockets.sync.client.connect`."""
+
+from __future__ import annotations
+
+import ssl as tls
+from collections.abc import Iterable, Mapping, Sequence
+
+from threadchat.errors import ConfigError
+from threadchat.plain import options
+from threadchat.plain.http import Headers, Request, Response
+from threadchat.plain.inbox import MAX_MESSAGES
+from threadchat.plain.link import Link
+from threadchat.plain.websocket import WebSocket
+from threadchat.wire.dialing import dial
+from threadchat.wire.outbox import MAX_BYTES as MAX_OUT_BYTES
+from threadchat.wire.outbox import MAX_MESSAGES as MAX_OUT_MESSAGES
+
+
+class ClientConnection(WebSocket):
+    """The client's side of a connection."""
+
+
+def connect(
+    url: str,
+    *,
+    ssl: tls.SSLContext | None = None,
+    origin: str | None = None,
+    subprotocols: Sequence[str] | None = None,
+    compression: str | None = None,
+    additional_headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    user_agent_header: str | None = None,
+    proxy: None = None,
+    open_timeout: float | None = 10.0,
+    ping_interval: float | None = 20.0,
+    ping_timeout: float | None = 20.0,
+    close_timeout: float | None = 10.0,
+    send_timeout: float | None = None,
+    max_size: int | tuple[int | None, int | None] | None = options.MAX_SIZE,
+    max_queue: int | tuple[int | None, int | None] | None = MAX_MESSAGES,
+    outbox_messages: int = MAX_OUT_MESSAGES,
+    outbox_bytes: int = MAX_OUT_BYTES,
+) -> ClientConnection:
+    """Connects to a `ws://` or `wss://` address, and returns the open connection: `with connect(url) as ws:`.
+
+    Timeouts are in seconds, None for none, and sizes in bytes. `open_timeout`: for TCP, TLS and handshake
+    together. `ping_interval`, `ping_timeout`: a peer that was silent for both together is gone (3012).
+    `close_timeout`: what waits may take so long to leave at the close. `send_timeout` (3 s): see `send`.
+    `max_size`: larger messages are refused (1009). `max_queue`: messages received ahead of `recv`.
+    `outbox_messages`, `outbox_bytes`: what may wait for the peer (100, 1 MiB).
+    `ssl`: the context of a `wss://` address, `ssl.create_default_context()` where it is None.
+
+    Otherwise than in `websockets`, proxies are not supported, redirects are not followed, and messages are
+    not compressed.
+
+    Runs on: any thread. Raises BadUrl, HandshakeRefused (`status`, `headers`, `body`), ConnectTimeout, and
+    CannotConnect, which is a ConnectionError, for the rest; ConfigError for an option that cannot be used.
+    """
+    if proxy is not None:
+        raise ConfigError(f"proxy={proxy!r}: proxies are not supported; connect to the server itself")
+    options.refuse_extensions(compression, None)
+    headers = _headers(additional_headers, origin, user_agent_header)
+    limits = options.limits(
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        max_size=max_size,
+        send_timeout=send_timeout,
+        outbox_messages=outbox_messages,
+        outbox_bytes=outbox_bytes,
+    )
+    options.positive("close_timeout", close_timeout)
+    timeout = options.NEVER if open_timeout is None else open_timeout
+    link = Link(
+        lambda seat, on_gone: dial(
+            url,
+            turnstile=seat.turnstile,
+            pinger=seat.pinger,
+            limits=limits,
+            number=seat.number,
+            subprotocols=subprotocols,
+            headers=headers,
+            timeout=timeout,
+            ssl_context=ssl,
+            on_gone=on_gone,
+        ),
+        options.inbox(max_queue),
+        masks=True,
+        flush_timeout=close_timeout,
+    )
+    connection = ClientConnection(Request.of_url(url, Headers(headers)))
+    connection.response = Response(101, "Switching Protocols", Headers(link.connection.response_headers))
+    connection.begin(link)
+    return connection
+
+
+def _headers(
+    given: Mapping[str, str] | Iterable[tuple[str, str]] | None, origin: str | None, user_agent: str | None
+) -> list[tuple[str, str]]:
+    headers = list(given.items() if isinstance(given, Mapping) else given or ())
+    if origin is not None:
+        headers.append(("Origin", origin))
+    if user_agent is not None:
+        headers.append(("User-Agent", user_agent))
+    return headers

@@ -1,0 +1,204 @@
+"""One connection with its reader thread and its inbox, below whichever shape a program sees of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import socket
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+from threadchat.errors import CloseCode, ThreadchatError
+from threadchat.plain.engine import ENGINE, Engine, Seat
+from threadchat.plain.inbox import Inbox
+from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
+from threadchat.wire.probes import OnPong
+from threadchat.wire.requests import Text
+
+log = logging.getLogger(__name__)
+
+FLUSH_TIMEOUT: Final = 10.0
+"""Seconds that what waits may take to leave before the Close; as `close_timeout` in `websockets`."""
+_LOOK: Final = 0.25  # seconds between two looks at whether the Close has left
+OWNER_LOOK: Final = 5.0
+"""Seconds between two looks at whether there is still somebody who could use a connection."""
+_IDLE_LOOK: Final = (
+    1.0  # seconds between two looks of a reader that waits for room at whether there is a point
+)
+
+Open = Callable[[Seat, Callable[[Connection], None]], Connection]
+"""Makes a connection for a seat; the second argument is its `on_gone`."""
+
+
+class Link:
+    """A connection whose messages go through an inbox, so that it is read while its owner does not receive.
+
+    `open` makes the connection, on the calling thread, and its errors are raised. The reader thread
+    starts at once. `masks`: it is a client's, whose frames go out once. `gone` is set when reader and
+    writer have let go of the socket.
+    """
+
+    def __init__(
+        self,
+        open: Open,
+        inbox: Inbox,
+        *,
+        masks: bool = False,
+        flush_timeout: float | None = FLUSH_TIMEOUT,
+        engine: Engine = ENGINE,
+    ) -> None:
+        self.inbox = inbox
+        self.masks = masks
+        self.gone = threading.Event()
+        self.latency = 0.0
+        self.flush_timeout = flush_timeout
+        self._engine = engine
+        self._seat = engine.enter()
+        self._flush_until: float | None = None
+        self._close_left = False
+        self._owner: weakref.ref[object] | None = None
+        try:
+            self.connection = open(self._seat, self._has_gone)
+        except BaseException:
+            engine.leave(self._seat.number)
+            raise
+        self.offer = self.connection.offer
+        self.local_address, self.remote_address = _addresses(self.connection)
+        self.thread = threading.Thread(target=self.read, name=f"reader-{self._seat.number}", daemon=True)
+        self._keep_alive(random.random())
+        try:
+            self.thread.start()
+        except RuntimeError:  # the system has no more threads: the reader's part ends here
+            self.connection.abort(CloseCode.INTERNAL_ERROR)
+            self.connection.end_reading()
+            raise
+        engine.introduce(self._seat.number, self)
+
+    @property
+    def number(self) -> int:
+        """The connection's, unique in this process."""
+        return self._seat.number
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has closed, as far as is known here."""
+        return self.connection.closed is None
+
+    @property
+    def peer_closed(self) -> bool:
+        """Whether a Close of the peer has come."""
+        return self.connection._transport.peer_closed
+
+    def read(self) -> None:
+        """Fills the inbox until the connection ends. Runs on: the reader thread."""
+        connection, inbox = self.connection, self.inbox
+        try:
+            for messages in connection.bursts():
+                inbox.put(messages)
+                # Nobody tells a reader that waits here of a connection that is lost: it looks.
+                while connection.closed is None and not inbox.wait_for_room(_IDLE_LOOK):
+                    pass
+        except Exception:
+            log.exception("reader-%d failed", self.number)
+            connection.close(CloseCode.INTERNAL_ERROR)
+        finally:
+            inbox.end()
+            connection.end_reading()
+
+    def send(self, text: Text) -> None:
+        """Puts a message, see `Connection.send`. Raises ConnectionClosed. Runs on: any thread."""
+        self.connection.send(text)
+
+    def ping(self, payload: bytes | None, on_pong: OnPong) -> None:
+        """Sends a ping; its answer is the `latency` as well. See `Connection.ping`. Runs on: any thread."""
+
+        def answered(seconds: float) -> None:
+            self.latency = seconds
+            on_pong(seconds)
+
+        self.connection.ping(payload, answered)
+
+    def close(self, code: int, reason: str | None = None) -> None:
+        """Sends what waits, then a Close; never blocks, and the first call counts. Runs on: any thread.
+
+        What waits may take `flush_timeout` seconds to leave, while the peer takes it; `CLOSE_TIMEOUT` after
+        the Close has left, the connection is gone, whatever the peer does.
+        """
+        connection = self.connection
+        if connection.closed is None:
+            connection.close(code, reason)
+            clock = self._seat.pinger.clock
+            self._flush_until = None if self.flush_timeout is None else clock() + self.flush_timeout
+            # In place of the deadline that the connection has set: it counts from here.
+            connection.deadlines.set("close", _LOOK, self.check_close)
+        self.inbox.end()
+
+    def end_with(self, owner: object) -> None:
+        """Closes (1001) within `OWNER_LOOK` seconds once nobody has `owner` any more.
+
+        A finalizer would be told at once, but on any thread, which may hold any lock. Runs on: any thread.
+        """
+        self._owner = weakref.ref(owner)
+        self._look_for_owner()
+
+    def wait_gone(self, timeout: float | None = None) -> bool:
+        """Waits until the socket is closed, at most `timeout` seconds; its reader thread does not wait."""
+        if threading.current_thread() is self.thread:
+            timeout = 0.0
+        return self.gone.wait(timeout)
+
+    def __repr__(self) -> str:
+        state = "open" if self.is_open else f"closed: {self.connection.closed}"
+        outbox = self.connection.outbox
+        return f"{self.number} {state} inbox={self.inbox.qsize()} outbox={outbox.qsize()}/{outbox.maxsize}"
+
+    # The pinger's thread
+
+    def check_close(self) -> None:
+        """Lets what waits leave, and the peer answer, but neither for longer than it may."""
+        connection = self.connection
+        left = connection.outbox.ended
+        late = self._flush_until is not None and self._seat.pinger.clock() >= self._flush_until
+        if left and not self._close_left:
+            self._close_left = True
+            connection.deadlines.set("close", CLOSE_TIMEOUT - _LOOK, self.check_close)
+        elif left or late:
+            connection.abort(CloseCode.ABNORMAL)
+        else:
+            connection.deadlines.set("close", _LOOK, self.check_close)
+
+    def _look_for_owner(self) -> None:
+        if self._owner is None or self._owner() is not None:
+            self.connection.deadlines.set("owner", OWNER_LOOK, self._look_for_owner)
+        else:
+            self.close(CloseCode.GOING_AWAY, "")
+
+    def _keep_alive(self, share: float = 1.0) -> None:
+        """Sends pings that are measured, in place of the connection's own."""
+        interval = self.connection.limits.ping_interval
+        if interval:
+            self.connection.deadlines.set("ping", interval * share, self._ping_is_due)
+
+    def _ping_is_due(self) -> None:
+        with contextlib.suppress(ThreadchatError):  # closed, or so many unanswered that none more is needed
+            self.ping(None, lambda seconds: None)
+        self._keep_alive()
+
+    # The thread that let go last
+
+    def _has_gone(self, connection: Connection) -> None:
+        self._engine.leave(self._seat.number)
+        self.gone.set()
+
+
+def _addresses(connection: Connection) -> tuple[Any, Any]:
+    """Ours and the peer's, asked for while there is a socket; None where it is gone already."""
+    try:
+        with socket.socket(fileno=os.dup(connection._transport.socket.fileno())) as twin:
+            return twin.getsockname(), twin.getpeername()
+    except OSError:
+        return None, None

@@ -1,0 +1,146 @@
+"""The application behind `serve`: opens one connection a request, and runs the handler on it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+from wsgiref.types import StartResponse
+
+from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.plain.http import Request, Response
+from threadchat.plain.inbox import Inbox
+from threadchat.plain.link import Link
+from threadchat.plain.opening import Doorkeeper, ServerConnection, accepted
+from threadchat.server.takeover import Taken, take_socket
+from threadchat.wire.connection import Connection
+from threadchat.wire.limits import Limits
+
+Handler = Callable[[ServerConnection], object]
+
+
+class Reception:
+    """A WSGI application whose call lasts as long as the connection that it opens.
+
+    `_lock` guards `_open`, `_handlers` and `_ending`; nothing blocks under it.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        doorkeeper: Doorkeeper,
+        *,
+        limits: Limits,
+        make_inbox: Callable[[], Inbox],
+        close_timeout: float | None,
+        logger: logging.Logger | logging.LoggerAdapter[Any],
+    ) -> None:
+        self._handler = handler
+        self._doorkeeper = doorkeeper
+        self._limits = limits
+        self._make_inbox = make_inbox
+        self._close_timeout = close_timeout
+        self._log = logger
+        self._lock = threading.Lock()
+        self._open: set[ServerConnection] = set()
+        self._handlers: set[int] = set()
+        self._ending: tuple[int, str] | None = None
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Serves one request to its end. Runs on: the connection's thread, the handler's from here on."""
+        connection = ServerConnection(Request.of_environ(environ))
+        refusal = self._doorkeeper.judge(connection, environ)
+        if refusal is not None:
+            return _reply(refusal, start_response)
+        subprotocols = self._doorkeeper.subprotocol(connection)
+        if isinstance(subprotocols, Response):
+            return _reply(subprotocols, start_response)
+        if self._ending is not None:
+            gone = Response.plain(HTTPStatus.SERVICE_UNAVAILABLE, "The server is shutting down.\n")
+            return _reply(gone, start_response)
+        taken = take_socket(environ)
+        self._open_link(connection, taken, environ, subprotocols)
+        del environ, refusal  # a handler runs in the call below for hours
+        self._run(connection)
+        return taken.finish(start_response)
+
+    def connections(self) -> set[ServerConnection]:
+        """Those that are open now. Runs on: any thread."""
+        with self._lock:
+            return {connection for connection in self._open if connection.link.is_open}
+
+    def is_handler(self) -> bool:
+        """Whether a handler is asking."""
+        with self._lock:
+            return threading.get_ident() in self._handlers
+
+    def end(self, code: int, reason: str) -> None:
+        """Closes all that is open or still opens; does not wait. Runs on: any thread."""
+        with self._lock:
+            self._ending = self._ending or (code, reason)
+            connections = list(self._open)
+        for connection in connections:
+            connection.link.close(code, reason)
+
+    def _open_link(
+        self, connection: ServerConnection, taken: Taken, environ: dict[str, Any], subprotocols: list[str]
+    ) -> None:
+        try:
+            link = Link(
+                lambda seat, on_gone: Connection(
+                    seat.number,
+                    taken.sock,
+                    environ,
+                    taken.trailing,
+                    turnstile=seat.turnstile,
+                    pinger=seat.pinger,
+                    limits=self._limits,
+                    on_gone=on_gone,
+                    subprotocols=subprotocols,
+                ),
+                self._make_inbox(),
+                flush_timeout=self._close_timeout,
+            )
+        except BaseException:
+            taken.sock.close()
+            raise
+        connection.response = accepted(connection.request, link.connection.subprotocol)
+        connection.begin(link)
+
+    def _run(self, connection: ServerConnection) -> None:
+        thread = threading.current_thread()
+        thread.name = f"handler-{connection.link.number}"
+        with self._lock:
+            self._open.add(connection)
+            self._handlers.add(threading.get_ident())
+            ending = self._ending
+        if ending is not None:
+            connection.link.close(*ending)
+        try:
+            self._handle(connection)
+        finally:
+            connection.close(CloseCode.INTERNAL_ERROR)  # where nobody else did
+            with self._lock:
+                self._open.discard(connection)
+                self._handlers.discard(threading.get_ident())
+
+    def _handle(self, connection: ServerConnection) -> None:
+        try:
+            self._handler(connection)
+        except ConnectionClosed as error:
+            self._log.info(
+                "%s: the handler ended with its connection: %s", threading.current_thread().name, error
+            )
+            connection.link.close(CloseCode.INTERNAL_ERROR)
+        except Exception:
+            self._log.exception("%s: the handler failed", threading.current_thread().name)
+            connection.link.close(CloseCode.INTERNAL_ERROR)
+        else:
+            connection.link.close(CloseCode.NORMAL, "")
+
+
+def _reply(response: Response, start_response: StartResponse) -> Iterable[bytes]:
+    start_response(f"{response.status_code} {response.reason_phrase}", list(response.headers.raw_items()))
+    return [response.body]

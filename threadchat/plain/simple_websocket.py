@@ -1,0 +1,245 @@
+"""WebSockets in the shape of simple-websocket: `from threadchat.plain import simple_websocket` is enough.
+
+For a WSGI application under gunicorn's gthread worker, Werkzeug, or threadchat's own server.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from threadchat.errors import CloseCode, HandshakeRefused
+from threadchat.errors import ConnectionClosed as _Closed
+from threadchat.plain import options
+from threadchat.plain.link import Link
+from threadchat.plain.websocket import encoded
+from threadchat.server.handshake import refuse
+from threadchat.server.takeover import take_socket
+from threadchat.wire.compatible import SimpleConnectionClosed as ConnectionClosed
+from threadchat.wire.compatible import SimpleConnectionError as ConnectionError
+from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
+from threadchat.wire.dialing import dial
+from threadchat.wire.limits import Limits
+
+__all__ = ["Client", "ConnectionClosed", "ConnectionError", "Server", "accept"]
+
+_ANYBODY = frozenset("*")
+
+
+class Offer(NamedTuple):
+    """What `choose_subprotocol` gets: the subprotocols that the client offers, in its order."""
+
+    subprotocols: list[str]
+
+
+class Base:
+    """What both sides have in common. Every method may be called on any thread."""
+
+    link: Link
+    """What the shape is laid over; `broadcast` offers to it."""
+
+    mode: str
+    """The server that the connection came from; "client" for one that was dialled."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether neither side has closed, as far as is known here."""
+        return self.link.is_open
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What both sides agreed on, if they did."""
+        return self.link.connection.subprotocol
+
+    @property
+    def close_reason(self) -> int:
+        """The code of the close; 1005 while there is none."""
+        closed = self.link.connection.closed
+        return int(CloseCode.NO_STATUS) if closed is None else closed.code
+
+    @property
+    def close_message(self) -> str | None:
+        """The words that went with it."""
+        closed = self.link.connection.closed
+        return None if closed is None else closed.reason
+
+    def send(self, data: Any) -> None:
+        """Sends one message: binary for bytes, text for all else, by its `str`.
+
+        Returns once it waits for the connection's writer; see `WebSocket.send` for who waits how long.
+        Raises ConnectionClosed.
+        """
+        message = data if isinstance(data, bytes) else str(data)
+        try:
+            self.link.send(encoded(self.link.connection, message))
+        except _Closed as error:
+            raise ConnectionClosed(self.close_reason, self.close_message) from error
+
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
+        """The next message, or None after `timeout` seconds without one; 0 looks without waiting.
+
+        Raises ConnectionClosed after the last one.
+        """
+        try:
+            return self.link.inbox.get(timeout)
+        except TimeoutError:
+            return None
+        except EOFError:
+            raise ConnectionClosed(self.close_reason, self.close_message) from None
+
+    def close(self, reason: int | None = None, message: str | None = None) -> None:
+        """Sends what waits, then a Close with the code `reason` (1000) and the text `message`; does not wait.
+
+        Raises ConnectionClosed where it is closed already.
+        """
+        if not self.link.is_open:
+            raise ConnectionClosed(self.close_reason, self.close_message)
+        self.link.close(reason or CloseCode.NORMAL, message or "")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.link!r}>"
+
+
+class Server(Base):
+    """The server's side of a connection that came as a WSGI request.
+
+    The calling thread is the handler's; the connection is read and written on threads of its own, and its
+    socket is taken away from the server: what the application returns in the end goes nowhere. It stays open
+    until somebody closes it, also after the request, and ends (1001) soon after nobody has this object.
+
+    `subprotocols`: those that are spoken; the first of the client's among them is. `ping_interval`, seconds:
+    a peer that is silent for two of them is gone. `max_message_size`, bytes: larger messages are refused
+    (1009); None for any size. `receive_bytes` is taken, and not needed.
+
+    Raises ConnectionError, with the HTTP status to answer, where the request is no handshake, and NoSocket,
+    which is a RuntimeError, where the server shows no socket.
+    """
+
+    def __init__(
+        self,
+        environ: dict[str, Any],
+        subprotocols: str | Sequence[str] | None = None,
+        receive_bytes: int = 4096,
+        ping_interval: float | None = None,
+        max_message_size: int | None = options.MAX_SIZE,
+    ) -> None:
+        limits = _limits(ping_interval, max_message_size)
+        refusal = refuse(environ, _ANYBODY)  # whose page it is, is the application's to ask
+        if refusal is not None:
+            raise ConnectionError(int(refusal.status[:3]), refusal.body, refusal.headers)
+        self.environ = environ
+        self.subprotocols = _listed(subprotocols)
+        offered = environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(",")
+        chosen = self.choose_subprotocol(Offer([name.strip() for name in offered if name.strip()]))
+        taken = take_socket(environ)
+        self.mode = taken.server
+        try:
+            self.link = Link(
+                lambda seat, on_gone: Connection(
+                    seat.number,
+                    taken.sock,
+                    environ,
+                    taken.trailing,
+                    turnstile=seat.turnstile,
+                    pinger=seat.pinger,
+                    limits=limits,
+                    on_gone=on_gone,
+                    subprotocols=[] if chosen is None else [chosen],
+                ),
+                options.inbox(),
+            )
+        except BaseException:
+            taken.sock.close()
+            raise
+        self.link.end_with(self)
+
+    @classmethod
+    def accept(cls, environ: dict[str, Any], **named: Any) -> Server:
+        """The same as the constructor."""
+        return cls(environ, **named)
+
+    def choose_subprotocol(self, request: Offer) -> str | None:
+        """The subprotocol to speak, or None; for subclasses that choose otherwise."""
+        return next((name for name in request.subprotocols if name in self.subprotocols), None)
+
+
+class Client(Base):
+    """The client's side of a connection to a `ws://` or `wss://` address.
+
+    `headers` go along with the request. The other options are those of `Server`; `ssl_context` is
+    `ssl.create_default_context()` where it is None. `timeout`, seconds, is for TCP, TLS and handshake
+    together.
+
+    Raises ConnectionError, with its HTTP status, where the server refuses; CannotConnect, which is Python's
+    own ConnectionError, where it is not reached; BadUrl for an address that is none.
+    """
+
+    mode = "client"
+
+    def __init__(  # noqa: PLR0917  # the order is simple-websocket's
+        self,
+        url: str,
+        subprotocols: str | Sequence[str] | None = None,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+        receive_bytes: int = 4096,
+        ping_interval: float | None = None,
+        max_message_size: int | None = options.MAX_SIZE,
+        ssl_context: ssl.SSLContext | None = None,
+        *,
+        timeout: float = 10.0,
+    ) -> None:
+        limits = _limits(ping_interval, max_message_size)
+        try:
+            self.link = Link(
+                lambda seat, on_gone: dial(
+                    url,
+                    turnstile=seat.turnstile,
+                    pinger=seat.pinger,
+                    limits=limits,
+                    number=seat.number,
+                    subprotocols=_listed(subprotocols),
+                    headers=headers,
+                    timeout=timeout,
+                    ssl_context=ssl_context,
+                    on_gone=on_gone,
+                ),
+                options.inbox(),
+                masks=True,
+            )
+        except HandshakeRefused as error:
+            raise ConnectionError(error.status, str(error), error.headers) from error
+
+    @classmethod
+    def connect(cls, url: str, **named: Any) -> Client:
+        """The same as the constructor."""
+        return cls(url, **named)
+
+    def close(self, reason: int | None = None, message: str | None = None) -> None:
+        """As `Base.close`, and waits until it is said: a program may end right after."""
+        super().close(reason, message)
+        patience = self.link.flush_timeout
+        self.link.wait_gone(None if patience is None else patience + 2 * CLOSE_TIMEOUT)
+
+
+def accept(
+    environ: dict[str, Any],
+    *,
+    subprotocols: str | Sequence[str] | None = None,
+    receive_bytes: int = 4096,
+    ping_interval: float | None = None,
+    max_message_size: int | None = options.MAX_SIZE,
+) -> Server:
+    """Accepts the WebSocket that a WSGI request asks for; see `Server` for options, errors and methods.
+
+    Runs on: the request's thread.
+    """
+    return Server(environ, subprotocols, receive_bytes, ping_interval, max_message_size)
+
+
+def _limits(ping_interval: float | None, max_message_size: int | None) -> Limits:
+    return options.limits(ping_interval=ping_interval, ping_timeout=ping_interval, max_size=max_message_size)
+
+
+def _listed(subprotocols: str | Sequence[str] | None) -> list[str]:
+    return [subprotocols] if isinstance(subprotocols, str) else list(subprotocols or ())
