@@ -76,6 +76,9 @@ def test_every_fence_is_of_a_kind_that_is_checked() -> None:
 def test_python_example_runs(example: str, tmp_path: Path) -> None:
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-c", example]
+    if "def test_" in example:
+        (tmp_path / "test_example.py").write_text(example)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "threadchat.testing.plugin", "test_example.py"]
     done = subprocess.run(
         command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
@@ -92,7 +95,9 @@ def test_commands_exist() -> None:
     assert set(re.findall(r"scripts/run (\w+)", TEXT)) <= set(CLI_COMMANDS)
     flags = set(re.findall(r"(?<=[ `])--[a-z-]+", TEXT))
     of_clients = {flag for make in PARSERS.values() for flag in make()._option_string_actions}
-    assert flags <= {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml"} | of_clients
+    of_gunicorn = {"--threads", "--workers", "--preload"}
+    ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml"} | of_clients
+    assert flags <= ours | of_gunicorn
 
 
 def test_links_lead_somewhere() -> None:
