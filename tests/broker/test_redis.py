@@ -293,9 +293,25 @@ def test_a_room_that_redis_forgot_is_in_no_list(cluster: Cluster) -> None:
     with cluster.server.client() as client:
         client.delete(f"{cluster.prefix}:{{r}}:meta")
         assert hub.list_rooms() == []
+        broker_of(hub).catalogue.prune()
         assert client.zcard(f"{cluster.prefix}:rooms") == 0
     broker_of(hub).keeper.inspect()
     assert hub.list_rooms() == [("r", 0, 0)], "a node that has it open says so"
+
+
+def test_a_node_is_noted_in_the_rooms_that_it_has_open_and_no_others(cluster: Cluster) -> None:
+    hub = cluster.hub()
+    broker = broker_of(hub)
+    mine = broker.names.rooms_of(broker.keeper.node)
+    for name in ("closed", "open", "again"):
+        hub.room(name)
+    for name in ("closed", "again"):
+        hub.close_room(name)
+    until(lambda: [channel.room for channel in broker.open_rooms()] == ["open"], "they are over")
+    hub.room("again")
+    broker.keeper.inspect()
+    with cluster.server.client() as client:
+        assert client.smembers(mine) == {b"open", b"again"}
 
 
 def test_a_closed_room_is_closed_on_every_node(cluster: Cluster) -> None:

@@ -90,6 +90,18 @@ def test_who_and_rooms_count_people_and_their_sessions(world: World) -> None:
     assert bob.refused("who", room="unknown") == 102
 
 
+def test_what_people_say_of_themselves_is_known_of_those_on_other_nodes_too(world: World) -> None:
+    ann = world.join("ann", "r")
+    ann.ask("profile", nickname="ann", about="from here")
+    world.hub.room("r").enter(99, "s", "eve", "from elsewhere")  # no session of hers is here
+    users = ann.ask("who", room="r")["users"]
+    world.hub.room("r").leave(99, "s")
+    assert [(user["nickname"], user["about"]) for user in users] == [
+        ("ann", "from here"),
+        ("eve", "from elsewhere"),
+    ]
+
+
 def test_ping_is_always_answered(world: World) -> None:
     ann = world.connect()
     assert ann.ask("ping") == {"type": "ok", "re": 1}

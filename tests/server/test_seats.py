@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.server.session_helpers import Json, World, history_of, worlds
+from threadchat.server import protocol
 
 
 @pytest.fixture
@@ -224,3 +225,14 @@ def test_a_room_that_was_closed_can_be_joined_anew(world: World) -> None:
     assert ann.refused("history", room="r") == 102
     assert ann.ask("join", room="r")["offset"] == 0
     assert ann.next()["type"] == "join"
+
+
+# -- other nodes -------------------------------------------------------------------------------------
+
+
+def test_what_is_typed_on_another_node_reaches_members_but_the_typist(world: World) -> None:
+    ann, bob = world.join("ann", "lobby"), world.join("bob", "lobby")
+    typing = protocol.typing_text("lobby", 2, "bob")
+    world.hub._pass_on("lobby", typing.frame, 2)
+    assert {"type": "typing", "chatroomId": "lobby", "userId": 2, "from": "bob"} in ann.unheard()
+    assert all(message["type"] != "typing" for message in bob.unheard())

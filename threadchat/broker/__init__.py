@@ -1,1 +1,1 @@
-"""Where rooms' logs live: in memory, so far."""
+"""Where rooms' logs live: in memory, in a SQLite file, or in a Redis that many nodes share."""

@@ -236,7 +236,7 @@ class NativeSession(Session):
         seat = self._seats.take(command, self.user, marker)
         self._let_in(command, seat)
         try:
-            seat.room.enter(self.user, self.session, self.nickname)
+            seat.room.enter(self.user, self.session, self.nickname, self.about)
         except RoomClosed:
             log.debug("room %s was closed while %s joined", command.room, self.connection.label)
 

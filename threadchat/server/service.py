@@ -176,6 +176,7 @@ class Chat:
             on_accept_thread=on_accept_thread,
         )
         self._begin()
+        self._is_ready()  # by asking: what takes time to be ready begins now, and not with the first client
         self._http.listen()
 
     @property

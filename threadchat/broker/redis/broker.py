@@ -7,13 +7,14 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Sequence
-from time import monotonic, time
+from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 import msgspec
 
 from threadchat.broker.redis.batch import Batch, Retention
+from threadchat.broker.redis.catalogue import Catalogue
 from threadchat.broker.redis.channel import WHISPER, RedisChannel
 from threadchat.broker.redis.keeper import CANARY, IN_USE, SHORTEST_LIFE, Keeper
 from threadchat.broker.redis.link import CLUSTER, Link
@@ -42,7 +43,7 @@ class RedisBroker:
 
     Its threads start with its first use: a process that forks before that may use it in each child.
     While Redis is away, what needs it raises CommandError 100, temporary; what is open stays open and
-    catches up later. `_lock` guards `_channels`, `_started` and `_closed`; a leaf.
+    catches up later. `_lock` guards `_channels`, `_forgotten`, `_started` and `_closed`; a leaf.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class RedisBroker:
         self._whispered: Whispered | None = None
         self._lock = threading.Lock()
         self._channels: dict[str, RedisChannel] = {}
+        self._forgotten: set[str] = set()
         self._started = False
         self._closed = False
         self._build()
@@ -86,6 +88,7 @@ class RedisBroker:
         self.resume_secret = secrets.token_bytes(32)  # the cluster's, once it is ready
         self.link = Link(self._url)
         self.batch = Batch(self.link, self.retention)
+        self.catalogue = Catalogue(self.names, self.link)
         self.workers = Workers()
         self.keeper = Keeper(self, self._presence_ttl, clock=self._clock)
         self.listener = Listener(self.link, self.keeper.deaf, self.keeper.connected)
@@ -143,7 +146,6 @@ class RedisBroker:
                     self.keeper.retire()
         self.workers.stop()
         self.listener.stop()
-        self.link.set_ready(False)
         self.link.close()
 
     @property
@@ -174,25 +176,12 @@ class RedisBroker:
     def exists(self, room: str) -> bool:
         """See Cluster."""
         self._await()
-        head, closed = self.link.ask(("HMGET", self.names.room(room).keys[0], "head", "closed"))[0]
-        return head is not None and closed is None
+        return self.catalogue.exists(room)
 
     def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
         """See Cluster."""
         self._await()
-        names = [name.decode() for name in self.link.ask(("ZRANGE", self.names.rooms, 0, -1))[0]]
-        questions = []
-        for name in names:
-            meta, _, _, people, _ = self.names.room(name).keys
-            questions += [("HMGET", meta, "head", "closed"), ("HLEN", people)]
-        answers = self.link.ask(*questions) if questions else []
-        found = []
-        for name, (head, closed), people in zip(names, answers[::2], answers[1::2], strict=True):
-            if head is None or closed:
-                self.link.ask(("ZREM", self.names.rooms, name))  # a node that has it open enters it again
-            else:
-                found.append(RoomInfo(name, people, int(head)))
-        return found
+        return self.catalogue.rooms()
 
     def arrive(self, user: UserId) -> None:
         """See Cluster."""
@@ -236,23 +225,20 @@ class RedisBroker:
         """A room was opened here. Raises CommandError 100."""
         with self._lock:
             self._channels[channel.room] = channel
-        self.register(self.keeper.node, [channel.room])
+        self.catalogue.register(self.keeper.node, [channel.room])
 
     def forget_room(self, channel: RedisChannel) -> None:
         """A room is not open here any more."""
         with self._lock:
             if self._channels.get(channel.room) is channel:
                 del self._channels[channel.room]
+                self._forgotten.add(channel.room)
 
-    def register(self, node: str, rooms: Sequence[str]) -> None:
-        """Notes that there are these rooms, and that a node may have people there. Raises CommandError."""
-        if rooms:
-            now = int(time() * 1000)
-            scored = [part for room in rooms for part in (now, room)]
-            self.link.execute(
-                ("SADD", self.names.rooms_of(node), *rooms),
-                ("ZADD", self.names.rooms, "NX", *scored),
-            )
+    def take_forgotten(self) -> set[str]:
+        """Rooms that were forgotten since the last time."""
+        with self._lock:
+            forgotten, self._forgotten = self._forgotten, set()
+            return forgotten
 
     def open_rooms(self) -> list[RedisChannel]:
         """The channels of the rooms that are open here."""

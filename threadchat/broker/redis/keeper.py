@@ -40,8 +40,11 @@ class Keeper:
     """
 
     def __init__(self, broker: RedisBroker, ttl: float, *, clock: Callable[[], float] = monotonic) -> None:
-        """`ttl` is the time, in seconds, within which a dead node's people leave: its last sign of life is then
-        two thirds of that old, and others look as often as they give one themselves, every sixth."""
+        """`ttl` is the time, in seconds, within which a dead node's people leave.
+
+        Its last sign of life is then two thirds of that old; others look whenever they give one of their
+        own, which is every sixth.
+        """
         self.node = secrets.token_hex(8)
         self._broker = broker
         self._ttl = ttl
@@ -134,14 +137,16 @@ class Keeper:
 
     def inspect(self) -> None:
         """Compares this node's place in each room with the log's, and keeps the rooms that are in use."""
+        catalogue = self._broker.catalogue
+        catalogue.forget(self.node, self._broker.take_forgotten())  # one that is open again is entered below
         channels = self._broker.open_rooms()
         for start in range(0, len(channels), CHUNK):
             some = channels[start : start + CHUNK]
             answers = self._broker.link.execute(*[channel.inspection(IN_USE) for channel in some])
             for channel, (epoch, head) in zip(some, answers, strict=True):
                 channel.inspect(Position(head, epoch.decode()))
-        if channels:
-            self._broker.register(self.node, [channel.room for channel in channels])
+        catalogue.register(self.node, [channel.room for channel in channels])
+        catalogue.prune()
 
     def sync(self) -> None:
         """Tells Redis who is here, whatever it knows of that."""
@@ -189,7 +194,7 @@ class Keeper:
     def _rename(self) -> None:
         """Takes another name, so that nobody who buries the former one takes what is entered from now on."""
         name = secrets.token_hex(8)
-        self._broker.register(name, [channel.room for channel in self._broker.open_rooms()])
+        self._broker.catalogue.register(name, [channel.room for channel in self._broker.open_rooms()])
         self.node, self._new = name, True
 
     def _bury(self, node: str) -> None:

@@ -7,6 +7,7 @@ import importlib.resources
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
@@ -121,7 +122,10 @@ class Link:
         return self._pool.connection_class(**self._pool.connection_kwargs)
 
     def close(self) -> None:
-        """Closes connections; later commands open new ones."""
+        """Closes connections. Nothing is ready from now on, and nobody waits for it."""
+        self.set_ready(False)
+        with self._lock:
+            self._deaf_since = -inf
         self._pool.disconnect()
 
     # Readiness

@@ -1,0 +1,85 @@
+"""Publishes into a cluster's rooms from a process that serves nobody: a job, a script, a web application."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from threadchat.chat.events import MESSAGE, Direct, Draft, Position, UserId
+from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.errors import BrokerError, CommandError, ConfigError, ErrorCode
+
+if TYPE_CHECKING:
+    from threadchat.broker.redis.speaker import Speaker
+
+
+class Publisher:
+    """Says things in rooms, and to people, of the nodes that share a Redis.
+
+    ```python
+    from threadchat import Publisher
+
+    with Publisher("redis://127.0.0.1:6379/0") as publisher:
+        publisher.publish("lobby", "the nightly report is there", nickname="reporter")
+    ```
+
+    It has no thread, and hears nothing. Every method may be called from any thread, and in each child
+    after a fork. Two calls that meet share a round trip.
+    """
+
+    def __init__(
+        self, url: str, *, history_size: int = HISTORY_SIZE, history_bytes: int = HISTORY_BYTES
+    ) -> None:
+        """`url` is what the nodes have as `broker`, and the others what they have under these names.
+
+        Connects with the first publication. Raises ConfigError for another kind of URL, and BrokerError where
+        redis-py is not installed.
+        """
+        if url.partition("://")[0] not in ("redis", "rediss", "unix"):
+            raise ConfigError(f"Publisher({url!r:.80}): must be a redis://, rediss:// or unix:// URL")
+        try:
+            from threadchat.broker.redis.speaker import Speaker
+        except ModuleNotFoundError as error:
+            if error.name != "redis":
+                raise
+            raise BrokerError("redis needs redis-py: pip install 'threadchat[redis]'") from error
+        self._speaker: Speaker = Speaker(url, history_size, history_bytes)
+
+    def publish(
+        self, room: str, message: str, *, user: UserId | None = None, nickname: str = "", key: str = ""
+    ) -> Position:
+        """Says something in a room, which begins with it where there is none; returns its place.
+
+        Once it returns, the message is in the room's log and on its way. The same `key` of the same user
+        within five minutes says it once. Raises CommandError 100, temporary, while Redis is away, and 107
+        for a room or a message that is empty.
+        """
+        if not room.strip() or not message:
+            raise CommandError(ErrorCode.BAD_REQUEST, "a room has a name, and a message says something")
+        called = nickname or ("" if user is None else str(user))
+        return self._speaker.publish(room, [Draft(MESSAGE, user, called, message, "", key)])[0]
+
+    def direct(self, to: UserId, message: str, *, user: UserId | None = None, nickname: str = "") -> None:
+        """Says something to one person, on every node that has them online; whether they take it is not told.
+
+        Raises CommandError 108 where no node has them online, and 100 while Redis is away.
+        """
+        direct = Direct(sender=user, to=to, nickname=nickname, message=message, time=int(time.time()))
+        if not self._speaker.direct(direct):
+            raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {to} is not online")
+
+    def close(self) -> None:
+        """Closes the connections; a later publication opens new ones."""
+        self._speaker.close()
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
