@@ -6,6 +6,8 @@
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="$ROOT/.venv"
 VENV_PYTHON="$VENV/bin/python"
+# Where Debian puts servers, and what is not on everybody's PATH.
+PATH="$PATH:${SBIN:-/usr/sbin}"
 
 say() { printf '%s\n' "threadchat: $*" >&2; }
 
@@ -37,6 +39,16 @@ apt_install() {
     fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
         -o DPkg::Lock::Timeout=300 "$@" </dev/null >/dev/null
+}
+
+# Sees to it that there is a Redis, or a Valkey, to be started; fails where there is none and can be none.
+ensure_redis() {
+    command -v redis-server >/dev/null || command -v valkey-server >/dev/null || apt_install redis-server
+}
+
+# Sees to it that there is an nginx to be started; fails where there is none and can be none.
+ensure_nginx() {
+    command -v nginx >/dev/null || apt_install nginx
 }
 
 # Sets PYTHON and PYTHON_VERSION, or says what is missing.
@@ -101,12 +113,17 @@ install_package() {
     fingerprint >"$VENV/installed-${extra:-run}"
 }
 
-# ensure_installed EXTRA: makes .venv fit for EXTRA ("test"), or for running alone (""). Quick when it fits.
+# ensure_installed EXTRA: makes .venv fit for EXTRA ("test", "redis"), or for running alone ("").
+# Quick when it fits.
 ensure_installed() {
     local extra="${1:-}"
-    # With the tests' packages, the server's own are there too.
+    # With the tests' packages, those of every other extra are there too, and with any the server's own.
     local stamps=(test)
-    [[ -n "$extra" ]] || stamps+=(run)
+    case "$extra" in
+        test) ;;
+        "") stamps+=(redis run) ;;
+        *) stamps+=("$extra") ;;
+    esac
     if is_installed "${stamps[@]}"; then return; fi
     # Two of these scripts may be started at once; the second then waits and finds the work done.
     (

@@ -143,6 +143,10 @@ def test_a_replaced_value_is_checked_too() -> None:
             "workers=2: must be 1 with broker=memory; "
             "processes share rooms over Redis alone, such as broker=redis://127.0.0.1:6379/0",
         ),
+        (
+            {"workers": 2, "broker": "redis://h/", "event_log": "events.log"},
+            "workers=2: must be 1 with event_log=events.log; each process would write each event there",
+        ),
         ({"workers": 0}, "workers=0: must be from 1 to 256"),
     ],
 )

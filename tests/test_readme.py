@@ -6,11 +6,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.broker.redis_server import RedisServer, why_not
 from threadchat.cli import COMMANDS as CLI_COMMANDS
 from threadchat.config import SETTINGS, shown
 from threadchat.errors import CloseCode, ErrorCode
@@ -20,6 +21,7 @@ from threadchat.terminal.arguments import PARSERS
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCES = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+OUR_REDIS = "redis://127.0.0.1:6379/0"
 LANGUAGES = ("sh", "text", "python", "json")
 
 
@@ -72,8 +74,27 @@ def test_every_fence_is_of_a_kind_that_is_checked() -> None:
     assert {language for language, _ in FENCES} <= set(LANGUAGES)
 
 
+@pytest.fixture
+def at_a_redis(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Puts an example that needs a Redis at one of its own; others stay what they are."""
+    servers: list[RedisServer] = []
+
+    def place(example: str) -> str:
+        if OUR_REDIS not in example:
+            return example
+        if reason := why_not():
+            pytest.skip(reason)
+        servers.append(RedisServer(tmp_path / "redis", lasting=False))
+        return example.replace(OUR_REDIS, servers[0].url)
+
+    yield place
+    for server in servers:
+        server.kill()
+
+
 @pytest.mark.parametrize("example", fences("python"))
-def test_python_example_runs(example: str, tmp_path: Path) -> None:
+def test_python_example_runs(example: str, tmp_path: Path, at_a_redis: Callable[[str], str]) -> None:
+    example = at_a_redis(example)
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
     command = [sys.executable, "-c", example]
     if "def test_" in example:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("scripts/run", "scripts/test", ".ci/run")
+SCRIPTS = ("scripts/run", "scripts/test", "scripts/cluster", ".ci/run")
 TOOLS = ("bash", "cat", "cksum", "cp", "dirname", "env", "flock", "mkdir", "rm", "touch")
 
 # What the scripts call as Python: notes its arguments and answers as the STUB_ variables say.
@@ -31,6 +31,7 @@ case "$1" in
     mypy) [[ " ${STUB_FAIL:-} " != *" mypy "* ]] ;;
     pytest) echo "3 passed in 0.01s"; exit "${STUB_PYTEST:-0}" ;;
     threadchat) echo "in $PWD"; exit "${STUB_CHAT:-0}" ;;
+    clustering) echo "looking in $PYTHONPATH"; exit "${STUB_CLUSTER:-0}" ;;
 esac
 """
 APT = """#!/usr/bin/env bash
@@ -66,7 +67,7 @@ class Tree:
                 (self.bin / tool).symlink_to(found)
         for name, text in (("python3", PYTHON), ("apt-get", APT), ("id", ID), ("sudo", SUDO)):
             self.program(name, text)
-        for name in ("chromium", "chromedriver"):
+        for name in ("chromium", "chromedriver", "redis-server", "nginx"):
             self.program(name, "#!/bin/sh\n")
 
     def program(self, name: str, text: str) -> Path:
@@ -83,11 +84,17 @@ class Tree:
     def run(
         self, script: str, *arguments: str, cwd: Path | None = None, **stubs: str
     ) -> subprocess.CompletedProcess[str]:
-        environ = {"PATH": str(self.bin), "CI": "true", "STUB_DIR": str(self.stubs), **stubs}
+        environ = {
+            "PATH": str(self.bin),
+            "SBIN": str(self.bin),
+            "CI": "true",
+            "STUB_DIR": str(self.stubs),
+            **stubs,
+        }
         return subprocess.run(
             [str(self.root / script), *arguments],
             cwd=cwd or self.root,
-            env=environ,
+            env={**environ, **stubs},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -319,3 +326,74 @@ def test_without_a_browser_it_is_told_what_is_skipped(tree: Tree) -> None:
     assert found.returncode == 0
     assert "SKIPPED: the tests of the page in a browser; they need: sudo apt-get install" in found.stderr
     assert found.stdout == "3 passed in 0.01s\n"
+
+
+@pytest.mark.parametrize("missing", [["redis-server"], ["nginx"], ["redis-server", "nginx"]])
+def test_missing_servers_are_installed(tree: Tree, missing: list[str]) -> None:
+    for name in missing:
+        (tree.bin / name).unlink()
+    assert tree.run("scripts/test").returncode == 0
+    installs = [call for call in tree.calls() if call.startswith("apt-get install")]
+    assert [call.split()[-2] for call in installs] == missing
+
+
+def test_a_valkey_is_as_good_as_a_redis(tree: Tree) -> None:
+    (tree.bin / "redis-server").rename(tree.bin / "valkey-server")
+    assert tree.run("scripts/test").returncode == 0
+    assert not [call for call in tree.calls() if call.startswith("apt-get")]
+
+
+@pytest.mark.parametrize("missing", [["redis-server"], ["nginx"], ["redis-server", "nginx"]])
+def test_without_servers_it_is_told_what_is_skipped(tree: Tree, missing: list[str]) -> None:
+    for name in missing:
+        (tree.bin / name).unlink()
+    found = tree.run("scripts/test", STUB_UID="1000")
+    assert found.returncode == 0
+    told = f"the tests of several nodes; they need: sudo apt-get install {' '.join(missing)}\n"
+    assert f"threadchat: SKIPPED: {told}" in found.stderr
+    assert found.stdout == "3 passed in 0.01s\n"
+
+
+# -- scripts/cluster ---------------------------------------------------------------------------------
+
+
+def test_a_cluster_gets_what_it_needs_and_its_flags(tree: Tree) -> None:
+    found = tree.run("scripts/cluster", "--nodes", "2", "--log-level", "a b", STUB_CLUSTER="3")
+    assert found.returncode == 3
+    calls = tree.calls()
+    assert calls[1].endswith(f"--editable {tree.root}[redis]")
+    assert calls[2] == "clustering --nodes 2 --log-level a b"
+    assert found.stdout == f"looking in {tree.root}/scripts\n"
+
+
+@pytest.mark.parametrize("before", ["scripts/test", "scripts/cluster"])
+def test_a_second_cluster_only_starts(tree: Tree, before: str) -> None:
+    tree.run(before)
+    tree.calls()
+    assert tree.run("scripts/cluster").stderr == ""
+    assert tree.calls() == ["clustering"]
+
+
+def test_what_a_cluster_needs_is_enough_to_run(tree: Tree) -> None:
+    tree.run("scripts/cluster")
+    tree.calls()
+    tree.run("scripts/run")
+    assert tree.calls() == ["threadchat"]
+
+
+def test_what_runs_alone_is_not_enough_for_a_cluster(tree: Tree) -> None:
+    tree.run("scripts/run")
+    tree.calls()
+    tree.run("scripts/cluster")
+    assert verbs(tree.calls()) == ["pip --version", "pip install", "clustering"]
+
+
+@pytest.mark.parametrize("server", ["redis-server", "nginx"])
+def test_a_cluster_without_a_server_says_how_to_get_it(tree: Tree, server: str) -> None:
+    (tree.bin / server).unlink()
+    found = tree.run("scripts/cluster", STUB_UID="1000")
+    assert found.returncode == 1
+    assert found.stderr == (
+        f"threadchat: {server} is not there. On Debian or Ubuntu run: sudo apt-get install {server}\n"
+    )
+    assert tree.calls() == []

@@ -282,6 +282,8 @@ def _check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) -
     if values["workers"] > 1 and not values["broker"].startswith(("redis:", "rediss:", "unix:")):
         way_out = "processes share rooms over Redis alone, such as broker=redis://127.0.0.1:6379/0"
         raise refuse("workers", "1 with", "broker", way_out)
+    if values["workers"] > 1 and values["event_log"]:
+        raise refuse("workers", "1 with", "event_log", "each process would write each event there")
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark import arguments, machine, setup
+from benchmark import arguments, cluster, machine, setup
 from benchmark.environment import CannotPrepare
 from benchmark.measurement import Measurement, Tools, measure
 from benchmark.report import Report
@@ -21,8 +21,8 @@ def say(words: str) -> None:
     print(words, flush=True)
 
 
-def list_workloads() -> None:
-    for workload in all_workloads(machine.connections_possible()[0]):
+def list_workloads(known: list[Workload]) -> None:
+    for workload in known:
         say(f"{workload.name:<18}{workload.title}")
 
 
@@ -81,10 +81,13 @@ def run(
 
 def main() -> int:
     given = arguments.parse()
+    known = cluster.all_workloads() if given.cluster else all_workloads(machine.connections_possible()[0])
     if given.list:
-        list_workloads()
+        list_workloads(known)
         return 0
     try:
+        if given.cluster:
+            return cluster.run(given, known, say)
         workloads = choose_workloads(given)
         peers = arguments.chosen_peers(given.peers)
         tools, servers = setup.set_up(given, peers if given.no_ours else [OURS, *peers], say)

@@ -17,6 +17,7 @@ examples:
   scripts/bench --only direct-1000-w1 --peers --rounds 1 --seconds 20
                                                        threadchat alone, for as long as a profiler wants
   scripts/bench --list                                 the workloads by name
+  scripts/bench --cluster                              several nodes over Redis beside one in memory
 """
 
 
@@ -45,11 +46,14 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     add("--no-setup", action="store_true", help="use --python as it is, and those peers that it has")
     add("--our-arguments", default="", metavar="WORDS", help="further arguments of threadchat, as one string")
     add("--list", action="store_true", help="list the workloads and end")
+    add("--cluster", action="store_true", help="threadchat alone: 1, 2 and 3 nodes over Redis, and 1 in memory")
     given = parser.parse_args(words)
     if given.rounds is None:
         given.rounds = 1 if given.quick else 3
     if given.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if given.cluster and (given.peers or given.no_ours):
+        parser.error("--cluster measures threadchat alone: it takes neither --peers nor --no-ours")
     return given
 
 

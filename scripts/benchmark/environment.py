@@ -70,6 +70,11 @@ def prepare(base: str, project: Path, home: Path, say: Say) -> Path:
     return python
 
 
+def add_extra(python: Path, project: Path, extra: str) -> str:
+    """Install what an extra of threadchat needs, quietly; return what pip complained of where it failed."""
+    return _pip_install(python, "--editable", f"{project}[{extra}]")
+
+
 def importable(python: Path, modules: Iterable[str], project: Path) -> set[str]:
     """Return those of `modules` that `python` would find when it is started in the project's directory."""
     code = (

@@ -1,4 +1,4 @@
-"""Builds what is not Python: the load generator in C, and the peer in Go where Go can be had."""
+"""Gets what is not Python: the load generator in C, and, where they can be had, the peer in Go and a Redis."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ LOAD_SOURCES = Path(__file__).parent / "load"
 GO_SOURCE = PEERS / "gohub.go"
 GORILLA = Path("/usr/share/gocode/src/github.com/gorilla/websocket")  # where Debian puts it
 GO_PACKAGES = ("golang-go", "golang-github-gorilla-websocket-dev")
+REDIS_PACKAGES = ("redis-server",)
 
 
 def _is_newer(result: Path, sources: list[Path]) -> bool:
@@ -46,19 +47,19 @@ def load_generator(home: Path) -> Path:
     return result
 
 
-def _install_go(say: Say) -> str:
+def _install(packages: tuple[str, ...], say: Say) -> str:
     """Install Debian's packages where that is allowed; return why not."""
     if shutil.which("apt-get") is None:
-        return "Go and gorilla/websocket come from Debian's packages, and there is no apt-get here"
+        return f"{' and '.join(packages)} come from Debian, and there is no apt-get here"
     prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if prefix and (
         shutil.which("sudo") is None or subprocess.run(["sudo", "-n", "true"], check=False).returncode
     ):
-        return f"neither root nor sudo without a password: apt-get install {' '.join(GO_PACKAGES)}"
-    say(f"installing {' and '.join(GO_PACKAGES)} (once)")
+        return f"neither root nor sudo without a password: apt-get install {' '.join(packages)}"
+    say(f"installing {' and '.join(packages)} (once)")
     options = ["-o", "DPkg::Lock::Timeout=300", "--yes", "--no-install-recommends"]
     done = subprocess.run(
-        [*prefix, "apt-get", "install", *options, *GO_PACKAGES], check=False, capture_output=True, text=True
+        [*prefix, "apt-get", "install", *options, *packages], check=False, capture_output=True, text=True
     )
     return "" if done.returncode == 0 else f"apt-get failed: {done.stderr.strip()[-300:]}"
 
@@ -70,7 +71,7 @@ def _has_go() -> bool:
 def go_hub(home: Path, may_install: bool, say: Say) -> Path | str:
     """Return the peer in Go, built when its source is newer, or the reason why there is none."""
     if not _has_go():
-        reason = _install_go(say) if may_install else f"not installed: {' and '.join(GO_PACKAGES)}"
+        reason = _install(GO_PACKAGES, say) if may_install else f"not installed: {' and '.join(GO_PACKAGES)}"
         if reason:
             return reason
     result = home / "bin" / "gohub"
@@ -84,6 +85,22 @@ def go_hub(home: Path, may_install: bool, say: Say) -> Path | str:
     }
     complaint = _build(["go", "build", "-o", "OUTPUT", str(GO_SOURCE)], result, environment)
     return result if not complaint else f"it does not build: {complaint}"
+
+
+def _redis() -> str | None:
+    """Return where Debian puts servers, too, which is not on everybody's PATH."""
+    path = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
+    return shutil.which("redis-server", path=path) or shutil.which("valkey-server", path=path)
+
+
+def redis_server(may_install: bool, say: Say) -> Path | str:
+    """Return a Redis (or Valkey), installed where that is allowed, or the reason why there is none."""
+    if _redis() is None:
+        reason = _install(REDIS_PACKAGES, say) if may_install else f"not installed: {' '.join(REDIS_PACKAGES)}"
+        if reason:
+            return reason
+    found = _redis()
+    return Path(found) if found else "it was installed, and is not to be found"
 
 
 def go_versions() -> dict[str, str]:

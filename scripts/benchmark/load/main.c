@@ -42,23 +42,49 @@ static void ignore_closed(struct connection *connection)
     (void)connection;
 }
 
+static double servers_cpu(void)
+{
+    double seconds = 0;
+    for (int i = 0; i < options.pid.count; i++)
+        seconds += cpu_seconds(options.pid.item[i]);
+    return seconds;
+}
+
+static long servers_kb(void)
+{
+    long kb = 0;
+    for (int i = 0; i < options.pid.count; i++)
+        kb += resident_kb(options.pid.item[i]);
+    return kb;
+}
+
+/* Whoever runs this may look at something else while nobody talks; an end of its input lets this go on, too. */
+static void halt(const char *stage)
+{
+    if (!options.halt)
+        return;
+    fprintf(stderr, "%s\n", stage);
+    for (int letter; (letter = getchar()) != EOF && letter != '\n';)
+        ;
+}
+
 static struct opening open_connections(void)
 {
     network_prepare();
     network.on_message = ignore_message;
     network.on_closed = ignore_closed;
-    struct opening opening = {.kb_before = resident_kb(options.pid)};
+    struct opening opening = {.kb_before = servers_kb()};
     uint64_t started = now();
     network_open_all();
     opening.seconds = (double)(now() - started) / NANOSECONDS;
     network_run(in_seconds(options.settle));
-    opening.kb_after = resident_kb(options.pid);
+    opening.kb_after = servers_kb();
     return opening;
 }
 
 static struct usage usage_now(void)
 {
-    return (struct usage){(double)now() / NANOSECONDS, cpu_seconds(options.pid), own_cpu_seconds(),
+    return (struct usage){(double)now() / NANOSECONDS, servers_cpu(), own_cpu_seconds(),
                           network.bytes_read, network.pings};
 }
 
@@ -127,7 +153,9 @@ int main(int count, char **words)
     /* Every stage is bounded; should one not end all the same, the alarm ends the program. */
     alarm((unsigned)(options.open_timeout + options.settle + options.warmup + options.seconds + options.drain) + 30);
     struct opening opening = open_connections();
+    halt("opened");
     struct usage used = talk_for_a_while();
+    halt("talked");
     printf("{");
     print_opening(&opening);
     print_talk(&used);

@@ -44,7 +44,7 @@ static FILE *open_proc(pid_t pid, const char *name)
 
 double cpu_seconds(pid_t pid)
 {
-    FILE *file = pid ? open_proc(pid, "stat") : NULL;
+    FILE *file = open_proc(pid, "stat");
     if (file == NULL)
         return 0;
     char line[1024] = "";
@@ -61,7 +61,7 @@ double cpu_seconds(pid_t pid)
 
 long resident_kb(pid_t pid)
 {
-    FILE *file = pid ? open_proc(pid, "status") : NULL;
+    FILE *file = open_proc(pid, "status");
     if (file == NULL)
         return 0;
     char line[256];

@@ -10,8 +10,8 @@ void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn
 
 uint64_t now(void);              /* monotonic, ns */
 double own_cpu_seconds(void);    /* of this process */
-double cpu_seconds(pid_t pid);   /* user and system time of all threads, ended ones too; 0 for pid 0 */
-long resident_kb(pid_t pid);     /* VmRSS; 0 for pid 0 */
+double cpu_seconds(pid_t pid);   /* user and system time of all threads, ended ones too; 0 where it is gone */
+long resident_kb(pid_t pid);     /* VmRSS; 0 where it is gone */
 
 /* Log-linear: 32 steps for each power of two, so that a value is known to about 3 %. */
 enum { HISTOGRAM_STEPS = 32, HISTOGRAM_CELLS = 64 * HISTOGRAM_STEPS };

@@ -110,7 +110,7 @@ static void open_next(void)
         setsockopt(connection->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     struct sockaddr_in source = {.sin_family = AF_INET};
     source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(connection->number / PER_ADDRESS));
-    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
+    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons((uint16_t)connection->port)};
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connection->state = CONNECTING;
     if (bind(connection->fd, (struct sockaddr *)&source, sizeof source) < 0 ||
@@ -137,7 +137,7 @@ static void connected(struct connection *connection)
     connection->state = UPGRADING;
     char path[512];
     template_fill(path, sizeof path, options.path, blanks_of(connection));
-    websocket_request(&connection->out, path, options.port);
+    websocket_request(&connection->out, path, connection->port);
     flush(connection);
 }
 
@@ -221,6 +221,12 @@ void network_run(uint64_t until)
         network_turn(until);
 }
 
+/* Each group begins at another server, so that those which talk, its first members, are on all servers, too. */
+static int port_of(int turn)
+{
+    return options.port.item[turn % options.port.count];
+}
+
 void network_prepare(void)
 {
     network.count = options.connections + options.stalled;
@@ -234,5 +240,6 @@ void network_prepare(void)
         network.connections[i].number = i;
         network.connections[i].stalled = i >= options.connections;
         network.connections[i].group = i < options.connections ? i / group_size : 0;
+        network.connections[i].port = port_of(i % group_size + i / group_size);
     }
 }

@@ -11,7 +11,7 @@ enum state { UNUSED, CONNECTING, UPGRADING, GREETING, READY, CLOSED };
 struct connection {
     int fd;
     enum state state;
-    int number, group;
+    int number, group, port;
     bool stalled;        /* a member that never reads once it is ready */
     bool to_flush;       /* on the list of those that this turn wrote to */
     long identity;       /* what the server calls it */

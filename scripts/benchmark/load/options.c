@@ -12,15 +12,15 @@ struct options options = {
     .open_timeout = 60, .settle = 0.3, .warmup = 0.5, .seconds = 2, .drain = 2,
 };
 
-enum kind { INTEGER, REAL, STRING, FLAG, HELLO, READY };
+enum kind { INTEGER, NUMBERS, REAL, STRING, FLAG, HELLO, READY };
 
 static const struct {
     const char *name;
     enum kind kind;
     void *target;
 } KNOWN[] = {
-    {"port", INTEGER, &options.port},
-    {"pid", INTEGER, &options.pid},
+    {"port", NUMBERS, &options.port},
+    {"pid", NUMBERS, &options.pid},
     {"path", STRING, &options.path},
     {"hello", HELLO, NULL},
     {"identity", STRING, &options.identity},
@@ -40,6 +40,7 @@ static const struct {
     {"warmup", REAL, &options.warmup},
     {"seconds", REAL, &options.seconds},
     {"drain", REAL, &options.drain},
+    {"halt", FLAG, &options.halt},
 };
 enum { KINDS = sizeof KNOWN / sizeof *KNOWN };
 
@@ -60,11 +61,25 @@ static void take_ready(char *text) /* KEY or KEY=VALUE */
     options.ready_key = text;
 }
 
+static void take_numbers(const char *name, struct numbers *numbers, char *text) /* 1,2,3 */
+{
+    numbers->count = 0;
+    for (char *word; (word = strsep(&text, ",")) != NULL;) {
+        if (numbers->count == MOST_SERVERS)
+            fail("--%s takes at most %d numbers", name, MOST_SERVERS);
+        int number = atoi(word);
+        if (number <= 0)
+            fail("--%s takes numbers from 1 on, separated by commas", name);
+        numbers->item[numbers->count++] = number;
+    }
+}
+
 static void take(int which, char *text)
 {
     void *target = KNOWN[which].target;
     switch (KNOWN[which].kind) {
     case INTEGER: *(int *)target = atoi(text); break;
+    case NUMBERS: take_numbers(KNOWN[which].name, target, text); break;
     case REAL: *(double *)target = atof(text); break;
     case STRING: *(const char **)target = text; break;
     case FLAG: *(bool *)target = true; break;
@@ -75,8 +90,8 @@ static void take(int which, char *text)
 
 static void check(void)
 {
-    if (options.port <= 0)
-        fail("--port is missing: the server's port on 127.0.0.1");
+    if (options.port.count == 0)
+        fail("--port is missing: the server's port on 127.0.0.1, or several servers' with commas between");
     if (options.connections < 1 || options.groups < 1 || options.connections % options.groups)
         fail("--connections (%d) must be a multiple of --groups (%d)", options.connections, options.groups);
     if (options.talkers > options.connections / options.groups)

@@ -2,11 +2,16 @@
 #pragma once
 #include <stdbool.h>
 
-enum { MOST_HELLOS = 8, MOST_SIZE = 4096 };
+enum { MOST_HELLOS = 8, MOST_SIZE = 4096, MOST_SERVERS = 16 };
+
+struct numbers {
+    int item[MOST_SERVERS];
+    int count;
+};
 
 struct options {
-    int port;               /* of the server, on the loopback */
-    int pid;                /* of the server, for its CPU and memory; 0: do not look */
+    struct numbers port;    /* of the servers, on the loopback; the members of each group take turns */
+    struct numbers pid;     /* of the servers, for their CPU and memory together; none: do not look */
     const char *path;       /* of the upgrade request, a template */
     const char *hello[MOST_HELLOS]; /* frames that each connection sends first, templates */
     int hellos;
@@ -30,6 +35,7 @@ struct options {
     double warmup;          /* seconds of talk that are not measured */
     double seconds;         /* seconds that are measured */
     double drain;           /* seconds to wait for what is still on its way */
+    bool halt;              /* before and after the talk, say so on stderr and wait for a line on stdin */
 };
 
 extern struct options options;

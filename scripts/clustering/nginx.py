@@ -1,0 +1,36 @@
+"""Makes the configuration that nginx runs here of the one that is deployed: other addresses and folders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+DEPLOYED = Path(__file__).parents[1] / "deploy" / "nginx.conf"
+
+_LISTEN = re.compile(r"(?<=\blisten )[^ ;]+")
+_SERVERS = re.compile(r"(?P<indent>[ \t]*)server [^ ;{]+(?P<options>[^;{]*);\n(?:[ \t]*server [^;{]+;\n)*")
+_FOLDER = re.compile(r"/tmp/")
+
+
+def configuration(listen: str, upstreams: Sequence[str], folder: Path) -> str:
+    """The deployed configuration, but listening at `listen`, in front of `upstreams`, writing to `folder`.
+
+    Addresses are given as host:port. Raises ValueError where the file lacks what is to be replaced.
+    """
+    text = DEPLOYED.read_text(encoding="utf-8")
+    servers = _only(_SERVERS, text)
+    line = f"{servers['indent']}server {{}}{servers['options']};\n"
+    text = _SERVERS.sub("".join(line.format(upstream) for upstream in upstreams), text)
+    _only(_LISTEN, text)
+    text = _LISTEN.sub(listen, text)
+    if not _FOLDER.search(text):
+        raise ValueError(f"{DEPLOYED.name}: no path below /tmp/ to be replaced")
+    return _FOLDER.sub(f"{folder}/", text)
+
+
+def _only(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    found = list(pattern.finditer(text))
+    if len(found) != 1:
+        raise ValueError(f"{DEPLOYED.name}: expected one place for {pattern.pattern}, found {len(found)}")
+    return found[0]

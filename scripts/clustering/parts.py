@@ -1,0 +1,115 @@
+"""The three kinds of programs that a cluster is made of: a Redis that forgets nothing, nodes, and nginx."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clustering.nginx import configuration
+from clustering.programs import Program, executable, free_port
+
+
+class Redis(Program):
+    """A redis-server that has written down whatever it acknowledged."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` takes its data, and its log beside it. Raises ProgramFailed where there is none."""
+        self.data = folder / "redis"
+        self.data.mkdir()
+        port = free_port()
+        command = [executable("redis-server", "valkey-server"), "--bind", "127.0.0.1", "--port", str(port)]
+        command += [
+            "--dir",
+            str(self.data),
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+            "--save",
+            "",
+            "--daemonize",
+            "no",
+        ]
+        super().__init__("redis", command, port, folder / "redis.log")
+
+    @property
+    def url(self) -> str:
+        """What nodes call it."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def is_ready(self) -> bool:
+        """Whether it has read its data: until then it answers that it is loading."""
+        return self.talk(b"PING\r\n") == b"+PONG\r\n"
+
+
+class Node(Program):
+    """A server of the chat."""
+
+    def __init__(self, number: int, redis_url: str, folder: Path, flags: Sequence[str] = ()) -> None:
+        """`flags` are those of `python -m threadchat`."""
+        port = free_port()
+        command = [sys.executable, "-m", "threadchat", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--broker", redis_url, *flags]
+        super().__init__(f"node-{number}", command, port, folder / f"node-{number}.log")
+
+    def is_ready(self) -> bool:
+        """Whether it serves, and hears what is published on the others."""
+        return is_ok(self.talk(request("/readyz")))
+
+    def pause(self) -> None:
+        """Stops the process as if the network around it were cut: nothing ends, nothing moves."""
+        self.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets a paused process go on."""
+        self.send_signal(signal.SIGCONT)
+
+
+class Nginx(Program):
+    """The nginx in front, under the configuration of scripts/deploy with other addresses and folders."""
+
+    def __init__(self, nodes: Sequence[Node], folder: Path, port: int = 0) -> None:
+        """Writes that configuration; port 0 takes a free one. Raises ProgramFailed without an nginx."""
+        port = port or free_port()
+        self.folder = folder / "nginx"
+        self.folder.mkdir()
+        self.configuration = self.folder / "nginx.conf"
+        upstreams = [f"127.0.0.1:{node.port}" for node in nodes]
+        text = configuration(f"127.0.0.1:{port}", upstreams, self.folder)
+        self.configuration.write_text(text, encoding="utf-8")
+        super().__init__("nginx", self.command("-g", "daemon off;"), port, folder / "nginx.log")
+
+    def command(self, *flags: str) -> list[str]:
+        """nginx itself with this configuration: `-t` tests it."""
+        # -e: until it has read where its log is, nginx writes to a file that only root may open.
+        return [
+            executable("nginx"),
+            "-p",
+            f"{self.folder}/",
+            "-c",
+            str(self.configuration),
+            "-e",
+            "stderr",
+            *flags,
+        ]
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    def is_ready(self) -> bool:
+        """Whether it reaches a node."""
+        return is_ok(self.talk(request("/healthz")))
+
+
+def request(path: str) -> bytes:
+    """A plain HTTP request."""
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+
+
+def is_ok(response: bytes | None) -> bool:
+    """Whether a response says that all is well."""
+    return response is not None and response.startswith(b"HTTP/1.1 200 ")
