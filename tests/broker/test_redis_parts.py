@@ -27,9 +27,20 @@ from threadchat.errors import CommandError, ConfigError, ErrorCode, RoomClosed
 # -- the broker --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("url", ["redis:/x", "redis://host:port", "redis://h/0?socket_timeout=soon"])
-def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
-    with pytest.raises(ConfigError, match="broker: "):
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis:/x", "names no database"),
+        ("redis://host:port", ""),
+        ("redis://h/0?socket_timeout=soon", "socket_timeout"),
+        ("redis://h/0?nonsense=1", "not one of redis-py's: .*nonsense"),
+        ("redis://h/lobby", "'/lobby' names no database; it is a number"),
+        ("redis://h/0?decode_responses=1", "decode_responses cannot be set"),
+        ("rediss://h/0?protocol=3", "protocol cannot be set"),
+    ],
+)
+def test_a_url_that_is_none_is_refused_at_once(url: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"broker: .*{reason}"):
         RedisBroker(url)
 
 

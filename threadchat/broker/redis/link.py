@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -24,6 +26,9 @@ CONNECTIONS: Final = 16
 """Connections for commands. Publications share one at a time; the rest are for questions."""
 GRACE: Final = 1.0
 """Seconds for which a command waits where the node stopped hearing just now: a blip costs no error."""
+
+_OURS: Final = {"protocol", "decode_responses", "encoding", "encoding_errors", "retry"}
+"""Options of redis-py that decide what its answers look like, or that something is sent twice."""
 
 Command = tuple[Any, ...]
 
@@ -59,12 +64,16 @@ class Link:
             "socket_connect_timeout": timeout,
             "retry": Retry(NoBackoff(), 0),
         }
+        _check(url)
         try:
             self._pool = redis.BlockingConnectionPool.from_url(
                 url, max_connections=CONNECTIONS, timeout=timeout, **self._options
             )
+            self.new_connection()  # connects to nothing yet, but knows its options
         except ValueError as error:
             raise ConfigError(f"broker: {error}") from error
+        except TypeError as error:
+            raise ConfigError(f"broker: an option behind the ? is not one of redis-py's: {error}") from error
         self._client: Any = redis.Redis(connection_pool=self._pool)
         self.on_trouble: Callable[[], None] = lambda: None
         self.counters: Counter[str] = Counter()
@@ -178,6 +187,17 @@ class Link:
             for command in commands:
                 pipeline.execute_command(*command)
             return list(pipeline.execute(raise_on_error=False))
+
+
+def _check(url: str) -> None:
+    """Raises ConfigError for what redis-py would take and make nothing good of."""
+    parts = urlsplit(url)
+    if taken := sorted(parse_qs(parts.query).keys() & _OURS):
+        raise ConfigError(f"broker: {taken[0]} cannot be set in the URL; the chat needs it as it is")
+    if parts.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path):
+        raise ConfigError(
+            f"broker: {parts.path!r} names no database; it is a number, as in redis://host:6379/0"
+        )
 
 
 def _as_command_error(error: RedisError) -> CommandError:
