@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from threadchat.errors import CloseCode, CommandError, ConfigError, ConnectionClosed, ErrorCode, SendTimeout
+from threadchat.errors import (
+    CloseCode,
+    CommandError,
+    ConfigError,
+    ConnectionClosed,
+    ErrorCode,
+    Refuse,
+    SendTimeout,
+)
 
 
 def coded(number: int) -> CloseCode:
@@ -38,6 +46,18 @@ def test_an_error_has_its_codes_words_unless_it_has_its_own() -> None:
     assert (plain.reason, plain.temporary) == (ErrorCode.TOO_MANY_REQUESTS.reason, True)
     own = CommandError(ErrorCode.INTERNAL, "the disk is full", temporary=False)
     assert (own.reason, own.temporary, str(own)) == ("the disk is full", False, "the disk is full")
+
+
+class Later:
+    """As a translation that is looked up when it is shown."""
+
+    def __str__(self) -> str:
+        return "no links \ud800"
+
+
+def test_a_refusal_is_text_that_can_be_sent_whatever_it_was_made_of() -> None:
+    reason = Refuse(Later()).reason
+    assert (type(reason), reason) == (str, "no links ?")
 
 
 def test_outside_code_can_catch_what_it_knows() -> None:

@@ -186,8 +186,9 @@ class CommandError(ThreadchatError):
 class Refuse(CommandError):
     """What an application raises in a hook to say no: error 103 with its own words."""
 
-    def __init__(self, reason: str = "") -> None:
-        super().__init__(ErrorCode.PERMISSION_DENIED, reason)
+    def __init__(self, reason: object = "") -> None:
+        """`reason` is text, or what `str` makes text of: a translation that is looked up late, say."""
+        super().__init__(ErrorCode.PERMISSION_DENIED, str(reason).encode(errors="replace").decode())
 
 
 class NoSocket(ThreadchatError, RuntimeError):

@@ -22,8 +22,8 @@ def order(user: User, room: str, text: str) -> str:
     """Takes orders in one room; runs on the connection's thread, so the queue may be waited for."""
     if room == "jobs":
         name, _, steps = text.partition(" ")
-        if not steps.isdigit():
-            raise Refuse("an order is a name and a number of steps, such as: resize 3")
+        if not steps.isdecimal() or len(steps) > 2:
+            raise Refuse("an order is a name and a number of steps up to 99, such as: resize 3")
         try:
             jobs.put((user, name, int(steps)), timeout=2)
         except queue.Full:

@@ -37,7 +37,8 @@ def test_progress_is_for_all_and_the_end_for_the_one_who_ordered(workshop: Host)
 def test_an_order_that_is_none_is_refused(workshop: Host) -> None:
     with Talker(workshop.ws) as ann:
         ann.hello("ann")
-        assert "such as: resize 3" in ann.ask("message", room="jobs", message="resize")["reason"]
+        for order in ("resize", "resize three", "resize 100", "resize ²"):
+            assert "such as: resize 3" in ann.ask("message", room="jobs", message=order)["reason"]
         assert ann.ask("message", room="lobby", message="resize")["offset"] == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 
@@ -37,6 +38,10 @@ atexit.register(farewell.close_all)
 class Chat:
     def __init__(self) -> None:
         self.closed = 0
+        self.left_behind = 0
+
+    def leave_behind(self) -> None:
+        self.left_behind += 1
 
     def close(self) -> None:
         self.closed += 1
@@ -65,6 +70,16 @@ def test_the_end_of_a_forked_process_is_not_the_end_of_its_parents_chat(
     monkeypatch.setattr("threadchat.server.farewell.os.getpid", lambda: -1)
     farewell.close_all()
     assert not chat.closed
+
+
+def test_a_forked_process_leaves_behind_what_is_in_use() -> None:
+    used, unused = Chat(), Chat()
+    farewell.close_at_exit(used)
+    child = os.fork()
+    if not child:
+        os._exit(10 * used.left_behind + unused.left_behind)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10
+    assert not used.left_behind
 
 
 def test_one_that_fails_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:

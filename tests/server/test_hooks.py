@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.server.test_users import Marked
 from threadchat.errors import CommandError, ConfigError, ConnectionClosed, ErrorCode, Refuse
 from threadchat.server import commands
 from threadchat.server.hooks import Hooks, SessionInfo, Visit
@@ -160,6 +161,10 @@ def test_a_message_may_be_changed() -> None:
     assert visit(on_message=lambda user, room, text: f"{user.nickname}@{room}: {text}").screen(
         ANN, "r", "hi"
     ) == ("ann@r: hi")
+
+
+def test_a_message_may_become_text_of_a_template() -> None:
+    assert type(visit(on_message=lambda *said: Marked("hi")).screen(ANN, "r", "hi")) is str
 
 
 def test_a_message_may_be_refused() -> None:

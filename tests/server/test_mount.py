@@ -79,9 +79,38 @@ def test_the_page_is_below_the_path() -> None:
     for path in ("/chat/page/app.js", "/chat/page/style.css", "/chat/page/favicon.svg", "/chat/favicon.ico"):
         assert call(path)[0] == 200
         assert call(path, "HEAD")[1] == call(path)[1]
+        assert call(path)[1]["Content-Length"] == str(len(call(path)[2]))
     assert call("/chat/page/app.js", "POST")[1]["Allow"] == "GET, HEAD"
     assert call("/page/app.js")[1] == {"X-App": "yes"}
     assert call("/chat/nothing")[1] == {"X-App": "yes"}
+
+
+@pytest.mark.parametrize("path", ["/chat", "/chat/", "/chat/chat", "/chat/page/app.js"])
+def test_a_reply_to_head_has_no_body(path: str) -> None:
+    """gunicorn 21 sends what there is and keeps the connection: the next reply would begin with a page."""
+    call = Caller(page=True)
+    assert call(path)[2]
+    assert call(path, "HEAD")[2] == b""
+
+
+def test_a_mount_in_itself_is_told_from_one_that_is_not() -> None:
+    """The likeliest slip of the pen: chat.mount(app) where app.wsgi_app is meant."""
+
+    class Framework:
+        wsgi_app: Any
+
+        def __call__(self, environ: Any, start_response: Any) -> Any:
+            return self.wsgi_app(environ, start_response)
+
+    app = Framework()
+    app.wsgi_app = Mount(app, "/chat", app)
+    with pytest.raises(ConfigError, match=r"app.wsgi_app = chat.mount\(app.wsgi_app\)"):
+        app({"PATH_INFO": "/"}, None)
+
+
+def test_what_is_wrapped_can_be_called() -> None:
+    with Chat() as chat, pytest.raises(ConfigError, match="app=None cannot be called"):
+        chat.mount(None)  # type: ignore[arg-type]
 
 
 def test_the_page_finds_its_socket_below_itself() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.server.test_users import Marked
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.events import Event
 from threadchat.chat.hub import Hub
@@ -52,6 +53,14 @@ def test_whom_it_comes_from(desk: Desk, given: Any, user: int | None, nickname: 
     assert (event.user, event.nickname) == (user, nickname)
 
 
+def test_text_of_a_template_is_text(desk: Desk) -> None:
+    """And its room can be closed: the last event has the room's name in it, too."""
+    event = desk.say(Marked("r"), Marked("<b>hi</b>"), nickname=Marked("bot"), key=Marked("k"))
+    assert (event.room, event.message, event.nickname) == ("r", "<b>hi</b>", "bot")
+    assert {type(event.room), type(event.message), type(event.nickname)} == {str}
+    assert desk.hub.close()
+
+
 def test_a_key_publishes_once(desk: Desk) -> None:
     assert desk.say(key="order-1").id == desk.say(key="order-1").id == 1
 
@@ -76,6 +85,8 @@ def test_a_key_publishes_once(desk: Desk) -> None:
         ({"nickname": "x" * 65}, "from 1 to 64"),
         ({"user": "ann"}, "user: the user id 'ann' is not an integer"),
         ({"user": object()}, "user: .*has no id"),
+        ({"user": {"id": 7, "nickname": "\ud800"}}, "user: .*half a surrogate pair"),
+        ({"key": "\ud800"}, "key has half a surrogate pair"),
         ({"key": 3}, "key is 3"),
         ({"key": "x" * 129}, "at most 128"),
     ],

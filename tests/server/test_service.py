@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -145,6 +146,22 @@ def test_a_page_of_another_origin_may_not_connect(start: Callable[..., Chat]) ->
 def test_the_url_is_where_the_page_is(chat: Chat) -> None:
     assert chat.url.startswith("http://127.0.0.1:")
     assert chat.url.endswith("/")
+
+
+def test_a_chat_listens_once(chat: Chat) -> None:
+    with pytest.raises(ConfigError, match="listens already, at http://127"):
+        chat.listen(0)
+
+
+def test_a_chat_that_could_not_listen_may_try_again(chat: Chat) -> None:
+    with Chat() as another:
+        with pytest.raises(OSError):
+            another.listen(port_of(chat))
+        with pytest.raises(ConfigError, match="listens nowhere"):
+            another.url  # noqa: B018
+        another.listen(0)
+    with pytest.raises(ConfigError, match="closed"):
+        another.listen(0)
 
 
 def test_a_port_in_use_is_an_os_error(chat: Chat) -> None:
@@ -473,6 +490,26 @@ def test_a_chat_that_was_made_before_a_fork_is_begun_after_it(
     chat.publish("r", "in the worker")
     assert chat.close()
     assert "in the worker" in (tmp_path / "events.log").read_text()
+
+
+def test_the_end_of_a_forked_process_is_not_the_end_of_its_parents_connections(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a real fork: the child's descriptors are of the same connections."""
+    with contextlib.closing(visit(chat)) as ann:
+        ask(ann, type="hello", nickname="ann")
+        ask(ann, type="join", room="r")
+        child = os.fork()
+        if not child:
+            ended = 1
+            try:
+                chat.publish("s", "from the child")
+                connections = list(chat.roster._connections)
+                ended = 0 if chat.close() and not connections else 2
+            finally:
+                os._exit(ended)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert ask(ann, type="ping")["type"] == "ok"
 
 
 def test_a_chat_that_was_used_before_a_fork_says_what_is_lost(

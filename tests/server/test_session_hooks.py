@@ -222,10 +222,16 @@ def test_a_hook_may_take_longer_than_a_hello(world: World) -> None:
     assert ann.ask("ping")["type"] == "ok"
 
 
-def test_a_farewell_that_fails_ends_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError("the database is away"), SystemExit("enough")])
+def test_a_farewell_that_fails_ends_nothing(
+    world: World, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*told: object) -> None:
+        raise error
+
     world.hooks.set("on_disconnect", fail)
     world.enter("ann").leave()
-    assert "the hook fail failed" in caplog.text
+    assert "fail failed" in caplog.text
     assert world.enter("bob").ask("ping")["type"] == "ok"
 
 
@@ -314,6 +320,14 @@ def test_the_broadcast_dialect_asks_too(world: World) -> None:
     assert calls == [(User(0), "subscribe", BROADCAST_ROOM), (User(0), "message", BROADCAST_ROOM)]
 
 
+def test_nobody_has_another_name_on_the_broadcast_dialect_than_the_one_given(world: World) -> None:
+    ann = world.connect(BroadcastSession, identity=ANN)
+    ann.send({"from": "bob", "message": "hi"})
+    assert ann.next() == {"error": "your nickname here is ann"}
+    ann.send({"from": "ann", "message": "hi"})
+    assert ann.next() == {"from": "ann", "message": "hi"}
+
+
 def test_whoever_may_not_listen_does_not(world: World) -> None:
     world.hooks.set("authorize", lambda *asked: False)
     assert world.connect(BroadcastSession).wait_gone().code == 3503
@@ -369,6 +383,16 @@ def test_a_hook_that_fails_on_one_message_ends_nothing_else(
     assert ann.ask("message", room="r", message="good")["type"] == "ok"
     assert said([ann.next()]) == ["good"]
     assert "connection 1 (user 1 'ann')" in caplog.text
+
+
+def test_a_refusal_that_is_no_text_yet_ends_nothing(world: World) -> None:
+    def refuse_later(user: User, room: str, text: str) -> str:
+        raise Refuse(ValueError("no links"))
+
+    world.hooks.set("on_message", refuse_later)
+    ann = world.enter("ann")
+    assert ann.ask("message", room="r", message="hi")["reason"] == "no links"
+    assert ann.ask("ping")["type"] == "ok"
 
 
 def test_what_has_passed_does_not_wait_for_the_next(world: World) -> None:

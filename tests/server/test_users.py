@@ -42,6 +42,26 @@ def test_what_a_user_may_look_like(value: Any, user: User | None) -> None:
     assert as_user(value) == user
 
 
+class Number(int):
+    """What JSON has no word for."""
+
+
+class Marked(str):
+    """As Django's SafeString and markupsafe's Markup: its own text is one of its kind again."""
+
+    def __str__(self) -> str:
+        return self
+
+    def strip(self, chars: str | None = None, /) -> str:
+        return Marked(super().strip(chars))
+
+
+def test_a_user_is_made_of_what_can_be_sent() -> None:
+    user = as_user({"id": Number(7), "nickname": Marked("ann")})
+    assert user == User(7, "ann")
+    assert [type(part) for part in user] == [int, str]
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [
@@ -54,6 +74,7 @@ def test_what_a_user_may_look_like(value: Any, user: User | None) -> None:
         (LARGEST_ID + 1, "from 1 to"),
         (object(), "this object has no id"),
         ({"nickname": "ann"}, "this dict has no id"),
+        (SimpleNamespace(id=7, nickname="\ud800"), "nickname of user 7 has half a surrogate pair"),
         (SimpleNamespace(id=7, nickname=3), "nickname of user 7 is a int"),
         (SimpleNamespace(id=7, nickname="x" * (MAX_NICKNAME + 1)), "65 characters; at most 64"),
     ],

@@ -90,6 +90,7 @@ class BroadcastSession(ClassicSession):
     def pass_on(self, text: str) -> None:
         """See ClassicSession."""
         message = protocol.decode_broadcast(text)
+        self.visit.check_name(message.sender)
         said = message.message
         if self.screens:
             said = self.visit.screen(self.person, BROADCAST_ROOM, said)

@@ -1,4 +1,7 @@
-"""Closes the chats of a process with the process, however it ends, short of a signal that kills it."""
+"""Closes the chats of a process with the process, however it ends, short of a signal that kills it.
+
+And leaves what is in use to that process alone, where it forks others.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ class Closable(Protocol):
 
     def close(self) -> object:
         """Ends it; may take a few seconds."""
+
+    def leave_behind(self) -> None:
+        """Lets go of what is the parent's, in a process that was just forked; never blocks."""
 
 
 _in_use: WeakKeyDictionary[Closable, int] = WeakKeyDictionary()  # with the process that uses each
@@ -44,3 +50,12 @@ def close_all() -> None:
                 chat.close()
             except Exception:
                 log.exception("%r could not be closed", chat)
+
+
+def leave_all_behind() -> None:
+    """Runs on: the only thread of a forked process, first."""
+    for chat in list(_in_use):
+        chat.leave_behind()
+
+
+os.register_at_fork(after_in_child=leave_all_behind)

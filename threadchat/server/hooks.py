@@ -10,7 +10,7 @@ import msgspec
 
 from threadchat.errors import CloseCode, CommandError, ConfigError, ErrorCode, Refuse
 from threadchat.server import commands
-from threadchat.server.users import User
+from threadchat.server.users import User, exactly_text
 from threadchat.wire.connection import Connection
 
 log = logging.getLogger(__name__)
@@ -117,6 +117,11 @@ class Visit:
         """The nickname that the application gave; whoever has one cannot choose."""
         return (self.identity.nickname or None) if self.identity else None
 
+    def check_name(self, name: str) -> None:
+        """Raises CommandError 103 where the application gave another one."""
+        if self.given_name not in (None, name):
+            raise CommandError(ErrorCode.PERMISSION_DENIED, f"your nickname here is {self.given_name}")
+
     def screen(self, user: User, room: str, text: str) -> str:
         """What may be said instead of `text`, by `authorize` and `on_message`. Raises CommandError."""
         self.check(user, "message", room)
@@ -129,7 +134,7 @@ class Visit:
             kind = type(answer).__name__
             log.error("connection %d: on_message returned a %s, not text or None", self._number, kind)
             raise CommandError(ErrorCode.INTERNAL)
-        return answer
+        return exactly_text(answer)
 
     def screen_all(
         self, user: User, messages: list[commands.Message], refuse: Callable[[CommandError, Any], object]
@@ -167,7 +172,7 @@ class Visit:
             return hook(*arguments)
         except Refuse:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # whose end would leave the descriptor open
             name = getattr(hook, "__qualname__", repr(hook))
             label = self._connection.label
             log.exception("connection %d (%s): the hook %s failed", self._number, label, name)

@@ -38,7 +38,11 @@ class Mount:
         *,
         alone: bool = True,
     ) -> None:
-        """Raises ConfigError for a path that cannot be one."""
+        """Raises ConfigError for a path that cannot be one, and for what is no application."""
+        if not callable(app):
+            raise ConfigError(
+                f"app={app!r:.60} cannot be called; give a WSGI application, such as app.wsgi_app"
+            )
         if not isinstance(path, str) or not _PATH.fullmatch(path):
             raise ConfigError(
                 f"path={path!r:.60} must look like /chat: one or more parts, each behind a slash"
@@ -46,33 +50,39 @@ class Mount:
         self._app = app
         self._path = path
         self._endpoint = endpoint
-        self._page = None if page is None else {path + name: resource for name, resource in page.items()}
+        self._page = {path + name: resource for name, resource in (page or {}).items()}
         self._sockets = {path} if page is None else {path, f"{path}/chat"}
         self._look_for_siblings = alone
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Runs on: any thread of the server's."""
+        """Raises ConfigError where it wraps what calls it. Runs on: any thread of the server's."""
+        if getattr(self._app, "wsgi_app", None) is self:
+            raise ConfigError(
+                "the chat is mounted in itself, in a circle: write app.wsgi_app = chat.mount(app.wsgi_app)"
+            )
         if self._look_for_siblings:
             self._look_for_siblings = False
             self._warn_of_siblings(environ)
         path: str = environ.get("PATH_INFO", "")
-        if not path.startswith(self._path):
+        if path not in self._sockets and path not in self._page:
             return self._app(environ, start_response)
+        body = self._answer(path, environ, start_response)
+        # Some servers would send it all the same, and the client take it for the next reply.
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else body
+
+    def _answer(self, path: str, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if path in self._sockets:
             if upgrade_requested(environ):
                 return self._endpoint(environ, start_response)
             return self._without_upgrade(path, environ, start_response)
-        resource = self._page.get(path) if self._page else None
-        if resource is None:
-            return self._app(environ, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return reply(start_response, "405 Method Not Allowed", "This is a file.", ("Allow", "GET, HEAD"))
-        return resource.serve(environ, start_response)
+        return self._page[path].serve(environ, start_response)
 
     def _without_upgrade(
         self, path: str, environ: dict[str, Any], start_response: StartResponse
     ) -> Iterable[bytes]:
-        if self._page is None or path != self._path:
+        if not self._page or path != self._path:
             whole = quote(environ.get("SCRIPT_NAME", "").encode("latin-1")) + path
             return ask_for_upgrade(whole, start_response, hop_by_hop=shows_socket(environ))
         # Relative, so that it is right behind a proxy that has taken a prefix away, too.

@@ -158,8 +158,7 @@ class NativeSession(Session):
 
     def _profile(self, command: commands.Profile) -> dict[str, Any]:
         assert self.user is not None
-        if self.visit.given_name not in (None, command.nickname):
-            raise CommandError(ErrorCode.PERMISSION_DENIED, f"your nickname here is {self.visit.given_name}")
+        self.visit.check_name(command.nickname)
         self.nickname = command.nickname
         if command.about is not None:
             self.about = command.about

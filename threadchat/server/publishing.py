@@ -8,7 +8,7 @@ from threadchat.chat.events import MESSAGE, Draft, Position
 from threadchat.chat.hub import Hub
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
 from threadchat.server.commands import MAX_KEY, MAX_NICKNAME, MAX_ROOM_NAME
-from threadchat.server.users import LARGEST_ID, as_user
+from threadchat.server.users import LARGEST_ID, as_user, exactly_text
 
 
 def check_room(room: Any) -> str:
@@ -22,13 +22,10 @@ def check_message(message: Any, most: int) -> str:
         raise _bad(f"message is a {type(message).__name__}; it must be text, so encode it first (JSON, say)")
     if not message:
         raise _bad("message is empty; there is nothing to say")
-    try:
-        size = len(message.encode())
-    except UnicodeEncodeError:
-        raise _bad("message has half a surrogate pair in it, which no UTF-8 can carry") from None
+    size = _check_encodable("message", message)
     if size > most:
         raise _bad(f"message has {size} bytes; at most {most} are allowed (max_message_size)")
-    return message
+    return exactly_text(message)
 
 
 def check_sender(user: object, nickname: Any) -> tuple[int | None, str]:
@@ -53,7 +50,8 @@ def publish(
     sender, called = check_sender(user, nickname)
     if not isinstance(key, str) or len(key) > MAX_KEY:
         raise _bad(f"key is {key!r:.60}; it must be text of at most {MAX_KEY} characters")
-    draft = Draft(MESSAGE, sender, called, check_message(message, most), "", key)
+    _check_encodable("key", key)
+    draft = Draft(MESSAGE, sender, called, check_message(message, most), "", exactly_text(key))
     try:
         return hub.publish(name, [draft])[0]
     except RoomClosed:
@@ -76,11 +74,16 @@ def _text(name: str, value: Any, most: int) -> str:
         raise _bad(f"{name} is a {type(value).__name__}; it must be text")
     if not value.strip() or len(value) > most:
         raise _bad(f"{name} is {value!r:.60}; it must have from 1 to {most} characters, and not be blank")
+    _check_encodable(name, value)
+    return exactly_text(value)
+
+
+def _check_encodable(name: str, value: str) -> int:
+    """How many bytes it has in UTF-8."""
     try:
-        value.encode()
+        return len(value.encode())
     except UnicodeEncodeError:
         raise _bad(f"{name} has half a surrogate pair in it, which no UTF-8 can carry") from None
-    return value
 
 
 def _bad(reason: str) -> CommandError:

@@ -30,5 +30,7 @@ def send(
     start_response: StartResponse, status: str, body: bytes, *headers: tuple[str, str]
 ) -> Iterable[bytes]:
     """Any reply there is goes through here."""
-    start_response(status, [*headers, *_SECURITY_HEADERS])
+    # 304 has no body, and its length would be that of the 200 (RFC 9110 section 8.6).
+    length = [] if status.startswith("304") else [("Content-Length", str(len(body)))]
+    start_response(status, [*headers, *length, *_SECURITY_HEADERS])
     return [body]

@@ -76,6 +76,13 @@ class Roster:
             self._readers.add(thread)
         thread.start()
 
+    def leave_behind(self) -> None:
+        """Begins anew: everybody is the parent's, whose threads may have held the lock.
+
+        Runs on: the only thread of a forked process, first.
+        """
+        self.__init__()  # type: ignore[misc]
+
     # The end
 
     def close(self) -> None:

@@ -162,11 +162,15 @@ class Chat:
         `on_accept_thread` is called on the accepting thread, whose children are all connections'. Raises
         ConfigError.
         """
+        if self.roster.closing:
+            raise ConfigError("this chat is closed; make another one")
+        if self._http is not None:
+            raise ConfigError(f"this chat listens already, at {self.url}; a port more needs another one")
         if port is not None and not (type(port) is int and SETTINGS["port"].rule.allows(port)):
             raise ConfigError(f"port={port!r:.60}: must be a whole number {SETTINGS['port'].rule.limits}")
         dialects = {"/": DirectSession, "/ws": BroadcastSession, "/chat": NativeSession}
         endpoints = {path: self._reception.endpoint(dialect) for path, dialect in dialects.items()}
-        self._http = HttpServer(
+        http = HttpServer(
             Web(endpoints, ready=self._is_ready),
             host=self.config.host if host is None else host,
             port=self.config.port if port is None else port,
@@ -177,12 +181,14 @@ class Chat:
         )
         self._begin()
         self._is_ready()  # by asking: what takes time to be ready begins now, and not with the first client
-        self._http.listen()
+        http.listen()
+        self._http = http
 
     @property
     def url(self) -> str:
-        """Where the page is."""
-        assert self._http is not None, "listen first"
+        """Where the page is. Raises ConfigError before `listen`."""
+        if self._http is None:
+            raise ConfigError("this chat listens nowhere; call listen first")
         host, port = self._http.address
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
@@ -213,6 +219,15 @@ class Chat:
         publishing.direct(self.hub, to, message, user=user, nickname=nickname, most=most)
 
     # The end
+
+    def leave_behind(self) -> None:
+        """Lets go of the port and of everybody: they are the process's that forked this one.
+
+        Runs on: the only thread of a forked process, first.
+        """
+        self._http = None
+        self._beginning = threading.Lock()
+        self.roster.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
         """`drain`, within `drain_timeout` unless `timeout` says otherwise (seconds)."""
@@ -262,8 +277,8 @@ class Chat:
         with self._beginning:
             if self._process not in (0, os.getpid()):
                 log.warning(
-                    "this chat was used before its process forked; listeners, the event log among them, "
-                    "stayed behind in process %d",
+                    "this chat was used before its process forked; listeners, the event log among them, and "
+                    "whoever was connected stayed behind in process %d",
                     self._process,
                 )
             elif self._event_log is not None:

@@ -74,10 +74,18 @@ def as_user(value: Any, lowest: int = 1) -> User | None:
             f"the user id {found!r:.60} is not an integer from {lowest} to {LARGEST_ID}; the protocol's "
             "userId is a number, so give the one that your database has for this user"
         )
-    return User(found, _check_nickname(found, nickname or ""))
+    return User(int(found), _check_nickname(found, nickname or ""))  # no subclass: JSON has none
 
 
 _MISSING: Final = object()
+
+
+def exactly_text(text: str) -> str:
+    """The same as no subclass of str, which JSON has none for: of markupsafe's Markup, say.
+
+    `str()` would not do: Django's SafeString returns itself.
+    """
+    return str.__str__(text)
 
 
 def _check_nickname(user: int, nickname: object) -> str:
@@ -88,4 +96,8 @@ def _check_nickname(user: int, nickname: object) -> str:
             f"the nickname of user {user} has {len(nickname)} characters; at most {MAX_NICKNAME} are "
             "allowed, so shorten it before the chat gets it"
         )
-    return nickname.strip()
+    try:
+        nickname.encode()
+    except UnicodeEncodeError:
+        raise ThreadchatError(f"the nickname of user {user} has half a surrogate pair in it") from None
+    return exactly_text(nickname).strip()
