@@ -78,3 +78,22 @@ def test_the_six_types() -> None:
 
 def test_positions_of_different_epochs_differ() -> None:
     assert Position(1, "a") != Position(1, "b")
+
+
+class Marked(str):
+    """As template engines have them: text that answers for itself."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "<b>not this</b>"
+
+
+def test_a_kind_of_text_is_the_text_that_it_holds() -> None:
+    made = record(Draft(MESSAGE, 1, "ann", Marked("hi")), 1, "r", 7)
+    assert b'"message":"hi"' in made.json
+
+
+def test_what_is_no_text_is_named() -> None:
+    with pytest.raises(TypeError, match="text and numbers, not <object"):
+        record(Draft(MESSAGE, 1, "ann", object()), 1, "r", 7)  # type: ignore[arg-type]

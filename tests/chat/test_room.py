@@ -614,7 +614,9 @@ def test_one_enters_or_the_room_retires(attempt: int) -> None:
     assert outcomes == [entered, entered]
 
 
-def test_who_comes_while_the_log_takes_nothing_is_there_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+def test_who_comes_while_the_log_takes_nothing_is_there_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     room = Room("r", channel=Full("r"))
     room.enter("ann", "laptop", "ann")
     assert [occupant.user for occupant in room.who()] == ["ann"]

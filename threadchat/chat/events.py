@@ -81,7 +81,16 @@ class Record(NamedTuple):
     json: bytes
 
 
-_encode = msgspec.json.Encoder().encode
+def _plain(value: object) -> str | int:
+    """A template engine's marked text, an enum: the text or number that such a kind of str or int holds."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    raise TypeError(f"an event holds text and numbers, not {value!r:.80}")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 def record(draft: Draft, offset: int, room: str, time: int) -> Record:
