@@ -614,7 +614,7 @@ def test_one_enters_or_the_room_retires(attempt: int) -> None:
     assert outcomes == [entered, entered]
 
 
-def test_who_comes_while_the_log_takes_nothing_is_there_all_the_same(
+def test_who_comes_while_the_log_takes_nothing_is_there(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     room = Room("r", channel=Full("r"))

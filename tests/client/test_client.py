@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import ssl
 import threading
 from collections.abc import Callable
@@ -13,7 +14,14 @@ from tests.client.fakes import Doing, FakeServer, in_room, online
 from threadchat.client import ChatEvent, Client, Joined, Page, Person, Published, RoomInfo, State
 from threadchat.client.client import chat_url
 from threadchat.client.messages import Renamed, Reply
-from threadchat.errors import BadUrl, CommandError, ConnectionClosed, ErrorCode
+from threadchat.errors import (
+    BadUrl,
+    CommandError,
+    ConfigError,
+    ConnectionClosed,
+    ErrorCode,
+    ThreadchatError,
+)
 from threadchat.server.commands import COMMANDS
 
 EVENT = {"id": 3, "chatroomId": "lobby", "type": "message", "from": "bob", "message": "hi", "unixTime": 9}
@@ -136,6 +144,72 @@ def test_a_code_of_a_newer_server_is_told() -> None:
         link.refuse(link.heard("rooms"), 999)
         with pytest.raises(CommandError, match="999 no"):
             doing.result()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda chat: chat.message("x", "\udcff"), "message cannot be sent: .*surrogates not allowed"),
+        (lambda chat: chat.message("x", b"hi"), "message: message is bytes; decode\\(\\) them"),
+        (lambda chat: chat.post("x", object()), "message cannot be sent: .*object"),
+    ],
+)
+def test_what_cannot_be_said_in_json_is_refused_at_once(call: Callable[[Client], Any], words: str) -> None:
+    chat, link = online(FakeServer())
+    with chat:
+        with pytest.raises(CommandError, match=words) as caught:
+            call(chat)
+        assert caught.value.code == ErrorCode.BAD_REQUEST
+        assert link.silent()
+        assert "unanswered=0" in repr(chat)
+
+
+def test_a_nickname_that_is_no_text_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    server = FakeServer()
+    server.next_link()
+    with pytest.raises(CommandError, match="hello cannot be sent"):
+        Client("ws://fake", "\udcff", opener=server.open)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"timeout": 0}, "timeout=0: must be above 0 and at most 86400 seconds"),
+        ({"timeout": float("inf")}, "timeout=inf: must be above 0"),
+        ({"timeout": float("nan")}, "timeout=nan: must be above 0"),
+        ({"events": 0}, "events=0: must be at least 1"),
+        ({"event_bytes": -1}, "event_bytes=-1: must be at least 1"),
+    ],
+)
+def test_numbers_that_cannot_be_used(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Client("ws://fake", opener=FakeServer().open, **options)
+
+
+def test_a_command_may_wait_as_long_as_one_likes() -> None:
+    chat, link = online(FakeServer())
+    with chat:
+        doing = Doing(lambda: chat.count("x", timeout=float("inf")))
+        link.reply(link.heard("count"), count=1)
+        assert doing.result() == 1
+
+
+def test_a_callback_that_would_wait_for_itself_is_told_so() -> None:
+    chat, link = online(FakeServer())
+    with chat:
+        errors: queue.Queue[Exception] = queue.Queue()
+
+        def ask(_: object) -> None:
+            try:
+                chat.rooms()
+            except ThreadchatError as error:
+                errors.put(error)
+
+        chat.post("lobby", "hi").add_done_callback(ask)
+        link.reply(link.heard("message"), offset=1)
+        assert "rooms: a callback of a future cannot wait" in str(errors.get(timeout=5))
+        assert link.silent()
 
 
 def test_replies_may_come_in_any_order() -> None:
@@ -301,6 +375,25 @@ def test_the_websocket_is_opened_with_what_the_caller_gave(monkeypatch: pytest.M
 )
 def test_an_address(text: str, url: str) -> None:
     assert chat_url(text) == url
+
+
+def test_an_address_that_no_request_can_name() -> None:
+    with pytest.raises(BadUrl, match="without spaces and control characters"):
+        chat_url("ws://ho st/")
+
+
+def test_a_password_is_used_and_not_shown() -> None:
+    server = FakeServer()
+    link = server.next_link()
+    opening = Doing(lambda: Client("ws://ann:secret@fake", "ann", opener=server.open))
+    link.welcome()
+    with opening.result() as chat:
+        assert server.opened == ["ws://ann:secret@fake/chat"]
+        assert chat.url == "ws://...@fake/chat"
+        assert "secret" not in repr(chat)
+    with pytest.raises(BadUrl) as caught:
+        chat_url("ws://ann:secret@fake:99999")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -91,13 +91,15 @@ def test_a_room_falls_behind_and_catches_up_from_the_log() -> None:
         rooms.admit(event(number), 1)
     assert rooms.errand() is None, "no room yet"
     assert [inbox.take(0).id for _ in range(3)] == [1, 2, 3]
-    assert rooms.errand() == Errand("lobby", {"offset": 4, "epoch": "e"}, 3)
+    errand = rooms.errand()
+    assert errand == Errand("lobby", {"offset": 4, "epoch": "e"}, 3)
     assert rooms.errand() is None, "one at a time"
     rooms.admit(event(8), 1)
-    rooms.admit_page("lobby", Page(tuple(event(n) for n in (5, 6, 7)), 8, "e"))
+    rooms.admit_page(errand, Page(tuple(event(n) for n in (5, 6, 7)), 8, "e"))
     assert taken(inbox) == [4, 5, 6, 7]
-    assert rooms.errand() == Errand("lobby", {"offset": 7, "epoch": "e"}, 4)
-    rooms.admit_page("lobby", Page((event(8),), 8, "e"))
+    errand = rooms.errand()
+    assert errand == Errand("lobby", {"offset": 7, "epoch": "e"}, 4)
+    rooms.admit_page(errand, Page((event(8),), 8, "e"))
     rooms.admit(event(9), 1)
     assert taken(inbox) == [8, 9]
     assert rooms.errand() is None
@@ -110,9 +112,10 @@ def test_a_live_event_that_overtook_the_page_is_not_lost() -> None:
     for number in (1, 2, 3):
         rooms.admit(event(number), 1)
     assert taken(inbox) == [1, 2]
-    assert rooms.errand() is not None
+    errand = rooms.errand()
+    assert errand is not None
     rooms.admit(event(4), 1)
-    rooms.admit_page("lobby", Page((event(3),), 3, "e"))
+    rooms.admit_page(errand, Page((event(3),), 3, "e"))
     assert taken(inbox) == [3]
     assert rooms.errand() == Errand("lobby", {"offset": 3, "epoch": "e"}, 2)
 
@@ -123,9 +126,10 @@ def test_a_page_that_does_not_fit_is_taken_in_part() -> None:
     for number in (1, 2, 3, 4):
         rooms.admit(event(number), 1)
     inbox.take(0)
-    assert rooms.errand() == Errand("lobby", {"offset": 2, "epoch": "e"}, 1)
+    errand = rooms.errand()
+    assert errand == Errand("lobby", {"offset": 2, "epoch": "e"}, 1)
     inbox.put(event(1, room="other"), 1)
-    rooms.admit_page("lobby", Page((event(3),), 4, "e"))
+    rooms.admit_page(errand, Page((event(3),), 4, "e"))
     taken(inbox)
     assert rooms.errand() == Errand("lobby", {"offset": 2, "epoch": "e"}, 2)
 
@@ -136,8 +140,9 @@ def test_the_filter_holds_for_the_log_too() -> None:
     for number in (1, 3, 5):
         rooms.admit(event(number), 1)
     assert taken(inbox) == [1, 3]
-    assert rooms.errand() is not None
-    rooms.admit_page("lobby", Page((event(4, kind="join"), event(5), event(6, kind="leave")), 6, "e"))
+    errand = rooms.errand()
+    assert errand is not None
+    rooms.admit_page(errand, Page((event(4, kind="join"), event(5), event(6, kind="leave")), 6, "e"))
     assert taken(inbox) == [5]
     assert rooms.errand() is None
 
@@ -148,8 +153,9 @@ def test_what_the_log_has_no_more_is_told() -> None:
     for number in (1, 2, 3, 4):
         rooms.admit(event(number), 1)
     taken(inbox)
-    assert rooms.errand() is not None
-    rooms.page_refused("lobby", CommandError(ErrorCode.UNRECOVERABLE_POSITION))
+    errand = rooms.errand()
+    assert errand is not None
+    rooms.page_refused(errand, CommandError(ErrorCode.UNRECOVERABLE_POSITION))
     gap = inbox.take(0)
     assert (gap.type, gap.room, gap.id) == ("gap", "lobby", 4)
     assert gap.message == "unrecoverable position: what came after event 2, up to 4, is missing"
@@ -170,6 +176,24 @@ def test_an_interruption_makes_every_room_level() -> None:
     assert taken(inbox) == [2]
 
 
+def test_a_busy_room_does_not_keep_the_others_waiting() -> None:
+    inbox = Inbox(1, 1000)
+    rooms = places(inbox)
+    rooms.enter(Place("join", "garden", None, None, Joined(0, "e")))
+    inbox.put_spare(event(0))
+    asked = []
+    for number in range(1, 5):
+        rooms.admit(event(number), 1)
+        rooms.admit(event(number, room="garden"), 1)
+        taken(inbox)
+        errand = rooms.errand()
+        assert errand is not None
+        asked.append(errand.room)
+        rooms.errand_failed()
+        inbox.put_spare(event(0))
+    assert asked == ["lobby", "garden", "lobby", "garden"]
+
+
 def test_an_errand_that_could_not_be_sent_is_had_again() -> None:
     inbox = Inbox(1, 1000)
     rooms = places(inbox)
@@ -187,11 +211,34 @@ def test_what_comes_for_a_room_that_was_left_is_nothing() -> None:
     rooms = places(inbox)
     rooms.leave("lobby")
     rooms.admit(event(1), 1)
-    rooms.admit_page("lobby", Page((event(1),), 1, "e"))
-    rooms.page_refused("lobby", CommandError(ErrorCode.UNKNOWN_ROOM))
+    errand = Errand("lobby", {"offset": 0, "epoch": "e"}, 1)
+    rooms.admit_page(errand, Page((event(1),), 1, "e"))
+    rooms.page_refused(errand, CommandError(ErrorCode.UNKNOWN_ROOM))
     rooms.back("lobby", Joined(1, "e", False))
     assert len(inbox) == 0
     assert len(rooms) == 0
+
+
+def test_an_answer_that_came_too_late_for_its_errand_changes_nothing() -> None:
+    """A thread had an errand, and asked only when the connection after it was there."""
+    inbox = Inbox(1, 1000)
+    rooms = places(inbox)
+    rooms.admit(event(1), 1)
+    rooms.admit(event(2), 1)
+    taken(inbox)
+    late = rooms.errand()
+    assert late is not None
+    rooms.interrupted()
+    rooms.back("lobby", Joined(1, "e", True))
+    rooms.page_refused(late, CommandError(ErrorCode.UNRECOVERABLE_POSITION))
+    rooms.admit(event(1), 1)
+    assert len(inbox) == 0, "event 1 is known, and nothing is missing"
+    for number in (2, 3):
+        rooms.admit(event(number), 1)
+    rooms.admit_page(late, Page((event(2), event(3)), 3, "e"))
+    rooms.page_refused(late, CommandError(ErrorCode.UNRECOVERABLE_POSITION))
+    assert taken(inbox) == [2]
+    assert rooms.errand() == Errand("lobby", {"offset": 2, "epoch": "e"}, 1)
 
 
 # -- in a client -------------------------------------------------------------------------------------

@@ -66,6 +66,22 @@ def test_a_server_that_says_nothing_is_given_up() -> None:
         client(server, timeout=0.05)
 
 
+def test_whoever_is_interrupted_does_not_wait_for_a_server_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(desk: Desk, timeout: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Desk, "wait_until_open", interrupted)
+    monkeypatch.setattr("threadchat.client.line.JOIN_SECONDS", 60.0)
+    server = FakeServer()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Doing(lambda: client(server)).result()
+    finally:
+        server.refuse(ConnectionRefusedError())  # the reader ends
+
+
 def test_what_is_no_chat_is_told() -> None:
     server = FakeServer()
     link = server.next_link()

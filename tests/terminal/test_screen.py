@@ -122,6 +122,22 @@ def test_the_end_of_the_chat_ends_the_prompt(serve: Callable[..., ServerProcess]
         assert terminal.exit_code() == 1
 
 
+def test_a_failure_that_nobody_thought_of_ends_the_prompt_too() -> None:
+    class Broken(Screen):
+        def do_lines(self) -> None:
+            self._shell.type = fail  # type: ignore[method-assign]
+            super().do_lines()
+
+    def fail(line: str) -> None:
+        raise ZeroDivisionError(line)
+
+    chat, _ = online(FakeServer())
+    with chat, create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        running = Broken(chat, colour=False)
+        with pytest.raises(ZeroDivisionError, match="/join lobby"):
+            running.run(["lobby"])
+
+
 def test_only_so_many_lines_wait_and_a_further_one_stays(capsys: pytest.CaptureFixture[str]) -> None:
     chat, _ = online(FakeServer())
     with chat, create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):

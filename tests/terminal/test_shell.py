@@ -97,6 +97,18 @@ def test_history_and_names(sit: Callable[[str], Typist]) -> None:
     assert ann.type("/history 1")[0][9:] == "#lobby anna: hi"
 
 
+def test_bytes_that_are_no_text_are_not_sent(sit: Callable[[str], Typist]) -> None:
+    """A terminal's input has half characters for them."""
+    ann = sit("ann")
+    ann.type("/join lobby")
+    for line in ("\udcff", "/join \udcff", "/nick \udcff"):
+        [shown] = ann.type(line)
+        assert "not done: " in shown
+        assert "cannot be sent: " in shown
+    ann.type("hi")
+    assert ann.type("/history 1")[0][9:] == "#lobby ann: hi"
+
+
 @pytest.mark.parametrize(
     ("line", "answer"),
     [

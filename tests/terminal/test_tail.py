@@ -15,17 +15,25 @@ from tests.client.fakes import Doing, FakeServer, online
 from tests.e2e.process import ServerProcess, command, environment, free_port, until
 from threadchat.cli import main
 from threadchat.client import Client
+from threadchat.errors import ThreadchatError
 from threadchat.terminal import arguments
+from threadchat.terminal.arguments import tail_parser
 from threadchat.terminal.connect import publish_lines
+from threadchat.terminal.tail import enter, follow, newest
 
 PATIENCE = 20.0
 
 
-def run(*words: str, text: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def run(*words: str | bytes, text: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Runs `python -m threadchat` with some input."""
     data = text.encode() if isinstance(text, str) else text
     return subprocess.run(
-        command(*words), input=data, capture_output=True, timeout=PATIENCE, env=environment(), check=False
+        [*command(), *words],
+        input=data,
+        capture_output=True,
+        timeout=PATIENCE,
+        env=environment(),
+        check=False,
     )
 
 
@@ -137,6 +145,9 @@ def test_there_is_no_server(words: list[str]) -> None:
         (["connect"], "without a terminal, --room names the one room to publish in"),
         (["connect", "--room", "a", "--room", "b"], "without a terminal, --room names the one room"),
         (["connect", "--room", " "], "argument --room: it must not be empty"),
+        (["connect", "--room", b"\xff"], "argument --room: '\\udcff' is not UTF-8"),
+        (["tail", "--room", "x", "--nickname", b"\xff"], "argument --nickname: '\\udcff' is not UTF-8"),
+        (["connect", "ws://ho st/"], "without spaces and control characters"),
         (["connect", "nonsense"], "argument url: 'nonsense' is no address of a chat"),
         (["connect", "--prot=1"], "unrecognized arguments: --prot=1"),
         (["tail"], "the following arguments are required: --room"),
@@ -150,7 +161,7 @@ def test_there_is_no_server(words: list[str]) -> None:
         (["--port", "1", "tail"], "tail comes first, its flags follow"),
     ],
 )
-def test_wrong_arguments(words: list[str], complaint: str) -> None:
+def test_wrong_arguments(words: list[str | bytes], complaint: str) -> None:
     done = run(*words)
     assert (done.returncode, done.stdout) == (2, b"")
     assert complaint in done.stderr.decode()
@@ -245,6 +256,64 @@ def test_a_beginning_that_is_not_there(chat_server: ServerProcess, ann: Client) 
     done = run("tail", chat_server.url, "--room", "ops", "--since", "5")
     assert done.returncode == 1
     assert done.stderr == b"threadchat: 112 room 'ops' has no events after 5 to begin with; its newest is 1\n"
+
+
+def test_nothing_is_missed_where_somebody_else_makes_the_room_meanwhile() -> None:
+    chat, link = online(FakeServer())
+    options = tail_parser().parse_args(["--room", "ops", "--since", "0"])
+    with chat:
+        entering = Doing(lambda: enter(chat, "ops", options))
+        link.refuse(link.heard("history"), 102)
+        assert link.let_in("subscribe", offset=2)["types"] == ["close"]
+        link.reply(link.heard("unsubscribe"))
+        assert link.let_in("subscribe", offset=0, recovered=True)["since"] == {"offset": 0, "epoch": "e"}
+        assert entering.result() == []
+        link.event(1, room="ops")
+        assert chat.next_event(5).id == 1
+
+
+def test_the_past_of_a_room_that_was_made_meanwhile() -> None:
+    chat, link = online(FakeServer())
+    with chat:
+        asking = Doing(lambda: newest(chat, "ops", 3))
+        link.refuse(link.heard("history"), 102)
+        link.let_in("subscribe", offset=1)
+        link.reply(link.heard("unsubscribe"))
+        page = link.heard("history")
+        link.reply(page, events=[{"id": 1, "chatroomId": "ops", "type": "message"}], offset=1, epoch="e")
+        assert (page["limit"], [event.id for event in asking.result().events]) == (3, [1])
+
+
+def test_a_room_that_lets_nobody_back_is_an_end() -> None:
+    server = FakeServer()
+    chat, link = online(server)
+    options = tail_parser().parse_args(["--room", "ops"])
+    with chat:
+        following = Doing(lambda: [event.type for event in follow(chat, options)])
+        link.reply(link.heard("history"), events=[], offset=0, epoch="e")
+        link.let_in("subscribe", recovered=True)
+        again = server.next_link()
+        link.cut()
+        again.welcome(resumed="proof-1")
+        again.refuse(again.heard("subscribe"), 103)
+        with pytest.raises(ThreadchatError, match="lets nobody back into room 'ops': 103 no"):
+            following.result()
+
+
+def test_output_that_cannot_be_written(chat_server: ServerProcess, ann: Client) -> None:
+    ann.message("ops", "hi")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command("tail", chat_server.url, "--room", "ops", "--history", "1"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+            env=environment(),
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"threadchat: reading or writing failed: [Errno 28]")
+    assert done.stderr.count(b"\n") == 1
 
 
 def test_several_rooms(chat_server: ServerProcess, ann: Client) -> None:

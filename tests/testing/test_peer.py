@@ -6,13 +6,14 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
+from wsgiref.types import StartResponse
 
 import pytest
 
 from threadchat import CommandError, ConnectionClosed
 from threadchat.errors import HandshakeRefused
-from threadchat.testing import LiveServer, Peer, SlowPeer, StallingPeer
+from threadchat.testing import InMemory, LiveServer, Peer, SlowPeer, StallingPeer
 from threadchat.wire import frames
 
 T = TypeVar("T")
@@ -136,6 +137,19 @@ def test_headers_go_out_with_the_request(server: LiveServer) -> None:
         Peer(server.url, headers={"Origin": "https://elsewhere.example"})
     assert refusal.value.status == 403
     assert "allow_origin" in str(refusal.value.body)
+
+
+def test_a_query_goes_out_with_the_path() -> None:
+    asked: list[str] = []
+
+    def application(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        asked.append(f"{environ['PATH_INFO']} {environ['QUERY_STRING']}")
+        start_response("403 Forbidden", [("Content-Length", "0")])
+        return []
+
+    with InMemory(application) as memory, pytest.raises(HandshakeRefused):
+        memory.connect("/chat?token=a&b=")
+    assert asked == ["/chat token=a&b="]
 
 
 def test_no_such_path(server: LiveServer) -> None:

@@ -10,14 +10,15 @@ from urllib.parse import urlsplit
 
 from threadchat.client import inbox
 from threadchat.client.backoff import Backoff
-from threadchat.client.commands import Commands
+from threadchat.client.commands import LONGEST, Commands
 from threadchat.client.desk import Link, State
 from threadchat.client.guest import Guest
-from threadchat.client.line import Line, Opener
+from threadchat.client.line import Line, Opener, without_password
 from threadchat.client.messages import ChatEvent, Page
 from threadchat.client.pending import OnLoss, Request
 from threadchat.client.places import Errand
-from threadchat.errors import BadUrl, CloseCode, CommandError, ConnectionClosed
+from threadchat.errors import BadUrl, CloseCode, CommandError, ConfigError, ConnectionClosed
+from threadchat.wire.address import parse
 
 if TYPE_CHECKING:
     import ssl
@@ -58,7 +59,7 @@ class Client(Commands):
         backoff: Backoff | None = None,
         opener: Opener | None = None,
     ) -> None:
-        """Connects and says hello; takes at most `timeout` seconds.
+        """Connects and says hello; gives up after `timeout` seconds, a day at most.
 
         `url` is the server's address, ws or wss, or http or https; without a path, `/chat`. Without a
         nickname one may only listen, and needs one (`profile`) within the server's `profile_timeout`. `token`
@@ -66,8 +67,9 @@ class Client(Commands):
         taken. `backoff` draws the pauses between attempts to come back; `opener` opens the WebSocket.
 
         Raises OSError where there is no such server (TimeoutError among it), HandshakeRefused, CommandError,
-        ConnectionClosed, and BadUrl.
+        ConnectionClosed, BadUrl, and ConfigError for a number that cannot be used.
         """
+        _check(timeout, events, event_bytes)
         self._inbox = inbox.Inbox(events, event_bytes)
         guest = Guest(nickname, token, self._inbox)
         self._line = Line(
@@ -99,7 +101,7 @@ class Client(Commands):
 
     @property
     def url(self) -> str:
-        """Where the server is."""
+        """Where the server is, without user and password."""
         return self._line.url
 
     @property
@@ -140,7 +142,11 @@ class Client(Commands):
             yield event
 
     def close(self) -> None:
-        """Ends the connection and all that waits: commands with ConnectionClosed, iteration quietly."""
+        """Ends the connection and all that waits: commands with ConnectionClosed, iteration quietly.
+
+        What was sent last has some seconds to leave. Returns once the client's thread has ended, or after 5 s
+        where that thread waits for a server that does not answer, and ends by itself when it gives up.
+        """
         self._line.close()
 
     def __enter__(self) -> Client:
@@ -169,11 +175,11 @@ class Client(Commands):
     def _fetched(self, errand: Errand, reply: Page | CommandError) -> None:
         """Runs on: the reader thread. A temporary refusal ends the connection: coming back asks again."""
         if isinstance(reply, Page):
-            self._guest.places.admit_page(errand.room, reply)
+            self._guest.places.admit_page(errand, reply)
         elif reply.temporary:
             raise reply
         else:
-            self._guest.places.page_refused(errand.room, reply)
+            self._guest.places.page_refused(errand, reply)
         self._fetch()
 
 
@@ -192,6 +198,14 @@ def _open(
     )
 
 
+def _check(timeout: float, events: int, event_bytes: int) -> None:
+    if not 0 < timeout <= LONGEST:
+        raise ConfigError(f"timeout={timeout!r}: must be above 0 and at most {LONGEST:g} seconds")
+    for name, number in (("events", events), ("event_bytes", event_bytes)):
+        if number < 1:
+            raise ConfigError(f"{name}={number}: must be at least 1")
+
+
 def chat_url(text: str) -> str:
     """The WebSocket that is meant: `http` counts as `ws`, and a server's address alone as its `/chat`.
 
@@ -203,6 +217,9 @@ def chat_url(text: str) -> str:
         if parts.scheme not in schemes or not parts.hostname or parts.port == 0:
             raise ValueError("it begins with ws://, wss://, http:// or https://, and a host follows")
     except ValueError as error:
-        raise BadUrl(f"{text!r} is no address of a chat, such as ws://127.0.0.1:8080/chat: {error}") from None
+        given = without_password(repr(text))
+        raise BadUrl(f"{given} is no address of a chat, such as ws://127.0.0.1:8080/chat: {error}") from None
     path = "/chat" if parts.path in ("", "/") else parts.path
-    return parts._replace(scheme=schemes[parts.scheme], path=path, fragment="").geturl()
+    url = parts._replace(scheme=schemes[parts.scheme], path=path, fragment="").geturl()
+    parse(url)
+    return url

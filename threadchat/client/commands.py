@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from threadchat.chat.events import Position, UserId
 from threadchat.client.desk import Desk
@@ -28,6 +28,9 @@ from threadchat.client.messages import (
 from threadchat.client.pending import KEY_SECONDS, OnLoss, Request
 from threadchat.client.places import Place
 from threadchat.errors import CommandError
+
+LONGEST: Final = 86_400.0
+"""Seconds; a longer timeout counts as this one, as there are bounds to what the system can wait for."""
 
 
 class Commands:
@@ -196,7 +199,7 @@ class Commands:
         return self._ask(Request(command, {"room": room}, Reply, gone, OnLoss.DONE, what), timeout)
 
     def _within(self, timeout: float | None) -> float:
-        return self.timeout if timeout is None else timeout
+        return min(self.timeout if timeout is None else timeout, LONGEST)
 
 
 def _message(room: str, message: str, key: str | None) -> Request[Published]:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from threadchat.client.messages import AnyReply, Reply, decode_refusal, decode_reply, encode_command
 from threadchat.client.pending import OnLoss, Pending, PendingTable, Request
-from threadchat.errors import CommandError, ConnectionClosed, ErrorCode
+from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, ThreadchatError
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class Desk:
         self._sending = threading.Lock()
         self._state = State.CONNECTING
         self._link: Link | None = None
+        self._reader: threading.Thread | None = None
         self._failure: Exception | None = None
         self._why = "no connection yet"
         self._pending = PendingTable()
@@ -62,8 +63,12 @@ class Desk:
     def ask(self, request: Request[AnyReply], timeout: float) -> AnyReply:
         """Does a command and returns its reply, which may come over a later connection.
 
-        Raises CommandError, TimeoutError, and what ended the client once there is no way back.
+        Raises CommandError, TimeoutError, what ended the client once there is no way back, and
+        ThreadchatError on the reader thread, which would wait for itself.
         """
+        if threading.current_thread() is self._reader:
+            what = request.what or request.command
+            raise ThreadchatError(f"{what}: a callback of a future cannot wait for a reply; post() need not")
         deadline = self._clock() + timeout
         pending = self.submit(request, timeout)
         try:
@@ -148,7 +153,7 @@ class Desk:
         """There is a connection, for the reader alone as yet. Raises why there must be none."""
         with self._changed:
             self._check_locked()
-            self._link = link
+            self._link, self._reader = link, threading.current_thread()
 
     def send_own(self, link: Link, request: Request[Any]) -> Pending:
         """Sends a command before others may. Raises ConnectionClosed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
@@ -24,6 +25,11 @@ Opener = Callable[[str, float], Link]
 """Opens a URL within some seconds. Raises OSError, HandshakeRefused, ConnectionClosed."""
 
 
+def without_password(url: str) -> str:
+    """An address as it may be shown and logged."""
+    return re.sub("//[^/@]*@", "//...@", url)
+
+
 class Line:
     """What a client has for a connection. One thread, `client-reader`, connects, reads and reconnects."""
 
@@ -37,8 +43,9 @@ class Line:
         backoff: Backoff,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.url = url
-        self.desk = Desk(url, clock)
+        self.url = without_password(url)
+        self.desk = Desk(self.url, clock)
+        self._address = url
         self._guest = guest
         self._opener = opener
         self._timeout = timeout
@@ -52,13 +59,16 @@ class Line:
         self._thread.start()
         try:
             self.desk.wait_until_open(self._timeout)
-        except BaseException:
+        except Exception:
             self.close()
+            raise
+        except BaseException:  # Ctrl-C, say: nobody wants to wait for a server that does not answer
+            self._end_it()
             raise
 
     def close(self) -> None:
         """Ends everything, what others wait for too. Runs on: any thread."""
-        self._finish(ConnectionClosed(CloseCode.NORMAL, "closed by this program"), drop=True)
+        self._end_it()
         if threading.current_thread() is not self._thread:  # a callback of a future runs there
             self._thread.join(JOIN_SECONDS)
 
@@ -84,7 +94,7 @@ class Line:
         """One WebSocket from its opening to its end, which it returns. Runs on: the reader thread."""
         deadline = self._clock() + self._timeout
         try:
-            link = self._opener(self.url, self._timeout)
+            link = self._opener(self._address, self._timeout)
         except (OSError, ThreadchatError) as error:
             return error
         try:
@@ -130,6 +140,9 @@ class Line:
             self.desk.answer(text, head.re, refused=head.type == "error")
         elif head.type != "live":
             self._guest.event(text, head.type)
+
+    def _end_it(self) -> None:
+        self._finish(ConnectionClosed(CloseCode.NORMAL, "closed by this program"), drop=True)
 
     def _finish(self, failure: Exception, *, drop: bool) -> None:
         link = self.desk.finish(failure)

@@ -156,9 +156,18 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_command(command: str, number: int, fields: dict[str, Any]) -> str:
-    """A command's text, without the fields that are None."""
+    """A command's text, without the fields that are None.
+
+    Raises CommandError (107), as the server would, for what JSON cannot carry.
+    """
     given = {name: value for name, value in fields.items() if value is not None}
-    return _encode({"type": command, "id": number, **given}).decode()
+    for name, value in given.items():
+        if isinstance(value, bytes | bytearray | memoryview):  # msgspec would make base64 of them
+            raise CommandError(ErrorCode.BAD_REQUEST, f"{command}: {name} is bytes; decode() them")
+    try:
+        return _encode({"type": command, "id": number, **given}).decode()
+    except (TypeError, ValueError, OverflowError) as error:  # half characters, say, are no text
+        raise CommandError(ErrorCode.BAD_REQUEST, f"{command} cannot be sent: {error}") from error
 
 
 def decode_head(text: str | bytes) -> Head:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -19,10 +20,10 @@ class Place:
     """One room: the last event that the inbox took is `offset`, in the log called `epoch`.
 
     `behind` once the inbox had no room: from then on the room's events are read from its log. `seen` is the
-    newest event that the present connection brought.
+    newest event that the present connection brought, `asked` the number of the last errand to the log.
     """
 
-    __slots__ = ("behind", "command", "epoch", "offset", "room", "seen", "types", "users")
+    __slots__ = ("asked", "behind", "command", "epoch", "offset", "room", "seen", "types", "users")
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Place:
         self.offset = start.offset
         self.epoch = start.epoch
         self.seen = 0
+        self.asked = 0
         self.behind = False
 
     def wants(self, event: ChatEvent) -> bool:
@@ -69,14 +71,15 @@ class Places:
     An event comes in once: what has no id above its room's offset was there before, and came again after a
     reconnect or with a page. One that the inbox has no room for costs nothing but the note that the room is
     behind; when half of the inbox is free again, `errand` says what to read from the room's log. So a client
-    that takes no events holds neither its server nor its own replies up. `_lock` guards the places and
-    `_fetching`; the inbox's lock is acquired under it.
+    that takes no events holds neither its server nor its own replies up. `_lock` guards the places,
+    `_errands` and `_fetching`; the inbox's lock is acquired under it.
     """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
         self._lock = threading.Lock()
         self._places: dict[str, Place] = {}
+        self._errands = itertools.count(1)
         self._fetching = False
 
     # Coming and going. Runs on: the reader thread, in the order in which the server said it.
@@ -135,12 +138,12 @@ class Places:
             if not place.behind:
                 place.behind = not self._put_locked(place, event, size)
 
-    def admit_page(self, room: str, page: Page) -> None:
+    def admit_page(self, errand: Errand, page: Page) -> None:
         """What an errand brought."""
         with self._lock:
             self._fetching = False
-            place = self._places.get(room)
-            if place is None or not place.behind:
+            place = self._awaiting_locked(errand)
+            if place is None:
                 return
             for event in page.events:
                 if event.id <= place.offset:
@@ -152,22 +155,27 @@ class Places:
             reached = page.events[-1].id if page.events else page.offset
             place.behind = reached < place.seen
 
-    def page_refused(self, room: str, error: CommandError) -> None:
+    def page_refused(self, errand: Errand, error: CommandError) -> None:
         """The log does not have what was missed any more: it goes on with what comes next."""
         with self._lock:
             self._fetching = False
-            place = self._places.get(room)
+            place = self._awaiting_locked(errand)
             if place is None:
                 return
             before, place.offset, place.behind = place.offset, place.seen, False
             after = place.offset
         text = f"{error.reason}: what came after event {before}, up to {after}, is missing"
-        self._missed(GAP, room, text, after)
+        self._missed(GAP, errand.room, text, after)
 
     def errand_failed(self) -> None:
         """The page could not even be asked for."""
         with self._lock:
             self._fetching = False
+
+    def _awaiting_locked(self, errand: Errand) -> Place | None:
+        """The room that an answer continues; None where it was left or made level meanwhile."""
+        place = self._places.get(errand.room)
+        return place if place is not None and place.behind and place.since == errand.since else None
 
     def _put_locked(self, place: Place, event: ChatEvent, size: int) -> bool:
         if not self._inbox.put(event, size):
@@ -192,9 +200,11 @@ class Places:
         with self._lock:
             if self._fetching:
                 return None
-            place = next((place for place in self._places.values() if place.behind), None)
-            if place is None:
+            behind = [place for place in self._places.values() if place.behind]
+            if not behind:
                 return None
+            place = min(behind, key=lambda place: place.asked)  # a busy room does not keep the others waiting
+            place.asked = next(self._errands)
             self._fetching = True
             return Errand(place.room, place.since, min(free, LARGEST_PAGE))
 

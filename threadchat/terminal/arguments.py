@@ -12,6 +12,7 @@ from typing import Final
 from threadchat.chat.events import EVENT_TYPES
 from threadchat.cli import EXIT_USAGE, Help, Parser
 from threadchat.client.client import TIMEOUT, chat_url
+from threadchat.client.line import without_password
 from threadchat.client.places import LARGEST_PAGE
 from threadchat.errors import BadUrl, ThreadchatError
 
@@ -47,12 +48,20 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # head, or whatever else read the output, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return EXIT_OK
-    except OSError as error:  # a timeout and a refused handshake are such errors too
-        return _complain(f"{arguments.url} is not reachable: {error}", EXIT_UNREACHABLE)
+    except (ConnectionError, TimeoutError) as error:  # a refused handshake is such an error too
+        return _complain(f"{without_password(arguments.url)} is not reachable: {error}", EXIT_UNREACHABLE)
+    except OSError as error:  # of a disk that is full, say
+        _forget_output()
+        return _complain(f"reading or writing failed: {error}", EXIT_REFUSED)
     except ThreadchatError as error:
         return _complain(_in_words(error), EXIT_REFUSED)
+
+
+def _forget_output() -> None:
+    """What is still buffered goes nowhere, or the interpreter would try again at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(text: str, code: int) -> int:
@@ -156,6 +165,10 @@ def _url(text: str) -> str:
 def _text(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("it must not be empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python keeps such bytes of an argument as half characters
+        raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8") from None
     return text
 
 

@@ -17,7 +17,6 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from threadchat.client import Client, State
-from threadchat.errors import ThreadchatError
 from threadchat.terminal.arguments import EXIT_OK
 from threadchat.terminal.shell import COMMANDS, Quit, Shell
 from threadchat.terminal.text import Style, plain
@@ -105,7 +104,7 @@ class Screen:
                 self._session.app.invalidate()  # the prompt names the room
         except Quit:
             self._stop()
-        except (ThreadchatError, OSError) as error:
+        except Exception as error:  # whatever it is: nobody shall go on typing to nobody
             self._stop(error)
 
     def show_events(self) -> None:
@@ -113,7 +112,7 @@ class Screen:
         try:
             for event in self._chat:
                 self._shell.event(event)
-        except (ThreadchatError, OSError) as error:
+        except Exception as error:
             self._stop(error)
 
     def _start(self) -> None:

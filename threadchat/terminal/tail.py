@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator
 from typing import Final, TextIO
 
-from threadchat.client import ChatEvent, Client
-from threadchat.client.messages import NOTICES, as_json
-from threadchat.errors import CommandError, ErrorCode
+from threadchat.chat.events import CLOSE
+from threadchat.client import ChatEvent, Client, Page
+from threadchat.client.messages import NOTICES, REFUSED, as_json
+from threadchat.errors import CommandError, ErrorCode, ThreadchatError
 from threadchat.terminal.arguments import EXIT_OK
 from threadchat.terminal.connect import open_client
 from threadchat.terminal.text import Style, wants_colour
@@ -50,8 +51,10 @@ def follow(chat: Client, arguments: argparse.Namespace) -> Iterator[ChatEvent]:
             continue
         if event.room in rooms or event.type in NOTICES:
             yield event
-        if event.type == "close":
+        if event.type in (CLOSE, REFUSED):
             rooms.discard(event.room)
+            if not rooms and event.type == REFUSED:
+                raise ThreadchatError(f"the chat lets nobody back into room {event.room!r}: {event.message}")
             if not rooms:
                 return
 
@@ -66,16 +69,23 @@ def nobody_reads(stream: TextIO) -> bool:
 def enter(chat: Client, room: str, arguments: argparse.Namespace) -> list[ChatEvent]:
     """Subscribes to a room; returns what was asked for of its past."""
     types = arguments.type
-    try:
-        page = chat.history(room, limit=max(1, arguments.history))
-    except CommandError as error:
-        if error.code != ErrorCode.UNKNOWN_ROOM:
-            raise
-        chat.subscribe(room, types=types)  # which makes the room
-        return []
+    page = newest(chat, room, arguments.history)
     start = page.offset if arguments.since is None else arguments.since
     if chat.subscribe(room, (start, page.epoch), types=types).recovered is False:
         why = f"room {room!r} has no events after {start} to begin with; its newest is {page.offset}"
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION, why)
     events = page.events if arguments.history else ()
     return [event for event in events if types is None or event.type in types]
+
+
+def newest(chat: Client, room: str, number: int) -> Page:
+    """The newest events of a room, which is made where there is none."""
+    try:
+        return chat.history(room, limit=max(1, number))
+    except CommandError as error:
+        if error.code != ErrorCode.UNKNOWN_ROOM:
+            raise
+    # Others may begin to speak there just now, so it is entered at the position where it was made.
+    made = chat.subscribe(room, types=[CLOSE])
+    chat.unsubscribe(room)
+    return chat.history(room, limit=number) if number else Page((), made.offset, made.epoch)

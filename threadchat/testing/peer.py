@@ -69,7 +69,8 @@ class Peer:
         self.socket = sock or _connect((parts.hostname, parts.port or 80), receive_buffer, timeout)
         self.socket.settimeout(timeout)
         try:
-            self._upgrade(parts.netloc, parts.path or "/", headers or {})
+            target = f"{parts.path or '/'}?{parts.query}".removesuffix("?")
+            self._upgrade(parts.netloc, target, headers or {})
         except BaseException:
             self.socket.close()
             raise
@@ -159,7 +160,7 @@ class Peer:
 
     # Helpers
 
-    def _upgrade(self, host: str, path: str, headers: Mapping[str, str]) -> None:
+    def _upgrade(self, host: str, target: str, headers: Mapping[str, str]) -> None:
         own = {
             "Host": host,
             "Connection": "Upgrade",
@@ -168,7 +169,7 @@ class Peer:
             "Sec-WebSocket-Version": "13",
         }
         lines = "".join(f"{name}: {value}\r\n" for name, value in (own | dict(headers)).items())
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
+        self.socket.sendall(f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
         status, *fields = self._read_head().removesuffix(_END).decode("latin-1").split("\r\n")
         if status.split(" ")[1:2] != ["101"]:
             raise self._refusal(status, fields)
@@ -183,7 +184,7 @@ class Peer:
 
     def _refusal(self, status: str, fields: list[str]) -> HandshakeRefused:
         body = b""
-        with contextlib.suppress(TimeoutError):  # other servers than ours may keep the connection
+        with contextlib.suppress(TimeoutError, ConnectionClosed):  # others may keep it, or reset it
             while data := self._receive(_READ_SIZE):
                 body += data
         protocol, _, rest = status.partition(" ")
