@@ -68,6 +68,7 @@ def test_user_and_password_are_taken_out(url: str, credentials: str) -> None:
         ("ws://h/a b", "without spaces"),
         ("ws://h/\r\nX: y", "without spaces"),
         ("ws://" + "ü" * 70 + "/", "cannot|no name that can be looked up"),
+        ("ws://h/\ud800", "is not text"),
         (b"ws://h/", "is not text"),
         (None, "is not text"),
     ],
@@ -78,9 +79,11 @@ def test_any_other_is_refused_with_what_would_be_right(url: Any, wrong: str) -> 
     assert "an address looks like ws://host:port/path or wss://host/path" in str(caught.value)
 
 
-def test_a_password_is_not_repeated() -> None:
+@pytest.mark.parametrize("password", ["secret", "sec@ret"])
+def test_a_password_is_not_repeated(password: str) -> None:
     with pytest.raises(BadUrl) as caught:
-        parse("ws://ann:secret@h:0/")
+        parse(f"ws://ann:{password}@h:0/")
+    assert "ret" not in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "ws://...@h:0/" in str(caught.value)
 
@@ -124,6 +127,12 @@ def test_a_header_of_ones_own_goes_before_the_urls_credentials() -> None:
 def test_headers_that_cannot_be_sent_are_refused(name: str, value: str, wrong: str) -> None:
     with pytest.raises(BadUrl, match=wrong):
         request_headers({name: value}, "")
+
+
+@pytest.mark.parametrize("given", [{"X": 5}, {5: "x"}, "X: y", [("X",)], [5]])
+def test_headers_that_are_no_pairs_of_text_are_refused(given: Any) -> None:
+    with pytest.raises(BadUrl, match="must be a name and a value, both text"):
+        request_headers(given, "")
 
 
 def test_a_header_that_only_begins_like_the_handshakes_is_fine() -> None:

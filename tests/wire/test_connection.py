@@ -708,6 +708,13 @@ def test_the_end_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> 
     ]
 
 
+def test_the_words_of_a_peer_are_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "threadchat.wire.connection"), Served(number=17) as served:
+        served.connection.abort(4000, "x\n2026-01-01 INFO connection 18 (root) closed: 1000")
+        served.join()
+    assert caplog.records[0].message.splitlines() == [caplog.records[0].message]
+
+
 def test_a_bad_handshake_leaves_the_socket_to_the_caller() -> None:
     ours, theirs = tcp_pair()
     turnstile, hand = Turnstile(), Hand()

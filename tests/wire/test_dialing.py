@@ -331,6 +331,13 @@ def test_wrong_options_are_refused_before_anything_is_opened(
         reach("ws://127.0.0.1:9/", **options)
 
 
+def test_what_is_no_ssl_context_is_refused_before_anything_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("looked up"))
+    context: Any = True
+    with pytest.raises(BadUrl, match=r"must be an ssl\.SSLContext"):
+        reach("wss://127.0.0.1:9/", ssl_context=context)
+
+
 # -- the answer ------------------------------------------------------------------------------------------
 
 

@@ -143,6 +143,80 @@ def test_what_one_role_encodes_the_other_reads(role: Callable[[], Protocol]) -> 
     assert other.input_buffer == ["hi"]
 
 
+ALLOWED_CODES = (1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999)
+RESERVED_CODES = (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("code", ALLOWED_CODES)
+def test_codes_that_a_close_may_have(role: Callable[[], Protocol], code: int) -> None:
+    """RFC 6455 7.4 and IANA's registry, which has 1012 to 1014 as well; wsproto does not know 1014."""
+    protocol = role()
+    protocol.feed(peer_frame(protocol, frames.CLOSE, code.to_bytes(2, "big") + "tschüß".encode()))
+    assert (protocol.close_reason, protocol.close_message) == (code, "tschüß")
+    assert protocol.peer_closed
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("code", RESERVED_CODES)
+def test_codes_that_no_close_may_have(role: Callable[[], Protocol], code: int) -> None:
+    protocol = role()
+    protocol.feed(peer_frame(protocol, frames.CLOSE, code.to_bytes(2, "big")))
+    assert protocol.close_reason == 1002
+    assert not protocol.peer_closed
+
+
+@pytest.mark.parametrize("code", ALLOWED_CODES)
+def test_the_reason_of_a_close_has_to_be_text(code: int) -> None:
+    protocol = ServerProtocol(ENVIRON)
+    protocol.feed(client_frame(frames.CLOSE, code.to_bytes(2, "big") + b"\xed\xa0\x80"))
+    assert protocol.close_reason == 1007
+    assert not protocol.peer_closed
+
+
+def characters_begin_with() -> set[bytes]:
+    """The first two bytes of every character that has more than one in UTF-8 (RFC 3629 4)."""
+    points = [*range(0x80, 0x800), *range(0x800, 0xD800, 0x40), *range(0xE000, 0x110000, 0x40)]
+    return {chr(point).encode()[:2] for point in points}
+
+
+def test_text_is_refused_at_the_first_byte_that_no_character_has_there() -> None:
+    """Python's decoder waits for the third byte of half a surrogate pair, ED A0 80 say (RFC 6455 8.1)."""
+    beginnings = characters_begin_with()
+    wrong = []
+    for lead in range(0x80, 0x100):
+        for second in (0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xED, 0xFF):
+            protocol = ClientProtocol()
+            protocol.feed(client_frame(frames.TEXT, b"x" + bytes((lead, second)), final=False, mask=None))
+            outcome = protocol.close_reason if not protocol.connected else None
+            if outcome != (None if bytes((lead, second)) in beginnings else 1007):
+                wrong.append((f"{lead:02X} {second:02X}", outcome))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_half_a_surrogate_pair_is_refused_across_fragments(role: Callable[[], Protocol]) -> None:
+    protocol = role()
+    mask = None if isinstance(protocol, ClientProtocol) else b"abcd"
+    protocol.feed(client_frame(frames.TEXT, b"x\xed", final=False, mask=mask))
+    assert protocol.connected
+    protocol.feed(client_frame(frames.CONTINUATION, b"\xa0", final=False, mask=mask))
+    assert not protocol.connected
+    assert protocol.close_reason == 1007
+    assert not protocol.peer_closed
+    assert protocol.input_buffer == []
+
+
+@pytest.mark.parametrize("text", ["\ud7ff", "\ue000", "\U00010000", "\U0010ffff"])
+def test_the_characters_beside_surrogates_may_be_cut_anywhere(text: str) -> None:
+    protocol = ClientProtocol()
+    for i, byte in enumerate(text.encode()):
+        opcode = frames.CONTINUATION if i else frames.TEXT
+        protocol.feed(client_frame(opcode, bytes((byte,)), final=False, mask=None))
+    protocol.feed(client_frame(frames.CONTINUATION, mask=None))
+    assert protocol.input_buffer == [text]
+
+
 def test_a_client_connects_nowhere_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """simple-websocket's would."""
 

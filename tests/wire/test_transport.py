@@ -33,7 +33,7 @@ from tests.wire.helpers import (
 )
 from threadchat.errors import ConnectionClosed
 from threadchat.wire import frames
-from threadchat.wire.protocol import ClientProtocol, Protocol, ServerProtocol
+from threadchat.wire.protocol import ClientProtocol, Protocol, ServerProtocol, _FrameProtocol
 from threadchat.wire.transport import _LONGEST_POLL, _READ_SIZE, _READ_SIZE_BUSY, Transport
 
 CONTINUATION, TEXT, BINARY, PING, PONG = 0, 1, 2, 9, 10
@@ -102,8 +102,9 @@ def receive_all(
 
 
 def as_wsproto_reads(data: bytes, role: ConnectionType = ConnectionType.SERVER) -> Outcome:
-    """What wsproto by itself makes of all the bytes at once."""
+    """What wsproto, corrected as in protocol.py, makes of all the bytes at once."""
     reader = Connection(role)
+    reader._proto = _FrameProtocol(reader.client)
     reader.receive_data(data)
     messages: list[str | bytes] = []
     pongs: list[bytes] = []
@@ -246,6 +247,8 @@ def test_a_full_read_makes_the_next_one_larger() -> None:
         (client_frame(TEXT, b"\xc3"), 1007),
         (client_frame(TEXT, b"\xc3", final=False) + client_frame(CONTINUATION, b"x"), 1007),
         (client_frame(TEXT, b"\xc3", final=False) + client_frame(CONTINUATION, b""), 1007),
+        (client_frame(TEXT, b"\xed\xa0", final=False), 1007),
+        (client_frame(TEXT, b"\xed", final=False) + client_frame(CONTINUATION, b"\xbf", final=False), 1007),
         (client_frame(TEXT, b"", declared=1 << 63), 1002),
         (client_frame(BINARY, b"", declared=(1 << 64) - 1), 1002),
     ],
@@ -383,6 +386,7 @@ def streams(masks: Masks) -> st.SearchStrategy[bytes]:
 @steady
 @given(streams(of_clients), st.lists(st.integers(0, 3000), max_size=12), st.integers(0, 3000))
 @example(client_frame(TEXT, b"\xc3", final=False) + client_frame(CONTINUATION, b"\xbc"), [7], 0)
+@example(client_frame(TEXT, b"\xed\xa0", final=False) + client_frame(PING), [7, 8], 0)
 def test_every_stream_is_read_as_wsproto_reads_it(data: bytes, cuts: list[int], trailing: int) -> None:
     first, *chunks = split(data, [trailing]) if not cuts else split(data, cuts)
     assert receive_all(chunks, trailing=first) == as_wsproto_reads(data)
@@ -488,12 +492,14 @@ def test_an_end_of_stream_without_close_is_1006(tcp: Pair) -> None:
     assert caught.value.code == 1006
 
 
-def test_waiting_to_write_ends_with_its_time(tcp: Pair) -> None:
-    transport = writing(make_transport(tcp[0]))
-    while transport.send(bytes(100_000)):
-        pass
-    transport.wait_writable(0)
-    assert transport.send(b"x") == 0
+def test_waiting_to_write_ends_with_its_time() -> None:
+    ours, theirs = socket.socketpair()  # TCP would make room by itself, a little later
+    with ours, theirs:
+        transport = writing(make_transport(ours))
+        while transport.send(bytes(100_000)):
+            pass
+        transport.wait_writable(0)
+        assert transport.send(b"x") == 0
 
 
 def test_an_abort_wakes_reader_and_writer(tcp: Pair) -> None:
@@ -524,6 +530,19 @@ def test_an_abort_drops_what_the_kernel_still_holds(tcp: Pair) -> None:
     assert transport.release() is False
     assert transport.release() is True
     assert Peer(tcp[1]).drain()
+
+
+def test_a_forked_process_ends_no_connection_of_its_parents(
+    tcp: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pinger, say, and its producers meet a connection whose descriptor it has, too."""
+    transport = make_transport(tcp[0])
+    with monkeypatch.context() as child:
+        child.setattr("os.getpid", lambda: -1)
+        transport.abort()
+        transport.finish()
+    assert writing(transport).send(b"x") == 1
+    assert tcp[1].recv(1) == b"x"
 
 
 def test_a_finished_side_still_reads(tcp: Pair) -> None:

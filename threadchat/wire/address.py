@@ -34,10 +34,10 @@ def parse(url: str) -> Address:
     """Reads a URL as RFC 6455 3 has it. Raises BadUrl, which says what would be right."""
 
     def bad(what: str) -> BadUrl:
-        shown = re.sub("//[^/@]*@", "//...@", repr(url))  # a password is nobody's who reads the log
+        shown = re.sub("//[^/?#]*@", "//...@", repr(url))  # a password is nobody's who reads the log
         return BadUrl(f"{shown}: {what}; an address looks like ws://host:port/path or wss://host/path")
 
-    if not isinstance(url, str) or re.search(r"[\x00-\x20\x7f]", url):
+    if not isinstance(url, str) or re.search(r"[\x00-\x20\x7f\ud800-\udfff]", url):
         raise bad("is not text without spaces and control characters")
     try:
         parts = urlsplit(url)
@@ -78,7 +78,10 @@ def request_headers(
 ) -> list[tuple[str, str]]:
     """The headers that go along with the handshake, as a list. Raises BadUrl."""
     found = list(headers.items() if isinstance(headers, Mapping) else headers or ())
-    for name, value in found:
+    for pair in found:
+        if not (isinstance(pair, tuple | list) and [isinstance(part, str) for part in pair] == [True, True]):
+            raise BadUrl(f"header {pair!r:.60}: must be a name and a value, both text")
+        name, value = pair
         if not _TOKEN.fullmatch(name):
             raise BadUrl(f"header {name!r}: a name is letters, digits and dashes")
         if _OURS.fullmatch(name):

@@ -274,7 +274,8 @@ class Connection:
         self.advance(ConnectionState.DISCONNECTED)
         assert self.closed is not None
         level = logging.INFO if self.closed.code > CloseCode.SHUTDOWN else logging.DEBUG
-        log.log(level, "connection %d (%s) closed: %s", self.number, self.label or "nobody", self.closed)
+        why = str(self.closed).encode("unicode_escape").decode()  # the peer's words stay on one line
+        log.log(level, "connection %d (%s) closed: %s", self.number, self.label or "nobody", why)
         if self._on_gone is not None:
             self._on_gone(self)
 

@@ -74,6 +74,8 @@ def dial(
     address = parse(url)
     if ssl_context is not None and not address.secure:
         raise BadUrl(f"{address.authority} is to be reached by ws://; an ssl_context is for wss://")
+    if not isinstance(ssl_context, ssl.SSLContext | None):
+        raise BadUrl(f"ssl_context={ssl_context!r:.60} must be an ssl.SSLContext, or None for the usual one")
     extra = request_headers(headers, address.credentials)
     asked = checked_subprotocols(subprotocols)
     deadline = Deadline(timeout, clock)

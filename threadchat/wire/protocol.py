@@ -13,6 +13,7 @@ from wsproto import WSConnection
 from wsproto.connection import Connection as FrameConnection
 from wsproto.connection import ConnectionState, ConnectionType
 from wsproto.events import AcceptConnection, Event, Ping, Pong, RejectConnection, RejectData, Request
+from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, MessageDecoder, ParseFailed
 from wsproto.utilities import ProtocolError
 
 from threadchat.errors import CannotConnect, CloseCode, ConnectionClosed, HandshakeRefused
@@ -22,6 +23,8 @@ Headers = list[tuple[str, str]]
 
 MAX_BODY: Final = 64 << 10
 """Bytes of a refusal's body that are kept: enough to read what is wrong."""
+_BAD_GATEWAY: Final = (1014).to_bytes(2, "big")
+_KNOWN_CODE: Final = (1013).to_bytes(2, "big")
 _HANDSHAKE_HEADERS: Final = (
     # All that wsproto needs. Not Sec-WebSocket-Extensions: simple-websocket would accept
     # permessage-deflate, whose inflation has no bound.
@@ -72,11 +75,47 @@ class _Nowhere:
         pass
 
 
+class _Messages(MessageDecoder):
+    """wsproto's messages, refused at the first byte of text that no other can make good (RFC 6455 8.1).
+
+    Python's decoder is as quick with all but the halves of surrogate pairs, ED A0 80 to ED BF BF, of which
+    it waits for the third byte.
+    """
+
+    def process_frame(self, frame: Frame) -> Frame:
+        frame = super().process_frame(frame)
+        if self.decoder is not None:  # else it is binary, or whole
+            waiting, _ = self.decoder.getstate()
+            if waiting[:1] == b"\xed" and waiting[1:] >= b"\xa0":
+                raise ParseFailed("a surrogate is no character", CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+        return frame
+
+
+class _FrameProtocol(FrameProtocol):
+    """wsproto's frames, judged as the specification has it where wsproto does otherwise."""
+
+    def __init__(self, client: bool) -> None:
+        super().__init__(client, [])
+        self._message_decoder = _Messages()
+
+    def _process_close(self, frame: Frame) -> Frame:
+        """Takes 1014 (bad gateway) too, which IANA's registry has (RFC 6455 11.7) and wsproto has not."""
+        payload = frame.payload
+        if not isinstance(payload, bytes | bytearray) or payload[:2] != _BAD_GATEWAY:
+            return super()._process_close(frame)
+        frame = super()._process_close(frame._replace(payload=_KNOWN_CODE + payload[2:]))
+        return frame._replace(payload=(int.from_bytes(_BAD_GATEWAY, "big"), str(frame.payload[1])))
+
+
 class _Frames(FrameConnection):
-    """wsproto's frames without pings and pongs, which go to whoever deals with them."""
+    """wsproto's connection without pings and pongs, which go to whoever deals with them."""
 
     on_ping: Callable[[bytes], None]
     on_pong: Callable[[bytes], None]
+
+    def __init__(self, role: ConnectionType) -> None:
+        super().__init__(role)
+        self._proto = _FrameProtocol(self.client)
 
     def events(self) -> Iterator[Event]:  # type: ignore[override]  # a Generator, of which nobody makes use
         for event in super().events():

@@ -6,6 +6,7 @@ Reads and decodes on the reader's thread, sends on the writer's.
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import struct
@@ -52,6 +53,7 @@ class Transport:
         self._read_text = protocol.read_text
         self._lock = threading.Lock()
         self._holders = 2
+        self._process = os.getpid()
         self._max_message_size = max_message_size
         self._closed: ConnectionClosed | None = None  # set: `receive` raises it
         self._trailing = trailing
@@ -197,7 +199,8 @@ class Transport:
 
     def _shut_down(self, how: int, *, reset: bool = False) -> None:
         with self._lock:
-            if self._holders:
+            # A forked process has the descriptor too, but the connection is its parent's.
+            if self._holders and self._process == os.getpid():
                 with contextlib.suppress(OSError):  # the peer was faster
                     if reset:
                         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
