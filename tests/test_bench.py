@@ -55,9 +55,9 @@ def relay(connection: ServerConnection, members: set[ServerConnection]) -> None:
 
 
 @contextmanager
-def a_room(handler: Handler) -> Iterator[int]:
-    """Serve one room, whose members `handler` looks after; yield its port."""
-    members: set[ServerConnection] = set()
+def a_room(handler: Handler, members: set[ServerConnection] | None = None) -> Iterator[int]:
+    """Serve one room, whose members `handler` looks after; yield its port. Several may share members."""
+    members = set() if members is None else members
 
     def handle(connection: ServerConnection) -> None:
         members.add(connection)
@@ -76,7 +76,7 @@ def a_room(handler: Handler) -> Iterator[int]:
         thread.join()
 
 
-def generate(load: Path, port: int, *words: str) -> dict[str, Any]:
+def generate(load: Path, port: int | str, *words: str) -> dict[str, Any]:
     """Let ten members hear one talker, unless `words` say otherwise."""
     common = ["--publish", '{"message":"{marker}"}', "--connections=10", "--talkers=1", "--warmup=0"]
     command = [str(load), f"--port={port}", "--settle=0.1", "--seconds=0.2", "--drain=0.3", *common, *words]
@@ -210,9 +210,46 @@ class TestLoadGenerator:
         assert figures["ready"] == 4
         assert sorted(heard) == [700, 701, 702, 703]
 
+    def test_spreads_each_group_over_several_servers(self, load: Path) -> None:
+        met: dict[int, int] = {}
+
+        def count_and_relay(connection: ServerConnection, members: set[ServerConnection]) -> None:
+            port = connection.local_address[1]
+            met[port] = met.get(port, 0) + 1
+            relay(connection, members)
+
+        everybody: set[ServerConnection] = set()
+        with a_room(count_and_relay, everybody) as one, a_room(count_and_relay, everybody) as other:
+            figures = generate(load, f"{one},{other}", "--window=2", "--talkers=2")
+        assert met == {one: 5, other: 5}
+        assert figures["ready"] == figures["served"] == 10
+        assert figures["missing"] == figures["out_of_order"] == figures["strangers"] == figures["closed"] == 0
+
+    def test_finds_what_one_of_several_servers_does_not_deliver(self, load: Path) -> None:
+        with a_room(relay) as one, a_room(relay) as other:  # each for itself
+            figures = generate(load, f"{one},{other}", "--rate=100")
+        assert figures["served"] == 5
+        assert figures["missing"] == 5 * figures["sent"] > 0
+
+    def test_halts_where_it_is_told_to(self, load: Path) -> None:
+        with a_room(relay) as port:
+            command = [str(load), f"--port={port}", "--publish={marker}", "--connections=2", "--talkers=1"]
+            command += ["--window=1", "--warmup=0", "--seconds=0.1", "--halt"]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
+                assert process.stderr.readline() == "opened\n"
+                assert process.poll() is None
+                process.stdin.write("\n")
+                process.stdin.flush()
+                assert process.stderr.readline() == "talked\n"
+                output, _ = process.communicate("\n", timeout=30)
+        assert json.loads(output)["deliveries"] > 0
+
     @pytest.mark.parametrize(
         ("words", "complaint"),
         [
+            (["--port=80,x"], "commas"),
+            ([f"--port={','.join('123456789' * 2)}"], "at most 16"),
             (["--groups=3"], "multiple"),
             (["--talkers=11"], "talkers"),
             (["--publish=x"], "marker"),
@@ -359,6 +396,12 @@ def test_names_that_do_not_exist_are_refused_with_those_that_do() -> None:
         arguments.chosen_workloads(["fan-out"], quick=False, known=list(WORKLOADS.values()))
     with pytest.raises(arguments.Unknown, match="go-hub"):
         arguments.chosen_peers(["golang"])
+
+
+def test_a_cluster_has_no_peers(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        arguments.parse(["--cluster", "--peers", "picows"])
+    assert "threadchat alone" in capsys.readouterr().err
 
 
 def test_peers_all_some_none() -> None:

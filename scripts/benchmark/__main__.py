@@ -26,10 +26,9 @@ def list_workloads(known: list[Workload]) -> None:
         say(f"{workload.name:<18}{workload.title}")
 
 
-def choose_workloads(given: argparse.Namespace) -> list[Workload]:
+def choose_workloads(given: argparse.Namespace, known: list[Workload]) -> list[Workload]:
     """Return what is to be measured, with the changes that were asked for."""
-    most, _ = machine.connections_possible()
-    workloads = arguments.chosen_workloads(given.only, given.quick, all_workloads(most))
+    workloads = arguments.chosen_workloads(given.only, given.quick, known)
     if given.quick:
         workloads = [workload.quickened() for workload in workloads]
     if given.seconds is not None:
@@ -86,9 +85,9 @@ def main() -> int:
         list_workloads(known)
         return 0
     try:
+        workloads = choose_workloads(given, known)
         if given.cluster:
-            return cluster.run(given, known, say)
-        workloads = choose_workloads(given)
+            return cluster.run(given, workloads, say)
         peers = arguments.chosen_peers(given.peers)
         tools, servers = setup.set_up(given, peers if given.no_ours else [OURS, *peers], say)
     except (arguments.Unknown, CannotPrepare) as error:

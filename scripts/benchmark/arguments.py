@@ -29,7 +29,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     """Return what was asked for."""
     parser = argparse.ArgumentParser(
         "scripts/bench",
-        description="Measures threadchat against its peers on this machine.",
+        description="Measures threadchat on this machine, against its peers or as a cluster.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,7 +46,11 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     add("--no-setup", action="store_true", help="use --python as it is, and those peers that it has")
     add("--our-arguments", default="", metavar="WORDS", help="further arguments of threadchat, as one string")
     add("--list", action="store_true", help="list the workloads and end")
-    add("--cluster", action="store_true", help="threadchat alone: 1, 2 and 3 nodes over Redis, and 1 in memory")
+    add(
+        "--cluster",
+        action="store_true",
+        help="threadchat alone: 1, 2 and 3 nodes over Redis, and 1 in memory",
+    )
     given = parser.parse_args(words)
     if given.rounds is None:
         given.rounds = 1 if given.quick else 3

@@ -1,4 +1,4 @@
-"""Gets what is not Python: the load generator in C, and, where they can be had, the peer in Go and a Redis."""
+"""Gets what is not Python: the load generator in C and, where it can be had, the peer in Go and a Redis."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def _redis() -> str | None:
 def redis_server(may_install: bool, say: Say) -> Path | str:
     """Return a Redis (or Valkey), installed where that is allowed, or the reason why there is none."""
     if _redis() is None:
-        reason = _install(REDIS_PACKAGES, say) if may_install else f"not installed: {' '.join(REDIS_PACKAGES)}"
+        reason = (
+            _install(REDIS_PACKAGES, say) if may_install else f"not installed: {' '.join(REDIS_PACKAGES)}"
+        )
         if reason:
             return reason
     found = _redis()

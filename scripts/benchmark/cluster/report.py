@@ -1,0 +1,160 @@
+"""Puts a measured cluster into words and files: Markdown tables and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmark import tables
+from benchmark.cluster import settings
+from benchmark.cluster.settings import IN_MEMORY, Setup
+from benchmark.measurement import Measurement
+from benchmark.summary import Spread, Summary
+from benchmark.workloads import CPU_EACH, DELIVERIES, P50, P99, Metric, Workload
+
+
+@dataclass(frozen=True)
+class ClusterReport:
+    """All that a run was and gave."""
+
+    machine: dict[str, str]
+    versions: dict[str, str]
+    quick: bool
+    workloads: list[Workload]
+    setups: list[Setup]
+    measurements: list[Measurement]
+
+    @property
+    def summary(self) -> Summary:
+        """Return the figures, ready to be looked up."""
+        return Summary(self.measurements)
+
+    def caption(self) -> str:
+        """Return when, where and with what this was measured, in one line."""
+        facts = {**self.machine, **self.versions}
+        return ", ".join(f"{name} {value}" for name, value in facts.items())
+
+    def faults(self) -> list[str]:
+        """Return everything that should not have happened."""
+        return [
+            f"{one.workload}, {one.server}, round {one.round}: {'; '.join(one.faults())}"
+            for one in self.measurements
+            if one.faults()
+        ]
+
+    # ---- cells ----
+
+    def _known(self, workload: Workload, setup: Setup, metric: Metric) -> Spread | None:
+        known = [
+            one.figures[metric.key]
+            for one in self.measurements
+            if (one.workload, one.server) == (workload.name, setup.name)
+            and not one.failure
+            and metric.key in one.figures
+        ]
+        return Spread.of(known)
+
+    def _median(self, workload: Workload, setup: Setup, metric: Metric) -> str:
+        spread = self._known(workload, setup, metric)
+        return "–" if spread is None else metric.show(spread.median)
+
+    def _range(self, workload: Workload, setup: Setup, metric: Metric) -> str:
+        spread = self._known(workload, setup, metric)
+        if spread is None:
+            return "–"
+        return f"{metric.show(spread.least).removesuffix(metric.unit).strip()} – {metric.show(spread.most)}"
+
+    def _ratio(self, workload: Workload, setup: Setup, metric: Metric) -> str:
+        """Return the ratio to one node in memory."""
+        ours, theirs = (self.summary.rounds(workload.name, s.name, metric) for s in (setup, IN_MEMORY))
+        ratio = self.summary.ratio(ours, theirs) if ours and theirs else None
+        return "–" if ratio is None else f"{ratio.median:.2f} × ({ratio.least:.2f} – {ratio.most:.2f})"
+
+    def _added(self, workload: Workload, setup: Setup, metric: Metric) -> str:
+        ours, theirs = (self._known(workload, s, metric) for s in (setup, IN_MEMORY))
+        if setup is IN_MEMORY or ours is None or theirs is None:
+            return "–"
+        return f"{ours.median - theirs.median:+.2f} {metric.unit}"
+
+    # ---- tables ----
+
+    def _lines(self, closed_loop: bool) -> Iterator[tuple[Workload, Setup]]:
+        for workload in self.workloads:
+            for setup in self.setups:
+                measured = any(
+                    (m.workload, m.server) == (workload.name, setup.name) for m in self.measurements
+                )
+                if bool(workload.window) == closed_loop and measured:
+                    yield workload, setup
+
+    def throughput(self) -> str:
+        """Return what went through at most; empty where that was not measured."""
+        first = ("workload", "set-up", "publications", "least – most", "deliveries", "÷ one in memory")
+        metrics = (P50, P99, CPU_EACH, settings.NODES_CPU, settings.LOAD_CPU)
+        rows = []
+        for line in self._lines(closed_loop=True):
+            publications = settings.PUBLICATIONS
+            cells = [self._median(*line, publications), self._range(*line, publications)]
+            cells += [self._median(*line, DELIVERIES), self._ratio(*line, publications)]
+            rows.append([line[0].name, line[1].name, *cells, *(self._median(*line, one) for one in metrics)])
+        return tables.markdown([*first, *(one.label for one in metrics)], rows) if rows else ""
+
+    def latency(self) -> str:
+        """Return how long messages took at a fixed rate; empty where that was not measured."""
+        first = ("workload", "set-up", "p50", "least – most", "added", "p99", "least – most", "added")
+        metrics = (DELIVERIES, settings.NODES_CPU, settings.LOAD_CPU)
+        rows = []
+        for line in self._lines(closed_loop=False):
+            shown = (self._median, self._range, self._added)
+            cells = [show(*line, metric) for metric in (P50, P99) for show in shown]
+            rows.append([line[0].name, line[1].name, *cells, *(self._median(*line, one) for one in metrics)])
+        return tables.markdown([*first, *(one.label for one in metrics)], rows) if rows else ""
+
+    def redis(self) -> str:
+        """Return what the messages cost Redis."""
+        metrics = (
+            settings.ROUND_TRIPS,
+            settings.SCRIPTS,
+            settings.SCRIPT_CPU,
+            settings.REDIS_CPU_EACH,
+            settings.REDIS_CPU,
+        )
+        most = (settings.REDIS_MOST, settings.REDIS_NODES)  # of little meaning where Redis is almost idle
+        rows = []
+        for closed_loop in (True, False):
+            for workload, setup in self._lines(closed_loop):
+                if setup.over_redis:
+                    cells = [self._median(workload, setup, one) for one in metrics]
+                    cells += [self._median(workload, setup, one) if closed_loop else "–" for one in most]
+                    rows.append([workload.name, setup.name, *cells])
+        head = ["workload", "set-up", *(one.label for one in (*metrics, *most))]
+        return tables.markdown(head, rows) if rows else ""
+
+    def text(self) -> str:
+        """Return the tables, and what to know about them."""
+        notes = [
+            "CPU is in shares of one core, the nodes' taken together. Nodes, Redis and the load generator",
+            f"share {self.machine['cores']} cores: where those are busy, more nodes give no more.",
+            '"Messages a Redis core": one second by Redis\'s CPU time for a message.',
+            "\"Busy nodes a Redis core\": the nodes' CPU time for a message and its deliveries by Redis's.",
+        ]
+        parts = [self.throughput(), self.latency(), self.redis(), "\n".join(notes)]
+        parts.append(tables.load_note(self.summary))
+        if self.quick:
+            parts.append("This was a quick run: small, short, and no measure of anything.")
+        return "\n\n".join(part for part in parts if part)
+
+    def write(self, out: Path) -> None:
+        """Write cluster.json and cluster.md into `out`, which exists."""
+        (out / "cluster.md").write_text(f"{self.caption()}\n\n{self.text()}\n")
+        result = {
+            "machine": self.machine,
+            "versions": self.versions,
+            "quick": self.quick,
+            "workloads": [asdict(workload) for workload in self.workloads],
+            "setups": [asdict(setup) for setup in self.setups],
+            "measurements": [asdict(one) for one in self.measurements],
+        }
+        (out / "cluster.json").write_text(json.dumps(result, indent=1) + "\n")
