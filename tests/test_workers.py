@@ -246,3 +246,14 @@ def test_elsewhere_than_on_linux_it_is_refused(monkeypatch: pytest.MonkeyPatch) 
         "workers=2: only Linux spreads connections over processes that share a port; "
         "run one server a port here, with nginx in front"
     )
+
+
+def test_workers_go_round_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {5, 2, 9})
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True, raising=False)
+    auto = Config(pin="auto")
+    assert [workers.on_a_core_of_its_own(auto, number).pin for number in range(1, 5)] == ["2", "5", "9", "2"]
+    for pin in ("off", "3"):
+        assert workers.on_a_core_of_its_own(Config(pin=pin), 1).pin == pin
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    assert workers.on_a_core_of_its_own(auto, 1).pin == "auto"

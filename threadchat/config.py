@@ -101,7 +101,7 @@ class Config:
         "processes that share the port (Linux only) and a redis broker, so that every core has work")
     pin: str = _setting("auto", CORE, "operations",
         "core that connections' threads stay on: the interpreter runs one at a time anyway, and goes from one"
-        " to the next for less within a core; auto takes one by process id")
+        " to the next for less within a core; auto takes one by the number of the process or worker")
     event_log: str = _setting("", PATH, "operations",
         "file that gets every event as a line of JSON; empty means none")
     log_level: str = _setting("info", LOG_LEVEL, "operations",

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 STACK_BYTES: Final = 1024 * 1024  # less is overflowed by deeply nested JSON; what is not used takes no memory
 SWITCH_INTERVAL: Final = 0.2
 """Seconds between two looks of a thread that waits for the interpreter. At Python's own 0.005 a thousand that
-wait wake 200,000 times a second only to look: of 4,000 people who all talked nobody was heard. Nobody waits so
-long in fact: whoever has the interpreter lets go of it at each system call."""
+wait wake 200,000 times a second only to look: of 4,000 people who all talked nobody was heard. Nobody waits
+so long in fact: whoever has the interpreter lets go of it at each system call."""
 COLLECT_AFTER: Final = (10_000, 50, 1000)
 """Thresholds of the garbage collector. At Python's own a full collection came every few seconds and stopped a
 server of 1,000 connections for 45 to 145 ms. What a closed connection leaves needs none: it has no cycles."""

@@ -143,7 +143,8 @@ class Supervisor:
         code = EXIT_FAILED
         try:
             threading.Thread(target=self._wakeups.end_with_parent, name="lifeline", daemon=True).start()
-            code = serve(self._config, opened=lambda url: self._wakeups.tell_parent())
+            config = on_a_core_of_its_own(self._config, number)
+            code = serve(config, opened=lambda url: self._wakeups.tell_parent())
         except ConfigError as error:
             complain(str(error))
             code = EXIT_USAGE
@@ -153,6 +154,16 @@ class Supervisor:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+
+def on_a_core_of_its_own(config: Config, number: int) -> Config:
+    """The settings of the worker of that number, from 1; by process ids, two might meet on a core."""
+    if config.pin != "auto" or not hasattr(os, "sched_getaffinity"):
+        return config
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return config  # auto binds nothing there
+    cores = sorted(os.sched_getaffinity(0))
+    return replace(config, pin=str(cores[(number - 1) % len(cores)]))
 
 
 OPEN: Final = 0
