@@ -24,11 +24,19 @@ ESTABLISHED = "01"
 RETRY = 0.1  # seconds between two attempts to say what was refused for the moment
 
 
-def connections(node: Node) -> int:
-    """How many TCP connections a node has now."""
+def connections(node: Node) -> frozenset[str]:
+    """The TCP connections that a node has now, by their other ends."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     local = f"0100007F:{node.port:04X}"
-    return sum(row[1] == local and row[3] == ESTABLISHED for row in rows)
+    return frozenset(row[2] for row in rows if row[1] == local and row[3] == ESTABLISHED)
+
+
+def nodes_of_new(before: dict[str, frozenset[str]], nodes: Sequence[Node]) -> list[Node]:
+    """The nodes of connections that were not there before, each as often as it has such.
+
+    Others may go meanwhile: nginx tries a second node where the first does not answer at once.
+    """
+    return [node for node in nodes for _ in connections(node) - before[node.name]]
 
 
 class Member:
@@ -170,18 +178,12 @@ class Crowd:
     def enter(self, room: str, name: str, url: str = "") -> Member:
         """Somebody comes through nginx, or to a node's own address."""
         nodes = self._cluster.nodes
-        before = [connections(node) for node in nodes]
+        before = {node.name: connections(node) for node in nodes}
         member = Member(url or self._cluster.chat_url, name, room)
         self.members.append(member)
 
-        def arrived() -> bool:
-            return sum(map(connections, nodes)) == sum(before) + 1
-
-        until(arrived, f"one connection more than {before}")
-        now = [connections(node) for node in nodes]
-        self.node_of[name] = next(
-            node for node, was, is_ in zip(nodes, before, now, strict=True) if is_ > was
-        )
+        until(lambda: len(nodes_of_new(before, nodes)) == 1, f"{name} to be on one node")
+        [self.node_of[name]] = nodes_of_new(before, nodes)
         return member
 
     def fill(self, room: str, each: int) -> list[Member]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cluster.people import connections
+from tests.cluster.people import connections, nodes_of_new
 from tests.e2e import browser
 from tests.e2e.browser import Person
 from tests.e2e.process import until
@@ -28,17 +28,13 @@ def driver(tmp_path: Path) -> Iterator[Any]:
         yield driver
 
 
-def node_of_newest(cluster: Cluster, before: dict[str, int]) -> Node:
-    """The node that has one lasting connection more than before."""
-
-    def newest() -> list[Node]:
-        now = {node.name: connections(node) for node in cluster.nodes}
-        if sum(now.values()) != sum(before.values()) + 1:
-            return []
-        return [node for node in cluster.nodes if now[node.name] > before[node.name]]
-
-    until(lambda: len(newest()) == 1, "the page to be connected, and its files to be loaded")
-    return newest()[0]
+def node_of_newest(cluster: Cluster, before: dict[str, frozenset[str]]) -> Node:
+    """The node that has a lasting connection which it had not before."""
+    until(
+        lambda: len(nodes_of_new(before, cluster.nodes)) == 1,
+        "the page to be connected, and its files to be loaded",
+    )
+    return nodes_of_new(before, cluster.nodes)[0]
 
 
 def arrive(
