@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
@@ -12,6 +13,7 @@ from benchmark.workloads import Metric, Workload
 COLUMNS = 3
 PANEL_WIDTH, BAR_HEIGHT, TITLE_HEIGHT, GAP = 360, 20, 46, 24
 NAME_WIDTH, VALUE_WIDTH = 118, 92
+CAPTION_LETTERS = 220  # of a line
 OUR_COLOUR, PEER_COLOUR, INK, FAINT = "#b3261e", "#8fa3b8", "#1f2328", "#59636e"
 
 
@@ -62,8 +64,9 @@ def draw(summary: Summary, workloads: Sequence[Workload], servers: Sequence[str]
         bars = [(name, spread) for name, spread in found if spread is not None]
         if bars:
             panels.append((workload, bars))
-    parts: list[str] = []
-    top = 40.0
+    heading = textwrap.wrap(caption, CAPTION_LETTERS)
+    parts = [_text(GAP, 24 + 13 * number, line, size=9, colour=FAINT) for number, line in enumerate(heading)]
+    top = 27.0 + 13 * len(heading)
     for first in range(0, len(panels), COLUMNS):
         row = panels[first : first + COLUMNS]
         for column, (workload, bars) in enumerate(row):
@@ -73,4 +76,4 @@ def draw(summary: Summary, workloads: Sequence[Workload], servers: Sequence[str]
     size = f'width="{width}" height="{top:.0f}" viewBox="0 0 {width} {top:.0f}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">'
     paper = '<rect width="100%" height="100%" fill="#ffffff"/>'
-    return "\n".join([head, paper, _text(GAP, 24, caption, size=9, colour=FAINT), *parts, "</svg>\n"])
+    return "\n".join([head, paper, *parts, "</svg>\n"])
