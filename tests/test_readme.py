@@ -117,7 +117,7 @@ def test_commands_exist() -> None:
     flags = set(re.findall(r"(?<=[ `])--[a-z-]+", TEXT))
     of_clients = {flag for make in PARSERS.values() for flag in make()._option_string_actions}
     of_gunicorn = {"--threads", "--workers", "--preload"}
-    ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml"} | of_clients
+    ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml", "--cluster"} | of_clients
     assert flags <= ours | of_gunicorn
 
 
