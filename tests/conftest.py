@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.process import ServerProcess
+
+# A shell that starts something in the background has it ignore Ctrl-C, and whatever that starts, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Ours by name, since threadchat need not be installed here; pytest's own, to test ours with.
 pytest_plugins = ["threadchat.testing.plugin", "pytester"]
