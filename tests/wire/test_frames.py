@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,6 +151,10 @@ def frames_of_all_sorts(draw: st.DrawFn) -> bytes:
     return frame[: draw(st.integers(0, len(frame)))] if draw(st.integers(0, 3)) == 0 else frame
 
 
+@pytest.mark.parametrize(
+    ("read_text", "reader"),
+    [(frames.read_text, ConnectionType.SERVER), (frames.read_unmasked_text, ConnectionType.CLIENT)],
+)
 @steady
 @given(
     before=st.binary(max_size=8),
@@ -157,33 +163,18 @@ def frames_of_all_sorts(draw: st.DrawFn) -> bytes:
     max_size=st.sampled_from([0, 10, 125, 126, 1000, 1 << 20]),
 )
 def test_what_is_read_the_short_way_is_what_wsproto_reads(
-    before: bytes, frame: bytes, after: bytes, max_size: int
+    read_text: Callable[[bytes, int, int], tuple[str, int] | None],
+    reader: ConnectionType,
+    before: bytes,
+    frame: bytes,
+    after: bytes,
+    max_size: int,
 ) -> None:
-    found = frames.read_text(before + frame + after, len(before), max_size)
+    found = read_text(before + frame + after, len(before), max_size)
     if found is None:
         return
     text, end = found
-    (event,) = wsproto_events((before + frame + after)[len(before) : end])
-    assert isinstance(event, TextMessage)
-    assert (event.data, event.message_finished) == (text, True)
-    assert len(text.encode()) <= max_size
-
-
-@steady
-@given(
-    before=st.binary(max_size=8),
-    frame=frames_of_all_sorts(),
-    after=st.binary(max_size=8),
-    max_size=st.sampled_from([0, 10, 125, 126, 1000, 1 << 20]),
-)
-def test_what_a_client_reads_the_short_way_is_what_wsproto_reads(
-    before: bytes, frame: bytes, after: bytes, max_size: int
-) -> None:
-    found = frames.read_unmasked_text(before + frame + after, len(before), max_size)
-    if found is None:
-        return
-    text, end = found
-    (event,) = wsproto_events((before + frame + after)[len(before) : end], ConnectionType.CLIENT)
+    (event,) = wsproto_events((before + frame + after)[len(before) : end], reader)
     assert isinstance(event, TextMessage)
     assert (event.data, event.message_finished) == (text, True)
     assert len(text.encode()) <= max_size
