@@ -221,6 +221,7 @@ def test_who_left_while_redis_was_away_is_gone_afterwards(cluster: Cluster) -> N
     finally:
         cluster.server.go_on()
     assert told(stream, 1) == [(LEAVE, "ann")]
+    until(lambda: is_ready(other), "the other may ask again, if its own pause was noticed late")
     assert other.room("r").who() == []
 
 
