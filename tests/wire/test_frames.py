@@ -163,6 +163,7 @@ def frames_of_all_sorts(draw: st.DrawFn) -> bytes:
     max_size=st.sampled_from([0, 10, 125, 126, 1000, 1 << 20]),
 )
 def test_what_is_read_the_short_way_is_what_wsproto_reads(
+    *,
     read_text: Callable[[bytes, int, int], tuple[str, int] | None],
     reader: ConnectionType,
     before: bytes,
