@@ -13,12 +13,15 @@ import pytest
 
 import threadchat
 from threadchat import cli
+from threadchat.cli import as_table, as_toml
 from threadchat.config import SETTINGS, Config
+from threadchat.loading import load
 
 # Imports of the engine cost time that --help and config should not take.
 WITHOUT_ENGINE = """
 import sys
 from threadchat import cli
+from threadchat.cli import as_table, as_toml
 assert cli.main(["config"]) == 0
 assert "threadchat.server.service" not in sys.modules
 """
@@ -295,3 +298,17 @@ def test_the_toml_says_reason_unit_limits_and_origin(capsys: pytest.CaptureFixtu
         "# " + SETTINGS["ping_interval"].reason,
         "# seconds, above 0 and at most 86400; from: --ping-interval",
     ]
+
+
+def test_secrets_are_in_force_but_not_shown() -> None:
+    environ = {
+        "THREADCHAT_API_KEY": "k" * 20,
+        "THREADCHAT_TOKEN_KEY": "t" * 40,
+        "THREADCHAT_BROKER": "redis://:hunter2@h:1/0",
+    }
+    resolved = load({}, environ)
+    assert resolved.config.api_key == "k" * 20
+    for text in (as_table(resolved), as_toml(resolved)):
+        assert not any(secret in text for secret in ("kkk", "ttt", "hunter2"))
+    assert "redis://:(secret)@h:1/0" in as_table(resolved)
+    assert tomllib.loads(as_toml(resolved)).get("api_key") is None

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from threadchat.config import SETTINGS, Config, load, shown
+from threadchat.config import SETTINGS, Config, shown
 from threadchat.errors import ConfigError, ThreadchatError
+from threadchat.loading import load
 
 DEFAULTS = {
     "host": "127.0.0.1",
     "port": 8080,
     "allow_origin": "",
+    "tls_cert": "",
+    "tls_key": "",
+    "trusted_proxy": "",
+    "compression": False,
+    "anonymous": True,
+    "token_key": "",
+    "token_keys": "",
+    "token_audience": "",
+    "token_issuer": "",
+    "api_key": "",
     "request_timeout": 5.0,
     "hello_timeout": 5.0,
     "profile_timeout": 300.0,
@@ -27,21 +39,31 @@ DEFAULTS = {
     "drain_timeout": 10.0,
     "presence_ttl": 15.0,
     "max_connections": 0,
+    "max_connections_per_address": 0,
     "max_message_size": 512_000,
     "outbox_messages": 100,
     "outbox_bytes": 1_048_576,
+    "queued_bytes": 268_435_456,
+    "message_rate": 0,
+    "message_burst": 100,
+    "rooms_per_connection": 1000,
+    "max_rooms": 10_000,
     "request_buffer": 1024,
     "history_size": 1024,
     "history_bytes": 4_194_304,
     "history_age": 0.0,
     "room_ttl": 300.0,
     "announce_limit": 200,
+    "room_pattern": "",
+    "nickname_pattern": "",
     "routing": "directory",
     "broker": "memory",
     "workers": 1,
     "pin": "auto",
     "event_log": "",
     "log_level": "info",
+    "log_format": "text",
+    "metrics": "key",
 }
 DURATIONS = [name for name, setting in SETTINGS.items() if setting.rule.unit == "seconds"]
 
@@ -156,6 +178,42 @@ def test_a_wrong_value_from_code_is_named_with_its_range(wrong: dict[str, Any], 
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"tls_cert": "a.pem"}, "tls_cert=a.pem: must be given with tls_key=''; a certificate and its key"),
+        ({"tls_key": "a.pem"}, "tls_key=a.pem: must be given with tls_cert=''; a certificate and its key"),
+        ({"trusted_proxy": "10.0.0.0/33"}, "trusted_proxy=10.0.0.0/33: must be addresses or networks"),
+        ({"trusted_proxy": "proxy.example"}, "trusted_proxy=proxy.example: must be addresses or networks"),
+        ({"room_pattern": "[a-"}, "room_pattern: '[a-' is not a regular expression"),
+        ({"anonymous": 1}, "anonymous: 1 is not yes or no"),
+        ({"anonymous": "maybe"}, "anonymous: 'maybe' is not yes or no"),
+        ({"metrics": "all"}, "metrics=all: must be off, key or open"),
+    ],
+)
+def test_what_makes_no_sense_is_said(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(**wrong)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_complaint_never_tells_a_secret() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(token_key="hunter2")
+    assert str(caught.value).startswith("token_key=(secret): must be at least 32 characters")
+    assert complaint({}, {"THREADCHAT_API_KEY": "hunter2"}).startswith("THREADCHAT_API_KEY=(secret): must be")
+
+
+@pytest.mark.parametrize("networks", ["10.0.0.0/8", "127.0.0.1, ::1,fd00::/8"])
+def test_networks_are_taken(networks: str) -> None:
+    assert Config(trusted_proxy=networks).trusted_proxy == networks
+
+
+@pytest.mark.parametrize(("word", "value"), [("yes", True), ("ON", True), ("0", False), ("false", False)])
+def test_yes_and_no_have_many_names(word: str, value: bool) -> None:
+    assert load({"anonymous": word}, {}).config.anonymous is value
+
+
 def test_the_error_is_a_value_error_and_the_packages_own() -> None:
     assert issubclass(ConfigError, ValueError)
     assert issubclass(ConfigError, ThreadchatError)
@@ -260,7 +318,7 @@ def test_flag_before_environment_before_file_before_default(chdir_tmp: Path) -> 
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_every_setting_can_come_from_each_source(name: str, chdir_tmp: Path) -> None:
     setting = SETTINGS[name]
-    text, quoted = shown(setting.default), repr(setting.default)
+    text, quoted = shown(setting.default), json.dumps(setting.default)
     if setting.default == "":
         text = ""
     assert setting.flag == "--" + name.replace("_", "-")
@@ -411,6 +469,8 @@ def test_what_is_overridden_is_checked_all_the_same(chdir_tmp: Path) -> None:
         (0.25, "0.25"),
         (1e-7, "1e-07"),
         (8080, "8080"),
+        (True, "yes"),
+        (False, "no"),
         ("", "''"),
         ("a\tb", r"'a\tb'"),
         ("é", "é"),

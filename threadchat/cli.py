@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from threadchat import __version__
-from threadchat.config import SETTINGS, Config, Group, Resolved, Setting, load, shown, suggestion
+from threadchat.config import HIDDEN, SETTINGS, Config, Group, Setting, shown
 from threadchat.errors import ConfigError
+from threadchat.loading import Resolved, load, suggestion
 from threadchat.standalone import serve
 
 EXIT_USAGE: Final = 2
@@ -32,6 +34,7 @@ the default."""
 
 TITLES: Final[dict[Group, str]] = {
     "address": "address",
+    "identity": "who may come in; secrets are best given by the environment or the file",
     "deadlines": "deadlines, in seconds",
     "limits": "limits; bytes may be written as 64KiB or 4MiB",
     "rooms": "rooms",
@@ -157,7 +160,7 @@ def as_table(resolved: Resolved) -> str:
     """The settings in force, one a line: name, value, unit, and where the value came from."""
     rows = [("setting", "value", "unit", "from")]
     for name, setting in SETTINGS.items():
-        value = _readable(getattr(resolved.config, name))
+        value = _readable(_told(setting, resolved.config))
         rows.append((name, value, setting.rule.unit, resolved.origins[name]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -171,8 +174,20 @@ def as_toml(resolved: Resolved) -> str:
     for name, setting in SETTINGS.items():
         unit = f"{setting.rule.unit}, " if setting.rule.unit else ""
         lines += ["", f"# {setting.reason}", f"# {unit}{setting.rule.limits}; from: {resolved.origins[name]}"]
-        lines.append(f"{name} = {_toml_value(getattr(resolved.config, name))}")
+        value = getattr(resolved.config, name)
+        hidden = _told(setting, resolved.config) != value  # a file with it would be no harmless file
+        lines.append(f"# {name} = {HIDDEN}" if hidden else f"{name} = {_toml_value(value)}")
     return "\n".join(lines)
+
+
+def _told(setting: Setting, config: Config) -> str | int | float:
+    """The value as it may be printed: without secrets, and without a password in the broker's URL."""
+    value: str | int | float = getattr(config, setting.name)
+    if setting.secret and value:
+        return HIDDEN
+    if setting.name == "broker":
+        return re.sub(r"(?<=://)([^/@]*:)[^/@]*(?=@)", rf"\1{HIDDEN}", str(value))
+    return value
 
 
 def _toml_value(value: str | int | float) -> str:

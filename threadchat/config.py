@@ -1,29 +1,35 @@
-"""Every setting with its unit, range and reason; resolves them from flags, environment, TOML and defaults."""
+"""Every setting with its unit, range, reason and default, and which values go together."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
-from os import PathLike
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from threadchat.errors import ConfigError
-from threadchat.linked import linked_redis
-from threadchat.rules import Bytes, Rule, Seconds, SecondsOrNever, Value, Whole
-from threadchat.texts import BROKER, CORE, HOST, LOG_LEVEL, ORIGINS, PATH, ROUTING
+from threadchat.rules import Bytes, Pattern, Rule, Seconds, SecondsOrNever, Secret, Value, Whole, YesNo
+from threadchat.texts import (
+    BROKER,
+    CORE,
+    HOST,
+    LOG_FORMAT,
+    LOG_LEVEL,
+    METRICS,
+    NETWORKS,
+    ORIGINS,
+    PATH,
+    ROUTING,
+    WORD,
+)
 
-PREFIX: Final = "THREADCHAT_"
-FILE_VARIABLE: Final = "THREADCHAT_CONFIG"
-
-Group = Literal["address", "deadlines", "limits", "rooms", "operations"]
+Group = Literal["address", "identity", "deadlines", "limits", "rooms", "operations"]
 
 _SECONDS = Seconds()
 _LONG = Seconds(high=366 * 86_400)
 _AGE = SecondsOrNever(high=100 * 366 * 86_400)
 _SIGN_OF_LIFE = Seconds(low=3)
+_YES_NO = YesNo()
+_PATTERN = Pattern()
 _MILLION = 1_000_000
 _GIB = 1024**3
 
@@ -49,6 +55,27 @@ class Config:
     allow_origin: str = _setting("", ORIGINS, "address",
         "web origins whose pages may connect, beside the server's own, with commas, or * for any; "
         "a foreign page would act in its visitor's name")
+    tls_cert: str = _setting("", PATH, "address",
+        "PEM file of a certificate and its chain; with tls_key, TLS is spoken and nothing else")
+    tls_key: str = _setting("", PATH, "address",
+        "PEM file of the certificate's private key; SIGHUP reads both files again")
+    trusted_proxy: str = _setting("", NETWORKS, "address",
+        "proxies whose X-Forwarded-For is believed; from anybody else it could be made up")
+    compression: bool = _setting(False, _YES_NO, "address",
+        "permessage-deflate for clients that offer it: fewer bytes for more work")
+
+    anonymous: bool = _setting(True, _YES_NO, "identity",
+        "whether people without a token come in, as somebody new each time")
+    token_key: str = _setting("", Secret(32), "identity",
+        "secret that signs tokens with HS256")
+    token_keys: str = _setting("", PATH, "identity",
+        "file of public keys that tokens are signed for with RS256: a JWKS, or one key in PEM")
+    token_audience: str = _setting("", WORD, "identity",
+        "what a token's aud must name; empty takes tokens without one")
+    token_issuer: str = _setting("", WORD, "identity",
+        "what a token's iss must be; empty takes any")
+    api_key: str = _setting("", Secret(16), "identity",
+        "secret of /api/ and /ops, sent as X-API-Key; without it they are not there")
 
     request_timeout: float = _setting(5.0, _SECONDS, "deadlines",
         "an HTTP request must be complete by then, so that half of one holds no thread")
@@ -73,12 +100,24 @@ class Config:
 
     max_connections: int = _setting(0, Whole(0, _MILLION, "connections"), "limits",
         "connections served at once; 0 means as many as there are descriptors for")
+    max_connections_per_address: int = _setting(0, Whole(0, _MILLION, "connections"), "limits",
+        "connections of one address at once; 0 means any number, as it must behind a proxy not trusted")
     max_message_size: int = _setting(512_000, Bytes(125, _GIB), "limits",
         "largest message taken; a longer one is refused before it is buffered")
     outbox_messages: int = _setting(100, Whole(4, _MILLION, "messages"), "limits",
         "messages that may wait for one connection; bounds its delay")
     outbox_bytes: int = _setting(1024**2, Bytes(1024, _GIB), "limits",
         "bytes that may wait for one connection; bounds its memory")
+    queued_bytes: int = _setting(256 * 1024**2, Bytes(1024**2, 1024 * _GIB), "limits",
+        "bytes that may wait for all connections together; above it those with the most are let go")
+    message_rate: int = _setting(0, Whole(0, _MILLION, "messages a second"), "limits",
+        "messages taken of one connection; more are refused, and much more ends it; 0 means any number")
+    message_burst: int = _setting(100, Whole(1, _MILLION, "messages"), "limits",
+        "messages that may come at once before message_rate counts")
+    rooms_per_connection: int = _setting(1000, Whole(1, _MILLION, "rooms"), "limits",
+        "rooms that one connection may be in or listen to")
+    max_rooms: int = _setting(10_000, Whole(1, 100 * _MILLION, "rooms"), "limits",
+        "rooms open at once; each holds a log")
     request_buffer: int = _setting(1024, Whole(1, _MILLION, "events"), "limits",
         "events that may wait for a stream, a listener or the router; full, it holds publishers")
 
@@ -93,6 +132,11 @@ class Config:
     announce_limit: int = _setting(200, Whole(0, _MILLION, "people"), "rooms",
         "rooms with more people do not announce who comes and goes, which would be most of the traffic")
 
+    room_pattern: str = _setting("", _PATTERN, "rooms",
+        "what a room's name must match from end to end; empty takes all that is printable")
+    nickname_pattern: str = _setting("", _PATTERN, "rooms",
+        "what a nickname must match from end to end; empty takes all that is printable")
+
     routing: str = _setting("directory", ROUTING, "operations",
         "directory: the publisher's thread hands events out; router: one thread does, for cheaper publishing")
     broker: str = _setting("memory", BROKER, "operations",
@@ -106,16 +150,20 @@ class Config:
         "file that gets every event as a line of JSON; empty means none")
     log_level: str = _setting("info", LOG_LEVEL, "operations",
         "least severe event logged to stderr: debug, info, warning, error or critical")
+    log_format: str = _setting("text", LOG_FORMAT, "operations",
+        "text: a line for people; json: an object a line, with connection and user where there is one")
+    metrics: str = _setting("key", METRICS, "operations",
+        "who gets /metrics, for Prometheus: nobody (off), who has the api_key (key), or everybody (open)")
     # fmt: on
 
     def __post_init__(self) -> None:
         values = {}
         for name, setting in SETTINGS.items():
-            values[name] = _checked(
+            values[name] = check_value(
                 setting.rule.coerce, setting, getattr(self, name), Origin("code", name, "=")
             )
             object.__setattr__(self, name, values[name])  # frozen: the way to keep 5 as 5.0
-        _check_relations(values, {name: Origin("code", name, "=") for name in values})
+        check_relations(values, {name: Origin("code", name, "=") for name in values})
 
     @property
     def allowed_origins(self) -> frozenset[str]:
@@ -134,15 +182,24 @@ class Setting:
     reason: str
 
     @property
+    def secret(self) -> bool:
+        """Whether its value is nothing to print."""
+        return isinstance(self.rule, Secret)
+
+    @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
 
     @property
     def variable(self) -> str:
-        return PREFIX + self.name.upper()
+        return "THREADCHAT_" + self.name.upper()
 
 
 SETTINGS: Final[Mapping[str, Setting]] = {it.name: Setting(it.name, **it.metadata) for it in fields(Config)}
+
+
+HIDDEN: Final = "(secret)"
+"""What is shown in place of a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,119 +215,32 @@ class Origin:
         return f"{self.name}{self.joint}{shown(value)}{self.suffix}"
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A configuration, and for each setting the flag, variable or file it came from, or "default"."""
-
-    config: Config
-    origins: Mapping[str, str]
-
-
 def shown(value: object) -> str:
     """A value as a person would write it: 30 rather than 30.0, and never more than one short line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
     text = text if text and text.isprintable() else repr(text)
     return text if len(text) <= 80 else text[:80] + "..."
 
 
-def load(
-    flags: Mapping[str, str], environ: Mapping[str, str], config_file: str | PathLike[str] | None = None
-) -> Resolved:
-    """Resolves every setting: flags before the environment, that before the file, that before the defaults.
-
-    `flags` maps names of settings to the text given; of `environ` only `THREADCHAT_...` counts, and
-    THREADCHAT_CONFIG names the file where `config_file` does not. What is overridden is checked all the same.
-    Where nothing names a broker, REDIS_HOST and REDIS_PORT may.
-    Raises ConfigError, whose message names the flag, the variable or the file and key.
-    """
-    path = config_file or environ.get(FILE_VARIABLE)
-    from_file = _from_file(Path(path)) if path else {}
-    given = {**_defaults(), **_from_links(environ), **from_file}
-    given |= {**_from_environ(environ), **_from_flags(flags)}
-    values = {name: value for name, (value, _) in given.items()}
-    origins = {name: origin for name, (_, origin) in given.items()}
-    _check_relations(values, origins)
-    return Resolved(Config(**values), {name: origin.label for name, origin in origins.items()})
-
-
-Given = dict[str, tuple[Any, Origin]]
-
-
-def _defaults() -> Given:
-    return {
-        name: (setting.default, Origin("default", name, "=", " (the default)"))
-        for name, setting in SETTINGS.items()
-    }
-
-
-def _from_flags(flags: Mapping[str, str]) -> Given:
-    given: Given = {}
-    for name, text in flags.items():
-        setting = SETTINGS.get(name)
-        if setting is None:
-            raise ConfigError(f"{name} is not a setting{suggestion(name, SETTINGS)}")
-        origin = Origin(setting.flag, setting.flag, " ")
-        given[name] = (_checked(setting.rule.parse, setting, text, origin), origin)
-    return given
-
-
-def _from_links(environ: Mapping[str, str]) -> Given:
-    found = linked_redis(environ)
-    return {"broker": (found.url, Origin(found.variable, "broker", "="))} if found else {}
-
-
-def _from_environ(environ: Mapping[str, str]) -> Given:
-    by_variable = {setting.variable: setting for setting in SETTINGS.values()}
-    given: Given = {}
-    for variable, text in environ.items():
-        if not variable.startswith(PREFIX) or variable == FILE_VARIABLE:
-            continue
-        setting = by_variable.get(variable)
-        if setting is None:
-            raise ConfigError(
-                f"{variable} is not a setting" + suggestion(variable, [*by_variable, FILE_VARIABLE])
-            )
-        origin = Origin(variable, variable, "=")
-        given[setting.name] = (_checked(setting.rule.parse, setting, text, origin), origin)
-    return given
-
-
-def _from_file(path: Path) -> Given:
-    given: Given = {}
-    for key, raw in _read_toml(path).items():
-        setting = SETTINGS.get(key)
-        if setting is None:
-            hint = suggestion(key, SETTINGS)
-            if not hint and isinstance(raw, dict):
-                hint = "; settings stand at the top level, in no table"
-            raise ConfigError(f"{path}: {shown(key)} is not a setting{hint}")
-        origin = Origin(shown(path), f"{path}: {key}", " = ")
-        given[key] = (_checked(setting.rule.coerce, setting, raw, origin), origin)
-    return given
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, a NUL in the path
-        raise ConfigError(f"{path}: is not TOML: {error}") from None
-
-
-def _checked(read: Callable[[Any], Value], setting: Setting, raw: object, origin: Origin) -> Value:
+def check_value(read: Callable[[Any], Value], setting: Setting, raw: object, origin: Origin) -> Value:
+    """The value that `read` makes of `raw`. Raises ConfigError, which says where it came from."""
     rule = setting.rule
     try:
         value = read(raw)
     except ValueError:
-        wrong = shown(repr(raw))
+        wrong = HIDDEN if setting.secret else shown(repr(raw))
         raise ConfigError(f"{origin.name}: {wrong} is not {rule.noun}; it must be {rule.limits}") from None
     if not rule.allows(value):
-        raise ConfigError(f"{origin.saying(raw)}: must be {rule.limits}")
+        said = origin.saying(HIDDEN if setting.secret else raw)
+        raise ConfigError(f"{said}: must be {rule.limits}")
     return value
 
 
-def _check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> None:
+def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> None:
+    """Raises ConfigError where two values do not go together."""
+
     def refuse(name: str, relation: str, other: str, reason: str) -> ConfigError:
         said, bound = (origins[it].saying(values[it]) for it in (name, other))
         return ConfigError(f"{said}: must be {relation} {bound}; {reason}")
@@ -282,11 +252,8 @@ def _check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) -
     if values["workers"] > 1 and not values["broker"].startswith(("redis:", "rediss:", "unix:")):
         way_out = "processes share rooms over Redis alone, such as broker=redis://127.0.0.1:6379/0"
         raise refuse("workers", "1 with", "broker", way_out)
+    for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if values[name] and not values[other]:
+            raise refuse(name, "given with", other, "a certificate and its key go together")
     if values["workers"] > 1 and values["event_log"]:
         raise refuse("workers", "1 with", "event_log", "each process would write each event there")
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or nothing."""
-    nearest = get_close_matches(word, list(known), n=1)
-    return f"; did you mean {nearest[0]}?" if nearest else ""

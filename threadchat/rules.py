@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-Value = str | int | float
+Value = str | int | float  # and bool, which is an int
 
 
 class Rule(Protocol):
@@ -147,3 +147,88 @@ def one_of(*words: str, note: str = "") -> Text:
     """A rule for one word of a few; `note` is added to what a person is told."""
     listed = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
     return Text("|".join(map(re.escape, words)), listed + note)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A key that is kept to oneself: printable ASCII, `low` characters at least, or none at all."""
+
+    low: int
+    unit: str = ""
+    noun: str = "text"
+
+    @property
+    def limits(self) -> str:
+        return f"at least {self.low} characters of printable ASCII, hard to guess"
+
+    def parse(self, text: str) -> str:
+        return text
+
+    def coerce(self, raw: object) -> str:
+        if not isinstance(raw, str):
+            raise ValueError(raw)
+        return raw
+
+    def allows(self, value: Any) -> bool:
+        return value == "" or bool(re.fullmatch(rf"[!-~]{{{self.low},1000}}", value))
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression as Python knows them; empty for none."""
+
+    unit: str = ""
+    noun: str = "a regular expression such as [a-z0-9-]{1,32}"
+    limits: str = "one that Python's re understands"
+
+    def parse(self, text: str) -> str:
+        try:
+            re.compile(text)
+        except (re.error, RecursionError, OverflowError):
+            raise ValueError(text) from None
+        return text
+
+    def coerce(self, raw: object) -> str:
+        if not isinstance(raw, str):
+            raise ValueError(raw)
+        return self.parse(raw)
+
+    def allows(self, value: Any) -> bool:
+        return len(value) <= 1000 and "\0" not in value
+
+
+_WORDS: Final = {
+    "yes": True,
+    "true": True,
+    "on": True,
+    "1": True,
+    "no": False,
+    "false": False,
+    "off": False,
+    "0": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class YesNo:
+    """Yes or no; text may also say true, on or 1 and false, off or 0."""
+
+    unit: str = ""
+    noun: str = "yes or no"
+    limits: str = "yes or no"
+
+    def parse(self, text: str) -> bool:
+        try:
+            return _WORDS[text.lower()]
+        except KeyError:
+            raise ValueError(text) from None
+
+    def coerce(self, raw: object) -> bool:
+        if isinstance(raw, str):
+            return self.parse(raw)
+        if type(raw) is not bool:
+            raise ValueError(raw)
+        return raw
+
+    def allows(self, value: Any) -> bool:
+        return True

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Final
+import ipaddress
+from dataclasses import dataclass
+from typing import Any, Final
 
 from threadchat.rules import Text, one_of
+
+
+@dataclass(frozen=True, slots=True)
+class Networks(Text):
+    """A list of IP networks, with commas between them."""
+
+    def allows(self, value: Any) -> bool:
+        # Not super(): slots=True makes the class anew, and a bare super() would mean the first one.
+        return Text.allows(self, value) and all(map(_is_network, filter(None, value.split(","))))
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text.strip())
+    except ValueError:
+        return False
+    return True
+
 
 HOST: Final = Text(
     r"[\w.-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?",
@@ -14,6 +34,11 @@ _ORIGIN: Final = r"[a-z][a-z0-9+.-]*://[\w.:\[\]-]+"
 ORIGINS: Final = Text(
     rf"(\*|{_ORIGIN}( *, *{_ORIGIN})*)?",
     "*, or origins such as https://example.org with commas between them",
+)
+_NETWORK: Final = r"[0-9A-Fa-f.:]+(/\d{1,3})?"
+NETWORKS: Final = Networks(
+    rf"({_NETWORK}( *, *{_NETWORK})*)?",
+    "addresses or networks such as 10.0.0.0/8, with commas between them",
 )
 CORE: Final = Text(r"off|auto|\d{1,4}", "off, auto, or the number of a core")
 PATH: Final = Text(
@@ -25,3 +50,6 @@ BROKER: Final = Text(
 )
 ROUTING: Final = one_of("directory", "router")
 LOG_LEVEL: Final = one_of("debug", "info", "warning", "error", "critical")
+LOG_FORMAT: Final = one_of("text", "json")
+METRICS: Final = one_of("off", "key", "open")
+WORD: Final = Text(r"[!-~]{0,200}", "a word of printable ASCII")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from threadchat.config import Config, load
+from threadchat.config import Config
+from threadchat.loading import load
 from threadchat.workers import GRACE
 
 ROOT = Path(__file__).parents[2]
