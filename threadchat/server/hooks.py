@@ -71,6 +71,32 @@ class Hooks:
         return hook
 
 
+class WithHooks:
+    """Something that has `hooks`, which decorators may set; each raises ConfigError where there is one."""
+
+    hooks: Hooks
+
+    def authenticate(self, hook: Authenticate) -> Authenticate:
+        """Sets the hook of that name. Runs on: any thread."""
+        return self.hooks.set("authenticate", hook)
+
+    def on_connect(self, hook: OnConnect) -> OnConnect:
+        """Sets the hook of that name. Runs on: any thread."""
+        return self.hooks.set("on_connect", hook)
+
+    def on_message(self, hook: OnMessage) -> OnMessage:
+        """Sets the hook of that name. Runs on: any thread."""
+        return self.hooks.set("on_message", hook)
+
+    def on_disconnect(self, hook: OnDisconnect) -> OnDisconnect:
+        """Sets the hook of that name. Runs on: any thread."""
+        return self.hooks.set("on_disconnect", hook)
+
+    def authorize(self, hook: Authorize) -> Authorize:
+        """Sets the hook of that name. Runs on: any thread."""
+        return self.hooks.set("authorize", hook)
+
+
 NO_HOOKS: Final = Hooks()
 
 

@@ -21,7 +21,15 @@ from threadchat.config import SETTINGS, Config
 from threadchat.errors import ConfigError, RoomClosed
 from threadchat.server import farewell, publishing
 from threadchat.server.classic import BroadcastSession, DirectSession
-from threadchat.server.hooks import Authenticate, Authorize, Hooks, OnConnect, OnDisconnect, OnMessage
+from threadchat.server.hooks import (
+    Authenticate,
+    Authorize,
+    Hooks,
+    OnConnect,
+    OnDisconnect,
+    OnMessage,
+    WithHooks,
+)
 from threadchat.server.http import HttpServer
 from threadchat.server.mount import Mount
 from threadchat.server.native import NativeSession
@@ -39,7 +47,7 @@ _PATIENT_PART: Final = 0.8
 """Of the time for a drain, before connections are cut off: their threads need the rest to end."""
 
 
-class Chat:
+class Chat(WithHooks):
     """A whole chat: `mount` it in a WSGI application, or let it `listen` on a port, or both.
 
     Every method may be called from any thread, needs no context of the application, and `publish` and
@@ -114,28 +122,6 @@ class Chat:
         self._beginning = threading.Lock()
         self._event_log = JsonLines(config.event_log) if config.event_log else None
         self._process = 0  # that uses this chat; 0 before the first use
-
-    # Hooks, as decorators
-
-    def authenticate(self, hook: Authenticate) -> Authenticate:
-        """Sets the hook of that name. Raises ConfigError where there is one. Runs on: any thread."""
-        return self.hooks.set("authenticate", hook)
-
-    def on_connect(self, hook: OnConnect) -> OnConnect:
-        """Sets the hook of that name. Raises ConfigError where there is one. Runs on: any thread."""
-        return self.hooks.set("on_connect", hook)
-
-    def on_message(self, hook: OnMessage) -> OnMessage:
-        """Sets the hook of that name. Raises ConfigError where there is one. Runs on: any thread."""
-        return self.hooks.set("on_message", hook)
-
-    def on_disconnect(self, hook: OnDisconnect) -> OnDisconnect:
-        """Sets the hook of that name. Raises ConfigError where there is one. Runs on: any thread."""
-        return self.hooks.set("on_disconnect", hook)
-
-    def authorize(self, hook: Authorize) -> Authorize:
-        """Sets the hook of that name. Raises ConfigError where there is one. Runs on: any thread."""
-        return self.hooks.set("authorize", hook)
 
     # Ways in
 
