@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.process import ServerFailed, free_port, running
+from ports import free_port
+
+from benchmark.process import ServerFailed, running
 from benchmark.servers import OURS, Server
 from benchmark.workloads import Metric, Workload
 

@@ -7,8 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ports import free_port
+
 from clustering.nginx import configuration
-from clustering.programs import Program, executable, free_port
+from clustering.programs import Program, executable
 
 
 class Redis(Program):

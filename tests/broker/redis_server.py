@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.e2e.process import free_port, until
+from scripts.ports import free_port
+from tests.e2e.process import until
 
 if TYPE_CHECKING:
     import redis

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from scripts.ports import free_port
+
 START_LINE = re.compile(r"threadchat: open (http://\S+/) in a browser \(Ctrl-C stops\)\n")
 PATIENCE = 20.0  # seconds after which something that does not happen fails its test
-
-
-def free_port() -> int:
-    """A free port on loopback, below those that the system gives to outgoing connections."""
-    while True:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.process import ServerProcess, environment, free_port, until
+from scripts.ports import free_port
+from tests.e2e.process import ServerProcess, environment, until
 from tests.mounted.host import EXAMPLES, ROOT
 from threadchat.client import Backoff, Client
 

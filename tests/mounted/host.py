@@ -12,7 +12,8 @@ import urllib.request
 from http.client import HTTPConnection
 from pathlib import Path
 
-from tests.e2e.process import PATIENCE, environment, free_port, until
+from scripts.ports import free_port
+from tests.e2e.process import PATIENCE, environment, until
 from tests.wire.helpers import Peer
 
 ROOT = Path(__file__).parents[2]

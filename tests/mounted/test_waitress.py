@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.process import free_port
+from scripts.ports import free_port
 from tests.e2e.talker import Talker
 from tests.mounted.host import APPS, Host
 

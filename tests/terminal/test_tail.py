@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from scripts.ports import free_port
 from tests.client.fakes import Doing, FakeServer, online
-from tests.e2e.process import ServerProcess, command, environment, free_port, until
+from tests.e2e.process import ServerProcess, command, environment, until
 from threadchat.cli import main
 from threadchat.client import Client
 from threadchat.errors import ThreadchatError

@@ -14,11 +14,13 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
 
+from ports import free_port
+
 from benchmark.cluster.redis import Redis, Work, redis_running
 from benchmark.cluster.settings import Setup
 from benchmark.dialects import NATIVE
 from benchmark.measurement import Measurement, Tools
-from benchmark.process import START_TIMEOUT, Running, ServerFailed, free_port, running
+from benchmark.process import START_TIMEOUT, Running, ServerFailed, running
 from benchmark.servers import OURS
 from benchmark.workloads import Workload
 

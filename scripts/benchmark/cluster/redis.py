@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.process import free_port, running
+from ports import free_port
+
+from benchmark.process import running
 
 TIMEOUT = 10.0  # seconds for an answer
 
