@@ -111,13 +111,13 @@ class Config:
     queued_bytes: int = _setting(256 * 1024**2, Bytes(1024**2, 1024 * _GIB), "limits",
         "bytes that may wait for all connections together; above it those with the most are let go")
     message_rate: int = _setting(0, Whole(0, _MILLION, "messages a second"), "limits",
-        "messages taken of one connection; more are refused, and much more ends it; 0 means any number")
+        "commands taken of one connection; more are refused, and much more ends it; 0 means any number")
     message_burst: int = _setting(100, Whole(1, _MILLION, "messages"), "limits",
         "messages that may come at once before message_rate counts")
     rooms_per_connection: int = _setting(1000, Whole(1, _MILLION, "rooms"), "limits",
         "rooms that one connection may be in or listen to")
-    max_rooms: int = _setting(10_000, Whole(1, 100 * _MILLION, "rooms"), "limits",
-        "rooms open at once; each holds a log")
+    max_rooms: int = _setting(3000, Whole(1, 100 * _MILLION, "rooms"), "limits",
+        "rooms open at once; each holds a log, and empty ones make way for new ones")
     request_buffer: int = _setting(1024, Whole(1, _MILLION, "events"), "limits",
         "events that may wait for a stream, a listener or the router; full, it holds publishers")
 
@@ -125,6 +125,8 @@ class Config:
         "events a room keeps for those who come later or fall behind")
     history_bytes: int = _setting(4 * 1024**2, Bytes(1024, _GIB), "rooms",
         "bytes of events a room keeps; bounds its memory when messages are long")
+    logs_bytes: int = _setting(512 * 1024**2, Bytes(1024**2, 1024 * _GIB), "rooms",
+        "memory for the events of all rooms together; above it the largest logs drop their oldest events")
     history_age: float = _setting(0.0, _AGE, "rooms",
         "age at which events go from a broker that lasts; 0 keeps them, as far as history_size allows")
     room_ttl: float = _setting(300.0, _LONG, "rooms",

@@ -165,6 +165,10 @@ class TooManyPings(ThreadchatError):
     """So many pings of a connection are unanswered that no further one is sent."""
 
 
+class BadToken(ThreadchatError):
+    """A token proves nothing; the text says why, and holds nothing of the token itself."""
+
+
 class RoomClosed(ThreadchatError):
     """The room is closed; nobody can be added to it."""
 
