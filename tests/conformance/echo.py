@@ -1,5 +1,6 @@
 """The example's echo server as a conformance suite needs it: python echo.py PORT.
 
+With compression, which only those cases ask for that are about it.
 Without pings of its own: they are allowed at any time (RFC 6455 5.5.2), but the suite takes every frame
 that no case asks for as a mistake.
 """
@@ -15,7 +16,9 @@ from threadchat import serve
 
 
 def main(port: int) -> None:
-    with serve(echo, "127.0.0.1", port, max_size=LARGEST, ping_interval=None) as server:
+    with serve(
+        echo, "127.0.0.1", port, max_size=LARGEST, ping_interval=None, compression="deflate"
+    ) as server:
         signal.signal(signal.SIGTERM, lambda number, frame: server.shutdown())
         server.serve_forever()
 

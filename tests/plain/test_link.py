@@ -48,7 +48,7 @@ def test_a_full_inbox_stops_the_reader_until_somebody_receives() -> None:
         scene.peer.send(text_frame("1"), text_frame("2"))
         until(lambda: scene.link.inbox._full, "two messages")
         scene.peer.send(client_frame(frames.PING, b"?"))
-        assert scene.link.connection._reading_since is None, "the reader is not in recv"
+        assert scene.link.connection.keepalive.reading_since is None, "the reader is not in recv"
         assert scene.link.inbox.get(20) == "1"
         assert scene.peer.frame() == (frames.PONG, b"?")
 

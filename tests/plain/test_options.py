@@ -57,10 +57,37 @@ def test_an_inbox_has_a_bound(most: Any) -> None:
         options.inbox(most)
 
 
-def test_compression_is_taken_and_not_offered_but_nothing_else_is() -> None:
-    options.refuse_extensions("deflate", None)
-    options.refuse_extensions(None, [])
-    with pytest.raises(ConfigError, match="compression='zip'"):
-        options.refuse_extensions("zip", None)
-    with pytest.raises(ConfigError, match="extensions"):
-        options.refuse_extensions(None, [object()])
+def terms(**given: Any) -> options.Terms:
+    defaults: dict[str, Any] = {
+        "compression": None,
+        "open_timeout": 10.0,
+        "ping_interval": 20.0,
+        "ping_timeout": 20.0,
+        "close_timeout": 10.0,
+        "send_timeout": None,
+        "max_size": 1000,
+        "max_queue": 16,
+        "outbox_messages": 100,
+        "outbox_bytes": 1 << 20,
+    }
+    return options.terms(**defaults | given)
+
+
+def test_compression_is_deflate_or_none() -> None:
+    assert not terms().limits.compression
+    assert terms(compression="deflate").limits.compression
+    with pytest.raises(ConfigError, match="compression='zip': must be 'deflate', or None"):
+        terms(compression="zip")
+
+
+def test_serve_and_connect_have_their_terms_in_common() -> None:
+    found = terms(open_timeout=None, close_timeout=None, max_queue=3)
+    assert (found.open_timeout, found.close_timeout) == (options.NEVER, None)
+    assert found.make_inbox().max_messages == 3
+    assert found.make_inbox() is not found.make_inbox()
+
+
+@pytest.mark.parametrize("name", ["open_timeout", "close_timeout", "max_queue", "ping_interval", "max_size"])
+def test_none_of_them_can_be_nothing(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}=0"):
+        terms(**{name: 0})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import ssl
 import threading
 from queue import SimpleQueue
 from typing import Any
@@ -14,9 +15,16 @@ from websockets.sync.client import connect as their_connect
 
 from tests.e2e.process import until
 from tests.plain.helpers import HANDSHAKE, LOOPBACK, echo, handshake, request, serving, together, url
+from tests.wire.conftest import Certificate
 from tests.wire.helpers import Peer, open_descriptors, text_frame
-from threadchat import connect, serve
-from threadchat.errors import ConfigError, ConnectionClosedError, ConnectionClosedOK
+from threadchat import broadcast, connect, serve
+from threadchat.errors import (
+    CannotConnect,
+    ConfigError,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    HandshakeRefused,
+)
 from threadchat.plain.waking import Wake
 from threadchat.wire import frames
 
@@ -287,5 +295,69 @@ def test_options_that_cannot_be() -> None:
         serve(echo, LOOPBACK, 0, open_timeout=0)
     with pytest.raises(ConfigError, match="close_timeout"):
         serve(echo, LOOPBACK, 0, close_timeout=-1)
-    with pytest.raises(TypeError, match="ssl"):
-        serve(echo, LOOPBACK, 0, ssl=object())  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"ssl=<object.* must be an ssl\.SSLContext"):
+        serve(echo, LOOPBACK, 0, ssl=object())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="this context is for clients"):
+        serve(echo, LOOPBACK, 0, ssl=ssl.create_default_context())
+
+
+# -- TLS -----------------------------------------------------------------------------------------------
+
+
+def test_within_tls(certificate: Certificate) -> None:
+    seen: list[Any] = []
+
+    def handler(websocket: Any) -> None:
+        seen.append(websocket.remote_address)
+        echo(websocket)
+
+    with serving(handler, ssl=certificate.server()) as server:
+        secure = url(server).replace("ws:", "wss:")
+        with their_connect(secure, ssl=certificate.client()) as theirs:
+            theirs.send("hi")
+            assert theirs.recv(20) == "hi"
+        with connect(secure, ssl=certificate.client()) as websocket:
+            for message in ("hi", bytes(900_000)):
+                websocket.send(message)
+                assert websocket.recv(20) == message
+            assert websocket.ping().wait(20)
+            broadcast(server.connections, "all")
+            assert websocket.recv(20) == "all"
+            ours = websocket.local_address
+    assert [address[0] for address in seen] == [LOOPBACK] * 2
+    assert seen[1] == ours
+
+
+def test_a_certificate_that_nobody_vouches_for(certificate: Certificate) -> None:
+    with serving(echo, ssl=certificate.server()) as server:
+        secure = url(server).replace("ws:", "wss:")
+        with pytest.raises(CannotConnect, match=f"{LOOPBACK} port {server.port}: no TLS: .*self.signed"):
+            connect(secure)
+        with connect(secure, ssl=certificate.client()) as websocket:
+            websocket.send("as before")
+            assert websocket.recv(20) == "as before"
+
+
+def test_who_speaks_no_tls_is_told(certificate: Certificate) -> None:
+    with serving(echo, ssl=certificate.server()) as server:
+        with pytest.raises(HandshakeRefused, match="400") as caught:
+            connect(url(server))
+        assert "wss://" in caught.value.body
+
+
+def test_a_shutdown_does_not_wait_for_a_handshake_of_tls(certificate: Certificate) -> None:
+    with socket.socket() as silent, serving(echo, ssl=certificate.server(), open_timeout=None) as server:
+        silent.connect((LOOPBACK, server.port))
+        silent.sendall(b"\x16")
+        until(lambda: server._http.connections == 1, "the connection's thread")
+        assert server.shutdown(timeout=20)
+
+
+def test_a_context_of_tls_stays_as_it_is(certificate: Certificate) -> None:
+    context = certificate.server()
+    before = context.options
+    with serving(echo, ssl=context) as server:
+        server._http.reload()
+        with connect(url(server).replace("ws:", "wss:"), ssl=certificate.client()):
+            pass
+    assert context.options == before

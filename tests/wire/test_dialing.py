@@ -9,6 +9,7 @@ import itertools
 import re
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from websockets.sync.server import Server, ServerConnection, serve
 
+from tests.e2e.process import until
 from tests.wire.conftest import Certificate
 from tests.wire.helpers import (
     ENVIRON,
@@ -31,9 +33,11 @@ from tests.wire.helpers import (
 )
 from threadchat.errors import BadUrl, CannotConnect, ConnectTimeout, HandshakeRefused
 from threadchat.wire import dialing, frames
+from threadchat.wire.cancellation import Cancellation
 from threadchat.wire.connection import DEFAULT_LIMITS, Connection
 from threadchat.wire.dialing import MAX_HEAD, dial
 from threadchat.wire.tls import TlsSocket
+from threadchat.wire.transport import SEND_BUFFER
 from threadchat.wire.turnstile import Turnstile
 
 TEXT, BINARY, CLOSE, PING, PONG = frames.TEXT, frames.BINARY, frames.CLOSE, frames.PING, frames.PONG
@@ -114,9 +118,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
     found: list[socket.socket] = []
     connect = dialing._connect
 
-    def tell(sock: socket.socket, endpoint: tuple[object, ...], seconds: float) -> socket.socket:
+    def tell(sock: socket.socket, *rest: Any) -> socket.socket:
         found.append(sock)
-        return connect(sock, endpoint, seconds)
+        return connect(sock, *rest)
 
     monkeypatch.setattr(dialing, "_connect", tell)
     yield found
@@ -473,9 +477,11 @@ def test_all_addresses_of_a_host_are_tried_and_share_the_time(monkeypatch: pytes
     tried: list[tuple[object, float]] = []
     connect = dialing._connect
 
-    def tell(sock: socket.socket, endpoint: tuple[object, ...], seconds: float) -> socket.socket:
+    def tell(
+        sock: socket.socket, endpoint: tuple[object, ...], seconds: float, cancellation: Cancellation
+    ) -> socket.socket:
         tried.append((endpoint[1], round(seconds, 6)))
-        return connect(sock, endpoint, seconds)
+        return connect(sock, endpoint, seconds, cancellation)
 
     with Scripted(saying(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")) as server:
         ports = [closed_port(), closed_port(), server.port]
@@ -488,7 +494,7 @@ def test_all_addresses_of_a_host_are_tried_and_share_the_time(monkeypatch: pytes
 
 
 def test_an_address_that_does_not_answer_is_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    def connect(sock: socket.socket, endpoint: tuple[object, ...], seconds: float) -> socket.socket:
+    def connect(sock: socket.socket, *_: object) -> socket.socket:
         sock.close()
         raise TimeoutError("timed out")
 
@@ -536,9 +542,7 @@ def test_the_caller_is_not_its_reader_and_the_socket_is_tuned() -> None:
         assert isinstance(sock, socket.socket)
         assert sock.gettimeout() is None
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert (
-            sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * dialing.SEND_BUFFER
-        )  # Linux doubles
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * SEND_BUFFER  # Linux doubles
         let_go(connection)
         done.set()
 
@@ -562,6 +566,86 @@ def test_where_no_thread_can_be_started_the_socket_is_closed(monkeypatch: pytest
             reach(server.url)
 
 
+# -- giving up ---------------------------------------------------------------------------------------------
+
+
+class Attempt:
+    """A dial on a thread of its own, which nobody answers; over when its error is there."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.cancellation = Cancellation()
+        self._url = url
+        self._options = options
+        self._error: Exception | None = None
+        self._thread = start(self._run)
+
+    def _run(self) -> None:
+        try:
+            reach(self._url, timeout=1000, cancellation=self.cancellation, **self._options)
+        except CannotConnect as error:
+            self._error = error
+
+    def given_up(self) -> Exception | None:
+        self.cancellation.cancel()
+        finish(self._thread)
+        return self._error
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_another_thread_may_end_the_handshake(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        attempt = Attempt(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/")
+        listener.settimeout(PATIENCE)
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.recv(1)
+            assert not isinstance(attempt.given_up(), ConnectTimeout | None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it ends with its time")
+def test_another_thread_may_end_what_nobody_accepts(opened: list[socket.socket]) -> None:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # until none fits into its line
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        attempt = Attempt(f"ws://127.0.0.1:{listener.getsockname()[1]}/")
+        until(lambda: bool(opened) and state(opened[0]) == "SYN", "a connection nobody answers")
+        assert not isinstance(attempt.given_up(), ConnectTimeout | None)
+
+
+def state(sock: socket.socket) -> str:
+    """Of a TCP connection, by its first byte of TCP_INFO (Linux's enumeration)."""
+    try:
+        return "SYN" if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 2 else "other"
+    except OSError:
+        return "none"
+
+
+@pytest.mark.usefixtures("opened")
+def test_what_was_given_up_is_not_begun_again() -> None:
+    cancellation = Cancellation()
+    cancellation.cancel()
+    cancellation.cancel()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        pytest.raises(CannotConnect, match="this program gave up"),
+    ):
+        reach(f"ws://127.0.0.1:{listener.getsockname()[1]}/", cancellation=cancellation)
+
+
+def test_giving_up_too_late_touches_no_connection(start_server: Callable[..., str]) -> None:
+    cancellation = Cancellation()
+    with Dialed(start_server(), cancellation=cancellation) as dialed:
+        cancellation.cancel()
+        dialed.connection.send(dialed.connection.text("hi"))
+        assert dialed.wait_for(1) == ["hi"]
+        dialed.connection.close(1000)
+        assert dialed.join().code == 1000
+
+
 # -- TLS -----------------------------------------------------------------------------------------------------
 
 
@@ -572,6 +656,30 @@ def test_a_certificate_that_nobody_vouches_for(
     url = start_server(ssl=certificate.server())
     with pytest.raises(CannotConnect, match=r"no TLS: .*certificate"):
         reach(url)
+
+
+def test_nobody_renegotiates_unless_the_program_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dialing._usual_context().options & ssl.OP_NO_RENEGOTIATION
+    assert dialing._usual_context().verify_mode is ssl.CERT_REQUIRED
+    given: list[ssl.SSLContext] = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(sock: socket.socket, context: ssl.SSLContext, **_: object) -> None:
+        given.append(context)
+        raise Stop
+
+    monkeypatch.setattr(dialing, "TlsSocket", stop)
+    own = ssl.create_default_context()
+    own.options &= ~ssl.OP_NO_RENEGOTIATION
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for context in (None, own):
+            with pytest.raises(Stop):
+                reach(f"wss://127.0.0.1:{listener.getsockname()[1]}/", ssl_context=context)
+    assert given[0].options & ssl.OP_NO_RENEGOTIATION
+    assert given[1] is own
+    assert not own.options & ssl.OP_NO_RENEGOTIATION
 
 
 @pytest.mark.usefixtures("opened")

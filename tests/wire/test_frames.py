@@ -112,7 +112,7 @@ def test_a_header_is_read_as_soon_as_it_is_whole(
 ) -> None:
     frame = client_frame(opcode, bytes(size), final=final, mask=mask)
     body = len(before) + len(frame) - size
-    expected = frames.Header(opcode, final, body, body + size)
+    expected = frames.Header(opcode, final, body, body + size, deflated=False)
     for cut in range(len(before), body):
         assert frames.read_header((before + frame)[:cut], len(before)) is None
     for cut in (body, body + size, body + size + 1):

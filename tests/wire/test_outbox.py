@@ -21,7 +21,8 @@ from tests.wire.helpers import (
 )
 from threadchat.errors import Cancelled, ConnectionClosed, SendTimeout
 from threadchat.wire import frames
-from threadchat.wire.outbox import MAX_TAKE, MAX_TAKE_REFUSED, Answer, Outbox, State
+from threadchat.wire.lanes import MAX_TAKE, MAX_TAKE_REFUSED
+from threadchat.wire.outbox import Answer, Outbox, State
 from threadchat.wire.requests import Close, Echo, FlushingClose, Ping, Pong, Text
 from threadchat.wire.turnstile import Turnstile
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.wire.helpers import FakeClock, run_all, switching
 from threadchat.errors import TooManyPings
+from threadchat.wire.meters import Meters
 from threadchat.wire.probes import MAX_UNANSWERED, Probes
 
 
@@ -17,7 +18,8 @@ class Asked:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.probes = Probes(7, self.clock)
+        self.meters = Meters()
+        self.probes = Probes(7, self.clock, self.meters)
         self.put: list[bytes] = []
         self.answers: list[tuple[bytes, float]] = []
 

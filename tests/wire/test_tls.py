@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import resource
 import select
 import shutil
 import socket
@@ -30,6 +33,7 @@ from tests.wire.helpers import (
 from threadchat.wire import tls
 from threadchat.wire.tls import TlsSocket
 
+LOOPBACK = "127.0.0.1"
 MIB = 1 << 20
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
@@ -309,6 +313,77 @@ def test_every_count_is_exact_whatever_the_socket_takes(certificate: Certificate
     client.close()
 
 
+# -- timeouts, while one thread has the socket -----------------------------------------------------------
+
+
+def test_a_record_that_comes_byte_by_byte_has_one_timeout_in_all(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(tls, "monotonic", clock)
+    server, client = tls_pair(certificate)
+    with client._lock:
+        client._tls.write(b"hello")
+        cipher = client._outgoing.read()
+    reads = 0
+
+    class Dripping:
+        def __getattr__(self, name: str) -> object:
+            return getattr(client._socket, name)
+
+        def fileno(self) -> int:
+            return always.fileno()
+
+        def recv(self, size: int) -> bytes:
+            nonlocal reads
+            reads += 1
+            clock.advance(1)
+            return cipher[reads - 1 : reads]
+
+    always, other = socket.socketpair()
+    other.sendall(b"x")  # there is always something to be read
+    raw, server._socket = server._socket, Dripping()  # type: ignore[assignment]
+    server.settimeout(5)
+    with pytest.raises(TimeoutError):
+        server.recv(100)
+    assert reads == 5
+    server.settimeout(None)
+    assert server.recv(100) == b"hello", "nothing was lost"
+    for sock in (raw, client, always, other):
+        sock.close()
+
+
+def test_a_peer_that_is_silent_or_does_not_read_runs_into_the_timeout(certificate: Certificate) -> None:
+    server, client = tls_pair(certificate, small=True)
+    server.settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        server.recv(100)
+    with pytest.raises(TimeoutError):
+        server.sendall(pattern(1))
+    server.close()
+    client.close()
+
+
+def test_a_wait_for_room_knows_high_descriptors(certificate: Certificate) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2000)), hard))
+    try:
+        server, client = tls_pair(certificate, small=True)
+        high = socket.socket(fileno=fcntl.fcntl(server.fileno(), fcntl.F_DUPFD, 1100))
+        server.close()
+        server._socket = high
+        data = pattern(2)
+        found: list[bytes] = []
+        reader = start(lambda: found.append(receive(client, len(data))))
+        server.sendall(data)
+        finish(reader)
+        assert found == [data]
+        server.close()
+        client.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 # -- two threads ---------------------------------------------------------------------------------------
 
 
@@ -433,6 +508,87 @@ def test_new_keys_while_both_sides_talk(certificate: Certificate, how: str) -> N
         peer.stdin.close()
         peer.stdout.close()
         server.close()
+
+
+class Renegotiating:
+    """OpenSSL's own server, which asks for a new handshake, and goes no further than the client lets it."""
+
+    def __init__(self, certificate: Certificate) -> None:
+        openssl = shutil.which("openssl")
+        assert openssl
+        with socket.create_server((LOOPBACK, 0)) as free:
+            port = free.getsockname()[1]
+        command = [openssl, "s_server", "-accept", f"{LOOPBACK}:{port}", "-tls1_2", "-naccept", "1"]
+        command += ["-cert", str(certificate.chain), "-key", str(certificate.key)]
+        self.peer = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert self.peer.stdin
+        assert self.peer.stdout
+        self.stdin, self.stdout = self.peer.stdin, self.peer.stdout
+        self.hear(b"ACCEPT")
+        context = certificate.client()
+        context.options &= ~ssl.OP_NO_RENEGOTIATION
+        self.sock = TlsSocket(
+            socket.create_connection((LOOPBACK, port)), context, server_hostname="localhost"
+        )
+        self.sock.handshake(PATIENCE)
+        self.stdin.write(b"r\n")
+        self.stdin.flush()
+        # It asks, and our reader answers; what it says to that is not read yet.
+        self.sock._take_in(self.sock._socket.recv(1 << 16))
+        assert self.sock._decrypt(100) is None
+
+    def hear(self, what: bytes) -> None:
+        while what not in (line := self.stdout.readline()):
+            assert line, "the server of openssl has ended"
+
+    def __enter__(self) -> Renegotiating:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.peer.kill()
+        self.peer.wait(PATIENCE)
+        self.stdin.close()
+        self.stdout.close()
+        self.sock.close()
+
+
+def test_a_writer_does_not_spin_while_keys_are_negotiated(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> None:
+        with contextlib.suppress(ConnectionResetError):  # how the other end takes ours
+            assert sock.recv(100) == b""
+
+    with Renegotiating(certificate) as server:
+        sock = server.sock
+        waits: list[tuple[int, float | None]] = []
+        poll = sock._poll
+
+        def tell(event: int, seconds: float | None) -> bool:
+            waits.append((event, seconds))
+            return poll(event, seconds)
+
+        monkeypatch.setattr(sock, "_poll", tell)
+        assert sock.send(b"hello\n") == 0
+        assert waits == [(tls._HANG_UP, 0)]
+        sock.wait_writable(10)
+        assert waits[1:] == [(tls._HANG_UP, tls._LOOK)], "neither for room nor for something to read"
+        assert sock.send(b"hello\n") == 0
+        reader = start(read)  # goes on with it
+        sock.sendall(b"hello\n")
+        server.hear(b"hello")
+        sock.shutdown(socket.SHUT_RDWR)
+        finish(reader)
+
+
+def test_an_end_while_keys_are_negotiated_is_an_end_to_the_writer_too(certificate: Certificate) -> None:
+    with Renegotiating(certificate) as server:
+        assert server.sock.send(b"hello") == 0
+        server.sock.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(ConnectionResetError, match="in the middle of a negotiation"):
+            server.sock.sendall(b"hello")
 
 
 # -- the end -------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
+import threadchat.wire.transport as transport_module
 from tests.wire.helpers import (
     ENVIRON,
     PATIENCE,
@@ -33,7 +34,8 @@ from tests.wire.helpers import (
 )
 from threadchat.errors import ConnectionClosed
 from threadchat.wire import frames
-from threadchat.wire.protocol import ClientProtocol, Protocol, ServerProtocol, _FrameProtocol
+from threadchat.wire.inbound import JudgedFrames
+from threadchat.wire.protocol import ClientProtocol, Protocol, ServerProtocol
 from threadchat.wire.transport import _LONGEST_POLL, _READ_SIZE, _READ_SIZE_BUSY, Transport
 
 CONTINUATION, TEXT, BINARY, PING, PONG = 0, 1, 2, 9, 10
@@ -104,7 +106,7 @@ def receive_all(
 def as_wsproto_reads(data: bytes, role: ConnectionType = ConnectionType.SERVER) -> Outcome:
     """What wsproto, corrected as in protocol.py, makes of all the bytes at once."""
     reader = Connection(role)
-    reader._proto = _FrameProtocol(reader.client)
+    reader._proto = JudgedFrames(reader.client)
     reader.receive_data(data)
     messages: list[str | bytes] = []
     pongs: list[bytes] = []
@@ -203,6 +205,18 @@ def test_fragments_with_control_frames_between_them() -> None:
 def test_many_pings_are_as_many_pongs_and_a_pong_is_none() -> None:
     chunk = b"".join(client_frame(PING, b"%d" % i) for i in range(50)) + client_frame(PONG, b"x" * 125)
     assert receive_all([chunk]).pongs == [b"%d" % i for i in range(50)]
+
+
+def test_a_flood_of_frames_lets_others_have_the_interpreter_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not so the commonest ones, which cost next to nothing."""
+    pauses: list[float] = []
+    monkeypatch.setattr(transport_module, "sleep", pauses.append)
+    assert len(receive_all([], trailing=client_frame(PING, b"p") * 640).pongs) == 640
+    assert len(pauses) == 10
+    assert len(receive_all([], trailing=client_frame(TEXT, b"hi") * 640).messages) == 640
+    assert len(pauses) == 10
 
 
 def test_nothing_is_kept_once_it_was_received() -> None:

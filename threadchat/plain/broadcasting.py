@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from threadchat.errors import CloseCode, ConfigError
 from threadchat.plain.link import Link
 from threadchat.plain.websocket import Message, encoded
+from threadchat.wire.deflate import Deflater
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.requests import Text
 
@@ -27,12 +28,12 @@ def broadcast(
 ) -> int:
     """Sends `message` on all of `connections`; returns how many took it. Closed ones are passed over.
 
-    It is encoded once (a client's connections each have a mask of their own, RFC 6455 5.3), and nobody is
-    waited for who reads slowly. Where an outbox is full, its peer is behind by 100 messages or 1 MiB (which
-    `outbox_messages` and `outbox_bytes` of `serve` change; large messages need more room). With
-    `on_full="close"` that connection ends (3008): a stream with a hole that nobody knows of is worse than one
-    that ended, and whoever comes back can ask for the state. With "skip" it misses this message and stays;
-    for messages that the next one makes obsolete.
+    It is encoded once, and once more for those who take it compressed (a client's connections each have a
+    mask of their own, RFC 6455 5.3), and nobody is waited for who reads slowly. Where an outbox is full, its
+    peer is behind by 100 messages or 1 MiB (which `outbox_messages` and `outbox_bytes` of `serve` change;
+    large messages need more room). With `on_full="close"` that connection ends (3008): a stream with a hole
+    that nobody knows of is worse than one that ended, and whoever comes back can ask for the state. With
+    "skip" it misses this message and stays; for messages that the next one makes obsolete.
 
     A caller that is faster than the writers is held until they have had a turn, at most `send_timeout`, so
     that a burst does not overfill outboxes whose peers keep up.
@@ -43,17 +44,18 @@ def broadcast(
         raise ConfigError(f"on_full={on_full!r}: must be 'close' or 'skip'")
     if not isinstance(message, Message):
         raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-    shared: Text | None = None
+    shared: dict[Deflater | None, Text] = {}
     listed: list[Outbox] = []
     full: list[tuple[Link, Text]] = []
     high: Link | None = None
     taken = 0
     for connection in connections:
         link = connection.link
-        if link.masks:
+        frame = shared.get(link.connection.deflater)
+        if frame is None:
             frame = encoded(link.connection, message, text)
-        else:
-            frame = shared = shared or encoded(link.connection, message, text)
+            if not link.masks:
+                shared[link.connection.deflater] = frame
         answer = link.offer(frame, listed)
         if answer is Answer.YES:
             taken += 1

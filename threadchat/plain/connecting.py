@@ -11,6 +11,7 @@ from threadchat.plain.http import Headers, Request, Response
 from threadchat.plain.inbox import MAX_MESSAGES
 from threadchat.plain.link import Link
 from threadchat.plain.websocket import WebSocket
+from threadchat.wire.cancellation import Cancellation
 from threadchat.wire.dialing import dial
 from threadchat.wire.outbox import MAX_BYTES as MAX_OUT_BYTES
 from threadchat.wire.outbox import MAX_MESSAGES as MAX_OUT_MESSAGES
@@ -39,6 +40,7 @@ def connect(
     max_queue: int | tuple[int | None, int | None] | None = MAX_MESSAGES,
     outbox_messages: int = MAX_OUT_MESSAGES,
     outbox_bytes: int = MAX_OUT_BYTES,
+    cancellation: Cancellation | None = None,
 ) -> ClientConnection:
     """Connects to a `ws://` or `wss://` address, and returns the open connection: `with connect(url) as ws:`.
 
@@ -49,42 +51,48 @@ def connect(
     `outbox_messages`, `outbox_bytes`: what may wait for the peer (100, 1 MiB).
     `ssl`: the context of a `wss://` address, `ssl.create_default_context()` where it is None.
 
-    Otherwise than in `websockets`, proxies are not supported, redirects are not followed, and messages are
-    not compressed.
+    `compression="deflate"` offers permessage-deflate (RFC 7692), by which messages of 128 bytes and more get
+    smaller; `max_size` then is for what they become. `cancellation.cancel()`, of
+    `threadchat.wire.cancellation`, has another thread end the attempt.
+
+    Otherwise than in `websockets`, compression has to be asked for, proxies are not supported, and redirects
+    are not followed.
 
     Runs on: any thread. Raises BadUrl, HandshakeRefused (`status`, `headers`, `body`), ConnectTimeout, and
     CannotConnect, which is a ConnectionError, for the rest; ConfigError for an option that cannot be used.
     """
     if proxy is not None:
         raise ConfigError(f"proxy={proxy!r}: proxies are not supported; connect to the server itself")
-    options.refuse_extensions(compression, None)
     headers = _headers(additional_headers, origin, user_agent_header)
-    limits = options.limits(
+    terms = options.terms(
+        compression=compression,
+        open_timeout=open_timeout,
         ping_interval=ping_interval,
         ping_timeout=ping_timeout,
-        max_size=max_size,
+        close_timeout=close_timeout,
         send_timeout=send_timeout,
+        max_size=max_size,
+        max_queue=max_queue,
         outbox_messages=outbox_messages,
         outbox_bytes=outbox_bytes,
     )
-    options.positive("close_timeout", close_timeout)
-    timeout = options.NEVER if open_timeout is None else open_timeout
     link = Link(
         lambda seat, on_gone: dial(
             url,
             turnstile=seat.turnstile,
             pinger=seat.pinger,
-            limits=limits,
+            limits=terms.limits,
             number=seat.number,
             subprotocols=subprotocols,
             headers=headers,
-            timeout=timeout,
+            timeout=terms.open_timeout,
             ssl_context=ssl,
             on_gone=on_gone,
+            cancellation=cancellation,
         ),
-        options.inbox(max_queue),
+        terms.make_inbox(),
         masks=True,
-        flush_timeout=close_timeout,
+        flush_timeout=terms.close_timeout,
     )
     connection = ClientConnection(Request.of_url(url, Headers(headers)))
     connection.response = Response(101, "Switching Protocols", Headers(link.connection.response_headers))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import random
-import socket
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from threadchat.errors import CloseCode, ThreadchatError
+from threadchat.errors import CloseCode
 from threadchat.plain.engine import ENGINE, Engine, Seat
 from threadchat.plain.inbox import Inbox
 from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
@@ -54,7 +50,6 @@ class Link:
         self.inbox = inbox
         self.masks = masks
         self.gone = threading.Event()
-        self.latency = 0.0
         self.flush_timeout = flush_timeout
         self._engine = engine
         self._seat = engine.enter()
@@ -67,9 +62,10 @@ class Link:
             engine.leave(self._seat.number)
             raise
         self.offer = self.connection.offer
-        self.local_address, self.remote_address = _addresses(self.connection)
+        # Asked for while there is a socket.
+        self.local_address = self.connection.local_address
+        self.remote_address = self.connection.remote_address
         self.thread = threading.Thread(target=self.read, name=f"reader-{self._seat.number}", daemon=True)
-        self._keep_alive(random.random())
         try:
             self.thread.start()
         except RuntimeError:  # the system has no more threads: the reader's part ends here
@@ -91,7 +87,12 @@ class Link:
     @property
     def peer_closed(self) -> bool:
         """Whether a Close of the peer has come."""
-        return self.connection._transport.peer_closed
+        return self.connection.peer_closed
+
+    @property
+    def latency(self) -> float:
+        """Seconds from the last answered ping to its pong; 0.0 before any."""
+        return self.connection.meters.round_trip or 0.0
 
     def read(self) -> None:
         """Fills the inbox until the connection ends. Runs on: the reader thread."""
@@ -102,6 +103,7 @@ class Link:
                 # Nobody tells a reader that waits here of a connection that is lost: it looks.
                 while connection.closed is None and not inbox.wait_for_room(_IDLE_LOOK):
                     pass
+                del messages  # as in `bursts`
         except Exception:
             log.exception("reader-%d failed", self.number)
             connection.close(CloseCode.INTERNAL_ERROR)
@@ -115,12 +117,7 @@ class Link:
 
     def ping(self, payload: bytes | None, on_pong: OnPong) -> None:
         """Sends a ping; its answer is the `latency` as well. See `Connection.ping`. Runs on: any thread."""
-
-        def answered(seconds: float) -> None:
-            self.latency = seconds
-            on_pong(seconds)
-
-        self.connection.ping(payload, answered)
+        self.connection.ping(payload, on_pong)
 
     def close(self, code: int, reason: str | None = None) -> None:
         """Sends what waits, then a Close; never blocks, and the first call counts. Runs on: any thread.
@@ -177,28 +174,8 @@ class Link:
         else:
             self.close(CloseCode.GOING_AWAY, "")
 
-    def _keep_alive(self, share: float = 1.0) -> None:
-        """Sends pings that are measured, in place of the connection's own."""
-        interval = self.connection.limits.ping_interval
-        if interval:
-            self.connection.deadlines.set("ping", interval * share, self._ping_is_due)
-
-    def _ping_is_due(self) -> None:
-        with contextlib.suppress(ThreadchatError):  # closed, or so many unanswered that none more is needed
-            self.ping(None, lambda seconds: None)
-        self._keep_alive()
-
     # The thread that let go last
 
     def _has_gone(self, connection: Connection) -> None:
         self._engine.leave(self._seat.number)
         self.gone.set()
-
-
-def _addresses(connection: Connection) -> tuple[Any, Any]:
-    """Ours and the peer's, asked for while there is a socket; None where it is gone already."""
-    try:
-        with socket.socket(fileno=os.dup(connection._transport.socket.fileno())) as twin:
-            return twin.getsockname(), twin.getpeername()
-    except OSError:
-        return None, None

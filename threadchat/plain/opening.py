@@ -128,7 +128,7 @@ def response_like(answer: Any) -> Response:
     return Response(answer.status_code, answer.reason_phrase, Headers(lines), bytes(answer.body))
 
 
-def accepted(request: Request, subprotocol: str | None) -> Response:
+def accepted(request: Request, subprotocol: str | None, extensions: str = "") -> Response:
     """The response that has opened a connection (RFC 6455 4.2.2)."""
     key = request.headers["Sec-WebSocket-Key"].encode("latin-1")
     digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
@@ -136,4 +136,6 @@ def accepted(request: Request, subprotocol: str | None) -> Response:
     headers["Sec-WebSocket-Accept"] = base64.b64encode(digest).decode()
     if subprotocol is not None:
         headers["Sec-WebSocket-Protocol"] = subprotocol
+    if extensions:
+        headers["Sec-WebSocket-Extensions"] = extensions
     return Response(101, "Switching Protocols", headers)

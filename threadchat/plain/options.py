@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Callable
+from typing import NamedTuple
+
 from threadchat.errors import ConfigError
 from threadchat.plain.inbox import MAX_MESSAGES, Inbox
 from threadchat.wire.limits import Limits
@@ -17,6 +21,60 @@ NEVER = 20 * 86_400.0
 _DEFAULT = Limits()
 
 
+class GivenContext(NamedTuple):
+    """The TLS of a program that made its own context, and changes it by itself."""
+
+    context: ssl.SSLContext
+
+    def reload(self) -> bool:
+        """There is nothing to be read again."""
+        return True
+
+
+class Terms(NamedTuple):
+    """What holds for the connections that one call of serve or connect opens."""
+
+    limits: Limits
+    open_timeout: float
+    close_timeout: float | None
+    make_inbox: Callable[[], Inbox]
+
+
+def terms(
+    *,
+    compression: str | None,
+    open_timeout: float | None,
+    ping_interval: float | None,
+    ping_timeout: float | None,
+    close_timeout: float | None,
+    send_timeout: float | None,
+    max_size: int | tuple[int | None, int | None] | None,
+    max_queue: int | tuple[int | None, int | None] | None,
+    outbox_messages: int,
+    outbox_bytes: int,
+) -> Terms:
+    """The options that serve and connect have in common. Raises ConfigError, which says what is right."""
+    if compression not in (None, "deflate"):
+        raise ConfigError(f"compression={compression!r}: must be 'deflate', or None for messages as they are")
+    patience = positive("open_timeout", open_timeout)
+    found = limits(
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        max_size=max_size,
+        send_timeout=send_timeout,
+        outbox_messages=outbox_messages,
+        outbox_bytes=outbox_bytes,
+        compression=compression is not None,
+    )
+    inbox(max_queue)
+    return Terms(
+        found,
+        NEVER if patience is None else patience,
+        positive("close_timeout", close_timeout),
+        lambda: inbox(max_queue),
+    )
+
+
 def limits(
     *,
     ping_interval: float | None,
@@ -25,6 +83,7 @@ def limits(
     send_timeout: float | None = None,
     outbox_messages: int = MAX_OUT_MESSAGES,
     outbox_bytes: int = MAX_OUT_BYTES,
+    compression: bool = False,
 ) -> Limits:
     """Raises ConfigError, which says what would be right."""
     if isinstance(max_size, tuple):
@@ -47,7 +106,19 @@ def limits(
         ping_interval=ping_interval,
         pong_timeout=silence,
         send_timeout=_DEFAULT.send_timeout if send_timeout is None else send_timeout,
+        compression=compression,
     )
+
+
+def server_tls(context: ssl.SSLContext | None) -> GivenContext | None:
+    """What `serve(ssl=...)` means. Raises ConfigError for what no server can use."""
+    if context is None:
+        return None
+    if not isinstance(context, ssl.SSLContext):
+        raise ConfigError(f"ssl={context!r:.60}: must be an ssl.SSLContext, or None for plain TCP")
+    if context.protocol is ssl.PROTOCOL_TLS_CLIENT:
+        raise ConfigError("ssl: this context is for clients; make it with ssl.PROTOCOL_TLS_SERVER")
+    return GivenContext(context)
 
 
 def positive(name: str, seconds: float | None) -> float | None:
@@ -65,14 +136,3 @@ def inbox(max_queue: int | tuple[int | None, int | None] | None = MAX_MESSAGES) 
             f"max_queue={max_queue}: must be a number of messages, at least 1; none is unlimited"
         )
     return Inbox(most)
-
-
-def refuse_extensions(compression: str | None, extensions: object) -> None:
-    """Extensions are not spoken, which a peer has to bear (RFC 6455 9.1). Raises ConfigError.
-
-    `compression="deflate"`, the default in `websockets`, is taken and not offered.
-    """
-    if compression not in (None, "deflate"):
-        raise ConfigError(f"compression={compression!r}: must be None; messages are sent as they are")
-    if extensions:
-        raise ConfigError("extensions: there are none here; leave the option out")

@@ -106,7 +106,8 @@ class Reception:
         except BaseException:
             taken.sock.close()
             raise
-        connection.response = accepted(connection.request, link.connection.subprotocol)
+        agreed = link.connection
+        connection.response = accepted(connection.request, agreed.subprotocol, agreed.extensions)
         connection.begin(link)
 
     def _run(self, connection: ServerConnection) -> None:

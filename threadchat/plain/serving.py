@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import ssl as tls
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -37,7 +38,7 @@ class Server:
     @property
     def socket(self) -> socket.socket:
         """The listening socket: `server.socket.getsockname()`."""
-        return self._http._listener
+        return self._http.listener
 
     @property
     def address(self) -> tuple[str, int]:
@@ -109,6 +110,7 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     *,
+    ssl: tls.SSLContext | None = None,
     origins: Sequence[str | re.Pattern[str] | None] | None = None,
     subprotocols: Sequence[str] | None = None,
     select_subprotocol: SelectSubprotocol | None = None,
@@ -144,15 +146,30 @@ def serve(
     offers as well is spoken; without one it is refused. `select_subprotocol(connection, offered)` chooses
     in its stead, and refuses by a ValueError.
 
-    Otherwise than in `websockets`, messages are not compressed, and TLS is a proxy's business.
+    `compression="deflate"`: with clients that offer permessage-deflate (RFC 7692), messages of 128 bytes and
+    more are compressed, each once, for all whom `broadcast` sends it to. `max_size` is for what those of the
+    clients inflate to.
+
+    `ssl`: the port speaks TLS, by this context with its certificate, and nothing else. `open_timeout` is
+    for its handshake as well, and those above `max_connections` are hung up on.
+
+    Otherwise than in `websockets`, compression has to be asked for.
 
     Raises OSError, whose text names the address, where it cannot be listened on; ConfigError for an option
     that cannot be used.
     """
-    options.refuse_extensions(compression, None)
-    options.positive("open_timeout", open_timeout)
-    options.positive("close_timeout", close_timeout)
-    options.inbox(max_queue)
+    terms = options.terms(
+        compression=compression,
+        open_timeout=open_timeout,
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        close_timeout=close_timeout,
+        send_timeout=send_timeout,
+        max_size=max_size,
+        max_queue=max_queue,
+        outbox_messages=outbox_messages,
+        outbox_bytes=outbox_bytes,
+    )
     log = logger or _log
     doorkeeper = Doorkeeper(
         origins=origins,
@@ -161,28 +178,21 @@ def serve(
         process_request=process_request,
         logger=log,
     )
-    limits = options.limits(
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        max_size=max_size,
-        send_timeout=send_timeout,
-        outbox_messages=outbox_messages,
-        outbox_bytes=outbox_bytes,
-    )
     reception = Reception(
         handler,
         doorkeeper,
-        limits=limits,
-        make_inbox=lambda: options.inbox(max_queue),
-        close_timeout=close_timeout,
+        limits=terms.limits,
+        make_inbox=terms.make_inbox,
+        close_timeout=terms.close_timeout,
         logger=log,
     )
     http = HttpServer(
         reception,
         host=_LOOPBACK if host == "localhost" else host or "",
         port=port or 0,
-        request_timeout=options.NEVER if open_timeout is None else open_timeout,
+        request_timeout=terms.open_timeout,
         max_connections=max_connections,
+        certificates=options.server_tls(ssl),
     )
     server = Server(http, reception)
     try:

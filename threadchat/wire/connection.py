@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from threadchat.errors import CloseCode, ConnectionClosed, SendTimeout
-from threadchat.wire import frames
+from threadchat.rationing import Ration
+from threadchat.wire.keepalive import Keepalive
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
+from threadchat.wire.meters import Meters
 from threadchat.wire.outbox import Outbox, State
 from threadchat.wire.pinger import Deadlines, Pinger
 from threadchat.wire.probes import OnPong, Probes
 from threadchat.wire.protocol import Protocol, ServerProtocol
-from threadchat.wire.requests import Echo, FlushingClose, Handshake, Ping, Pong, Probe, Text
-from threadchat.wire.state import ConnectionState
+from threadchat.wire.requests import Echo, FlushingClose, Handshake, Pong, Probe, Text
+from threadchat.wire.speaker import Speaker
+from threadchat.wire.state import ConnectionState, Life
 from threadchat.wire.transport import Socket, Transport
 from threadchat.wire.turnstile import Turnstile
 from threadchat.wire.writer import Writer
@@ -24,17 +27,18 @@ from threadchat.wire.writer import Writer
 __all__ = ["CLOSE_TIMEOUT", "DEFAULT_LIMITS", "Connection", "ConnectionState", "Limits"]
 
 log = logging.getLogger(__name__)
+log.addFilter(Ration())
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds from a Close to the end of the TCP connection, whatever the peer does."""
 
 
-class Connection:
+class Connection(Life, Speaker):
     """One WebSocket connection of either role, from the handshake to its end.
 
     One thread is its reader: it goes through `bursts`, then calls `end_reading`. A second thread, the
     writer, starts with it. What others send goes through `offer`; its own reader, or whoever else owns
-    it, `send`s, its own producers `feed`. `_lock` guards `state` and `closed` and is a leaf.
+    it, `send`s, its own producers `feed`.
 
     A server's takes the handshake that `environ` asks for, with the first of the peer's `subprotocols` that
     is among ours; a client's, see `dial`, comes with the `protocol` that its handshake led to.
@@ -58,24 +62,28 @@ class Connection:
         subprotocols: Sequence[str] | None = None,
         protocol: Protocol | None = None,
     ) -> None:
-        protocol = protocol or ServerProtocol(environ, subprotocols)
-        self._probes = Probes(number, pinger.clock)
-        protocol.listen(self._ping_came, self._probes.answer)
+        protocol = protocol or ServerProtocol(
+            environ, subprotocols, inflate_to=limits.max_message_size if limits.compression else None
+        )
+        Life.__init__(self)
+        Speaker.__init__(self, protocol)
+        self.meters = Meters()
+        self._probes = Probes(number, pinger.clock, self.meters)
+        protocol.listen(self._ping_came, self._pong_came)
         self.number = number
         self.label = ""  # who it is, for logs
         self.limits = limits
         self.line = turnstile
         self.subprotocol = protocol.subprotocol
         self.response_headers = protocol.headers  # the server's, to a client
+        self.extensions = protocol.extensions  # what was agreed on, as the server's response says it
         self.deadlines = Deadlines(pinger)
-        self.state = ConnectionState.UNDEFINED
-        self.closed: ConnectionClosed | None = None
-        self._lock = threading.Lock()
         self._clock = pinger.clock
         self._on_gone = on_gone
-        self._encode = protocol.encode
-        self._reading_since: float | None = None  # since when the reader waits for the peer, if it does
-        self.outbox = Outbox(turnstile, limits.outbox_messages, limits.outbox_bytes, clock=self._clock)
+        self.outbox = Outbox(
+            turnstile, limits.outbox_messages, limits.outbox_bytes, clock=self._clock, meters=self.meters
+        )
+        self.keepalive = Keepalive(self.deadlines, self.outbox, self._encode, self.meters, self._clock)
         self._held = bool(protocol.response)
         self.offer = self.outbox.offer
         self.offer_light = self.outbox.offer_light
@@ -84,7 +92,9 @@ class Connection:
             self.outbox.hold()
             self.outbox.put(Handshake(protocol.response))
             protocol.response = b""
-        self._transport = Transport(sock, protocol, trailing, max_message_size=limits.max_message_size)
+        self._transport = Transport(
+            sock, protocol, trailing, max_message_size=limits.max_message_size, meters=self.meters
+        )
         self._writer = Writer(
             f"writer-{number}",
             self.outbox,
@@ -98,10 +108,7 @@ class Connection:
         self._transport.writer_thread = self._writer.thread
         self.advance(ConnectionState.CONNECTED)
         try:
-            if limits.ping_interval:
-                self.deadlines.set("ping", jitter() * limits.ping_interval, self._ping_is_due)
-                if limits.pong_timeout:
-                    self.deadlines.set("pong", limits.pong_timeout, self._pong_is_due)
+            self.keepalive.start(limits, jitter(), lambda: self.close(CloseCode.NO_PONG))
             self._writer.thread.start()
         except RuntimeError:  # the system has no more threads
             self.deadlines.close()
@@ -126,23 +133,26 @@ class Connection:
         """
         threading.current_thread().name = f"reader-{self.number}"
         self.open()
-        transport = self._transport
+        transport, keepalive = self._transport, self.keepalive
         while True:
-            self._reading_since = self._clock()
+            keepalive.reading_since = self._clock()
             try:
                 messages = transport.receive()
             except ConnectionClosed as reason:
                 self._stream_ended(reason)
                 return
-            self._reading_since = None
+            keepalive.reading_since = None
             if messages and self.closed is None:
                 yield messages
+            del messages  # else whoever says nothing more holds on to the last that was said, however large
 
     def send(self, text: Text) -> None:
         """Puts a message; waits for room as long as the peer takes bytes. Runs on: the reader, or an owner.
 
         Raises ConnectionClosed. A peer that takes nothing for `send_timeout` loses the connection (3008).
         """
+        if self.deflater is not None:
+            text = self.packed(text)
         try:
             self.outbox.put(text, timeout=self.limits.send_timeout)
         except SendTimeout as error:
@@ -154,7 +164,7 @@ class Connection:
         What is still unread at the end would cost the peer our Close, by a reset. The close
         deadline bounds the wait. Runs on: the reader thread, last.
         """
-        self._reading_since = None
+        self.keepalive.reading_since = None
         self.close(CloseCode.INTERNAL_ERROR)
         self.open()
         while not self._transport.peer_closed and self._transport.discard():
@@ -185,16 +195,20 @@ class Connection:
 
     # Anybody
 
-    def text(self, message: str) -> Text:
-        """A text message in a frame of this connection's role. Raises ValueError for a lone surrogate.
+    @property
+    def peer_closed(self) -> bool:
+        """Whether a Close of the peer has come. Runs on: any thread."""
+        return self._transport.peer_closed
 
-        A server's may be put on other connections too; a client's has a mask and may not (RFC 6455 5.3).
-        """
-        return Text(self._encode(frames.TEXT, message.encode()))
+    @property
+    def local_address(self) -> Any:
+        """Host and port of this side, as of `socket.getsockname`; None once the socket is gone."""
+        return self._transport.addresses()[0]
 
-    def binary(self, message: bytes) -> Text:
-        """A binary message; see `text`."""
-        return Text(self._encode(frames.BINARY, message))
+    @property
+    def remote_address(self) -> Any:
+        """Host and port of the peer, or of the proxy it came through; None once the socket is gone."""
+        return self._transport.addresses()[1]
 
     def ping(self, payload: bytes | None = None, on_pong: OnPong | None = None) -> None:
         """Sends a ping, ahead of all text; never blocks. Runs on: any thread.
@@ -214,7 +228,7 @@ class Connection:
         Within `CLOSE_TIMEOUT` the TCP connection is gone. `reason` is the code's own where it is
         None. Runs on: any thread.
         """
-        if self._note_closed(code, reason):
+        if self.note_closed(code, reason):
             assert self.closed is not None
             self.deadlines.set("close", CLOSE_TIMEOUT, self._tear_down)
             no_code = code == CloseCode.NO_STATUS
@@ -224,14 +238,8 @@ class Connection:
 
     def abort(self, code: int, reason: str | None = None) -> None:
         """Ends the connection without a Close frame: the peer sees a reset. Runs on: any thread."""
-        self._note_closed(code, reason)
+        self.note_closed(code, reason)
         self._tear_down()
-
-    def advance(self, state: ConnectionState) -> None:
-        """Moves on to `state`; a state is never left for an earlier one. Runs on: any thread."""
-        with self._lock:
-            if state.value > self.state.value:
-                self.state = state
 
     def __repr__(self) -> str:
         waiting, most = self.outbox.qsize(), self.outbox.maxsize
@@ -252,16 +260,6 @@ class Connection:
         self.abort(CloseCode.SLOW, str(error))
         return ConnectionClosed(CloseCode.SLOW, str(error))
 
-    def _note_closed(self, code: int, reason: str | None) -> bool:
-        if reason is None:
-            reason = CloseCode.describe(code)
-        with self._lock:
-            if self.closed is not None:
-                return False
-            self.closed = ConnectionClosed(code, reason)
-            self.state = ConnectionState.TO_BE_DISCONNECTED
-            return True
-
     def _tear_down(self) -> None:
         assert self.closed is not None
         self.outbox.end(self.closed)
@@ -276,25 +274,15 @@ class Connection:
         level = logging.INFO if self.closed.code > CloseCode.SHUTDOWN else logging.DEBUG
         why = str(self.closed).encode("unicode_escape").decode()  # the peer's words stay on one line
         log.log(level, "connection %d (%s) closed: %s", self.number, self.label or "nobody", why)
-        if self._on_gone is not None:
-            self._on_gone(self)
+        on_gone, self._on_gone = self._on_gone, None  # whoever is told may refer to this
+        if on_gone is not None:
+            on_gone(self)
 
     def _ping_came(self, payload: bytes) -> None:
         self.outbox.put(Pong(payload, self._encode))
 
-    # The pinger's thread
-
-    def _ping_is_due(self) -> None:
-        assert self.limits.ping_interval
-        self.outbox.put(Ping(encode=self._encode))
-        self.deadlines.set("ping", self.limits.ping_interval, self._ping_is_due)
-
-    def _pong_is_due(self) -> None:
-        """Silence counts only while the reader waits: a handler that blocks is not the peer's fault."""
-        assert self.limits.pong_timeout
-        since = self._reading_since
-        quiet = 0.0 if since is None else self._clock() - since
-        if quiet >= self.limits.pong_timeout:
-            self.close(CloseCode.NO_PONG)
+    def _pong_came(self, payload: bytes) -> None:
+        if payload:
+            self._probes.answer(payload)
         else:
-            self.deadlines.set("pong", self.limits.pong_timeout - quiet, self._pong_is_due)
+            self.keepalive.answered()

@@ -11,16 +11,15 @@ from typing import Final
 
 from threadchat.errors import BadUrl, CannotConnect, ConnectTimeout
 from threadchat.wire.address import Address, checked_subprotocols, parse, request_headers
+from threadchat.wire.cancellation import Cancellation
 from threadchat.wire.connection import Connection
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
 from threadchat.wire.pinger import Pinger
 from threadchat.wire.protocol import ClientHandshake, ClientProtocol
 from threadchat.wire.tls import TlsSocket
-from threadchat.wire.transport import Socket
+from threadchat.wire.transport import SEND_BUFFER, Socket
 from threadchat.wire.turnstile import Turnstile
 
-SEND_BUFFER: Final = 128 << 10
-"""Bytes; left to itself the kernel queues megabytes ahead of a ping."""
 MAX_HEAD: Final = 16 << 10
 """Bytes of the answer's head."""
 _READ_SIZE: Final = 4096
@@ -60,30 +59,36 @@ def dial(
     timeout: float = 10.0,
     ssl_context: ssl.SSLContext | None = None,
     on_gone: Callable[[Connection], None] | None = None,
+    cancellation: Cancellation | None = None,
     clock: Callable[[], float] = monotonic,
 ) -> Connection:
     """Connects to a ws:// or wss:// address; a client's Connection, whose reader is still to be started.
 
     `timeout` is in seconds and for everything together, but for the look-up of the name, which the system
     bounds. `headers` go along with the request (Origin, Authorization, Cookie); user and password of the
-    URL become Basic authorization. `ssl_context` is ssl.create_default_context() where wss:// comes without.
+    URL become Basic authorization. `ssl_context` is ssl.create_default_context() where wss:// comes without,
+    and allows no renegotiation. `cancellation` lets another thread end the attempt.
 
     Runs on: any thread. Raises BadUrl before it connects; HandshakeRefused for any answer but 101, redirects
     too; ConnectTimeout; CannotConnect for the rest; RuntimeError where no thread can be started.
     """
     address = parse(url)
     if ssl_context is not None and not address.secure:
-        raise BadUrl(f"{address.authority} is to be reached by ws://; an ssl_context is for wss://")
+        raise BadUrl(f"{address.authority} is to be reached by ws://; a context for TLS is for wss://")
     if not isinstance(ssl_context, ssl.SSLContext | None):
-        raise BadUrl(f"ssl_context={ssl_context!r:.60} must be an ssl.SSLContext, or None for the usual one")
+        raise BadUrl(f"{ssl_context!r:.60}, for TLS, must be an ssl.SSLContext, or None for the usual one")
     extra = request_headers(headers, address.credentials)
     asked = checked_subprotocols(subprotocols)
     deadline = Deadline(timeout, clock)
-    sock = _secured(_connected(address, deadline), address, ssl_context, deadline)
+    cancellation = cancellation or Cancellation()
+    tcp = _connected(address, deadline, cancellation)
     try:
-        handshake = ClientHandshake(address.authority, address.target, extra, asked)
+        sock = _secured(tcp, address, ssl_context, deadline)
+        inflate_to = limits.max_message_size if limits.compression else None
+        handshake = ClientHandshake(address.authority, address.target, extra, asked, inflate_to=inflate_to)
         protocol, trailing = _shake_hands(sock, handshake, deadline)
         sock.settimeout(None)
+        cancellation.forget()
         return Connection(
             number,
             sock,
@@ -96,11 +101,12 @@ def dial(
             protocol=protocol,
         )
     except BaseException:
-        sock.close()
+        cancellation.forget()
+        tcp.close()
         raise
 
 
-def _connected(address: Address, deadline: Deadline) -> socket.socket:
+def _connected(address: Address, deadline: Deadline, cancellation: Cancellation) -> socket.socket:
     """A TCP connection to the first address of the host that answers; none of them takes the others' time."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
@@ -109,19 +115,23 @@ def _connected(address: Address, deadline: Deadline) -> socket.socket:
     for tried, (family, kind, how, _, endpoint) in enumerate(found):
         share = deadline.left() / (len(found) - tried)
         try:
-            return _connect(socket.socket(family, kind, how), endpoint, share)
+            return _connect(socket.socket(family, kind, how), endpoint, share, cancellation)
         except OSError as error:
             failure = error
     raise _mapped(failure, f"{address.host} port {address.port}", deadline) from failure
 
 
-def _connect(sock: socket.socket, endpoint: tuple[object, ...], seconds: float) -> socket.socket:
+def _connect(
+    sock: socket.socket, endpoint: tuple[object, ...], seconds: float, cancellation: Cancellation
+) -> socket.socket:
     try:
+        cancellation.watch(sock)
         sock.settimeout(seconds)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         sock.connect(endpoint)
     except BaseException:
+        cancellation.forget()
         sock.close()
         raise
     return sock
@@ -134,15 +144,18 @@ def _secured(
     if not address.secure:
         return sock
     try:
-        tls = TlsSocket(sock, context or ssl.create_default_context(), server_hostname=address.host)
+        tls = TlsSocket(sock, context or _usual_context(), server_hostname=address.host)
         tls.handshake(deadline.left(), deadline.clock)
     except OSError as error:
-        sock.close()
         raise _mapped(error, f"{address.host} port {address.port}: no TLS", deadline) from error
-    except BaseException:
-        sock.close()
-        raise
     return tls
+
+
+def _usual_context() -> ssl.SSLContext:
+    """Python's own, without renegotiation: a writer could not send while a server draws it out."""
+    context = ssl.create_default_context()
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
 
 
 def _shake_hands(

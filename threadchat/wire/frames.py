@@ -17,6 +17,9 @@ CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA
 
+DEFLATED: Final = 0x40
+"""Beside an opcode: the message that begins here is compressed (RFC 7692 6.1); the reserved bit RSV1."""
+
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
 MAX_CONTROL: Final = 125
@@ -67,6 +70,7 @@ class Header(NamedTuple):
     final: bool
     body: int  # where its payload begins
     end: int
+    deflated: bool
 
     @property
     def size(self) -> int:
@@ -96,7 +100,7 @@ def read_header(data: bytes, start: int) -> Header | None:
         body += 4
         if body > len(data):
             return None
-    return Header(first & 0x0F, first & _FIN != 0, body, body + size)
+    return Header(first & 0x0F, first & _FIN != 0, body, body + size, first & DEFLATED != 0)
 
 
 def apply_mask(payload: bytes, mask: bytes) -> bytes:

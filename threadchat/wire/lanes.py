@@ -8,6 +8,10 @@ from typing import Final
 
 from threadchat.wire.requests import Close, Control, FlushingClose, Ping, Pong, Request, Text
 
+MAX_TAKE: Final = 256 << 10
+"""Bytes of one take: enough for a burst to be one system call, too few to hold up a ping for long."""
+MAX_TAKE_REFUSED: Final = 64 << 10
+"""Bytes of one take once the socket refused some: at 60 KB/s it still leaves within `write_timeout`."""
 MAX_PONGS: Final = 16
 """Unwritten pongs; then the oldest goes, as RFC 6455 5.5.3 allows."""
 
@@ -43,9 +47,30 @@ class Lanes(queue.Queue[Request]):
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self.max_bytes = max_bytes
+        self.joined = False  # whether the last take is a buffer of its own, and no frame that others hold too
+        self.unsent = b""  # what the writer took, and a full socket has not had whole; its own to set
         super().__init__(max_messages)
         # Only puts ever wait here; a condition that nobody waits on is a kilobyte a connection.
         self.not_empty = self.all_tasks_done = self.not_full
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Bytes of the text that waits, as of just now. Runs on: any thread; takes no lock."""
+        return self._bytes
+
+    def buffers(self) -> list[bytes]:
+        """The frames that wait, and what was taken of which the socket is full. Runs on: any thread."""
+        with self.mutex:
+            frames = [text.frame for text in self._texts]
+        return [*frames, self.unsent] if self.unsent else frames
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Request:
+        """The next request in the order of writing, or queue.Empty; the writer `take`s instead.
+
+        Never blocks, whatever `block` says: a writer waits in the turnstile's line, not here.
+        """
+        with self.mutex:
+            return self._get()
 
     # queue.Queue's own hooks, under its mutex
 
@@ -99,16 +124,21 @@ class Lanes(queue.Queue[Request]):
         messages, size = self._messages + text.messages, self._bytes + text.size
         return messages * 2 <= self.maxsize and size * 2 <= self.max_bytes
 
-    def _take_texts_locked(self, parts: list[bytes], most: int) -> None:
-        """Moves the frames of up to `most` bytes of text to `parts`, but of one text at the least."""
+    def _take_texts_locked(self, parts: list[bytes], most: int) -> int:
+        """Moves the frames of up to `most` bytes of text to `parts`, but of one text at the least.
+
+        Returns how many messages they are.
+        """
         texts = self._texts
-        size = 0
+        size = messages = 0
         while texts and (not size or size + texts[0].size <= most):
             text = texts.popleft()
             parts.append(text.frame)
             size += text.size
-            self._messages -= text.messages
+            messages += text.messages
         self._bytes -= size
+        self._messages -= messages
+        return messages
 
     def _discard_locked(self) -> None:
         self._texts.clear()

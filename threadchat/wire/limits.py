@@ -12,6 +12,8 @@ from threadchat.wire.writer import WRITE_TIMEOUT
 class Limits(NamedTuple):
     """What one connection may take, in seconds, bytes and messages; see the settings of those names.
 
+    With `compression`, permessage-deflate (RFC 7692) is spoken with a peer that wants it too.
+
     Without a `ping_interval` (None or 0) it pings nobody, and so misses no pong; without a
     `pong_timeout` it pings, but bears any silence.
     """
@@ -23,6 +25,7 @@ class Limits(NamedTuple):
     write_timeout: float = WRITE_TIMEOUT
     ping_interval: float | None = 30.0
     pong_timeout: float | None = 120.0
+    compression: bool = False
 
 
 DEFAULT_LIMITS: Final = Limits()

@@ -10,15 +10,12 @@ from time import monotonic
 from typing import Final, Protocol
 
 from threadchat.errors import Cancelled, ConnectionClosed, SendTimeout
-from threadchat.wire.lanes import Lanes
+from threadchat.wire.lanes import MAX_TAKE, MAX_TAKE_REFUSED, Lanes
+from threadchat.wire.meters import Meters
 from threadchat.wire.requests import Close, Control, Request, Text
 
 MAX_MESSAGES: Final = 100
 MAX_BYTES: Final = 1 << 20
-MAX_TAKE: Final = 256 << 10
-"""Bytes of one take: enough for a burst to be one system call, too few to hold up a ping for long."""
-MAX_TAKE_REFUSED: Final = 64 << 10
-"""Bytes of one take once the socket refused some: at 60 KB/s it still leaves within `write_timeout`."""
 
 
 class Answer(Enum):
@@ -54,11 +51,9 @@ class Line(Protocol):
 class Outbox(Lanes):
     """The queue of one connection: says who may put when, and lists its writer.
 
-    The inherited `mutex` guards everything here, `state` included. It is a leaf: nothing else is
-    ever acquired while it is held.
-
-    `put` and `feed` wait for room and are for the connection's own reader and producers;
-    everybody else offers, which never blocks.
+    `put` and `feed` wait for room and are for the connection's own reader and producers; everybody else
+    offers, which never blocks. The inherited `mutex` guards everything here, `state` included. It is a
+    leaf: nothing else is ever acquired while it is held.
     """
 
     def __init__(
@@ -68,10 +63,14 @@ class Outbox(Lanes):
         max_bytes: int = MAX_BYTES,
         *,
         clock: Callable[[], float] = monotonic,
+        meters: Meters | None = None,
     ) -> None:
         super().__init__(max_messages, max_bytes)
         self.line = line
         self.state = _IDLE
+        self.waiting_since: float | None = None
+        """Since when the writer has something to begin or to finish, in the clock's seconds, or None."""
+        self.meters = meters or Meters()
         self.ended = False  # a Close was taken, or the connection is lost: nothing more is written
         self._clock = clock
         self._high_messages = max_messages * 3 // 4
@@ -86,14 +85,6 @@ class Outbox(Lanes):
     def hold(self) -> None:
         """LISTED from the start: nothing is written before the caller enters it in the line."""
         self.state = _LISTED
-
-    def get(self, block: bool = True, timeout: float | None = None) -> Request:
-        """The next request in the order of writing, or queue.Empty; the writer `take`s instead.
-
-        Never blocks, whatever `block` says: a writer waits in the turnstile's line, not here.
-        """
-        with self.mutex:
-            return self._get()
 
     # Producers
 
@@ -116,6 +107,8 @@ class Outbox(Lanes):
             state = self.state
             if state is _IDLE:
                 self.state = _LISTED
+                # One look at the clock is enough for all who get a message.
+                self.waiting_since = listed[0].waiting_since if listed else self._clock()
                 listed.append(self)
             elif state is _BLOCKED:
                 return _YES  # its peer is slow: a publisher is not held for that
@@ -129,8 +122,7 @@ class Outbox(Lanes):
             if not self._half_empty_locked(text):
                 return _NO
             self._put(text)
-            if self.state is _IDLE:
-                self.state = _LISTED
+            if self._list_locked():
                 listed.append(self)
             return _YES
 
@@ -169,9 +161,7 @@ class Outbox(Lanes):
         with self.mutex:
             self._closed = self._closed or reason
             self._end_locked()
-            newly_listed = self.state is _IDLE
-            if newly_listed:
-                self.state = _LISTED
+            newly_listed = self._list_locked()
         if newly_listed:
             self.line.enter((self,))
 
@@ -198,11 +188,12 @@ class Outbox(Lanes):
                 self._control.clear()
             texts = self._texts
             if self._bytes <= self._max_take:
+                self.meters.frames_out += self._messages
                 parts += [text.frame for text in texts]
                 texts.clear()
                 self._messages = self._bytes = 0
             else:
-                self._take_texts_locked(parts, self._max_take)
+                self.meters.frames_out += self._take_texts_locked(parts, self._max_take)
             if self._farewell is not None and not texts:
                 parts.append(self._farewell.frame)
                 closes = True
@@ -210,7 +201,8 @@ class Outbox(Lanes):
                 self._end_locked()
             elif self._waiting:
                 self.not_full.notify_all()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        self.joined = len(parts) != 1
+        return b"".join(parts) if self.joined else parts[0]
 
     def settle(self) -> State:
         """Ends a turn: LISTED where more waits, else IDLE. Runs on: the writer thread.
@@ -220,8 +212,9 @@ class Outbox(Lanes):
         """
         with self.mutex:
             if not self.ended:
-                waits = self._texts or self._control or self._farewell is not None
-                self.state = _LISTED if waits else _IDLE
+                self.state, self.waiting_since = _IDLE, None
+                if self._texts or self._control or self._farewell is not None:
+                    self.state, self.waiting_since = _LISTED, self._clock()
             return self.state
 
     def block(self) -> None:
@@ -260,9 +253,7 @@ class Outbox(Lanes):
                     raise queue.Full
                 self._wait_locked(started, timeout)
             self._put(text)
-            newly_listed = self.state is _IDLE
-            if newly_listed:
-                self.state = _LISTED
+            newly_listed = self._list_locked()
         if newly_listed:
             self.line.enter((self,))
 
@@ -286,13 +277,20 @@ class Outbox(Lanes):
                 self._closed = ConnectionClosed(item.code, item.reason)
                 self.not_full.notify_all()
             self._put(item)
-            state = self.state
-            if state is _IDLE:
-                self.state = _LISTED
-        if state is _IDLE:
+            newly_listed = self._list_locked()
+            listed = self.state is _LISTED
+        if newly_listed:
             self.line.enter((self,))
-        if state is _IDLE or state is _LISTED:
+        if listed:
             self.line.urge(self)
+
+    def _list_locked(self) -> bool:
+        """LISTED where it was IDLE; whether that was so."""
+        if self.state is not _IDLE:
+            return False
+        self.state = _LISTED
+        self.waiting_since = self._clock()
+        return True
 
     def _end_locked(self) -> None:
         self._discard_locked()

@@ -10,6 +10,7 @@ from typing import Final
 
 from threadchat.errors import TooManyPings
 from threadchat.wire import frames
+from threadchat.wire.meters import Meters
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +27,19 @@ class Probes:
     outbox's and the turnstile's locks are acquired under it, nothing else.
     """
 
-    __slots__ = ("_clock", "_lock", "_number", "_sent")
+    __slots__ = ("_clock", "_lock", "_meters", "_number", "_sent")
 
-    def __init__(self, number: int, clock: Callable[[], float]) -> None:
+    def __init__(self, number: int, clock: Callable[[], float], meters: Meters) -> None:
         self._number = number
         self._clock = clock
+        self._meters = meters
         self._lock = threading.Lock()
         self._sent: dict[bytes, tuple[float, OnPong | None]] = {}
 
     def ask(self, payload: bytes | None, on_pong: OnPong | None, put: Callable[[bytes], None]) -> None:
         """Notes a ping and has it put. Raises ValueError and TooManyPings. Runs on: any thread.
 
-        An empty payload would be taken for the pinger's, and one that waits already for its twin.
+        An empty payload would be taken for the keepalive's, and one that waits already for its twin.
         """
         if payload is not None and not 1 <= len(payload) <= frames.MAX_CONTROL:
             raise ValueError(f"a ping's payload must be 1 to {frames.MAX_CONTROL} bytes, not {len(payload)}")
@@ -56,24 +58,26 @@ class Probes:
 
         One that nobody waits for answers none. Runs on: the reader thread.
         """
-        if not self._sent:  # most pongs are the pinger's
-            return
-        for on_pong, seconds in self._answered(payload):
+        answered = self._answered(payload)
+        if answered:
+            self._meters.round_trip = answered[-1][1]
+        for on_pong, seconds in answered:
             try:
-                on_pong(seconds)
+                if on_pong is not None:
+                    on_pong(seconds)
             except Exception:
                 log.exception("connection %d: on_pong failed", self._number)
 
-    def _answered(self, payload: bytes) -> list[tuple[OnPong, float]]:
-        answered: list[tuple[OnPong, float]] = []
+    def _answered(self, payload: bytes) -> list[tuple[OnPong | None, float]]:
+        """Those that this pong answers, its own last."""
+        answered: list[tuple[OnPong | None, float]] = []
         with self._lock:
             if payload not in self._sent:
                 return answered
             now = self._clock()
             for sent in list(self._sent):
                 since, on_pong = self._sent.pop(sent)
-                if on_pong is not None:
-                    answered.append((on_pong, now - since))
+                answered.append((on_pong, now - since))
                 if sent == payload:
                     break
         return answered

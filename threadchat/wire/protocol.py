@@ -1,30 +1,30 @@
-"""simple-websocket's state machine of either role, fed by hand; its only importer, and wsproto's.
+"""simple-websocket's state machine of either role, fed by hand; its only importer, and wsproto's handshake.
 
 No I/O happens here: bytes go in, messages come out, and what is to be sent is left to the connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import simple_websocket
 from wsproto import WSConnection
-from wsproto.connection import Connection as FrameConnection
 from wsproto.connection import ConnectionState, ConnectionType
-from wsproto.events import AcceptConnection, Event, Ping, Pong, RejectConnection, RejectData, Request
-from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, MessageDecoder, ParseFailed
-from wsproto.utilities import ProtocolError
+from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
+from wsproto.extensions import Extension
+from wsproto.utilities import ProtocolError, RemoteProtocolError
 
 from threadchat.errors import CannotConnect, CloseCode, ConnectionClosed, HandshakeRefused
 from threadchat.wire import frames
+from threadchat.wire.deflate import Deflater, Inflater
+from threadchat.wire.extensions import NAME, WISH, Agreement, accept_offer, judge_answer
+from threadchat.wire.inbound import Frames, retire
 
 Headers = list[tuple[str, str]]
 
 MAX_BODY: Final = 64 << 10
 """Bytes of a refusal's body that are kept: enough to read what is wrong."""
-_BAD_GATEWAY: Final = (1014).to_bytes(2, "big")
-_KNOWN_CODE: Final = (1013).to_bytes(2, "big")
 _HANDSHAKE_HEADERS: Final = (
     # All that wsproto needs. Not Sec-WebSocket-Extensions: simple-websocket would accept
     # permessage-deflate, whose inflation has no bound.
@@ -75,58 +75,6 @@ class _Nowhere:
         pass
 
 
-class _Messages(MessageDecoder):
-    """wsproto's messages, refused at the first byte of text that no other can make good (RFC 6455 8.1).
-
-    Python's decoder is as quick with all but the halves of surrogate pairs, ED A0 80 to ED BF BF, of which
-    it waits for the third byte.
-    """
-
-    def process_frame(self, frame: Frame) -> Frame:
-        frame = super().process_frame(frame)
-        if self.decoder is not None:  # else it is binary, or whole
-            waiting, _ = self.decoder.getstate()
-            if waiting[:1] == b"\xed" and waiting[1:] >= b"\xa0":
-                raise ParseFailed("a surrogate is no character", CloseReason.INVALID_FRAME_PAYLOAD_DATA)
-        return frame
-
-
-class _FrameProtocol(FrameProtocol):
-    """wsproto's frames, judged as the specification has it where wsproto does otherwise."""
-
-    def __init__(self, client: bool) -> None:
-        super().__init__(client, [])
-        self._message_decoder = _Messages()
-
-    def _process_close(self, frame: Frame) -> Frame:
-        """Takes 1014 (bad gateway) too, which IANA's registry has (RFC 6455 11.7) and wsproto has not."""
-        payload = frame.payload
-        if not isinstance(payload, bytes | bytearray) or payload[:2] != _BAD_GATEWAY:
-            return super()._process_close(frame)
-        frame = super()._process_close(frame._replace(payload=_KNOWN_CODE + payload[2:]))
-        return frame._replace(payload=(int.from_bytes(_BAD_GATEWAY, "big"), str(frame.payload[1])))
-
-
-class _Frames(FrameConnection):
-    """wsproto's connection without pings and pongs, which go to whoever deals with them."""
-
-    on_ping: Callable[[bytes], None]
-    on_pong: Callable[[bytes], None]
-
-    def __init__(self, role: ConnectionType) -> None:
-        super().__init__(role)
-        self._proto = _FrameProtocol(self.client)
-
-    def events(self) -> Iterator[Event]:  # type: ignore[override]  # a Generator, of which nobody makes use
-        for event in super().events():
-            if isinstance(event, Ping):
-                self.on_ping(bytes(event.payload))
-            elif isinstance(event, Pong):
-                self.on_pong(bytes(event.payload))
-            else:
-                yield event
-
-
 def _nobody(payload: bytes) -> None:
     """Who listens after the end."""
 
@@ -153,10 +101,20 @@ class Protocol:
     """What is to be sent before any frame: a server's part of the handshake."""
     headers: Sequence[tuple[str, str]] = ()
     """The headers of the server's response, to a client."""
+    deflater: Deflater | None = None
+    """What compresses messages for the peer, where that was agreed on."""
+    inflates: bool = False
+    """Whether the peer's messages may be compressed."""
+    extensions: str = ""
+    """What was agreed on, in the words of the server's response."""
 
-    def begin(self, role: ConnectionType) -> None:
+    def begin(self, role: ConnectionType, agreed: Agreement | None, most: int) -> None:
         """The handshake is over, and h11's state is kilobytes: from here on the frames' half is enough."""
-        self.ws = _Frames(role)
+        inflater = None
+        if agreed is not None:
+            inflater = Inflater(most, keeps_window=agreed.keeps_window)
+            self.inflates, self.deflater, self.extensions = True, agreed.deflater, agreed.answer
+        self.ws = Frames(role, inflater)
         self.sock = _Nowhere
 
     def listen(self, on_ping: Callable[[bytes], None], on_pong: Callable[[bytes], None]) -> None:
@@ -167,6 +125,7 @@ class Protocol:
     def forget(self) -> None:
         """Lets go of who listened, once nothing is read any more."""
         self.listen(_nobody, _nobody)
+        self.ws.end()
 
     def feed(self, data: bytes) -> None:
         """Takes bytes of frames; messages go to `input_buffer`."""
@@ -182,13 +141,20 @@ class Protocol:
 class ServerProtocol(Protocol, simple_websocket.Server):  # type: ignore[misc]  # it has no type hints
     """A server's half of a connection, after the handshake that `environ` asks for.
 
-    Raises ConnectionClosed (1002) where that is none.
+    `inflate_to`: bytes that a compressed message may become; None for no compression. Raises ConnectionClosed
+    (1002) where the request is no handshake.
     """
 
     encode = staticmethod(frames.encode)
     read_text = staticmethod(frames.read_text)
 
-    def __init__(self, environ: Mapping[str, Any], subprotocols: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, Any],
+        subprotocols: Sequence[str] | None = None,
+        *,
+        inflate_to: int | None = None,
+    ) -> None:
         headers: dict[str, Any] = {name: environ[name] for name in _HANDSHAKE_HEADERS if name in environ}
         headers["HTTP_HOST"] = "localhost"  # judged already; wsproto would stumble over an odd one
         if "websocket" in [token.strip().lower() for token in headers.get("HTTP_UPGRADE", "").split(",")]:
@@ -199,16 +165,35 @@ class ServerProtocol(Protocol, simple_websocket.Server):  # type: ignore[misc]  
         except (ProtocolError, UnicodeError) as error:  # wsproto decodes headers as ASCII
             raise ConnectionClosed(CloseCode.PROTOCOL_ERROR, f"no WebSocket handshake: {error}") from error
         self.response = captured.data
-        self.begin(ConnectionType.SERVER)
+        agreed = None
+        if inflate_to is not None:
+            agreed = accept_offer(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
+        if agreed is not None:
+            line = f"Sec-WebSocket-Extensions: {agreed.answer}\r\n\r\n"
+            self.response = self.response[: -len("\r\n")] + line.encode()
+        retire(self.ws)
+        self.begin(ConnectionType.SERVER, agreed, inflate_to or 0)
 
 
 class ClientProtocol(Protocol, simple_websocket.Client):  # type: ignore[misc]  # it has no type hints
-    """A client's half of a connection, after a handshake that ended with `subprotocol` and `headers`."""
+    """A client's half of a connection, after a handshake that ended with `subprotocol` and `headers`.
+
+    `agreed` is what it ended with for compression, and `inflate_to` the bytes that a message may become.
+    """
 
     encode = staticmethod(frames.encode_masked)
     read_text = staticmethod(frames.read_unmasked_text)
 
-    def __init__(self, subprotocol: str | None = None, headers: Headers | None = None) -> None:
+    def __init__(
+        self,
+        subprotocol: str | None = None,
+        headers: Headers | None = None,
+        *,
+        agreed: Agreement | None = None,
+        inflate_to: int | None = None,
+    ) -> None:
+        self._agreed = agreed
+        self._inflate_to = inflate_to or 0
         # Its own constructor looks up the host and connects, without a deadline; its parent's does not.
         super(simple_websocket.Client, self).__init__(
             connection_type=ConnectionType.CLIENT, thread_class=_NoThread, event_class=_NoEvent
@@ -218,23 +203,58 @@ class ClientProtocol(Protocol, simple_websocket.Client):  # type: ignore[misc]  
 
     def handshake(self) -> None:
         """It was done already: see ClientHandshake."""
-        self.begin(ConnectionType.CLIENT)
+        self.begin(ConnectionType.CLIENT, self._agreed, self._inflate_to)
         self.connected = True
+
+
+class _Offer(Extension):
+    """permessage-deflate in a client's handshake, and what the server makes of it."""
+
+    name = NAME
+    agreed: Agreement | None = None
+
+    def offer(self) -> str:
+        return WISH
+
+    def finalize(self, offer: str) -> None:
+        """The server's answer. Raises wsproto's error for one that is none, or a second one."""
+        if self.agreed is not None:
+            raise RemoteProtocolError(f"{self.name} is there twice")
+        try:
+            self.agreed = judge_answer(offer)
+        except ValueError as error:
+            raise RemoteProtocolError(str(error)) from error
 
 
 class ClientHandshake:
     """A client's opening handshake (RFC 6455 4.1): the request, then whatever the server answers.
 
-    No extension is offered, so none may be in the answer.
+    With `inflate_to`, bytes, compression is offered; else no extension is, and none may be in the answer.
     """
 
-    def __init__(self, host: str, target: str, headers: Headers, subprotocols: Sequence[str]) -> None:
+    def __init__(
+        self,
+        host: str,
+        target: str,
+        headers: Headers,
+        subprotocols: Sequence[str],
+        *,
+        inflate_to: int | None = None,
+    ) -> None:
         self._ws = WSConnection(ConnectionType.CLIENT)
+        self._inflate_to = inflate_to
+        self._offers = [] if inflate_to is None else [_Offer()]
         self._refusal: RejectConnection | None = None
         self._body = bytearray()
         extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         self.request: bytes = self._ws.send(
-            Request(host=host, target=target, extra_headers=extra, subprotocols=list(subprotocols))
+            Request(
+                host=host,
+                target=target,
+                extensions=list(self._offers),
+                extra_headers=extra,
+                subprotocols=list(subprotocols),
+            )
         )
 
     def receive(self, data: bytes) -> ClientProtocol | None:
@@ -251,7 +271,13 @@ class ClientHandshake:
             raise CannotConnect(f"the server's answer is no WebSocket handshake: {error}") from error
         for event in events:
             if isinstance(event, AcceptConnection):
-                return ClientProtocol(event.subprotocol, _as_text(event.extra_headers))
+                retire(self._ws)
+                return ClientProtocol(
+                    event.subprotocol,
+                    _as_text(event.extra_headers),
+                    agreed=self._offers[0].agreed if self._offers else None,
+                    inflate_to=self._inflate_to,
+                )
             if isinstance(event, RejectConnection):
                 self._refusal = event
                 if not event.has_body:

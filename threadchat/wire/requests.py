@@ -22,6 +22,12 @@ class Text:
         self.messages = messages
 
 
+class Packed(Text):
+    """What was compressed already, or need not be."""
+
+    __slots__ = ()
+
+
 class Control:
     """A frame that overtakes text."""
 

@@ -8,6 +8,7 @@ socket itself.
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import ssl
@@ -22,6 +23,11 @@ _PORTION: Final = 2 * _RECORD
 """Bytes that are encrypted ahead of the socket: what a slow peer holds up, and a ping waits for."""
 _MAX_ANSWERS: Final = 16 << 10
 """Bytes that TLS wants to say while the socket is full: a peer that asks for so much does not listen."""
+_LOOK: Final = 0.05
+"""Seconds between two looks of a writer at whether the peer has gone on with a negotiation. Room, of which
+there may be plenty, is no news to it, and neither is something to read, which may wait for a reader that is
+busy elsewhere: it would spin for as long as the peer likes."""
+_HANG_UP: Final = 0  # of all that can be polled for, it alone comes unasked
 _READ_SIZE: Final = 1024
 """Bytes of a first read: a waiting recv holds a buffer of this size, for each connection."""
 _READ_SIZE_BUSY: Final = 64 << 10
@@ -36,8 +42,8 @@ class TlsSocket:
 
     Everything for the peer goes through `_outgoing`, in the order in which it was encrypted, and from
     there into the socket under `_lock`, without blocking: so what TLS itself has to say, on whichever
-    thread, neither tears a record nor comes out of turn. `_lock` guards all fields but the socket itself
-    and `_read_size`, which is the reader's; it is a leaf.
+    thread, neither tears a record nor comes out of turn. `_lock` guards all fields but the socket itself,
+    `_read_size`, which is the reader's, and `_negotiates`, the writer's; it is a leaf.
     """
 
     def __init__(
@@ -58,6 +64,8 @@ class TlsSocket:
         self._unsent = memoryview(b"")  # ciphertext that the socket has not taken
         self._owed = 0  # bytes of plaintext whose ciphertext is not all sent: send did not answer for them
         self._plain = b""  # what was decrypted past what was asked for
+        self._negotiates = False  # the last send waits for the peer and its own reader, not for room
+        self._timeout: float | None = None
         self._read_size = _READ_SIZE
 
     def handshake(self, timeout: float, clock: Callable[[], float] = monotonic) -> None:
@@ -102,7 +110,10 @@ class TlsSocket:
 
         An end of the stream without a close_notify is an end all the same: WebSocket has a Close of its own.
         """
+        left = None if self._timeout is None else self._begin(self._timeout)
         while (data := self._decrypt(size)) is None:
+            if left is not None:
+                self._wait(select.POLLIN, left())
             cipher = self._socket.recv(self._read_size)
             self._read_size = _READ_SIZE_BUSY if len(cipher) == self._read_size else _READ_SIZE
             with self._lock:
@@ -157,25 +168,28 @@ class TlsSocket:
 
     def sendall(self, data: bytes) -> None:
         """Sends all, and blocks for it. Runs on: the writer thread."""
+        left = None if self._timeout is None else self._begin(self._timeout)
         rest = memoryview(data)
         while rest:
             sent = self.send(rest)
             if not sent:
-                select.select([], [self._socket], [])
+                self.wait_writable(None if left is None else left())
             rest = rest[sent:]
 
     def _send_portion(self, data: memoryview) -> int:
         """How many of the first bytes of `data` have left; none where the socket is full."""
         with self._lock:
+            self._negotiates = False
             if not self._flush_locked():
                 return 0
             assert len(data) >= self._owed, "a short count is continued where it ended"
             while self._owed < min(len(data), _PORTION):
                 try:
                     self._owed += self._tls.write(data[self._owed : self._owed + _RECORD])
-                except (
-                    ssl.SSLWantReadError
-                ):  # keys are being negotiated; the reader's next read goes on with it
+                except ssl.SSLWantReadError:  # half of what TLS has to say has come: the reader reads on
+                    self._negotiates = True
+                    if self._poll(_HANG_UP, 0):  # nothing is sent that would tell
+                        raise ConnectionResetError("it ended in the middle of a negotiation") from None
                     break
             if not self._flush_locked():
                 return 0
@@ -194,6 +208,39 @@ class TlsSocket:
             except BlockingIOError:
                 return False
             self._unsent = self._unsent[sent:]
+
+    def wait_writable(self, seconds: float | None) -> None:
+        """Blocks until `send` may get further, at most `seconds`. Runs on: the writer thread."""
+        if self._negotiates:
+            self._poll(_HANG_UP, _LOOK if seconds is None else min(seconds, _LOOK))
+        else:
+            self._poll(select.POLLOUT, seconds)
+
+    # Timeouts, which the socket beneath has none of: it would wait for room in spite of MSG_DONTWAIT
+
+    def _begin(self, timeout: float) -> Callable[[], float]:
+        """Begins a call that may take so long; what it returns tells the seconds left or raises TimeoutError.
+
+        They are for all of it: a record that comes byte by byte would else have the whole time for each.
+        """
+        deadline = monotonic() + timeout
+
+        def left() -> float:
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                raise TimeoutError("timed out")
+            return remaining
+
+        return left
+
+    def _wait(self, event: int, seconds: float | None) -> None:
+        if not self._poll(event, seconds):
+            raise TimeoutError("timed out")
+
+    def _poll(self, event: int, seconds: float | None) -> bool:
+        poll = select.poll()  # select.select knows no descriptors above 1,023
+        poll.register(self._socket, event)
+        return bool(poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
 
     # Anybody
 
@@ -219,7 +266,7 @@ class TlsSocket:
 
     def settimeout(self, seconds: float | None) -> None:
         """Bounds each call, while only one thread uses the socket; None again before a second one does."""
-        self._socket.settimeout(seconds)
+        self._timeout = seconds
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
         """See socket.setsockopt. Runs on: any thread."""

@@ -11,20 +11,30 @@ import select
 import socket
 import struct
 import threading
-from typing import Final
+from time import sleep
+from typing import Any, Final
 
 from threadchat.errors import CloseCode, ConnectionClosed
 from threadchat.wire import frames
+from threadchat.wire.meters import Meters
 from threadchat.wire.protocol import Protocol
 from threadchat.wire.tls import TlsSocket
 
 Socket = socket.socket | TlsSocket
 
 MAX_MESSAGE_SIZE: Final = 512_000
+SEND_BUFFER: Final = 128 << 10
+"""Bytes that a socket gets to send from; left to itself the kernel queues megabytes ahead of a ping."""
 _READ_SIZE: Final = 1024
 """Bytes of a first read: a waiting recv holds a buffer of this size, for each connection."""
 _READ_SIZE_BUSY: Final = 64 << 10
 """Bytes of a read after one that was full."""
+_BREATH: Final = 64
+"""Frames that are decoded the long way, through wsproto, between two pauses of the reader: a millisecond."""
+_PAUSE: Final = 0.00005
+"""Seconds of such a pause. Who computes without one keeps the interpreter for a whole switch interval. Beside
+a flood of pings, of which a read holds ten thousand, the three threads that somebody else's word goes through
+took more than a second."""
 _LONGEST_POLL: Final = 0.25
 """Seconds. Linux calls a socket writable only once a third of its buffer is free: at 60 KB/s that was seen to
 take 3.8 s, longer than `send_timeout`, while a send would have succeeded after 2."""
@@ -46,8 +56,10 @@ class Transport:
         trailing: bytes = b"",
         *,
         max_message_size: int = MAX_MESSAGE_SIZE,
+        meters: Meters | None = None,
     ) -> None:
         self.socket = sock
+        self._meters = meters or Meters()
         self.writer_thread: threading.Thread | None = None
         self._protocol = protocol
         self._read_text = protocol.read_text
@@ -60,6 +72,9 @@ class Transport:
         self._head = b""  # bytes of a header that is not there whole
         self._passing = 0  # bytes of the present frame that are still to be passed to wsproto
         self._message_size = 0  # bytes of the present fragmented message
+        self._most = max_message_size  # bytes of the present message's frames
+        # What cannot be compressed gets larger by it: by 4 % where a peer has chosen zlib's least memory.
+        self._most_deflated = max_message_size + (max_message_size // 8 + 64) * protocol.inflates
         self._fragmented = False
         self._read_size = _READ_SIZE
 
@@ -84,6 +99,8 @@ class Transport:
             if not data:
                 raise ConnectionClosed(CloseCode.ABNORMAL, "the peer ended the stream")
             self._read_size = _READ_SIZE_BUSY if len(data) >= self._read_size else _READ_SIZE
+        meters = self._meters
+        meters.bytes_in += len(data)
         if self._head:
             data, self._head = self._head + data, b""
         protocol = self._protocol
@@ -92,6 +109,7 @@ class Transport:
             self._closed = ConnectionClosed(protocol.close_reason, protocol.close_message or "")
         messages = protocol.input_buffer
         if messages:
+            meters.messages_in += len(messages)
             protocol.input_buffer = []
         return messages
 
@@ -116,11 +134,15 @@ class Transport:
             self._passing -= at
             protocol.feed(data[:at])
         size = len(data)
+        decoded = 0
         while at < size and protocol.connected:
             if not self._fragmented and (short := read_text(data, at, self._max_message_size)):
                 text, at = short
                 protocol.input_buffer.append(text)
                 continue
+            decoded += 1
+            if not decoded % _BREATH:
+                sleep(_PAUSE)
             header = frames.read_header(data, at)
             if header is None:
                 self._head = data[at:]
@@ -134,17 +156,19 @@ class Transport:
             at = end
 
     def _judge_size(self, header: frames.Header) -> None:
-        """Refuses a message by the length that it declares, fragments added up."""
+        """Refuses a message by the length that it declares, fragments added up.
+
+        A compressed one is judged once more, by what it becomes, while it is inflated.
+        """
         if header.opcode >= frames.CLOSE or header.size >> 63:  # such a length is an error (5.2)
             return
         if not self._fragmented:
             self._message_size = 0
+            self._most = self._most_deflated if header.deflated else self._max_message_size
         self._message_size += header.size
         self._fragmented = not header.final
-        if self._message_size > self._max_message_size:
-            reason = (
-                f"message too big: {self._message_size} bytes, at most {self._max_message_size} are allowed"
-            )
+        if self._message_size > self._most:
+            reason = f"message too big: {self._message_size} bytes, at most {self._most} are allowed"
             self._protocol.connected = False
             self._closed = ConnectionClosed(CloseCode.MESSAGE_TOO_BIG, reason)
 
@@ -168,15 +192,31 @@ class Transport:
 
         Returns before that where another attempt may find room. Runs on: the writer thread.
         """
+        seconds = min(timeout, _LONGEST_POLL)
+        if isinstance(self.socket, TlsSocket):  # which may wait for something else than room
+            self.socket.wait_writable(seconds)
+            return
         poll = select.poll()
         poll.register(self.socket, select.POLLOUT)
-        poll.poll(max(1, int(min(timeout, _LONGEST_POLL) * 1000)))
+        poll.poll(max(1, int(seconds * 1000)))
 
     def finish(self) -> None:
         """Ends our side of the stream, after the Close. Runs on: the writer thread."""
         self._shut_down(socket.SHUT_WR)
 
     # Both, and everybody
+
+    def addresses(self) -> tuple[Any, Any]:
+        """Ours and the peer's; None for each where the socket is gone already. Runs on: any thread."""
+        with self._lock:
+            if not self._holders:
+                return None, None
+            try:
+                # A twin: TLS has no such methods, and its socket is its own.
+                with socket.socket(fileno=os.dup(self.socket.fileno())) as twin:
+                    return twin.getsockname(), twin.getpeername()
+            except OSError:
+                return None, None
 
     def abort(self) -> None:
         """Wakes reader and writer out of their calls and drops what the kernel still holds.

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 WRITE_TIMEOUT: Final = 10.0
 """Seconds for one take to be accepted whole; with `MAX_TAKE_REFUSED` a peer that reads 60 KB/s stays."""
 
+_IDLE, _LISTED = State.IDLE, State.LISTED  # spare each turn an attribute look-up
+
 
 class WriteSide(Protocol):
     """What a writer needs of a transport."""
@@ -59,6 +61,7 @@ class Writer:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._outbox = outbox
+        self._meters = outbox.meters
         self._transport = transport
         self._turnstile = turnstile
         self._on_failure = on_failure
@@ -91,19 +94,32 @@ class Writer:
 
     def turn(self) -> bool:
         """Sends what waits; True: the permit was kept for another turn. Runs on: the writer thread."""
-        outbox = self._outbox
+        outbox, meters = self._outbox, self._meters
+        now, since = self._clock(), outbox.waiting_since
+        if since is not None:
+            meters.waited += now - since
+        meters.turns += 1
         data = outbox.take()
+        size = len(data)
         sent = self._transport.send(data) if data else 0
-        if sent < len(data):
+        if sent:
+            meters.writes += 1
+            meters.bytes_out += sent
+            meters.last_write = now
+        if sent < size:
             self._give_back()
+            if outbox.joined:
+                data, sent = data[sent:], 0  # what has left need not be held while the peer takes its time
+            outbox.unsent = data
             self._finish(memoryview(data)[sent:])
+            outbox.unsent = b""
         state = outbox.settle()
-        if state not in (State.IDLE, State.LISTED):  # ended
+        if state is not _IDLE and state is not _LISTED:  # ended
             self._done = True
-            if data:
+            if size:
                 self._transport.finish()
             return False
-        again = state is State.LISTED
+        again = state is _LISTED
         if self._has_permit:
             self._has_permit = self._turnstile.leave(outbox, again)
             return self._has_permit
@@ -113,7 +129,7 @@ class Writer:
 
     def _finish(self, rest: memoryview) -> None:
         """Sends the rest of a take, however long the socket makes it wait: half a frame is fatal."""
-        outbox = self._outbox
+        outbox, meters = self._outbox, self._meters
         outbox.block()
         deadline = self._clock() + self._write_timeout
         while rest:
@@ -126,6 +142,9 @@ class Writer:
             if sent:
                 outbox.progress()
                 rest = rest[sent:]
+                meters.writes += 1
+                meters.bytes_out += sent
+                meters.last_write = self._clock()
 
     def _give_back(self) -> None:
         self._has_permit = False

@@ -1,0 +1,103 @@
+"""Pings of a connection's own: when they come, what their pongs tell, and who counts as silent."""
+
+from __future__ import annotations
+
+from tests.wire.helpers import Hand, RecordingLine
+from threadchat.wire import frames
+from threadchat.wire.keepalive import Keepalive
+from threadchat.wire.limits import DEFAULT_LIMITS
+from threadchat.wire.meters import Meters
+from threadchat.wire.outbox import Outbox
+from threadchat.wire.pinger import Deadlines
+
+
+class Kept:
+    """A keepalive whose time the test lets pass."""
+
+    def __init__(self, share: float = 1.0, **limits: float | None) -> None:
+        self.hand = Hand()
+        clock = self.hand.clock
+        self.outbox = Outbox(RecordingLine(), clock=clock)
+        self.meters = Meters()
+        self.deadlines = Deadlines(self.hand.pinger)
+        self.keepalive = Keepalive(self.deadlines, self.outbox, frames.encode, self.meters, clock)
+        self.keepalive.reading_since = clock()
+        self.silences = 0
+        self.keepalive.start(DEFAULT_LIMITS._replace(**limits), share, self._silent)  # type: ignore[arg-type]
+
+    def _silent(self) -> None:
+        self.silences += 1
+
+    def advance(self, seconds: float) -> bytes:
+        """What is to be written after so many seconds."""
+        self.hand.advance(seconds)
+        return self.outbox.take()
+
+
+PING = frames.encode(frames.PING, b"")
+
+
+def test_the_first_ping_comes_after_its_share_of_the_interval() -> None:
+    kept = Kept(share=0.5)
+    assert [kept.advance(14.9), kept.advance(0.1), kept.advance(29.9), kept.advance(0.1)] == [
+        b"",
+        PING,
+        b"",
+        PING,
+    ]
+
+
+def test_a_pong_tells_the_round_trip() -> None:
+    kept = Kept()
+    assert kept.meters.round_trip is None
+    kept.advance(30)
+    kept.hand.clock.advance(0.25)
+    kept.keepalive.answered()
+    assert kept.meters.round_trip == 0.25
+
+
+def test_a_ping_that_stays_unanswered_is_measured_from_the_first() -> None:
+    """Its pong may be that of any of them; to take it for the last one's would be flattery."""
+    kept = Kept()
+    kept.advance(30)
+    kept.advance(30)
+    kept.hand.clock.advance(1)
+    kept.keepalive.answered()
+    assert kept.meters.round_trip == 31
+    kept.keepalive.answered()
+    assert kept.meters.round_trip == 31, "the second pong has no ping of its own to measure"
+
+
+def test_a_pong_that_nobody_asked_for_measures_nothing() -> None:
+    kept = Kept()
+    kept.keepalive.answered()
+    assert kept.meters.round_trip is None
+
+
+def test_silence_is_told_when_it_lasts() -> None:
+    kept = Kept()
+    kept.advance(60)
+    kept.keepalive.reading_since = kept.hand.clock()
+    kept.advance(119)
+    assert kept.silences == 0
+    kept.advance(1)
+    assert kept.silences == 1
+
+
+def test_nobody_is_silent_while_the_reader_does_not_listen() -> None:
+    kept = Kept()
+    kept.keepalive.reading_since = None
+    for _ in range(10):
+        kept.advance(120)
+    assert kept.silences == 0
+
+
+def test_without_an_interval_nothing_is_ever_due() -> None:
+    assert Kept(ping_interval=None).hand.pinger.run_due() is None
+
+
+def test_closed_deadlines_are_the_end_of_it() -> None:
+    kept = Kept()
+    kept.deadlines.close()
+    assert kept.advance(1000) == b""
+    assert kept.silences == 0
