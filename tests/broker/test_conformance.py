@@ -11,7 +11,7 @@ import pytest
 
 from tests.broker.brokers import Kind, Make, Opened, opened
 from tests.chat.helpers import PATIENCE, Clock, Ticket, ids_of, join, run, say
-from threadchat.chat.events import CLOSE, MESSAGE, Draft, Position
+from threadchat.chat.events import CLOSE, DELETE, MESSAGE, Draft, Event, Position
 from threadchat.chat.gate import Gate
 from threadchat.chat.room import Room
 from threadchat.chat.sequencer import KEY_TTL, MAX_HISTORY_BYTES
@@ -96,6 +96,45 @@ def test_what_cannot_be_encoded_is_refused_and_takes_no_offset(room: Opened) -> 
     assert room.put(*say("b")) == [1]
     assert room.put(good) == [2], "its key is not taken for published"
     assert room.outlet.wait_for(2) == [1, 2]
+
+
+# -- deleting ----------------------------------------------------------------------------------------
+
+
+def test_a_deleted_message_keeps_its_place_without_its_text(room: Opened) -> None:
+    assert room.put(*say("a", 'secret, "quoted" \\', "c")) == [1, 2, 3]
+    assert room.put(Draft(DELETE, 9, "mod", target=2), *say("d")) == [4, 5]
+    assert room.outlet.wait_for(5) == [1, 2, 3, 4, 5]
+    told = room.outlet.records[3].event
+    assert (told.type, told.user, told.nickname, told.target) == (DELETE, 9, "mod", 2)
+    page = room.channel.history(None, 9, False)
+    assert [(it.event.message, it.event.deleted) for it in page.records] == [
+        ("a", False),
+        ("", True),
+        ("c", False),
+        ("", False),
+        ("d", False),
+    ]
+    assert all(b"secret" not in item.json for item in page.records)
+    assert [item.event for item in page.records] == [
+        msgspec.json.decode(item.json, type=Event) for item in page.records
+    ]
+    [before] = room.channel.history(Position(3, room.epoch), 1, True).records
+    assert (before.event.id, before.event.deleted, before.event.user) == (2, True, "ann")
+    room.put(Draft(DELETE, 9, "mod", target=3), Draft(DELETE, 9, "mod", target=1))
+    events = [item.event for item in room.channel.history(None, 9, False).records]
+    assert [event.id for event in events if event.deleted] == [1, 2, 3]
+
+
+def test_a_message_that_has_left_the_log_is_deleted_without_a_trace(make: Make) -> None:
+    room = opened(make(history_size=3))
+    room.put(*say("a", "b", "c", "d", "e"))
+    with contextlib.suppress(
+        CommandError
+    ):  # the others take it, and there is nothing to take the text out of
+        room.put(Draft(DELETE, 9, "mod", target=1))
+    room.put(*say("f"))
+    assert not any(item.event.deleted for item in room.channel.history(None, 9, False).records)
 
 
 # -- keys --------------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ from tests.broker.nodes import Cluster, broker_of, clusters, level, refused, tak
 from tests.chat.helpers import PATIENCE, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
+from threadchat.broker.redis.batch import Publication
 from threadchat.broker.redis.keeper import IN_USE
-from threadchat.chat.events import ADD, JOIN, LEAVE, MESSAGE, REMOVE, Direct, Draft, Position
+from threadchat.chat.events import ADD, DELETE, JOIN, LEAVE, MESSAGE, REMOVE, Direct, Draft, Position
 from threadchat.chat.presence import Occupant
 from threadchat.chat.stream import EventStream, events_of
 from threadchat.errors import ErrorCode, RoomClosed
@@ -33,23 +34,110 @@ def cluster(shared_redis: RedisServer) -> Iterator[Cluster]:
         yield cluster
 
 
+def test_what_one_node_deletes_is_gone_on_all(cluster: Cluster) -> None:
+    hubs = cluster.hub(), cluster.hub()
+    rooms = [hub.room("r") for hub in hubs]
+    hubs[0].publish("r", say("a", "secret", "c"))
+    until(lambda: rooms[1].fanout.head.offset == 3, "the other node has heard it")
+    hubs[1].delete("r", 2, user=9, nickname="mod")
+    level(*rooms)
+    late = cluster.hub().room("r")
+    for room in (*rooms, late):
+        found = [(item.event.message, item.event.deleted) for item in room.history().records]
+        assert found == [("a", False), ("", True), ("c", False), ("", False)]
+    replayed = EventStream()
+    since = Position(0, late.fanout.head.epoch)
+    late.subscribe(replayed, events_of, since=since).start()
+    assert [event.message for event in take(replayed, 4)] == ["a", "", "c", ""]
+    replayed.close()
+
+
+def test_the_text_of_a_deleted_message_is_nowhere_in_redis(cluster: Cluster) -> None:
+    hub = cluster.hub()
+    hub.publish("r", say(*["secret"] * 40, "last"))
+    names = broker_of(hub).names.room("r")
+    for event in (*range(1, 36), 38, 40):
+        hub.delete("r", event)
+    with cluster.server.client() as client:
+        assert client.xlen(names.keys.log) == 4 + 37, "what is left, and who deleted the others"
+        found = client.xrange(names.keys.log), client.hgetall(names.keys.deleted)
+        assert str(found).count("secret") == 3
+        assert client.pexpiretime(names.keys.deleted) == client.pexpiretime(names.keys.log) > 0
+    room = cluster.hub().room("r")
+    everything = [(item.event.id, item.event.message, item.event.deleted) for item in room.history().records]
+    gone = {*range(1, 36), 38, 40}
+    assert everything[:41] == [
+        (event, "" if event in gone else "last" if event == 41 else "secret", event in gone)
+        for event in range(1, 42)
+    ]
+    epoch = room.fanout.head.epoch
+    for since, limit, reverse, expected in (
+        (0, 5, False, range(1, 6)),
+        (34, 7, False, range(35, 42)),
+        (36, 100, False, range(37, 79)),
+        (42, 45, True, range(41, 0, -1)),
+        (38, 2, True, (37, 36)),
+        (3, 9, True, (2, 1)),
+    ):
+        page = room.history(Position(since, epoch), limit, reverse)
+        assert [item.event.id for item in page.records] == list(expected)
+
+
+def test_a_log_whose_oldest_messages_were_deleted_is_trimmed_all_the_same(cluster: Cluster) -> None:
+    hub = cluster.hub(history_size=10)
+    hub.publish("r", say(*map(str, range(1, 9))))
+    for event in (1, 2, 5, 8):
+        hub.delete("r", event)
+    hub.publish("r", say("a", "b", "c"))
+    late = cluster.hub(history_size=10).room("r")
+    assert [item.event.id for item in late.history().records] == list(range(6, 16))
+    assert [item.event.message for item in late.history().records] == [
+        "6",
+        "7",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "a",
+        "b",
+        "c",
+    ]
+
+
+def test_a_deletion_that_comes_to_a_new_log_deletes_nothing_there(cluster: Cluster) -> None:
+    hub = cluster.hub()
+    broker = broker_of(hub)
+    hub.publish("r", say("a", "b"))
+    names = broker.names.room("r")
+    stale = Publication(names, "r", [Draft(DELETE, 9, "mod", target=1)], Position(2, "another"), [(1, b"x")])
+    broker.batch.publish(stale)
+    assert [item.event.message for item in hub.room("r").history().records] == ["a", "b", ""]
+
+
 class Someone:
     """A session that takes direct messages, or has no room for them."""
 
     def __init__(self, user: int, answer: Answer = Answer.YES) -> None:
         self.user = user
         self.about = ""
+        self.address = f"192.0.2.{user}"
         self.answer = answer
         self.got: list[Direct] = []
         self.codes: list[int] = []
+        self.evicted: list[tuple[str, str]] = []
 
     def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
         if self.answer is not Answer.NO:
             self.got.append(direct)
         return self.answer
 
-    def close(self, code: int) -> None:
+    def close(self, code: int, reason: str | None = None) -> None:
         self.codes.append(code)
+
+    def evict(self, room: str, reason: str) -> bool:
+        self.evicted.append((room, reason))
+        return room == "r"
 
 
 # -- events ------------------------------------------------------------------------------------------
@@ -426,7 +514,7 @@ def test_a_whisper_reaches_members_on_other_nodes(cluster: Cluster) -> None:
     class Payload:
         frame = b"\x81\x05~a b\n"
 
-    here.whisper(here.room("r"), Payload, events_of, but=7)
+    here.whisper(here.room("r"), Payload, [events_of], but=7)
     until(lambda: heard != [], "the other node heard")
     here.room("r").message(1, "behind it")
     level(here.room("r"), there.room("r"))

@@ -19,7 +19,7 @@ from tests.chat.helpers import PATIENCE, Clock, ids_of, join, run, say
 from threadchat.broker.sqlite import SqliteBroker, shelf, sweeping
 from threadchat.broker.sqlite.channel import Publication
 from threadchat.broker.sqlite.writer import PLACES, Work, Writer
-from threadchat.chat.events import CLOSE, Draft, Position
+from threadchat.chat.events import CLOSE, DELETE, Draft, Position
 from threadchat.chat.hub import Hub
 from threadchat.chat.sequencer import KEY_TTL
 from threadchat.chat.stream import EventStream, events_of
@@ -74,6 +74,19 @@ def test_a_restart_goes_on_where_it_was(make: Make) -> None:
     clock.now += KEY_TTL
     late = opened(make(clock=clock))
     assert late.put(*say("again", key="k")) == [5]
+
+
+def test_what_was_deleted_stays_so(make: Make) -> None:
+    before = opened(make())
+    before.put(*say("a", "secret"), Draft(DELETE, "mod", target=2))
+    kept = before.channel.history(None, 9, False).records
+    after = opened(make())
+    assert after.outlet.records == kept
+    assert [(item.event.message, item.event.deleted) for item in after.outlet.records] == [
+        ("a", False),
+        ("", True),
+        ("", False),
+    ]
 
 
 def test_positions_from_before_a_restart_recover(make: Make) -> None:

@@ -85,8 +85,16 @@ class Others(MemoryBroker):
         self.calls.append(("direct", direct.to, direct.message, here))
         return self.reach
 
-    def disconnect(self, user: UserId, code: int) -> int:
+    def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
+        self.calls.append(("disconnect", user, code, reason))
         return 5
+
+    def kick(self, user: UserId, room: str, reason: str) -> int:
+        self.calls.append(("kick", user, room, reason))
+        return 3
+
+    def addresses(self, user: UserId) -> set[str]:
+        return {"192.0.2.9"}
 
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         self.calls.append(("whisper", room, frame, but))
@@ -96,19 +104,25 @@ class Someone:
     """A session."""
 
     about = ""
+    address = "192.0.2.1"
 
     def __init__(self, user: int | None, answer: Answer = Answer.YES) -> None:
         self.user = user
         self.answer = answer
         self.got: list[str] = []
         self.codes: list[int] = []
+        self.evicted: list[tuple[str, str]] = []
 
     def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
         self.got.append(direct.message)
         return self.answer
 
-    def close(self, code: int) -> None:
+    def close(self, code: int, reason: str | None = None) -> None:
         self.codes.append(code)
+
+    def evict(self, room: str, reason: str) -> bool:
+        self.evicted.append((room, reason))
+        return room == "r"
 
 
 @pytest.fixture
@@ -268,7 +282,21 @@ def test_others_reach_the_people_here(hub: Hub, others: Others) -> None:
     assert someone.got == ["hi"]
     assert others.node.end(7, 3503) == 1
     assert someone.codes == [3503]
-    assert hub.disconnect(8) == 6
+    assert hub.disconnect(8, reason="why") == 6
+    assert others.calls[-1] == ("disconnect", 8, 3503, "why")
+
+
+def test_a_kick_and_the_addresses_of_a_user_are_those_of_all_nodes(hub: Hub, others: Others) -> None:
+    someone = Someone(7)
+    hub.arrive(someone)
+    assert hub.kick(7, "r", "spam") == 4
+    assert others.calls[-1] == ("kick", 7, "r", "spam")
+    assert others.node.evict(7, "r", "again") == 1
+    assert others.node.evict(7, "elsewhere", "again") == 0
+    assert someone.evicted == [("r", "spam"), ("r", "again"), ("elsewhere", "again")]
+    assert hub.addresses(7) == {"192.0.2.1", "192.0.2.9"}
+    assert others.node.addresses(7) == {"192.0.2.1"}
+    assert others.node.addresses(8) == set()
 
 
 # -- whispers ----------------------------------------------------------------------------------------
@@ -283,7 +311,7 @@ def test_a_whisper_goes_to_members_here_and_to_other_nodes(hub: Hub, others: Oth
     room = hub.room("r")
     room.subscribe(desk, ids_of, owner=1).start()
     payload = Payload()
-    hub.whisper(room, payload, ids_of, but=2)
+    hub.whisper(room, payload, [ids_of], but=2)
     assert desk.light == [payload]
     assert others.calls[-1] == ("whisper", "r", b"typing", 2)
 

@@ -72,8 +72,8 @@ def test_events_are_immutable() -> None:
         event.id = 2  # type: ignore[misc]
 
 
-def test_the_six_types() -> None:
-    assert {"message", "join", "add", "remove", "leave", "close"} == EVENT_TYPES
+def test_the_types() -> None:
+    assert {"message", "join", "add", "remove", "leave", "delete", "close"} == EVENT_TYPES
 
 
 def test_positions_of_different_epochs_differ() -> None:

@@ -318,7 +318,7 @@ def test_a_whisper_goes_to_members_but_the_sender(stage: Stage) -> None:
     stage.listen(desks["guest"])
     stage.listen(desks["other"], other, owner=4)
     stage.fanout.subscribe(desks["unstarted"], ids_of, owner=5)
-    stage.fanout.whisper("typing", ids_of, but=1)
+    stage.fanout.whisper("typing", [ids_of], but=1)
     heard = {name for name, desk in desks.items() if desk.light == ["typing"]}
     assert heard == {"member", "choosy"}
     assert stage.fanout.head.offset == 0
@@ -337,7 +337,7 @@ def test_a_whisper_is_shed_where_an_outbox_is_half_full(
     stage.say("2", "3", "4", "5")
     assert (busy.outbox.qsize(), quiet.outbox.qsize()) == (5, 4)
     for _ in range(2):  # the first one fills the half of it
-        stage.fanout.whisper(MARKER, frames_of, but=3)
+        stage.fanout.whisper(MARKER, [frames_of], but=3)
         assert (busy.outbox.qsize(), quiet.outbox.qsize()) == (5, 5)
     monkeypatch.undo()
     line.enter([quiet.outbox, busy.outbox])
@@ -348,7 +348,7 @@ def test_a_whisper_is_shed_where_an_outbox_is_half_full(
 def test_a_whisper_wakes_writers(stage: Stage) -> None:
     peer = Peer(Turnstile())
     stage.listen(peer, frames_of, owner=1)
-    stage.fanout.whisper(MARKER, frames_of, but=2)
+    stage.fanout.whisper(MARKER, [frames_of], but=2)
     peer.wait_for(lambda got: got == [{"type": "live"}])
     peer.hang_up()
 

@@ -17,6 +17,7 @@ from threadchat.chat.events import Direct, Draft, Event, UserId, record
 from threadchat.chat.hub import Hub
 from threadchat.chat.room import Room
 from threadchat.chat.routing import make_routing
+from threadchat.chat.sanctions import BAN, MUTE, Sanction
 from threadchat.chat.stream import EventStream
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
@@ -99,8 +100,7 @@ def test_many_who_come_at_once_get_one_room(hub: Hub) -> None:
 
 def test_a_room_has_one_timer_however_many_come_for_it_at_once() -> None:
     timers: list[float] = []
-    hub = make_hub()
-    hub._schedule = lambda seconds, action: timers.append(seconds)
+    hub = Hub(MemoryBroker(), schedule=lambda seconds, action: timers.append(seconds))
     barrier = threading.Barrier(8)
 
     def come() -> None:
@@ -109,6 +109,41 @@ def test_a_room_has_one_timer_however_many_come_for_it_at_once() -> None:
 
     join(run(*[come] * 8))
     assert len(timers) == 1
+
+
+def test_a_message_is_deleted_for_those_who_come_later_and_told_to_those_who_are_there(hub: Hub) -> None:
+    stream = hub.room("r").add("ann", "laptop")
+    assert hub.publish("r", say("secret", "fine"))[-1].offset == 3
+    assert hub.delete("r", 2, user=9, nickname="mod").offset == 4
+    events = [event for _, event in zip(range(4), stream, strict=False)]
+    assert [(event.type, event.message, event.target) for event in events] == [
+        ("join", "", 0),
+        ("message", "secret", 0),
+        ("message", "fine", 0),
+        ("delete", "", 2),
+    ]
+    late = [item.event for item in hub.room("r").history().records]
+    assert [(event.message, event.deleted) for event in late] == [
+        ("", False),
+        ("", True),
+        ("fine", False),
+        ("", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "event", [-1, 0, 1, 2, 4, 99], ids=["below", "none", "join", "twice", "delete", "future"]
+)
+def test_only_a_message_can_be_deleted_and_only_once(hub: Hub, event: int) -> None:
+    hub.room("r").enter("ann", "laptop", "ann")
+    hub.publish("r", say("secret", "fine"))
+    hub.delete("r", 2)
+    with pytest.raises(CommandError, match=f"event {event} of room r is no message") as refused:
+        hub.delete("r", event)
+    assert refused.value.code == ErrorCode.BAD_REQUEST
+    with pytest.raises(CommandError) as unknown:
+        hub.delete("nowhere", 1)
+    assert unknown.value.code == ErrorCode.UNKNOWN_ROOM
 
 
 def test_a_direct_message_that_fails_at_one_session_leaves_no_other_listed() -> None:
@@ -202,7 +237,7 @@ def test_an_empty_room_is_forgotten_and_comes_back_with_a_new_epoch(schedule: Sc
     assert hub.find("r")
     schedule.advance(1)
     assert refused(lambda: hub.find("r")) is ErrorCode.UNKNOWN_ROOM
-    assert hub._rooms == {}
+    assert len(hub._rooms) == 0
     (after,) = hub.publish("r", say("hi"))
     assert after.offset == 1
     assert after.epoch != before.epoch
@@ -258,7 +293,7 @@ def test_a_room_that_was_closed_leaves_nothing_behind(schedule: Schedule) -> Non
     hub.room("r")
     hub.close_room("r")
     schedule.advance(300)
-    assert hub._rooms == {}
+    assert len(hub._rooms) == 0
     assert len(schedule) == 0
     hub.close()
 
@@ -303,9 +338,12 @@ class Someone:
     def __init__(self, user: UserId | None, about: str = "", answer: Answer = Answer.YES) -> None:
         self.user = user
         self.about = about
+        self.address = ""
         self.answer = answer
         self.got: list[Direct] = []
         self.closed: list[int] = []
+        self.told: list[str | None] = []
+        self.evicted: list[tuple[str, str]] = []
 
     def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
         """See Session of the hub."""
@@ -313,9 +351,15 @@ class Someone:
             self.got.append(direct)
         return self.answer
 
-    def close(self, code: int) -> None:
+    def close(self, code: int, reason: str | None = None) -> None:
         """See Session of the hub."""
         self.closed.append(code)
+        self.told.append(reason)
+
+    def evict(self, room: str, reason: str) -> bool:
+        """See Session of the hub."""
+        self.evicted.append((room, reason))
+        return True
 
 
 def test_one_is_online_from_the_first_session_to_the_last(hub: Hub) -> None:
@@ -370,6 +414,29 @@ def test_a_kick_ends_every_session_of_one_person(hub: Hub) -> None:
     assert hub.disconnect(2, CloseCode.EXPIRED) == 1
     assert sessions[2].closed == [3005]
     assert hub.disconnect(99) == 0
+
+
+def test_a_ban_ends_what_it_concerns_and_nothing_else(hub: Hub) -> None:
+    ann, second, bob, guest = Someone(1), Someone(1), Someone(2), Someone(None)
+    for session, address in zip((ann, second, bob, guest), ("1", "2", "3", "3"), strict=True):
+        session.address = f"192.0.2.{address}"
+        hub.attend(session)
+        if session.user is not None:
+            hub.arrive(session)
+    hub.sanctions.impose(Sanction(MUTE, 1))
+    hub.sanctions.impose(Sanction(BAN, 1, "r", reason="spam"))
+    assert ann.evicted == second.evicted == [("r", "you are banned from room r: spam")]
+    hub.sanctions.impose(Sanction(BAN, "192.0.2.3"))
+    assert bob.closed == guest.closed == [CloseCode.FORCE_DISCONNECT]
+    assert guest.told == ["you are banned"]
+    hub.depart(second)
+    hub.sanctions.impose(Sanction(BAN, 1))
+    assert ann.closed == [CloseCode.FORCE_DISCONNECT]
+    assert (second.closed, bob.evicted) == ([], [])
+    for session in (ann, bob, guest):
+        hub.depart(session)
+    hub.sanctions.impose(Sanction(BAN, "192.0.2.0/24"))
+    assert len(ann.closed) == len(bob.closed) == len(guest.closed) == 1, "nobody is there any more"
 
 
 def test_about_is_what_was_said_last(hub: Hub) -> None:
@@ -514,3 +581,18 @@ def test_a_hub_closes_while_many_publish(hub: Hub) -> None:
     join(threads)
     said = {(event.room, event.id) for event in seen if event.type == "message"}
     assert said == set(accepted), "all that was acknowledged was seen, and nothing else"
+
+
+def test_whoever_falls_behind_is_told_of(schedule: Schedule) -> None:
+    counts: list[int] = []
+    hub = make_hub(schedule, fell_behind=counts.append)
+    slow, quick = Desk(), Desk()
+    for desk in (slow, quick):
+        hub.room("r").subscribe(desk, ids_of).start()
+    speak(hub, "r", "a")
+    assert counts == []
+    slow.answer = Answer.NO
+    speak(hub, "r", "b")
+    slow.wait_for(lambda desk: desk.got == [1, 2])
+    assert counts == [1]
+    assert hub.close()

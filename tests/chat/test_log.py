@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.helpers import ids_of, records
+from threadchat.chat.events import DELETE, MESSAGE, Draft, record
 from threadchat.chat.log import Log, within
 
 SIZE = len(records(1, 1)[0].json)
@@ -58,6 +62,67 @@ def test_the_newest_stays_however_large() -> None:
     assert ids_of(list(log)) == [4]
     log.extend(records(5, 5))
     assert ids_of(list(log)) == [5]
+
+
+def test_a_deleted_message_loses_its_text_and_the_bytes_of_it() -> None:
+    log = Log(3, SIZE * 100)
+    log.extend(records(1, 4, "x" * 400))
+    before = sum(len(item.json) for item in log)
+    log.extend([record(Draft(DELETE, "mod", target=3), 5, "r", 7)])
+    assert [(item.event.id, item.event.message, item.event.deleted) for item in log] == [
+        (3, "", True),
+        (4, "x" * 400, False),
+        (5, "", False),
+    ]
+    assert before - sum(len(item.json) for item in log) > 400
+    assert log._bytes == sum(len(item.json) for item in log)
+
+
+@pytest.mark.parametrize("target", [1, 5, 6, 99])
+def test_deleting_what_is_not_in_the_log_changes_nothing(target: int) -> None:
+    log = Log(3, SIZE * 100)
+    log.extend(records(1, 4))
+    log.extend([record(Draft(DELETE, "mod", target=target), 5, "r", 7)])
+    assert [item.event.deleted for item in log] == [False, False, target == 5]
+
+
+@pytest.mark.parametrize("text", ["x", "x" * 100, "x" * 5000, "\xe9" * 2500, "\u20ac" * 1000])
+def test_the_weight_is_about_what_memory_the_events_take(text: str) -> None:
+    said = [msgspec.json.encode(text) for _ in range(200)]
+    log = Log(1000, 1 << 30)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number, json in enumerate(said, 1000):
+            log.extend([record(Draft(MESSAGE, 1000, "ann", msgspec.json.decode(json)), number, "r", 1 << 30)])
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.5 < taken / log.weight < 1.1
+
+
+@pytest.mark.parametrize("most", [0, 1, 1000, 3000, 5000, 10**6])
+def test_shortened_to_a_weight(most: int) -> None:
+    log = make(41, 50)
+    floor = log.shorten(most)
+    assert log.weight <= most
+    assert ids_of(list(log)) == list(range(floor + 1, 51))
+    assert log.reaches(floor)
+    assert not log.reaches(floor - 1)
+    assert floor == 40 or log.weight + make(1, 1).weight > most, "no more than has to"
+    other = make(41, 50)
+    other.forget(floor)
+    assert (list(other), other.weight, other.head) == (list(log), log.weight, 50)
+    log.extend(records(51, 52))
+    assert ids_of(log.after(50, 10) or []) == [51, 52]
+
+
+def test_forgetting_what_is_not_there_changes_nothing() -> None:
+    log = make(41, 50)
+    log.forget(40)
+    assert len(log) == 10
+    log.forget(99)
+    assert (len(log), log.head, log.weight) == (0, 50, 0)
 
 
 def test_bytes_are_given_back_by_what_goes() -> None:

@@ -11,7 +11,7 @@ from tests.chat.helpers import PATIENCE, Desk, Tickets, ids_of, join, run, say
 from tests.server.session_helpers import until
 from tests.wire.helpers import switching
 from threadchat.chat.room import Room
-from threadchat.chat.routing import Directory, Router, Routing, make_routing
+from threadchat.chat.routing import Counted, Directory, Router, Routing, make_routing
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
 
@@ -269,3 +269,20 @@ def test_nobody_hangs_who_asks_beside_the_end() -> None:
             started.wait(PATIENCE)
             router.close()
             join(threads)
+
+
+# -- counted -----------------------------------------------------------------------------------------
+
+
+def test_what_went_through_is_counted(routing: Routing) -> None:
+    counts: list[int] = []
+    counted = Counted(routing, counts.append)
+    room = Room("r")
+    assert publish(counted, room, "a", "b") == [1, 2]
+    assert publish(counted, room, "c") == [3]
+    assert counted.direct(lambda: True) is True
+    room.close()
+    with pytest.raises(RoomClosed):
+        publish(counted, room, "d")
+    counted.close()
+    assert counts == [2, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -69,6 +70,33 @@ def test_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(channel._keys) <= 11
     assert put(channel, *say("a", key="49")) == [50]
     assert put(channel, *say("a", key="0")) == [51]
+
+
+def test_what_is_forgotten_goes_with_its_keys() -> None:
+    channel = Sequencer("r")
+    for number in range(1, 5):
+        put(channel, *say("a", key=str(number)))
+    assert channel.weight == 4 * module.KEY_WEIGHT
+    channel.forget(2)
+    assert channel.weight == 2 * module.KEY_WEIGHT
+    assert [item.event.id for item in channel.history(None, 9, False).records] == [3, 4]
+    assert put(channel, *say("a", key="3")) == [3]
+    assert put(channel, *say("a", key="2")) == [5]
+
+
+def test_a_key_weighs_what_memory_it_takes_at_most() -> None:
+    channel = Sequencer("r", history_size=1)
+    put(channel, *say("a", key="first"))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(1000):
+            put(channel, *say("a", key="\U0001f600" * 120 + f"{number:08}"))
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.5 < taken / (channel.weight - module.KEY_WEIGHT) < 1.1
+    assert module.MAX_KEYS * module.KEY_WEIGHT < 20_000_000
 
 
 # -- the end -----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.sanctions import Sanctions
 from threadchat.chat.sequencer import Sequencer
 
 
@@ -22,6 +23,7 @@ class MemoryBroker:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.resume_key = secrets.token_bytes(32)
+        self.sanctions = Sanctions()
         self._history_size = history_size
         self._history_bytes = history_bytes
         self._clock = clock

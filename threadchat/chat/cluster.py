@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from threadchat.chat.events import Direct, UserId
 from threadchat.chat.presence import Presence
+from threadchat.chat.sanctions import Sanctions
 from threadchat.chat.sequencer import Channel
 
 Reach = bool | None
@@ -19,6 +20,10 @@ class Broker(Protocol):
     @property
     def resume_key(self) -> bytes:
         """Signs resume tokens; the same on all nodes."""
+
+    @property
+    def sanctions(self) -> Sanctions:
+        """Who is banned or muted; the same on all nodes."""
 
     def open(self, room: str) -> Channel:
         """The channel of a room; the hub asks once, until it forgets the room."""
@@ -39,13 +44,19 @@ class RoomInfo(NamedTuple):
 
 
 class Node(Protocol):
-    """The people of this node, for others. Nothing here blocks. Runs on: the cluster's threads."""
+    """The people of this node, for others. Only `evict` may wait. Runs on: the cluster's threads."""
 
     def offer(self, direct: Direct) -> Reach:
         """Offers a direct message to the sessions here."""
 
-    def end(self, user: UserId, code: int) -> int:
+    def end(self, user: UserId, code: int, reason: str | None = None) -> int:
         """Ends the connections here of one person; returns how many there were."""
+
+    def evict(self, user: UserId, room: str, reason: str) -> int:
+        """Ends what one person has in a room here; returns in how many sessions there was something."""
+
+    def addresses(self, user: UserId) -> set[str]:
+        """Where the connections here of one person come from."""
 
 
 Whispered = Callable[[str, bytes, UserId], None]
@@ -83,8 +94,14 @@ class Cluster(Protocol):
     def direct(self, direct: Direct, here: Reach) -> Reach:
         """Sends a direct message to the person's sessions on other nodes; what became of it on all."""
 
-    def disconnect(self, user: UserId, code: int) -> int:
+    def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
         """Ends a person's connections on other nodes; returns how many there were."""
+
+    def kick(self, user: UserId, room: str, reason: str) -> int:
+        """Ends what a person has in a room on other nodes; returns how many sessions had something."""
+
+    def addresses(self, user: UserId) -> set[str]:
+        """Where a person's connections on other nodes come from."""
 
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         """Passes on to other nodes what may be lost. Never fails."""
@@ -118,9 +135,17 @@ class Alone:
         """See Cluster."""
         return here
 
-    def disconnect(self, user: UserId, code: int) -> int:
+    def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
         """See Cluster."""
         return 0
+
+    def kick(self, user: UserId, room: str, reason: str) -> int:
+        """See Cluster."""
+        return 0
+
+    def addresses(self, user: UserId) -> set[str]:
+        """See Cluster."""
+        return set()
 
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         """See Cluster."""

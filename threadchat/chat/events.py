@@ -14,8 +14,9 @@ JOIN: Final = "join"  # a person's first session in the room
 ADD: Final = "add"  # a further one
 REMOVE: Final = "remove"  # one of several ended
 LEAVE: Final = "leave"  # the last one ended
+DELETE: Final = "delete"  # a message was deleted: its text is gone from the log
 CLOSE: Final = "close"  # the room was closed: the last event of every stream
-EVENT_TYPES: Final = frozenset({MESSAGE, JOIN, ADD, REMOVE, LEAVE, CLOSE})
+EVENT_TYPES: Final = frozenset({MESSAGE, JOIN, ADD, REMOVE, LEAVE, DELETE, CLOSE})
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -23,10 +24,11 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
 
     `id` counts from 1 in each room, without holes. `room` is its name, `type` one of `message`, `join` (a
     person's first session), `add` (a further one), `remove` (one of several ended), `leave` (the last one
-    did) and `close` (the room was closed; nothing follows). `user` and `nickname` say whose it was, None
-    and empty for `close`; `message` what was said, `session` which session came or went. `time` is Unix
-    time, in whole seconds. Its JSON has the names `chatroomId`, `userId`, `from`, `sessionId` and
-    `unixTime`, and no empty fields.
+    did), `delete` (the message with the id `target` was deleted) and `close` (the room was closed; nothing
+    follows). `user` and `nickname` say whose it was, None and empty for `close`; `message` what was said,
+    `session` which session came or went. A message that was `deleted` keeps its place, without its text.
+    `time` is Unix time, in whole seconds. Its JSON has the names `chatroomId`, `userId`, `from`, `sessionId`
+    and `unixTime`, and no empty fields.
     """
 
     id: int
@@ -36,6 +38,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     nickname: str = msgspec.field(name="from", default="")
     message: str = ""
     session: str = msgspec.field(name="sessionId", default="")
+    target: int = 0
+    deleted: bool = False
     time: int = msgspec.field(name="unixTime")
 
 
@@ -51,6 +55,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     message: str = ""
     session: str = ""
     key: str = ""
+    target: int = 0
 
 
 class Direct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False, tag="direct"):
@@ -103,6 +108,13 @@ def record(draft: Draft, offset: int, room: str, time: int) -> Record:
         nickname=draft.nickname,
         message=draft.message,
         session=draft.session,
+        target=draft.target,
         time=time,
     )
+    return Record(event, _encode(event))
+
+
+def without_text(deleted: Record) -> Record:
+    """What stays of a message that was deleted: its place, its time, and whose it was."""
+    event = msgspec.structs.replace(deleted.event, message="", deleted=True)
     return Record(event, _encode(event))

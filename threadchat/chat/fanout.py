@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from time import monotonic
 from typing import Any
 
 from threadchat.chat.events import Position, Record
 from threadchat.chat.gate import Gate
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE, Log, within
-from threadchat.chat.subscription import ALL, REPLAY_BYTES, Encode, Filter, Sink, Subscription
+from threadchat.chat.subscription import ALL, REPLAY_BYTES, Encode, Filter, Sink, Subscription, enter
 from threadchat.errors import RoomClosed
 from threadchat.wire.outbox import Answer
 
@@ -45,8 +45,9 @@ class Fanout:
         self._behind: set[Subscription] = set()  # catching up, or not started yet
         self._refused: list[Subscription] = []  # demoted, and still without a producer
         self._attended = 0  # subscriptions that keep the room from being idle
+        self.fell_behind: Callable[[int], object] = int  # told of live ones that did; by itself nobody asks
         self._gate: Gate | None = None
-        self._closed = False
+        self.closed = False  # or forgotten; for others to read
         self._active_at = clock()  # when somebody last listened, or something was last said
 
     # The channel
@@ -71,11 +72,8 @@ class Fanout:
     def gate(self) -> Gate | None:
         """Set while publishers have to wait. Runs on: publishers' threads."""
         gate = self._gate
-        if gate is None:
-            return None
-        if gate.passed:
-            self._gate = None  # the channel's lock keeps other publishers out of here
-            return None
+        if gate is not None and gate.passed:
+            self._gate = gate = None  # the channel's lock keeps other publishers out of here
         return gate
 
     def deliver(self, records: Sequence[Record]) -> None:
@@ -103,19 +101,20 @@ class Fanout:
         if self._refused:
             with self._lock:
                 refused, self._refused = self._refused, []
+            self.fell_behind(len(refused))
             for subscription in refused:
                 subscription.start_producer()
 
-    def whisper(self, payload: Any, encode: Encode, *, but: Hashable) -> None:
-        """Offers what is in no log to members who use `encode` and have room to spare, `but` one user's.
+    def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
+        """Offers what is in no log to members who use one of these and have room to spare, `but` one user's.
 
         Runs on: any thread.
         """
         listed: list[Any] = []
         try:
             with self._lock:
-                for subscription in (*self._audiences.get(encode, ()), *self._choosy):
-                    if subscription.encode is encode and subscription.owner not in (None, but):
+                for subscription in self._choosy.union(*self._audiences.values()):
+                    if subscription.encode in encoders and subscription.owner not in (None, but):
                         subscription.sink.offer_light(payload, listed)
         finally:
             enter(listed)
@@ -208,9 +207,17 @@ class Fanout:
             return Position(self._tail.head, self._epoch)
 
     @property
-    def closed(self) -> bool:
-        """Whether the room is closed or forgotten."""
-        return self._closed
+    def weight(self) -> int:
+        """Bytes of memory that the tail takes. Runs on: any thread."""
+        return self._tail.weight
+
+    def shorten(self, most: int) -> int:
+        """Drops the tail's oldest events down to that weight; the offset before the first that stays.
+
+        Whoever had not had them yet has fallen behind (3010). Runs on: any thread.
+        """
+        with self._lock:
+            return self._tail.shorten(most)
 
     def idle_for(self) -> float:
         """Seconds since somebody listened or something was said; 0 while somebody listens."""
@@ -219,7 +226,7 @@ class Fanout:
 
     def check_open(self) -> None:
         """Raises RoomClosed once the room is closed or forgotten. Runs on: any thread."""
-        if self._closed:
+        if self.closed:
             raise RoomClosed(f"room {self._name} is closed")
 
     def close(self, idle_for: float | None = None) -> bool:
@@ -229,17 +236,15 @@ class Fanout:
         """
         with self._lock:
             busy = idle_for is not None and (self._attended > 0 or self._idle_for_locked() < idle_for)
-            if self._closed or busy:
+            if self.closed or busy:
                 return False
-            self._closed = True
+            self.closed = True
             return True
 
     # Helpers
 
     def _idle_for_locked(self) -> float:
-        if self._attended:
-            return 0.0
-        return self._clock() - self._active_at
+        return 0.0 if self._attended else self._clock() - self._active_at
 
     def _offer_locked(
         self, records: Sequence[Record], listed: list[Any], full: set[Any]
@@ -292,9 +297,3 @@ class Fanout:
             audience.pop(subscription, None)
             if not audience:
                 del self._audiences[subscription.encode]
-
-
-def enter(listed: list[Any]) -> None:
-    """Hands all that one call listed to their common line. Runs on: a thread that holds no room's lock."""
-    if listed:
-        listed[0].line.enter(listed)

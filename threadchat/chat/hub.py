@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic, time
 from typing import Any, Final, TypeVar
 
+from threadchat.chat.budget import Budget
 from threadchat.chat.cluster import Alone, Broker, Cluster, Reach, RoomInfo
-from threadchat.chat.events import Direct, Draft, Event, Position, UserId
+from threadchat.chat.events import DELETE, MESSAGE, Direct, Draft, Event, Position, UserId
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.online import Online, Session
+from threadchat.chat.registry import Registry, Schedule
 from threadchat.chat.room import ANNOUNCE_LIMIT, Room
 from threadchat.chat.routing import Directory, Routing
+from threadchat.chat.sanctions import BAN, Sanction
+from threadchat.chat.sequencer import Page
 from threadchat.chat.stream import (
     REQUEST_BUFFER,
     SEND_TIMEOUT,
     Listener,
-    ListenerThread,
     SharedStream,
-    events_of,
 )
 from threadchat.chat.subscription import Encode
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
@@ -31,16 +32,13 @@ ROOM_TTL: Final = 300.0
 Result = TypeVar("Result")
 PassOn = Callable[[Room, bytes, UserId], object]
 """Offers another node's whisper, a frame, to a room's members here, but one user's."""
-Schedule = Callable[[float, Callable[[], None]], object]
-"""Calls something in so many seconds, on a thread that must not be blocked: the pinger's `call_later`."""
 
 
 class Hub:
     """Rooms come with their first use and go when they have been empty for `room_ttl`.
 
-    Every method may be called from any thread. `_lock` guards `_rooms`, `_opening`, `_listeners` and
-    `_closed`. No room is made under it: its broker may have to ask others. Where the broker is a
-    Cluster, rooms and people are those of all its nodes.
+    Every method may be called from any thread. Where the broker is a Cluster, rooms and people are those of
+    all its nodes.
     """
 
     def __init__(
@@ -50,58 +48,56 @@ class Hub:
         routing: Routing | None = None,
         schedule: Schedule | None = None,
         room_ttl: float = ROOM_TTL,
+        max_rooms: int = 0,
+        reserved: Collection[str] = (),
         request_buffer: int = REQUEST_BUFFER,
         history_size: int = HISTORY_SIZE,
         history_bytes: int = HISTORY_BYTES,
+        logs_bytes: int = 0,
         send_timeout: float = SEND_TIMEOUT,
         announce_limit: int | None = ANNOUNCE_LIMIT,
+        fell_behind: Callable[[int], object] = int,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """`broker` keeps the logs: a MemoryBroker, say. Rooms are forgotten only with `schedule`, which is a
-        pinger's `call_later`, once nobody was there for `room_ttl` seconds. All else is as for Room.
+        pinger's `call_later`, once nobody was there for `room_ttl` seconds. `max_rooms` may be open at once,
+        0 for any number, and beside them the `reserved` ones. `fell_behind` is told how many live
+        subscriptions just did, on a publisher's thread. With `schedule`, all logs together take `logs_bytes`
+        of memory, or however much where that is 0. All else is as for Room.
         """
         self.broker = broker
         self._routing = routing or Directory()
-        self._schedule = schedule
-        self._room_ttl = room_ttl
         self._request_buffer = request_buffer
         self._history_size = history_size
         self._history_bytes = history_bytes
         self._send_timeout = send_timeout
         self._announce_limit = announce_limit
+        self._fell_behind = fell_behind
         self._clock = clock
         self._cluster: Cluster = broker if isinstance(broker, Cluster) else Alone()
         self._sessions = Online()
         self._cluster.connect(self._sessions, self._pass_on)
+        self.sanctions = broker.sanctions
+        self.sanctions.connect(self._carry_out)
         self._on_whisper: PassOn | None = None
-        self._lock = threading.Lock()
-        self._opened = threading.Condition(self._lock)
-        self._rooms: dict[str, Room] = {}
-        self._opening: set[str] = set()
-        self._listeners: list[ListenerThread] = []
-        self._closed = False
+        self._rooms = Registry(self._make_room, schedule, room_ttl, most=max_rooms, always=reserved)
+        if schedule is not None and logs_bytes:
+            self._rooms.opened = Budget(self._rooms.all, schedule, logs_bytes).watch
 
     # Rooms
 
     def room(self, name: str) -> Room:
-        """The room of that name, made if there is none. Raises RoomClosed once the hub is closed."""
-        room = self._rooms.get(name)
-        if room is not None and not room.closed:
-            return room
-        with self._opened:
-            self._opened.wait_for(lambda: name not in self._opening)
-            room = self._rooms.get(name)
-            if room is not None and not room.closed:
-                return room
-            if self._closed:
-                raise RoomClosed("the hub is closed")
-            self._opening.add(name)
-        return self._open(name)
+        """The room of that name, made if there is none.
+
+        Raises RoomClosed once the hub is closed, and CommandError 106, temporary, where no more rooms may be
+        and none of those that are is empty.
+        """
+        return self._rooms.open(name)
 
     def find(self, name: str) -> Room:
         """The room of that name. Raises CommandError 102 where there is none."""
         room = self._rooms.get(name)
-        if room is not None and not room.closed:
+        if room is not None:
             return room
         if self._cluster.exists(name):
             return self.room(name)
@@ -109,8 +105,7 @@ class Hub:
 
     def rooms(self) -> list[Room]:
         """All rooms that are open on this node."""
-        with self._lock:
-            return [room for room in self._rooms.values() if not room.closed]
+        return self._rooms.all()
 
     def list_rooms(self) -> list[RoomInfo]:
         """All rooms that there are, on any node."""
@@ -134,14 +129,15 @@ class Hub:
         """Publishes in the room of that name. Raises RoomClosed once the hub is closed."""
         return self.in_room(name, lambda room: self._routing.publish(room, drafts))
 
-    def whisper(self, room: Room, payload: Any, encode: Encode, *, but: UserId) -> None:
+    def whisper(self, room: Room, payload: Any, encoders: Collection[Encode], *, but: UserId) -> None:
         """Offers what is in no log to those of a room's members who have room to spare, but one user's.
 
-        Other nodes get the payload's `frame`, for what `on_whisper` was given.
+        `encoders` are those of the members who would understand it. Other nodes get the payload's `frame`,
+        for what `on_whisper` was given.
         """
 
         def deliver() -> bool:
-            room.fanout.whisper(payload, encode, but=but)
+            room.fanout.whisper(payload, encoders, but=but)
             return True
 
         self._routing.direct(deliver)
@@ -150,6 +146,15 @@ class Hub:
     def on_whisper(self, pass_on: PassOn) -> None:
         """Has whispers of other nodes passed on to a room's members here; must not block."""
         self._on_whisper = pass_on
+
+    def delete(self, name: str, event: int, *, user: UserId | None = None, nickname: str = "") -> Position:
+        """Deletes a message of the room of that name: its text goes from the log, and all are told.
+
+        `user` and `nickname` are whoever does it. Returns the place of the `delete` event. Raises
+        CommandError 102 for a room that there is not, 107 where `event` is no message's id in its log.
+        """
+        _check_deletable(self.find(name), event)
+        return self.publish(name, [Draft(DELETE, user, nickname, target=event)])[0]
 
     def close_room(self, name: str) -> None:
         """Closes a room with a last event; the name is free for a new one. Raises CommandError 102."""
@@ -160,17 +165,13 @@ class Hub:
 
         Raises RoomClosed once the hub is closed.
         """
-        thread = ListenerThread(listener, SharedStream(self._request_buffer, self._send_timeout), "hub")
-        with self._lock:
-            if self._closed:
-                raise RoomClosed("the hub is closed")
-            thread.thread.start()  # under the lock: `close` joins whoever is among the listeners
-            self._listeners.append(thread)
-            rooms = list(self._rooms.values())
-        for room in rooms:
-            _listen(room, thread)
+        self._rooms.attach(listener, SharedStream(self._request_buffer, self._send_timeout))
 
     # People
+
+    def attend(self, session: Session) -> None:
+        """Notes a session that is nobody's yet, so that a ban of its address ends it; `depart` forgets it."""
+        self._sessions.attend(session)
 
     def arrive(self, session: Session) -> None:
         """Notes that a session's user is online. The session's `user` is set."""
@@ -179,7 +180,12 @@ class Hub:
         self._cluster.arrive(session.user)
 
     def depart(self, session: Session) -> None:
-        """Forgets a session; does nothing where it never arrived."""
+        """Forgets a session and whose it is."""
+        self._sessions.leave(session)
+        self.disown(session)
+
+    def disown(self, session: Session) -> None:
+        """Forgets whose a session is; does nothing where it never arrived."""
         if self._sessions.depart(session):
             assert session.user is not None
             self._cluster.depart(session.user)
@@ -201,16 +207,32 @@ class Hub:
         direct = Direct(sender=sender, to=to, nickname=nickname, message=message, time=int(time()))
         here: Reach = None
         if to in self._sessions:
-            here = self._routing.direct(lambda: bool(self._sessions.offer(direct)))
+            here = self._routing.direct(lambda: self._sessions.offer(direct))
         reach = self._cluster.direct(direct, here)
         if reach is None:
             raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {to} is not online")
         if not reach:
             raise CommandError(ErrorCode.TOO_MANY_REQUESTS, f"user {to} takes no messages just now")
 
-    def disconnect(self, user: UserId, code: int = CloseCode.FORCE_DISCONNECT) -> int:
-        """Ends every connection of one person, on all nodes; returns how many there were."""
-        return self._sessions.end(user, code) + self._cluster.disconnect(user, code)
+    def disconnect(
+        self, user: UserId, code: int = CloseCode.FORCE_DISCONNECT, reason: str | None = None
+    ) -> int:
+        """Ends every connection of one person, on all nodes; returns how many there were.
+
+        The peers are told `reason`, or the code's own where it is None.
+        """
+        return self._sessions.end(user, code, reason) + self._cluster.disconnect(user, code, reason)
+
+    def kick(self, user: UserId, room: str, reason: str = "") -> int:
+        """Ends one person's membership or subscription in a room, on all nodes; they may come back.
+
+        Returns in how many sessions there was one. May wait, as long as announcing that takes.
+        """
+        return self._sessions.evict(user, room, reason) + self._cluster.kick(user, room, reason)
+
+    def addresses(self, user: UserId) -> set[str]:
+        """Where one person's connections come from, on all nodes."""
+        return self._sessions.addresses(user) | self._cluster.addresses(user)
 
     # The end
 
@@ -221,10 +243,7 @@ class Hub:
         it still has to see.
         """
         deadline = monotonic() + (self._send_timeout if timeout is None else timeout)
-        with self._lock:
-            self._closed = True
-            rooms = list(self._rooms.values())
-            listeners = list(self._listeners)
+        rooms, listeners = self._rooms.close()
         self.broker.close()  # first: what others go on with does not end with this node
         for room in rooms:
             room.close()
@@ -238,29 +257,9 @@ class Hub:
 
     # Helpers
 
-    def _open(self, name: str) -> Room:
-        """Makes the room of that name, while others who want it wait."""
-        room = None
-        try:
-            room = self._make_room(name)
-        finally:
-            with self._opened:
-                self._opening.discard(name)
-                self._opened.notify_all()
-                closed = self._closed
-                if room is not None and not closed:
-                    self._rooms[name] = room
-                    for listener in self._listeners:
-                        _listen(room, listener)
-        if closed:
-            room.close()
-            raise RoomClosed("the hub is closed")
-        self._expire_later(room, self._room_ttl)
-        return room
-
     def _make_room(self, name: str) -> Room:
         channel = self.broker.open(name)
-        return Room(
+        room = Room(
             name,
             request_buffer=self._request_buffer,
             history_size=self._history_size,
@@ -272,27 +271,27 @@ class Hub:
             announce=self._routing.publish,
             clock=self._clock,
         )
+        room.fanout.fell_behind = self._fell_behind
+        return room
+
+    def _carry_out(self, sanction: Sanction) -> None:
+        if sanction.kind == BAN:
+            self._sessions.carry_out(sanction, self.sanctions.covers)
 
     def _pass_on(self, room: str, frame: bytes, but: UserId) -> None:
         known = self._rooms.get(room)
         if known is not None and self._on_whisper is not None:
             self._on_whisper(known, frame, but)
 
-    def _expire_later(self, room: Room, seconds: float) -> None:
-        if self._schedule is not None:
-            self._schedule(seconds, lambda: self._expire(room))
 
-    def _expire(self, room: Room) -> None:
-        """Forgets the room, or looks again when it may have been empty for long enough."""
-        if room.retire(self._room_ttl) or room.closed:
-            with self._lock:
-                if self._rooms.get(room.name) is room:
-                    del self._rooms[room.name]
-        else:
-            self._expire_later(room, max(0.01, self._room_ttl - room.idle_for()))
-
-
-def _listen(room: Room, listener: ListenerThread) -> None:
-    with contextlib.suppress(RoomClosed):  # it went just now, and said nothing more
-        name = f"{room.name}-listener"
-        room.fanout.subscribe(listener.stream, events_of, name=name, background=True).start()
+def _check_deletable(room: Room, event: int) -> None:
+    """Raises CommandError 107 where `event` is not the id of a message in the log, with its text."""
+    head = room.fanout.head
+    page: Page | None = None
+    if 0 < event <= head.offset:
+        with contextlib.suppress(CommandError):  # it is older than the log, or another log began
+            page = room.history(Position(event - 1, head.epoch), 1)
+    kept = [item.event for item in page.records] if page else []
+    if not kept or kept[0].type != MESSAGE or kept[0].deleted:
+        reason = f"event {event} of room {room.name} is no message, or one that is gone already"
+        raise CommandError(ErrorCode.BAD_REQUEST, reason)

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from threadchat.chat.events import Record
+from threadchat.chat.events import Record, without_text
 
 HISTORY_SIZE: Final = 1024
 HISTORY_BYTES: Final = 4 << 20
+AROUND: Final = 200
+"""Bytes of memory that an event takes beside its JSON and its text."""
 
 
 class Log:
@@ -30,14 +32,46 @@ class Log:
         return iter(self._records)
 
     def extend(self, records: Iterable[Record]) -> None:
-        """Appends records that follow `head`; drops old ones above the limits, never the newest."""
+        """Appends records that follow `head`; drops old ones above the limits, never the newest.
+
+        One that says that a message was deleted takes the text out of that.
+        """
         kept = self._records
         for record in records:
             kept.append(record)
             self._bytes += len(record.json)
             self.head = record.event.id
+            if record.event.target:
+                self._delete(record.event.target)
         while len(kept) > self._max_events or (self._bytes > self._max_bytes and len(kept) > 1):
             self._bytes -= len(kept.popleft().json)
+
+    def _delete(self, offset: int) -> None:
+        place = offset - (self.head - len(self._records)) - 1
+        if 0 <= place < len(self._records):  # else it is gone anyway
+            deleted = self._records[place]
+            self._records[place] = without_text(deleted)
+            self._bytes += len(self._records[place].json) - len(deleted.json)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that the events take: of each its JSON, its text, and what is around them.
+
+        Measured: three times the JSON, which may lie in half as much again, and 200. Twice that where a
+        character beyond U+FFFF makes a long text one of four bytes a character.
+        """
+        return 3 * self._bytes + AROUND * len(self._records)
+
+    def shorten(self, most: int) -> int:
+        """Drops old events, at last the newest too, until `weight` is `most`; the offset before the first."""
+        while self._records and self.weight > most:
+            self._bytes -= len(self._records.popleft().json)
+        return self.head - len(self._records)
+
+    def forget(self, floor: int) -> None:
+        """Drops the events up to that offset."""
+        while self._records and self._records[0].event.id <= floor:
+            self._bytes -= len(self._records.popleft().json)
 
     def emptied(self) -> Log:
         """A log with the same limits and nothing in it."""

@@ -84,8 +84,8 @@ class Room:
         self._people = People()  # of this node
         self._presence = presence  # on all nodes; announces them, where it is there
         self._streams: dict[tuple[UserId, str], EventStream] = {}
-        self._channel = channel or Sequencer(name, history_size, history_bytes, clock=clock)
-        self._channel.attach(self.fanout)
+        self.channel = channel or Sequencer(name, history_size, history_bytes, clock=clock)  # read only
+        self.channel.attach(self.fanout)
 
     # What is said
 
@@ -107,14 +107,14 @@ class Room:
         Raises RoomClosed.
         """
         while True:
-            answer = self._channel.publish(drafts)
+            answer = self.channel.publish(drafts)
             if not isinstance(answer, Gate):
                 return answer
             answer.wait(self._send_timeout)
 
     def try_publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
         """As `publish`, but returns the gate, with nothing done, instead of waiting at it."""
-        return self._channel.publish(drafts)
+        return self.channel.publish(drafts)
 
     def history(self, since: Position | None = None, limit: int = 100, reverse: bool = False) -> Page:
         """A page of the log: the newest events, or those after `since`, or with `reverse` those before it.
@@ -123,7 +123,7 @@ class Room:
         with its `event`, and `page.head`, where the log stood. Raises CommandError 112 where the log does
         not reach `since`. Runs on: any thread.
         """
-        return self._channel.history(since, limit, reverse)
+        return self.channel.history(since, limit, reverse)
 
     def count(self, wanted: Filter = ALL) -> int:
         """How many of the log's events pass a filter."""
@@ -237,7 +237,7 @@ class Room:
     def close(self) -> None:
         """Publishes a last `close` event, which ends every stream; does nothing a second time."""
         if self.fanout.close():
-            self._channel.close()
+            self.channel.close()
 
     @property
     def closed(self) -> bool:
@@ -251,7 +251,7 @@ class Room:
 
     def retire(self, idle_for: float) -> bool:
         """Forgets a room where nobody was and nothing happened for so many seconds; True if it was so."""
-        return self._channel.retire(lambda: self._close_if_idle(idle_for))
+        return self.channel.retire(lambda: self._close_if_idle(idle_for))
 
     def __repr__(self) -> str:
         return f"<Room {self.name} people={len(self._people)} offset={self.fanout.head.offset}>"

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from threadchat.chat.events import Draft, Position
 from threadchat.chat.gate import Gate
@@ -15,6 +15,7 @@ from threadchat.chat.stream import REQUEST_BUFFER, SEND_TIMEOUT
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 Work = Callable[[], Any]
+Result = TypeVar("Result")
 
 
 class Routing(Protocol):
@@ -23,7 +24,7 @@ class Routing(Protocol):
     def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:
         """Publishes in `room` and returns the places. Raises RoomClosed."""
 
-    def direct(self, deliver: Callable[[], bool]) -> bool:
+    def direct(self, deliver: Callable[[], Result]) -> Result:
         """Runs what offers a direct message, and returns its answer."""
 
     def close(self) -> None:
@@ -37,7 +38,7 @@ class Directory:
         """See Routing."""
         return room.publish(drafts)
 
-    def direct(self, deliver: Callable[[], bool]) -> bool:
+    def direct(self, deliver: Callable[[], Result]) -> Result:
         """See Routing."""
         return deliver()
 
@@ -69,9 +70,9 @@ class Router:
                 return answer
             answer.wait(self._send_timeout)
 
-    def direct(self, deliver: Callable[[], bool]) -> bool:
+    def direct(self, deliver: Callable[[], Result]) -> Result:
         """See Routing."""
-        delivered: bool = self._ask(deliver)
+        delivered: Result = self._ask(deliver)
         return delivered
 
     def close(self) -> None:
@@ -107,6 +108,22 @@ class Router:
                 self._thread.start()
             self._requests.put((work, future))
         return future.result()
+
+
+class Counted:
+    """Another routing; tells how many events went through it, joins and leaves too."""
+
+    def __init__(self, routing: Routing, published: Callable[[int], object]) -> None:
+        self._routing = routing
+        self._published = published
+        self.direct = routing.direct
+        self.close = routing.close
+
+    def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:
+        """See Routing."""
+        positions = self._routing.publish(room, drafts)
+        self._published(len(positions))
+        return positions
 
 
 def make_routing(name: str, request_buffer: int, send_timeout: float) -> Routing:

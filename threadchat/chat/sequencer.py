@@ -16,8 +16,13 @@ from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 KEY_TTL: Final = 300.0
 """Seconds for which a message key is remembered: longer than any client's attempts to send it again."""
-MAX_KEYS: Final = 1 << 16
-"""Keys of one room; above it the oldest go early, so that a flood of keys has a bound."""
+MAX_KEYS: Final = 1 << 14
+"""Keys of one room; above it the oldest go early, so that a flood of keys has a bound, 16 MB of the longest.
+
+`KEY_TTL` holds for them all below 54 messages with a key a second in one room.
+"""
+KEY_WEIGHT: Final = 1000
+"""Bytes of memory that one takes, at most: with the longest key, in any script."""
 MAX_HISTORY_BYTES: Final = 512 << 10
 """JSON bytes of one page of history, so that it fits any outbox."""
 
@@ -84,6 +89,16 @@ class Channel(Protocol):
         """Refuses further publications without a `close` event: the room is forgotten, not closed.
 
         Only if `may_go` says so while nobody can publish; True if it did.
+        """
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that it takes beside the events that its outlet has, too. Runs on: any thread."""
+
+    def forget(self, floor: int) -> None:
+        """Lets go of the events up to `floor`, and their keys, where it has them in memory.
+
+        Runs on: any thread; holds no room's lock.
         """
 
 
@@ -164,6 +179,18 @@ class Sequencer:
                 return False
             self._closed = True
             return True
+
+    @property
+    def weight(self) -> int:
+        """See Channel: the message keys."""
+        return len(self._keys) * KEY_WEIGHT
+
+    def forget(self, floor: int) -> None:
+        """See Channel."""
+        with self._lock:
+            self._log.forget(floor)
+            while self._keys and next(iter(self._keys.values()))[0].offset <= floor:
+                self._keys.popitem(last=False)
 
     def _head_locked(self) -> Position:
         return Position(self._log.head, self.epoch)

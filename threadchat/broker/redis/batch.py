@@ -53,9 +53,30 @@ def _common(names: RoomNames, retention: Retention, command: str) -> tuple[Any, 
 class Publication:
     """Drafts of one publisher for one room, and in the end their places or a failure."""
 
-    __slots__ = ("bodies", "done", "failure", "keys", "known", "names", "positions", "room", "size", "turn")
+    __slots__ = (
+        "blanks",
+        "bodies",
+        "done",
+        "failure",
+        "keys",
+        "known",
+        "names",
+        "positions",
+        "room",
+        "size",
+        "turn",
+    )
 
-    def __init__(self, names: RoomNames, room: str, drafts: Sequence[Draft], known: Position) -> None:
+    def __init__(
+        self,
+        names: RoomNames,
+        room: str,
+        drafts: Sequence[Draft],
+        known: Position,
+        blanks: Sequence[tuple[int, bytes]] = (),
+    ) -> None:
+        """`blanks` take the places of the bodies of older events, which are given by their offsets."""
+        self.blanks = blanks
         self.names = names
         self.room = room
         self.known = known  # the last event that the node has had
@@ -148,6 +169,8 @@ class Batch:
         keys = [key for publication in together for key in publication.keys if key]
         drafts: list[Any] = []
         for publication in together:
+            for offset, blank in publication.blanks:
+                drafts += (blank, -offset)
             for body, key in zip(publication.bodies, publication.keys, strict=True):
                 drafts += (body, 1 if key else 0)
         return ROOM(

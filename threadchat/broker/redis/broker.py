@@ -22,6 +22,7 @@ from threadchat.broker.redis.listener import Listener
 from threadchat.broker.redis.names import PREFIX, Names
 from threadchat.broker.redis.post import Post
 from threadchat.broker.redis.presence import RedisPresence, Scope, scope_of
+from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.workers import Workers
 from threadchat.chat.cluster import Node, Reach, RoomInfo, Whispered
 from threadchat.chat.events import Direct, UserId
@@ -78,6 +79,7 @@ class RedisBroker:
         self._forgotten: set[str] = set()
         self._started = False
         self._closed = False
+        self.sanctions = RedisSanctions(self)
         self._build()
 
     def _build(self) -> None:
@@ -101,7 +103,7 @@ class RedisBroker:
     @property
     def resume_key(self) -> bytes:
         """Signs resume tokens on all nodes. Raises CommandError 100."""
-        self._await()
+        self.await_ready()
         return self.resume_secret
 
     def open(self, room: str) -> RedisChannel:
@@ -111,7 +113,7 @@ class RedisBroker:
 
     def new_user(self) -> int:
         """The next user id of the cluster. Raises CommandError 100."""
-        self._await()
+        self.await_ready()
         user: int = self.link.ask(CLUSTER((self.names.users,), "user", self.highest_user))[0]
         self.highest_user = max(self.highest_user, user)
         return user
@@ -175,12 +177,12 @@ class RedisBroker:
 
     def exists(self, room: str) -> bool:
         """See Cluster."""
-        self._await()
+        self.await_ready()
         return self.catalogue.exists(room)
 
     def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
         """See Cluster."""
-        self._await()
+        self.await_ready()
         return self.catalogue.rooms()
 
     def arrive(self, user: UserId) -> None:
@@ -201,9 +203,17 @@ class RedisBroker:
                 return True
             raise
 
-    def disconnect(self, user: UserId, code: int) -> int:
+    def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
         """See Cluster."""
-        return self.post.disconnect(user, code)
+        return self.post.disconnect(user, code, reason)
+
+    def kick(self, user: UserId, room: str, reason: str) -> int:
+        """See Cluster."""
+        return self.post.kick(user, room, reason)
+
+    def addresses(self, user: UserId) -> set[str]:
+        """See Cluster."""
+        return self.post.addresses(user)
 
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         """See Cluster."""
@@ -213,6 +223,11 @@ class RedisBroker:
                 self.link.publish(self.names.room(room).channel, heading + frame)
 
     # For the parts of this broker
+
+    def await_ready(self) -> None:
+        """Raises CommandError 100 while this node is not part of the cluster, after a moment's patience."""
+        self._start()
+        self.link.check_ready()
 
     def hear_whisper(self, room: str, payload: bytes) -> None:
         """Passes another node's whisper on. Runs on: the listener's thread."""
@@ -255,10 +270,6 @@ class RedisBroker:
 
     # Helpers
 
-    def _await(self) -> None:
-        self._start()
-        self.link.check_ready()
-
     def _start(self) -> None:
         with self._lock:
             if self._started or self._closed:
@@ -268,6 +279,7 @@ class RedisBroker:
             self._started = True
         self.link.expect()
         self.listener.subscribe(self.names.node(self.node), self._hear)
+        self.listener.subscribe(self.names.sanctions, self.sanctions.hear)
         self.listener.thread.start()
         self.keeper.thread.start()
 

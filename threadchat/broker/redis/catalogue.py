@@ -58,8 +58,8 @@ class Catalogue:
     def _describe(self, names: Sequence[str]) -> list[RoomInfo | None]:
         questions = []
         for name in names:
-            meta, _, _, people, _ = self._names.room(name).keys
-            questions += [("HMGET", meta, "head", "closed"), ("HLEN", people)]
+            keys = self._names.room(name).keys
+            questions += [("HMGET", keys.meta, "head", "closed"), ("HLEN", keys.people)]
         answers = self._link.execute(*questions) if questions else []
         return [
             None if head is None or closed else RoomInfo(name, people, int(head))

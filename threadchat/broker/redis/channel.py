@@ -89,7 +89,9 @@ class RedisChannel:
                 return gate
             known = Position(self._held.delivered, self._held.epoch)
         try:
-            positions = self._broker.batch.publish(Publication(self.log.names, self.room, drafts, known))
+            blanks = [self.log.blank(known.epoch, draft.target) for draft in drafts if draft.target]
+            publication = Publication(self.log.names, self.room, drafts, known, blanks)
+            positions = self._broker.batch.publish(publication)
         except RoomClosed:
             self._await(known._replace(offset=known.offset + 1), TIMEOUT)  # closed elsewhere: hear of it
             raise
@@ -126,6 +128,14 @@ class RedisChannel:
             self._closed = True
         self._leave()
         return True
+
+    @property
+    def weight(self) -> int:
+        """See Channel: the log and its keys are in Redis."""
+        return 0
+
+    def forget(self, floor: int) -> None:
+        """See Channel: Redis keeps them."""
 
     # What is heard
 

@@ -35,4 +35,51 @@ function commands.highest()
   return highest + 1000
 end
 
+-- A hash of bans and mutes: <kind, subject, room> -> the sanction, both in JSON, and `version` -> the
+-- number of the newest change, which is never given twice, not even after a loss of data.
+local function drop_what_is_over()
+  local now = tonumber(redis.call('TIME')[1])
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    if all[i] ~= 'version' then
+      local last = cjson.decode(all[i + 1])[4]
+      if type(last) == 'number' and last <= now then redis.call('HDEL', KEYS[1], all[i]) end
+    end
+  end
+end
+
+-- Everybody is told the numbers of the change before and of this one, and the change.
+local function tell(channel, change)
+  local time = redis.call('TIME')
+  local before = redis.call('HGET', KEYS[1], 'version') or '0'
+  local least = time[1] * 1000000 + time[2]
+  local version = string.format('%.0f', math.max(tonumber(before) + 1, least))
+  redis.call('HSET', KEYS[1], 'version', version)
+  redis.call('PUBLISH', channel, before .. ' ' .. version .. ' ' .. change)
+  return version
+end
+
+-- sanctions; channel, field, value, the most there may be: the number of the change, '' for no room
+function commands.impose()
+  local channel, field, value, most = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+  if redis.call('HEXISTS', KEYS[1], field) == 0 then
+    if redis.call('HLEN', KEYS[1]) > most then drop_what_is_over() end
+    if redis.call('HLEN', KEYS[1]) > most then return '' end
+  end
+  redis.call('HSET', KEYS[1], field, value)
+  return tell(channel, '+' .. value)
+end
+
+-- sanctions; channel, field: the number of the change, '' where there was none
+function commands.lift()
+  if redis.call('HDEL', KEYS[1], ARGV[3]) == 0 then return '' end
+  return tell(ARGV[2], '-' .. ARGV[3])
+end
+
+-- sanctions: all that hold, and the version
+function commands.sanctions()
+  drop_what_is_over()
+  return redis.call('HGETALL', KEYS[1])
+end
+
 return commands[command]()

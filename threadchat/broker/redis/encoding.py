@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from threadchat.chat.events import Draft, Event, Record, record
+from threadchat.chat.events import Draft, Event, Record, record, without_text
 
 _HEAD: Final = len(b'{"id":0')
 _TAIL: Final = len(b',"unixTime":0}')
@@ -25,6 +25,12 @@ class Heard(NamedTuple):
 def body_of(draft: Draft, room: str) -> bytes:
     """A draft's JSON, but for what Redis adds; contains no line break."""
     return record(draft, 0, room, 0).json[_HEAD:-_TAIL]
+
+
+def body_without_text(deleted: Record) -> bytes:
+    """What takes the place of a deleted message's body."""
+    item = without_text(deleted)
+    return item.json[len(b'{"id":%d' % item.event.id) : -len(b',"unixTime":%d}' % item.event.time)]
 
 
 def record_of(offset: int, ms: int, body: bytes) -> Record:

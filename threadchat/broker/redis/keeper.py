@@ -130,6 +130,7 @@ class Keeper:
         if recovered or now >= self._inspect_at:
             self._inspect_at = now + INSPECT
             self.inspect()
+            self._broker.sanctions.inspect()
         if recovered:
             self.sync()
             if self._broker.link.set_ready(True):

@@ -40,6 +40,13 @@ class RoomLog:
         now, head, floor, found = self._link.execute(command)[0]
         return Position(head, now.decode()), floor, encoding.entries(found)
 
+    def blank(self, epoch: str, offset: int) -> tuple[int, bytes]:
+        """What takes the place of a message's body when it is deleted. Raises CommandError 112."""
+        page = self.history(epoch, Position(offset - 1, epoch), 1, False)
+        if not page.records:
+            raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+        return offset, encoding.body_without_text(page.records[0])
+
     def history(self, epoch: str, since: Position | None, limit: int, reverse: bool) -> Page:
         """See Channel."""
         backwards = since is None or reverse

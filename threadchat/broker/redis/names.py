@@ -14,10 +14,21 @@ _ESCAPES: Final = str.maketrans({"%": "%25", "{": "%7B", "}": "%7D"})
 """A brace in a room's name would end the hash tag early, and an empty tag is none."""
 
 
-class RoomNames(NamedTuple):
-    """One room's: the keys that every command of room.lua gets, and the channel of its events."""
+class RoomKeys(NamedTuple):
+    """The keys that every command of room.lua gets, in its order; it says what each holds."""
 
-    keys: tuple[str, ...]
+    meta: str
+    log: str
+    sessions: str
+    people: str
+    names: str
+    deleted: str
+
+
+class RoomNames(NamedTuple):
+    """One room's: its keys, and the channel of its events."""
+
+    keys: RoomKeys
     channel: str
     base: str
 
@@ -35,12 +46,13 @@ class Names:
         self.resume_key = f"{prefix}:resume-key"
         self.rooms = f"{prefix}:rooms"
         self.nodes = f"{prefix}:nodes"
+        self.sanctions = f"{prefix}:sanctions"  # a key, and the channel of its changes
 
     def room(self, name: str) -> RoomNames:
         """All that belongs to one room."""
         base = f"{self._prefix}:{{{name.translate(_ESCAPES)}}}"
-        parts = ("meta", "log", "sessions", "people", "names")
-        return RoomNames(tuple(f"{base}:{part}" for part in parts), f"{base}:events", base)
+        keys = RoomKeys(*[f"{base}:{part}" for part in RoomKeys._fields])
+        return RoomNames(keys, f"{base}:events", base)
 
     def person(self, user: UserId) -> str:
         """The channel on which nodes hear what is for a person whom they have; 1 and "1" are two people."""

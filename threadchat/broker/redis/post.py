@@ -6,7 +6,7 @@ import itertools
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -28,7 +28,8 @@ _REACHES: Final[dict[Reach, int]] = {True: 1, False: 0, None: -1}
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a person's nodes are asked: to take a direct message, or to end connections with a code.
+    """What a person's nodes are asked: to take a direct message, to throw the person out of a room, to end
+    connections with a code, or (none of these) where they come from.
 
     `sender` is the channel for the answer; a letter without one is answered by nobody.
     """
@@ -39,13 +40,16 @@ class Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
     user: UserId
     direct: Direct | None = None
     code: int = 0
+    reason: str | None = None
+    room: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one node says to a letter."""
 
     number: int
-    value: int
+    value: int = 0
+    addresses: tuple[str, ...] = ()
 
 
 _encode = msgspec.json.encode
@@ -57,7 +61,7 @@ class _Question:
     """Somebody who waits for answers. `answers` is guarded by the post's lock."""
 
     def __init__(self) -> None:
-        self.answers: list[int] = []
+        self.answers: list[Answer] = []
 
 
 class Post:
@@ -105,14 +109,22 @@ class Post:
     def direct(self, direct: Direct, here: Reach) -> Reach:
         """See Cluster. Where a session here took it, nobody waits for what the others say."""
         answers = self._ask(direct.to, here is not True, direct=direct)
-        values = [_REACHES[here], *answers]
+        values = [_REACHES[here], *[answer.value for answer in answers]]
         return next(reach for reach, value in _REACHES.items() if value == max(values))
 
-    def disconnect(self, user: UserId, code: int) -> int:
+    def disconnect(self, user: UserId, code: int, reason: str | None) -> int:
         """See Cluster."""
-        return sum(self._ask(user, True, code=code))
+        return sum(answer.value for answer in self._ask(user, True, code=code, reason=reason))
 
-    def _ask(self, user: UserId, wait: bool, **content: Any) -> list[int]:
+    def kick(self, user: UserId, room: str, reason: str) -> int:
+        """See Cluster."""
+        return sum(answer.value for answer in self._ask(user, True, room=room, reason=reason))
+
+    def addresses(self, user: UserId) -> set[str]:
+        """See Cluster."""
+        return {address for answer in self._ask(user, True) for address in answer.addresses}
+
+    def _ask(self, user: UserId, wait: bool, **content: Any) -> list[Answer]:
         """What the nodes that have that person answer, this one with nothing.
 
         Raises CommandError 100 where one does not in time.
@@ -129,7 +141,7 @@ class Post:
                 return []
             with self._changed:
                 if not self._changed.wait_for(lambda: len(question.answers) >= nodes, ANSWER_TIMEOUT):
-                    if 1 in question.answers:
+                    if "direct" in content and any(answer.value == 1 for answer in question.answers):
                         return question.answers
                     raise CommandError(ErrorCode.INTERNAL, f"the node of user {user} does not answer")
             return question.answers
@@ -145,7 +157,7 @@ class Post:
         with self._changed:
             question = self._questions.get(answer.number)
             if question is not None:
-                question.answers.append(answer.value)
+                question.answers.append(answer)
                 self._changed.notify_all()
 
     # Being asked
@@ -159,21 +171,31 @@ class Post:
                 continue
             if self.here is None:
                 continue
-            if letter.direct is not None:
-                value = _REACHES[self.here.offer(letter.direct)]
-            else:
-                value = self.here.end(letter.user, letter.code)
+            if letter.room:  # which may wait, and asks Redis
+                self._workers.submit(partial(self._evict, self.here, letter))
+                continue
+            answer = self._do(self.here, letter)
             if letter.sender:
-                self._workers.submit(self._answering(letter.sender, Answer(letter.number, value)))
+                self._workers.submit(partial(self._answer, letter.sender, answer))
 
-    def _answering(self, channel: str, answer: Answer) -> Callable[[], None]:
-        def send() -> None:
-            try:
-                self._link.publish(channel, _encode(answer))
-            except CommandError as error:  # whoever asked gives up by themselves
-                log.info("an answer was lost: %s", error)
+    def _do(self, here: Node, letter: Letter) -> Answer:
+        if letter.direct is not None:
+            return Answer(letter.number, _REACHES[here.offer(letter.direct)])
+        if letter.code:
+            return Answer(letter.number, here.end(letter.user, letter.code, letter.reason))
+        return Answer(letter.number, addresses=tuple(here.addresses(letter.user)))
 
-        return send
+    def _evict(self, here: Node, letter: Letter) -> None:
+        """Runs on: a worker's thread."""
+        ended = here.evict(letter.user, letter.room, letter.reason or "")
+        self._answer(letter.sender, Answer(letter.number, ended))
+
+    def _answer(self, channel: str, answer: Answer) -> None:
+        """Runs on: a worker's thread."""
+        try:
+            self._link.publish(channel, _encode(answer))
+        except CommandError as error:  # whoever asked gives up by themselves
+            log.info("an answer was lost: %s", error)
 
 
 def letter_from_nobody(direct: Direct) -> bytes:

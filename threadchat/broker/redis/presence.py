@@ -85,8 +85,8 @@ class RedisPresence:
 
     def who(self) -> list[Occupant]:
         """See Presence."""
-        _, _, sessions, _, names = self._log.names.keys
-        stored, named = self._link.ask(("HGETALL", sessions), ("HGETALL", names))
+        keys = self._log.names.keys
+        stored, named = self._link.ask(("HGETALL", keys.sessions), ("HGETALL", keys.names))
         found: dict[UserId, set[str]] = {}
         for field in sorted(stored):
             user, session = field.split(_SEPARATOR)

@@ -3,10 +3,11 @@
 -- KEYS  meta: epoch, head (offset of the newest event), ms (its time), floor (offset before the oldest
 --       event), bytes (of all events), expiry, closed; log: the events, a stream whose ids are
 --       <offset>-<ms>; sessions: user and session -> node; people: user -> sessions; names: user ->
---       nickname and about; then one for each message key of a publication.
+--       nickname and about; deleted: offset of a deleted message -> the id of its entry and the body in
+--       place of its own; then one for each message key of a publication.
 -- ARGV  the command, an epoch in case one begins, the channel, events kept, bytes of them, their age
 --       (ms, 0: any), time to live of an unused room (ms), then the command's own.
-local meta, log, sessions, people, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local meta, log, sessions, people, names, deleted = unpack(KEYS, 1, 6)
 local command, fresh, channel = ARGV[1], ARGV[2], ARGV[3]
 local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local oldest, unused = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -22,11 +23,11 @@ local floor, size, expiry = tonumber(found[4]), tonumber(found[5]), tonumber(fou
 local function expire_in(ms)
   expiry = now + ms
   redis.call('HSET', meta, 'expiry', expiry)
-  for i = 1, 5 do redis.call('PEXPIREAT', KEYS[i], expiry) end
+  for i = 1, 6 do redis.call('PEXPIREAT', KEYS[i], expiry) end
 end
 
 local function begin_epoch()
-  redis.call('DEL', log)
+  redis.call('DEL', log, deleted)
   epoch, head, last, floor, size, closed = fresh, 0, 0, 0, 0, nil
   redis.call('HSET', meta, 'epoch', epoch, 'head', 0, 'ms', 0, 'floor', 0, 'bytes', 0)
   redis.call('HDEL', meta, 'closed')
@@ -45,6 +46,8 @@ end
 
 if not epoch then begin_epoch() end
 
+local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
+
 local bodies = {} -- JSON of new events but for their id and time
 
 -- Forgets the oldest events above the limits, never the newest.
@@ -55,9 +58,10 @@ local function trim()
     if #entries == 0 then floor, size = head, 0 end -- somebody else deleted them
     for _, entry in ipairs(entries) do
       local ms = tonumber(string.match(entry[1], '-(%d+)$'))
+      floor = math.max(floor, math.min(offset_of(entry) - 1, head - most)) -- what is between was deleted
       local over = head - floor > most or size > most_bytes or (oldest > 0 and ms < now - oldest)
       if not over or floor >= head - 1 then return floor > from end
-      floor, size = floor + 1, size - #entry[2][2]
+      floor, size = offset_of(entry), size - #entry[2][2]
     end
   end
   return floor > from
@@ -84,8 +88,28 @@ end
 
 -- `limit` events from `first` on in steps, at most `bytes` of them, but at least one.
 local function read(first, limit, bytes, reverse)
-  local entries, taken = {}, 0
-  while #entries < limit and first > floor and first <= head do
+  local entries, taken, full = {}, 0, limit < 1
+  local onward = reverse and -1 or 1
+
+  local function take(id, body)
+    taken = taken + #body
+    full = full or (taken > bytes and #entries > 0)
+    if not full then
+      entries[#entries + 1] = { id, body }
+      first, full = first + onward, #entries == limit
+    end
+  end
+
+  -- Deleted messages leave holes in the stream; takes those up to the event before `offset`.
+  local function take_deleted(offset)
+    while first ~= offset and not full do
+      local kept = redis.call('HGET', deleted, first)
+      if not kept then return end
+      take(string.match(kept, '^(%S+) (.*)$'))
+    end
+  end
+
+  while not full and first > floor and first <= head do
     local step = math.min(32, limit - #entries)
     local part
     if reverse then
@@ -94,12 +118,13 @@ local function read(first, limit, bytes, reverse)
       part = redis.call('XRANGE', log, first, '+', 'COUNT', step)
     end
     for _, entry in ipairs(part) do
-      taken = taken + #entry[2][2]
-      if taken > bytes and #entries > 0 then return entries end
-      entries[#entries + 1] = { entry[1], entry[2][2] }
+      take_deleted(offset_of(entry))
+      take(entry[1], entry[2][2])
     end
-    if #part < step then break end
-    first = reverse and first - step or first + step
+    if #part < step then
+      take_deleted(reverse and floor or head + 1)
+      break
+    end
   end
   return entries
 end
@@ -144,17 +169,35 @@ local function go_all(node, wanted)
   end
 end
 
+-- A stream's entry cannot be changed: it goes, and readers get `body` in its place.
+local function delete(offset, body)
+  local entry = redis.call('XRANGE', log, offset, offset)[1]
+  if not entry then return end -- it is older than the log, or deleted already
+  size = size - #entry[2][2]
+  redis.call('XDEL', log, entry[1])
+  redis.call('HSET', deleted, offset, entry[1] .. ' ' .. body)
+  redis.call('PEXPIREAT', deleted, expiry)
+  if redis.call('HLEN', deleted) % 1000 == 0 then -- of some, the time is over
+    for _, each in ipairs(redis.call('HKEYS', deleted)) do
+      if tonumber(each) <= floor then redis.call('HDEL', deleted, each) end
+    end
+  end
+end
+
 local commands = {}
 
--- known epoch, known head, time to live of a key (ms); for each draft: its body, and 1 where it has a key
+-- known epoch, known head, time to live of a key (ms); for each draft: its body, and 1 where it has a key;
+-- and for each deleted message what takes the place of its body, and minus its offset
 function commands.publish()
   if closed and ARGV[OWN] == epoch then return { epoch, false } end
   if closed then begin_epoch() end
   check_known(ARGV[OWN], ARGV[OWN + 1])
-  local offsets, key = {}, 5
+  local offsets, key = {}, 6
   for i = OWN + 3, #ARGV, 2 do
     local offset
-    if ARGV[i + 1] == '1' then
+    local mark = tonumber(ARGV[i + 1])
+    if mark < 0 and ARGV[OWN] == epoch then delete(-mark, ARGV[i]) end
+    if mark == 1 then
       key = key + 1
       local said = redis.call('GET', KEYS[key])
       offset = said and tonumber(string.match(said, '^' .. epoch .. ' (%d+)$'))
@@ -162,11 +205,13 @@ function commands.publish()
         redis.call('SET', KEYS[key], epoch .. ' ' .. head + #bodies + 1, 'PX', ARGV[OWN + 2])
       end
     end
-    if not offset then
-      bodies[#bodies + 1] = ARGV[i]
-      offset = head + #bodies
+    if mark >= 0 then
+      if not offset then
+        bodies[#bodies + 1] = ARGV[i]
+        offset = head + #bodies
+      end
+      offsets[#offsets + 1] = offset
     end
-    offsets[#offsets + 1] = offset
   end
   append()
   return { epoch, offsets }

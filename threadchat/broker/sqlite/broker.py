@@ -11,9 +11,11 @@ from pathlib import Path
 from time import time
 from typing import Final
 
+from threadchat.broker.sqlite import sanctions
 from threadchat.broker.sqlite.channel import SqliteChannel
 from threadchat.broker.sqlite.database import Ownership, explained, prepare
 from threadchat.broker.sqlite.reading import Reader
+from threadchat.broker.sqlite.sanctions import SqliteSanctions
 from threadchat.broker.sqlite.shelf import Place, Retention, Shelf
 from threadchat.broker.sqlite.sweeping import sweep
 from threadchat.broker.sqlite.writer import Work, Writer
@@ -59,6 +61,7 @@ class SqliteBroker(Alone):
                 meta = prepare(self.path)
                 self.reader = Reader(self.path, self.retention)
                 self.writer = Writer(self.path, self._sweep)
+                self.sanctions = SqliteSanctions(self.writer.database, self.writer, clock)
         except BaseException:
             self._ownership.release()
             raise
@@ -131,6 +134,7 @@ class SqliteBroker(Alone):
         with self._lock:
             in_use = {(channel.room, channel.epoch) for channel in self._channels.values()}
         sweep(database, self.retention, self.clock(), in_use)
+        sanctions.sweep(database, self.clock())
 
 
 class NextUser(Work):

@@ -13,14 +13,13 @@ from typing import Any, Final
 
 from threadchat.errors import BrokerError
 
-SCHEMA: Final = 1
-"""What this version reads and writes; kept in the file as `user_version`."""
 APPLICATION: Final = 0x74686368
 """Tells this program's files from others'; kept in the file as `application_id`."""
 PATIENCE: Final = 5.0
 """Seconds for which other programs, such as one that makes a backup, may hold up a commit."""
 
-_TABLES: Final = """
+_STEPS: Final = (
+    """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE rooms (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, epoch TEXT NOT NULL, head INTEGER NOT NULL,
@@ -35,7 +34,17 @@ CREATE TABLE keys (
     room INTEGER NOT NULL, name BLOB NOT NULL, offset INTEGER NOT NULL, expires REAL NOT NULL,
     PRIMARY KEY (room, name)
 ) WITHOUT ROWID;
-"""
+""",
+    """
+CREATE TABLE sanctions (
+    kind TEXT NOT NULL, subject NOT NULL, room TEXT NOT NULL, until INTEGER, reason TEXT NOT NULL, imposer,
+    PRIMARY KEY (kind, subject, room)
+) WITHOUT ROWID;
+""",
+)
+"""What each version of the schema added to the one before it: a file of an older one gets the rest."""
+SCHEMA: Final = len(_STEPS)
+"""What this version reads and writes; kept in the file as `user_version`."""
 
 
 class Ownership:
@@ -75,7 +84,7 @@ class Ownership:
 
 
 def prepare(path: Path) -> dict[str, Any]:
-    """Makes the file where there is none, and its tables where it is empty; returns what is beside rooms.
+    """Makes the file where there is none, and the tables that it lacks; returns what is beside rooms.
 
     Raises BrokerError for a file that is no database, not this program's, newer, or not to be written.
     """
@@ -87,9 +96,9 @@ def prepare(path: Path) -> dict[str, Any]:
         if database.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise BrokerError(f"{path} lies on a file system without shared memory; use a local disk")
         with transaction(database):
-            if not database.execute("PRAGMA user_version").fetchone()[0]:
-                for statement in _TABLES.split(";"):
-                    database.execute(statement)
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            for statement in ";".join(_STEPS[version:]).split(";"):
+                database.execute(statement)
             # Written every time, so that what cannot be written is found out here.
             database.execute(f"PRAGMA application_id = {APPLICATION}")
             database.execute(f"PRAGMA user_version = {SCHEMA}")
@@ -101,7 +110,11 @@ def prepare(path: Path) -> dict[str, Any]:
 def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
     """A connection that any one thread at a time may use. Raises sqlite3.Error."""
     database = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
-    database.execute("PRAGMA query_only = 1" if reading else "PRAGMA synchronous = FULL")
+    try:
+        database.execute("PRAGMA query_only = 1" if reading else "PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        database.close()  # Python 3.13 warns of one that is left to the garbage collector
+        raise
     return database
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from threadchat.chat.events import Draft, Event, Position, Record, record
+from threadchat.chat.events import Draft, Event, Position, Record, record, without_text
 from threadchat.chat.sequencer import KEY_TTL
 from threadchat.errors import RoomClosed
 
@@ -130,12 +130,23 @@ class Shelf:
         row = self._write_head(event)
         events = [(row, item.event.id, item.event.time, item.json) for item in records]
         _insert(self._database, "INSERT INTO events VALUES", events)
+        for item in records:
+            if item.event.target:
+                self._delete(row, item.event.target)
         keys = [(row, name, offset, now + KEY_TTL) for name, offset in fresh.items()]
         _insert(self._database, "INSERT OR REPLACE INTO keys VALUES", keys)
         self.place, self._spoke_at = self.place._replace(id=row, head=event.id), event.time
         self._kept.extend((len(item.json), item.event.time) for item in records)
         self._bytes += sum(len(item.json) for item in records)
         self._drop_old(now)
+
+    def _delete(self, row: int | None, offset: int) -> None:
+        """Takes the text out of a message. What is counted for it stays, until it goes."""
+        where = "WHERE room = ? AND offset = ?"
+        found = self._database.execute(f"SELECT json FROM events {where}", (row, offset)).fetchone()
+        if found:
+            json = without_text(record_of(found[0])).json
+            self._database.execute(f"UPDATE events SET json = ? {where}", (json, row, offset))
 
     def _write_head(self, newest: Event) -> int | None:
         """The id of the room's row, which is made where there is none.
