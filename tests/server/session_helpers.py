@@ -23,11 +23,14 @@ from threadchat.chat.routing import make_routing
 from threadchat.config import Config
 from threadchat.errors import ConnectionClosed
 from threadchat.server.environ import make_environ
-from threadchat.server.hooks import Hooks, Visit
+from threadchat.server.hooks import Hooks
 from threadchat.server.native import NativeSession
+from threadchat.server.protocol import BROADCAST_ROOM
 from threadchat.server.request import RequestReader
 from threadchat.server.session import Session
+from threadchat.server.tokens import Pass
 from threadchat.server.users import User
+from threadchat.server.visit import ANYBODY, Visit
 from threadchat.wire import frames
 from threadchat.wire.connection import Connection, ConnectionState, Limits
 from threadchat.wire.turnstile import Turnstile
@@ -56,11 +59,13 @@ class TracedConnection(Connection):
 class World:
     """A hub and the connections to it, in fake time; no server listens. Settings are a Config's.
 
-    `hooks` are an application's; a test sets them before anybody connects.
+    `hooks` are an application's, `admission` says who else comes in; a test sets them before anybody
+    connects.
     """
 
     def __init__(self, **settings: Any) -> None:
         self.hooks = Hooks()
+        self.admission = ANYBODY
         self.config = config = Config(**settings)
         self.hand = Hand()
         self.turnstile = Turnstile()
@@ -69,6 +74,8 @@ class World:
             routing=make_routing(config.routing, config.request_buffer, config.send_timeout),
             schedule=self.hand.pinger.call_later,
             room_ttl=config.room_ttl,
+            max_rooms=config.max_rooms,
+            reserved=(BROADCAST_ROOM,),
             history_size=config.history_size,
             history_bytes=config.history_bytes,
             announce_limit=config.announce_limit,
@@ -84,12 +91,14 @@ class World:
         trailing: bytes = b"",
         turnstile: Turnstile | None = None,
         identity: User | None = None,
+        shown: Pass | None = None,
         ready: Callable[[Session], object] = lambda session: None,
     ) -> Person:
         """Somebody who has connected, and said nothing but `trailing`, which comes in as one burst.
 
-        `identity` is who the application says it is. `ready` is called on the reader's thread before the
-        session runs. With a turnstile of its own the person's writer can be made to wait alone.
+        `identity` is who the application or a token says it is, `shown` that token. `ready` is called on the
+        reader's thread before the session runs. With a turnstile of its own the person's writer can be made
+        to wait alone.
         """
         number = next(self._numbers)
         person = Person(
@@ -99,6 +108,7 @@ class World:
             trailing,
             turnstile=turnstile or self.turnstile,
             identity=identity,
+            shown=shown,
             ready=ready,
         )
         self._people.append(person)
@@ -150,10 +160,12 @@ class Person:
         *,
         turnstile: Turnstile,
         identity: User | None,
+        shown: Pass | None,
         ready: Callable[[Session], object],
     ) -> None:
         self.turnstile = turnstile
         self._identity = identity
+        self._shown = shown
         self.welcome: Json = {}
         self.gone = 0
         self._world = world
@@ -202,7 +214,14 @@ class Person:
             jitter=lambda: 1.0,
             on_gone=self._on_gone,
         )
-        visit = Visit(self.connection, world.hooks, self._identity, "127.0.0.1")
+        visit = Visit(
+            self.connection,
+            world.hooks,
+            self._identity,
+            "127.0.0.1",
+            admission=world.admission,
+            shown=self._shown,
+        )
         self.session = self._dialect(self.connection, world.hub, config, visit=visit, clock=world.hand.clock)
         self._ready(self.session)
         self._connected.set()

@@ -15,6 +15,7 @@ def test_there_are_the_commands_of_the_table() -> None:
     speaking = {
         "hello",
         "profile",
+        "refresh",
         "join",
         "leave",
         "message",
@@ -23,7 +24,8 @@ def test_there_are_the_commands_of_the_table() -> None:
         "unsubscribe",
         "typing",
     }
-    assert set(COMMANDS) == speaking | {"count", "history", "who", "rooms", "ping"}
+    moderating = {"kick", "ban", "unban", "mute", "unmute", "delete", "close", "sanctions"}
+    assert set(COMMANDS) == speaking | moderating | {"count", "history", "who", "rooms", "ping"}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,8 @@ def test_there_are_the_commands_of_the_table() -> None:
         ('{"type": "count", "room": "r"}', commands.Count(room="r")),
         ('{"type": "history", "room": "r"}', commands.History(room="r", limit=100, reverse=False)),
         ('{"type": "who", "room": "r"}', commands.Who(room="r")),
+        ('{"type": "who", "room": "r", "after": -7}', commands.Who(room="r", after=-7)),
+        ('{"type": "rooms", "prefix": "a/"}', commands.Rooms(prefix="a/")),
         ('{"type": "rooms", "id": "x"}', commands.Rooms(id="x")),
         ('{"type": "typing", "room": "r"}', commands.Typing(room="r")),
         (' {"type" : "ping", "more": {"x": [1, 2]}} ', commands.Ping()),

@@ -65,3 +65,14 @@ def test_requests_share_no_environ() -> None:
     make_environ(request, base, ("p", 1))["mark"] = True
     assert "mark" not in make_environ(request, base, ("p", 1))
     assert "HTTP_HOST" not in make_environ(request, base, ("p", 1))
+
+
+def test_the_scheme_is_the_servers() -> None:
+    assert server_part("h", 1)["wsgi.url_scheme"] == "http"
+    assert server_part("h", 1, "https")["wsgi.url_scheme"] == "https"
+
+
+def test_ipv4_looks_the_same_on_a_socket_for_both() -> None:
+    request = Request("GET", None, "/", "", "HTTP/1.1", [], b"", b"")
+    environ = make_environ(request, server_part("::", 1), ("::ffff:10.0.0.1", 1, 0, 0))
+    assert environ["REMOTE_ADDR"] == "10.0.0.1"

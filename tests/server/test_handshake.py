@@ -115,6 +115,11 @@ def test_http_1_0_is_400() -> None:
     assert status(handshake(SERVER_PROTOCOL="HTTP/1.0")) == 400
 
 
+@pytest.mark.parametrize(("length", "expected"), [(None, None), ("", None), ("0", None), ("5", 400)])
+def test_a_handshake_has_no_body(length: str | None, expected: int | None) -> None:
+    assert status(handshake(CONTENT_LENGTH=length)) == expected
+
+
 @pytest.mark.parametrize(
     ("origin", "host"),
     [

@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 
 from threadchat.server import http
 from threadchat.server.http import HttpServer
+from threadchat.server.proxies import Proxies
 
 PLAIN = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 Start = Callable[..., HttpServer]
@@ -321,6 +322,47 @@ def test_above_max_connections_it_is_503_without_a_thread(start: Start) -> None:
         assert session.entered.wait(5)
         session.taken[1][0].close()
     assert session.numbers == [1, 2]
+
+
+def ask_from(server: HttpServer, address: str) -> bytes:
+    with socket.create_connection(server.address, source_address=(address, 0)) as client:
+        client.sendall(PLAIN)
+        return receive_all(client)
+
+
+def test_above_what_one_address_may_have_it_is_503_for_that_address(start: Start) -> None:
+    session = Session()
+    server = start(session, max_per_address=2)
+    with ExitStack() as held:
+        for _ in range(2):
+            session.entered.clear()
+            held.enter_context(socket.create_connection(server.address)).sendall(PLAIN)
+            assert session.entered.wait(5)
+        assert ask_from(server, "127.0.0.1").startswith(b"HTTP/1.1 503 ")
+        session.entered.clear()
+        other = held.enter_context(socket.create_connection(server.address, source_address=("127.0.0.7", 0)))
+        other.sendall(PLAIN)
+        assert session.entered.wait(5)
+        session.let_go.set()
+        assert server.join(5)
+        session.entered.clear()
+        held.enter_context(socket.create_connection(server.address)).sendall(PLAIN)
+        assert session.entered.wait(5), "those who went have made room"
+        for sock, _ in session.taken:
+            sock.close()
+
+
+def test_a_trusted_proxy_stands_for_many(start: Start) -> None:
+    session = Session()
+    server = start(session, max_per_address=1, proxies=Proxies("127.0.0.1"))
+    with ExitStack() as held:
+        for _ in range(3):
+            session.entered.clear()
+            held.enter_context(socket.create_connection(server.address)).sendall(PLAIN)
+            assert session.entered.wait(5)
+        session.let_go.set()
+        for sock, _ in session.taken:
+            sock.close()
 
 
 def test_no_thread_to_be_had_is_503_logged_once_an_episode(

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from threadchat.server import listener
 from threadchat.server.listener import bind, reserve, tune
+from threadchat.wire.transport import SEND_BUFFER
 
 
 def test_a_taken_port_is_an_error_and_leaks_nothing() -> None:
@@ -70,4 +70,4 @@ def test_accepted_sockets_are_tuned() -> None:
             tune(accepted)
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
             size = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-            assert size in (listener.SEND_BUFFER, 2 * listener.SEND_BUFFER)  # Linux counts its own share
+            assert size in (SEND_BUFFER, 2 * SEND_BUFFER)  # Linux counts its own share

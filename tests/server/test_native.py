@@ -501,10 +501,16 @@ def test_a_direct_message_reaches_every_session_and_comes_not_back(world: World)
     assert ann.unheard() == []
 
 
-@pytest.mark.parametrize("to", [99, 10**30, -1, "bob", ""])
+@pytest.mark.parametrize("to", [99, 2**53, -1, "bob", ""])
 def test_a_direct_message_to_nobody_online_is_refused(plain: World, to: int | str) -> None:
     ann = plain.enter("ann")
     assert ann.refused("direct", to=to, message="hi") == 108
+
+
+@pytest.mark.parametrize("to", [10**30, "x" * 65])
+def test_a_direct_message_to_what_can_be_no_id_is_a_bad_one(plain: World, to: int | str) -> None:
+    """It would be named in the reply, and to other nodes, however long."""
+    assert plain.enter("ann").refused("direct", to=to, message="hi") == 107
 
 
 def test_who_left_is_not_online(plain: World) -> None:
@@ -589,7 +595,7 @@ WRONG = [
     ('{"type": "ping", "id": {"a": 7}}', 107, None),
     ('{"type": "ping", "id": 1e999}', 107, None),
     ('{"type": "ping", "id": ' + "9" * 5000 + "}", 107, None),
-    ('{"type": "nonsense", "id": ' + "9" * 5000 + "}", 107, None),
+    ('{"type": "nonsense", "id": ' + "9" * 5000 + "}", 104, None),
     ('{"type": "join", "id": 7}', 107, 7),
     ('{"type": "join", "id": 7, "room": 5}', 107, 7),
     ('{"type": "join", "id": 7, "room": null}', 107, 7),
@@ -634,7 +640,7 @@ def test_wrong_input_is_answered_and_the_connection_lives(
 
 def test_a_reason_says_what_would_be_right(plain: World) -> None:
     ann = plain.enter("ann")
-    assert "hello, profile, join" in ann.ask("nonsense")["reason"]
+    assert "hello, profile, refresh, join" in ann.ask("nonsense")["reason"]
     assert "room" in ann.ask("join")["reason"]
     assert "message" in ann.ask("join", room="r", types=["nonsense"])["reason"]
     assert "hello" in plain.connect().ask("join", room="r")["reason"]

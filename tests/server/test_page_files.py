@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from threadchat.server.operators import read_ops_page
 from threadchat.server.page_files import read_page
 
 
@@ -27,3 +28,22 @@ def test_everything_the_page_refers_to_is_relative_and_there() -> None:
                 assert name.startswith("./")
                 assert f"/page/{name[2:]}" in resources
     assert 'new URL("chat", document.baseURI)' in resources["/page/app.js"].body.decode()
+
+
+def test_the_operators_page_is_whole_too() -> None:
+    """It is at `/ops`, so what is relative to it begins beside that."""
+    resources = read_ops_page()
+    assert resources["/ops"] is resources["/ops/index.html"]
+    page = resources["/ops"].body.decode()
+    referred = re.findall(r'(?:href|src)="([^"#]+)"', page)
+    assert referred
+    for name in referred:
+        assert f"/{name}" in resources
+    scripts = {path: resource.body.decode() for path, resource in resources.items() if path.endswith(".js")}
+    for source in scripts.values():
+        for name in re.findall(r'from "([^"]+)"', source):
+            assert name.startswith("./")
+            assert f"/ops/{name[2:]}" in resources
+    assert 'new URL("api/ops", document.baseURI)' in scripts["/ops/ops.js"]
+    for forbidden in ("style=", "<style", "onclick", "<script>", "http://", "https://"):
+        assert forbidden not in page, "the policy that goes with it allows nothing from elsewhere"

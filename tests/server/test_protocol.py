@@ -102,7 +102,7 @@ def test_event_types_are_checked() -> None:
     protocol.check_types(None)
     protocol.check_types([])
     protocol.check_types(sorted(EVENT_TYPES))
-    with pytest.raises(CommandError, match="types: 'live' is none of add, close, join") as raised:
+    with pytest.raises(CommandError, match="types: 'live' is none of add, close, delete, join") as raised:
         protocol.check_types(["message", "live"])
     assert raised.value.code is ErrorCode.BAD_REQUEST
 

@@ -10,18 +10,24 @@ from tests.server.test_users import Marked
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.events import Event
 from threadchat.chat.hub import Hub
+from threadchat.config import Config
 from threadchat.errors import CommandError
 from threadchat.server import publishing
 from threadchat.server.users import User
 
 
 class Desk:
-    def __init__(self) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.hub = Hub(MemoryBroker())
+        self.settings = settings
 
     def say(self, room: Any = "r", message: Any = "hi", **more: Any) -> Event:
         position = publishing.publish(
-            self.hub, room, message, **{"user": None, "nickname": "", "key": "", "most": 20, **more}
+            self.hub,
+            Config(max_message_size=125, **self.settings),
+            room,
+            message,
+            **{"user": None, "nickname": "", "key": "", **more},
         )
         records = self.hub.find(room).history().records
         return next(record.event for record in records if record.event.id == position.offset)
@@ -72,8 +78,8 @@ def test_a_key_publishes_once(desk: Desk) -> None:
         ({"message": None}, "message is a NoneType; it must be text"),
         ({"message": b"hi"}, "message is a bytes; it must be text"),
         ({"message": {"a": 1}}, "message is a dict"),
-        ({"message": "x" * 21}, "message has 21 bytes; at most 20 are allowed"),
-        ({"message": "ä" * 11}, "message has 22 bytes; at most 20"),
+        ({"message": "x" * 126}, "message has 126 bytes; at most 125 are allowed"),
+        ({"message": "ä" * 63}, "message has 126 bytes; at most 125"),
         ({"message": "\ud800"}, "half a surrogate pair"),
         ({"room": ""}, "room is ''; it must have from 1 to 128 characters"),
         ({"room": "  "}, "not be blank"),
@@ -113,3 +119,13 @@ def test_nobody_there_and_nothing_open(desk: Desk) -> None:
     with pytest.raises(CommandError, match="the chat is closed") as refused:
         desk.say()
     assert refused.value.code == 108
+
+
+def test_a_room_that_is_made_has_a_name_that_may_be() -> None:
+    desk = Desk(room_pattern="[a-z]+")
+    assert desk.say("lobby").id == 1
+    with pytest.raises(CommandError, match=r"must match \[a-z\]\+"):
+        desk.say("Lobby")
+    with pytest.raises(CommandError, match=r"has U\+202E"):
+        Desk().say("\u202elobby")
+    assert desk.say("/ws").id == 1, "the broadcast endpoint's is there whatever the pattern says"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.server.session_helpers import Json, World, history_of, worlds
+from threadchat.server.commands import MAX_LISTED
 
 
 @pytest.fixture
@@ -100,6 +101,81 @@ def test_what_people_say_of_themselves_is_known_of_those_on_other_nodes_too(worl
         ("ann", "from here"),
         ("eve", "from elsewhere"),
     ]
+
+
+def names(reply: Json) -> list[str]:
+    return [room["name"] for room in reply["rooms"]]
+
+
+def test_many_rooms_are_answered_with_the_fullest_and_that_there_are_more(world: World) -> None:
+    ann = world.join("ann", "b-lobby")
+    for number in range(MAX_LISTED - 1):
+        world.hub.room(f"room {number:04}")
+    whole = ann.ask("rooms")
+    assert len(whole["rooms"]) == MAX_LISTED
+    assert "more" not in whole
+    world.hub.room("z-lobby").enter(8, "s", "bob")
+    world.hub.room("z-lobby").enter(9, "s", "cid")
+    part = ann.ask("rooms")
+    assert part["more"] is True
+    assert len(part["rooms"]) == MAX_LISTED
+    assert names(part)[:3] == ["z-lobby", "b-lobby", "room 0000"]
+    assert names(part)[-1] == "room 0997"
+    for user in (8, 9):
+        world.hub.room("z-lobby").leave(user, "s")
+
+
+def test_rooms_are_found_by_how_their_names_begin(world: World) -> None:
+    ann = world.join("ann", "a/1", "a/2", "b")
+    assert names(ann.ask("rooms", prefix="a/")) == ["a/1", "a/2"]
+    assert names(ann.ask("rooms", prefix="a/2")) == ["a/2"]
+    assert names(ann.ask("rooms", prefix="A")) == []
+    assert ann.refused("rooms", prefix="x" * 129) == 107
+    assert ann.refused("rooms", prefix=7) == 107
+
+
+def test_many_people_are_answered_part_by_part(world: World) -> None:
+    ann = world.join("ann", "r")
+    room = world.hub.room("r")
+    users = [*range(-1200, 0), *range(2, 1100)]
+    for user in reversed(users):
+        room.enter(user, "s", "eve")
+    found: list[int] = []
+    reply = ann.ask("who", room="r")
+    while True:
+        part = [user["id"] for user in reply["users"]]
+        found += part
+        if "more" not in reply:
+            break
+        assert len(part) == MAX_LISTED
+        reply = ann.ask("who", room="r", after=part[-1])
+    assert found == sorted([1, *users])
+    assert ann.ask("who", room="r", after=1099)["users"] == []
+    for user in users:
+        room.leave(user, "s")
+
+
+def test_one_answer_is_bounded_in_bytes_too(world: World) -> None:
+    ann = world.join("ann", "r")
+    room = world.hub.room("r")
+    for user in range(2, 1000):
+        room.enter(user, "s", "eve", "\x01" * 1024)  # six bytes each, in JSON
+    reply = ann.ask("who", room="r")
+    assert reply["more"] is True
+    assert 80 < len(reply["users"]) < 90
+    for user in range(2, 1000):
+        room.leave(user, "s")
+
+
+def test_people_whom_an_application_calls_by_names_come_last(world: World) -> None:
+    ann = world.join("ann", "r")
+    room = world.hub.room("r")
+    for user in ("zoe", "eve"):
+        room.enter(user, "s", user)
+    assert [user["id"] for user in ann.ask("who", room="r")["users"]] == [1, "eve", "zoe"]
+    assert [user["id"] for user in ann.ask("who", room="r", after="eve")["users"]] == ["zoe"]
+    for user in ("zoe", "eve"):
+        room.leave(user, "s")
 
 
 def test_ping_is_always_answered(world: World) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,9 +14,12 @@ import pytest
 
 from tests.server.test_takeover import Body, Unreader
 from tests.server.test_web import UPGRADE
+from tests.server.token_helpers import SECRET, token
 from tests.wire.helpers import PATIENCE, Peer, tcp_pair, text_frame
 from threadchat.config import Config
 from threadchat.errors import Refuse
+from threadchat.server.classic import BroadcastSession, DirectSession
+from threadchat.server.hooks import SessionInfo
 from threadchat.server.service import Chat
 from threadchat.wire.connection import Connection
 
@@ -122,6 +128,30 @@ def test_a_bad_handshake_is_refused_before_anybody_is_asked(
 def test_foreign_origins_may_be_allowed(open_front: Open) -> None:
     front = open_front(Config(allow_origin="https://friend.example"))
     assert front.knock(HTTP_ORIGIN="https://friend.example")[0].startswith("101")
+
+
+def test_who_comes_through_a_trusted_proxy_is_known_by_their_own_address(open_front: Open) -> None:
+    seen: list[str] = []
+    arrived = threading.Event()
+
+    def on_connect(info: SessionInfo) -> None:
+        seen.append(info.address)
+        arrived.set()
+
+    def authenticate(environ: dict[str, Any]) -> None:
+        seen.append(environ["REMOTE_ADDR"])
+        seen.append(environ["threadchat.peer"])
+
+    config = Config(trusted_proxy="10.0.0.0/8")
+    front = open_front(config, authenticate=authenticate, on_connect=on_connect)
+    forwarded = {"HTTP_X_FORWARDED_FOR": "198.51.100.1, 203.0.113.5", "HTTP_X_FORWARDED_PROTO": "https"}
+    status, _, _, peer = front.knock(
+        **forwarded, HTTP_HOST="chat.example", HTTP_ORIGIN="https://chat.example"
+    )
+    assert status.startswith("101"), "the browser saw https, and the default port"
+    hello(peer)
+    assert arrived.wait(PATIENCE)
+    assert seen == ["203.0.113.5", "10.0.0.9", "203.0.113.5"]
 
 
 # -- who it is ---------------------------------------------------------------------------------------
@@ -269,3 +299,88 @@ def test_the_request_is_not_kept_for_the_sessions_whole_life(open_front: Open) -
         patch.setattr(Connection, "__init__", note)
         hello(front.knock()[3])
     assert all(name.startswith(("HTTP_", "REMOTE_")) for name in seen[0])
+
+
+# -- tokens ------------------------------------------------------------------------------------------
+
+
+def bearer(text: str) -> dict[str, str]:
+    return {"HTTP_AUTHORIZATION": text}
+
+
+def good_token(**claims: Any) -> str:
+    return token(exp=time.time() + 3600, **claims)
+
+
+TOKENS = Config(token_key=SECRET)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER   "])
+def test_a_token_may_come_with_the_handshake(open_front: Open, scheme: str) -> None:
+    front = open_front(TOKENS, anonymous=False)
+    peer = front.knock(**bearer(scheme + good_token(nickname="ann")))[3]
+    welcome = hello(peer)
+    assert b'"user":7' in welcome
+    assert b'"nickname":"ann"' in welcome
+    assert b'"expires":' in welcome
+
+
+@pytest.mark.parametrize(
+    "value", ["Bearer", "Bearer x", "Bearer " + token(exp=1), f"Bearer {token()},Bearer {token()}"]
+)
+def test_a_bad_token_is_refused_at_the_handshake(
+    open_front: Open, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    front = open_front(TOKENS)
+    status, headers, body, _ = front.knock(**bearer(value))
+    assert status == "401 Unauthorized"
+    assert headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    assert "not valid" in body
+    assert len(front.chat.roster) == 0
+    [record] = [record for record in caplog.records if "a token was refused" in record.getMessage()]
+    assert record.getMessage().startswith("10.0.0.9: ")
+    assert not any(len(part) > 3 and part in record.getMessage() for part in re.split(r"[ .,]", value)[1:])
+
+
+@pytest.mark.parametrize("value", ["Basic YW5uOnNlY3JldA==", "Bearerx", ""])
+def test_other_credentials_are_somebody_elses(open_front: Open, value: str) -> None:
+    peer = open_front(TOKENS).knock(**bearer(value))[3]
+    assert b'"user":-1' in hello(peer)
+
+
+def test_without_tokens_the_header_is_the_applications(open_front: Open) -> None:
+    assert b'"user":1' in hello(open_front().knock(**bearer("Bearer x"))[3])
+
+
+def test_the_hook_comes_before_the_token(open_front: Open) -> None:
+    front = open_front(TOKENS, authenticate=lambda environ: {"id": 3, "nickname": "cy"})
+    assert b'"user":3' in hello(front.knock(**bearer("Bearer of the application's own"))[3])
+    front = open_front(TOKENS, authenticate=lambda environ: None)
+    assert b'"user":7' in hello(front.knock(**bearer("Bearer " + good_token()))[3])
+
+
+def test_without_anonymous_a_token_may_still_come_with_hello(open_front: Open) -> None:
+    peer = open_front(Config(token_key=SECRET, anonymous=False)).knock()[3]
+    assert b" 101 " in peer.response()
+    peer.send(text_frame('{"type": "hello", "id": 1, "nickname": "eve"}'))
+    assert b'"code":101' in peer.frame()[1]
+    peer.send(text_frame(json.dumps({"type": "hello", "id": 2, "token": good_token()})))
+    assert b'"user":7' in peer.frame()[1]
+
+
+def test_the_argument_beats_the_setting(open_front: Open) -> None:
+    assert open_front(Config(anonymous=False)).knock()[0] == "401 Unauthorized"
+    assert b'"user":1' in hello(open_front(Config(anonymous=False), anonymous=True).knock()[3])
+
+
+@pytest.mark.parametrize("dialect", [DirectSession, BroadcastSession])
+def test_the_older_dialects_have_only_the_handshake(open_front: Open, dialect: Any) -> None:
+    front = open_front(TOKENS, anonymous=False)
+    front.app = front.chat._reception.endpoint(dialect)
+    status, headers, _, _ = front.knock()
+    assert (status, headers["WWW-Authenticate"]) == ("401 Unauthorized", 'Bearer realm="threadchat"')
+    peer = front.knock(**bearer("Bearer " + good_token()))[3]
+    assert b" 101 " in peer.response()
+    if dialect is DirectSession:
+        assert peer.frame()[1] == b'{"id":7}'

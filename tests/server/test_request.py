@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from threading import Thread
@@ -64,6 +66,28 @@ def test_what_follows_the_request_is_kept() -> None:
     assert read(get(b"Upgrade: websocket", b"Connection: upgrade") + b"\x81\x02hi").trailing == b"\x81\x02hi"
     with_body = read(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\n\r\nhi\x81")
     assert (with_body.body, with_body.trailing) == (b"hi", b"\x81")
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("raw", [b"nonsense\r\n\r\n", get(HOST.strip()), get(b" folded"), get()[:9]])
+@pytest.mark.usefixtures("without_collector")
+def test_what_was_refused_needs_no_collector(pair: tuple[socket.socket, socket.socket], raw: bytes) -> None:
+    ours, peers = pair
+    peers.sendall(raw)
+    peers.shutdown(socket.SHUT_WR)
+    reader = RequestReader(ours, time.monotonic() + 5, time.monotonic)
+    left = weakref.ref(reader)
+    try:
+        reader.read()
+    except RequestError:
+        del reader
+    assert left() is None
 
 
 def test_http_1_0_needs_no_host() -> None:
@@ -183,6 +207,20 @@ def test_the_body_limit() -> None:
 
     assert len(read(post(module.BODY_BYTES)).body) == module.BODY_BYTES
     assert refused(post(module.BODY_BYTES + 1)) == 413
+
+
+def test_a_longer_body_where_one_is_expected(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, peers = pair
+    body = b"x" * (module.BODY_BYTES + 1)
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+    sender = Thread(target=peers.sendall, args=(head % len(body) + body,), daemon=True)
+    sender.start()
+    reader = RequestReader(ours, time.monotonic() + 5, time.monotonic, max_body=len(body))
+    assert reader.read().body == body
+    sender.join()
+    peers.sendall(head % (len(body) + 1))
+    with pytest.raises(RequestError, match=f"{len(body)} bytes are the most"):
+        RequestReader(ours, time.monotonic() + 5, time.monotonic, max_body=len(body)).read()
     assert refused(get(b"Content-Length: 99999999999999999999")) == 413
 
 

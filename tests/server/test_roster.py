@@ -48,6 +48,35 @@ def test_there_is_a_limit_where_one_is_asked_for() -> None:
     assert len(roster) == 0
 
 
+def test_there_is_a_limit_for_each_address() -> None:
+    roster = Roster()
+    assert roster.admit(0, "10.0.0.1", 2) is None
+    assert roster.admit(0, "10.0.0.1", 2) is None
+    denial = roster.admit(0, "10.0.0.1", 2)
+    assert denial is not None
+    assert denial.of_address
+    assert "too many connections from your address" in denial.sentence
+    assert roster.admit(0, "10.0.0.2", 2) is None
+    assert roster.admit(0, "", 2) is None, "unknown ones count only in all"
+    assert roster.admit(0, "", 2) is roster.admit(0, "", 2) is None
+    full = roster.admit(6, "10.0.0.3", 2)
+    assert full is not None
+    assert not full.of_address
+
+
+def test_who_goes_makes_room_for_others_of_the_address_and_is_forgotten() -> None:
+    roster = Roster()
+    ann: Any = Stub()
+    assert roster.admit(0, "10.0.0.1", 1) is None
+    roster.add(ann, "10.0.0.1")
+    assert roster.admit(0, "10.0.0.1", 1) is not None
+    roster.forget(ann)
+    assert roster.admit(0, "10.0.0.1", 1) is None
+    roster.give_back("10.0.0.1")
+    assert roster._of == {}
+    assert roster.wait(0.0)
+
+
 def test_everybody_is_told_and_whoever_still_comes() -> None:
     roster = Roster()
     early = come(roster)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.server.session_helpers import Json, World, history_of, worlds
+from tests.chat.helpers import join, run
+from tests.server.session_helpers import Json, Person, World, history_of, standstill, until, worlds
+from tests.wire.helpers import PATIENCE
+from threadchat.chat.room import Room
+from threadchat.errors import CloseCode
 from threadchat.server import protocol
+from threadchat.wire.outbox import Answer
+from threadchat.wire.requests import Text
+from threadchat.wire.turnstile import Turnstile
 
 
 @pytest.fixture
@@ -236,3 +244,218 @@ def test_what_is_typed_on_another_node_reaches_members_but_the_typist(world: Wor
     world.hub._pass_on("lobby", typing.frame, 2)
     assert {"type": "typing", "chatroomId": "lobby", "userId": 2, "from": "bob"} in ann.unheard()
     assert all(message["type"] != "typing" for message in bob.unheard())
+
+
+# -- eviction ----------------------------------------------------------------------------------------
+
+
+KICKED = {"type": "kicked", "chatroomId": "lobby", "reason": "out"}
+
+
+def comings(world: World, room: str = "lobby") -> list[tuple[str, int]]:
+    """All comings and goings of a room, as its log has them."""
+    records = world.hub.room(room).history(limit=1000).records
+    return [(item.event.type, int(item.event.user or 0)) for item in records if item.event.session]
+
+
+class Held:
+    """A method of Room that stops at its beginning until the test lets it go on; counts its calls."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.calls = 0
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+        real = getattr(Room, name)
+
+        def stop(room: Room, *arguments: Any, **options: Any) -> Any:
+            self.calls += 1
+            self.begun.set()
+            assert self.go_on.wait(PATIENCE)
+            return real(room, *arguments, **options)
+
+        monkeypatch.setattr(Room, name, stop)
+
+    def wait(self) -> None:
+        assert self.begun.wait(PATIENCE)
+
+
+def evicting(world: World, *users: int) -> list[threading.Thread]:
+    return run(*[lambda user=user: world.hub.kick(user, "lobby", "out") for user in users])
+
+
+@pytest.mark.parametrize("command", ["join", "subscribe"])
+def test_one_is_thrown_out_told_so_and_hears_nothing_more(world: World, command: str) -> None:
+    bob, ann = world.join("bob", "lobby"), world.enter("ann")
+    ann.ask(command, room="lobby")
+    ann.unheard()
+    assert world.hub.kick(2, "lobby", "out") == 1
+    bob.ask("message", room="lobby", message="she is gone")
+    assert ann.unheard() == [KICKED]
+    assert [occupant.user for occupant in world.hub.room("lobby").who()] == [1]
+    assert ann.refused("leave" if command == "join" else "unsubscribe", room="lobby") == 102
+    assert world.hub.kick(2, "lobby", "out") == 0
+    assert ann.ask(command, room="lobby")["type"] == "ok", "one may come back"
+    assert world.hub.kick(2, "elsewhere", "out") == world.hub.kick(99, "lobby", "out") == 0
+
+
+def test_everybody_sees_an_eviction_as_a_going(world: World) -> None:
+    world.join("ann", "lobby")
+    world.hub.kick(1, "lobby", "out")
+    assert comings(world) == [("join", 1), ("leave", 1)]
+
+
+def test_one_who_is_on_the_way_in_gets_in_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = world.enter("ann")
+    enter = Held(monkeypatch, "enter")
+    ann.send({"type": "join", "id": "j", "room": "lobby"})
+    enter.wait()
+    assert world.hub.kick(1, "lobby", "out") == 1, "it does not wait for the reader"
+    enter.go_on.set()
+    assert ann.reply("j")["type"] == "ok"
+    heard = ann.unheard()
+    assert heard[-1] == KICKED
+    assert [message["type"] for message in heard[:-1]] in ([], ["join"])
+    assert comings(world) == [("join", 1), ("leave", 1)]
+    assert ann.refused("leave", room="lobby") == 102
+
+
+def test_who_is_thrown_out_while_opening_by_two_goes_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = world.enter("ann")
+    enter = Held(monkeypatch, "enter")
+    ann.send({"type": "join", "id": "j", "room": "lobby"})
+    enter.wait()
+    join(evicting(world, 1, 1))
+    enter.go_on.set()
+    ann.reply("j")
+    assert ann.unheard().count(KICKED) == 1
+    assert comings(world) == [("join", 1), ("leave", 1)]
+
+
+def test_one_comes_back_only_after_one_has_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = world.join("ann", "lobby")
+    leave = Held(monkeypatch, "leave")
+    evictor = evicting(world, 1)
+    leave.wait()
+    ann.send({"type": "join", "id": "j", "room": "lobby"})
+    leave.go_on.set()
+    assert ann.next() == KICKED, "before the reply of the next join"
+    assert ann.reply("j")["type"] == "ok"
+    join(evictor)
+    assert leave.calls == 1
+    ann.unheard()
+    assert comings(world) == [("join", 1), ("leave", 1), ("join", 1)]
+
+
+def test_who_leaves_already_is_not_thrown_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = world.join("ann", "lobby")
+    leave = Held(monkeypatch, "leave")
+    ann.send({"type": "leave", "id": "l", "room": "lobby"})
+    leave.wait()
+    assert world.hub.kick(1, "lobby", "out") == 0
+    leave.go_on.set()
+    assert ann.reply("l")["type"] == "ok"
+    assert ann.unheard() == []
+    assert leave.calls == 1
+
+
+def test_who_is_thrown_out_already_cannot_leave(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = world.join("ann", "lobby")
+    leave = Held(monkeypatch, "leave")
+    evictor = evicting(world, 1)
+    leave.wait()
+    assert ann.refused("leave", room="lobby") == 102
+    leave.go_on.set()
+    join(evictor)
+    assert ann.unheard() == [KICKED]
+    assert leave.calls == 1
+
+
+def test_a_seat_given_up_while_somebody_evicts_has_ended_afterwards(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = world.join("ann", "lobby")
+    seats = ann.session._seats  # type: ignore[attr-defined]
+    seat = seats.find("lobby", member=True)
+    leave = Held(monkeypatch, "leave")
+    evictor = evicting(world, 1)
+    leave.wait()
+    ended: list[int] = []
+
+    def give_up() -> None:
+        seats.give_up(seat)
+        ended.append(len(seats))
+
+    giving_up = run(give_up)
+    assert ended == []
+    leave.go_on.set()
+    join([*evictor, *giving_up])
+    assert ended == [0]
+    assert leave.calls == 1
+
+
+def test_a_session_has_left_every_room_before_it_is_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over: list[bool] = []
+    world.hooks.set("on_connect", lambda info: None)
+    world.hooks.set("on_disconnect", lambda *_: over.append(bool(world.hub.room("lobby").who())))
+    ann = world.join("ann", "lobby", "another")
+    leave = Held(monkeypatch, "leave")
+    evictor = evicting(world, 1)
+    leave.wait()
+    ann.reset()
+    until(lambda: ann.connection.closed)
+    leave.go_on.set()
+    join(evictor)
+    ann.wait_gone()
+    assert over == [False]
+    assert leave.calls == 2, "each room once"
+
+
+def test_who_is_too_slow_to_be_told_comes_back(world: World) -> None:
+    turnstile = Turnstile()
+    ann = world.connect(turnstile=turnstile)
+    ann.ask("hello", nickname="ann")
+    ann.ask("join", room="lobby")
+    with standstill(turnstile):
+        listed: list[Any] = []
+        while ann.connection.offer(Text(b"\x81\x02{}"), listed) is not Answer.NO:
+            pass
+        assert world.hub.kick(1, "lobby", "out") == 1
+        assert ann.connection.closed is not None
+        assert ann.connection.closed.code == CloseCode.INSUFFICIENT_STATE
+        turnstile.enter(listed)
+
+
+def test_whatever_races_each_coming_has_one_going(world: World) -> None:
+    """Readers join and leave, others evict, and in the end the peers go in the middle of it."""
+    people = [world.enter(f"p{i}") for i in range(3)]
+    barrier = threading.Barrier(6)
+
+    def visit(person: Person) -> None:
+        barrier.wait(PATIENCE)
+        for i in range(40):
+            person.send({"type": "join", "room": "lobby"})
+            if i % 3:
+                person.send({"type": "leave", "room": "lobby"})
+        if person is people[0]:
+            person.reset()
+
+    def evict(user: int) -> None:
+        barrier.wait(PATIENCE)
+        for _ in range(40):
+            world.hub.kick(user, "lobby", "out")
+
+    bodies = [lambda person=person: visit(person) for person in people]
+    bodies += [lambda user=user: evict(user) for user in (1, 2, 3)]
+    join(run(*bodies))
+    for person in people:
+        person.leave() if person is not people[0] else person.wait_gone()
+    for user in (1, 2, 3):
+        mine = [kind for kind, who in comings(world) if who == user]
+        assert mine[::2] == ["join"] * (len(mine) // 2)
+        assert mine[1::2] == ["leave"] * (len(mine) // 2)
+    assert world.hub.room("lobby").who() == []
+    assert not world.hub.room("lobby").fanout._attended

@@ -19,6 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.chat.helpers import join, run
 from tests.server.session_helpers import until
+from tests.server.token_helpers import private_key, public_pem
 from tests.wire.helpers import PATIENCE, Peer, open_descriptors, text_frame
 from threadchat.config import Config
 from threadchat.errors import CloseCode, CommandError, ConfigError
@@ -547,6 +548,21 @@ def test_hooks_reach_those_who_connect(start: Callable[..., Chat]) -> None:
         reply = ask(ann, type="hello")
         assert (reply["user"], reply["nickname"]) == (5, "ann")
     assert went.wait(PATIENCE)
+
+
+def test_a_reload_reads_the_keys_of_tokens_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = tmp_path / "keys.pem"
+    keys.write_bytes(public_pem(private_key()))
+    chat = Chat(Config(token_keys=str(keys)))
+    assert chat.tokens is not None
+    reloaded: list[bool] = []
+    monkeypatch.setattr(chat.tokens, "reload", lambda: reloaded.append(True))
+    chat.reload()
+    assert reloaded == [True]
+    chat.close()
+    keys.unlink()
+    with pytest.raises(ConfigError, match=r"token_keys: .* cannot be read"):
+        Chat(Config(token_keys=str(keys)))
 
 
 def test_the_port_and_a_mount_share_their_rooms(chat: Chat) -> None:

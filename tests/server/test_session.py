@@ -95,7 +95,8 @@ def test_silence_counts_as_no_pong(dialect: Dialect) -> None:
     with worlds(hello_timeout=3600) as world:
         ann = world.connect(dialect)
         while ann.connection.closed is None:  # again, should a pong have come in between
-            until(lambda: ann.connection._reading_since is not None)  # only then silence is the peer's
+            # Only then silence is the peer's.
+            until(lambda: ann.connection.keepalive.reading_since is not None)
             world.advance(121)
         assert ann.close_code() == 3012
         assert ann.wait_gone().reason == "no pong"

@@ -14,8 +14,8 @@ import pytest
 from tests.wire.helpers import PATIENCE, open_descriptors, tcp_pair
 from threadchat.errors import NoSocket
 from threadchat.server.exchange import HANDOVER
-from threadchat.server.listener import SEND_BUFFER
 from threadchat.server.takeover import Taken, shows_socket, take_socket
+from threadchat.wire.transport import SEND_BUFFER
 
 Environ = dict[str, Any]
 

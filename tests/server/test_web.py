@@ -157,10 +157,31 @@ def test_whoever_depends_on_nobody_is_ready(page: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "BREW"])
-@pytest.mark.parametrize("path", ["/", "/chat", "/healthz", "/page/chat.js", "/nothing", "*"])
+@pytest.mark.parametrize("path", ["/", "/chat", "/healthz", "/page/chat.js"])
 def test_other_methods_are_405(call: Caller, path: str, method: str) -> None:
     status, headers, _ = call(path, method)
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/api/info", "/ops", "/metrics", "*"])
+def test_what_is_not_there_is_404_by_any_method(call: Caller, path: str) -> None:
+    """Above all what there would be with a key, so that nobody can tell."""
+    answers = [call(path, method) for method in ("GET", "POST", "OPTIONS", "BREW")]
+    assert answers == [call("/nowhere")] * 4
+    assert answers[0][0] == 404
+
+
+def test_operators_are_asked_first(page: Path) -> None:
+    def door(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        start_response("204 No Content", [])
+        return [environ["REQUEST_METHOD"].encode()]
+
+    web, statuses = Web({}, page=page, operators={"/door": door, "/": door}.get), []
+    for path in ("/door", "/"):
+        environ = {"REQUEST_METHOD": "BREW", "PATH_INFO": path}
+        body = web(environ, lambda status, headers: statuses.append(status))  # type: ignore[arg-type,func-returns-value]
+        assert body == [b"BREW"]
+    assert statuses == ["204 No Content"] * 2
 
 
 @pytest.mark.parametrize("path", ["/ws", "/chat"])

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from typing import Any
 
 from threadchat.chat.events import MESSAGE, Direct, Draft
 from threadchat.chat.subscription import Subscription
-from threadchat.errors import CommandError, ErrorCode, RoomClosed
-from threadchat.server import protocol
+from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
+from threadchat.rationing import Ration
+from threadchat.server import packing, protocol
 from threadchat.server.protocol import BROADCAST_ROOM
 from threadchat.server.session import Session
 from threadchat.server.users import User, stranger
 from threadchat.wire.connection import ConnectionState
+from threadchat.wire.outbox import Answer
 from threadchat.wire.requests import Text
 
 log = logging.getLogger(__name__)
+log.addFilter(Ration())
 
 
 class ClassicSession(Session):
@@ -26,20 +30,24 @@ class ClassicSession(Session):
         try:
             self.pass_on(text)
         except CommandError as error:
-            self._refuse(error.reason)
+            self._refuse(error)
         except RoomClosed:
-            self._refuse("the server is closing")
+            self._refuse(CommandError(ErrorCode.NOT_AVAILABLE, "the server is closing"))
         except Exception:
             log.exception("connection %d: a message failed", self.connection.number)
-            self._refuse(ErrorCode.INTERNAL.reason)
+            self._refuse(CommandError(ErrorCode.INTERNAL))
 
     @abstractmethod
     def pass_on(self, text: str) -> None:
         """Passes one message on. Raises CommandError."""
 
-    def _refuse(self, reason: str) -> None:
-        self.connection.send(protocol.json_text({"error": reason}))
-        self.count_error()
+    def refuse_excess(self, text: str, error: CommandError) -> None:
+        """See Session."""
+        self.connection.send(protocol.json_text({"error": f"{error.code.reason}: {error.reason}"}))
+
+    def _refuse(self, error: CommandError) -> None:
+        self.connection.send(protocol.json_text({"error": error.reason}))
+        self.count_error(error.code)
 
 
 class DirectSession(ClassicSession):
@@ -61,6 +69,7 @@ class DirectSession(ClassicSession):
     def pass_on(self, text: str) -> None:
         """See ClassicSession."""
         message = protocol.decode_direct(text)
+        self.standing.check_muted()
         if self.screens:
             self.visit.check(self.person, "direct", message.to)
         self.hub.direct(message.to, message.message, sender=self.user)
@@ -77,13 +86,22 @@ class BroadcastSession(ClassicSession):
 
     def begin(self) -> None:
         """Listens to the room, from now on."""
+        known = self.visit.identity
+        if known is not None:
+            self.user = known.id  # before it is looked at: a ban that comes later finds them by it
+            self.standing.belong_to(known.id)
+        self.standing.check_banned(BROADCAST_ROOM)
         self.visit.check(self.person, "subscribe", BROADCAST_ROOM)
-        self.visit.arrived(self.person)
+        if known is None:
+            self.visit.arrived(self.person)
+        else:
+            self.arrive(known.id)
         self.connection.advance(ConnectionState.IN_CHAT)
         name = f"{self.connection.number}-{BROADCAST_ROOM}"
+        encode = packing.BROADCAST[self.connection.deflater]
         self._subscription = self.hub.in_room(
             BROADCAST_ROOM,
-            lambda room: room.subscribe(self.connection, protocol.broadcast_events, name=name),
+            lambda room: room.subscribe(self.connection, encode, name=name),
         )
         self._subscription.start()
 
@@ -91,6 +109,9 @@ class BroadcastSession(ClassicSession):
         """See ClassicSession."""
         message = protocol.decode_broadcast(text)
         self.visit.check_name(message.sender)
+        if self._config.nickname_pattern:  # without one, a name that is only claimed may be anything
+            self.names.nickname(message.sender)
+        self.standing.check_muted(BROADCAST_ROOM)
         said = message.message
         if self.screens:
             said = self.visit.screen(self.person, BROADCAST_ROOM, said)
@@ -101,11 +122,22 @@ class BroadcastSession(ClassicSession):
         """Who the application says it is; else nobody, for the name in a message is only claimed."""
         return self.visit.identity or User(0)
 
+    def evict(self, room: str, reason: str) -> bool:
+        """See Session. There is nothing here but that room."""
+        if room != BROADCAST_ROOM:
+            return False
+        self.connection.close(CloseCode.FORCE_DISCONNECT, reason)
+        return True
+
     def end(self) -> None:
         """Stops listening."""
         if self._subscription is not None:
             self._subscription.stop()
 
+    def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
+        """See Session. There are no words for one here: for private messages this person is not online."""
+        return Answer.GONE
+
     def encode_direct(self, direct: Direct) -> Text:
-        """Never called: nobody here has an id that a direct message could name."""
+        """Never called, see `offer_direct`."""
         raise NotImplementedError("the broadcast dialect has no direct messages")

@@ -7,17 +7,21 @@ from typing import Annotated, Final, get_args
 import msgspec
 from msgspec import Meta
 
-from threadchat.chat.events import UserId
-
 MAX_NICKNAME: Final = 64
 MAX_ROOM_NAME: Final = 128
 MAX_ABOUT: Final = 1024
 MAX_KEY: Final = 128
+MAX_EPOCH: Final = 128
 MAX_HISTORY: Final = 1000
-"""All but the last in characters; that in events."""
+MAX_LISTED: Final = 1000
+MAX_USERS: Final = 100
+"""The first ones in characters, the last three in events, in rooms or people, and in users of a filter."""
 
-Nickname = Annotated[str, Meta(min_length=1, max_length=MAX_NICKNAME, pattern=r"\S")]
-RoomName = Annotated[str, Meta(min_length=1, max_length=MAX_ROOM_NAME, pattern=r"\S")]
+# Which characters names may have, `names.py` says.
+Nickname = Annotated[str, Meta(min_length=1, max_length=MAX_NICKNAME)]
+RoomName = Annotated[str, Meta(min_length=1, max_length=MAX_ROOM_NAME)]
+Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=MAX_NICKNAME)]
+Users = Annotated[list[Id], Meta(max_length=MAX_USERS)]
 CommandId = int | str | None
 
 
@@ -25,7 +29,7 @@ class Since(msgspec.Struct, frozen=True, gc=False):
     """A position as a client sends it: both or nothing."""
 
     offset: Annotated[int, Meta(ge=0)]
-    epoch: str
+    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)]
 
 
 class Command(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, kw_only=True):
@@ -49,12 +53,18 @@ class Profile(Command, frozen=True):
     about: Annotated[str, Meta(max_length=MAX_ABOUT)] | None = None
 
 
+class Refresh(Command, frozen=True):
+    """Shows a newer token than that of the hello."""
+
+    token: str
+
+
 class Listen(Command, frozen=True):
     """What `join` and `subscribe` have in common."""
 
     room: RoomName
     types: list[str] | None = None
-    users: list[UserId] | None = None
+    users: Users | None = None
     since: Since | None = None
 
 
@@ -90,7 +100,7 @@ class Message(InRoom, frozen=True):
 class SendDirect(Command, frozen=True, tag="direct"):
     """Says something to one person."""
 
-    to: UserId
+    to: Id
     message: str
 
 
@@ -98,7 +108,7 @@ class Count(InRoom, frozen=True):
     """How many events a room's log holds."""
 
     types: list[str] | None = None
-    users: list[UserId] | None = None
+    users: Users | None = None
 
 
 class History(InRoom, frozen=True):
@@ -110,11 +120,15 @@ class History(InRoom, frozen=True):
 
 
 class Who(InRoom, frozen=True):
-    """Who is in a room."""
+    """Who is in a room; of many those whose ids come after one."""
+
+    after: Id | None = None
 
 
 class Rooms(Command, frozen=True):
-    """Which rooms there are."""
+    """Which rooms there are, or those whose names begin so."""
+
+    prefix: Annotated[str, Meta(max_length=MAX_ROOM_NAME)] = ""
 
 
 class Typing(InRoom, frozen=True):
@@ -125,9 +139,74 @@ class Ping(Command, frozen=True):
     """Anybody there?"""
 
 
+# For moderators
+
+
+Place = Annotated[str, Meta(max_length=MAX_ROOM_NAME)]
+"""A room; empty: everywhere."""
+
+
+class Kick(Command, frozen=True):
+    """Throws somebody out, who may come back."""
+
+    user: int
+    room: Place = ""
+    reason: str = ""
+
+
+class Lifting(Command, frozen=True):
+    """What takes a sanction back: against a user or an address."""
+
+    user: int | None = None
+    address: str | None = None
+    room: Place = ""
+
+
+class Sanctioning(Lifting, frozen=True):
+    """What imposes one, for a time or for good."""
+
+    seconds: float | None = None
+    reason: str = ""
+
+
+class Ban(Sanctioning, frozen=True):
+    """Throws somebody out and keeps them out; of a user maybe their addresses too."""
+
+    with_address: bool = False
+
+
+class Unban(Lifting, frozen=True):
+    """Takes a ban back."""
+
+
+class Mute(Sanctioning, frozen=True):
+    """Lets somebody listen, but not speak."""
+
+
+class Unmute(Lifting, frozen=True):
+    """Takes a mute back."""
+
+
+class Delete(InRoom, frozen=True):
+    """Takes the text of a message out of a room's log."""
+
+    event: int
+
+
+class Close(InRoom, frozen=True):
+    """Closes a room, with its log."""
+
+
+class Sanctions(Command, frozen=True):
+    """Which bans and mutes there are: a room's own, or all."""
+
+    room: Place = ""
+
+
 AnyCommand = (
     Hello
     | Profile
+    | Refresh
     | Join
     | Subscribe
     | Leave
@@ -140,5 +219,13 @@ AnyCommand = (
     | Rooms
     | Typing
     | Ping
+    | Kick
+    | Ban
+    | Unban
+    | Mute
+    | Unmute
+    | Delete
+    | Close
+    | Sanctions
 )
 COMMANDS: Final = tuple(command.__struct_config__.tag for command in get_args(AnyCommand))

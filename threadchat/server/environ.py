@@ -7,17 +7,18 @@ import sys
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from threadchat.server.proxies import plain_address
 from threadchat.server.request import Request
 
 
-def server_part(host: str, port: int) -> dict[str, Any]:
+def server_part(host: str, port: int, scheme: str = "http") -> dict[str, Any]:
     """The part of every environ that a server listening on `host` and `port` knows beforehand."""
     return {
         "SCRIPT_NAME": "",
         "SERVER_NAME": host,
         "SERVER_PORT": str(port),
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
+        "wsgi.url_scheme": scheme,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
@@ -28,7 +29,7 @@ def server_part(host: str, port: int) -> dict[str, Any]:
 def make_environ(request: Request, server: dict[str, Any], peer: Any) -> dict[str, Any]:
     """Return the environ of `request`; `server` as from `server_part`, `peer` as `accept` returned it."""
     environ = server | {
-        "REMOTE_ADDR": peer[0],
+        "REMOTE_ADDR": plain_address(peer[0]),
         "REMOTE_PORT": str(peer[1]),
         "REQUEST_METHOD": request.method,
         "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),

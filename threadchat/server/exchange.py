@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 from wsgiref.types import WSGIApplication
 
 from threadchat.server import response
+from threadchat.server.certificates import secure
 from threadchat.server.environ import make_environ
 from threadchat.server.listener import tune
-from threadchat.server.request import PeerGone, RequestError, RequestReader
+from threadchat.server.proxies import Proxies
+from threadchat.server.request import BODY_BYTES, PeerGone, RequestError, RequestReader
 from threadchat.server.response import Response
+from threadchat.wire.transport import Socket
 
 logger = logging.getLogger(__name__)
 
 HANDOVER = "threadchat.handover"  # the key of the environ
 LINGER_SECONDS = 1.0  # at most; less where the time for a whole request is less
+NO_PROXIES = Proxies()
+
+_SPEAK_TLS = Response.error(HTTPStatus.BAD_REQUEST, "This port speaks TLS; use https:// or wss://.")
 
 
 class Handover:
@@ -28,9 +35,10 @@ class Handover:
         self._exchange = exchange
         self.number = number
 
-    def take(self) -> tuple[socket.socket, bytes]:
+    def take(self) -> tuple[Socket, bytes]:
         """Return the connected blocking socket, without timeout, and the bytes that followed the request.
 
+        Where TLS is spoken it is a TlsSocket, which encrypts.
         From here on the socket is the caller's alone, its closing too; no reply is sent for the
         caller. To be called on the connection's own thread, once; raises RuntimeError the second time.
         """
@@ -41,7 +49,8 @@ class Exchange:
     """One request and its reply on one accepted socket.
 
     `release` is called once, before the socket is handed over or closed: from then on its number may
-    belong to something else, and whoever listed the socket must have forgotten it.
+    belong to something else, and whoever listed the socket must have forgotten it. `proxies` are believed;
+    with `tls` the peer has to speak it, as a client. `max_body` is as for RequestReader.
     """
 
     def __init__(
@@ -52,8 +61,15 @@ class Exchange:
         timeout: float,
         clock: Callable[[], float],
         release: Callable[[], None],
+        proxies: Proxies = NO_PROXIES,
+        tls: ssl.SSLContext | None = None,
+        max_body: int = BODY_BYTES,
     ) -> None:
-        self._sock: socket.socket | None = sock
+        self._sock: Socket | None = sock
+        self._raw = sock
+        self._proxies = proxies
+        self._tls = tls
+        self._max_body = max_body
         self._number = number
         self._timeout = timeout
         self._clock = clock
@@ -67,10 +83,10 @@ class Exchange:
         `server` and `peer` are as for `make_environ`; `accepted` is the time of `clock` from which
         the request's deadline counts.
         """
-        assert self._sock is not None
+        deadline = accepted + self._timeout
         try:
-            tune(self._sock)
-            reply = self._answer(application, server, peer, accepted + self._timeout)
+            tune(self._raw)
+            reply = self._secure(deadline) or self._answer(application, server, peer, deadline)
             if reply is not None and self._sock is not None:
                 self._sock.settimeout(self._timeout)
                 self._sock.sendall(reply)
@@ -82,7 +98,7 @@ class Exchange:
                 self._release()
                 self._sock.close()
 
-    def hand_over(self) -> tuple[socket.socket, bytes]:
+    def hand_over(self) -> tuple[Socket, bytes]:
         """See `Handover.take`."""
         sock, trailing = self._sock, self._trailing
         if sock is None:
@@ -92,12 +108,22 @@ class Exchange:
         sock.settimeout(None)
         return sock, trailing
 
+    def _secure(self, deadline: float) -> bytes | None:
+        """Agree on TLS where it is spoken; the bytes to reply with to a peer that does not."""
+        if self._tls is None:
+            return None
+        secured = secure(self._raw, self._tls, deadline, self._clock)
+        if secured is None:
+            return _SPEAK_TLS.encode()
+        self._sock = secured
+        return None
+
     def _answer(
         self, application: WSGIApplication, server: dict[str, Any], peer: Any, deadline: float
     ) -> bytes | None:
         """The bytes to reply with; None where the application took the socket."""
         assert self._sock is not None
-        reader = RequestReader(self._sock, deadline, self._clock)
+        reader = RequestReader(self._sock, deadline, self._clock, max_body=self._max_body)
         try:
             request = reader.read()
         except RequestError as error:
@@ -106,6 +132,7 @@ class Exchange:
         self._trailing = request.trailing
         self._head_only = request.method == "HEAD"
         environ = make_environ(request, server, peer)
+        self._proxies.see_through(environ)
         environ[HANDOVER] = Handover(self, self._number)
         del reader, request  # a session runs in the call below for hours; it needs neither
         return self._run_application(application, environ)

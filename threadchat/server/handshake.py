@@ -38,13 +38,23 @@ def upgrade_requested(environ: dict[str, Any]) -> bool:
     )
 
 
+def is_own_page(environ: dict[str, Any]) -> bool:
+    """Whether a request comes from a page of this very server, or from no page at all."""
+    return _is_allowed(environ, ())
+
+
 def refuse(environ: dict[str, Any], allow_origin: Collection[str] = ()) -> Refusal | None:
     """Why a handshake cannot go through (RFC 6455 section 4.2.1); None where it can.
 
     `allow_origin` lists origins such as `https://chat.example` that may connect besides the server's
     own; `*` among them allows every origin.
     """
-    return _refuse_form(environ) or _refuse_letters(environ) or _refuse_origin(environ, allow_origin)
+    return (
+        _refuse_form(environ)
+        or _refuse_body(environ)
+        or _refuse_letters(environ)
+        or _refuse_origin(environ, allow_origin)
+    )
 
 
 def _refuse_form(environ: dict[str, Any]) -> Refusal | None:
@@ -68,6 +78,13 @@ def _refuse_form(environ: dict[str, Any]) -> Refusal | None:
             "Sec-WebSocket-Key is missing, doubled or malformed; send 16 random bytes in base64, once.",
         )
     return None
+
+
+def _refuse_body(environ: dict[str, Any]) -> Refusal | None:
+    """What comes after a handshake is frames; a proxy might take a body for the first of them."""
+    if environ.get("CONTENT_LENGTH", "") in ("", "0"):
+        return None
+    return Refusal("400 Bad Request", "A request for a WebSocket has no body; send it without one.")
 
 
 def _refuse_letters(environ: dict[str, Any]) -> Refusal | None:

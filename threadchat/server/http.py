@@ -8,16 +8,21 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from http import HTTPStatus
 from threading import Condition, Event, Thread, current_thread
 from typing import Any
 from weakref import WeakSet
 from wsgiref.types import WSGIApplication
 
+from threadchat.server.certificates import Identity
 from threadchat.server.environ import server_part
 from threadchat.server.exchange import Exchange
 from threadchat.server.listener import bind
+from threadchat.server.places import Places
+from threadchat.server.proxies import Proxies
 from threadchat.server.refusals import Refusals
+from threadchat.server.request import BODY_BYTES
 from threadchat.server.response import Response
 
 logger = logging.getLogger(__name__)
@@ -40,8 +45,11 @@ class HttpServer:
     connection for as long as its call lasts; the thread stays counted until then.
 
     `request_timeout`: seconds for a whole request, from its accept. `max_connections`: threads at
-    once, 0 for any number; those above it are answered 503. `shared_port`: as `shared` of `bind`.
-    `on_accept_thread` is called once on the accept thread, before it serves. `clock`: seconds, monotonic.
+    once, 0 for any number; those above it are answered 503. `max_per_address`: the same for one address, as
+    TCP has it; for `proxies`, which are trusted, it does not count. `certificates`: TLS is spoken then and
+    nothing else, and those above a limit are hung up on: the accept thread has no time for a handshake.
+    `max_body`: bytes of a request's body. `shared_port`: as `shared` of `bind`. `on_accept_thread` is called
+    once on the accept thread, before it serves. `clock`: seconds, monotonic.
     """
 
     _listener: socket.socket
@@ -57,6 +65,10 @@ class HttpServer:
         port: int,
         request_timeout: float,
         max_connections: int = 0,
+        max_per_address: int = 0,
+        proxies: Proxies | None = None,
+        certificates: Identity | None = None,
+        max_body: int = BODY_BYTES,
         shared_port: bool = False,
         on_accept_thread: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -65,7 +77,9 @@ class HttpServer:
         self._host = host
         self._port = port
         self._request_timeout = request_timeout
-        self._max_connections = max_connections
+        self._proxies = proxies or Proxies()
+        self._certificates = certificates
+        self._max_body = max_body
         self._shared_port = shared_port
         self._on_accept_thread = on_accept_thread
         self._clock = clock
@@ -73,10 +87,11 @@ class HttpServer:
         self._exhausted = False  # the accept thread's: whether this shortage was logged already
         self._accepted = 0  # the accept thread's: connections so far
         self._accept_thread: Thread | None = None
-        # `_lock` guards `_alive`, `_reading`, `_ending` and the closing of `_waker`; nothing blocks under
+        # `_lock` guards `_places`, `_reading`, `_ending` and the closing of `_waker`; nothing blocks under
         # it, and no other lock is taken.
         self._lock = Condition()
-        self._alive = 0
+        self._scheme = "https" if certificates else "http"
+        self._places = Places(max_connections, max_per_address, self._proxies)
         self._reading: dict[int, socket.socket] = {}  # those that are not handed over
         self._ending: WeakSet[Thread] = WeakSet()  # done, but for the last lines of `Thread` itself
         self._server_part: dict[str, Any] = {}
@@ -89,9 +104,25 @@ class HttpServer:
         return f"<HttpServer {self.address[0]}:{self.address[1]} {state} connections={self.connections}>"
 
     @property
+    def listener(self) -> socket.socket:
+        """The listening socket, once there is one."""
+        return self._listener
+
+    @property
     def connections(self) -> int:
         """How many connections have a thread now."""
-        return self._alive
+        return self._places.taken
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host, port = self.address
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+    def reload(self) -> None:
+        """Read certificate and key again, for new connections. Any thread, one at a time."""
+        if self._certificates is not None:
+            self._certificates.reload()
 
     def listen(self) -> None:
         """Bind, listen and start to accept; raises OSError where the address cannot be had. Once only."""
@@ -102,7 +133,7 @@ class HttpServer:
             undo.callback(self._woken.close)
             undo.callback(self._waker.close)
             self.address = self._listener.getsockname()[:2]
-            self._server_part = server_part(*self.address)
+            self._server_part = server_part(*self.address, self._scheme)
             thread = Thread(target=self._accept_loop, name=f"accept-{self.address[1]}", daemon=True)
             thread.start()
             undo.pop_all()
@@ -138,7 +169,7 @@ class HttpServer:
         """Wait up to `timeout` seconds for all connection threads to end; whether they have."""
         deadline = time.monotonic() + timeout
         with self._lock:
-            if not self._lock.wait_for(lambda: self._alive == 0, timeout):
+            if not self._lock.wait_for(lambda: not self._places.taken, timeout):
                 return False
             ending = list(self._ending)
         for thread in ending:
@@ -183,27 +214,32 @@ class HttpServer:
                 self._back_off(f"cannot accept connections: {error}")
                 return
             if not self._admit(sock, address, accepted):
-                refusals.add(sock, _BUSY.encode())
+                self._turn_away(sock, refusals)
             if self._stopping.is_set():
                 return
 
-    def _admit(self, sock: socket.socket, address: Any, accepted: float) -> bool:
+    def _turn_away(self, sock: socket.socket, refusals: Refusals) -> None:
+        if self._certificates is None:
+            refusals.add(sock, _BUSY.encode())
+        else:
+            sock.close()
+
+    def _admit(self, sock: socket.socket, peer: Any, accepted: float) -> bool:
         """Start the connection's thread; False where there is no room for it."""
+        address = self._places.counted_as(peer)
         with self._lock:
-            if 0 < self._max_connections <= self._alive:
+            if not self._places.take(address):
                 return False
-            self._alive += 1
             self._accepted += 1
             number = self._accepted
             self._reading[number] = sock
         try:
-            Thread(
-                target=self._serve, args=(sock, address, number, accepted), name=f"http-{number}", daemon=True
-            ).start()
+            serve = partial(self._serve, sock, peer, address, number, accepted)
+            Thread(target=serve, name=f"http-{number}", daemon=True).start()
         except (RuntimeError, MemoryError) as error:
             with self._lock:
                 del self._reading[number]
-                self._count_out_locked()
+                self._count_out_locked(address)
             self._log_shortage(f"cannot start a thread for a connection: {error}")
             return False
         self._exhausted = False
@@ -219,7 +255,9 @@ class HttpServer:
             self._exhausted = True
             logger.error("%s; trying again until it works", problem)
 
-    def _serve(self, sock: socket.socket, address: Any, number: int, accepted: float) -> None:
+    def _serve(
+        self, sock: socket.socket, peer: Any, address: str | None, number: int, accepted: float
+    ) -> None:
         """Runs on: the connection's own thread."""
         try:
             exchange = Exchange(
@@ -228,18 +266,21 @@ class HttpServer:
                 timeout=self._request_timeout,
                 clock=self._clock,
                 release=lambda: self._release(number),
+                proxies=self._proxies,
+                max_body=self._max_body,
+                tls=None if self._certificates is None else self._certificates.context,
             )
-            exchange.run(self._app, self._server_part, address, accepted)
+            exchange.run(self._app, self._server_part, peer, accepted)
         finally:
             with self._lock:
                 self._ending.add(current_thread())
-                self._count_out_locked()
+                self._count_out_locked(address)
 
     def _release(self, number: int) -> None:
         with self._lock:
             self._reading.pop(number, None)
 
-    def _count_out_locked(self) -> None:
-        self._alive -= 1
-        if self._alive == 0:
+    def _count_out_locked(self, address: str | None) -> None:
+        self._places.give_back(address)
+        if not self._places.taken:
             self._lock.notify_all()

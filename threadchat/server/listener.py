@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 
+from threadchat.wire.transport import SEND_BUFFER
+
 BACKLOG = 4096  # connections; a thousand clients that reconnect at once find room
-SEND_BUFFER = 128 * 1024  # bytes; left to itself the kernel queues megabytes ahead of a ping
 
 _NOT_ON_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIApplication
@@ -25,8 +25,9 @@ class Mount:
     """A WSGI application: answers for its own paths, passes everything else on to the one it wraps.
 
     With `page` (see `read_page`) its files are below `path/`, and so is a second way to the socket,
-    `path/chat`, which is where the page looks for it. Paths count from where the wrapped application is,
-    below any SCRIPT_NAME. `alone`: nothing is shared between processes, so several are worth a warning.
+    `path/chat`, which is where the page looks for it. `operators` finds what answers at other paths below
+    `path`, which it gets without that. Paths count from where the wrapped application is, below any
+    SCRIPT_NAME. `alone`: nothing is shared between processes, so several are worth a warning.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Mount:
         endpoint: WSGIApplication,
         page: Mapping[str, Resource] | None = None,
         *,
+        operators: Callable[[str], WSGIApplication | None] | None = None,
         alone: bool = True,
     ) -> None:
         """Raises ConfigError for a path that cannot be one, and for what is no application."""
@@ -52,6 +54,7 @@ class Mount:
         self._endpoint = endpoint
         self._page = {path + name: resource for name, resource in (page or {}).items()}
         self._sockets = {path} if page is None else {path, f"{path}/chat"}
+        self._operators = operators
         self._look_for_siblings = alone
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -64,11 +67,20 @@ class Mount:
             self._look_for_siblings = False
             self._warn_of_siblings(environ)
         path: str = environ.get("PATH_INFO", "")
-        if path not in self._sockets and path not in self._page:
+        door = self._find_door(path)
+        if door is not None:
+            body = door({**environ, "PATH_INFO": path.removeprefix(self._path)}, start_response)
+        elif path in self._sockets or path in self._page:
+            body = self._answer(path, environ, start_response)
+        else:
             return self._app(environ, start_response)
-        body = self._answer(path, environ, start_response)
         # Some servers would send it all the same, and the client take it for the next reply.
         return [] if environ["REQUEST_METHOD"] == "HEAD" else body
+
+    def _find_door(self, path: str) -> WSGIApplication | None:
+        if self._operators is None or not path.startswith(f"{self._path}/"):
+            return None
+        return self._operators(path.removeprefix(self._path))
 
     def _answer(self, path: str, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if path in self._sockets:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
-from threadchat import __version__
 from threadchat.chat.events import MESSAGE, Direct, Draft
 from threadchat.chat.hub import Hub
 from threadchat.config import Config
-from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, RoomClosed
-from threadchat.server import commands, protocol, questions, users
+from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClosed
+from threadchat.rationing import Ration
+from threadchat.server import commands, moderation, packing, protocol, questions
 from threadchat.server.commands import CommandId
-from threadchat.server.hooks import Visit
+from threadchat.server.greeting import GreetedSession
 from threadchat.server.protocol import BROADCAST_ROOM
 from threadchat.server.seats import Seat, Seats
-from threadchat.server.session import Session
-from threadchat.wire.connection import Connection, ConnectionState
+from threadchat.server.visit import Visit
+from threadchat.wire.connection import Connection
 from threadchat.wire.requests import Text
 
 log = logging.getLogger(__name__)
+log.addFilter(Ration())
 
 
-class NativeSession(Session):
+class NativeSession(GreetedSession):
     """A connection on `/chat`: hello, profile, then rooms and people.
 
     Messages to one room that came in together are published together: the room is locked once, and
@@ -42,25 +42,25 @@ class NativeSession(Session):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(connection, hub, config, visit=visit, clock=clock)
-        self.session = secrets.token_hex(8)
-        self._seats = Seats(connection, hub, self.session)
+        self._seats = Seats(connection, hub, self.session, config.rooms_per_connection)
         self._unpublished: list[commands.Message] = []
         self._unpublished_bytes = 0
+        self._named = ""  # the room named last, if its name is one that may be
         # A quarter of an outbox: what is over three quarters full says so, what is not has room for it.
         self._most_together = max(1, config.outbox_messages // 4)
-        if self.screens:
+        if self.visit.hooks.see_messages:
             self._most_together = 1  # what a hook has passed does not wait for what it thinks of the next
         self._most_bytes_together = config.outbox_bytes // 4
 
     # The lifecycle
 
-    def begin(self) -> None:
-        """Waits for hello, and for a profile after it."""
-        self.expire("hello", self._config.hello_timeout, CloseCode.STALE)
-
     def end(self) -> None:
         """Leaves every room; what was not published yet is dropped with the connection."""
         self._seats.give_up_all()
+
+    def evict(self, room: str, reason: str) -> bool:
+        """See Session."""
+        return self._seats.evict(room, reason)
 
     def handle(self, text: str) -> None:
         """Does one command, or keeps a message until the burst ends."""
@@ -117,67 +117,44 @@ class NativeSession(Session):
 
     def _refuse(self, error: CommandError, command_id: CommandId) -> None:
         self.connection.send(protocol.error_text(error, command_id))
-        self.count_error()
+        self.count_error(error.code)
 
-    # Who one is
+    def refuse_excess(self, text: str, error: CommandError) -> None:
+        """See Session."""
+        self.connection.send(protocol.error_text(error, protocol.command_id(text)))
+
+    # Commands
 
     def _do(self, command: commands.AnyCommand) -> dict[str, Any] | None:
         if self.user is None and not isinstance(command, (commands.Hello, commands.Ping)):
             raise CommandError(ErrorCode.UNAUTHORIZED, "say hello first")
         if not self.nickname and isinstance(command, _NEED_PROFILE):
             raise CommandError(ErrorCode.PERMISSION_DENIED, "choose a nickname first, with profile")
-        if isinstance(command, (commands.InRoom, commands.Listen)) and command.room == BROADCAST_ROOM:
-            raise CommandError(
-                ErrorCode.PERMISSION_DENIED, f"{BROADCAST_ROOM} is the broadcast endpoint's room"
-            )
+        if isinstance(command, (commands.InRoom, commands.Listen)):
+            if command.room == BROADCAST_ROOM:
+                reason = f"{BROADCAST_ROOM} is the broadcast endpoint's room"
+                raise CommandError(ErrorCode.PERMISSION_DENIED, reason)
+            self.names.room(command.room)
+            self._named = command.room
+        if not self.standing.clean:
+            moderation.check_standing(self.standing, command)
         if self.screens:
             self.visit.check_command(self.person, command)
         return _HANDLERS[type(command)](self, command)
 
-    def _hello(self, command: commands.Hello) -> dict[str, Any] | None:
-        if self.user is not None:
-            raise CommandError(ErrorCode.ALREADY, "said hello already")
-        if command.token is not None:
-            self.connection.close(CloseCode.INVALID_TOKEN)
-            return None
-        user, self.nickname = users.identify(
-            command, self.visit.identity, self.hub.broker, authenticates=self.authenticates
-        )
-        self.connection.deadlines.clear("hello")
-        try:
-            self.arrive(user)
-        except CommandError:  # they may say hello once more
-            self.begin()
-            raise
-        if self.nickname:
-            self._enter_chat()
-        else:
-            self.expire("profile", self._config.profile_timeout, CloseCode.STALE)
-        given = {} if self.visit.given_name is None else {"nickname": self.visit.given_name}
-        return {"user": user, "session": self.session, **given, **self._resume(), "version": __version__}
-
-    def _profile(self, command: commands.Profile) -> dict[str, Any]:
-        assert self.user is not None
-        self.visit.check_name(command.nickname)
-        self.nickname = command.nickname
-        if command.about is not None:
-            self.about = command.about
-        self.connection.deadlines.clear("profile")
-        self._enter_chat()
+    def renamed(self) -> None:
+        """Tells the rooms."""
         self._seats.rename(self.nickname)
-        return self._resume()
-
-    def _enter_chat(self) -> None:
-        self.connection.label = f"user {self.user} {self.nickname!r}"
-        self.connection.advance(ConnectionState.IN_CHAT)
-
-    def _resume(self) -> dict[str, Any]:
-        return {"resume": users.resume_token(self.hub.broker, self.person)}
 
     # Speaking
 
     def _may_speak(self, room: str) -> bool:
-        return self.user is not None and self.nickname != "" and room != BROADCAST_ROOM
+        return (
+            self.user is not None
+            and self.nickname != ""
+            and room == self._named  # which so is not the reserved one
+            and self.standing.may_speak(room)
+        )
 
     def _keep(self, command: commands.Message) -> None:
         size = len(command.message)
@@ -216,6 +193,10 @@ class NativeSession(Session):
         if replies:
             self.connection.send(Text(b"".join(replies), len(replies)))
 
+    def _say(self, command: commands.Message) -> None:
+        """The first in a room, which had to be looked at closely."""
+        self._keep(command)
+
     def _direct(self, command: commands.SendDirect) -> dict[str, Any]:
         self.hub.direct(command.to, command.message, sender=self.user, nickname=self.nickname)
         return {}
@@ -224,7 +205,7 @@ class NativeSession(Session):
         assert self.user is not None
         seat = self._seats.find(command.room, member=True)
         text = protocol.typing_text(command.room, self.user, self.nickname)
-        self.hub.whisper(seat.room, text, protocol.native_events, but=self.user)
+        self.hub.whisper(seat.room, text, packing.NATIVE.values(), but=self.user)
         return {}
 
     # Rooms
@@ -232,15 +213,28 @@ class NativeSession(Session):
     def _join(self, command: commands.Join) -> None:
         assert self.user is not None
         marker = None if command.since is None else protocol.live_text(command.room)
-        seat = self._seats.take(command, self.user, marker)
+        seat = self._take_seat(command, self.user, marker)
         self._let_in(command, seat)
         try:
             seat.room.enter(self.user, self.session, self.nickname, self.about)
         except RoomClosed:
             log.debug("room %s was closed while %s joined", command.room, self.connection.label)
+        finally:
+            self._seats.settle(seat)
 
     def _subscribe(self, command: commands.Subscribe) -> None:
-        self._let_in(command, self._seats.take(command, None, protocol.live_text(command.room)))
+        seat = self._take_seat(command, None, protocol.live_text(command.room))
+        self._let_in(command, seat)
+        self._seats.settle(seat)
+
+    def _take_seat(self, command: commands.Listen, user: int | None, marker: Text | None) -> Seat:
+        seat = self._seats.take(command, user, marker)
+        try:
+            self.standing.check_banned(command.room)  # a ban that came earlier may not have seen the seat
+        except CommandError:
+            self._seats.give_up(seat)
+            raise
+        return seat
 
     def _let_in(self, command: commands.Listen, seat: Seat) -> None:
         """Replies, and only then starts the subscription: so no event overtakes the reply."""
@@ -251,19 +245,23 @@ class NativeSession(Session):
         seat.subscription.start()
 
     def _leave(self, command: commands.Leave) -> None:
-        self._seats.find(command.room, member=True).subscription.stop()
+        seat = self._seats.find(command.room, member=True)
+        seat.subscription.stop()
         self._reply(command.id, {})
-        self._seats.give_up(command.room)
+        self._seats.give_up(seat)
 
     def _unsubscribe(self, command: commands.Unsubscribe) -> dict[str, Any]:
-        self._seats.find(command.room, member=False)
-        self._seats.give_up(command.room)
+        self._seats.give_up(self._seats.find(command.room, member=False))
         return {}
 
     # Everything else
 
     def _ask(self, command: commands.Command) -> dict[str, Any]:
         return questions.answer(self.hub, command)
+
+    def _rooms(self, command: commands.Rooms) -> dict[str, Any]:
+        restricted = self.visit.permissions is not None
+        return questions.rooms(self.hub, command, self.visit.may_see if restricted else None)
 
     def _ping(self, command: commands.Ping) -> dict[str, Any]:
         return {}
@@ -272,17 +270,20 @@ class NativeSession(Session):
 _NEED_PROFILE = (commands.Join, commands.Message, commands.SendDirect, commands.Typing)
 
 _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str, Any] | None]] = {
-    commands.Hello: NativeSession._hello,
-    commands.Profile: NativeSession._profile,
+    commands.Hello: NativeSession.hello,
+    commands.Profile: NativeSession.profile,
+    commands.Refresh: NativeSession.refresh,
     commands.Join: NativeSession._join,
     commands.Subscribe: NativeSession._subscribe,
     commands.Leave: NativeSession._leave,
     commands.Unsubscribe: NativeSession._unsubscribe,
+    commands.Message: NativeSession._say,
     commands.SendDirect: NativeSession._direct,
     commands.Typing: NativeSession._typing,
     commands.Count: NativeSession._ask,
     commands.History: NativeSession._ask,
     commands.Who: NativeSession._ask,
-    commands.Rooms: NativeSession._ask,
+    commands.Rooms: NativeSession._rooms,
     commands.Ping: NativeSession._ping,
+    **moderation.HANDLERS,
 }

@@ -44,21 +44,29 @@ class Resource:
 def read_page(folder: Traversable | None = None) -> dict[str, Resource]:
     """The page's files by the path at which they are served; the page itself is at `/`.
 
-    `folder` is the package's own unless given. It is read here and never again, so a request can only
-    name what is there. All that the page refers to is relative: it works below any path that ends in a slash.
-    Raises FileNotFoundError where it lacks `index.html` or `favicon.svg`.
+    `folder` is the package's own unless given. All that the page refers to is relative: it works below any
+    path that ends in a slash. Raises FileNotFoundError where it lacks `index.html` or `favicon.svg`.
     """
-    resources = {}
-    for file in (folder or importlib.resources.files("threadchat.server") / "page").iterdir():
-        if file.is_file() and not file.name.startswith((".", "_")):
-            body = file.read_bytes()
-            content_type = _TYPES.get(PurePosixPath(file.name).suffix, "application/octet-stream")
-            etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-            resources[f"/page/{file.name}"] = Resource(content_type, body, etag)
+    resources = read_folder(folder or importlib.resources.files("threadchat.server") / "page", "/page/")
     for path, name in (("/", "index.html"), ("/favicon.ico", "favicon.svg")):
         if f"/page/{name}" not in resources:
             raise FileNotFoundError(f"the page has no {name}; is threadchat installed whole?")
         resources[path] = resources[f"/page/{name}"]
+    return resources
+
+
+def read_folder(folder: Traversable, prefix: str) -> dict[str, Resource]:
+    """A folder's files, each at `prefix` and its name.
+
+    They are read here and never again, so a request can only name what is there.
+    """
+    resources = {}
+    for file in folder.iterdir():
+        if file.is_file() and not file.name.startswith((".", "_")):
+            body = file.read_bytes()
+            content_type = _TYPES.get(PurePosixPath(file.name).suffix, "application/octet-stream")
+            etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            resources[prefix + file.name] = Resource(content_type, body, etag)
     return resources
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -20,8 +21,8 @@ BROADCAST_ROOM: Final = "/ws"
 class _Envelope(msgspec.Struct):
     """As much of a bad command as an error needs."""
 
-    type: Any = None
-    id: Any = None
+    type: msgspec.Raw = msgspec.Raw(b"null")
+    id: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class BroadcastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,6 +46,23 @@ _decode_command = msgspec.json.Decoder(AnyCommand).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_broadcast = msgspec.json.Decoder(BroadcastMessage).decode
 _decode_direct = msgspec.json.Decoder(DirectMessage).decode
+_decode_id = msgspec.json.Decoder(int | str).decode
+_decode_type = msgspec.json.Decoder(str).decode
+
+MOST_CONTAINERS: Final = 500
+"""Arrays and objects of one message. Python 3.12 and 3.13 let a decoder go 10,000 of them deep, which is more
+than a thread's stack of 1 MiB holds: the process would be gone."""
+_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # to the end, where it has none
+
+
+def check_depth(text: str) -> None:
+    """Raises CommandError 107 for what could be nested too deeply to be decoded."""
+    if text.count("[") + text.count("{") <= MOST_CONTAINERS:
+        return
+    bare = _STRING.sub("", text)
+    if bare.count("[") + bare.count("{") > MOST_CONTAINERS:
+        reason = f"more than {MOST_CONTAINERS} arrays and objects in one message; a message needs a few"
+        raise CommandError(ErrorCode.BAD_REQUEST, reason)
 
 
 # Commands
@@ -53,10 +71,31 @@ _decode_direct = msgspec.json.Decoder(DirectMessage).decode
 def decode_command(text: str) -> AnyCommand:
     """One native command. Raises BadCommand."""
     try:
+        if len(text) > MOST_CONTAINERS:  # the most are short
+            check_depth(text)
         command: AnyCommand = _decode_command(text)
         return command
+    except CommandError as error:
+        raise BadCommand(error.code, error.reason) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise _explain(text, error) from error
+
+
+def command_id(text: str) -> CommandId:
+    """The id of a command that is not looked at any further; None where it has none, or cannot be read."""
+    try:
+        check_depth(text)
+        return _id_of(_decode_envelope(text))
+    except (CommandError, msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _id_of(envelope: _Envelope) -> CommandId:
+    try:
+        found: int | str = _decode_id(envelope.id)
+        return found
+    except msgspec.DecodeError:
+        return None
 
 
 class BadCommand(CommandError):
@@ -74,15 +113,19 @@ def _explain(text: str, error: Exception) -> BadCommand:
         return BadCommand(ErrorCode.BAD_REQUEST, f"{invalid}; a command is a JSON object, such as {_EXAMPLE}")
     except (msgspec.DecodeError, RecursionError) as malformed:
         return BadCommand(ErrorCode.BAD_REQUEST, f"not JSON: {malformed}")
-    command_id = envelope.id if type(envelope.id) in (int, str) else None  # not a bool, which is an int too
-    if envelope.type is None:
-        return BadCommand(ErrorCode.BAD_REQUEST, f"a command has a type, as in {_EXAMPLE}", command_id)
-    if envelope.type not in COMMANDS:
-        known = ", ".join(COMMANDS)
-        return BadCommand(
-            ErrorCode.UNKNOWN_COMMAND, f"unknown command {envelope.type!r:.40}; there are {known}", command_id
-        )
-    return BadCommand(ErrorCode.BAD_REQUEST, f"{envelope.type}: {error}", command_id)
+    found = _id_of(envelope)
+    kind = bytes(envelope.type)
+    if kind == b"null":
+        return BadCommand(ErrorCode.BAD_REQUEST, f"a command has a type, as in {_EXAMPLE}", found)
+    try:
+        name = _decode_type(kind)
+    except msgspec.DecodeError:
+        name = ""
+    if name not in COMMANDS:
+        shown = repr(name) if name else kind.decode()
+        reason = f"unknown command {shown:.40}; there are {', '.join(COMMANDS)}"
+        return BadCommand(ErrorCode.UNKNOWN_COMMAND, reason, found)
+    return BadCommand(ErrorCode.BAD_REQUEST, f"{name}: {error}", found)
 
 
 _EXAMPLE: Final = '{"type": "hello", "id": 1, "nickname": "ann"}'
@@ -108,8 +151,9 @@ def decode_direct(text: str) -> DirectMessage:
 
 def _decode(decode: Callable[[str], Decoded], text: str, example: str) -> Decoded:
     try:
+        check_depth(text)
         return decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (CommandError, msgspec.DecodeError, RecursionError) as error:
         raise CommandError(ErrorCode.BAD_REQUEST, f"{error}; a message is {example}") from error
 
 
@@ -163,6 +207,11 @@ def live_text(room: str) -> Text:
 def typing_text(room: str, user: UserId, nickname: str) -> Text:
     """Says that somebody is typing."""
     return json_text({"type": "typing", "chatroomId": room, "userId": user, "from": nickname})
+
+
+def kicked_text(room: str, reason: str) -> Text:
+    """Says to one who was in a room that they were thrown out of it."""
+    return json_text({"type": "kicked", "chatroomId": room, "reason": reason})
 
 
 def native_direct(direct: Direct) -> Text:

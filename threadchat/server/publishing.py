@@ -6,14 +6,20 @@ from typing import Any
 
 from threadchat.chat.events import MESSAGE, Draft, Position
 from threadchat.chat.hub import Hub
+from threadchat.config import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
 from threadchat.server.commands import MAX_KEY, MAX_NICKNAME, MAX_ROOM_NAME
+from threadchat.server.names import Names, names_by
+from threadchat.server.protocol import BROADCAST_ROOM
 from threadchat.server.users import LARGEST_ID, as_user, exactly_text
 
 
-def check_room(room: Any) -> str:
-    """The name of a room. Raises CommandError 107."""
-    return _text("room", room, MAX_ROOM_NAME)
+def check_room(room: Any, names: Names | None = None) -> str:
+    """The name of a room, which with `names` may be a new one. Raises CommandError 107."""
+    name = _text("room", room, MAX_ROOM_NAME)
+    if names is not None and name != BROADCAST_ROOM:
+        names.room(name)
+    return name
 
 
 def check_message(message: Any, most: int) -> str:
@@ -22,7 +28,7 @@ def check_message(message: Any, most: int) -> str:
         raise _bad(f"message is a {type(message).__name__}; it must be text, so encode it first (JSON, say)")
     if not message:
         raise _bad("message is empty; there is nothing to say")
-    size = _check_encodable("message", message)
+    size = check_encodable("message", message)
     if size > most:
         raise _bad(f"message has {size} bytes; at most {most} are allowed (max_message_size)")
     return exactly_text(message)
@@ -43,15 +49,17 @@ def check_sender(user: object, nickname: Any) -> tuple[int | None, str]:
 
 
 def publish(
-    hub: Hub, room: Any, message: Any, *, user: object, nickname: Any, key: Any, most: int
+    hub: Hub, config: Config, room: Any, message: Any, *, user: object, nickname: Any, key: Any
 ) -> Position:
-    """See `Chat.publish`; `most`: bytes of a message."""
-    name = check_room(room)
+    """See `Chat.publish`; `config` says what a room may be called, and how long a message may be."""
+    name = check_room(room, names_by(config.room_pattern, config.nickname_pattern))
     sender, called = check_sender(user, nickname)
     if not isinstance(key, str) or len(key) > MAX_KEY:
         raise _bad(f"key is {key!r:.60}; it must be text of at most {MAX_KEY} characters")
-    _check_encodable("key", key)
-    draft = Draft(MESSAGE, sender, called, check_message(message, most), "", exactly_text(key))
+    check_encodable("key", key)
+    draft = Draft(
+        MESSAGE, sender, called, check_message(message, config.max_message_size), "", exactly_text(key)
+    )
     try:
         return hub.publish(name, [draft])[0]
     except RoomClosed:
@@ -74,12 +82,12 @@ def _text(name: str, value: Any, most: int) -> str:
         raise _bad(f"{name} is a {type(value).__name__}; it must be text")
     if not value.strip() or len(value) > most:
         raise _bad(f"{name} is {value!r:.60}; it must have from 1 to {most} characters, and not be blank")
-    _check_encodable(name, value)
+    check_encodable(name, value)
     return exactly_text(value)
 
 
-def _check_encodable(name: str, value: str) -> int:
-    """How many bytes it has in UTF-8."""
+def check_encodable(name: str, value: str) -> int:
+    """How many bytes it has in UTF-8. Raises CommandError 107."""
     try:
         return len(value.encode())
     except UnicodeEncodeError:

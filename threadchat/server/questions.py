@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
 
-from threadchat.chat.events import Position
+from threadchat.chat.events import Position, UserId
 from threadchat.chat.hub import Hub
+from threadchat.chat.presence import Occupant
+from threadchat.chat.sequencer import MAX_HISTORY_BYTES
 from threadchat.chat.subscription import Filter
 from threadchat.server import protocol
-from threadchat.server.commands import Command, Count, History, Rooms, Who
+from threadchat.server.commands import MAX_LISTED, Command, Count, History, Rooms, Who
 
 Fields = dict[str, Any]
 
@@ -36,23 +39,50 @@ def history(hub: Hub, command: History) -> Fields:
 
 
 def who(hub: Hub, command: Who) -> Fields:
-    """The people in a room, each with a number of sessions."""
-    users = []
-    for occupant in hub.find(command.room).who():
-        about = hub.about(occupant.user) or occupant.about
-        entry = {"id": occupant.user, "nickname": occupant.nickname, "sessions": len(occupant.sessions)}
-        users.append({**entry, "about": about} if about else entry)
-    return {"users": users}
+    """The people in a room in the order of their ids, each with a number of sessions."""
+    people = hub.find(command.room).who()
+    if command.after is not None:
+        last = _rank(command.after)
+        people = [occupant for occupant in people if _rank(occupant.user) > last]
+    first = heapq.nsmallest(MAX_LISTED + 1, people, key=lambda occupant: _rank(occupant.user))
+    return _listed("users", (_described(hub, occupant) for occupant in first))
 
 
-def rooms(hub: Hub, command: Rooms) -> Fields:
-    """All rooms that the native dialect reaches."""
-    described = [
-        {"name": room.name, "people": room.people, "offset": room.offset}
+def rooms(hub: Hub, command: Rooms, may_see: Callable[[str], bool] | None = None) -> Fields:
+    """The fullest rooms of those that the native dialect reaches, and that one may see."""
+    found = [
+        room
         for room in hub.list_rooms()
-        if room.name != protocol.BROADCAST_ROOM
+        if room.name.startswith(command.prefix)
+        and room.name != protocol.BROADCAST_ROOM
+        and (may_see is None or may_see(room.name))
     ]
-    return {"rooms": described}
+    fullest = heapq.nsmallest(MAX_LISTED + 1, found, key=lambda room: (-room.people, room.name))
+    return _listed("rooms", (room._asdict() for room in fullest))
+
+
+def _described(hub: Hub, occupant: Occupant) -> Fields:
+    about = hub.about(occupant.user) or occupant.about
+    entry = {"id": occupant.user, "nickname": occupant.nickname, "sessions": len(occupant.sessions)}
+    return {**entry, "about": about} if about else entry
+
+
+def _rank(user: UserId) -> tuple[bool, Any]:
+    """Numbers come before names, which only an application gives."""
+    return isinstance(user, str), user
+
+
+def _listed(field: str, entries: Iterable[Fields]) -> Fields:
+    """As many of `entries` as one reply takes, encoded, and whether there are more."""
+    taken: list[msgspec.Raw] = []
+    size = 0
+    for entry in entries:
+        json = msgspec.json.encode(entry)
+        size += len(json)
+        if len(taken) == MAX_LISTED or (taken and size > MAX_HISTORY_BYTES):
+            return {field: taken, "more": True}
+        taken.append(msgspec.Raw(json))
+    return {field: taken}
 
 
 _ANSWERS: Final[dict[type[Command], Callable[[Hub, Any], Fields]]] = {

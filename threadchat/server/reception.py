@@ -4,36 +4,60 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Final, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication
 
 from threadchat.chat.hub import Hub
+from threadchat.chat.sanctions import BAN
 from threadchat.config import Config
-from threadchat.errors import ConnectionClosed, NoSocket, Refuse, ThreadchatError
+from threadchat.errors import BadToken, CloseCode, ConnectionClosed, NoSocket, Refuse, ThreadchatError
+from threadchat.rationing import Ration
 from threadchat.server.exchange import HANDOVER
 from threadchat.server.handshake import Refusal, refuse
-from threadchat.server.hooks import Hooks, Visit
+from threadchat.server.hooks import Hooks
+from threadchat.server.places import counted_as
+from threadchat.server.proxies import Proxies
 from threadchat.server.replies import reply
-from threadchat.server.roster import Roster
+from threadchat.server.roster import MOST_PARTING, PARTING, Roster
 from threadchat.server.session import Session
 from threadchat.server.takeover import Taken, shows_socket, take_socket
+from threadchat.server.tokens import Pass
 from threadchat.server.users import User, as_user
+from threadchat.server.visit import ANYBODY, Admission, Visit
 from threadchat.wire.connection import Connection
 
 log = logging.getLogger(__name__)
+log.addFilter(Ration())
 
 Dialect = Callable[..., Session]
 _SORRY = "The server failed here, the request is not to blame; try again later."
 _RETRY = ("Retry-After", "5")
+_BEARER: Final = re.compile(r"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
+
+
+class Caller(NamedTuple):
+    """Who asks for a WebSocket, as far as the request tells: None is nobody so far."""
+
+    user: User | None = None
+    shown: Pass | None = None
+
+
+class Guest(NamedTuple):
+    """The socket of one who was admitted, and what its connection is counted under."""
+
+    taken: Taken
+    of: str
 
 
 class Reception:
     """The way into one chat, for all its endpoints and whatever server the requests come from.
 
-    `connect` makes a Connection of number, socket, headers and trailing bytes. To be called on any thread.
+    `connect` makes a Connection of number, socket, headers and trailing bytes. `admission` says who may come
+    in besides those whom the hook `authenticate` knows. To be called on any thread.
     """
 
     def __init__(
@@ -44,7 +68,8 @@ class Reception:
         roster: Roster,
         connect: Callable[..., Connection],
         *,
-        anonymous: bool = True,
+        seat: Callable[[Connection, Session], object] = lambda connection, session: None,
+        admission: Admission = ANYBODY,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._hub = hub
@@ -52,9 +77,11 @@ class Reception:
         self._hooks = hooks
         self._roster = roster
         self._connect = connect
-        self._anonymous = anonymous
+        self._seat = seat
+        self._admission = admission
         self._clock = clock
         self._numbers = itertools.count(1)  # `next` of a count is one atomic step
+        self._proxies = Proxies(config.trusted_proxy)
         self._told = False  # that the server shows no socket
 
     def endpoint(self, dialect: Dialect) -> WSGIApplication:
@@ -65,19 +92,29 @@ class Reception:
         self, dialect: Dialect, environ: dict[str, Any], start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answers a handshake with a refusal, or makes it a session, which may run as long as the call."""
-        answer = refuse(environ, self._config.allowed_origins) or self._ask_who(environ)
+        self._proxies.see_through(environ)
+        answer = (
+            refuse(environ, self._config.allowed_origins)
+            or self._refuse_banned(environ)
+            or self._ask_who(dialect, environ)
+        )
         if isinstance(answer, Refusal):
             return _turn_away(answer, environ, start_response)
-        taken = self._take(environ)
-        if isinstance(taken, Refusal):
-            return _turn_away(taken, environ, start_response)
+        guest = self._take(environ)
+        if isinstance(guest, Refusal):
+            return _turn_away(guest, environ, start_response)
         headers = {name: value for name, value in environ.items() if name.startswith(("HTTP_", "REMOTE_"))}
-        identity = None if answer is _NOBODY else answer
-        self._begin(partial(self._run, dialect, taken, headers, identity), taken)
-        return taken.finish(start_response)
+        self._begin(partial(self._run, dialect, guest, headers, answer), guest)
+        return guest.taken.finish(start_response)
 
-    def _ask_who(self, environ: dict[str, Any]) -> User | Refusal:
-        """Asks the application. Whoever is nobody to it is `_NOBODY`."""
+    def _refuse_banned(self, environ: dict[str, Any]) -> Refusal | None:
+        ban = self._hub.sanctions.find(BAN, environ.get("REMOTE_ADDR", ""))
+        if ban is None:
+            return None
+        return Refusal("403 Forbidden", f"{ban.sentence('Your address is')}.")
+
+    def _ask_who(self, dialect: Dialect, environ: dict[str, Any]) -> Caller | Refusal:
+        """Asks the application, and of those whom it does not know the token."""
         hook = self._hooks.authenticate
         try:
             user = None if hook is None else as_user(hook(environ))
@@ -89,20 +126,40 @@ class Reception:
         except Exception:
             log.exception("authenticate failed")
             return Refusal("500 Internal Server Error", _SORRY)
-        if user is None and not self._anonymous:
-            scheme = [("WWW-Authenticate", "Session")]  # RFC 9110 section 15.5.2 wants one
-            return Refusal("401 Unauthorized", "Log in first; the chat is for known users only.", scheme)
-        return user or _NOBODY
+        if user is not None:
+            return Caller(user)
+        return self._read_token(environ) or self._let_in_as_nobody(dialect)
 
-    def _take(self, environ: dict[str, Any]) -> Taken | Refusal:
-        # Our own server counts its connections itself, and has answered those above the limit.
-        sentence = self._roster.admit(0 if HANDOVER in environ else self._config.max_connections)
-        if sentence is not None:
-            return Refusal("503 Service Unavailable", sentence, [_RETRY])
+    def _read_token(self, environ: dict[str, Any]) -> Caller | Refusal | None:
+        """Whom `Authorization: Bearer` (RFC 6750) names; None without it, or where there are no tokens."""
+        tokens, found = self._admission.tokens, _BEARER.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
+        if tokens is None or found is None:
+            return None
         try:
-            return take_socket(environ)
+            shown = tokens.verify((found[1] or "").strip())
+        except BadToken as error:
+            log.info("%s: a token was refused: %s", environ.get("REMOTE_ADDR", "-"), error)
+            scheme = [("WWW-Authenticate", 'Bearer error="invalid_token"')]
+            return Refusal("401 Unauthorized", "This token is not valid here; get another.", scheme)
+        return Caller(shown.user, shown)
+
+    def _let_in_as_nobody(self, dialect: Dialect) -> Caller | Refusal:
+        tokens = self._admission.tokens
+        if self._admission.anonymous or (tokens is not None and getattr(dialect, "says_hello", False)):
+            return Caller()
+        # RFC 9110 section 15.5.2 wants a scheme, RFC 6750 section 3 a parameter with this one.
+        scheme = "Session" if tokens is None else 'Bearer realm="threadchat"'
+        sentence = "Log in first; the chat is for known users only."
+        return Refusal("401 Unauthorized", sentence, [("WWW-Authenticate", scheme)])
+
+    def _take(self, environ: dict[str, Any]) -> Guest | Refusal:
+        of = self._admit(environ)
+        if isinstance(of, Refusal):
+            return of
+        try:
+            return Guest(take_socket(environ), of)
         except BaseException as error:
-            self._roster.give_back()
+            self._roster.give_back(of)
             if isinstance(error, NoSocket):
                 self._tell(error)
                 return Refusal(error.status, f"{error}.")
@@ -111,13 +168,34 @@ class Reception:
                 return Refusal("503 Service Unavailable", "The server has no room for another one.", [_RETRY])
             raise
 
+    def _admit(self, environ: dict[str, Any]) -> str | Refusal:
+        """Counts a connection in, and says under what; for too many of one address, under `PARTING`."""
+        address = environ.get("REMOTE_ADDR", "")
+        # A trusted proxy that does not say for whom it asks: its address is everybody's.
+        of = "" if self._proxies.trusts(address) else counted_as(address)
+        # Our own server counts its connections itself, and has answered those above the limit.
+        most = 0 if HANDOVER in environ else self._config.max_connections
+        denial = self._roster.admit(most, of, self._config.max_connections_per_address)
+        if denial is None:
+            return of
+        if denial.of_address and self._roster.admit(most, PARTING, MOST_PARTING) is None:
+            return PARTING
+        return Refusal("503 Service Unavailable", denial.sentence, [_RETRY])
+
+    def _part(self, connection: Connection) -> None:
+        """Tells one of too many so, in a way that a page can read and does not come back after."""
+        most = self._config.max_connections_per_address
+        connection.close(CloseCode.CONNECTION_LIMIT, f"connection limit: at most {most} from one address")
+        connection.end_reading()
+
     def _tell(self, error: NoSocket) -> None:
         news = error.status.startswith("5") and not self._told  # once; requests go on coming
         level = logging.ERROR if news else logging.DEBUG
         self._told = self._told or news
         log.log(level, "a WebSocket was refused: %s", error)
 
-    def _begin(self, run: Callable[[int], None], taken: Taken) -> None:
+    def _begin(self, run: Callable[[int], None], guest: Guest) -> None:
+        taken = guest.taken
         number = next(self._numbers) if taken.number is None else taken.number
         if not taken.leaves_thread:
             run(number)
@@ -127,7 +205,7 @@ class Reception:
         except RuntimeError as error:  # the system has no more threads
             log.error("connection %d: cannot start a thread: %s", number, error)
             taken.sock.close()
-            self._roster.give_back()
+            self._roster.give_back(guest.of)
 
     def _run_apart(self, run: Callable[[int], None], number: int) -> None:
         """Runs on: a reader thread of our own, where nobody else would catch anything."""
@@ -137,21 +215,31 @@ class Reception:
             log.error("connection %d: %s", number, error)
 
     def _run(
-        self, dialect: Dialect, taken: Taken, headers: dict[str, Any], identity: User | None, number: int
+        self, dialect: Dialect, guest: Guest, headers: dict[str, Any], caller: Caller, number: int
     ) -> None:
         """Runs on: the connection's reader thread. Raises what making a Connection raises."""
+        taken, of = guest
         try:
             connection = self._connect(number, taken.sock, headers, taken.trailing)
         except BaseException:
             taken.sock.close()
-            self._roster.give_back()
+            self._roster.give_back(of)
             raise
-        self._roster.add(connection)
-        visit = Visit(connection, self._hooks, identity, headers.get("REMOTE_ADDR", ""))
-        dialect(connection, self._hub, self._config, visit=visit, clock=self._clock).run()
-
-
-_NOBODY = User(0)
+        self._roster.add(connection, of)
+        if of == PARTING:
+            self._part(connection)
+            return
+        visit = Visit(
+            connection,
+            self._hooks,
+            caller.user,
+            headers.get("REMOTE_ADDR", ""),
+            admission=self._admission,
+            shown=caller.shown,
+        )
+        session = dialect(connection, self._hub, self._config, visit=visit, clock=self._clock)
+        self._seat(connection, session)
+        session.run()
 
 
 def _turn_away(refusal: Refusal, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

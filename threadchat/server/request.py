@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,11 +10,12 @@ from http import HTTPStatus
 import h11
 
 from threadchat.errors import ThreadchatError
+from threadchat.wire.transport import Socket
 
 HEAD_BYTES = 16 * 1024  # request line and header lines together, with the empty line that ends them
 REQUEST_LINE_BYTES = 8 * 1024  # bytes; RFC 9112 section 3 wants at least 8,000; less than HEAD_BYTES
 HEADER_LINES = 128  # the request line is not counted
-BODY_BYTES = 64 * 1024  # bytes; nothing that is served here needs more
+BODY_BYTES = 64 * 1024  # bytes; what is served without the API needs no more
 RECEIVE_BYTES = 16 * 1024  # bytes asked of one recv, and so the most that can follow a head
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")  # as h11 finds it: RFC 9112 section 2.2 allows a bare LF
@@ -64,8 +64,12 @@ class RequestReader:
     and a server should not (folded lines, repeated lengths, odd targets) is refused here.
     """
 
-    def __init__(self, sock: socket.socket, deadline: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, sock: Socket, deadline: float, clock: Callable[[], float], *, max_body: int = BODY_BYTES
+    ) -> None:
+        """`max_body`: bytes of a body; a longer one is refused by its declared length."""
         self._sock = sock
+        self._max_body = max_body
         self._deadline = deadline
         self._clock = clock
         self._received = bytearray()
@@ -77,7 +81,7 @@ class RequestReader:
 
     def read(self) -> Request:
         """Return the request; raises RequestError for one to refuse and PeerGone where nobody is left."""
-        length = _check_head(self._read_head())
+        length = _check_head(self._read_head(), self._max_body)
         parser = h11.Connection(h11.SERVER)
         parser.receive_data(bytes(self._received))
         try:
@@ -86,6 +90,8 @@ class RequestReader:
             _check_request(event)
             body = self._read_body(parser) if length else b""
         except h11.RemoteProtocolError as error:
+            # h11 raises it in a method of its own: it would refer to itself, and so to all that called.
+            error.__traceback__ = None
             raise RequestError(
                 HTTPStatus.BAD_REQUEST,
                 f"The request is malformed ({str(error)[:200]}); "
@@ -168,7 +174,7 @@ def _check_size(received: bytearray, head_size: int) -> None:
         )
 
 
-def _check_head(head: bytes) -> int:
+def _check_head(head: bytes, max_body: int) -> int:
     """Return the length of the body, and refuse what h11 would repair without a word.
 
     It joins folded lines, merges equal lengths, and before 0.15 fell over a length of 5,000 digits.
@@ -183,9 +189,9 @@ def _check_head(head: bytes) -> int:
             HTTPStatus.BAD_REQUEST, "Content-Length is doubled or no number; send it once, in decimal digits."
         )
     length = int(lengths[0]) if lengths else 0
-    if length > BODY_BYTES:
+    if length > max_body:
         raise RequestError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is too large; {BODY_BYTES} bytes are the most."
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is too large; {max_body} bytes are the most."
         )
     return length
 

@@ -11,6 +11,8 @@ from http import HTTPStatus
 from typing import Any
 from wsgiref.types import WSGIApplication
 
+from threadchat.wire.transport import Socket
+
 LINGER_BYTES = 1024 * 1024  # bytes read away at most before a connection is closed
 _STATUS = re.compile(r"[1-9][0-9]{2} [ -~]*")
 _HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
@@ -93,7 +95,7 @@ def run(application: WSGIApplication, environ: dict[str, Any]) -> Response | Non
     return begun[0]
 
 
-def linger(sock: socket.socket, seconds: float, clock: Callable[[], float]) -> None:
+def linger(sock: Socket, seconds: float, clock: Callable[[], float]) -> None:
     """End our half of the connection and read the other half away, before the caller closes it.
 
     A close over unread bytes resets the connection, and a reset overtakes the reply. Ends with the

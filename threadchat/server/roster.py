@@ -6,12 +6,25 @@ import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
+from typing import Final, NamedTuple
 from weakref import WeakSet
 
 from threadchat.errors import CloseCode
 from threadchat.wire.connection import Connection
 
 log = logging.getLogger(__name__)
+
+PARTING: Final = "parting"
+"""In place of an address: those who are let in only to be told why they have to go."""
+MOST_PARTING: Final = 16
+"""Of them at once; each takes a connection's threads, for two seconds at most."""
+
+
+class Denial(NamedTuple):
+    """Why somebody cannot come in. `of_address`: others could."""
+
+    sentence: str
+    of_address: bool = False
 
 
 class Roster:
@@ -24,7 +37,8 @@ class Roster:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._emptied = threading.Condition(self._lock)
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, str] = {}  # with what each is counted under
+        self._of: dict[str, int] = {}  # how many were admitted, by what they are counted under
         self._admitted = 0  # those that have a connection, and those on their way to one
         self._readers: WeakSet[threading.Thread] = WeakSet()
         self._closing = False
@@ -37,23 +51,34 @@ class Roster:
         """Whether everybody was told to go."""
         return self._closing
 
-    def admit(self, most: int = 0) -> str | None:
-        """Counts somebody in; else says why nobody can come in now. `most` at once, 0 for any number.
+    def connections(self) -> list[Connection]:
+        """Those that there are now."""
+        with self._lock:
+            return list(self._connections)
 
-        Who was admitted goes with `forget` or, without ever having had a connection, `give_back`.
+    def admit(self, most: int = 0, of: str = "", most_of_one: int = 0) -> Denial | None:
+        """Counts somebody in; else says why they cannot come in now.
+
+        `most` at once, and `most_of_one` counted under the same name, `of`; 0 for any number, and without a
+        name they count only in all. Who was admitted goes with `forget` or, without ever having had a
+        connection, `give_back`.
         """
         with self._lock:
             if self._closing:
-                return "The chat is closing; try again in a few seconds."
+                return Denial("The chat is closing; try again in a few seconds.")
             if 0 < most <= self._admitted:
-                return "The chat has no room for another connection; try again in a few seconds."
+                return Denial("The chat has no room for another connection; try again in a few seconds.")
+            if of and 0 < most_of_one <= self._of.get(of, 0):
+                return Denial("There are too many connections from your address; close some first.", True)
             self._admitted += 1
+            if of:
+                self._of[of] = self._of.get(of, 0) + 1
             return None
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Connection, of: str = "") -> None:
         """Notes the connection of one who was admitted; it is told at once where everybody has to go."""
         with self._lock:
-            self._connections.add(connection)
+            self._connections[connection] = of
             closing = self._closing
         if closing:
             connection.close(CloseCode.SHUTDOWN)
@@ -61,13 +86,12 @@ class Roster:
     def forget(self, connection: Connection) -> None:
         """Counts a connection out that is gone."""
         with self._lock:
-            self._connections.discard(connection)
-            self._count_out_locked()
+            self._count_out_locked(self._connections.pop(connection, ""))
 
-    def give_back(self) -> None:
+    def give_back(self, of: str = "") -> None:
         """Counts one out of whose admission nothing came."""
         with self._lock:
-            self._count_out_locked()
+            self._count_out_locked(of)
 
     def start_reader(self, body: Callable[[], None], name: str) -> None:
         """Starts a thread for one that cannot stay on its request's. Raises RuntimeError."""
@@ -111,7 +135,11 @@ class Roster:
             log.warning("%r did not end in time", connection)
             connection.abort(CloseCode.SHUTDOWN)
 
-    def _count_out_locked(self) -> None:
+    def _count_out_locked(self, of: str) -> None:
+        if of:
+            self._of[of] -= 1
+            if not self._of[of]:
+                del self._of[of]
         self._admitted -= 1
         if not self._admitted:
             self._emptied.notify_all()

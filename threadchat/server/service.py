@@ -9,33 +9,34 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Unpack
 from wsgiref.types import WSGIApplication
 
 from threadchat.broker.opening import open_broker
 from threadchat.chat.eventlog import JsonLines
 from threadchat.chat.events import Position
 from threadchat.chat.hub import Hub
-from threadchat.chat.routing import make_routing
-from threadchat.config import SETTINGS, Config
+from threadchat.chat.routing import Counted, make_routing
+from threadchat.config import Config
 from threadchat.errors import ConfigError, RoomClosed
 from threadchat.server import farewell, publishing
 from threadchat.server.classic import BroadcastSession, DirectSession
-from threadchat.server.hooks import (
-    Authenticate,
-    Authorize,
-    Hooks,
-    OnConnect,
-    OnDisconnect,
-    OnMessage,
-    WithHooks,
-)
+from threadchat.server.entrance import make_http
+from threadchat.server.hooks import Given, Hooks, WithHooks
 from threadchat.server.http import HttpServer
+from threadchat.server.inspection import Inspector
+from threadchat.server.ledger import Ledger
 from threadchat.server.mount import Mount
 from threadchat.server.native import NativeSession
+from threadchat.server.operators import Operators
 from threadchat.server.page_files import read_page
+from threadchat.server.protocol import BROADCAST_ROOM
 from threadchat.server.reception import Reception
 from threadchat.server.roster import Roster
+from threadchat.server.sanctioning import Moderation
+from threadchat.server.shedder import Shedder
+from threadchat.server.tokens import Tokens
+from threadchat.server.visit import Admission
 from threadchat.server.web import Web
 from threadchat.wire.connection import Connection, Limits
 from threadchat.wire.pinger import Pinger
@@ -47,25 +48,27 @@ _PATIENT_PART: Final = 0.8
 """Of the time for a drain, before connections are cut off: their threads need the rest to end."""
 
 
-class Chat(WithHooks):
+class Chat(WithHooks, Moderation):
     """A whole chat: `mount` it in a WSGI application, or let it `listen` on a port, or both.
 
     Every method may be called from any thread, needs no context of the application, and `publish` and
     `direct` need neither `mount` nor `listen`. Make it before a server forks if you like: threads start with
     the first use, in the process that uses it. `close` ends it, and so does the end of the process.
 
-    The application has its say by up to five callables, given here or as decorators (`@chat.on_message`),
+    The application has its say by up to six callables, given here or as decorators (`@chat.on_message`),
     before the first client comes. Those of one connection are called one after the other, on a thread that
     may block: on a database, say. What they raise is logged and answered with error 100, and ends nothing;
     `Refuse("why")` is how they say no (error 103).
 
     `authenticate(environ)` → an integer id from 1 on; or an object or mapping with `id` and `nickname`; or
-    None for somebody unknown, who is then anonymous, or refused (401) with `anonymous=False`. Called for
-    each request for a WebSocket, before it is answered.
+    None for somebody unknown, who may have a token, or is anonymous, or refused with `anonymous=False` (None:
+    as the setting says). Called for each request for a WebSocket, before it is answered.
     `on_connect(info: SessionInfo)`, with hello: what it raises refuses the hello.
     `on_message(user: User, room, text)` → the text to be published, or None to refuse it.
     `authorize(user: User, action, room)` → whether they may; action is join, subscribe, message, history,
     who, or direct, where the recipient's id takes the place of the room.
+    `moderates(user: User, room)` → whether somebody known may kick, ban, mute and delete there; an empty
+    room means everywhere. A token may say so too.
     `on_disconnect(info: SessionInfo, code, reason)`, once for each `on_connect` that let somebody in.
     """
 
@@ -73,40 +76,39 @@ class Chat(WithHooks):
         self,
         config: Config | None = None,
         *,
-        authenticate: Authenticate | None = None,
-        anonymous: bool = True,
-        on_connect: OnConnect | None = None,
-        on_message: OnMessage | None = None,
-        on_disconnect: OnDisconnect | None = None,
-        authorize: Authorize | None = None,
+        anonymous: bool | None = None,
         pinger: Pinger | None = None,
+        **hooks: Unpack[Given],
     ) -> None:
         """Raises ConfigError, BrokerError, and OSError where the event log cannot be written."""
         self.config = config = config or Config()
-        self.hooks = Hooks(
-            authenticate=authenticate,
-            on_connect=on_connect,
-            on_message=on_message,
-            on_disconnect=on_disconnect,
-            authorize=authorize,
-        )
+        self.hooks = Hooks(**hooks)
         # With a pinger of a FakeClock, a test decides when deadlines go off.
         self.pinger = pinger or Pinger()
         self.turnstile = Turnstile()
+        self.tokens = Tokens.of(config)
         self._broker = open_broker(config.broker, config)
+        self.roster = Roster()
+        self.shedder = Shedder(self.roster.connections, self.pinger, config.queued_bytes)
+        self.ledger = Ledger(self.roster.forget, self.pinger.clock)
+        routing = make_routing(config.routing, config.request_buffer, config.send_timeout)
         self.hub = Hub(
             self._broker,
-            routing=make_routing(config.routing, config.request_buffer, config.send_timeout),
+            routing=Counted(routing, self.ledger.published),
             schedule=self.pinger.call_later,
             room_ttl=config.room_ttl,
+            max_rooms=config.max_rooms,
+            reserved=(BROADCAST_ROOM,),
             request_buffer=config.request_buffer,
             history_size=config.history_size,
             history_bytes=config.history_bytes,
+            logs_bytes=config.logs_bytes,
             send_timeout=config.send_timeout,
             announce_limit=config.announce_limit,
+            fell_behind=self.ledger.fell_behind,
             clock=self.pinger.clock,
         )
-        self.roster = Roster()
+        self.inspector = Inspector(self.ledger, self.hub, self.pinger.clock)
         self._limits = Limits(**{name: getattr(config, name) for name in Limits._fields})
         self._reception = Reception(
             self.hub,
@@ -114,7 +116,8 @@ class Chat(WithHooks):
             self.hooks,
             self.roster,
             self._connect,
-            anonymous=anonymous,
+            seat=self.ledger.seat,
+            admission=Admission(self.tokens, config.anonymous if anonymous is None else anonymous),
             clock=self.pinger.clock,
         )
         self._http: HttpServer | None = None
@@ -125,15 +128,19 @@ class Chat(WithHooks):
 
     # Ways in
 
-    def mount(self, app: WSGIApplication, path: str = "/chat", *, page: bool = False) -> WSGIApplication:
+    def mount(
+        self, app: WSGIApplication, path: str = "/chat", *, page: bool = False, api: bool = False
+    ) -> WSGIApplication:
         """`app` with the chat's socket at `path`, and with `page` its page at `path/`.
 
+        With `api`, what `api_key` and `metrics` open is there too: `path/api/`, `path/ops`, `path/metrics`.
         Works on gunicorn (gthread, sync) and Werkzeug; elsewhere a WebSocket is answered 501, and the log
         names the way out. Raises ConfigError for a path that cannot be one. Runs on: any thread.
         """
         endpoint = self._reception.endpoint(NativeSession)
         alone = not self.config.broker.startswith(("redis:", "rediss:", "unix:"))
-        return Mount(app, path, endpoint, read_page() if page else None, alone=alone)
+        doors = Operators.asked_for(self, self.config).find if api else None
+        return Mount(app, path, endpoint, read_page() if page else None, operators=doors, alone=alone)
 
     def listen(
         self,
@@ -152,21 +159,14 @@ class Chat(WithHooks):
             raise ConfigError("this chat is closed; make another one")
         if self._http is not None:
             raise ConfigError(f"this chat listens already, at {self.url}; a port more needs another one")
-        if port is not None and not (type(port) is int and SETTINGS["port"].rule.allows(port)):
-            raise ConfigError(f"port={port!r:.60}: must be a whole number {SETTINGS['port'].rule.limits}")
         dialects = {"/": DirectSession, "/ws": BroadcastSession, "/chat": NativeSession}
         endpoints = {path: self._reception.endpoint(dialect) for path, dialect in dialects.items()}
-        http = HttpServer(
-            Web(endpoints, ready=self._is_ready),
-            host=self.config.host if host is None else host,
-            port=self.config.port if port is None else port,
-            request_timeout=self.config.request_timeout,
-            max_connections=self.config.max_connections,
-            shared_port=self.config.workers > 1,
-            on_accept_thread=on_accept_thread,
-        )
+        doors = Operators(self, self.config).find
+        web = Web(endpoints, ready=lambda: self.inspector.ready, operators=doors)
+        http = make_http(web, self.config, host=host, port=port, on_accept_thread=on_accept_thread)
         self._begin()
-        self._is_ready()  # by asking: what takes time to be ready begins now, and not with the first client
+        # By asking: what takes time to be ready begins now, and not with the first client.
+        log.debug("ready: %s", self.inspector.ready)
         http.listen()
         self._http = http
 
@@ -175,8 +175,13 @@ class Chat(WithHooks):
         """Where the page is. Raises ConfigError before `listen`."""
         if self._http is None:
             raise ConfigError("this chat listens nowhere; call listen first")
-        host, port = self._http.address
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        return self._http.url
+
+    def reload(self) -> None:
+        """Reads certificate, key and `token_keys` again, for what comes. Runs on: one thread at a time."""
+        for part in (self._http, self.tokens):
+            if part is not None:
+                part.reload()
 
     # Publishing
 
@@ -191,8 +196,7 @@ class Chat(WithHooks):
         CommandError: 107 for what cannot be said, 108 once the chat is closed. Runs on: any thread.
         """
         self._begin()
-        most = self.config.max_message_size
-        return publishing.publish(self.hub, room, message, user=user, nickname=nickname, key=key, most=most)
+        return publishing.publish(self.hub, self.config, room, message, user=user, nickname=nickname, key=key)
 
     def direct(self, to: int, message: str, user: object = None, *, nickname: str = "") -> None:
         """Says something to one person, on every session they have; no log keeps it.
@@ -214,6 +218,8 @@ class Chat(WithHooks):
         self._http = None
         self._beginning = threading.Lock()
         self.roster.leave_behind()
+        self.shedder.leave_behind()
+        self.ledger.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
         """`drain`, within `drain_timeout` unless `timeout` says otherwise (seconds)."""
@@ -253,9 +259,6 @@ class Chat(WithHooks):
 
     # Helpers
 
-    def _is_ready(self) -> bool:
-        return bool(getattr(self._broker, "ready", True))  # only brokers that depend on others have it
-
     def _begin(self) -> None:
         """The first use in this process: what a fork would have left behind is begun only now."""
         if self._process == os.getpid():
@@ -276,5 +279,6 @@ class Chat(WithHooks):
 
     def _connect(self, number: int, sock: Any, headers: dict[str, Any], trailing: bytes) -> Connection:
         self._begin()
+        self.shedder.watch()
         make = partial(Connection, turnstile=self.turnstile, pinger=self.pinger, limits=self._limits)
-        return make(number, sock, headers, trailing, on_gone=self.roster.forget)
+        return self.ledger.came(make(number, sock, headers, trailing, on_gone=self.ledger.left))

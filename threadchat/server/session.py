@@ -13,13 +13,19 @@ from threadchat.chat.events import Direct
 from threadchat.chat.hub import Hub
 from threadchat.config import Config
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, RoomClosed
-from threadchat.server.hooks import Visit
+from threadchat.rationing import Ration
+from threadchat.server.ledger import Work
+from threadchat.server.names import names_by
+from threadchat.server.rates import Pace
+from threadchat.server.standing import Standing
 from threadchat.server.users import User
+from threadchat.server.visit import Visit
 from threadchat.wire.connection import Connection, ConnectionState
 from threadchat.wire.outbox import Answer
 from threadchat.wire.requests import Text
 
 log = logging.getLogger(__name__)
+log.addFilter(Ration())
 
 MAX_ERRORS: Final = 64
 """Errors within `ERROR_WINDOW` after which a client is taken for broken."""
@@ -29,11 +35,14 @@ ERROR_WINDOW: Final = 60.0
 class Session(ABC):
     """What a connection is to the chat, from its upgrade to its end; each dialect has its own kind.
 
-    Everything runs on the connection's reader thread but `offer_direct` and `close`.
+    Everything runs on the connection's reader thread but `offer_direct`, `close`, `evict` and `address`.
     """
 
     session = ""
     """The id of this visit, where the dialect has one."""
+
+    says_hello = False
+    """Whether who one is may still be shown after the handshake."""
 
     def __init__(
         self,
@@ -48,29 +57,41 @@ class Session(ABC):
         self.connection = connection
         self.hub = hub
         self.visit = visit or Visit(connection)
-        self.screens = self.visit.hooks.see_messages  # whether anybody asks what is said, and by whom
+        self.screens = self.visit.screens  # whether anybody asks what is said or done, and by whom
+        self.standing = Standing(hub.sanctions, self.visit.address)
         self.user: int | None = None
         self.nickname = ""
         self.about = ""
+        self.work = Work()
         self._config = config
         self._clock = clock
+        self.names = names_by(config.room_pattern, config.nickname_pattern)
         self._errors: deque[float] | None = None  # when the last ones were
+        rate = config.message_rate
+        self._pace = Pace(rate, config.message_burst, clock) if rate else None
 
     def run(self) -> None:
         """Goes through all that the peer sends, then leaves everything behind. Raises nothing."""
         connection = self.connection
         try:
             self.expire("age", self._config.max_age, CloseCode.EXPIRED)
+            self.visit.heed_expiry()
+            self.hub.attend(self)
+            self._turn_away_banned()  # after the hub knows it: a ban that comes now finds it there
             self.begin()
+            handle = self._handle_burst if self._config.metrics == "off" else self._time_burst
             for burst in connection.bursts():
-                self._handle_burst(burst)
+                handle(burst)
+                del burst  # as in `bursts`
         except ConnectionClosed:
             pass  # in the middle of a reply; the reason is the connection's
         except RoomClosed:
             connection.close(CloseCode.SHUTDOWN)  # the hub was closed before the greeting
-        except CommandError as error:  # the application does not let them in
-            failed = error.code == ErrorCode.INTERNAL
-            connection.close(CloseCode.INTERNAL_ERROR if failed else CloseCode.FORCE_DISCONNECT)
+        except CommandError as error:  # a ban, a permission or the application does not let them in
+            if error.code == ErrorCode.INTERNAL:
+                connection.close(CloseCode.INTERNAL_ERROR)
+            else:
+                connection.close(CloseCode.FORCE_DISCONNECT, error.reason)
         except Exception:
             log.exception("connection %d (%s) failed", connection.number, connection.label)
             connection.close(CloseCode.INTERNAL_ERROR)
@@ -88,6 +109,10 @@ class Session(ABC):
     def handle(self, text: str) -> None:
         """Does what one message asks. Raises ConnectionClosed."""
 
+    @abstractmethod
+    def refuse_excess(self, text: str, error: CommandError) -> None:
+        """Answers one message that came too fast, and does nothing else with it. Raises ConnectionClosed."""
+
     def burst_ended(self) -> None:  # noqa: B027  # a dialect without bursts does nothing
         """Told after the last of the messages that came together."""
 
@@ -102,11 +127,20 @@ class Session(ABC):
 
     def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
         """Takes a direct message if there is room. Runs on: the sender's thread."""
-        return self.connection.offer(self.encode_direct(direct), listed)
+        return self.connection.offer(self.connection.packed(self.encode_direct(direct)), listed)
 
-    def close(self, code: int) -> None:
+    def close(self, code: int, reason: str | None = None) -> None:
         """Ends the connection, flushing what waits; never blocks. Runs on: any thread."""
-        self.connection.close(code)
+        self.connection.close(code, reason)
+
+    def evict(self, room: str, reason: str) -> bool:
+        """Ends what it has in a room, and says so; whether there was anything. Runs on: any thread."""
+        return False
+
+    @property
+    def address(self) -> str:
+        """Where the connection comes from; empty where that is unknown. Runs on: any thread."""
+        return self.visit.address
 
     # For the dialects
 
@@ -121,23 +155,27 @@ class Session(ABC):
 
     @property
     def authenticates(self) -> bool:
-        """Whether the application knows people by ids of its own."""
-        return self.visit.hooks.authenticate is not None
+        """Whether the application, or tokens, know people by ids of their own."""
+        return self.visit.authenticates
 
     def arrive(self, user: int) -> None:
         """From here on the hub finds this session by `user`. Raises CommandError where a hook minds it."""
         self.user = user
         self.connection.label = f"user {user}"
         self.hub.arrive(self)
+        self.standing.belong_to(user)
+        self._turn_away_banned()
         try:
             self.visit.arrived(self.person, self.session)
         except CommandError:
-            self.hub.depart(self)
+            self.hub.disown(self)
             self.user = None
+            self.standing.belong_to(None)
             raise
 
-    def count_error(self) -> None:
-        """Closes the connection of a client that makes too many errors (3509)."""
+    def count_error(self, code: int) -> None:
+        """Closes the connection of a client that makes too many errors (3509), whichever `code` they have."""
+        self.work.count_error(code)
         now = self._clock()
         if self._errors is None:
             self._errors = deque(maxlen=MAX_ERRORS)
@@ -147,7 +185,41 @@ class Session(ABC):
 
     # Helpers
 
+    def _turn_away_banned(self) -> None:
+        """Closes with the reason and raises ConnectionClosed where a ban holds everywhere."""
+        try:
+            self.standing.check_banned()
+        except CommandError as error:
+            self.connection.close(CloseCode.FORCE_DISCONNECT, error.reason)
+            raise ConnectionClosed(CloseCode.FORCE_DISCONNECT, error.reason) from None
+
+    def _time_burst(self, burst: list[str | bytes]) -> None:
+        begun = self._clock()
+        self._handle_burst(burst)
+        self.work.note_burst(self._clock() - begun)
+
     def _handle_burst(self, burst: list[str | bytes]) -> None:
+        pace = self._pace
+        if pace is None:
+            self._handle_all(burst)
+            return
+        granted = pace.grant(len(burst))
+        self._handle_all(burst[:granted])
+        if granted < len(burst):
+            self._refuse_excess(burst[granted:], pace)
+
+    def _refuse_excess(self, excess: list[str | bytes], pace: Pace) -> None:
+        """These are no mistakes, so they do not count as errors; there is a limit of their own (3013)."""
+        error = CommandError(ErrorCode.TOO_MANY_REQUESTS, pace.refusal)
+        bearable = pace.tolerate(len(excess))
+        for message in excess[:bearable]:
+            if isinstance(message, str) and self.connection.closed is None:
+                self.refuse_excess(message, error)
+                self.work.count_error(error.code)
+        if bearable < len(excess):
+            self.connection.close(CloseCode.TOO_MANY_REQUESTS)
+
+    def _handle_all(self, burst: list[str | bytes]) -> None:
         for message in burst:
             if self.connection.closed is not None:
                 return

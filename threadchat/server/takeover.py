@@ -10,7 +10,8 @@ from wsgiref.types import StartResponse
 
 from threadchat.errors import NoSocket
 from threadchat.server.exchange import HANDOVER
-from threadchat.server.listener import SEND_BUFFER, tune
+from threadchat.server.listener import tune
+from threadchat.wire.transport import SEND_BUFFER, Socket
 
 WAY_OUT: Final = (
     "open a port for WebSockets beside the application, in the same process: "
@@ -32,7 +33,7 @@ class Taken(NamedTuple):
     server calls the connection, where it has a name for it. `server`: its name.
     """
 
-    sock: socket.socket
+    sock: Socket
     trailing: bytes
     leaves_thread: bool
     number: int | None

@@ -1,4 +1,4 @@
-"""Who somebody is: by the application's word, by a token from an earlier visit, or a stranger."""
+"""Who somebody is: by the application's word, by a token, by proof of an earlier visit, or a stranger."""
 
 from __future__ import annotations
 
@@ -35,13 +35,15 @@ def stranger(broker: Broker, *, authenticates: bool) -> int:
 def identify(hello: Hello, identity: User | None, broker: Broker, *, authenticates: bool) -> tuple[int, str]:
     """Whose hello that is: id and nickname.
 
-    What the application says (`identity`) counts before a token, and that before what is asked for. Where
-    it authenticates, its own users come in by its login only, and so may lose it: tokens are for strangers.
+    What the application or a token says (`identity`) counts before what `resume` proves, and that before
+    what is asked for. Where people are known (`authenticates`), `resume` is for strangers: the known come in
+    by login or token only, and so may lose it; to them it gives back no more than the nickname they chose.
     """
     asked = hello.nickname or ""
-    if identity is not None:
-        return identity.id, identity.nickname or asked
     known = resume.verify(broker.resume_key, hello.resume, time.time()) if hello.resume else None
+    if identity is not None:
+        chosen = known.nickname if known is not None and known.user == identity.id else ""
+        return identity.id, identity.nickname or asked or chosen
     if known is None or (authenticates and known.user > 0):
         return stranger(broker, authenticates=authenticates), asked
     return known.user, asked or known.nickname

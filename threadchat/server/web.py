@@ -19,7 +19,8 @@ class Web:
 
     An endpoint is a WSGI application; it is called with what is meant as a handshake, and judges it. `page`
     is as for `read_page`, which see for what is raised. `/healthz` says that this process serves, `/readyz`
-    what `ready` does: whether commands would find what they need. To be called on any thread.
+    what `ready` does: whether commands would find what they need. `operators` finds what answers at other
+    paths, by whatever method. To be called on any thread.
     """
 
     def __init__(
@@ -28,29 +29,38 @@ class Web:
         *,
         page: Traversable | None = None,
         ready: Callable[[], bool] = lambda: True,
+        operators: Callable[[str], WSGIApplication | None] = lambda path: None,
     ) -> None:
         self._endpoints = dict(endpoints)
         self._ready = ready
+        self._operators = operators
         self._resources = read_page(page)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, or run a whole WebSocket session before returning (PEP 3333)."""
         if upgrade_requested(environ):
             return self._upgrade(environ, start_response)
+        path = environ["PATH_INFO"]
+        door = self._operators(path)
+        if door is not None:
+            return door(environ, start_response)
+        return self._serve(path, environ, start_response)
+
+    def _serve(self, path: str, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        resource = self._resources.get(path)
+        health = path in ("/healthz", "/readyz")
+        if resource is None and not health and path not in self._endpoints:
+            return reply(start_response, "404 Not Found", "There is nothing at this path; the page is at /.")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             sentence = (
-                "Only GET and HEAD are served here; commands of the chat go through the WebSocket /chat."
+                "Only GET and HEAD are served here; commands of the chat go through its WebSocket /chat."
             )
             return reply(start_response, "405 Method Not Allowed", sentence, ("Allow", "GET, HEAD"))
-        path = environ["PATH_INFO"]
-        resource = self._resources.get(path)
         if resource is not None:
             return resource.serve(environ, start_response)
-        if path in ("/healthz", "/readyz"):
+        if health:
             return self._tell_health(start_response, path == "/healthz" or self._ready())
-        if path in self._endpoints:
-            return ask_for_upgrade(path, start_response, hop_by_hop=True)
-        return reply(start_response, "404 Not Found", "There is nothing at this path; the page is at /.")
+        return ask_for_upgrade(path, start_response, hop_by_hop=True)
 
     @staticmethod
     def _tell_health(start_response: StartResponse, well: bool) -> Iterable[bytes]:

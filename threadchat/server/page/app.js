@@ -11,6 +11,7 @@ import { pack, unpack } from "./session.js";
 import { Shell } from "./shell.js";
 import { SignIn } from "./signin.js";
 import { rememberNickname, rememberSession, rememberedNickname, rememberedSession } from "./storage.js";
+import { nicknameIn, takeToken } from "./token.js";
 
 const DEFAULT_ROOM = "lobby";
 const ROOMS_EVERY = 20_000; // ms between two looks at the list of rooms, while the page is in sight
@@ -20,8 +21,9 @@ const address = new URL("chat", document.baseURI);
 address.protocol = address.protocol.replace("http", "ws");
 address.hash = address.search = "";
 
+const { token, fresh } = takeToken();
 const model = new Model();
-const chat = new Chat(model, address.href, { report: (text) => shell.report(text), changed });
+const chat = new Chat(model, address.href, token, { report: (text) => shell.report(text), changed });
 const drawers = new Drawers();
 const shell = new Shell(model, { reconnect: () => chat.connect(), again: (room) => chat.enter(room), close });
 const signIn = new SignIn(model, { enter, rename });
@@ -186,6 +188,10 @@ function addressed() {
 }
 
 function follow() {
+  if (location.hash.startsWith("#token=")) {
+    location.reload(); // no room: somebody followed a link with a token into this tab
+    return;
+  }
   const asked = addressed();
   if (!asked || asked.key === model.currentKey || model.status.phase === "starting") {
     return;
@@ -237,10 +243,13 @@ setInterval(() => {
   }
 }, ROOMS_EVERY);
 
-const session = rememberedSession();
+const session = fresh ? null : rememberedSession(); // whoever brings a token may be somebody else
+const given = token && nicknameIn(token);
 if (session) {
   unpack(session, model);
   begin();
+} else if (given) {
+  enter(given);
 } else {
   signIn.welcome(rememberedNickname(), addressed()?.room);
 }

@@ -3,7 +3,7 @@
 import { Outbox } from "./outbox.js";
 import { Rooms } from "./rooms.js";
 import { Lost, Refused, Socket } from "./socket.js";
-import { refusal } from "./words.js";
+import { NEEDS_TOKEN, refusal } from "./words.js";
 
 const RETRY_CEILING = 8_000; // ms; a temporary refusal that would have to wait longer is final
 
@@ -11,14 +11,19 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Chat {
   #model;
+  #token;
   #socket;
   #report;
   #changed;
   #wasAway = false;
 
-  /** `report(text)` tells the person of a problem; `changed()` asks for the screen to be drawn. */
-  constructor(model, url, { report, changed }) {
+  /**
+   * `token`, if there is one, says who the person is. `report(text)` tells the person of a problem; `changed()`
+   * asks for the screen to be drawn.
+   */
+  constructor(model, url, token, { report, changed }) {
     this.#model = model;
+    this.#token = token ? { token } : {};
     this.#report = report;
     this.#changed = changed;
     const ask = (command) => this.#ask(command);
@@ -70,7 +75,7 @@ export class Chat {
   /** Comes as somebody new. */
   async #arrive() {
     const { me } = this.#model;
-    const { user, resume, nickname } = await this.#ask({ type: "hello", nickname: me.nickname });
+    const { user, resume, nickname } = await this.#ask({ type: "hello", nickname: me.nickname, ...this.#token });
     Object.assign(me, { user, resume, nickname: nickname ?? me.nickname }); // a login has a name of its own
     return false;
   }
@@ -82,7 +87,7 @@ export class Chat {
    */
   async #return() {
     const { me } = this.#model;
-    const { user, nickname } = await this.#ask({ type: "hello", resume: me.resume });
+    const { user, nickname } = await this.#ask({ type: "hello", resume: me.resume, ...this.#token });
     me.nickname = nickname ?? me.nickname;
     const [known, { resume }] = await Promise.all([
       this.#ask({ type: "typing", room: "any" }).then(
@@ -106,7 +111,7 @@ export class Chat {
         this.#socket.close();
         this.#turn({
           phase: "unwelcome",
-          problem: refusal(error, "The server did not accept this nickname"),
+          problem: error.code === 101 ? NEEDS_TOKEN : refusal(error, "The server did not accept this nickname"),
         });
       }
       return;

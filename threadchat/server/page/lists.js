@@ -38,6 +38,7 @@ export class Lists {
       .sort((a, b) => b.people - a.people || a.name.localeCompare(b.name));
     this.#more.update(others.map((room) => ({ key: room.name, name: room.name, count: room.people })));
     $("more-section").hidden = others.length === 0;
+    $("more-listed").hidden = !this.#model.moreListed;
     $("directs-empty").hidden = directs.size > 0;
     this.#people.update(current?.kind === "room" ? peopleRows(current, me) : []);
     const inRoom = current?.kind === "room" && current.peopleKnown;

@@ -167,7 +167,8 @@ function rowNode(row, handlers) {
 }
 
 function messageNode(row, handlers) {
-  const { key, head, name, userId, mine, text, at, state } = row;
+  const { key, head, name, userId, mine, at, state, deleted } = row;
+  const text = deleted ? "This message was deleted." : row.text;
   const stamp = h(
     "time",
     { datetime: new Date(at * 1000).toISOString(), title: fullTime(at) },
@@ -175,7 +176,7 @@ function messageNode(row, handlers) {
   );
   const long = text.length > LONG || text.split("\n", TALL + 1).length > TALL;
   const attributes = {
-    class: ["message", head && "head", mine && "mine", state, long && "folded"].filter(Boolean).join(" "),
+    class: ["message", head && "head", mine && "mine", deleted && "deleted", state, long && "folded"].filter(Boolean).join(" "),
     "data-testid": "message-row",
     "data-key": key,
     "data-state": state || "delivered",

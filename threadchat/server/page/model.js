@@ -33,7 +33,7 @@ export class Room {
 
   /** Takes an event of the room's stream or of its history. False for one that is here already. */
   take(event, me) {
-    const { id, type, userId = 0, from = "", message = "", unixTime } = event;
+    const { id, type, userId = 0, from = "", message = "", unixTime, deleted = false } = event;
     const item = {
       epoch: this.epoch,
       id,
@@ -42,7 +42,11 @@ export class Room {
       text: message,
       at: unixTime,
       mine: userId === me,
+      deleted,
     };
+    if (type === "delete") {
+      return this.timeline.erase(this.epoch, event.target);
+    }
     if (type === "message") {
       this.typing.delete(userId);
       return this.timeline.insert({ ...item, kind: "message" });
@@ -72,7 +76,7 @@ export class Room {
 
   /** Keeps the list of people in step with an event that has just happened. */
   follow({ type, userId, from }) {
-    if (type === "message") {
+    if (type === "message" || type === "delete") {
       return;
     }
     this.moves += 1;
@@ -117,7 +121,8 @@ export class Model {
   status = { phase: "starting" }; // "trying", "online", "away" {retryAt}, "ended" {code, reason}
   rooms = new Map(); // name → Room
   directs = new Map(); // key → Direct
-  listed = []; // every room of the server: {name, people, offset}
+  listed = []; // the rooms of the server, the fullest first: {name, people, offset}
+  moreListed = false; // whether there are more of them
   currentKey = null;
 
   get current() {

@@ -1,5 +1,7 @@
 /** Keeps rooms in step with the server: joins and resumes them, loads history and people, takes events. */
 
+import { sentence } from "./words.js";
+
 const PAGE = 50; // events loaded at once, on entering a room and on scrolling up
 const CATCH_UP = 1_000; // events asked for after a resume that failed; the server's own limit
 const ASK_AGAIN = 1_000; // ms before people are asked for again where somebody came or went meanwhile
@@ -107,6 +109,7 @@ export class Rooms {
       return;
     }
     this.#model.listed = reply.rooms;
+    this.#model.moreListed = reply.more === true;
     for (const { name, people } of reply.rooms) {
       const room = this.#model.rooms.get(name);
       if (room?.peopleKnown && room.people.size !== people) {
@@ -125,11 +128,11 @@ export class Rooms {
     room.asking = true;
     for (let moves = 0; moves !== room.moves;) {
       moves = room.moves;
-      const reply = await this.#attempt({ type: "who", room: room.name });
-      if (!reply) {
+      const users = await this.#allPeople(room.name);
+      if (!users) {
         break;
       }
-      room.people = new Map(reply.users.map((user) => [user.id, user]));
+      room.people = new Map(users.map((user) => [user.id, user]));
       room.peopleKnown = true;
       this.#changed();
       if (moves !== room.moves) {
@@ -139,11 +142,29 @@ export class Rooms {
     room.asking = false;
   }
 
-  /** Takes what the server sends about a room: an event, or that somebody types. */
+  /** Everybody in a room, in as many parts as the server gives; undefined where it does not answer. */
+  async #allPeople(room) {
+    const users = [];
+    for (let more = true; more;) {
+      const reply = await this.#attempt({ type: "who", room, after: users.at(-1)?.id });
+      if (!reply) {
+        return undefined;
+      }
+      users.push(...reply.users);
+      more = reply.more === true;
+    }
+    return users;
+  }
+
+  /** Takes what the server sends about a room: an event, that somebody types, or that one was thrown out. */
   receive(room, frame) {
     if (frame.type === "typing") {
       room.typing.set(frame.userId, { name: frame.from || "Somebody", until: Date.now() + TYPING_SHOWN });
       setTimeout(this.#changed, TYPING_SHOWN + 50);
+    } else if (frame.type === "kicked") {
+      room.phase = "refused";
+      room.problem = sentence(frame.reason);
+      room.typing.clear();
     } else if (frame.id) {
       this.#event(room, frame);
     }

@@ -57,9 +57,10 @@ export function rowsOf(timeline, me, now) {
   return rows.map((row) => (row.moves ? { ...row, moves: undefined, text: movement(row.moves) } : row));
 }
 
-const messageRow = ({ key, name, userId, mine, text, at, state = "", problem = "", final = false }) => ({
+const messageRow = ({ key, name, userId, mine, text, at, deleted, state = "", problem = "", final = false }) => ({
   key,
   kind: "message",
+  deleted: Boolean(deleted),
   head: true,
   name,
   userId,

@@ -2,6 +2,7 @@
 
 const NICKNAME = "threadchat.nickname";
 const SESSION = "threadchat.session";
+const TOKEN = "threadchat.token";
 
 function read(area, key) {
   try {
@@ -32,3 +33,7 @@ export function rememberedSession() {
   }
 }
 export const rememberSession = (session) => write("sessionStorage", SESSION, JSON.stringify(session));
+
+/** The token, too, is the tab's; the address hands it over only once. */
+export const rememberedToken = () => read("sessionStorage", TOKEN);
+export const rememberToken = (token) => write("sessionStorage", TOKEN, token);

@@ -34,6 +34,15 @@ export class Timeline {
     return true;
   }
 
+  /** A message was deleted: its place stays. False where it is not here. */
+  erase(epoch, id) {
+    const item = this.items.find((each) => each.epoch === epoch && each.id === id && each.kind === "message");
+    if (item) {
+      Object.assign(item, { text: "", deleted: true, unread: false });
+    }
+    return Boolean(item);
+  }
+
   /** A person looks here again: what came meanwhile is set off by a line. */
   attend() {
     this.newFrom = this.items.find((item) => item.unread)?.key ?? null;

@@ -1,7 +1,7 @@
 /** Says in plain words what codes, counts and times mean to the person who reads them. */
 
 const CLOSINGS = {
-  3500: "The server did not accept this page's sign-in.",
+  3500: "The server did not accept this page's token, or it has expired. Open the chat again from where you logged in.",
   3502: "The server ended this visit because it waited too long for an answer.",
   3503: "You were disconnected from this server.",
   3504: "There are too many connections. Close another tab, then connect again.",
@@ -10,8 +10,13 @@ const CLOSINGS = {
 
 /** Why the connection ended for good. */
 export function closing(code, reason) {
+  if (code === 3503 && reason && reason !== "force disconnect") {
+    return `${CLOSINGS[3503]} ${sentence(reason)}`;
+  }
   return CLOSINGS[code] ?? `The server closed the connection (${reason || `code ${code}`}).`;
 }
+
+export const NEEDS_TOKEN = "This server needs a token: open the chat from where you logged in.";
 
 const REFUSALS = {
   100: "The server has a problem of its own just now. Try again in a moment.",
@@ -33,6 +38,9 @@ export function refusal(error, what) {
   }
   return `${known ?? what}${error.reason ? `: ${error.reason}` : ""}.`.replace(/\.\.$/, ".");
 }
+
+/** The server's words as a sentence of their own. */
+export const sentence = (words) => `${words.charAt(0).toUpperCase()}${words.slice(1)}.`.replace(/\.\.$/, ".");
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });

@@ -1,0 +1,169 @@
+"""Tests of what is let go when too much waits: who, how much of it, and how often somebody looks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.wire.helpers import Hand, RecordingLine
+from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.server.shedder import CALM, TENSE, Shedder
+from threadchat.wire.outbox import Answer, Outbox
+from threadchat.wire.requests import Text
+
+MOST = 1000
+
+
+class Stub:
+    """A connection whose peer takes nothing."""
+
+    def __init__(self) -> None:
+        line: Any = RecordingLine()
+        self.outbox = Outbox(line, 1000, 10_000)
+        self.aborted: list[tuple[int, str]] = []
+
+    def hold(self, *texts: Text) -> Stub:
+        for text in texts:
+            assert self.outbox.offer(text, []) is not Answer.NO
+        return self
+
+    def abort(self, code: int, reason: str) -> None:
+        self.aborted.append((code, reason))
+        self.outbox.end(ConnectionClosed(code, reason))
+
+
+def own(size: int) -> Text:
+    """A frame that nobody else has."""
+    return Text(bytes(size))
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.hand = Hand()
+        self.stubs: list[Any] = []
+        self.looks = 0
+        self.shedder = Shedder(self._connections, self.hand.pinger, MOST)
+
+    def _connections(self) -> list[Any]:
+        self.looks += 1
+        return list(self.stubs)
+
+    def come(self, *texts: Text) -> Stub:
+        stub = Stub().hold(*texts)
+        self.stubs.append(stub)
+        self.shedder.watch()
+        return stub
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_nobody_goes_while_there_is_room(desk: Desk) -> None:
+    stubs = [desk.come(own(250)) for _ in range(4)]
+    desk.shedder.look()
+    assert not any(stub.aborted for stub in stubs)
+
+
+def test_the_fullest_go_first_and_no_more_than_have_to(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    sizes = [100, 700, 300, 600]
+    stubs = [desk.come(own(size)) for size in sizes]
+    desk.shedder.look()
+    assert [bool(stub.aborted) for stub in stubs] == [False, True, False, False]
+    [(code, reason)] = stubs[1].aborted
+    assert code == CloseCode.SLOW
+    assert "700 bytes waited" in reason
+    assert "queued_bytes" in reason
+    assert "1 connections were let go" in caplog.text
+    desk.shedder.look()
+    assert [len(stub.aborted) for stub in stubs] == [0, 1, 0, 0]
+
+
+def test_what_waits_for_many_is_there_once(desk: Desk) -> None:
+    shared = own(400)
+    people = [desk.come(shared) for _ in range(50)]
+    desk.shedder.look()
+    assert not any(stub.aborted for stub in people)
+
+
+def test_whose_going_frees_the_most_goes_however_full_the_others_are(desk: Desk) -> None:
+    shared = [own(200), own(200)]
+    people = [desk.come(*shared) for _ in range(10)]
+    hoarders = [desk.come(own(350)) for _ in range(3)]
+    desk.shedder.look()
+    assert not any(stub.aborted for stub in people)
+    assert sum(bool(stub.aborted) for stub in hoarders) == 2
+
+
+def test_where_all_have_the_same_all_go_that_have_to(desk: Desk) -> None:
+    shared = own(1001)
+    people = [desk.come(shared) for _ in range(3)]
+    desk.shedder.look()
+    assert all(stub.aborted for stub in people), "less frees nothing"
+
+
+def test_what_a_writer_has_in_hand_counts_too(desk: Desk) -> None:
+    stub = desk.come()
+    stub.outbox.unsent = bytes(1001)
+    desk.shedder.look()
+    assert stub.aborted
+
+
+def test_it_looks_once_a_second_and_more_often_when_much_waits(desk: Desk) -> None:
+    stub = desk.come()
+    desk.hand.advance(CALM)
+    assert desk.looks == 1
+    desk.hand.advance(CALM * 0.9)
+    assert desk.looks == 1
+    stub.hold(own(501))
+    desk.hand.advance(CALM * 0.1)
+    assert desk.looks == 2
+
+
+def test_when_much_waits_the_next_look_is_soon(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("threadchat.server.shedder.monotonic", desk.hand.clock)
+    desk.come(own(501))
+    desk.hand.advance(CALM)
+    for looks in (2, 3, 4):
+        desk.hand.advance(TENSE)
+        assert desk.looks == looks
+
+
+def test_a_look_that_takes_long_is_followed_by_a_long_rest(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([0.0, 0.2])
+    monkeypatch.setattr("threadchat.server.shedder.monotonic", lambda: next(times))
+    desk.come()
+    desk.shedder._alarm = None
+    desk.shedder.look()
+    assert desk.shedder._alarm is not None
+    assert desk.shedder._alarm.when - desk.hand.clock() == pytest.approx(10.0)
+
+
+def test_nobody_looks_where_nobody_is(desk: Desk) -> None:
+    desk.hand.advance(100)
+    assert desk.looks == 0
+    desk.come()
+    desk.come()
+    desk.hand.advance(CALM)
+    assert desk.looks == 1, "one chain of looks, however many come"
+    desk.stubs.clear()
+    for _ in range(5):
+        desk.hand.advance(CALM)
+    assert desk.looks == 2
+    desk.come()
+    desk.hand.advance(CALM)
+    assert desk.looks == 3
+
+
+def test_a_fork_looks_at_its_own(desk: Desk) -> None:
+    desk.come()
+    desk.shedder.leave_behind()
+    desk.hand.advance(CALM)
+    assert desk.looks == 0
+    desk.come()
+    desk.hand.advance(CALM)
+    assert desk.looks == 1

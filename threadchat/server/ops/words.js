@@ -1,0 +1,70 @@
+// Numbers as people read them: short, with a unit, and of an even width where they change all the time.
+
+const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const SHORT = new Intl.NumberFormat("en", { notation: "compact", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+export function count(value) {
+  return value < 100_000 ? WHOLE.format(value) : SHORT.format(value);
+}
+
+/** A rate has a digit after the point while it is small. */
+export function rate(value) {
+  if (value === null) return "–";
+  return value > 0 && value < 10 ? value.toFixed(1) : count(value);
+}
+
+export function bytes(value) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return [unit === 0 || value >= 100 ? WHOLE.format(value) : value.toFixed(1), units[unit]];
+}
+
+/** Seconds that are short: of a ping, of a wait. */
+export function moment(seconds) {
+  if (seconds === null) return ["–", ""];
+  if (seconds < 0.01) return [(seconds * 1000).toFixed(1), "ms"];
+  if (seconds < 1) return [(seconds * 1000).toFixed(0), "ms"];
+  if (seconds < 100) return [seconds.toFixed(1), "s"];
+  return [span(seconds), ""];
+}
+
+/** Seconds that are long: of an uptime, of an age. */
+export function span(seconds) {
+  const whole = Math.floor(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  if (whole < 86_400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3600)} h`;
+}
+
+export function several(number, word) {
+  return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+}
+
+export function together([figure, unit]) {
+  return unit ? `${figure} ${unit}` : figure;
+}
+
+/** The classes of a spread, each with the words for it and how many are in it. */
+export function classes(spread, word) {
+  return spread.counts.map((number, place) => {
+    const low = place === 0 ? null : spread.bounds[place - 1];
+    const high = place === spread.bounds.length ? null : spread.bounds[place];
+    return { label: word(low, high), count: number };
+  });
+}
+
+export function depthClass(low, high) {
+  if (low === null) return "nothing";
+  if (high === null) return `over ${low}`;
+  return low + 1 === high ? `${high}` : `${low + 1} – ${high}`;
+}
+
+export function tripClass(low, high) {
+  const word = (seconds) => (seconds < 1 ? `${seconds * 1000} ms` : `${seconds} s`);
+  return high === null ? `over ${word(low)}` : `up to ${word(high)}`;
+}

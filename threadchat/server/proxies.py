@@ -1,0 +1,90 @@
+"""Finds out whose request it is, where proxies stand in between: only those that are trusted are believed."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any, Final
+
+PEER: Final = "threadchat.peer"  # a key of the environ
+_SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_THIS_MACHINE: Final = IPv4Address("127.0.0.1")
+
+Address = IPv4Address | IPv6Address
+
+
+class Proxies:
+    """The proxies of the setting `trusted_proxy`. Immutable, so every method runs on any thread.
+
+    What they say is believed of two headers: X-Forwarded-For, which each proxy appends its own peer to, and
+    X-Forwarded-Proto. From anybody else, and in all other headers, it could be made up.
+    """
+
+    def __init__(self, networks: str = "") -> None:
+        """`networks`: addresses or networks with commas between them. Raises ValueError for others."""
+        self._networks = tuple(ip_network(each.strip()) for each in networks.split(",") if each.strip())
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def trusts(self, address: str) -> bool:
+        """Whether `address` is one of them."""
+        if not self._networks:
+            return False
+        found = _read(address)
+        return found is not None and self._contain(found)
+
+    def see_through(self, environ: dict[str, Any]) -> None:
+        """Puts the client's address and scheme into `environ` in place of a trusted proxy's; once.
+
+        `REMOTE_ADDR` becomes the rightmost forwarded address that is no trusted proxy, `wsgi.url_scheme`
+        what the nearest proxy was asked by. The peer's own address stays under `threadchat.peer`. A peer
+        on a Unix socket has none, and counts as this machine.
+        """
+        if not self._networks or PEER in environ:
+            return
+        peer = environ.get("REMOTE_ADDR", "")
+        environ[PEER] = peer
+        found = _read(peer) if peer else _THIS_MACHINE
+        if found is None or not self._contain(found):
+            return
+        client = self._client(found, environ.get("HTTP_X_FORWARDED_FOR", ""))
+        environ["REMOTE_ADDR"] = str(client)
+        if client != found:
+            environ.pop("REMOTE_PORT", None)  # the proxy's
+        nearest = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip().lower()
+        if nearest in _SCHEMES:
+            environ["wsgi.url_scheme"] = _SCHEMES[nearest]
+
+    def _client(self, peer: Address, forwarded: str) -> Address:
+        """The walk from the nearest to the first who is not trusted, or to what is no address."""
+        client = peer
+        for entry in reversed(forwarded.split(",")):
+            found = _read(_without_port(entry.strip()))
+            if found is None:
+                break
+            client = found
+            if not self._contain(found):
+                break
+        return client
+
+    def _contain(self, address: Address) -> bool:
+        return any(address in network for network in self._networks)
+
+
+def plain_address(text: str) -> str:
+    """The address of a peer, without the IPv6 clothes that IPv4 wears on a socket for both."""
+    return text[7:] if text.startswith("::ffff:") and "." in text else text
+
+
+def _read(text: str) -> Address | None:
+    try:
+        return ip_address(plain_address(text))
+    except ValueError:
+        return None
+
+
+def _without_port(text: str) -> str:
+    """Some proxies forward 192.0.2.1:4711, or [2001:db8::1]:4711."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
