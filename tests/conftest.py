@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.process import ServerProcess
+from tests.wire.conftest import certificate  # noqa: F401 - for tests of TLS in every folder
+from threadchat.rationing import Ration
 
 # A shell that starts something in the background has it ignore Ctrl-C, and whatever that starts, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -40,6 +43,15 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
 def chat_server(serve: Callable[..., ServerProcess]) -> ServerProcess:
     """A server with default settings."""
     return serve()
+
+
+@pytest.fixture(autouse=True)
+def the_log_has_its_whole_ration() -> None:
+    """No event of this test is left out because of those that others logged."""
+    for logger in list(logging.Logger.manager.loggerDict.values()):
+        for ration in getattr(logger, "filters", ()):
+            if isinstance(ration, Ration):
+                ration._counts.clear()
 
 
 @pytest.fixture(autouse=True)

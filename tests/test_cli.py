@@ -221,8 +221,11 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
         (["--hello", "3"], "--hello is not a flag"),
         (["--zzz"], "--zzz is not a flag"),
         (["config", "--tomll"], "--tomll is not a flag; did you mean --toml?"),
-        (["run"], "run is not expected here; the commands are serve, config, connect and tail"),
-        (["config", "serve"], "serve is not expected here; the commands are serve, config, connect and tail"),
+        (["run"], "run is not expected here; the commands are serve, config, token, connect and tail"),
+        (
+            ["config", "serve"],
+            "serve is not expected here; the commands are serve, config, token, connect and tail",
+        ),
         (["--port", "1", "connect"], "connect comes first, its flags follow"),
         (["--port"], "argument --port: expected one argument"),
         (["--toml"], "--toml goes with the command config"),
@@ -312,3 +315,14 @@ def test_secrets_are_in_force_but_not_shown() -> None:
         assert not any(secret in text for secret in ("kkk", "ttt", "hunter2"))
     assert "redis://:(secret)@h:1/0" in as_table(resolved)
     assert tomllib.loads(as_toml(resolved)).get("api_key") is None
+
+
+def test_a_server_that_lets_nobody_in_does_not_start(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["--anonymous", "no"]) == 2
+    assert "anonymous=no lets nobody in without a token; give token_key or token_keys as well" in (
+        capsys.readouterr().err
+    )
+    assert served.configs == []
+    assert cli.main(["--anonymous", "no", "--token-keys", "keys.pem"]) == 7

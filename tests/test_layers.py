@@ -17,7 +17,7 @@ LONGEST = 300
 
 # From the ground up. A module imports from its own wing and from those before it; what lies in no folder and
 # is not ground is front.
-GROUND = ("config.py", "loading.py", "linked.py", "texts.py", "rules.py", "errors.py")
+GROUND = ("config.py", "loading.py", "linked.py", "texts.py", "rules.py", "errors.py", "rationing.py")
 FLOORS = ("ground", "wire", "chat", "broker", "server", "plain", "front")
 # Folders that are front, as the modules in no folder are.
 FRONT = ("client", "terminal", "testing")
@@ -26,16 +26,19 @@ FRONT = ("client", "terminal", "testing")
 PLACES = {
     "simple_websocket": ("wire/protocol.py", "wire/compatible.py"),
     "flask_sock": ("plain/flask_sock.py",),
-    "wsproto": ("wire/protocol.py",),
+    "wsproto": ("wire/protocol.py", "wire/inbound.py"),
     "h11": ("server/*",),
     "socket": ("wire/*", "server/*", "plain/*", "broker/redis/*", "client/*", "testing/*", "standalone.py"),
     "ssl": ("wire/*", "server/*", "plain/*", "client/*", "testing/*"),
     "pytest": ("testing/plugin.py",),
     "sqlite3": ("broker/sqlite/*",),
     "redis": ("broker/redis/*",),
-    "argparse": ("cli.py", "terminal/*"),
+    "jwt": ("server/tokens.py",),
+    "cryptography": ("server/tokens.py", "server/keys.py"),
+    "argparse": ("cli.py", "minting.py", "terminal/*"),
     "signal": ("standalone.py", "workers.py"),
     "prompt_toolkit": ("terminal/screen.py",),
+    "prometheus_client": ("server/metrics.py",),
     "asyncio": (),
     "gevent": (),
     "eventlet": (),

@@ -8,14 +8,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from msgspec import structs
 
 from tests.broker.redis_server import RedisServer, why_not
+from threadchat import minting
 from threadchat.cli import COMMANDS as CLI_COMMANDS
 from threadchat.config import SETTINGS, shown
 from threadchat.errors import CloseCode, ErrorCode
-from threadchat.server.commands import COMMANDS
+from threadchat.server.api import CALLS as API_CALLS
+from threadchat.server.commands import COMMANDS, AnyCommand
+from threadchat.server.metrics import Collector
+from threadchat.server.service import Chat
 from threadchat.terminal.arguments import PARSERS
 
 ROOT = Path(__file__).parents[1]
@@ -66,8 +72,31 @@ def test_close_codes() -> None:
 
 
 def test_protocol_commands() -> None:
-    named = [cell.strip("`") for [cell] in columns(table("Commands")[1:], 0)]
-    assert sorted(named) == sorted(COMMANDS)
+    rows = table("Commands")[1:]
+    known = dict(zip(COMMANDS, get_args(AnyCommand), strict=True))
+    assert sorted(cell.strip("`") for [cell] in columns(rows, 0)) == sorted(COMMANDS)
+    for name, told, _ in rows:
+        fields = {field.name for field in structs.fields(known[name.strip("`")])} - {"id"}
+        assert set(re.findall(r"`(\w+)`", told)) == fields, name
+
+
+def test_api_calls() -> None:
+    rows = table("The HTTP API")
+    assert [cell.strip("`") for [cell] in columns(rows[1:], 0)] == list(API_CALLS)
+    for name, told, answer in rows[1:]:
+        fields = {field.name for field in structs.fields(API_CALLS[name.strip("`")])}
+        assert set(re.findall(r"`(\w+)`", told)) == fields
+        assert answer
+
+
+def test_metrics() -> None:
+    expected = [["metric", "type", "meaning"]]
+    with Chat() as chat:
+        for family in Collector(chat.inspector).collect():
+            ending = {"counter": "_total", "info": "_info"}.get(family.type, "")
+            kind = {"gaugehistogram": "histogram", "info": "gauge"}.get(family.type, family.type)
+            expected.append([f"`{family.name}{ending}`", kind, family.documentation])
+    assert table("Metrics") == expected
 
 
 def test_every_fence_is_of_a_kind_that_is_checked() -> None:
@@ -115,7 +144,8 @@ def test_commands_exist() -> None:
         assert os.access(ROOT / script, os.X_OK), f"{script} is not there, or not executable"
     assert set(re.findall(r"scripts/run (\w+)", TEXT)) <= set(CLI_COMMANDS)
     flags = set(re.findall(r"(?<=[ `])--[a-z-]+", TEXT))
-    of_clients = {flag for make in PARSERS.values() for flag in make()._option_string_actions}
+    parsers = [minting.parser(), *(make() for make in PARSERS.values())]
+    of_clients = {flag for parser in parsers for flag in parser._option_string_actions}
     of_gunicorn = {"--threads", "--workers", "--preload"}
     ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml", "--cluster"} | of_clients
     assert flags <= ours | of_gunicorn

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("scripts/run", "scripts/test", "scripts/cluster", ".ci/run")
+SCRIPTS = (
+    "scripts/run",
+    "scripts/test",
+    "scripts/cluster",
+    "scripts/abuse",
+    "scripts/fuzz",
+    "scripts/soak",
+    ".ci/run",
+)
 TOOLS = ("bash", "cat", "cksum", "cp", "dirname", "env", "flock", "mkdir", "rm", "touch")
 
 # What the scripts call as Python: notes its arguments and answers as the STUB_ variables say.

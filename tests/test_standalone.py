@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import json
 import logging
 import os
 import re
@@ -14,7 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TypeVar
 
 import pytest
@@ -22,6 +23,7 @@ import pytest
 from threadchat import standalone
 from threadchat.config import Config
 from threadchat.errors import ConfigError
+from threadchat.server.roster import Roster
 from threadchat.standalone import serve
 
 Found = TypeVar("Found")
@@ -36,6 +38,8 @@ class FakeChat:
     drains: bool
     on_listen: Callable[[], object]
     on_drain: Callable[[], object]
+    on_reload: Callable[[], object]
+    roster = Roster()
     url: str
 
     def __init__(self, config: Config) -> None:
@@ -49,6 +53,10 @@ class FakeChat:
         if self.fails_to_listen:
             raise self.fails_to_listen
         self.on_listen()
+
+    def reload(self) -> None:
+        self.steps.append("reload")
+        self.on_reload()
 
     def drain(self, timeout: float) -> bool:
         self.steps.append(("drain", timeout))
@@ -93,6 +101,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeChat]:
         drains = True
         on_listen = staticmethod(terminate)
         on_drain = staticmethod(lambda: None)
+        on_reload = staticmethod(terminate)
         url = "http://127.0.0.1:8080/"
 
     module = ModuleType("threadchat.server.service")
@@ -123,7 +132,7 @@ def test_the_start_line_has_the_real_port(engine: type[FakeChat], capsys: pytest
 
 
 def test_the_signal_handlers_of_before_come_back(engine: type[FakeChat]) -> None:
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = [signal.getsignal(number) for number in numbers]
     serve(Config())
     engine.fails_to_listen = OSError(errno.EADDRINUSE, "in use")
@@ -184,6 +193,50 @@ def test_a_wait_goes_on_until_a_signal_has_come() -> None:
             return signal.SIGTERM
 
     assert standalone._wait_for_signal(Slow()) is signal.SIGTERM  # type: ignore[arg-type]
+
+
+# -- requests ----------------------------------------------------------------------------------------
+
+
+def test_sighup_has_it_read_again_and_go_on(engine: type[FakeChat]) -> None:
+    engine.on_listen = staticmethod(lambda: signal.raise_signal(signal.SIGHUP))
+    assert serve(Config()) == 0
+    assert [step for step in engine.steps if isinstance(step, str)] == ["reload"]
+
+
+def test_sigusr1_has_it_log_its_threads_whatever_the_level(
+    engine: type[FakeChat], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask() -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        terminate()
+
+    engine.on_listen = staticmethod(ask)
+    assert serve(Config(log_level="critical")) == 0
+    err = capsys.readouterr().err
+    assert re.search(r" CRITICAL threadchat\.stacks: threads: \d+ in \d+ places; connections: 0\n", err)
+    assert "MainThread: 1 at stacks.py:" in err
+
+
+def test_json_is_logged_where_it_is_asked_for(
+    engine: type[FakeChat], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(Config(log_format="json"))
+    [line] = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["message"] == "stopping: SIGTERM"
+
+
+@pytest.mark.parametrize(
+    ("terminals", "steps"), [([True, False], []), ([True, True], ["reload"]), ([False], ["reload"])]
+)
+def test_a_terminal_that_was_closed_means_stop(
+    engine: type[FakeChat], monkeypatch: pytest.MonkeyPatch, terminals: list[bool], steps: list[str]
+) -> None:
+    monkeypatch.setattr(standalone, "has_terminal", lambda: terminals.pop(0))
+    engine.on_listen = staticmethod(lambda: signal.raise_signal(signal.SIGHUP))
+    assert serve(Config()) == 0
+    assert [step for step in engine.steps if isinstance(step, str)] == steps
+    assert terminals == []
 
 
 # -- what keeps it from starting ---------------------------------------------------------------------
@@ -273,27 +326,6 @@ def test_a_configuration_that_the_engine_refuses_is_for_the_caller(engine: type[
 )
 def test_the_address_can_be_typed_into_a_browser(host: str, url: str, shown: str) -> None:
     assert standalone.browsable(host, url) == shown
-
-
-def test_an_event_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    standalone.configure_logging("info")
-    try:
-        raise ValueError("first\nsecond")
-    except ValueError:
-        logging.getLogger("threadchat.x").exception("nickname %s", "a\r\nINFO fake\x1b[2J\x00\x85\u2028é")
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
-    assert err[:-1].isprintable()
-    assert r" ERROR threadchat.x: nickname a\r\nINFO fake\x1b[2J\x00\x85\u2028é\nTraceback" in err
-    assert r"ValueError: first\nsecond" in err
-
-
-@pytest.mark.parametrize(("level", "logged"), [("debug", 5), ("info", 4), ("warning", 3), ("critical", 1)])
-def test_the_log_level_holds(level: str, logged: int, capsys: pytest.CaptureFixture[str]) -> None:
-    standalone.configure_logging(level)
-    for severity in (10, 20, 30, 40, 50):
-        logging.getLogger("threadchat.y").log(severity, "event")
-    assert len(capsys.readouterr().err.splitlines()) == logged
 
 
 def test_the_soft_limit_of_descriptors_becomes_the_hard_one() -> None:
@@ -416,3 +448,14 @@ def test_the_process_is_tuned_for_many_threads() -> None:
     assert threading.stack_size() == standalone.STACK_BYTES
     assert sys.getswitchinterval() == pytest.approx(standalone.SWITCH_INTERVAL)
     assert gc.get_threshold() == standalone.COLLECT_AFTER
+
+
+def test_another_c_library_has_heaps_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        standalone.ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=lambda *it: asked.append(it))
+    )
+    standalone.limit_heaps()
+    assert asked == [(standalone.M_ARENA_MAX, 2)]
+    monkeypatch.setattr(standalone.ctypes, "CDLL", lambda name: SimpleNamespace())
+    standalone.limit_heaps()

@@ -14,6 +14,7 @@ import pytest
 
 from tests.broker.redis_server import EXECUTABLE, RedisServer
 from tests.e2e.process import PATIENCE, ServerProcess, command, environment, until
+from tests.wire.conftest import Certificate
 from threadchat import workers
 from threadchat.client import Client
 from threadchat.config import Config
@@ -114,6 +115,19 @@ def test_connections_are_spread_over_processes_that_share_rooms(crew: ServerProc
     finally:
         for person in people:
             person.close()
+
+
+def test_requests_are_passed_on_to_all(serve: Serve, redis_url: str, certificate: Certificate) -> None:
+    files = ("--tls-cert", str(certificate.chain), "--tls-key", str(certificate.key))
+    server = serve("--workers", "2", "--broker", redis_url, *files)
+    server.send_signal(signal.SIGHUP)
+    until(lambda: server.log().count("are shown the certificate") == 2, "both to read the certificate")
+    server.send_signal(signal.SIGUSR1)
+    until(lambda: server.log().count(" threads: ") == 2, "both to log their threads")
+    with Client(f"{server.ws}/chat", nickname="ann", ssl=certificate.client()) as ann:
+        assert ann.rooms() is not None
+    assert server.stop() == 0
+    assert "Traceback" not in server.log()
 
 
 def test_a_worker_that_dies_is_replaced_and_the_others_go_on(crew: ServerProcess) -> None:

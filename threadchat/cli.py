@@ -18,14 +18,15 @@ from threadchat.loading import Resolved, load, suggestion
 from threadchat.standalone import serve
 
 EXIT_USAGE: Final = 2
-COMMANDS: Final = ("serve", "config", "connect", "tail")
-CLIENTS: Final = ("connect", "tail")
+COMMANDS: Final = ("serve", "config", "token", "connect", "tail")
+APART: Final = ("token", "connect", "tail")
+"""Those with flags of their own."""
 WIDTH: Final = 100
 
 DESCRIPTION: Final = """\
 serve, which is the default, runs the chat server. config prints every setting in force and where its value
-came from. connect is a chat in the terminal, tail shows what happens in rooms; each has flags of its own:
-connect --help, tail --help."""
+came from. token makes a token for trying out, connect is a chat in the terminal, tail shows what happens in
+rooms; each has flags of its own: token --help, connect --help, tail --help."""
 
 EPILOG: Final = """\
 Each flag is also an environment variable (THREADCHAT_HELLO_TIMEOUT for --hello-timeout) and a key of the TOML
@@ -51,10 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     server sets signal handlers.
     """
     words = sys.argv[1:] if argv is None else argv
-    if words and words[0] in CLIENTS:
-        from threadchat.terminal.arguments import main as run_client
-
-        return run_client(words)
+    if words and words[0] in APART:
+        return _run_apart(words)
     arguments = _parse(words)
     flags = {name: text for name, text in vars(arguments).items() if name in SETTINGS}
     try:
@@ -68,7 +67,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _run_apart(words: Sequence[str]) -> int:
+    if words[0] == "token":
+        from threadchat.minting import main as run
+    else:
+        from threadchat.terminal.arguments import main as run
+    return run(words)
+
+
 def _serve(config: Config) -> int:
+    if not (config.anonymous or config.token_key or config.token_keys):
+        raise ConfigError("anonymous=no lets nobody in without a token; give token_key or token_keys as well")
     if config.workers == 1:
         return serve(config)
     from threadchat.workers import serve_with_workers
@@ -93,7 +102,7 @@ class Parser(argparse.ArgumentParser):
 def _parser() -> Parser:
     parser = Parser(
         prog="threadchat",
-        usage="%(prog)s [serve | config [--toml] | connect | tail] [flags]",
+        usage="%(prog)s [serve | config [--toml] | token | connect | tail] [flags]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=Help,
@@ -138,7 +147,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         word = unknown[0] if unknown else arguments.command
         known_commands = f"{', '.join(COMMANDS[:-1])} and {COMMANDS[-1]}"
         parser.error(f"{shown(word)} is not expected here; the commands are {known_commands}")
-    if arguments.command in CLIENTS:
+    if arguments.command in APART:
         parser.error(f"{arguments.command} comes first, its flags follow")
     if arguments.toml and arguments.command != "config":
         parser.error("--toml goes with the command config")

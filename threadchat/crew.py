@@ -75,6 +75,10 @@ class Crew:
     def stop(self, number: int) -> None:
         """Sends a signal to all, and starts nobody any more."""
         self._stopping = True
+        self.tell(number)
+
+    def tell(self, number: int) -> None:
+        """Sends a signal to all."""
         for worker in self.running:
             assert worker.pid is not None
             os.kill(worker.pid, number)  # ours until it is buried, so the number is nobody else's

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import faulthandler
 import gc
 import logging
 import os
 import queue
-import re
 import signal
 import socket
 import sys
@@ -19,20 +20,28 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from threadchat.errors import BrokerError
+from threadchat.logs import configure_logging
+from threadchat.stacks import log_threads
 
 if TYPE_CHECKING:
     from threadchat.config import Config
+    from threadchat.server.service import Chat
 
 log = logging.getLogger(__name__)
 
 STACK_BYTES: Final = 1024 * 1024  # less is overflowed by deeply nested JSON; what is not used takes no memory
-SWITCH_INTERVAL: Final = 0.2
+SWITCH_INTERVAL: Final = 0.05
 """Seconds between two looks of a thread that waits for the interpreter. At Python's own 0.005 a thousand that
-wait wake 200,000 times a second only to look: of 4,000 people who all talked nobody was heard. Nobody waits
-so long in fact: whoever has the interpreter lets go of it at each system call."""
+wait wake 200,000 times a second only to look: of 4,000 people who all talked nobody was heard. Whoever has
+the interpreter lets go of it at each system call; only behind one that computes does anybody wait so long."""
 COLLECT_AFTER: Final = (10_000, 50, 1000)
 """Thresholds of the garbage collector. At Python's own a full collection came every few seconds and stopped a
 server of 1,000 connections for 45 to 145 ms. What a closed connection leaves needs none: it has no cycles."""
+STOPS: Final = frozenset({signal.SIGINT, signal.SIGTERM})
+REQUESTS: Final = frozenset({signal.SIGHUP, signal.SIGUSR1})
+"""Signals that ask for something while all goes on: certificates to be read again, threads to be logged."""
+M_ARENA_MAX: Final = -8
+"""glibc's number for it (mallopt(3))."""
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # what shells report for a SIGINT
@@ -47,10 +56,11 @@ def serve(config: Config, opened: Callable[[str], None] = announce) -> int:
     """Runs one chat server until SIGINT or SIGTERM and returns the exit code.
 
     0 when everything ended within `drain_timeout`, 1 when it could not start or something still runs; a
-    second SIGINT ends the process at once with 130. `opened` is told once where the page is. Raises
+    second SIGINT ends the process at once with 130. SIGHUP has it read its certificate again, SIGUSR1 has it
+    log what its threads do. `opened` is told once where the page is. Raises
     ConfigError. Runs on: the main thread.
     """
-    configure_logging(config.log_level)
+    configure_logging(config.log_level, config.log_format)
     raise_descriptor_limit()
     tune_interpreter()
     with _signals_to_queue() as arrived:
@@ -59,6 +69,7 @@ def serve(config: Config, opened: Callable[[str], None] = announce) -> int:
 
         try:
             chat = Chat(config)
+            configure_logging(config.log_level, config.log_format, chat.roster.connections)
         except BrokerError as error:
             return complain(f"broker {error}")
         except OSError as error:
@@ -68,7 +79,7 @@ def serve(config: Config, opened: Callable[[str], None] = announce) -> int:
         except (OSError, UnicodeError) as error:
             return complain(why_not_listening(config, error))
         opened(browsable(config.host, chat.url))
-        log.info("stopping: %s", _wait_for_signal(arrived).name)
+        log.info("stopping: %s", _look_after(chat, arrived).name)
         if not chat.drain(config.drain_timeout):
             return complain(f"not everything ended within drain_timeout={config.drain_timeout:g} seconds")
     return EXIT_OK
@@ -115,7 +126,7 @@ def why_not_listening(config: Config, error: OSError | UnicodeError) -> str:
 
 @contextlib.contextmanager
 def _signals_to_queue() -> Iterator[queue.SimpleQueue[signal.Signals]]:
-    """SIGINT and SIGTERM only put themselves into the queue; the former handlers come back at the end.
+    """Signals only put themselves into the queue; the former handlers come back at the end.
 
     SimpleQueue.put may interrupt SimpleQueue.get on the same thread. Event.set may not: it takes a lock that
     an interrupted Event.wait can hold.
@@ -130,12 +141,40 @@ def _signals_to_queue() -> Iterator[queue.SimpleQueue[signal.Signals]]:
             os._exit(EXIT_INTERRUPTED)  # whoever asks twice does not want to wait for goodbyes
         arrived.put(signal.Signals(number))
 
-    former = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.signal(number, note) for number in (*STOPS, *REQUESTS)}
+    with last_resort():
+        try:
+            yield arrived
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def last_resort() -> Iterator[None]:
+    """SIGUSR2 has Python itself print all stacks, for a process in which no thread gets its turn."""
     try:
-        yield arrived
+        faulthandler.register(signal.SIGUSR2)
+    except (AttributeError, OSError, RuntimeError):  # another system; a stderr that is no file
+        yield
+        return
+    try:
+        yield
     finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+        faulthandler.unregister(signal.SIGUSR2)
+
+
+def _look_after(chat: Chat, arrived: queue.SimpleQueue[signal.Signals]) -> signal.Signals:
+    """Does what signals ask for, until one says stop; returns that one."""
+    at_terminal = has_terminal()
+    while (number := _wait_for_signal(arrived)) not in STOPS:
+        if number == signal.SIGUSR1:
+            log_threads(chat.roster.connections())
+        elif at_terminal and not has_terminal():
+            break  # it was closed: nobody asked for anything to be read again
+        else:
+            chat.reload()
+    return number
 
 
 def _wait_for_signal(arrived: queue.SimpleQueue[signal.Signals]) -> signal.Signals:
@@ -145,27 +184,16 @@ def _wait_for_signal(arrived: queue.SimpleQueue[signal.Signals]) -> signal.Signa
             return arrived.get(timeout=0.5)
 
 
+def has_terminal() -> bool:
+    """Whether there is a terminal that can send a SIGHUP by being closed, and that was not yet."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
 # -- the process -------------------------------------------------------------------------------------
-
-
-class OneLine(logging.Formatter):
-    """Keeps an event on one line: what breaks lines or moves a terminal's cursor is shown escaped."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    default_msec_format = "%s.%03d"
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
-
-
-def configure_logging(level: str) -> None:
-    """Sends every event from `level` up to stderr, one a line. Replaces what was configured before."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(OneLine())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def raise_descriptor_limit() -> None:
@@ -181,9 +209,19 @@ def raise_descriptor_limit() -> None:
 
 def tune_interpreter() -> None:
     """Sets for the whole process what a library must leave alone, before any thread is started."""
+    limit_heaps()
     threading.stack_size(STACK_BYTES)
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(*COLLECT_AFTER)
+
+
+def limit_heaps() -> None:
+    """Has glibc keep two heaps for all threads, where it would make eight a core.
+
+    What one thread gives back another can use then: 20 people who sent deep JSON left 32 MB behind, now 6.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 def prepare_thread(pin: str) -> None:

@@ -17,15 +17,19 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from threadchat.cli import EXIT_USAGE
 from threadchat.crew import Crew
 from threadchat.errors import ConfigError
+from threadchat.logs import configure_logging
 from threadchat.server.listener import bind, reserve
 from threadchat.standalone import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_OK,
+    REQUESTS,
+    STOPS,
     announce,
     browsable,
     complain,
-    configure_logging,
+    has_terminal,
+    last_resort,
     serve,
     why_not_listening,
 )
@@ -38,7 +42,7 @@ log = logging.getLogger(__name__)
 GRACE: Final = 5.0
 """Seconds beyond `drain_timeout` that workers have to end before they are killed."""
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+SIGNALS: Final = (*STOPS, *REQUESTS, signal.SIGCHLD)
 
 
 def serve_with_workers(config: Config) -> int:
@@ -52,14 +56,14 @@ def serve_with_workers(config: Config) -> int:
             f"workers={config.workers}: only Linux spreads connections over processes that share a port; "
             "run one server a port here, with nginx in front"
         )
-    configure_logging(config.log_level)
+    configure_logging(config.log_level, config.log_format)
     try:
         with bind(config.host, config.port) as probe:  # a program that shares its port would not be noticed
             port = probe.getsockname()[1]
         reserved = reserve(config.host, port)
     except (OSError, UnicodeError) as error:
         return complain(why_not_listening(config, error))
-    with reserved, Wakeups() as wakeups:
+    with reserved, last_resort(), Wakeups() as wakeups:
         return Supervisor(replace(config, port=port), wakeups).run()
 
 
@@ -71,6 +75,7 @@ class Supervisor:
         self._wakeups = wakeups
         self._crew = Crew(config.workers, self._fork)
         self._told_to_stop = False
+        self._at_terminal = has_terminal()
 
     def run(self) -> int:
         """Starts the workers, keeps them running, and ends them; returns the exit code."""
@@ -78,7 +83,8 @@ class Supervisor:
             self._end()
             return next((code for code in self._crew.codes if code > 0), EXIT_FAILED)
         if not self._told_to_stop:
-            announce(browsable(self._config.host, f"http://{self._config.host}:{self._config.port}/"))
+            scheme = "https" if self._config.tls_cert else "http"
+            announce(browsable(self._config.host, f"{scheme}://{self._config.host}:{self._config.port}/"))
             self._look_after()
         return self._end()
 
@@ -99,9 +105,12 @@ class Supervisor:
 
     def _wait(self, timeout: float | None) -> bytes:
         wakeups = self._wakeups.wait(timeout)
-        for number in {signal.SIGINT, signal.SIGTERM}.intersection(wakeups):
-            log.info("stopping %d workers: %s", self._config.workers, signal.Signals(number).name)
-            self._told_to_stop = True
+        for number in map(signal.Signals, set(wakeups) - {OPEN}):
+            if number in STOPS or (number == signal.SIGHUP and self._at_terminal and not has_terminal()):
+                log.info("stopping %d workers: %s", self._config.workers, number.name)
+                self._told_to_stop = True
+            elif number in REQUESTS:
+                self._crew.tell(number)
         return wakeups
 
     def _end(self) -> int:
@@ -134,8 +143,8 @@ class Supervisor:
             pid = os.fork()
             if pid == 0:
                 self._wakeups.leave_to_parent()
-                for each in SIGNALS:
-                    signal.signal(each, signal.SIG_DFL)
+                for each in SIGNALS:  # a request that comes before it serves is none of its business
+                    signal.signal(each, signal.SIG_IGN if each in REQUESTS else signal.SIG_DFL)
         return pid or self._work(number)
 
     def _work(self, number: int) -> NoReturn:

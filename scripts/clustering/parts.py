@@ -53,7 +53,7 @@ class Node(Program):
         """`flags` are those of `python -m threadchat`."""
         port = free_port()
         command = [sys.executable, "-m", "threadchat", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--broker", redis_url, *flags]
+        command += ["--broker", redis_url, "--trusted-proxy", "127.0.0.1", *flags]  # nginx
         super().__init__(f"node-{number}", command, port, folder / f"node-{number}.log")
 
     def is_ready(self) -> bool:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.client.fakes import Doing, FakeServer, in_room, online
+from tests.client.fakes import PATIENCE, Doing, FakeServer, in_room, online
 from threadchat.client import ChatEvent, Client, Joined, Page, Person, Published, RoomInfo, State
 from threadchat.client.client import chat_url
-from threadchat.client.messages import Renamed, Reply
+from threadchat.client.messages import Refreshed, Renamed, Reply, Sanctioned, SanctionInfo
 from threadchat.errors import (
     BadUrl,
     CommandError,
@@ -23,6 +23,7 @@ from threadchat.errors import (
     ThreadchatError,
 )
 from threadchat.server.commands import COMMANDS
+from threadchat.testing import LiveServer
 
 EVENT = {"id": 3, "chatroomId": "lobby", "type": "message", "from": "bob", "message": "hi", "unixTime": 9}
 WANTED = ChatEvent(id=3, room="lobby", type="message", nickname="bob", message="hi", time=9)
@@ -36,6 +37,7 @@ TABLE: list[tuple[str, Callable[[Client], Any], dict[str, Any], dict[str, Any], 
         {"resume": "r"},
         Renamed("r"),
     ),
+    ("refresh", lambda chat: chat.refresh("t"), {"token": "t"}, {"expires": 9}, Refreshed(9)),
     (
         "join",
         lambda chat: chat.join("x", (4, "e"), types=["message"], users=[1]),
@@ -83,6 +85,20 @@ TABLE: list[tuple[str, Callable[[Client], Any], dict[str, Any], dict[str, Any], 
         (Person(1, "ann", 2, "me"),),
     ),
     (
+        "who",
+        lambda chat: (listing := chat.who("x", 7), listing.more),
+        {"room": "x", "after": 7},
+        {"users": [], "more": True},
+        ((), True),
+    ),
+    (
+        "rooms",
+        lambda chat: (listing := chat.rooms("a/"), listing.more),
+        {"prefix": "a/"},
+        {"rooms": [], "more": True},
+        ((), True),
+    ),
+    (
         "rooms",
         lambda chat: chat.rooms(),
         {},
@@ -90,6 +106,38 @@ TABLE: list[tuple[str, Callable[[Client], Any], dict[str, Any], dict[str, Any], 
         (RoomInfo("x", 1, 3),),
     ),
     ("ping", lambda chat: chat.ping() >= 0, {}, {}, True),
+    (
+        "kick",
+        lambda chat: chat.kick(7, "x", reason="r"),
+        {"user": 7, "room": "x", "reason": "r"},
+        {"ended": 2},
+        2,
+    ),
+    (
+        "ban",
+        lambda chat: chat.ban(7, room="x", seconds=60, reason="r", with_address=True),
+        {"user": 7, "room": "x", "seconds": 60, "reason": "r", "with_address": True},
+        {"sanctions": [{"kind": "ban", "user": 7, "room": "x", "until": 9, "reason": "r", "by": 1}]},
+        (SanctionInfo("ban", 7, "", "x", 9, "r", 1),),
+    ),
+    (
+        "mute",
+        lambda chat: chat.mute(address="192.0.2.7"),
+        {"address": "192.0.2.7", "room": "", "reason": ""},
+        {"sanctions": [{"kind": "mute", "address": "192.0.2.7"}]},
+        (SanctionInfo("mute", None, "192.0.2.7"),),
+    ),
+    ("unban", lambda chat: chat.unban(7, room="x"), {"user": 7, "room": "x"}, {"lifted": True}, True),
+    ("unmute", lambda chat: chat.unmute(7), {"user": 7, "room": ""}, {"lifted": False}, False),
+    (
+        "sanctions",
+        lambda chat: chat.sanctions("x"),
+        {"room": "x"},
+        {"sanctions": [], "count": 0},
+        Sanctioned((), 0),
+    ),
+    ("delete", lambda chat: chat.delete("x", 3), {"room": "x", "event": 3}, {"offset": 9}, Published(9)),
+    ("close", lambda chat: chat.close_room("x"), {"room": "x"}, {}, Reply()),
 ]
 
 
@@ -269,6 +317,25 @@ def test_events_come_once_and_only_those_of_the_rooms_one_is_in() -> None:
         assert chat.next_event(5).type == "direct"
 
 
+def test_who_is_thrown_out_of_a_room_is_told_and_does_not_go_back() -> None:
+    server = FakeServer()
+    chat, link = in_room(server)
+    with chat:
+        link.event(1)
+        link.say(type="kicked", chatroomId="lobby", reason="you were kicked out of room lobby: spam")
+        link.event(2)
+        assert chat.next_event(5).id == 1
+        kicked = chat.next_event(5)
+        assert (kicked.type, kicked.room) == ("kicked", "lobby")
+        assert kicked.message == "you were kicked out of room lobby: spam"
+        assert chat.joined == ()
+        link.cut()
+        back = server.next_link()
+        back.welcome(resumed="proof-1")
+        assert [chat.next_event(5).type for _ in range(2)] == ["disconnected", "connected"]
+        assert back.silent(), "it is in no room any more"
+
+
 def test_no_event_in_time() -> None:
     chat, _ = online(FakeServer())
     with chat, pytest.raises(TimeoutError, match="no event came within 0 s"):
@@ -353,11 +420,29 @@ def test_the_websocket_is_opened_with_what_the_caller_gave(monkeypatch: pytest.M
     monkeypatch.setattr("threadchat.plain.connecting.connect", connect)
     context = ssl.create_default_context()
     with pytest.raises(ConnectionRefusedError):
-        Client("https://host", headers={"Cookie": "a=b"}, ssl_context=context, timeout=7)
-    [(url, options)] = asked
+        Client("https://host", headers={"Cookie": "a=b"}, ssl=context, compression=True, timeout=7)
+    with pytest.raises(ConnectionRefusedError):
+        Client("http://host")
+    (url, options), (_, usual) = asked
     assert url == "wss://host/chat"
-    assert (options["open_timeout"], options["ssl"]) == (7, context)
+    assert (options["open_timeout"], options["ssl"], options["compression"]) == (7, context, "deflate")
+    assert (usual["ssl"], usual["compression"]) == (None, None)
     assert options["additional_headers"] == {"Cookie": "a=b"}
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(True, True), (True, False), (False, True)])
+def test_messages_are_compressed_where_both_want_it(ours: bool, theirs: bool) -> None:
+    text = "so they say, " * 1000
+    with LiveServer(compression=theirs) as server, Client(server.url, "ann", compression=ours) as ann:
+        ann.join("lobby")
+        ann.message("lobby", text)
+        while (event := ann.next_event(PATIENCE)).type != "message":
+            pass
+        assert event.message == text
+        link: Any = ann._desk._link
+        meters = link.link.connection.meters
+        for size in (meters.bytes_in, meters.bytes_out):
+            assert (size < len(text) / 4) == (ours and theirs)
 
 
 # -- addresses ---------------------------------------------------------------------------------------

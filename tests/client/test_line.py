@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 
 import pytest
 
-from tests.client.fakes import Doing, FakeLink, FakeServer, client, in_room, online
+from tests.client.fakes import PATIENCE, Doing, FakeLink, FakeServer, client, in_room, online
+from threadchat import serve
 from threadchat.client import Backoff, Client, Published, State
+from threadchat.client import line as line_module
 from threadchat.client.desk import Desk
-from threadchat.client.messages import Reply
+from threadchat.client.messages import Refreshed, Reply
 from threadchat.client.pending import KEY_SECONDS, WINDOW, OnLoss, Request
-from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, HandshakeRefused
+from threadchat.errors import (
+    CannotConnect,
+    CloseCode,
+    CommandError,
+    ConnectionClosed,
+    ErrorCode,
+    HandshakeRefused,
+)
+from threadchat.plain.opening import ServerConnection
 
 
 def types_of(chat: Client, count: int) -> list[str]:
@@ -520,3 +531,142 @@ def test_a_failure_of_the_reader_ends_the_client_in_words(caplog: pytest.LogCapt
     with pytest.raises(ConnectionClosed, match="1011 the client failed: ZeroDivisionError"):
         client(server)
     assert "ZeroDivisionError" in caplog.text
+
+
+# -- tokens ------------------------------------------------------------------------------------------
+
+
+def test_a_function_is_asked_for_a_token_for_each_connection() -> None:
+    server = FakeServer()
+    tokens = iter(["first", "second"])
+    link = server.next_link()
+    opening = Doing(lambda: client(server, token=lambda: next(tokens)))
+    hello = link.heard("hello")
+    assert hello["token"] == "first"
+    link.reply(hello, user=7, session="s", resume="r", version="0", expires=1000)
+    with opening.result() as chat:
+        assert chat.expires == 1000
+        back = server.next_link()
+        link.cut(CloseCode.EXPIRED)
+        assert back.heard("hello")["token"] == "second"
+
+
+def test_a_function_that_fails_is_asked_again_and_at_first_ends_the_attempt() -> None:
+    server = FakeServer()
+    answers: list[str | Exception] = [ValueError("the shop is closed"), "first", KeyError("x"), "second"]
+
+    def fetch() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    server.next_link()
+    with pytest.raises(CannotConnect, match=r"no token could be had: ValueError\('the shop is closed'\)"):
+        client(server, token=fetch)
+    link = server.next_link()
+    opening = Doing(lambda: client(server, token=fetch))
+    assert link.welcome()["token"] == "first"
+    with opening.result() as chat:
+        server.next_link()
+        back = server.next_link()
+        link.cut(CloseCode.EXPIRED)
+        assert back.welcome(resumed="proof-1")["token"] == "second"
+        assert chat.next_event(PATIENCE).type == "disconnected"
+
+
+def test_a_refreshed_token_is_what_the_next_connection_begins_with() -> None:
+    server = FakeServer()
+    chat, link = online(server, token="first")
+    with chat:
+        refreshing = Doing(lambda: chat.refresh("second"))
+        frame = link.heard("refresh")
+        assert frame["token"] == "second"
+        link.reply(frame, expires=2000)
+        assert (refreshing.result(), chat.expires) == (Refreshed(2000), 2000)
+        refusing = Doing(lambda: chat.refresh("third"))
+        link.refuse(link.heard("refresh"), 101)
+        with pytest.raises(CommandError):
+            refusing.result()
+        back = server.next_link()
+        link.cut(CloseCode.EXPIRED)
+        assert back.heard("hello")["token"] == "second"
+
+
+def test_a_token_may_expire_while_it_is_refreshed() -> None:
+    server = FakeServer()
+    chat, link = online(server, token="first")
+    with chat:
+        refreshing = Doing(lambda: chat.refresh("second"))
+        link.heard("refresh")
+        back = server.next_link()
+        link.cut(CloseCode.EXPIRED)
+        assert back.welcome(resumed="proof-1")["token"] == "second"
+        back.reply(back.heard("refresh"), expires=2000)
+        assert refreshing.result().expires == 2000
+
+
+def test_refreshing_asks_the_function_where_no_token_is_given() -> None:
+    server = FakeServer()
+    tokens = iter(["first", "second", "third"])
+    chat, link = online(server, token=lambda: next(tokens))
+    with chat:
+        for given, shown in ((None, "second"), ("mine", "mine")):
+            refreshing = Doing(lambda given=given: chat.refresh(given))
+            frame = link.heard("refresh")
+            assert frame["token"] == shown
+            link.reply(frame, expires=2000)
+            refreshing.result()
+        back = server.next_link()
+        link.cut(CloseCode.EXPIRED)
+        assert back.heard("hello")["token"] == "third"
+
+
+# -- closing in the middle of an attempt -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_server_that_does_not_answer_does_not_hold_up_close(
+    again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempt, or the one that comes back."""
+    stuck, release = threading.Event(), threading.Event()
+    monkeypatch.setattr(line_module, "JOIN_SECONDS", PATIENCE)
+    requests = 0
+
+    def hold(websocket: object, request: object) -> None:
+        nonlocal requests
+        requests += 1
+        if requests > again:
+            stuck.set()
+            release.wait(PATIENCE * 2)
+
+    def lose(websocket: ServerConnection) -> None:
+        hello = json.loads(websocket.recv(PATIENCE))
+        websocket.send(
+            json.dumps({"type": "ok", "re": hello["id"], "user": 1, "session": "s", "resume": "r"})
+        )
+        websocket.close(1012)
+
+    with serve(lose, "127.0.0.1", 0, process_request=hold) as server:
+        try:
+            chat = unopened(f"ws://127.0.0.1:{server.port}/")
+            opening = Doing(chat._line.open)
+            assert stuck.wait(PATIENCE)
+            if again:
+                opening.result()
+            chat.close()
+            assert not chat._line._thread.is_alive()
+            assert not release.is_set()
+            if not again:
+                with pytest.raises(ConnectionClosed, match="closed by this program"):
+                    opening.result()
+        finally:
+            release.set()
+
+
+def unopened(url: str) -> Client:
+    """A client that has yet to be opened, with which a test can do what Ctrl-C does to one that opens."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_module.Line, "open", lambda self: None)
+        return Client(url, "ann", timeout=PATIENCE * 100, backoff=Backoff(jitter=lambda: 0.0))

@@ -63,6 +63,11 @@ def test_every_setting_is_one(name: str, text: str) -> None:
     assert "default" not in {resolved.origins[variable[11:].lower()] for variable in environ}
 
 
+def test_a_reload_reads_certificates_again() -> None:
+    assert "\nExecReload=kill -HUP $MAINPID\n" in UNIT
+    assert "KillMode=mixed" in UNIT
+
+
 def test_an_end_gets_the_time_that_it_takes() -> None:
     for grace in re.findall(r"stop_grace_period: (\d+)s", COMPOSE):
         assert int(grace) > Config().drain_timeout
@@ -83,9 +88,13 @@ def test_a_yaml_reader_sees_the_same() -> None:
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     found = yaml.safe_load(COMPOSE)
     assert set(found["services"]) == {"chat-1", "chat-2", "chat-3", "nginx", "redis"}
+    assert found["networks"]["chat"]["ipam"]["config"] == [{"subnet": "172.30.83.0/24"}]
     for number in (1, 2, 3):
         replica = found["services"][f"chat-{number}"]
-        assert replica["environment"] == {"THREADCHAT_BROKER": "redis://redis:6379/0"}
+        assert replica["environment"] == {
+            "THREADCHAT_BROKER": "redis://redis:6379/0",
+            "THREADCHAT_TRUSTED_PROXY": "172.30.83.0/24",
+        }
         assert (DEPLOY / replica["build"]["context"]).resolve() == ROOT
         assert (ROOT / replica["build"]["dockerfile"]).is_file()
 

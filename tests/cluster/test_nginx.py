@@ -18,6 +18,7 @@ from websockets.sync.client import connect
 from tests.e2e.process import PATIENCE
 from threadchat.config import Config
 from threadchat.server.http import HttpServer
+from threadchat.server.proxies import Proxies
 
 if TYPE_CHECKING:
     from clustering.cluster import Cluster
@@ -103,9 +104,10 @@ def test_the_page_and_its_health_come_through(cluster: Cluster) -> None:
         assert (status, body[: len(expected)].lower()) == (200, expected)
 
 
-def get(nginx: Nginx, path: str, **headers: str) -> tuple[int, bytes]:
+def get(nginx: Nginx, path: str, source: str = "", **headers: str) -> tuple[int, bytes]:
+    """`source` is where the request comes from: all of 127.0.0.0/8 is this machine."""
     with contextlib.closing(
-        http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=PATIENCE)
+        http.client.HTTPConnection("127.0.0.1", nginx.port, PATIENCE, source_address=(source, 0))
     ) as connection:
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
@@ -121,7 +123,13 @@ def test_a_node_that_is_down_costs_nobody_anything(cluster: Cluster) -> None:
             assert json.loads(socket.recv(PATIENCE))["type"] == "ok"
 
 
-def test_what_a_client_says_of_its_address_is_not_believed(tmp_path: Path, programs: None) -> None:
+CLAIMS = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "Host": "chat.example:81"}
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", ""])
+def test_a_client_is_known_by_its_own_address_and_not_by_what_it_says(
+    trusted: str, tmp_path: Path, programs: None
+) -> None:
     from clustering.parts import Nginx, Node
 
     def tell(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
@@ -129,22 +137,27 @@ def test_what_a_client_says_of_its_address_is_not_believed(tmp_path: Path, progr
         seen = {name: environ.get(name) for name in ("REMOTE_ADDR", "HTTP_X_FORWARDED_FOR", "HTTP_HOST")}
         return [json.dumps({**seen, "scheme": environ["wsgi.url_scheme"]}).encode()]
 
-    server = HttpServer(tell, host="127.0.0.1", port=0, request_timeout=PATIENCE)
+    server = HttpServer(tell, host="127.0.0.1", port=0, request_timeout=PATIENCE, proxies=Proxies(trusted))
     server.listen()
     node = Node(1, "redis://127.0.0.1/", tmp_path)
     node.port = server.address[1]
     nginx = Nginx([node], tmp_path)
     try:
         nginx.start()
-        claims = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https", "Host": "chat.example:81"}
-        seen = json.loads(get(nginx, "/", **claims)[1])
+        seen = json.loads(get(nginx, "/", source="127.0.0.5", **CLAIMS)[1])
     finally:
         nginx.stop()
         server.stop_accepting()
         assert server.join(PATIENCE)
     assert seen == {
-        "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_X_FORWARDED_FOR": "127.0.0.1",  # nginx's own word
+        "REMOTE_ADDR": "127.0.0.5" if trusted else "127.0.0.1",
+        "HTTP_X_FORWARDED_FOR": "127.0.0.5",  # nginx's own word
         "HTTP_HOST": "chat.example:81",
         "scheme": "http",
     }
+
+
+def test_the_nodes_believe_nginx_and_nobody_else(cluster: Cluster) -> None:
+    for node in cluster.nodes:
+        flags = node._command
+        assert flags[flags.index("--trusted-proxy") + 1] == "127.0.0.1"

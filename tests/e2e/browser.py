@@ -36,8 +36,8 @@ def missing() -> str:
 
 
 @contextlib.contextmanager
-def chromium(profile: Path) -> Iterator[Any]:
-    """A headless browser with an empty profile; quits at the end."""
+def chromium(profile: Path, *flags: str) -> Iterator[Any]:
+    """A headless browser with an empty profile and these flags more; quits at the end."""
     from selenium.webdriver import Chrome, ChromeOptions
     from selenium.webdriver.chrome.service import Service
 
@@ -56,6 +56,7 @@ def chromium(profile: Path) -> Iterator[Any]:
         "disable-dev-shm-usage",
         "window-size=1280,800",
         f"user-data-dir={profile}",
+        *flags,
     ]:
         options.add_argument(f"--{flag}")
     driver = Chrome(options=options, service=Service(executable_path=DRIVER))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scripts.ports import free_port
 
-START_LINE = re.compile(r"threadchat: open (http://\S+/) in a browser \(Ctrl-C stops\)\n")
+START_LINE = re.compile(r"threadchat: open (https?://\S+/) in a browser \(Ctrl-C stops\)\n")
 PATIENCE = 20.0  # seconds after which something that does not happen fails its test
 
 
@@ -50,8 +50,9 @@ class ServerProcess:
         descriptors: int | None = None,
     ) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.ws = f"ws://127.0.0.1:{self.port}"
+        secure = "s" if "--tls-cert" in arguments else ""
+        self.url = f"http{secure}://127.0.0.1:{self.port}"
+        self.ws = f"ws{secure}://127.0.0.1:{self.port}"
         self.log_path = log_path
         self._command = command("--port", str(self.port), *arguments)
         if descriptors is not None:

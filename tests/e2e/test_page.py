@@ -11,6 +11,7 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.browser import Cable, Person, chromium, missing
+from threadchat import Chat, Config
 from threadchat.errors import CloseCode
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "nothing is missing")
@@ -115,6 +116,51 @@ def test_two_people_chat(room: Room) -> None:
     ann.wait(lambda: not ann.all("person", name="bob"), "bob to be gone from the list")
     ann.wait(lambda: "bob left" in ann.all("quiet")[-1].text, "a line that says so")
     assert room.complaints() == []
+
+
+def test_a_deleted_message_is_gone_from_the_screen(room: Room) -> None:
+    with Chat(Config(port=0)) as chat:
+        chat.listen()
+        url = chat.url.rstrip("/")
+        ann, bob = room.enter("ann", url=url), room.enter("bob", url=url)
+        ann.say("what a secret")
+        bob.say("fine")
+        ann.wait_for_text("fine")
+        events = [item.event for item in chat.hub.find("lobby").history().records]
+        chat.hub.delete("lobby", next(event.id for event in events if event.message == "what a secret"))
+        for person in (ann, bob):
+            person.wait_for_text("This message was deleted.")
+            assert person.texts() == ["This message was deleted.", "fine"]
+        late = room.enter("cy", url=url)
+        late.wait_for_text("fine")
+        assert late.texts() == ["This message was deleted.", "fine"]
+        for person in list(room.people):
+            person.leave()
+            room.people.remove(person)
+
+
+def test_who_is_muted_kicked_or_banned_reads_why(room: Room) -> None:
+    with Chat(Config(port=0)) as chat:
+        chat.listen()
+        ann = room.enter("ann", url=chat.url.rstrip("/"))
+        ann.say("hello")
+        ann.wait_for_text("hello")
+        [user] = [occupant.user for occupant in chat.hub.find("lobby").who()]
+        assert isinstance(user, int)
+        chat.mute(user, room="lobby", reason="caps lock")
+        ann.say("HELLO?")
+        ann.wait(lambda: "muted in room lobby: caps lock" in ann.run("return document.body.innerText"), "why")
+        chat.lift("mute", user, room="lobby")
+        chat.kick(user, room="lobby", reason="calm down")
+        ann.wait(
+            lambda: "You were kicked out of room lobby: calm down." in ann.see("notice").text, "the notice"
+        )
+        ann.see("notice").find_element("tag name", "button").click()
+        ann.wait(lambda: chat.hub.find("lobby").who(), "being back")
+        chat.ban(user, seconds=60, reason="spam")
+        ann.wait(lambda: "You are banned until" in ann.see("banner", state="ended").text, "the banner")
+        ann.leave()
+        room.people.remove(ann)
 
 
 def test_typing_is_shown_until_the_message_comes(room: Room) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.process import ServerProcess
 from threadchat.client import ChatEvent, Client
+from threadchat.client.commands import Listing
 from threadchat.errors import ConnectionClosed
 from threadchat.terminal import shell
 from threadchat.terminal.shell import COMMANDS, Quit, Shell
@@ -67,6 +68,17 @@ def test_a_conversation(sit: Callable[[str], Typist]) -> None:
     assert bob.type("/msg 1 yes?") == ["private to 1 (1): yes?"]
     assert ann.happens() == "private from bob (2): yes?"
     assert ann.shell.names == ["bob", "ann"]
+
+
+def test_lists_say_where_there_is_more(sit: Callable[[str], Typist], monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = sit("ann")
+    ann.type("/join lobby")
+    rooms, people = ann.chat.rooms(), ann.chat.who("lobby")
+    assert (rooms.more, people.more) == (False, False)
+    monkeypatch.setattr(ann.chat, "rooms", lambda: Listing(rooms, True))
+    monkeypatch.setattr(ann.chat, "who", lambda room: Listing(people, True))
+    assert ann.type("/rooms") == ["#lobby: 1 people, 1 events *", "and more, with fewer people"]
+    assert ann.type("/who") == ["#lobby: ann (1), and more"]
 
 
 def test_rooms(sit: Callable[[str], Typist]) -> None:
@@ -181,8 +193,14 @@ def test_only_so_many_people_are_remembered(
 def test_a_room_that_refuses_is_no_place_to_talk(sit: Callable[[str], Typist]) -> None:
     ann = sit("ann")
     ann.type("/join lobby")
+    ann.shell.event(ChatEvent(type="kicked", room="other", message="out"))
+    assert ann.shell.room == "lobby"
     ann.shell.event(ChatEvent(type="refused", room="lobby", message="103 no"))
     assert ann.lines[-1] == "-- refused #lobby: 103 no"
+    assert ann.shell.room == ""
+    ann.type("/join lobby")
+    ann.shell.event(ChatEvent(type="kicked", room="lobby", message="out"))
+    assert ann.lines[-1] == "-- kicked #lobby: out"
     assert ann.shell.room == ""
 
 

@@ -301,6 +301,18 @@ def test_a_room_that_lets_nobody_back_is_an_end() -> None:
             following.result()
 
 
+def test_a_follower_who_is_thrown_out_of_the_last_room_ends() -> None:
+    chat, link = online(FakeServer())
+    options = tail_parser().parse_args(["--room", "ops"])
+    with chat:
+        following = Doing(lambda: [event.type for event in follow(chat, options)])
+        link.reply(link.heard("history"), events=[], offset=0, epoch="e")
+        link.let_in("subscribe", recovered=True)
+        link.say(type="kicked", chatroomId="ops", reason="you were kicked out of room ops")
+        with pytest.raises(ThreadchatError, match="you were kicked out of room ops"):
+            following.result()
+
+
 def test_output_that_cannot_be_written(chat_server: ServerProcess, ann: Client) -> None:
     ann.message("ops", "hi")
     with open("/dev/full", "wb") as full:

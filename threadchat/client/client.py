@@ -12,16 +12,17 @@ from threadchat.client import inbox
 from threadchat.client.backoff import Backoff
 from threadchat.client.commands import LONGEST, Commands
 from threadchat.client.desk import Link, State
-from threadchat.client.guest import Guest
+from threadchat.client.guest import Guest, Token
 from threadchat.client.line import Line, Opener, without_password
 from threadchat.client.messages import ChatEvent, Page
 from threadchat.client.pending import OnLoss, Request
 from threadchat.client.places import Errand
 from threadchat.errors import BadUrl, CloseCode, CommandError, ConfigError, ConnectionClosed
 from threadchat.wire.address import parse
+from threadchat.wire.cancellation import Cancellation
 
 if TYPE_CHECKING:
-    import ssl
+    import ssl as tls
 
 TIMEOUT: Final = 10.0  # seconds
 CLOSE_TIMEOUT: Final = 5.0  # seconds that what was sent last may take to leave
@@ -50,12 +51,13 @@ class Client(Commands):
         url: str,
         nickname: str | None = None,
         *,
-        token: str | None = None,
+        token: Token | None = None,
         timeout: float = TIMEOUT,
         events: int = inbox.EVENTS,
         event_bytes: int = inbox.BYTES,
         headers: Mapping[str, str] | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl: tls.SSLContext | None = None,
+        compression: bool = False,
         backoff: Backoff | None = None,
         opener: Opener | None = None,
     ) -> None:
@@ -63,8 +65,12 @@ class Client(Commands):
 
         `url` is the server's address, ws or wss, or http or https; without a path, `/chat`. Without a
         nickname one may only listen, and needs one (`profile`) within the server's `profile_timeout`. `token`
-        is what the application around the server wants to see. `events` and `event_bytes` may wait to be
-        taken. `backoff` draws the pauses between attempts to come back; `opener` opens the WebSocket.
+        is what the server wants to see, or a function that fetches it: asked for each connection, on the
+        client's thread, so that a fresh one is shown when the last has expired. `events` and `event_bytes`
+        may wait to be taken. `headers` go along with the handshake; `ssl` is the context of a wss address,
+        `ssl.create_default_context()` where it is None; `compression` asks the server for messages that are
+        compressed. `backoff` draws the pauses between attempts to come back; `opener` opens the WebSocket in
+        place of all these.
 
         Raises OSError where there is no such server (TimeoutError among it), HandshakeRefused, CommandError,
         ConnectionClosed, BadUrl, and ConfigError for a number that cannot be used.
@@ -72,10 +78,13 @@ class Client(Commands):
         _check(timeout, events, event_bytes)
         self._inbox = inbox.Inbox(events, event_bytes)
         guest = Guest(nickname, token, self._inbox)
+        cancellation = Cancellation()
         self._line = Line(
             chat_url(url),
             guest,
-            opener=opener or partial(_open, headers, ssl_context),
+            opener=opener
+            or partial(_open, headers=headers, ssl=ssl, compression=compression, cancellation=cancellation),
+            give_up=cancellation.cancel,
             timeout=timeout,
             backoff=backoff or Backoff(),
         )
@@ -93,6 +102,11 @@ class Client(Commands):
     def nickname(self) -> str:
         """One's name; empty without one."""
         return self._guest.nickname
+
+    @property
+    def expires(self) -> int | None:
+        """When the token expires, in Unix time: the server then ends the connection. None without a token."""
+        return self._guest.expires
 
     @property
     def session(self) -> str:
@@ -145,7 +159,7 @@ class Client(Commands):
         """Ends the connection and all that waits: commands with ConnectionClosed, iteration quietly.
 
         What was sent last has some seconds to leave. Returns once the client's thread has ended, or after 5 s
-        where that thread waits for a server that does not answer, and ends by itself when it gives up.
+        where that thread still looks up the server's name or fetches a token, and ends after that.
         """
         self._line.close()
 
@@ -184,17 +198,25 @@ class Client(Commands):
 
 
 def _open(
-    headers: Mapping[str, str] | None, ssl_context: ssl.SSLContext | None, url: str, timeout: float
+    url: str,
+    timeout: float,
+    *,
+    headers: Mapping[str, str] | None,
+    ssl: tls.SSLContext | None,
+    compression: bool,
+    cancellation: Cancellation,
 ) -> Link:
     from threadchat.plain.connecting import connect
 
     return connect(
         url,
-        ssl=ssl_context,
+        ssl=ssl,
+        compression="deflate" if compression else None,
         additional_headers=headers,
         open_timeout=timeout,
         close_timeout=CLOSE_TIMEOUT,
         max_size=MAX_FRAME,
+        cancellation=cancellation,
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from threadchat.chat.events import Position, UserId
 from threadchat.client.desk import Desk
@@ -20,11 +20,13 @@ from threadchat.client.messages import (
     People,
     Person,
     Published,
+    Refreshed,
     Renamed,
     Reply,
     RoomInfo,
     RoomList,
 )
+from threadchat.client.moderating import Moderating
 from threadchat.client.pending import KEY_SECONDS, OnLoss, Request
 from threadchat.client.places import Place
 from threadchat.errors import CommandError
@@ -33,7 +35,21 @@ LONGEST: Final = 86_400.0
 """Seconds; a longer timeout counts as this one, as there are bounds to what the system can wait for."""
 
 
-class Commands:
+Entry = TypeVar("Entry")
+
+
+class Listing(tuple[Entry, ...]):
+    """What a server listed, and whether there is `more` than fits into one reply."""
+
+    more: bool
+
+    def __new__(cls, entries: Iterable[Entry], more: bool = False) -> Listing[Entry]:
+        listing = super().__new__(cls, entries)
+        listing.more = more
+        return listing
+
+
+class Commands(Moderating):
     """Every command but `hello`, which a client says by itself.
 
     Each waits for its reply, over a later connection where the present one is lost, for at most `timeout`
@@ -52,6 +68,14 @@ class Commands:
         renamed = partial(self._guest.renamed, nickname, about)
         fields = {"nickname": nickname, "about": about}
         return self._ask(Request("profile", fields, Renamed, renamed), timeout)
+
+    def refresh(self, token: str | None = None, *, timeout: float | None = None) -> Refreshed:
+        """Shows a newer token, which the next connections begin with, too, and whose end counts from now on.
+
+        Without `token`, the one that the client was given, or the function, is asked. Raises CannotConnect
+        where that function fails.
+        """
+        return self._ask(self._guest.refresh(token), timeout)
 
     # Rooms
 
@@ -153,13 +177,21 @@ class Commands:
         fields = {"room": room, "types": types, "users": users}
         return self._ask(Request("count", fields, Counted), timeout).count
 
-    def who(self, room: str, *, timeout: float | None = None) -> tuple[Person, ...]:
-        """The people in a room."""
-        return self._ask(Request("who", {"room": room}, People), timeout).users
+    def who(self, room: str, after: UserId | None = None, *, timeout: float | None = None) -> Listing[Person]:
+        """The people in a room, by their ids: up to 1,000, from the first one `after` that id on.
 
-    def rooms(self, *, timeout: float | None = None) -> tuple[RoomInfo, ...]:
-        """The rooms that there are."""
-        return self._ask(Request("rooms", {}, RoomList), timeout).rooms
+        The answer's `more` says whether there are others; then `after` is the last one's id.
+        """
+        reply = self._ask(Request("who", {"room": room, "after": after}, People), timeout)
+        return Listing(reply.users, reply.more)
+
+    def rooms(self, prefix: str = "", *, timeout: float | None = None) -> Listing[RoomInfo]:
+        """The rooms whose names begin with `prefix`: up to 1,000, those with the most people first.
+
+        The answer's `more` says whether there are others, which a longer prefix finds.
+        """
+        reply = self._ask(Request("rooms", {"prefix": prefix or None}, RoomList), timeout)
+        return Listing(reply.rooms, reply.more)
 
     def ping(self, *, timeout: float | None = None) -> float:
         """Seconds to the server's session and back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -11,7 +11,9 @@ from threadchat.client.inbox import Inbox
 from threadchat.client.messages import (
     CONNECTED,
     DISCONNECTED,
+    KICKED,
     Joined,
+    Refreshed,
     Renamed,
     Welcome,
     decode_event,
@@ -19,7 +21,10 @@ from threadchat.client.messages import (
 )
 from threadchat.client.pending import OnLoss, Request
 from threadchat.client.places import Places
-from threadchat.errors import CommandError
+from threadchat.errors import CannotConnect, CommandError
+
+Token = str | Callable[[], str]
+"""A token, or what fetches one, whenever one is needed."""
 
 TOGETHER: Final = 16
 """Rooms that are entered again at a time; their replies are read before the next ones are asked for."""
@@ -27,12 +32,13 @@ TOGETHER: Final = 16
 
 class Guest:
     """Who one is to the server, kept over its connections. Everything runs on the reader thread; reading
-    `nickname`, `user` and `session` may be done anywhere."""
+    `nickname`, `user`, `session` and `expires` may be done anywhere. `refresh` runs on any thread."""
 
-    def __init__(self, nickname: str | None, token: str | None, inbox: Inbox) -> None:
+    def __init__(self, nickname: str | None, token: Token | None, inbox: Inbox) -> None:
         self.nickname = nickname or ""
         self.user: int | None = None
         self.session = ""
+        self.expires: int | None = None
         self.inbox = inbox
         self.places = Places(inbox)
         self._about: str | None = None
@@ -42,8 +48,31 @@ class Guest:
 
     def hello(self) -> Request[Any]:
         """The first command of every connection."""
-        fields = {"nickname": self.nickname or None, "token": self._token, "resume": self._resume}
+        fields = {"nickname": self.nickname or None, "token": self._fetch(), "resume": self._resume}
         return Request("hello", fields, Welcome, self._welcomed, OnLoss.FORGOTTEN)
+
+    def refresh(self, token: str | None) -> Request[Refreshed]:
+        """The command that shows a newer token; without one, what was given at first is asked for it."""
+        former = self._token
+        if token is not None and not callable(former):
+            self._token = token  # now: the old one may be the reason why the connection is lost
+
+        def refreshed(reply: Refreshed | CommandError) -> None:
+            if isinstance(reply, Refreshed):
+                self.expires = reply.expires
+            else:
+                self._token = former
+
+        shown = self._fetch() if token is None else token
+        return Request("refresh", {"token": shown or ""}, Refreshed, refreshed)
+
+    def _fetch(self) -> str | None:
+        if not callable(self._token):
+            return self._token
+        try:
+            return self._token()
+        except Exception as error:  # of whatever the program asks: another time it may answer
+            raise CannotConnect(f"no token could be had: {error!r}") from error
 
     def returning(self) -> Iterator[list[Request[Any]]]:
         """Everything that makes a new connection as good as the lost one, in groups."""
@@ -74,7 +103,10 @@ class Guest:
     def event(self, text: str | bytes, kind: str) -> None:
         """Whatever comes and is no reply. Raises ConnectionClosed (1002)."""
         event = decode_event(text, kind)
-        if kind == "typing":
+        if kind == KICKED:
+            self.places.leave(event.room)
+            self.inbox.put_spare(event, len(text))
+        elif kind == "typing":
             self.inbox.put_light(event, len(text))
         elif event.id and event.room:
             self.places.admit(event, len(text))
@@ -95,7 +127,7 @@ class Guest:
 
     def _welcomed(self, reply: Welcome | CommandError) -> None:
         if isinstance(reply, Welcome):
-            self.user, self.session = reply.user, reply.session
+            self.user, self.session, self.expires = reply.user, reply.session, reply.expires
             self._resume, self.nickname = reply.resume, reply.nickname or self.nickname
 
     def _let_back(self, room: str, reply: Joined | CommandError) -> None:

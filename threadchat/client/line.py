@@ -19,7 +19,7 @@ from threadchat.errors import CloseCode, CommandError, ConnectionClosed, Threadc
 log = logging.getLogger(__name__)
 
 JOIN_SECONDS: Final = 5.0
-"""How long `close` waits for the reader thread, which may just be looking for its server."""
+"""How long `close` waits for the reader thread, which may be looking up a name or fetching a token."""
 
 Opener = Callable[[str, float], Link]
 """Opens a URL within some seconds. Raises OSError, HandshakeRefused, ConnectionClosed."""
@@ -31,7 +31,10 @@ def without_password(url: str) -> str:
 
 
 class Line:
-    """What a client has for a connection. One thread, `client-reader`, connects, reads and reconnects."""
+    """What a client has for a connection. One thread, `client-reader`, connects, reads and reconnects.
+
+    `give_up` ends what `opener` waits for, on any thread, and all that it would wait for later.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class Line:
         opener: Opener,
         timeout: float,
         backoff: Backoff,
+        give_up: Callable[[], None],
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.url = without_password(url)
@@ -50,6 +54,7 @@ class Line:
         self._opener = opener
         self._timeout = timeout
         self._backoff = backoff
+        self._give_up = give_up
         self._clock = clock
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self.run, name="client-reader", daemon=True)
@@ -147,6 +152,7 @@ class Line:
     def _finish(self, failure: Exception, *, drop: bool) -> None:
         link = self.desk.finish(failure)
         self._ending.set()
+        self._give_up()
         self._guest.inbox.end(failure, drop=drop)
         if link is not None:
             link.close()

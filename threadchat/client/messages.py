@@ -16,16 +16,19 @@ CONNECTED: Final = "connected"  # back again, in the same rooms
 GAP: Final = "gap"  # events of a room were missed for good; it goes on after `id`
 RESET: Final = "reset"  # a room's log is another one now: its ids start anew; it goes on after `id`
 REFUSED: Final = "refused"  # the server does not let one into a room any more
-NOTICES: Final = frozenset({DISCONNECTED, CONNECTED, GAP, RESET, REFUSED})
+KICKED: Final = "kicked"  # the server's own: one was thrown out of a room, and is not in it any more
+NOTICES: Final = frozenset({DISCONNECTED, CONNECTED, GAP, RESET, REFUSED, KICKED})
 
 
 class ChatEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """Something that happened: `type` says what, and what does not apply is empty.
 
-    In a room, `id` counts from 1 without holes: `message`, `join`, `add`, `remove`, `leave`, `close`. Not in
-    a room's log: `direct`, a private message, and `typing`. Told by the client itself: `disconnected` and
-    `connected`; `gap` and `reset`, where events of a room were missed or its log is a new one; `refused`,
-    where one is not let back into a room. `message` then says what happened, in words.
+    In a room, `id` counts from 1 without holes: `message`, `join`, `add`, `remove`, `leave`, `delete`
+    (of the message with the id `target`, which is `deleted` from then on), `close`. Not in a room's log:
+    `direct`, a private message, and `typing`. Told by the client itself: `disconnected` and `connected`;
+    `gap` and `reset`, where events of a room were missed or its log is a new one; `refused`, where one is
+    not let back into a room; `kicked`, where one was thrown out of it. `message` then says what happened,
+    in words.
     """
 
     type: str
@@ -35,6 +38,8 @@ class ChatEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
     nickname: str = msgspec.field(name="from", default="")
     message: str = ""
     session: str = msgspec.field(name="sessionId", default="")
+    target: int = 0
+    deleted: bool = False
     time: int = msgspec.field(name="unixTime", default=0)
 
 
@@ -48,13 +53,21 @@ class Reply(msgspec.Struct, frozen=True):
 class Welcome(Reply, frozen=True):
     """Who one is: `user` is the number, `resume` proves it to the next connection.
 
-    `nickname` is that of an application with accounts, and empty where one has it from oneself.
+    `nickname` is that of an application with accounts, and empty where one has it from oneself. `expires` is
+    when the token does, in Unix time.
     """
 
     user: int
     session: str
     resume: str
     nickname: str = ""
+    expires: int | None = None
+
+
+class Refreshed(Reply, frozen=True):
+    """Until when the newer token is good, in Unix time."""
+
+    expires: int
 
 
 class Renamed(Reply, frozen=True):
@@ -104,9 +117,10 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class People(Reply, frozen=True):
-    """Who is in a room."""
+    """Who is in a room; whether there are more."""
 
     users: tuple[Person, ...]
+    more: bool = False
 
 
 class RoomInfo(msgspec.Struct, frozen=True):
@@ -118,9 +132,49 @@ class RoomInfo(msgspec.Struct, frozen=True):
 
 
 class RoomList(Reply, frozen=True):
-    """Which rooms there are."""
+    """Which rooms there are; whether there are more."""
 
     rooms: tuple[RoomInfo, ...]
+    more: bool = False
+
+
+class SanctionInfo(msgspec.Struct, frozen=True):
+    """A ban or a mute (`kind`) of a user or an address; `room` is empty where it holds everywhere.
+
+    `until` is Unix time, in seconds; None: for good.
+    """
+
+    kind: str
+    user: int | None = None
+    address: str = ""
+    room: str = ""
+    until: int | None = None
+    reason: str = ""
+    by: UserId | None = None
+
+
+class Imposed(Reply, frozen=True):
+    """What is in force now."""
+
+    sanctions: tuple[SanctionInfo, ...]
+
+
+class Sanctioned(Imposed, frozen=True):
+    """What is in force: the newest of `count`."""
+
+    count: int
+
+
+class Lifted(Reply, frozen=True):
+    """Whether there was something to be taken back."""
+
+    lifted: bool
+
+
+class Ended(Reply, frozen=True):
+    """How many seats or connections somebody had."""
+
+    ended: int
 
 
 # -- frames ------------------------------------------------------------------------------------------
@@ -146,11 +200,17 @@ class _Direct(msgspec.Struct, frozen=True):
     time: int = msgspec.field(name="unixTime", default=0)
 
 
+class _Kicked(msgspec.Struct, frozen=True):
+    room: str = msgspec.field(name="chatroomId", default="")
+    reason: str = ""
+
+
 AnyReply = TypeVar("AnyReply", bound=Reply)
 
 _head = msgspec.json.Decoder(Head).decode
 _event = msgspec.json.Decoder(ChatEvent).decode
 _direct = msgspec.json.Decoder(_Direct).decode
+_kicked = msgspec.json.Decoder(_Kicked).decode
 _refusal = msgspec.json.Decoder(_Refusal).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -204,6 +264,9 @@ def decode_refusal(text: str | bytes) -> CommandError:
 def decode_event(text: str | bytes, kind: str) -> ChatEvent:
     """An event, or what else comes unasked. Raises ConnectionClosed (1002)."""
     try:
+        if kind == KICKED:
+            kicked = _kicked(text)
+            return notice(KICKED, kicked.reason, room=kicked.room)
         if kind != "direct":
             return _event(text)
         direct = _direct(text)

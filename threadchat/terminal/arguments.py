@@ -93,7 +93,9 @@ def _parser(command: str, description: str) -> Parser:
     parser.add_argument(
         "--nickname", metavar="NAME", type=_text, default=login(), help="who to be (default: %(default)s)"
     )
-    parser.add_argument("--token", help="what the application around the server asks for")
+    parser.add_argument(
+        "--token", help="who one is, where the server wants to know; the command token makes one"
+    )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",

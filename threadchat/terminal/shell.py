@@ -8,7 +8,7 @@ from typing import Final
 
 from threadchat.chat.events import UserId
 from threadchat.client import ChatEvent, Client
-from threadchat.client.messages import REFUSED
+from threadchat.client.messages import KICKED, REFUSED
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.terminal.text import DIM, WARNING, Style, plain
 
@@ -138,16 +138,18 @@ class Shell:
         for person in people:
             self._meet(person.id, person.nickname)
         names = ", ".join(f"{self._style.name(person.nickname)} ({person.id})" for person in people)
-        return names or "nobody"
+        return (names or "nobody") + (", and more" if people.more else "")
 
     def _rooms(self, rest: str) -> None:
-        rooms = sorted(self.chat.rooms(), key=lambda room: (-room.people, room.name))
+        rooms = self.chat.rooms()
         self.known_rooms |= {room.name for room in rooms}
         for room in rooms:
             here = " *" if room.name == self.room else ""
             self._show(f"{self._style.room(room.name)}: {room.people} people, {room.offset} events{here}")
         if not rooms:
             self._show("there are no rooms yet; /join makes one")
+        if rooms.more:
+            self._show("and more, with fewer people")
 
     def _history(self, rest: str) -> None:
         if not self.room:
@@ -179,7 +181,7 @@ class Shell:
             return
         if event.user is not None and event.nickname:
             self._meet(event.user, event.nickname)
-        if event.type == REFUSED and event.room == self.room:
+        if event.type in (REFUSED, KICKED) and event.room == self.room:
             self.room = ""
         self._show(self._style.event(event))
 

@@ -10,7 +10,7 @@ from typing import Final, TextIO
 
 from threadchat.chat.events import CLOSE
 from threadchat.client import ChatEvent, Client, Page
-from threadchat.client.messages import NOTICES, REFUSED, as_json
+from threadchat.client.messages import KICKED, NOTICES, REFUSED, as_json
 from threadchat.errors import CommandError, ErrorCode, ThreadchatError
 from threadchat.terminal.arguments import EXIT_OK
 from threadchat.terminal.connect import open_client
@@ -51,10 +51,12 @@ def follow(chat: Client, arguments: argparse.Namespace) -> Iterator[ChatEvent]:
             continue
         if event.room in rooms or event.type in NOTICES:
             yield event
-        if event.type in (CLOSE, REFUSED):
+        if event.type in (CLOSE, REFUSED, KICKED):
             rooms.discard(event.room)
             if not rooms and event.type == REFUSED:
                 raise ThreadchatError(f"the chat lets nobody back into room {event.room!r}: {event.message}")
+            if not rooms and event.type == KICKED:
+                raise ThreadchatError(event.message)
             if not rooms:
                 return
 

@@ -74,6 +74,8 @@ class Style:
 
     def _what(self, event: ChatEvent) -> str:
         who = self.name(event.nickname or str(event.user or "somebody"))
+        if event.deleted:
+            return f"{who}: {self.paint('(deleted)', DIM)}"
         if event.type == "message":
             return f"{who}: {self.message(event.message)}"
         if event.type == "direct":
@@ -81,5 +83,7 @@ class Style:
             return f"{whose}: {self.message(event.message)}"
         if event.type == "close":
             return self.paint("the room was closed", DIM)
+        if event.type == "delete":
+            return f"{who} {self.paint(f'deleted message {event.target}', DIM)}"
         happened = HAPPENED.get(event.type, plain(event.type))
         return f"{who} {self.paint(happened, DIM)} {self.message(event.message)}".rstrip()

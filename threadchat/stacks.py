@@ -1,0 +1,97 @@
+"""Tells what every thread of the process is for, whose connection it serves, and where it is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from types import CodeType, FrameType
+from typing import Final
+
+from threadchat.wire.connection import Connection
+
+log = logging.getLogger(__name__)
+
+DEEPEST: Final = 60
+"""Frames of a stack that are compared, from the innermost on."""
+SHOWN_FRAMES: Final = 8
+SHOWN_THREADS: Final = 10
+SHOWN_PLACES: Final = 200
+
+_NUMBERED: Final = re.compile(r"(?:reader|writer|http|handler|producer)-(\d+)(?:-.*)?", re.DOTALL)
+_ROLE: Final = re.compile(r"[-:]\d.*|$", re.DOTALL)
+
+Stack = tuple[tuple[CodeType, int], ...]
+
+
+def number_of(thread_name: str) -> int | None:
+    """The number of the connection that a thread of this name serves; None for any other thread."""
+    found = _NUMBERED.fullmatch(thread_name)
+    return int(found[1]) if found else None
+
+
+def role_of(thread_name: str) -> str:
+    """What a thread of this name is for: reader, of reader-17."""
+    return _ROLE.sub("", thread_name, count=1)
+
+
+def log_threads(connections: Iterable[Connection]) -> None:
+    """Logs where all threads are, whatever the level in force: somebody asked. Runs on: any thread."""
+    level = max(logging.INFO, log.getEffectiveLevel())
+    for line in describe_threads(connections):
+        log.log(level, "%s", line)
+
+
+def describe_threads(connections: Iterable[Connection]) -> Iterator[str]:
+    """A line in all, then one for each place that threads of one role are at, most of them first.
+
+    Thousands that wait in the same place are one line, which shows a few of them: those in front whose
+    outboxes are fullest. Frames are innermost first.
+    """
+    by_number = {connection.number: connection for connection in connections}
+    places = _places(threading.enumerate(), sys._current_frames())
+    threads = sum(map(len, places.values()))
+    yield f"threads: {threads} in {len(places)} places; connections: {len(by_number)}"
+    ordered = sorted(places.items(), key=lambda place: -len(place[1]))
+    for (role, stack), names in ordered[:SHOWN_PLACES]:
+        yield f"{role}: {len(names)} at {_shown_stack(stack)}: {_shown_threads(names, by_number)}"
+    if len(ordered) > SHOWN_PLACES:
+        yield f"and {len(ordered) - SHOWN_PLACES} places more, of fewer threads each"
+
+
+def _places(
+    threads: Iterable[threading.Thread], frames: Mapping[int, FrameType]
+) -> dict[tuple[str, Stack], list[str]]:
+    """The names of the threads in each place."""
+    names = {thread.ident: thread.name for thread in threads}
+    places: dict[tuple[str, Stack], list[str]] = {}
+    for ident, frame in frames.items():
+        name = names.get(ident, "unknown")  # one that Python did not start
+        places.setdefault((role_of(name), _stack(frame)), []).append(name)
+    return places
+
+
+def _stack(frame: FrameType | None) -> Stack:
+    stack: list[tuple[CodeType, int]] = []
+    while frame is not None and len(stack) < DEEPEST:
+        stack.append((frame.f_code, frame.f_lineno or 0))
+        frame = frame.f_back
+    return tuple(stack)
+
+
+def _shown_stack(stack: Stack) -> str:
+    shown = [
+        f"{os.path.basename(code.co_filename)}:{line} {code.co_name}" for code, line in stack[:SHOWN_FRAMES]
+    ]
+    return " < ".join([*shown, "..."] if len(stack) > SHOWN_FRAMES else shown)
+
+
+def _shown_threads(names: list[str], by_number: Mapping[int, Connection]) -> str:
+    found = [(name, by_number.get(-1 if (number := number_of(name)) is None else number)) for name in names]
+    found.sort(key=lambda each: -1 if each[1] is None else each[1].outbox.qsize(), reverse=True)
+    shown = [name if whose is None else f"{name} {whose!r}" for name, whose in found[:SHOWN_THREADS]]
+    more = len(found) - len(shown)
+    return ", ".join([*shown, f"and {more} more"] if more else shown)
