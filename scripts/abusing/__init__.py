@@ -1,0 +1,1 @@
+"""What strangers may do to a server, each beside two healthy people: `scripts/abuse`."""

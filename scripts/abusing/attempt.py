@@ -1,0 +1,164 @@
+"""The frame around every abuse: what the server held before and after, and how two healthy people fared."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+
+from watching import process
+from watching.pair import Health, HealthyPair
+from watching.process import Held
+
+from abusing.abuse import Abuse
+from abusing.stranger import Unanswered
+from abusing.target import Answers, Target
+from tests.e2e.process import ServerProcess
+
+MOST_MEMORY = 20_000_000
+"""Bytes by which the server may grow under one abuse, at its peak."""
+LONGEST_ROUND = 0.25
+"""Seconds, at the worst, from a word of the healthy pair to when both have heard it; the script judges it."""
+LINES_EACH, SPARE_LINES = 2, 5
+"""Lines that the log may get: for each connection of the abuse, and beside those."""
+LONGEST_LINE = 400
+"""Bytes of a line of the log, on average."""
+QUIET_LOOKS = 3  # in a row that must agree before a server counts as settled
+LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one abuse came to. `wrong` says what the server did not do, "" where it did everything."""
+
+    abuse: Abuse
+    wrong: str
+    answers: Answers
+    connections: int
+    measured: dict[str, tuple[float, float]]
+    seconds: float
+    before: Held
+    peak: int
+    after: Held
+    health: Health
+    log: str
+
+    @property
+    def growth(self) -> int:
+        """Bytes of memory, at the peak."""
+        return max(0, self.peak - self.before.memory)
+
+    @property
+    def settled(self) -> bool:
+        """Whether threads and descriptors are where they were."""
+        return self.after.threads <= self.before.threads and self.after.descriptors <= self.before.descriptors
+
+    def breaches(self, *, timed: bool) -> list[str]:
+        """All that should not have happened; with `timed`, what took too long or too much too."""
+        found = [self.wrong] if self.wrong else []
+        found += [f"healthy pair: {fault}" for fault in self.health.faults]
+        found += self._refused() + self._held() + self._logged()
+        return found + (self._timed() if timed else [])
+
+    def _refused(self) -> list[str]:
+        if self.wrong:
+            return []
+        strange = {
+            answer: count for answer, count in self.answers.items() if answer not in self.abuse.refusals
+        }
+        expected = " or ".join(sorted(self.abuse.refusals))
+        if strange or not self.answers:
+            return [f"answered {dict(self.answers)}, expected {expected}"]
+        return []
+
+    def _held(self) -> list[str]:
+        found = []
+        if self.growth >= MOST_MEMORY:
+            found.append(f"memory grew by {self.growth / 1e6:.1f} MB at the peak")
+        if not self.settled:
+            before, after = self.before, self.after
+            found.append(
+                f"threads {before.threads} -> {after.threads}, "
+                f"descriptors {before.descriptors} -> {after.descriptors}"
+            )
+        return found
+
+    def _logged(self) -> list[str]:
+        lines = self.log.splitlines()
+        found = [line for line in lines if "Traceback" in line][:1]
+        errors = [line for line in lines if " ERROR " in line or " CRITICAL " in line]
+        if len(errors) > self.abuse.errors:
+            found.append(f"{len(errors)} errors in the log: {errors[0]}")
+        if len(lines) > self.connections * LINES_EACH + SPARE_LINES:
+            found.append(f"{len(lines)} lines in the log for {self.connections} connections: {lines[0]}")
+        if len(self.log) > LONGEST_LINE * max(1, len(lines)):
+            found.append(f"{len(self.log)} bytes in the log in {len(lines)} lines: {lines[0][:200]}")
+        return found
+
+    def _timed(self) -> list[str]:
+        found = []
+        if self.health.worst >= LONGEST_ROUND:
+            found.append(f"a healthy round trip took {self.health.worst * 1000:.0f} ms")
+        found += [
+            f"{what}: {value:.3g}, at most {most:.3g}"
+            for what, (value, most) in self.measured.items()
+            if value >= most
+        ]
+        return found
+
+
+def attempt(abuse: Abuse, server: ServerProcess, pair: HealthyPair, *, quick: bool) -> Result:
+    """Does it to a server that runs, beside two healthy people who are there."""
+    assert server.process is not None
+    pid = server.process.pid
+    target = Target(server.port, pid, server.log, pair, quick=quick)
+    warm_up(target)
+    before = settle(pid)
+    logged = len(server.log())
+    target.begin()
+    pair.health()
+    started = time.monotonic()
+    answers, wrong = Answers(), ""
+    try:
+        answers = abuse.run(target)
+    except (Unanswered, OSError) as error:
+        wrong = f"{type(error).__name__}: {error}"
+    finally:
+        target.leave()
+    seconds = time.monotonic() - started
+    with contextlib.suppress(Unanswered):  # what is there still is in the result
+        target.lets_go(before)
+    return Result(
+        abuse=abuse,
+        wrong=wrong,
+        answers=answers,
+        connections=target.connections,
+        measured=target.measured,
+        seconds=seconds,
+        before=before._replace(memory=target.calm),
+        peak=process.peak_memory(pid),
+        after=process.held(pid),
+        health=pair.health(),
+        log=server.log()[logged:],
+    )
+
+
+def warm_up(target: Target) -> None:
+    """Has the server do once what it does lazily, so that this is nobody's growth."""
+    target.enter().served()
+    page = target.connect()
+    page.send(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    page.answer()
+    target.leave()
+    target.connections = 0
+
+
+def settle(pid: int) -> Held:
+    """Waits until threads and descriptors stay the same for a while; what the process then holds."""
+    alike, last = 0, process.held(pid)
+    while alike < QUIET_LOOKS:
+        time.sleep(LOOK_SECONDS)
+        now = process.held(pid)
+        alike = alike + 1 if now[1:] == last[1:] else 0
+        last = now
+    return last

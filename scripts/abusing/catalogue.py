@@ -1,0 +1,16 @@
+"""Every abuse there is."""
+
+from __future__ import annotations
+
+from abusing import broken_frames, departures, handshakes, limits, readers, shortage, speech
+from abusing.abuse import Abuse
+
+ABUSES: tuple[Abuse, ...] = (
+    *handshakes.ALL,
+    *broken_frames.ALL,
+    *speech.ALL,
+    *departures.ALL,
+    *readers.ALL,
+    *shortage.ALL,
+    *limits.ALL,
+)

@@ -1,0 +1,1 @@
+"""Runs the properties and models of the tests for as long as one likes, with other examples each time."""

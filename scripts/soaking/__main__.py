@@ -1,0 +1,112 @@
+"""Soaks a real server: people come, talk, stall, break things and go, and all that they see is checked."""
+
+# ruff: noqa: T201 (it is a command: printing is its job)
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from soaking.quiet import Quiet
+from soaking.report import faults, table
+from soaking.town import Stopped, Town
+from tests.e2e.process import ServerProcess
+
+HISTORY_SIZE = 300  # so that one who was away for long is overtaken
+ARGUMENTS = (
+    *("--history-size", str(HISTORY_SIZE)),
+    *("--room-ttl", "3"),  # rooms go, and come again under another epoch
+    *("--ping-interval", "5", "--pong-timeout", "20"),
+    *("--log-level", "warning"),
+)
+PACE = 1.0  # seconds between two deeds of one person, on average
+MOST_QUIET_SECONDS = 60.0  # between two quiet points
+GRAVE = ("Traceback", " ERROR ", " CRITICAL ")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/soak",
+        description=__doc__,
+        epilog="All other flags go to the server: see scripts/run --help.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--seconds", type=positive, default=600, metavar="N", help="how long; default: 600")
+    parser.add_argument("--people", type=positive, default=200, metavar="N", help="default: 200")
+    parser.add_argument("--seed", type=positive, metavar="N", help="what they do; default: another each time")
+    parser.add_argument("--quick", action="store_true", help="40 people for 6 seconds")
+    given, rest = parser.parse_known_args(argv)
+    given.arguments, given.pace = rest, PACE
+    if given.quick:
+        given.seconds, given.people, given.pace = 6, 40, PACE / 8
+    if given.seed is None:
+        given.seed = random.randrange(1, 1 << 31)
+    return given
+
+
+def positive(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 up")
+    return number
+
+
+def soak(town: Town, quiet: Quiet, seconds: float) -> None:
+    """Runs, with a quiet point now and then, and with an empty server at every second one of them."""
+    rounds = max(2, round(seconds / MOST_QUIET_SECONDS))
+    quiet.begin()
+    for number in range(rounds):
+        town.run(seconds / rounds)
+        quiet.look()
+        if number % 2 or number == rounds - 1:
+            quiet.everybody_leaves()
+        print(
+            f"soak: {town.elapsed():.0f} s: {town.counts['events received']:,} events checked, "
+            f"faults: {town.ledger.faults_in_all}",
+            file=sys.stderr,
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the soak; 0 where nothing was wrong, 1 where something was, 130 after Ctrl-C."""
+    given = parse(argv)
+    stops: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: stops.append(number))
+    print(f"soak: {given.people} people for {given.seconds} s, seed {given.seed}", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        server = ServerProcess(Path(folder) / "server.log", *ARGUMENTS, *given.arguments)
+        try:
+            assert server.process is not None
+            print(f"soak: server {server.process.pid}", file=sys.stderr)
+            town = Town(server.port, given.people, given.seed, HISTORY_SIZE, given.pace)
+            town.stopping = lambda: bool(stops)
+            quiet = Quiet(town, server.process.pid)
+            with town.crowd:
+                soak(town, quiet, given.seconds)
+        except Stopped:
+            print("soak: stopped", file=sys.stderr)
+        finally:
+            code = server.stop()
+        complaints = server.log().splitlines()
+    if stops:
+        return 130
+    if code:
+        town.ledger.fault("the server", f"ended with {code}")
+    if any(word in line for line in complaints for word in GRAVE):
+        town.ledger.fault("the server", "logged what must not be", complaints[:60])
+    for line in (*table(town, quiet), *faults(town, given.seed)):
+        print(line)
+    if town.ledger.faults_in_all:
+        print(f"soak: FAILED: {town.ledger.faults_in_all} faults")
+        return 1
+    print(f"soak: ok: {given.people} people, {given.seconds} s, seed {given.seed}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

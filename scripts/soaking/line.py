@@ -1,0 +1,104 @@
+"""One connection of a person, on the driver's only thread: frames in and out, and all ways to spoil them."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from tests.e2e.crowd import MASK, PING, TEXT, Client, Crowd, encode
+
+BIG = 600_000  # bytes of a message that is too big for the server's default
+
+
+class Line(Client):
+    """A connection that tells its person of every message and of its end."""
+
+    def __init__(
+        self,
+        crowd: Crowd,
+        port: int,
+        heard: Callable[[Line, dict[str, Any]], None],
+        lost: Callable[[Line, int], None],
+        *,
+        receive_buffer: int | None = None,
+    ) -> None:
+        self._heard = heard
+        self._lost = lost
+        self.opened = False  # something was heard: then the handshake is through
+        self.frames = 0
+        sock = socket.socket()
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.connect(("127.0.0.1", port))
+        super().__init__(crowd, sock, "/chat")
+
+    def on_text(self, payload: bytes) -> None:
+        """Passes a message on."""
+        self.frames += 1
+        self._heard(self, json.loads(payload))
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was to be sent has gone."""
+        return not self._unsent
+
+    def say(self, *commands: dict[str, Any]) -> None:
+        """Sends commands in one piece."""
+        self.send_text(*map(json.dumps, commands))
+
+    # Ways to spoil it
+
+    def half_close(self) -> None:
+        """Ends our half of the stream only."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def tear(self) -> None:
+        """Half a frame, then a reset."""
+        self._write(encode(TEXT, b"x" * 4000)[:2000])
+        self.reset()
+
+    def spoil(self, how: str) -> None:
+        """Sends a frame that ends the connection; `how` is one of SPOILERS."""
+        self._write(SPOILED[how][0])
+
+    def _end(self, code: int) -> None:
+        before = self.closed
+        super()._end(code)
+        if before is None:
+            if self.faults:
+                code = -1
+            self._lost(self, code)
+
+
+SPOILED: dict[str, tuple[bytes, int]] = {
+    "binary": (encode(0x2, b"\0\1"), 1003),
+    "no text": (encode(TEXT, b"\xff\xfe"), 1007),
+    "reserved bits": (bytes((0xF1, 0x80)) + MASK, 1002),
+    "no mask": (bytes((0x81, 2)) + b"hi", 1002),
+    "long ping": (encode(PING, b"x" * 126), 1002),
+    "no opcode": (bytes((0x83, 0x80)) + MASK, 1002),
+    "out of turn": (bytes((0x80, 0x80)) + MASK, 1002),
+    "too big": (bytes((0x81, 0xFF)) + BIG.to_bytes(8, "big") + MASK + b"x" * 1000, 1009),
+    "bad close": (encode(0x8, b"\x03"), 1002),
+}
+"""Bytes that end a connection, and the code with which they do."""
+
+GARBAGE = (
+    "",
+    "hello?",
+    "{",
+    "[]",
+    "null",
+    '{"type": "no such thing"}',
+    '{"type": 7}',
+    '{"type": "join"}',
+    '{"type": "join", "room": 5}',
+    '{"type": "history", "room": "r0", "limit": 100000}',
+    '{"type": "message", "room": "r0"}',
+    "[" * 3000,
+    '{"a":' * 700,
+    "\N{PILE OF POO}" * 100,
+)
+"""Text that is answered with an error and ends nothing."""

@@ -1,0 +1,55 @@
+"""Every abuse of scripts/abuse, less of each, beside two healthy people; no time is judged."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.process import ServerProcess
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from abusing.abuse import Abuse
+from abusing.attempt import attempt
+from abusing.catalogue import ABUSES
+from watching.pair import HealthyPair
+
+Place = tuple[ServerProcess, HealthyPair]
+
+
+@pytest.fixture(scope="module")
+def place_for(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Abuse], Place]]:
+    """One server for all abuses of the same settings: what one leaves behind, the next one finds."""
+    folder = tmp_path_factory.mktemp("abuse")
+    places: dict[object, Place] = {}
+
+    def start(abuse: Abuse) -> Place:
+        settings = abuse.flags, abuse.descriptors
+        if settings not in places:
+            log = folder / f"server-{len(places)}.log"
+            server = ServerProcess(log, *abuse.flags, descriptors=abuse.descriptors)
+            places[settings] = server, HealthyPair(server.port)
+        server, pair = places[settings]
+        if pair.health().faults:  # of an abuse before, whose test has failed
+            pair.stop()
+            places[settings] = server, HealthyPair(server.port)
+        return places[settings]
+
+    yield start
+    for _, pair in places.values():
+        pair.stop()
+    codes = [server.stop() for server, _ in places.values()]
+    assert not any(codes), "a server did not end as it should after it was abused"
+
+
+@pytest.mark.parametrize("abuse", ABUSES, ids=[abuse.name for abuse in ABUSES])
+def test_others_notice_nothing(abuse: Abuse, place_for: Callable[[Abuse], Place]) -> None:
+    result = attempt(abuse, *place_for(abuse), quick=True)
+    assert result.breaches(timed=False) == []
+
+
+def test_every_abuse_has_a_name_of_its_own() -> None:
+    assert len({abuse.name for abuse in ABUSES}) == len(ABUSES)
