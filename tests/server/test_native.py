@@ -11,7 +11,9 @@ from tests.server.session_helpers import Json, Person, World, burst, standstill,
 from tests.wire.helpers import PATIENCE
 from threadchat import __version__
 from threadchat.chat.events import Draft, Position
+from threadchat.config import Config
 from threadchat.errors import CloseCode
+from threadchat.server.publishing import publish
 from threadchat.wire.connection import ConnectionState
 from threadchat.wire.turnstile import Turnstile
 
@@ -349,6 +351,15 @@ def test_the_same_key_says_it_once_within_five_minutes(plain: World) -> None:
     plain.advance(1)
     assert ann.ask("message", room="lobby", message="anew", key="k")["offset"] == first + 3
     assert said(ann.unheard()) == ["one", "mine", "no key", "anew"]
+
+
+def test_a_client_cannot_take_a_key_that_the_application_uses_for_it(plain: World) -> None:
+    ann = plain.join("ann", "lobby")
+    assert ann.ask("message", room="lobby", message="mine", key="order-17")["type"] == "ok"
+    assert plain.hub.is_online(1)
+    for _ in range(2):
+        publish(plain.hub, Config(), "lobby", "shipped", user=1, nickname="shop", key="order-17")
+    assert said(ann.unheard()) == ["mine", "shipped"]
 
 
 def test_the_same_key_twice_in_one_burst_says_it_once(plain: World) -> None:

@@ -177,7 +177,10 @@ class NativeSession(GreetedSession):
         if self.screens and not (kept := self.visit.screen_all(self.person, kept, self._refuse)):
             return
         room = kept[0].room
-        drafts = [Draft(MESSAGE, self.user, self.nickname, item.message, "", item.key) for item in kept]
+        drafts = [
+            Draft(MESSAGE, self.user, self.nickname, item.message, "", item.key and _CLIENTS + item.key)
+            for item in kept
+        ]
         try:
             positions = self.hub.publish(room, drafts)
         except Exception as failure:
@@ -266,6 +269,9 @@ class NativeSession(GreetedSession):
     def _ping(self, command: commands.Ping) -> dict[str, Any]:
         return {}
 
+
+_CLIENTS = "\0"
+"""Begins a client's message key, so that none can take one that the application is going to use for that user."""
 
 _NEED_PROFILE = (commands.Join, commands.Message, commands.SendDirect, commands.Typing)
 
