@@ -97,9 +97,9 @@ is_installed() {
     return 1
 }
 
-# Installs this tree, editable, with the extra named (or none) into .venv, creating that where it is missing.
+# Installs this tree, editable, with the extra named into .venv, creating that where it is missing.
 install_package() {
-    local extra="${1:-}"
+    local extra="$1"
     if [[ ! -x "$VENV_PYTHON" ]] || ! "$VENV_PYTHON" -m pip --version >/dev/null 2>&1; then
         say "preparing $VENV; this takes a minute, the first time only ..."
         create_venv
@@ -108,22 +108,16 @@ install_package() {
     fi
     rm -f "$VENV"/installed-*
     "$VENV_PYTHON" -m pip install -qq --no-input --disable-pip-version-check --no-warn-script-location \
-        --editable "$ROOT${extra:+[$extra]}" </dev/null >&2 ||
+        --editable "${ROOT}[$extra]" </dev/null >&2 ||
         die "the installation failed; pip's own words are above"
-    fingerprint >"$VENV/installed-${extra:-run}"
+    fingerprint >"$VENV/installed-$extra"
 }
 
-# ensure_installed EXTRA: makes .venv fit for EXTRA ("test", "redis"), or for running alone ("").
+# ensure_installed EXTRA: makes .venv fit for EXTRA: "all" to run whatever there is, "test" to test it too.
 # Quick when it fits.
 ensure_installed() {
-    local extra="${1:-}"
-    # With the tests' packages, those of every other extra are there too, and with any the server's own.
-    local stamps=(test)
-    case "$extra" in
-        test) ;;
-        "") stamps+=(redis run) ;;
-        *) stamps+=("$extra") ;;
-    esac
+    local extra="$1"
+    local stamps=(test "$extra") # with the tests' packages, those of every other extra are there
     if is_installed "${stamps[@]}"; then return; fi
     # Two of these scripts may be started at once; the second then waits and finds the work done.
     (
