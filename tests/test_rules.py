@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from threadchat.rules import Bytes, Seconds, SecondsOrNever, Text, Whole, one_of
+from threadchat.rules import (
+    Bytes,
+    Pattern,
+    Seconds,
+    SecondsOrNever,
+    Secret,
+    Text,
+    Whole,
+    YesNo,
+    one_of,
+)
+from threadchat.texts import API_KEY, TOKEN_KEY
 
 WHOLE = Whole(0, 65_535)
 BYTES = Bytes(1, 1024**3)
@@ -137,3 +148,42 @@ def test_one_of_takes_words_literally_and_adds_its_note() -> None:
     rule = one_of("a.b", note="; no more")
     assert not rule.allows("axb")
     assert rule.limits == "a.b; no more"
+
+
+def test_a_pattern_has_to_be_one() -> None:
+    pattern = Pattern()
+    assert pattern.parse("[a-z]{1,8}") == pattern.coerce("[a-z]{1,8}") == "[a-z]{1,8}"
+    for bad in ("[a-", "(", "a{2,1}", "(?P<a>x)(?P<a>y)"):
+        with pytest.raises(ValueError):
+            pattern.parse(bad)
+    for other in (7, None, b"a"):
+        with pytest.raises(ValueError):
+            pattern.coerce(other)
+    assert [pattern.allows(text) for text in ("", "a" * 1000, "a" * 1001, "a\0")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_secret_is_text_that_is_known_to_be_one() -> None:
+    assert isinstance(API_KEY, Secret)
+    allowed = [API_KEY.allows(text) for text in ("", "k" * 15, "k" * 16, "k" * 16 + " ", "\u00fc" * 16)]
+    assert allowed == [True, False, True, False, False]
+    assert not TOKEN_KEY.allows("k" * 31)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("yes", True), ("True", True), ("on", True), ("1", True), ("no", False), ("OFF", False)],
+)
+def test_yes_and_no_are_read(text: str, value: bool) -> None:
+    assert YesNo().parse(text) is YesNo().coerce(text) is value
+    assert YesNo().coerce(value) is value
+
+
+@pytest.mark.parametrize("raw", ["", "y", "2", 1, 0, None, 1.0])
+def test_anything_else_is_neither_yes_nor_no(raw: object) -> None:
+    with pytest.raises(ValueError):
+        YesNo().coerce(raw)

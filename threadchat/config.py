@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from threadchat.errors import ConfigError
 from threadchat.rules import Bytes, Pattern, Rule, Seconds, SecondsOrNever, Secret, Value, Whole, YesNo
 from threadchat.texts import (
+    API_KEY,
     BROKER,
     CORE,
     HOST,
@@ -19,6 +20,7 @@ from threadchat.texts import (
     ORIGINS,
     PATH,
     ROUTING,
+    TOKEN_KEY,
     WORD,
 )
 
@@ -66,7 +68,7 @@ class Config:
 
     anonymous: bool = _setting(True, _YES_NO, "identity",
         "whether people without a token come in, as somebody new each time")
-    token_key: str = _setting("", Secret(32), "identity",
+    token_key: str = _setting("", TOKEN_KEY, "identity",
         "secret that signs tokens with HS256")
     token_keys: str = _setting("", PATH, "identity",
         "file of public keys that tokens are signed for with RS256: a JWKS, or one key in PEM")
@@ -74,7 +76,7 @@ class Config:
         "what a token's aud must name; empty takes tokens without one")
     token_issuer: str = _setting("", WORD, "identity",
         "what a token's iss must be; empty takes any")
-    api_key: str = _setting("", Secret(16), "identity",
+    api_key: str = _setting("", API_KEY, "identity",
         "secret of /api/ and /ops, sent as X-API-Key; without it they are not there")
 
     request_timeout: float = _setting(5.0, _SECONDS, "deadlines",

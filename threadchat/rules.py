@@ -150,36 +150,17 @@ def one_of(*words: str, note: str = "") -> Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
-    """A key that is kept to oneself: printable ASCII, `low` characters at least, or none at all."""
-
-    low: int
-    unit: str = ""
-    noun: str = "text"
-
-    @property
-    def limits(self) -> str:
-        return f"at least {self.low} characters of printable ASCII, hard to guess"
-
-    def parse(self, text: str) -> str:
-        return text
-
-    def coerce(self, raw: object) -> str:
-        if not isinstance(raw, str):
-            raise ValueError(raw)
-        return raw
-
-    def allows(self, value: Any) -> bool:
-        return value == "" or bool(re.fullmatch(rf"[!-~]{{{self.low},1000}}", value))
+class Secret(Text):
+    """Text that is nothing to print."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(Text):
     """A regular expression as Python knows them; empty for none."""
 
-    unit: str = ""
+    pattern: str = r"[^\0]{0,1000}"
+    limits: str = "one that Python's re understands, of at most 1000 characters"
     noun: str = "a regular expression such as [a-z0-9-]{1,32}"
-    limits: str = "one that Python's re understands"
 
     def parse(self, text: str) -> str:
         try:
@@ -189,12 +170,8 @@ class Pattern:
         return text
 
     def coerce(self, raw: object) -> str:
-        if not isinstance(raw, str):
-            raise ValueError(raw)
-        return self.parse(raw)
-
-    def allows(self, value: Any) -> bool:
-        return len(value) <= 1000 and "\0" not in value
+        # Not super(): slots=True makes the class anew, and a bare super() would mean the first one.
+        return self.parse(Text.coerce(self, raw))
 
 
 _WORDS: Final = {

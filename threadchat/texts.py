@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from threadchat.rules import Text, one_of
+from threadchat.rules import Secret, Text, one_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ BROKER: Final = Text(
 )
 ROUTING: Final = one_of("directory", "router")
 LOG_LEVEL: Final = one_of("debug", "info", "warning", "error", "critical")
+TOKEN_KEY: Final = Secret(r"|[!-~]{32,1000}", "at least 32 characters of printable ASCII, hard to guess")
+API_KEY: Final = Secret(r"|[!-~]{16,1000}", "at least 16 characters of printable ASCII, hard to guess")
 LOG_FORMAT: Final = one_of("text", "json")
 METRICS: Final = one_of("off", "key", "open")
 WORD: Final = Text(r"[!-~]{0,200}", "a word of printable ASCII")

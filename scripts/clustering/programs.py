@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import socket
@@ -152,15 +151,3 @@ def executable(*names: str) -> str:
         if found := shutil.which(name, path=path):
             return found
     raise ProgramFailed(f"there is no {' and no '.join(names)} on this machine")
-
-
-def free_port() -> int:
-    """A free port on loopback, below those that the system gives to outgoing connections."""
-    while True:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from wsgiref.types import StartResponse
 
 import msgspec
 
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.server import calls, orders, reports
-from threadchat.server.calls import Call, Engine
+from threadchat.server.calls import Call
 from threadchat.server.handshake import is_own_page
 from threadchat.server.replies import send
 from threadchat.server.request import BODY_BYTES
+
+if TYPE_CHECKING:
+    from threadchat.server.service import Chat
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +108,7 @@ class Api:
     To be called on any thread.
     """
 
-    def __init__(self, chat: Engine, key: Key, max_message_size: int) -> None:
+    def __init__(self, chat: Chat, key: Key, max_message_size: int) -> None:
         self._chat = chat
         self._key = key
         self._most = max_body(max_message_size)

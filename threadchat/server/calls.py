@@ -2,77 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from threadchat.chat.events import Position
-from threadchat.chat.hub import Hub
-from threadchat.chat.sanctions import Sanction
 from threadchat.errors import CloseCode
 from threadchat.server import commands, questions
 from threadchat.server.commands import MAX_HISTORY, MAX_ROOM_NAME, RoomName
-from threadchat.server.inspection import Inspector
-from threadchat.server.roster import Roster
 from threadchat.server.users import LARGEST_ID
+
+if TYPE_CHECKING:
+    from threadchat.server.service import Chat
 
 Fields = dict[str, Any]
 UserId = Annotated[int, Meta(ge=-LARGEST_ID, le=LARGEST_ID)]
 Code = Annotated[int, Meta(ge=3000, le=4999)]  # RFC 6455 section 7.4.2: those for applications
 
 
-class Engine(Protocol):
-    """What is asked of a chat; every method may be called from any thread, and raises CommandError."""
-
-    hub: Hub
-    inspector: Inspector
-
-    roster: Roster
-
-    def publish(
-        self, room: str, message: str, user: object = None, *, nickname: str = "", key: str = ""
-    ) -> Position: ...
-    def direct(self, to: int, message: str, user: object = None, *, nickname: str = "") -> None: ...
-    def ban(
-        self,
-        user: int | None = None,
-        *,
-        address: str | None = None,
-        room: str = "",
-        seconds: float | None = None,
-        reason: str = "",
-        with_address: bool = False,
-        by: int | None = None,
-    ) -> list[Sanction]: ...
-    def mute(
-        self,
-        user: int | None = None,
-        *,
-        address: str | None = None,
-        room: str = "",
-        seconds: float | None = None,
-        reason: str = "",
-        by: int | None = None,
-    ) -> list[Sanction]: ...
-    def lift(
-        self,
-        kind: Literal["ban", "mute"],
-        user: int | None = None,
-        *,
-        address: str | None = None,
-        room: str = "",
-    ) -> bool: ...
-    def kick(self, user: int, *, room: str = "", reason: str = "", by: int | None = None) -> int: ...
-    def sanctions(self, room: str | None = None) -> list[Sanction]: ...
-    def close_room(self, room: str) -> None: ...
-    def delete(self, room: str, event: int, *, by: int | None = None) -> None: ...
-
-
 class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One call; `answer` does it. Raises CommandError. Runs on: any thread."""
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         raise NotImplementedError
 
 
@@ -85,7 +36,7 @@ class Publish(Call, frozen=True):
     nickname: str = ""
     key: str = ""
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         place = chat.publish(self.room, self.message, self.user, nickname=self.nickname, key=self.key)
         return {"offset": place.offset, "epoch": place.epoch}
 
@@ -98,7 +49,7 @@ class SendDirect(Call, frozen=True):
     user: UserId | None = None
     nickname: str = ""
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         chat.direct(self.to, self.message, self.user, nickname=self.nickname)
         return {}
 
@@ -109,7 +60,7 @@ class Disconnect(Call, frozen=True):
     user: UserId
     code: Code = int(CloseCode.FORCE_DISCONNECT)
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         return {"connections": chat.hub.disconnect(self.user, self.code)}
 
 
@@ -118,7 +69,7 @@ class Rooms(Call, frozen=True):
 
     prefix: Annotated[str, Meta(max_length=MAX_ROOM_NAME)] = ""
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         return questions.rooms(chat.hub, commands.Rooms(prefix=self.prefix))
 
 
@@ -128,7 +79,7 @@ class Who(Call, frozen=True):
     room: RoomName
     after: commands.Id | None = None
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         return questions.who(chat.hub, commands.Who(room=self.room, after=self.after))
 
 
@@ -140,6 +91,6 @@ class History(Call, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=MAX_HISTORY)] = 100
     reverse: bool = False
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         page = commands.History(room=self.room, since=self.since, limit=self.limit, reverse=self.reverse)
         return questions.history(chat.hub, page)

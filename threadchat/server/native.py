@@ -271,7 +271,7 @@ class NativeSession(GreetedSession):
 
 
 _CLIENTS = "\0"
-"""Begins a client's message key, so that none can take one that the application is going to use for that user."""
+"""Begins a client's message keys, so that none can take one that the application is going to use for it."""
 
 _NEED_PROFILE = (commands.Join, commands.Message, commands.SendDirect, commands.Typing)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib.resources
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse, WSGIApplication
 
 from threadchat.config import Config
 from threadchat.errors import ConfigError
 from threadchat.server import metrics
 from threadchat.server.api import Api, Key
-from threadchat.server.calls import Engine
 from threadchat.server.page_files import Resource, read_folder
 from threadchat.server.replies import reply
+
+if TYPE_CHECKING:
+    from threadchat.server.service import Chat
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ class Operators:
     Raises ConfigError where `metrics` are open and cannot be had. To be called on any thread.
     """
 
-    def __init__(self, chat: Engine, config: Config) -> None:
+    def __init__(self, chat: Chat, config: Config) -> None:
         self._api: Api | None = None
         self._doors: dict[str, WSGIApplication] = {}
         key = Key(config.api_key) if config.api_key else None
@@ -42,7 +44,7 @@ class Operators:
             self._doors["/metrics"] = metrics.Metrics(chat.inspector, only_for)
 
     @classmethod
-    def asked_for(cls, chat: Engine, config: Config) -> Operators:
+    def asked_for(cls, chat: Chat, config: Config) -> Operators:
         """The same for an application that wants them. Raises ConfigError where there are none."""
         operators = cls(chat, config)
         if not operators._doors:

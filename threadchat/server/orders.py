@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
 from threadchat.chat.sanctions import Sanction
-from threadchat.server.calls import Call, Engine, Fields, UserId
+from threadchat.server.calls import Call, Fields, UserId
 from threadchat.server.commands import RoomName
+
+if TYPE_CHECKING:
+    from threadchat.server.service import Chat
 
 Id = Annotated[int, Meta(ge=1)]
 Span = Annotated[float, Meta(gt=0)]
@@ -35,7 +38,7 @@ class Ban(Sanctioning, frozen=True):
 
     with_address: bool = False
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         imposed = chat.ban(
             self.user,
             address=self.address,
@@ -51,7 +54,7 @@ class Ban(Sanctioning, frozen=True):
 class Mute(Sanctioning, frozen=True):
     """Lets somebody listen only."""
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         imposed = chat.mute(
             self.user,
             address=self.address,
@@ -66,14 +69,14 @@ class Mute(Sanctioning, frozen=True):
 class Unban(Subject, frozen=True):
     """Takes a ban back."""
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         return {"lifted": chat.lift("ban", self.user, address=self.address, room=self.room)}
 
 
 class Unmute(Subject, frozen=True):
     """Takes a mute back."""
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         return {"lifted": chat.lift("mute", self.user, address=self.address, room=self.room)}
 
 
@@ -82,7 +85,7 @@ class Sanctions(Call, frozen=True):
 
     room: str | None = None
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         return _described(chat.sanctions(self.room))
 
 
@@ -94,7 +97,7 @@ class Kick(Call, frozen=True):
     reason: str = ""
     by: UserId | None = None
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         return {"ended": chat.kick(self.user, room=self.room, reason=self.reason, by=self.by)}
 
 
@@ -105,7 +108,7 @@ class Delete(Call, frozen=True):
     event: Id
     by: UserId | None = None
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         chat.delete(self.room, self.event, by=self.by)
         return {}
 
@@ -115,7 +118,7 @@ class Close(Call, frozen=True):
 
     room: RoomName
 
-    def answer(self, chat: Engine) -> Fields:
+    def answer(self, chat: Chat) -> Fields:
         chat.close_room(self.room)
         return {}
 
