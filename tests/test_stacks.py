@@ -99,11 +99,19 @@ def test_connections_are_shown_and_those_with_most_waiting_first() -> None:
 
 
 def test_deep_stacks_and_many_places_are_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    def descend(depth: int) -> list[str]:
-        return descend(depth - 1) if depth else list(describe_threads(()))
+    lines: list[str] = []
 
-    [line] = [line for line in descend(200) if line.startswith("MainThread")]
-    assert " < ...: MainThread" in line
+    def descend(depth: int) -> None:
+        if depth:
+            descend(depth - 1)
+        else:
+            lines.extend(describe_threads(()))
+
+    thread = threading.Thread(target=descend, args=(200,), name="deep-1")
+    thread.start()
+    thread.join()
+    [line] = [line for line in lines if line.startswith("deep")]
+    assert " < ...: deep-1" in line
     assert line.count(" < ") == stacks.SHOWN_FRAMES
     monkeypatch.setattr(stacks, "SHOWN_PLACES", 1)
     with waiting("a", "b"):

@@ -60,6 +60,7 @@ def serve(config: Config, opened: Callable[[str], None] = announce) -> int:
     log what its threads do. `opened` is told once where the page is. Raises
     ConfigError. Runs on: the main thread.
     """
+    at_terminal = has_terminal()  # first: it may be closed at any time
     configure_logging(config.log_level, config.log_format)
     raise_descriptor_limit()
     tune_interpreter()
@@ -79,7 +80,7 @@ def serve(config: Config, opened: Callable[[str], None] = announce) -> int:
         except (OSError, UnicodeError) as error:
             return complain(why_not_listening(config, error))
         opened(browsable(config.host, chat.url))
-        log.info("stopping: %s", _look_after(chat, arrived).name)
+        log.info("stopping: %s", _look_after(chat, arrived, at_terminal).name)
         if not chat.drain(config.drain_timeout):
             return complain(f"not everything ended within drain_timeout={config.drain_timeout:g} seconds")
     return EXIT_OK
@@ -164,9 +165,8 @@ def last_resort() -> Iterator[None]:
         faulthandler.unregister(signal.SIGUSR2)
 
 
-def _look_after(chat: Chat, arrived: queue.SimpleQueue[signal.Signals]) -> signal.Signals:
+def _look_after(chat: Chat, arrived: queue.SimpleQueue[signal.Signals], at_terminal: bool) -> signal.Signals:
     """Does what signals ask for, until one says stop; returns that one."""
-    at_terminal = has_terminal()
     while (number := _wait_for_signal(arrived)) not in STOPS:
         if number == signal.SIGUSR1:
             log_threads(chat.roster.connections())
