@@ -55,6 +55,15 @@ def the_log_has_its_whole_ration() -> None:
 
 
 @pytest.fixture(autouse=True)
+def own_name_stays() -> Iterator[None]:
+    """Who reads for a connection is named after it: a test that did is itself again, for those that follow."""
+    thread = threading.current_thread()
+    name = thread.name
+    yield
+    thread.name = name
+
+
+@pytest.fixture(autouse=True)
 def no_thread_stays() -> Iterator[None]:
     """Every thread that a test started has ended soon after it, whatever was tested."""
     before = set(threading.enumerate())
