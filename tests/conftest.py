@@ -56,7 +56,7 @@ def the_log_has_its_whole_ration() -> None:
 
 @pytest.fixture(autouse=True)
 def own_name_stays() -> Iterator[None]:
-    """Who reads for a connection is named after it: a test that did is itself again, for those that follow."""
+    """Who reads for a connection is named after it; a test that did is itself again afterwards."""
     thread = threading.current_thread()
     name = thread.name
     yield
