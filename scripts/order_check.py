@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.arguments import positive
 from tests.e2e.crowd import Crowd, Member
 from tests.e2e.process import ServerProcess
 
@@ -29,13 +30,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if given.quick:
         given.connections = given.messages = 100
     return given
-
-
-def positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 up")
-    return number
 
 
 def fault(member: Member, expected: list[str]) -> str | None:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 
 from fuzzing.targets import NAMES, Target
+from scripts.arguments import positive
 
 EXAMPLES = 200  # in a row of one target and one seed
 
@@ -31,13 +32,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if given.seed is None:
         given.seed = random.randrange(1, 1 << 31)
     return given
-
-
-def positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 up")
-    return number
 
 
 def fuzz(target: Target, seed: int, seconds: float) -> bool:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.arguments import positive
 from soaking.quiet import Quiet
 from soaking.report import faults, table
 from soaking.town import Stopped, Town
@@ -46,13 +47,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if given.seed is None:
         given.seed = random.randrange(1, 1 << 31)
     return given
-
-
-def positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 up")
-    return number
 
 
 def soak(town: Town, quiet: Quiet, seconds: float) -> None:
