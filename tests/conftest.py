@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.process import ServerProcess
 from tests.wire.conftest import certificate  # noqa: F401 - for tests of TLS in every folder
-from threadchat.rationing import Ration
+from threadchat.logs.rate_limit import LogRateLimit
 
 # A shell that starts something in the background has it ignore Ctrl-C, and whatever that starts, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -50,7 +50,7 @@ def the_log_has_its_whole_ration() -> None:
     """No event of this test is left out because of those that others logged."""
     for logger in list(logging.Logger.manager.loggerDict.values()):
         for ration in getattr(logger, "filters", ()):
-            if isinstance(ration, Ration):
+            if isinstance(ration, LogRateLimit):
                 ration._counts.clear()
 
 

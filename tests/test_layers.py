@@ -24,28 +24,28 @@ FRONT = ("client", "terminal", "testing")
 
 # Where an outside library, or a part of Python that stands for one, may be imported at all.
 PLACES = {
-    "simple_websocket": ("wire/protocol.py", "wire/compatible.py"),
+    "simple_websocket": ("wire/protocol/state_machine.py", "wire/protocol/compatible.py"),
     "flask_sock": ("plain/flask_sock.py",),
-    "wsproto": ("wire/protocol.py", "wire/inbound.py"),
+    "wsproto": ("wire/protocol/state_machine.py", "wire/protocol/parser.py"),
     "h11": ("server/*",),
     "socket": ("wire/*", "server/*", "plain/*", "broker/redis/*", "client/*", "testing/*", "standalone.py"),
     "ssl": ("wire/*", "server/*", "plain/*", "client/*", "testing/*"),
     "pytest": ("testing/plugin.py",),
     "sqlite3": ("broker/sqlite/*",),
     "redis": ("broker/redis/*",),
-    "jwt": ("server/tokens.py",),
-    "cryptography": ("server/tokens.py", "server/keys.py"),
+    "jwt": ("server/auth/tokens.py",),
+    "cryptography": ("server/auth/tokens.py", "server/auth/jwks.py"),
     "argparse": ("cli.py", "minting.py", "terminal/*"),
     "signal": ("standalone.py", "workers.py"),
-    "prompt_toolkit": ("terminal/screen.py",),
-    "prometheus_client": ("server/metrics.py",),
+    "prompt_toolkit": ("cli/terminal/screen.py",),
+    "prometheus_client": ("server/admin/metrics.py",),
     "asyncio": (),
     "gevent": (),
     "eventlet": (),
     "greenlet": (),
 }
 # Neither reads nor writes anything: text in, text out.
-WITHOUT_SOCKET = ("server/protocol.py",)
+WITHOUT_SOCKET = ("server/protocol/encoding.py",)
 
 
 def wing(module: str) -> str:
@@ -140,19 +140,23 @@ def test_no_module_is_called_utils() -> None:
     ("module", "source", "found"),
     [
         ("wire/outbox.py", "from threadchat.chat.room import Room", ["threadchat.chat.room.Room"]),
-        ("wire/outbox.py", "def f():\n    import threadchat.server.http", ["threadchat.server.http"]),
+        (
+            "wire/outbox.py",
+            "def f():\n    import threadchat.server.http.server",
+            ["threadchat.server.http.server"],
+        ),
         ("chat/room.py", "from ..broker import memory", ["threadchat.broker.memory"]),
         ("chat/room.py", "from .. import server", ["threadchat.server"]),
         ("chat/room.py", "from threadchat import Room", ["threadchat.Room"]),
         ("chat/room.py", "import threadchat", ["threadchat"]),
-        ("server/web.py", "from threadchat.cli import main", ["threadchat.cli.main"]),
+        ("server/http/routes.py", "from threadchat.cli.main import main", ["threadchat.cli.main.main"]),
         ("config.py", "from threadchat import wire", ["threadchat.wire"]),
         ("chat/room.py", "from . import events", []),
         ("chat/room.py", "from .events import Event", []),
         ("chat/room.py", "from threadchat.wire import outbox", []),
-        ("server/web.py", "from threadchat import __version__, errors", []),
-        ("server/web.py", "from threadchat.chat import hub\nimport os", []),
-        ("cli.py", "from threadchat.server.service import Chat", []),
+        ("server/http/routes.py", "from threadchat import __version__, errors", []),
+        ("server/http/routes.py", "from threadchat.chat import hub\nimport os", []),
+        ("cli.py", "from threadchat.server.chat import Chat", []),
         ("__init__.py", "from threadchat.chat.room import Room", []),
     ],
 )
@@ -166,13 +170,13 @@ def test_an_import_that_goes_up_is_found(module: str, source: str, found: list[s
         ("chat/room.py", "import socket", ["socket"]),
         ("chat/room.py", "def f():\n    from socket import socket", ["socket"]),
         ("config.py", "import socket", ["socket"]),
-        ("server/protocol.py", "import socket", ["socket"]),
+        ("server/protocol/encoding.py", "import socket", ["socket"]),
         ("server/wsgi.py", "from simple_websocket import Server", ["simple_websocket"]),
         ("wire/connection.py", "import wsproto.events", ["wsproto"]),
-        ("wire/protocol.py", "import h11, asyncio", ["asyncio", "h11"]),
+        ("wire/protocol/state_machine.py", "import h11, asyncio", ["asyncio", "h11"]),
         ("testing/live.py", "import pytest", ["pytest"]),
-        ("wire/protocol.py", "import socket, ssl, simple_websocket, wsproto", []),
-        ("server/request.py", "import h11\nimport socket", []),
+        ("wire/protocol/state_machine.py", "import socket, ssl, simple_websocket, wsproto", []),
+        ("server/http/request.py", "import h11\nimport socket", []),
     ],
 )
 def test_a_library_out_of_its_place_is_found(module: str, source: str, found: list[str]) -> None:

@@ -14,15 +14,15 @@ import pytest
 from msgspec import structs
 
 from tests.broker.redis_server import RedisServer, why_not
-from threadchat import minting
-from threadchat.cli import COMMANDS as CLI_COMMANDS
-from threadchat.config import SETTINGS, shown
+from threadchat.cli import token as token_module
+from threadchat.cli.main import COMMANDS as CLI_COMMANDS
+from threadchat.cli.terminal.arguments import PARSERS
+from threadchat.config.settings import SETTINGS, shown
 from threadchat.errors import CloseCode, ErrorCode
-from threadchat.server.api import CALLS as API_CALLS
-from threadchat.server.commands import COMMANDS, AnyCommand
-from threadchat.server.metrics import Collector
-from threadchat.server.service import Chat
-from threadchat.terminal.arguments import PARSERS
+from threadchat.server.admin.api import CALLS as API_CALLS
+from threadchat.server.admin.metrics import Collector
+from threadchat.server.chat import Chat
+from threadchat.server.protocol.commands import COMMANDS, AnyCommand
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -144,7 +144,7 @@ def test_commands_exist() -> None:
         assert os.access(ROOT / script, os.X_OK), f"{script} is not there, or not executable"
     assert set(re.findall(r"scripts/run (\w+)", TEXT)) <= set(CLI_COMMANDS)
     flags = set(re.findall(r"(?<=[ `])--[a-z-]+", TEXT))
-    parsers = [minting.parser(), *(make() for make in PARSERS.values())]
+    parsers = [token_module.parser(), *(make() for make in PARSERS.values())]
     of_clients = {flag for parser in parsers for flag in parser._option_string_actions}
     of_gunicorn = {"--threads", "--workers", "--preload"}
     ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml", "--cluster"} | of_clients

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from threadchat.chat.stream import EventStream
     from threadchat.chat.subscription import Filter
     from threadchat.client.client import Client
-    from threadchat.client.messages import ChatEvent
-    from threadchat.config import Config
+    from threadchat.client.protocol import ChatEvent
+    from threadchat.config.settings import Config
     from threadchat.errors import (
         BadUrl,
         CannotConnect,
@@ -70,21 +70,21 @@ if TYPE_CHECKING:
     from threadchat.plain.simple_websocket import accept
     from threadchat.plain.websocket import WebSocket
     from threadchat.publisher import Publisher
-    from threadchat.server.hooks import SessionInfo
-    from threadchat.server.service import Chat
-    from threadchat.server.users import User
+    from threadchat.server.auth.hooks import SessionInfo
+    from threadchat.server.auth.users import User
+    from threadchat.server.chat import Chat
 
 # What is imported only when it is asked for: a program that has rooms alone needs no server.
 _HOMES = {
     "BadUrl": "threadchat.errors",
     "CannotConnect": "threadchat.errors",
-    "Chat": "threadchat.server.service",
-    "ChatEvent": "threadchat.client.messages",
+    "Chat": "threadchat.server.chat",
+    "ChatEvent": "threadchat.client.protocol",
     "Client": "threadchat.client.client",
     "ClientConnection": "threadchat.plain.connecting",
     "CommandError": "threadchat.errors",
     "ConcurrencyError": "threadchat.errors",
-    "Config": "threadchat.config",
+    "Config": "threadchat.config.settings",
     "ConfigError": "threadchat.errors",
     "ConnectTimeout": "threadchat.errors",
     "ConnectionClosed": "threadchat.errors",
@@ -107,10 +107,10 @@ _HOMES = {
     "Room": "threadchat.chat.room",
     "RoomClosed": "threadchat.errors",
     "ServerConnection": "threadchat.plain.opening",
-    "SessionInfo": "threadchat.server.hooks",
+    "SessionInfo": "threadchat.server.auth.hooks",
     "SlowConsumer": "threadchat.errors",
     "ThreadchatError": "threadchat.errors",
-    "User": "threadchat.server.users",
+    "User": "threadchat.server.auth.users",
     "WebSocket": "threadchat.plain.websocket",
     "accept": "threadchat.plain.simple_websocket",
     "broadcast": "threadchat.plain.broadcasting",

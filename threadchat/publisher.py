@@ -11,7 +11,7 @@ from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.errors import BrokerError, CommandError, ConfigError, ErrorCode
 
 if TYPE_CHECKING:
-    from threadchat.broker.redis.speaker import Speaker
+    from threadchat.broker.redis.publisher import RedisPublisher
 
 
 class Publisher:
@@ -39,12 +39,12 @@ class Publisher:
         if url.partition("://")[0] not in ("redis", "rediss", "unix"):
             raise ConfigError(f"Publisher({url!r:.80}): must be a redis://, rediss:// or unix:// URL")
         try:
-            from threadchat.broker.redis.speaker import Speaker
+            from threadchat.broker.redis.publisher import RedisPublisher
         except ModuleNotFoundError as error:
             if error.name != "redis":
                 raise
             raise BrokerError("redis needs redis-py: pip install 'threadchat[redis]'") from error
-        self._speaker: Speaker = Speaker(url, history_size, history_bytes)
+        self._speaker: RedisPublisher = RedisPublisher(url, history_size, history_bytes)
 
     def publish(
         self, room: str, message: str, *, user: UserId | None = None, nickname: str = "", key: str = ""

@@ -32,7 +32,7 @@ def fuzz(seconds: int, seed: int) -> None:
     except ImportError:
         sys.exit("fuzz: atheris is not installed here; on Linux: pip install atheris")
     with atheris.instrument_imports(include=["threadchat", "wsproto", "simple_websocket"]):
-        from tests.wire.test_inbound_fuzz import Role, check_segmentation
+        from tests.wire.protocol.test_parser_fuzz import Role, check_segmentation
 
     def one(data: bytes) -> None:
         """The first byte says who reads, and how it is cut."""

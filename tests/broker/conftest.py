@@ -9,7 +9,7 @@ import pytest
 
 from tests.broker.brokers import KINDS, Kind, Make, Namespace
 from tests.broker.redis_server import RedisServer, why_not
-from threadchat.chat.cluster import Broker
+from threadchat.chat.broker_interface import Broker
 
 
 @pytest.fixture(scope="session")

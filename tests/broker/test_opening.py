@@ -12,8 +12,8 @@ from tests.chat.helpers import say
 from threadchat.broker.memory import MemoryBroker
 from threadchat.broker.opening import open_broker
 from threadchat.broker.sqlite import SqliteBroker
-from threadchat.broker.sqlite.shelf import Retention
-from threadchat.config import Config
+from threadchat.broker.sqlite.room_store import Retention
+from threadchat.config.settings import Config
 from threadchat.errors import BrokerError, ConfigError
 
 CONFIG = Config(history_size=3, history_bytes=600_000, history_age=60, room_ttl=7, send_timeout=2)

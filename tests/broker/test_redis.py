@@ -19,8 +19,8 @@ from tests.broker.nodes import Cluster, broker_of, clusters, level, refused, tak
 from tests.chat.helpers import PATIENCE, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
-from threadchat.broker.redis.batch import Publication
-from threadchat.broker.redis.keeper import IN_USE
+from threadchat.broker.redis.heartbeat import IN_USE
+from threadchat.broker.redis.publish_pipeline import Publication
 from threadchat.chat.events import ADD, DELETE, JOIN, LEAVE, MESSAGE, REMOVE, Direct, Draft, Position
 from threadchat.chat.presence import Occupant
 from threadchat.chat.stream import EventStream, events_of
@@ -381,23 +381,23 @@ def test_a_room_that_redis_forgot_is_in_no_list(cluster: Cluster) -> None:
     with cluster.server.client() as client:
         client.delete(f"{cluster.prefix}:{{r}}:meta")
         assert hub.list_rooms() == []
-        broker_of(hub).catalogue.prune()
+        broker_of(hub).room_index.prune()
         assert client.zcard(f"{cluster.prefix}:rooms") == 0
-    broker_of(hub).keeper.inspect()
+    broker_of(hub).heartbeat.inspect()
     assert hub.list_rooms() == [("r", 0, 0)], "a node that has it open says so"
 
 
 def test_a_node_is_noted_in_the_rooms_that_it_has_open_and_no_others(cluster: Cluster) -> None:
     hub = cluster.hub()
     broker = broker_of(hub)
-    mine = broker.names.rooms_of(broker.keeper.node)
+    mine = broker.names.rooms_of(broker.heartbeat.node)
     for name in ("closed", "open", "again"):
         hub.room(name)
     for name in ("closed", "again"):
         hub.close_room(name)
     until(lambda: [channel.room for channel in broker.open_rooms()] == ["open"], "they are over")
     hub.room("again")
-    broker.keeper.inspect()
+    broker.heartbeat.inspect()
     with cluster.server.client() as client:
         assert client.smembers(mine) == {b"open", b"again"}
 
@@ -430,7 +430,7 @@ def test_a_room_lives_long_while_it_is_used_and_goes_when_it_is_not(cluster: Clu
 
     def inspect() -> None:
         for hub in (first, second):
-            broker_of(hub).keeper.inspect()
+            broker_of(hub).heartbeat.inspect()
 
     stream = room.add(1, "a")
     inspect()

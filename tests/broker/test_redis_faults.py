@@ -20,7 +20,7 @@ from tests.broker.nodes import Cluster, broker_of, clusters, level, persist, ref
 from tests.chat.helpers import PATIENCE, Clock, Desk, ids_of, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
-from threadchat.broker.redis.channel import RedisChannel
+from threadchat.broker.redis.room_channel import RedisChannel
 from threadchat.chat.events import JOIN, LEAVE, MESSAGE, Position
 from threadchat.chat.hub import Hub
 from threadchat.chat.room import Room
@@ -48,8 +48,8 @@ def channel_of(hub: Hub, room: str) -> RedisChannel:
 def lose(hub: Hub, room: str, is_lost: Callable[[bytes], bool]) -> None:
     """From now on some messages to a node's room are lost on the way."""
     channel = channel_of(hub, room)
-    [ear] = broker_of(hub).listener._ears[channel.log.names.channel.encode()]
-    ear.hear = lambda payloads: channel.hear([item for item in payloads if not is_lost(item)])
+    [registration] = broker_of(hub).listener._registrations[channel.log.names.channel.encode()]
+    registration.hear = lambda payloads: channel.hear([item for item in payloads if not is_lost(item)])
 
 
 def listen(room: Room, **options: Any) -> EventStream:
@@ -88,7 +88,7 @@ def test_a_lost_last_message_is_found_by_looking(cluster: Cluster) -> None:
     stream = listen(second.room("r"))
     lose(second, "r", lambda payload: True)
     first.room("r").publish(say("a", "b"))
-    broker_of(second).keeper.inspect()
+    broker_of(second).heartbeat.inspect()
     assert numbers(stream, 2) == [1, 2]
 
 
@@ -113,8 +113,8 @@ def test_what_is_heard_twice_is_delivered_once(cluster: Cluster) -> None:
     hub = cluster.hub()
     stream = listen(hub.room("r"))
     channel = channel_of(hub, "r")
-    [ear] = broker_of(hub).listener._ears[channel.log.names.channel.encode()]
-    ear.hear = lambda payloads: channel.hear([*payloads, *payloads])
+    [registration] = broker_of(hub).listener._registrations[channel.log.names.channel.encode()]
+    registration.hear = lambda payloads: channel.hear([*payloads, *payloads])
     for _ in range(20):
         hub.room("r").message(1, "hi")
     hub.close_room("r")
@@ -168,9 +168,9 @@ def test_a_node_that_does_not_hear_itself_subscribes_anew(cluster: Cluster) -> N
     broker = broker_of(hub)
     stream = listen(hub.room("r"))
     with cluster.server.client() as client:  # a subscription that Redis forgot: the connection looks well
-        ears, broker.listener._ears = broker.listener._ears, {}
+        registrations, broker.listener._registrations = broker.listener._registrations, {}
         until(lambda: not broker.ready, "the node knows that it is deaf")
-        broker.listener._ears = ears
+        broker.listener._registrations = registrations
         assert client.ping()
     until(lambda: broker.ready, "it hears again")
     hub.room("r").message(1, "hi")
@@ -274,11 +274,11 @@ def test_a_flushed_redis_begins_anew_and_those_who_listen_are_told(cluster: Clus
     subscription = room.subscribe(again, events_of, since=Position(4, epoch), name="test")
     assert subscription.recovered is False
     for hub in (first, second):
-        broker_of(hub).keeper.trouble()
+        broker_of(hub).heartbeat.trouble()
     until(lambda: [who.nickname for who in first.room("r").who()] == ["ann"], "who is here is known again")
     until(lambda: everything[4:6] == ["new", "join"], "who listens in the background goes on")
     for hub in (first, second):
-        broker_of(hub).keeper._sign()
+        broker_of(hub).heartbeat._sign()
     assert second.broker.new_user() > max(users)
     assert second.broker.resume_key == key
     with cluster.server.client() as client:
@@ -354,7 +354,7 @@ class Closing:
 def die(hub: Hub) -> None:
     """Ends what a node has running, and tells nobody."""
     broker = broker_of(hub)
-    broker.keeper.stop()
+    broker.heartbeat.stop()
     broker.listener.stop()
 
 
@@ -370,7 +370,7 @@ def test_a_dead_nodes_people_leave_once_however_many_bury_it(cluster: Cluster) -
     assert sorted(heard[3:]) == [(LEAVE, 1, "a"), ("remove", 2, "b")]
     with cluster.server.client() as client:
         until(lambda: client.zcard(f"{cluster.prefix}:nodes") == 3, "it is buried")
-        assert not client.exists(broker_of(dead).names.rooms_of(broker_of(dead).keeper.node))
+        assert not client.exists(broker_of(dead).names.rooms_of(broker_of(dead).heartbeat.node))
     living[0].room("r").message(9, "the end")
     assert told(stream, 1) == [(MESSAGE, "the end")], "nobody left twice"
     assert [occupant.sessions for occupant in living[2].room("r").who()] == [frozenset("c")]
@@ -379,7 +379,7 @@ def test_a_dead_nodes_people_leave_once_however_many_bury_it(cluster: Cluster) -
 def test_a_node_that_was_taken_for_dead_comes_back(cluster: Cluster) -> None:
     clock = Clock()
     paused = cluster.hub(presence_ttl=2, clock=clock)  # its time stands still: it gives no sign of life
-    name = broker_of(paused).keeper.node
+    name = broker_of(paused).heartbeat.node
     living = cluster.hub(presence_ttl=2)
     stream = listen(living.room("r"))
     paused.room("r").enter(1, "a", "ann")
@@ -388,7 +388,7 @@ def test_a_node_that_was_taken_for_dead_comes_back(cluster: Cluster) -> None:
     clock.now += 10
     assert told(stream, 1) == [(JOIN, "ann")]
     assert living.room("r").who() == paused.room("r").who() != []
-    assert broker_of(paused).keeper.node != name
+    assert broker_of(paused).heartbeat.node != name
     assert broker_of(paused).counters()["revivals"] >= 1
 
 
@@ -398,9 +398,9 @@ def test_a_node_that_nobody_missed_yet_comes_back_without_anybody_noticing(clust
     hub.room("r").enter(1, "a", "ann")
     broker = broker_of(hub)
     with cluster.server.client() as client:
-        client.zadd(f"{cluster.prefix}:nodes", {broker.keeper.node: 1})
-        broker.keeper._beat_at = 0
-        broker.keeper.trouble()
+        client.zadd(f"{cluster.prefix}:nodes", {broker.heartbeat.node: 1})
+        broker.heartbeat._beat_at = 0
+        broker.heartbeat.trouble()
         until(
             lambda: client.zcard(f"{cluster.prefix}:nodes") == 1 and broker.counters().get("revivals") == 1,
             "back",
@@ -414,7 +414,7 @@ def test_a_closed_broker_has_left_nothing_running(cluster: Cluster) -> None:
     hub = cluster.hub()
     listen(hub.room("r"))
     names = {thread.name for thread in set(threading.enumerate()) - before}
-    assert {"redis-listener", "redis-keeper"} <= names
+    assert {"redis-listener", "redis-heartbeat"} <= names
     hub.close()
     hub.close()
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("redis")]

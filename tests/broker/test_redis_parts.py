@@ -13,14 +13,14 @@ if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
 from tests.chat.helpers import PATIENCE, ids_of, join, records, run, say
-from threadchat.broker.redis import RedisBroker, batch
-from threadchat.broker.redis.arrivals import Arrivals
-from threadchat.broker.redis.batch import Batch, Publication, Retention
+from threadchat.broker.redis import RedisBroker, publish_pipeline
+from threadchat.broker.redis.delivery_waiter import DeliveryWaiter
 from threadchat.broker.redis.encoding import Heard, body_of, entries, heard, record_of
-from threadchat.broker.redis.held import MAX_HELD, Held
-from threadchat.broker.redis.names import Names
-from threadchat.broker.redis.workers import Workers
-from threadchat.chat.cluster import Broker, Cluster
+from threadchat.broker.redis.keys import KeyNames
+from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline, Retention
+from threadchat.broker.redis.reorder_buffer import MAX_HELD, ReorderBuffer
+from threadchat.broker.redis.worker_pool import WorkerPool
+from threadchat.chat.broker_interface import Broker, Cluster
 from threadchat.chat.events import Draft, Position, record
 from threadchat.errors import CommandError, ConfigError, ErrorCode, RoomClosed
 
@@ -71,7 +71,7 @@ def test_an_event_comes_back_as_it_would_have_been_here(draft: Draft) -> None:
 
 
 def test_names_keep_a_rooms_keys_together() -> None:
-    names = Names("p")
+    names = KeyNames("p")
     room = names.room("a}{%")
     assert room.channel == "p:{a%7D%7B%25}:events"
     assert all(key.startswith("p:{a%7D%7B%25}:") for key in room.keys)
@@ -86,8 +86,8 @@ def message(first: int, last: int, epoch: str = "e") -> Heard:
     return Heard(epoch, first, records(first, last))
 
 
-def begun(head: int) -> Held:
-    held = Held()
+def begun(head: int) -> ReorderBuffer:
+    held = ReorderBuffer()
     assert held.begin(Position(head, "e"), []) == Position(head, "e")
     return held
 
@@ -128,7 +128,7 @@ def test_a_log_begins_before_its_oldest_event() -> None:
 
 
 def test_each_publisher_is_woken_for_its_own() -> None:
-    arrivals = Arrivals()
+    arrivals = DeliveryWaiter()
     waiting = {offset: arrivals.expect(offset) for offset in (9, 5, 7)}
     arrivals.arrived(7)
     assert waiting[5].acquire(blocking=False)
@@ -142,7 +142,7 @@ def test_each_publisher_is_woken_for_its_own() -> None:
 
 
 class Line:
-    """A link that answers as a room would, or fails."""
+    """A connection that answers as a room would, or fails."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -165,13 +165,13 @@ class Line:
 
 
 def publications(number: int, text: str = "hi") -> list[Publication]:
-    names = [Names().room(f"room {i}") for i in range(number)]
+    names = [KeyNames().room(f"room {i}") for i in range(number)]
     return [Publication(name, "r", say(text, text), Position(0, "")) for name in names]
 
 
 def publish_together(line: Line, items: list[Publication]) -> list[Any]:
     """The first alone in flight, the others behind it; what became of each."""
-    travelling = Batch(line, Retention(9, 9, 9, 9))  # type: ignore[arg-type]
+    travelling = PublishPipeline(line, Retention(9, 9, 9, 9))  # type: ignore[arg-type]
     outcomes: list[Any] = []
 
     def publish(item: Publication) -> None:
@@ -198,11 +198,11 @@ def test_those_who_wait_go_together_and_each_gets_its_own() -> None:
 
 
 def test_a_batch_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "MAX_BATCH", 2)
+    monkeypatch.setattr(publish_pipeline, "MAX_BATCH", 2)
     line = Line()
     assert publish_together(line, publications(6)) == [[1, 2]] * 6
     assert line.batches == [1, 2, 2, 1]
-    monkeypatch.setattr(batch, "MAX_BATCH_BYTES", 10)
+    monkeypatch.setattr(publish_pipeline, "MAX_BATCH_BYTES", 10)
     line = Line()
     assert publish_together(line, publications(3, "x" * 1000)) == [[1, 2]] * 3
     assert line.batches == [1, 1, 1], "what is too large goes alone"
@@ -234,7 +234,7 @@ def test_a_closed_room_refuses_its_own_publications() -> None:
 
 
 def test_work_is_done_by_a_few_threads_that_end_by_themselves() -> None:
-    workers = Workers(2, linger=0.0)
+    workers = WorkerPool(2, linger=0.0)
     barrier = threading.Barrier(3)
     for _ in range(2):
         assert workers.submit(lambda: barrier.wait(PATIENCE) and None)
@@ -250,7 +250,7 @@ def test_work_is_done_by_a_few_threads_that_end_by_themselves() -> None:
 
 
 def test_a_failure_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    workers = Workers(1)
+    workers = WorkerPool(1)
     done = threading.Event()
     workers.submit(lambda: 1 // 0)
     workers.submit(done.set)
@@ -261,8 +261,8 @@ def test_a_failure_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_too_much_work_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("threadchat.broker.redis.workers.MAX_WAITING", 2)
-    workers = Workers(1)
+    monkeypatch.setattr("threadchat.broker.redis.worker_pool.MAX_WAITING", 2)
+    workers = WorkerPool(1)
     busy, may_go = threading.Event(), threading.Event()
 
     def work() -> None:

@@ -16,9 +16,9 @@ from tests.broker.test_redis import Someone
 from tests.e2e.process import until
 from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.sqlite import SqliteBroker
-from threadchat.broker.sqlite.database import SCHEMA
+from threadchat.broker.sqlite.schema import SCHEMA
 from threadchat.chat import sanctions as table
-from threadchat.chat.cluster import Broker
+from threadchat.chat.broker_interface import Broker
 from threadchat.chat.hub import Hub
 from threadchat.chat.sanctions import BAN, MUTE, Sanction
 from threadchat.errors import CommandError, ErrorCode
@@ -249,14 +249,14 @@ def test_a_change_that_was_missed_is_read_with_the_next_one(
 ) -> None:
     here, deaf = cluster.broker(), cluster.hub()
     hear = copy_of(deaf).hear
-    ears = broker_of(deaf).listener._ears[broker_of(deaf).names.sanctions.encode()]
-    monkeypatch.setattr(ears[0], "hear", lambda payloads: None)
+    registrations = broker_of(deaf).listener._registrations[broker_of(deaf).names.sanctions.encode()]
+    monkeypatch.setattr(registrations[0], "hear", lambda payloads: None)
     someone = Someone(7)
     deaf.arrive(someone)
     here.sanctions.impose(Sanction(BAN, 7))
     here.sanctions.impose(Sanction(BAN, 8))
     here.sanctions.lift(BAN, 8)
-    monkeypatch.setattr(ears[0], "hear", hear)
+    monkeypatch.setattr(registrations[0], "hear", hear)
     here.sanctions.impose(Sanction(BAN, 9))
     until(lambda: subjects(broker_of(deaf)) == [7, 9], "it reads what it did not hear")
     until(lambda: someone.codes == [3503], "and carries it out")
@@ -266,14 +266,14 @@ def test_a_last_change_that_was_missed_is_found_by_looking(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, deaf = cluster.broker(), cluster.hub()
-    [ear] = broker_of(deaf).listener._ears[broker_of(deaf).names.sanctions.encode()]
-    monkeypatch.setattr(ear, "hear", lambda payloads: None)
+    [registration] = broker_of(deaf).listener._registrations[broker_of(deaf).names.sanctions.encode()]
+    monkeypatch.setattr(registration, "hear", lambda payloads: None)
     here.sanctions.impose(Sanction(BAN, 7))
     assert deaf.sanctions.find(BAN, 7) is None
     copy_of(deaf).inspect()
     assert deaf.sanctions.find(BAN, 7)
     copy_of(deaf).inspect()
-    monkeypatch.setattr(ear, "hear", copy_of(deaf).hear)
+    monkeypatch.setattr(registration, "hear", copy_of(deaf).hear)
     here.sanctions.impose(Sanction(BAN, 8))
     until(lambda: deaf.sanctions.find(BAN, 8) is not None, "it goes on hearing")
 

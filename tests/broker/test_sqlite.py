@@ -16,7 +16,7 @@ import pytest
 
 from tests.broker.brokers import Opened, Outlet, opened
 from tests.chat.helpers import PATIENCE, Clock, ids_of, join, run, say
-from threadchat.broker.sqlite import SqliteBroker, shelf, sweeping
+from threadchat.broker.sqlite import SqliteBroker, retention, room_store
 from threadchat.broker.sqlite.channel import Publication
 from threadchat.broker.sqlite.writer import PLACES, Work, Writer
 from threadchat.chat.events import CLOSE, DELETE, Draft, Position
@@ -219,7 +219,7 @@ def test_what_is_too_much_is_dropped_in_portions(make: Make) -> None:
     for number in range(200):
         room.put(*say("x"))
         assert room.page(limit=99)[0] == max(1, number - 3)
-        assert len(rows(broker, "SELECT 1 FROM events")) < 5 + shelf.SPARE
+        assert len(rows(broker, "SELECT 1 FROM events")) < 5 + room_store.SPARE
     large = opened(make(history_bytes=10_000), "large")
     for _ in range(50):
         large.put(*say("x" * 900))
@@ -293,7 +293,7 @@ def test_closed_rooms_and_spent_keys_are_swept_away(make: Make) -> None:
 
 
 def test_a_flood_of_keys_has_a_bound(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "MAX_KEYS", 10)
+    monkeypatch.setattr(retention, "MAX_KEYS", 10)
     broker = make()
     room = opened(broker)
     for number in range(30):

@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
+from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import MESSAGE, Draft, Event, Record, record
-from threadchat.chat.gate import Gate
 from threadchat.chat.sequencer import Sequencer
 from threadchat.errors import Cancelled, ConnectionClosed
 from threadchat.testing import FakeClock
-from threadchat.wire import frames
 from threadchat.wire.outbox import Answer, Outbox, State
-from threadchat.wire.requests import Text
+from threadchat.wire.protocol import frames
+from threadchat.wire.protocol.requests import Text
 from threadchat.wire.turnstile import Turnstile
 from threadchat.wire.writer import Writer
 

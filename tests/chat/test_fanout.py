@@ -23,9 +23,9 @@ from tests.chat.helpers import (
     run,
     say,
 )
+from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import Draft, Position, Record
 from threadchat.chat.fanout import Fanout
-from threadchat.chat.gate import Gate
 from threadchat.chat.sequencer import Sequencer
 from threadchat.chat.subscription import ALL, Filter, Subscription
 from threadchat.errors import RoomClosed

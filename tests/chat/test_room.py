@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.chat.helpers import PATIENCE, Clock, Desk, Watched, ids_of, join, producers, run, say, texts
+from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import Draft, Event, Position
-from threadchat.chat.gate import Gate
 from threadchat.chat.room import Occupant, Room
 from threadchat.chat.sequencer import KEY_TTL, Page, Sequencer
 from threadchat.chat.stream import EventStream

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import MESSAGE, Draft, Event, Position
-from threadchat.chat.gate import Gate
 from threadchat.chat.room import Room
 from threadchat.chat.sequencer import KEY_TTL
 from threadchat.chat.stream import EventStream

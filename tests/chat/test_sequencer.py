@@ -11,8 +11,8 @@ import pytest
 from tests.broker.brokers import Outlet
 from tests.chat.helpers import PATIENCE, Ticket, join, put, run, say
 from threadchat.chat import sequencer as module
+from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import Position, Record
-from threadchat.chat.gate import Gate
 from threadchat.chat.sequencer import Sequencer
 
 

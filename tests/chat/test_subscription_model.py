@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.chat.helpers import Tickets, ids_of
 from threadchat.chat import subscription as module
+from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import MESSAGE, Draft, Event, Position, Record
-from threadchat.chat.gate import Gate
 from threadchat.chat.room import Room
 from threadchat.chat.subscription import Filter, Subscription
 from threadchat.errors import Cancelled, ConnectionClosed, RoomClosed

@@ -13,7 +13,7 @@ import pytest
 from tests.client.fakes import PATIENCE, Doing, FakeServer, in_room, online
 from threadchat.client import ChatEvent, Client, Joined, Page, Person, Published, RoomInfo, State
 from threadchat.client.client import chat_url
-from threadchat.client.messages import Refreshed, Renamed, Reply, Sanctioned, SanctionInfo
+from threadchat.client.protocol import Refreshed, Renamed, Reply, Sanctioned, SanctionInfo
 from threadchat.errors import (
     BadUrl,
     CommandError,
@@ -22,7 +22,7 @@ from threadchat.errors import (
     ErrorCode,
     ThreadchatError,
 )
-from threadchat.server.commands import COMMANDS
+from threadchat.server.protocol.commands import COMMANDS
 from threadchat.testing import LiveServer
 
 EVENT = {"id": 3, "chatroomId": "lobby", "type": "message", "from": "bob", "message": "hi", "unixTime": 9}
@@ -439,9 +439,9 @@ def test_messages_are_compressed_where_both_want_it(ours: bool, theirs: bool) ->
         while (event := ann.next_event(PATIENCE)).type != "message":
             pass
         assert event.message == text
-        link: Any = ann._desk._link
-        meters = link.link.connection.meters
-        for size in (meters.bytes_in, meters.bytes_out):
+        link: Any = ann._in_flight._link
+        counters = link.link.connection.counters
+        for size in (counters.bytes_in, counters.bytes_out):
             assert (size < len(text) / 4) == (ours and theirs)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from threadchat.config import Config
-from threadchat.loading import load
-from threadchat.workers import GRACE
+from threadchat.cli.supervisor import GRACE
+from threadchat.config.load import load
+from threadchat.config.settings import Config
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "scripts" / "deploy"

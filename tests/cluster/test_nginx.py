@@ -16,9 +16,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.e2e.process import PATIENCE
-from threadchat.config import Config
-from threadchat.server.http import HttpServer
-from threadchat.server.proxies import Proxies
+from threadchat.config.settings import Config
+from threadchat.server.http.proxies import Proxies
+from threadchat.server.http.server import HttpServer
 
 if TYPE_CHECKING:
     from clustering.cluster import Cluster

@@ -17,18 +17,18 @@ from wsproto.frame_protocol import FrameProtocol
 from tests.e2e.process import PATIENCE, until
 from tests.plain.helpers import echo, serving, url
 from tests.wire.conftest import Certificate
-from threadchat.config import Config
+from threadchat.config.settings import Config
 from threadchat.plain.connecting import connect as plain_connect
-from threadchat.server.exchange import Exchange
-from threadchat.server.service import Chat
-from threadchat.server.session import Session
+from threadchat.server.chat import Chat
+from threadchat.server.http.connection import HttpConnection
+from threadchat.server.session.session import Session
 from threadchat.wire.connection import Connection
-from threadchat.wire.deflate import Inflater
 from threadchat.wire.outbox import Outbox
+from threadchat.wire.protocol.deflate import Inflater
 from threadchat.wire.tls import TlsSocket
 
 Dial = Callable[[], ClientConnection]
-KINDS = (Connection, Exchange, FrameProtocol, Inflater, Outbox, Session, TlsSocket)
+KINDS = (Connection, HttpConnection, FrameProtocol, Inflater, Outbox, Session, TlsSocket)
 
 
 @pytest.fixture

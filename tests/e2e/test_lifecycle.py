@@ -12,8 +12,8 @@ import pytest
 from tests.e2e.crowd import Crowd
 from tests.e2e.process import PATIENCE, ServerProcess
 from tests.e2e.talker import Talker
-from threadchat.config import Config
-from threadchat.server.service import Chat
+from threadchat.config.settings import Config
+from threadchat.server.chat import Chat
 
 Serve = Callable[..., ServerProcess]
 

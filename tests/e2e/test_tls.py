@@ -22,7 +22,7 @@ from websockets.typing import Origin
 
 from tests.e2e.browser import Person, chromium, missing
 from tests.e2e.process import PATIENCE, ServerProcess, until
-from tests.server.test_certificates import make_another
+from tests.server.http.test_certificates import make_another
 from tests.wire.conftest import Certificate
 from tests.wire.helpers import run_all, switching
 from threadchat import Chat, Client, Config
@@ -138,13 +138,13 @@ def test_a_peer_that_stalls_is_dropped_as_over_tcp(
     ) as peer:
         ask(peer, type="hello", nickname="ann")
         ask(peer, type="subscribe", room="lobby")
-        [connection] = chat.roster.connections()
+        [connection] = chat.registry.connections()
         while not connection.stalled:
             chat.publish("lobby", "x" * 200_000, nickname="bob")
         threadchat_clock.advance(60)
         assert gone.wait(PATIENCE)
     assert ended[0] in (3008, 3009)
-    until(lambda: not chat.roster.connections(), "the connection to be gone")
+    until(lambda: not chat.registry.connections(), "the connection to be gone")
 
 
 def greet(server: ServerProcess, certificate: Certificate) -> None:

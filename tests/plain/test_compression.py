@@ -18,7 +18,7 @@ from tests.plain.helpers import LOOPBACK, serving, url
 from threadchat import broadcast, connect
 from threadchat.errors import ConnectionClosedError
 from threadchat.plain import simple_websocket
-from threadchat.wire.deflate import NARROW, WIDE, Deflater
+from threadchat.wire.protocol.deflate import NARROW, WIDE, Deflater
 
 LONG = "so they say, " * 100
 MESSAGES: list[str | bytes] = [LONG, "hi", LONG, b"\0" * 5000, "", "grüße" * 400, bytes(range(256)) * 3]
@@ -79,7 +79,7 @@ def test_both_sides_of_ours() -> None:
 
     def handler(websocket: Any) -> None:
         for message in websocket:
-            seen.append(websocket.link.connection.meters.bytes_in)
+            seen.append(websocket.link.connection.counters.bytes_in)
             websocket.send(message)
 
     with (
@@ -89,7 +89,7 @@ def test_both_sides_of_ours() -> None:
         ours.send(LONG)
         assert ours.recv(20) == LONG
         assert seen[0] < 100
-        assert ours.link.connection.meters.bytes_in < 100
+        assert ours.link.connection.counters.bytes_in < 100
         assert ours.link.connection.extensions.startswith("permessage-deflate; server_no")
 
 
@@ -138,7 +138,7 @@ def test_a_broadcast_is_compressed_once_for_all_who_take_it(monkeypatch: pytest.
         assert [client.recv(20) for client in clients] == [LONG] * 10
         assert compressed == [LONG.encode()]
         sizes = {
-            client.link.connection.deflates: client.link.connection.meters.bytes_in for client in clients
+            client.link.connection.deflates: client.link.connection.counters.bytes_in for client in clients
         }
         assert sizes[True] < 100 < len(LONG) < sizes[False]
         over.set()

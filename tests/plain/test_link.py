@@ -14,9 +14,9 @@ from threadchat.errors import ConnectionClosed
 from threadchat.plain.engine import Engine
 from threadchat.plain.inbox import Inbox
 from threadchat.plain.link import OWNER_LOOK, Link
-from threadchat.wire import frames
 from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
 from threadchat.wire.limits import Limits
+from threadchat.wire.protocol import frames
 
 
 def test_messages_go_into_the_inbox_and_out_of_the_outbox() -> None:

@@ -26,7 +26,7 @@ from threadchat.errors import (
     HandshakeRefused,
 )
 from threadchat.plain.waking import Wake
-from threadchat.wire import frames
+from threadchat.wire.protocol import frames
 
 
 def test_a_handler_has_a_thread_of_its_own_with_a_name() -> None:

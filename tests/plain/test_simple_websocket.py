@@ -20,8 +20,8 @@ from threadchat.plain import simple_websocket
 from threadchat.plain.engine import ENGINE
 from threadchat.plain.link import Link
 from threadchat.plain.simple_websocket import Client, Server
-from threadchat.server.http import HttpServer
-from threadchat.wire import frames
+from threadchat.server.http.server import HttpServer
+from threadchat.wire.protocol import frames
 
 
 @contextmanager

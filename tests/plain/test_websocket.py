@@ -23,7 +23,7 @@ from threadchat.errors import (
     TooManyPings,
 )
 from threadchat.plain.websocket import WebSocket
-from threadchat.wire import frames
+from threadchat.wire.protocol import frames
 
 
 class Pair(NamedTuple):

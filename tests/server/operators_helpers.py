@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from threadchat.errors import ConnectionClosed
-from threadchat.server.ledger import Work
+from threadchat.server.session.statistics import Work
 from threadchat.wire.connection import ConnectionState
-from threadchat.wire.meters import Meters
+from threadchat.wire.counters import ConnectionCounters
 
 KEY = "key-of-the-tests"
 Reply = tuple[int, dict[str, str], bytes]
@@ -49,16 +49,16 @@ class FakeOutbox:
 
 
 class FakeConnection:
-    """As much of a connection as the ledger and the inspection look at."""
+    """As much of a connection as the statistics and the inspection look at."""
 
-    def __init__(self, number: int, **meters: Any) -> None:
+    def __init__(self, number: int, **counters: Any) -> None:
         self.number = number
         self.state = ConnectionState.IN_CHAT
         self.closed: ConnectionClosed | None = None
         self.outbox = FakeOutbox()
-        self.meters = Meters()
-        for name, value in meters.items():
-            setattr(self.meters, name, value)
+        self.counters = ConnectionCounters()
+        for name, value in counters.items():
+            setattr(self.counters, name, value)
 
 
 def session(user: int | None = 1, nickname: str = "ann", address: str = "192.0.2.1") -> Any:

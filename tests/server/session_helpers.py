@@ -20,19 +20,19 @@ from tests.wire.helpers import PATIENCE, Hand, client_frame, tcp_pair
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.hub import Hub
 from threadchat.chat.routing import make_routing
-from threadchat.config import Config
+from threadchat.config.settings import Config
 from threadchat.errors import ConnectionClosed
-from threadchat.server.environ import make_environ
-from threadchat.server.hooks import Hooks
-from threadchat.server.native import NativeSession
-from threadchat.server.protocol import BROADCAST_ROOM
-from threadchat.server.request import RequestReader
-from threadchat.server.session import Session
-from threadchat.server.tokens import Pass
-from threadchat.server.users import User
-from threadchat.server.visit import ANYBODY, Visit
-from threadchat.wire import frames
+from threadchat.server.auth.hooks import Hooks
+from threadchat.server.auth.identity import ANYBODY, Identity
+from threadchat.server.auth.tokens import Pass
+from threadchat.server.auth.users import User
+from threadchat.server.http.environ import make_environ
+from threadchat.server.http.request import RequestReader
+from threadchat.server.protocol.encoding import BROADCAST_ROOM
+from threadchat.server.session.native import NativeSession
+from threadchat.server.session.session import Session
 from threadchat.wire.connection import Connection, ConnectionState, Limits
+from threadchat.wire.protocol import frames
 from threadchat.wire.turnstile import Turnstile
 
 Json = dict[str, Any]
@@ -214,7 +214,7 @@ class Person:
             jitter=lambda: 1.0,
             on_gone=self._on_gone,
         )
-        visit = Visit(
+        identity = Identity(
             self.connection,
             world.hooks,
             self._identity,
@@ -222,7 +222,9 @@ class Person:
             admission=world.admission,
             shown=self._shown,
         )
-        self.session = self._dialect(self.connection, world.hub, config, visit=visit, clock=world.hand.clock)
+        self.session = self._dialect(
+            self.connection, world.hub, config, identity=identity, clock=world.hand.clock
+        )
         self._ready(self.session)
         self._connected.set()
         self.session.run()

@@ -11,11 +11,11 @@ from wsgiref.validate import validator
 
 import pytest
 
-from tests.server.test_web import UPGRADE
+from tests.server.http.test_routes import UPGRADE
 from threadchat.errors import ConfigError
+from threadchat.server.chat import Chat
+from threadchat.server.http.static import read_page
 from threadchat.server.mount import Mount
-from threadchat.server.page_files import read_page
-from threadchat.server.service import Chat
 
 
 class Caller:

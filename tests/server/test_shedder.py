@@ -10,7 +10,7 @@ from tests.wire.helpers import Hand, RecordingLine
 from threadchat.errors import CloseCode, ConnectionClosed
 from threadchat.server.shedder import CALM, TENSE, Shedder
 from threadchat.wire.outbox import Answer, Outbox
-from threadchat.wire.requests import Text
+from threadchat.wire.protocol.requests import Text
 
 MOST = 1000
 

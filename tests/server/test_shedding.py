@@ -8,10 +8,10 @@ import pytest
 
 from tests.server.session_helpers import until
 from tests.wire.helpers import PATIENCE, Hand
-from threadchat.chat.budget import CALM, weight_of
-from threadchat.config import Config
+from threadchat.chat.memory_budget import CALM, weight_of
+from threadchat.config.settings import Config
 from threadchat.errors import ConnectionClosed
-from threadchat.server.service import Chat
+from threadchat.server.chat import Chat
 from threadchat.testing import Peer, StallingPeer
 
 MOST = 1 << 20
@@ -37,7 +37,7 @@ def come(chat: Chat, kind: type[Peer] = StallingPeer) -> Peer:
 
 def waiting(chat: Chat) -> int:
     """Bytes that wait for all, counted once for each."""
-    return sum(len(frame) for it in chat.roster.connections() for frame in it.outbox.buffers())
+    return sum(len(frame) for it in chat.registry.connections() for frame in it.outbox.buffers())
 
 
 def test_who_lets_the_most_wait_goes_and_others_notice_nothing(
@@ -51,10 +51,10 @@ def test_who_lets_the_most_wait_goes_and_others_notice_nothing(
         for count, user in ((1, 1), (2, 2)):  # in the order of their hellos
             for _ in range(count):
                 chat.direct(user, "x" * SIZE)
-        until(lambda: sum(bool(it.outbox.unsent) for it in chat.roster.connections()) == 2)
+        until(lambda: sum(bool(it.outbox.unsent) for it in chat.registry.connections()) == 2)
         assert waiting(chat) > MOST, "what a writer has in hand is counted"
         chat.shedder.look()
-        until(lambda: len(chat.roster) == 2)
+        until(lambda: len(chat.registry) == 2)
         assert 0 < waiting(chat) <= MOST
         assert "1 connections were let go" in caplog.text
         assert ann.ask("ping")["type"] == "ok"
@@ -73,7 +73,7 @@ def test_one_message_for_many_is_no_reason_to_go(chat: Chat) -> None:
             assert isinstance(peer, StallingPeer)
             peer.stall()
         chat.publish("r", "x" * SIZE)
-        until(lambda: sum(bool(it.outbox.unsent) for it in chat.roster.connections()) == len(peers))
+        until(lambda: sum(bool(it.outbox.unsent) for it in chat.registry.connections()) == len(peers))
         assert waiting(chat) > MOST
         chat.shedder.look()
         for peer in peers:

@@ -14,7 +14,7 @@ import pytest
 from threadchat import CommandError, ConnectionClosed
 from threadchat.errors import HandshakeRefused
 from threadchat.testing import InMemory, LiveServer, Peer, SlowPeer, StallingPeer
-from threadchat.wire import frames
+from threadchat.wire.protocol import frames
 
 T = TypeVar("T")
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, settings
 
 from threadchat.errors import ConnectionClosed
 from threadchat.testing import FakeClock
-from threadchat.wire import frames
+from threadchat.wire.connecting import dial
 from threadchat.wire.connection import DEFAULT_LIMITS, Connection, Limits
-from threadchat.wire.dialing import dial
 from threadchat.wire.pinger import Pinger
+from threadchat.wire.protocol import frames
 from threadchat.wire.turnstile import Turnstile
 
 steady = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

@@ -33,11 +33,11 @@ from tests.wire.helpers import (
     text_frame,
 )
 from threadchat.errors import Cancelled, CloseCode, ConnectionClosed
-from threadchat.wire import frames
 from threadchat.wire.connection import DEFAULT_LIMITS, Connection, ConnectionState
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.pinger import Deadlines
-from threadchat.wire.requests import Ping, Text
+from threadchat.wire.protocol import frames
+from threadchat.wire.protocol.requests import Ping, Text
 from threadchat.wire.turnstile import Turnstile
 
 TEXT, BINARY, CLOSE, PING, PONG = frames.TEXT, frames.BINARY, frames.CLOSE, frames.PING, frames.PONG

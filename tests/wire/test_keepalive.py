@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tests.wire.helpers import Hand, RecordingLine
-from threadchat.wire import frames
+from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.keepalive import Keepalive
 from threadchat.wire.limits import DEFAULT_LIMITS
-from threadchat.wire.meters import Meters
 from threadchat.wire.outbox import Outbox
 from threadchat.wire.pinger import Deadlines
+from threadchat.wire.protocol import frames
 
 
 class Kept:
@@ -18,9 +18,9 @@ class Kept:
         self.hand = Hand()
         clock = self.hand.clock
         self.outbox = Outbox(RecordingLine(), clock=clock)
-        self.meters = Meters()
+        self.counters = ConnectionCounters()
         self.deadlines = Deadlines(self.hand.pinger)
-        self.keepalive = Keepalive(self.deadlines, self.outbox, frames.encode, self.meters, clock)
+        self.keepalive = Keepalive(self.deadlines, self.outbox, frames.encode, self.counters, clock)
         self.keepalive.reading_since = clock()
         self.silences = 0
         self.keepalive.start(DEFAULT_LIMITS._replace(**limits), share, self._silent)  # type: ignore[arg-type]
@@ -49,11 +49,11 @@ def test_the_first_ping_comes_after_its_share_of_the_interval() -> None:
 
 def test_a_pong_tells_the_round_trip() -> None:
     kept = Kept()
-    assert kept.meters.round_trip is None
+    assert kept.counters.round_trip is None
     kept.advance(30)
     kept.hand.clock.advance(0.25)
     kept.keepalive.answered()
-    assert kept.meters.round_trip == 0.25
+    assert kept.counters.round_trip == 0.25
 
 
 def test_a_ping_that_stays_unanswered_is_measured_from_the_first() -> None:
@@ -63,15 +63,15 @@ def test_a_ping_that_stays_unanswered_is_measured_from_the_first() -> None:
     kept.advance(30)
     kept.hand.clock.advance(1)
     kept.keepalive.answered()
-    assert kept.meters.round_trip == 31
+    assert kept.counters.round_trip == 31
     kept.keepalive.answered()
-    assert kept.meters.round_trip == 31, "the second pong has no ping of its own to measure"
+    assert kept.counters.round_trip == 31, "the second pong has no ping of its own to measure"
 
 
 def test_a_pong_that_nobody_asked_for_measures_nothing() -> None:
     kept = Kept()
     kept.keepalive.answered()
-    assert kept.meters.round_trip is None
+    assert kept.counters.round_trip is None
 
 
 def test_silence_is_told_when_it_lasts() -> None:

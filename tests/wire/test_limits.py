@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threadchat.config import Config
+from threadchat.config.settings import Config
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
 
 

@@ -20,10 +20,10 @@ from tests.wire.helpers import (
     switching,
 )
 from threadchat.errors import Cancelled, ConnectionClosed, SendTimeout
-from threadchat.wire import frames
-from threadchat.wire.lanes import MAX_TAKE, MAX_TAKE_REFUSED
 from threadchat.wire.outbox import Answer, Outbox, State
-from threadchat.wire.requests import Close, Echo, FlushingClose, Ping, Pong, Text
+from threadchat.wire.priority_queue import MAX_TAKE, MAX_TAKE_REFUSED
+from threadchat.wire.protocol import frames
+from threadchat.wire.protocol.requests import Close, Echo, FlushingClose, Ping, Pong, Text
 from threadchat.wire.turnstile import Turnstile
 
 

@@ -15,7 +15,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from threadchat.errors import Cancelled, ConnectionClosed, SendTimeout
 from threadchat.testing import FakeClock
 from threadchat.wire.outbox import MAX_TAKE, MAX_TAKE_REFUSED, Answer, Outbox, State
-from threadchat.wire.requests import Close, Control, Echo, FlushingClose, Handshake, Ping, Pong, Probe, Text
+from threadchat.wire.protocol.requests import (
+    Close,
+    Control,
+    Echo,
+    FlushingClose,
+    Handshake,
+    Ping,
+    Pong,
+    Text,
+    UserPing,
+)
 
 SEND_TIMEOUT = 3.0
 MAX_PONGS = 16
@@ -26,7 +36,7 @@ FRAMES = st.one_of(
     st.tuples(st.just(0), st.just(0)),  # nothing at all: what a dialect makes of events that it does not tell
 )
 """Bytes and messages of a text."""
-CONTROLS = st.sampled_from([Ping, Pong, Probe, Handshake])
+CONTROLS = st.sampled_from([Ping, Pong, UserPing, Handshake])
 CLOSES = st.sampled_from([Close, FlushingClose, Echo])
 SELDOM = st.sampled_from([False] * 9 + [True])
 MEANWHILE = st.lists(
@@ -84,7 +94,7 @@ class Interlude:
 
 
 class OutboxModel(RuleBasedStateMachine):
-    """The model: two lists, a farewell, and what the state of the writer has to be."""
+    """The model: two lists, a flushing_close, and what the state of the writer has to be."""
 
     @initialize(
         most=st.integers(4, 24), size=st.sampled_from([1024, 100_000, 600_000, 1 << 20]), held=st.booleans()
@@ -97,7 +107,7 @@ class OutboxModel(RuleBasedStateMachine):
         self.most, self.size = most, size
         self.texts: list[Waiting] = []
         self.control: list[Control] = []
-        self.farewell: Close | None = None
+        self.flushing_close: Close | None = None
         self.closed: int | None = None
         self.ended = False
         self.state = State.IDLE
@@ -145,7 +155,7 @@ class OutboxModel(RuleBasedStateMachine):
             self.inside += entered
 
     def discard(self) -> None:
-        self.texts, self.control, self.farewell = [], [], None
+        self.texts, self.control, self.flushing_close = [], [], None
 
     def text(self, shape: tuple[int, int]) -> Text:
         self.serial += 1
@@ -323,7 +333,7 @@ class OutboxModel(RuleBasedStateMachine):
             return
         self.closed = item.code
         if isinstance(item, FlushingClose):
-            self.farewell = item
+            self.flushing_close = item
         else:
             self.discard()
             self.control = [item]
@@ -360,8 +370,8 @@ class OutboxModel(RuleBasedStateMachine):
         while self.texts and (not size or size + len(self.texts[0].frame) <= self.most_taken):
             expected += self.texts[0].frame
             size += len(self.texts.pop(0).frame)
-        if self.farewell is not None and not self.texts:
-            expected += self.farewell.frame
+        if self.flushing_close is not None and not self.texts:
+            expected += self.flushing_close.frame
             closes = True
         if closes:
             self.discard()
@@ -395,7 +405,7 @@ class OutboxModel(RuleBasedStateMachine):
         if self.ended:
             self.writer_done = True
         else:
-            waits = bool(self.texts or self.control or self.farewell)
+            waits = bool(self.texts or self.control or self.flushing_close)
             self.state = State.LISTED if waits else State.IDLE
             if waits:
                 self.inside += 1
@@ -451,7 +461,7 @@ class OutboxModel(RuleBasedStateMachine):
         if self.state is State.IDLE:  # asleep: then nothing waits
             assert not self.texts
             assert not self.control
-            assert self.farewell is None
+            assert self.flushing_close is None
             assert not self.ended
 
     def teardown(self) -> None:

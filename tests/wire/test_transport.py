@@ -33,9 +33,9 @@ from tests.wire.helpers import (
     text_frame,
 )
 from threadchat.errors import ConnectionClosed
-from threadchat.wire import frames
-from threadchat.wire.inbound import JudgedFrames
-from threadchat.wire.protocol import ClientProtocol, Protocol, ServerProtocol
+from threadchat.wire.protocol import frames
+from threadchat.wire.protocol.parser import JudgedFrames
+from threadchat.wire.protocol.state_machine import ClientProtocol, Protocol, ServerProtocol
 from threadchat.wire.transport import _LONGEST_POLL, _READ_SIZE, _READ_SIZE_BUSY, Transport
 
 CONTINUATION, TEXT, BINARY, PING, PONG = 0, 1, 2, 9, 10

@@ -21,9 +21,9 @@ from tests.wire.helpers import (
     switching,
 )
 from threadchat.errors import ConnectionClosed
-from threadchat.wire import frames
 from threadchat.wire.outbox import Answer, Outbox, State
-from threadchat.wire.requests import FlushingClose, Ping, Text
+from threadchat.wire.protocol import frames
+from threadchat.wire.protocol.requests import FlushingClose, Ping, Text
 from threadchat.wire.turnstile import Turnstile
 from threadchat.wire.writer import Writer
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from threadchat.broker.memory import MemoryBroker
-from threadchat.chat.cluster import Broker
-from threadchat.config import Config
+from threadchat.chat.broker_interface import Broker
+from threadchat.config.settings import Config
 from threadchat.errors import BrokerError, ConfigError
 
 

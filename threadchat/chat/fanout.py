@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from time import monotonic
 from typing import Any
 
+from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import Position, Record
-from threadchat.chat.gate import Gate
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE, Log, within
 from threadchat.chat.subscription import ALL, REPLAY_BYTES, Encode, Filter, Sink, Subscription, enter
 from threadchat.errors import RoomClosed

@@ -7,13 +7,12 @@ from collections.abc import Callable, Collection, Sequence
 from time import monotonic, time
 from typing import Any, Final, TypeVar
 
-from threadchat.chat.budget import Budget
-from threadchat.chat.cluster import Alone, Broker, Cluster, Reach, RoomInfo
+from threadchat.chat.broker_interface import Alone, Broker, Cluster, Reach, RoomInfo
 from threadchat.chat.events import DELETE, MESSAGE, Direct, Draft, Event, Position, UserId
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
-from threadchat.chat.online import Online, Session
-from threadchat.chat.registry import Registry, Schedule
+from threadchat.chat.memory_budget import MemoryBudget
 from threadchat.chat.room import ANNOUNCE_LIMIT, Room
+from threadchat.chat.room_registry import RoomRegistry, Schedule
 from threadchat.chat.routing import Directory, Routing
 from threadchat.chat.sanctions import BAN, Sanction
 from threadchat.chat.sequencer import Page
@@ -24,6 +23,7 @@ from threadchat.chat.stream import (
     SharedStream,
 )
 from threadchat.chat.subscription import Encode
+from threadchat.chat.user_directory import Session, UserDirectory
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 
 ROOM_TTL: Final = 300.0
@@ -75,14 +75,14 @@ class Hub:
         self._fell_behind = fell_behind
         self._clock = clock
         self._cluster: Cluster = broker if isinstance(broker, Cluster) else Alone()
-        self._sessions = Online()
+        self._sessions = UserDirectory()
         self._cluster.connect(self._sessions, self._pass_on)
         self.sanctions = broker.sanctions
         self.sanctions.connect(self._carry_out)
         self._on_whisper: PassOn | None = None
-        self._rooms = Registry(self._make_room, schedule, room_ttl, most=max_rooms, always=reserved)
+        self._rooms = RoomRegistry(self._make_room, schedule, room_ttl, most=max_rooms, always=reserved)
         if schedule is not None and logs_bytes:
-            self._rooms.opened = Budget(self._rooms.all, schedule, logs_bytes).watch
+            self._rooms.opened = MemoryBudget(self._rooms.all, schedule, logs_bytes).watch
 
     # Rooms
 

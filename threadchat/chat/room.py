@@ -8,9 +8,9 @@ from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
 from typing import Any, Final
 
+from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import MESSAGE, Draft, Event, Position, UserId
 from threadchat.chat.fanout import Fanout
-from threadchat.chat.gate import Gate
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.presence import Occupant, People, Presence
 from threadchat.chat.sequencer import Channel, Page, Sequencer

@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from threadchat.chat.backpressure import Ticket
 from threadchat.chat.events import Position, Record, UserId
-from threadchat.chat.gate import Ticket
 from threadchat.errors import Cancelled, ConnectionClosed, SlowConsumer
 from threadchat.wire.outbox import Answer
 

@@ -8,15 +8,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from threadchat.client import inbox
+from threadchat.client import event_queue
 from threadchat.client.backoff import Backoff
 from threadchat.client.commands import LONGEST, Commands
-from threadchat.client.desk import Link, State
-from threadchat.client.guest import Guest, Token
-from threadchat.client.line import Line, Opener, without_password
-from threadchat.client.messages import ChatEvent, Page
+from threadchat.client.in_flight import Link, State
 from threadchat.client.pending import OnLoss, Request
-from threadchat.client.places import Errand
+from threadchat.client.positions import MissedRange
+from threadchat.client.protocol import ChatEvent, Page
+from threadchat.client.reconnecting_connection import Opener, ReconnectingConnection, without_password
+from threadchat.client.resumption import Resumption, Token
 from threadchat.errors import BadUrl, CloseCode, CommandError, ConfigError, ConnectionClosed
 from threadchat.wire.address import parse
 from threadchat.wire.cancellation import Cancellation
@@ -53,8 +53,8 @@ class Client(Commands):
         *,
         token: Token | None = None,
         timeout: float = TIMEOUT,
-        events: int = inbox.EVENTS,
-        event_bytes: int = inbox.BYTES,
+        events: int = event_queue.EVENTS,
+        event_bytes: int = event_queue.BYTES,
         headers: Mapping[str, str] | None = None,
         ssl: tls.SSLContext | None = None,
         compression: bool = False,
@@ -76,62 +76,62 @@ class Client(Commands):
         ConnectionClosed, BadUrl, and ConfigError for a number that cannot be used.
         """
         _check(timeout, events, event_bytes)
-        self._inbox = inbox.Inbox(events, event_bytes)
-        guest = Guest(nickname, token, self._inbox)
+        self._inbox = event_queue.EventQueue(events, event_bytes)
+        resumption = Resumption(nickname, token, self._inbox)
         cancellation = Cancellation()
-        self._line = Line(
+        self._connection = ReconnectingConnection(
             chat_url(url),
-            guest,
+            resumption,
             opener=opener
             or partial(_open, headers=headers, ssl=ssl, compression=compression, cancellation=cancellation),
             give_up=cancellation.cancel,
             timeout=timeout,
             backoff=backoff or Backoff(),
         )
-        super().__init__(self._line.desk, guest, timeout)
-        self._line.open()
+        super().__init__(self._connection.in_flight, resumption, timeout)
+        self._connection.open()
 
     # Who one is
 
     @property
     def user(self) -> int | None:
         """One's number; another one where the server forgot who one was."""
-        return self._guest.user
+        return self._resumption.user
 
     @property
     def nickname(self) -> str:
         """One's name; empty without one."""
-        return self._guest.nickname
+        return self._resumption.nickname
 
     @property
     def expires(self) -> int | None:
         """When the token expires, in Unix time: the server then ends the connection. None without a token."""
-        return self._guest.expires
+        return self._resumption.expires
 
     @property
     def session(self) -> str:
         """What the server calls the present connection, as in the `session` of one's own `join`."""
-        return self._guest.session
+        return self._resumption.session
 
     @property
     def url(self) -> str:
         """Where the server is, without user and password."""
-        return self._line.url
+        return self._connection.url
 
     @property
     def state(self) -> State:
         """ONLINE, AWAY while it tries to come back, or CLOSED."""
-        return self._desk.state
+        return self._in_flight.state
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection just now; commands given while there is none wait for one."""
-        return self._desk.state is State.ONLINE
+        return self._in_flight.state is State.ONLINE
 
     @property
     def joined(self) -> tuple[str, ...]:
         """The rooms one is in, joined or subscribed to."""
-        return tuple(place.room for place in self._guest.places.all())
+        return tuple(place.room for place in self._resumption.places.all())
 
     # Events
 
@@ -161,7 +161,7 @@ class Client(Commands):
         What was sent last has some seconds to leave. Returns once the client's thread has ended, or after 5 s
         where that thread still looks up the server's name or fetches a token, and ends after that.
         """
-        self._line.close()
+        self._connection.close()
 
     def __enter__(self) -> Client:
         return self
@@ -173,27 +173,29 @@ class Client(Commands):
 
     def __repr__(self) -> str:
         who = f"{self.nickname or '-'}#{self.user}"
-        counts = f"rooms={len(self._guest.places)} unanswered={len(self._desk)} inbox={len(self._inbox)}"
+        counts = (
+            f"rooms={len(self._resumption.places)} unanswered={len(self._in_flight)} inbox={len(self._inbox)}"
+        )
         return f"<Client {who} {self.url} {self.state.name} {counts}>"
 
     def _fetch(self) -> None:
         """Reads from a room's log what the inbox had no room for, now that it has. Runs on: any thread."""
-        errand = self._guest.places.errand()
-        if errand is None:
+        missed = self._resumption.places.missed()
+        if missed is None:
             return
-        fields = {"room": errand.room, "since": errand.since, "limit": errand.limit}
-        request = Request("history", fields, Page, partial(self._fetched, errand), OnLoss.FORGOTTEN)
-        if not self._desk.submit_now(request):
-            self._guest.places.errand_failed()
+        fields = {"room": missed.room, "since": missed.since, "limit": missed.limit}
+        request = Request("history", fields, Page, partial(self._fetched, missed), OnLoss.FORGOTTEN)
+        if not self._in_flight.submit_now(request):
+            self._resumption.places.missed_failed()
 
-    def _fetched(self, errand: Errand, reply: Page | CommandError) -> None:
+    def _fetched(self, missed: MissedRange, reply: Page | CommandError) -> None:
         """Runs on: the reader thread. A temporary refusal ends the connection: coming back asks again."""
         if isinstance(reply, Page):
-            self._guest.places.admit_page(errand, reply)
+            self._resumption.places.admit_page(missed, reply)
         elif reply.temporary:
             raise reply
         else:
-            self._guest.places.page_refused(errand, reply)
+            self._resumption.places.page_refused(missed, reply)
         self._fetch()
 
 

@@ -10,9 +10,11 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 from threadchat.chat.events import Position, UserId
-from threadchat.client.desk import Desk
-from threadchat.client.guest import Guest
-from threadchat.client.messages import (
+from threadchat.client.in_flight import InFlightCommands
+from threadchat.client.moderation import ModerationCommands
+from threadchat.client.pending import KEY_SECONDS, OnLoss, Request
+from threadchat.client.positions import RoomPosition
+from threadchat.client.protocol import (
     AnyReply,
     Counted,
     Joined,
@@ -26,9 +28,7 @@ from threadchat.client.messages import (
     RoomInfo,
     RoomList,
 )
-from threadchat.client.moderating import Moderating
-from threadchat.client.pending import KEY_SECONDS, OnLoss, Request
-from threadchat.client.places import Place
+from threadchat.client.resumption import Resumption
 from threadchat.errors import CommandError
 
 LONGEST: Final = 86_400.0
@@ -49,7 +49,7 @@ class Listing(tuple[Entry, ...]):
         return listing
 
 
-class Commands(Moderating):
+class Commands(ModerationCommands):
     """Every command but `hello`, which a client says by itself.
 
     Each waits for its reply, over a later connection where the present one is lost, for at most `timeout`
@@ -58,14 +58,14 @@ class Commands(Moderating):
     ended. Runs on: any thread, but no callback of a future.
     """
 
-    def __init__(self, desk: Desk, guest: Guest, timeout: float) -> None:
+    def __init__(self, in_flight: InFlightCommands, resumption: Resumption, timeout: float) -> None:
         self.timeout = timeout
-        self._desk = desk
-        self._guest = guest
+        self._in_flight = in_flight
+        self._resumption = resumption
 
     def profile(self, nickname: str, about: str | None = None, *, timeout: float | None = None) -> Renamed:
         """Takes a nickname, or another one."""
-        renamed = partial(self._guest.renamed, nickname, about)
+        renamed = partial(self._resumption.renamed, nickname, about)
         fields = {"nickname": nickname, "about": about}
         return self._ask(Request("profile", fields, Renamed, renamed), timeout)
 
@@ -75,7 +75,7 @@ class Commands(Moderating):
         Without `token`, the one that the client was given, or the function, is asked. Raises CannotConnect
         where that function fails.
         """
-        return self._ask(self._guest.refresh(token), timeout)
+        return self._ask(self._resumption.refresh(token), timeout)
 
     # Rooms
 
@@ -135,7 +135,7 @@ class Commands(Moderating):
         Waits for a connection, and while 64 commands or 512 KiB are unanswered; messages of one thread arrive
         in the order of its calls.
         """
-        return self._desk.submit(_message(room, message, key), self._within(timeout)).future
+        return self._in_flight.submit(_message(room, message, key), self._within(timeout)).future
 
     def direct(self, to: UserId, message: str, *, timeout: float | None = None) -> Reply:
         """Says something to one person, who must be online.
@@ -202,7 +202,7 @@ class Commands(Moderating):
     # Helpers
 
     def _ask(self, request: Request[AnyReply], timeout: float | None) -> AnyReply:
-        return self._desk.ask(request, self._within(timeout))
+        return self._in_flight.ask(request, self._within(timeout))
 
     def _enter(
         self,
@@ -216,7 +216,7 @@ class Commands(Moderating):
     ) -> Joined:
         def entered(reply: Joined | CommandError) -> None:
             if isinstance(reply, Joined):
-                self._guest.places.enter(Place(command, room, types, users, reply))
+                self._resumption.places.enter(RoomPosition(command, room, types, users, reply))
 
         fields = {"room": room, "types": types, "users": users, "since": _since(since)}
         what = f"{command} of room {room!r}"
@@ -225,7 +225,7 @@ class Commands(Moderating):
     def _go(self, command: str, room: str, timeout: float | None) -> Reply:
         def gone(reply: Reply | CommandError) -> None:
             if not isinstance(reply, CommandError):
-                self._guest.places.leave(room)
+                self._resumption.places.leave(room)
 
         what = f"{command} of room {room!r}"
         return self._ask(Request(command, {"room": room}, Reply, gone, OnLoss.DONE, what), timeout)

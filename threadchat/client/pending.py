@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from enum import Enum
 from typing import Any, Final, Generic, NamedTuple
 
-from threadchat.client.messages import AnyReply, Reply
+from threadchat.client.protocol import AnyReply, Reply
 from threadchat.errors import CommandError
 
 WINDOW: Final = 64
@@ -48,7 +48,7 @@ class Request(NamedTuple, Generic[AnyReply]):
 
 
 class Pending:
-    """One unanswered command; `Request` says what its parts are. The desk's lock guards `on_loss`."""
+    """One unanswered command; `Request` says what its parts are. The in_flight's lock guards `on_loss`."""
 
     __slots__ = ("first_sent", "frame", "future", "good_for", "kind", "number", "on_loss", "on_reply", "what")
 

@@ -9,9 +9,9 @@ from typing import Literal, Protocol
 from threadchat.errors import CloseCode, ConfigError
 from threadchat.plain.link import Link
 from threadchat.plain.websocket import Message, encoded
-from threadchat.wire.deflate import Deflater
 from threadchat.wire.outbox import Answer, Outbox
-from threadchat.wire.requests import Text
+from threadchat.wire.protocol.deflate import Deflater
+from threadchat.wire.protocol.requests import Text
 
 OnFull = Literal["close", "skip"]
 

@@ -12,7 +12,7 @@ from threadchat.plain.inbox import MAX_MESSAGES
 from threadchat.plain.link import Link
 from threadchat.plain.websocket import WebSocket
 from threadchat.wire.cancellation import Cancellation
-from threadchat.wire.dialing import dial
+from threadchat.wire.connecting import dial
 from threadchat.wire.outbox import MAX_BYTES as MAX_OUT_BYTES
 from threadchat.wire.outbox import MAX_MESSAGES as MAX_OUT_MESSAGES
 

@@ -12,8 +12,8 @@ from threadchat.errors import CloseCode
 from threadchat.plain.engine import ENGINE, Engine, Seat
 from threadchat.plain.inbox import Inbox
 from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
-from threadchat.wire.probes import OnPong
-from threadchat.wire.requests import Text
+from threadchat.wire.protocol.requests import Text
+from threadchat.wire.user_pings import OnPong
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Link:
     @property
     def latency(self) -> float:
         """Seconds from the last answered ping to its pong; 0.0 before any."""
-        return self.connection.meters.round_trip or 0.0
+        return self.connection.counters.round_trip or 0.0
 
     def read(self) -> None:
         """Fills the inbox until the connection ends. Runs on: the reader thread."""

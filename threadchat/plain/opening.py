@@ -13,7 +13,7 @@ from typing import Any, Final
 from threadchat.errors import ConfigError
 from threadchat.plain.http import Headers, Request, Response
 from threadchat.plain.websocket import WebSocket
-from threadchat.server.handshake import refuse, upgrade_requested
+from threadchat.server.http.handshake import refuse, upgrade_requested
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 _FAILED: Final = "Failed to open a WebSocket connection.\nSee the server's log for more information.\n"

@@ -14,7 +14,7 @@ from threadchat.plain.http import Request, Response
 from threadchat.plain.inbox import Inbox
 from threadchat.plain.link import Link
 from threadchat.plain.opening import Doorkeeper, ServerConnection, accepted
-from threadchat.server.takeover import Taken, take_socket
+from threadchat.server.http.socket_takeover import Taken, take_socket
 from threadchat.wire.connection import Connection
 from threadchat.wire.limits import Limits
 

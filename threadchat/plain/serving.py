@@ -16,7 +16,7 @@ from threadchat.plain.inbox import MAX_MESSAGES
 from threadchat.plain.opening import Doorkeeper, ProcessRequest, SelectSubprotocol, ServerConnection
 from threadchat.plain.reception import Reception
 from threadchat.plain.waking import Wake
-from threadchat.server.http import HttpServer
+from threadchat.server.http.server import HttpServer
 from threadchat.wire.outbox import MAX_BYTES as MAX_OUT_BYTES
 from threadchat.wire.outbox import MAX_MESSAGES as MAX_OUT_MESSAGES
 

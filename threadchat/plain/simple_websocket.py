@@ -14,13 +14,13 @@ from threadchat.errors import ConnectionClosed as _Closed
 from threadchat.plain import options
 from threadchat.plain.link import Link
 from threadchat.plain.websocket import encoded
-from threadchat.server.handshake import refuse
-from threadchat.server.takeover import take_socket
-from threadchat.wire.compatible import SimpleConnectionClosed as ConnectionClosed
-from threadchat.wire.compatible import SimpleConnectionError as ConnectionError
+from threadchat.server.http.handshake import refuse
+from threadchat.server.http.socket_takeover import take_socket
+from threadchat.wire.connecting import dial
 from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
-from threadchat.wire.dialing import dial
 from threadchat.wire.limits import Limits
+from threadchat.wire.protocol.compatible import SimpleConnectionClosed as ConnectionClosed
+from threadchat.wire.protocol.compatible import SimpleConnectionError as ConnectionError
 
 __all__ = ["Client", "ConnectionClosed", "ConnectionError", "Server", "accept"]
 

@@ -19,7 +19,7 @@ from threadchat.errors import (
 from threadchat.plain.http import Request, Response
 from threadchat.plain.link import Link
 from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
-from threadchat.wire.requests import Text
+from threadchat.wire.protocol.requests import Text
 
 BytesLike = bytes | bytearray | memoryview
 Message = str | BytesLike

@@ -10,11 +10,11 @@ from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIApplication
 
 from threadchat.errors import ConfigError
-from threadchat.server.handshake import upgrade_requested
-from threadchat.server.page_files import Resource
-from threadchat.server.replies import reply
-from threadchat.server.takeover import shows_socket
-from threadchat.server.web import ask_for_upgrade
+from threadchat.server.http.handshake import upgrade_requested
+from threadchat.server.http.replies import reply
+from threadchat.server.http.routes import ask_for_upgrade
+from threadchat.server.http.socket_takeover import shows_socket
+from threadchat.server.http.static import Resource
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self
 
-from threadchat.config import Config
-from threadchat.server.service import Chat
+from threadchat.config.settings import Config
+from threadchat.server.chat import Chat
 
 
 class LiveServer:

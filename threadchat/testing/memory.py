@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 from wsgiref.types import StartResponse, WSGIApplication
 
-from threadchat.server.environ import server_part
-from threadchat.server.exchange import Exchange
-from threadchat.server.service import Chat
+from threadchat.server.chat import Chat
+from threadchat.server.http.connection import HttpConnection
+from threadchat.server.http.environ import server_part
 from threadchat.testing.peer import TIMEOUT, Peer
 
 HOST: Final = "testserver"
@@ -84,8 +84,10 @@ class InMemory:
 
     def _serve(self, sock: socket.socket, number: int) -> None:
         """Runs on: a thread for each connection, as in the server."""
-        exchange = Exchange(sock, number, timeout=self._timeout, clock=monotonic, release=lambda: None)
-        exchange.run(self._app, server_part(HOST, 80), ("127.0.0.1", number), monotonic())
+        http_connection = HttpConnection(
+            sock, number, timeout=self._timeout, clock=monotonic, release=lambda: None
+        )
+        http_connection.run(self._app, server_part(HOST, 80), ("127.0.0.1", number), monotonic())
 
 
 class _PairSocket(socket.socket):

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, HandshakeRefused
-from threadchat.wire import frames
+from threadchat.wire.protocol import frames
 
 TIMEOUT: Final = 10.0
 """Seconds for which a peer waits for the server, each time; a test that waits that long has failed."""

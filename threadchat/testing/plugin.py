@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
-    from threadchat.server.service import Chat
+    from threadchat.server.chat import Chat
     from threadchat.testing import FakeClock, InMemory, LiveServer, Pair, Peer, SlowPeer, StallingPeer
 
 MARKER = "threadchat(**settings): settings of the chat server that `threadchat_server` starts for this test"

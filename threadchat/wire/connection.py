@@ -9,31 +9,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from threadchat.errors import CloseCode, ConnectionClosed, SendTimeout
-from threadchat.rationing import Ration
+from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.keepalive import Keepalive
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
-from threadchat.wire.meters import Meters
 from threadchat.wire.outbox import Outbox, State
 from threadchat.wire.pinger import Deadlines, Pinger
-from threadchat.wire.probes import OnPong, Probes
-from threadchat.wire.protocol import Protocol, ServerProtocol
-from threadchat.wire.requests import Echo, FlushingClose, Handshake, Pong, Probe, Text
-from threadchat.wire.speaker import Speaker
+from threadchat.wire.protocol.encoder import FrameEncoder
+from threadchat.wire.protocol.requests import Echo, FlushingClose, Handshake, Pong, Text, UserPing
+from threadchat.wire.protocol.state_machine import Protocol, ServerProtocol
 from threadchat.wire.state import ConnectionState, Life
 from threadchat.wire.transport import Socket, Transport
 from threadchat.wire.turnstile import Turnstile
+from threadchat.wire.user_pings import OnPong, UserPings
 from threadchat.wire.writer import Writer
 
 __all__ = ["CLOSE_TIMEOUT", "DEFAULT_LIMITS", "Connection", "ConnectionState", "Limits"]
 
 log = logging.getLogger(__name__)
-log.addFilter(Ration())
+log.addFilter(LogRateLimit())
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds from a Close to the end of the TCP connection, whatever the peer does."""
 
 
-class Connection(Life, Speaker):
+class Connection(Life, FrameEncoder):
     """One WebSocket connection of either role, from the handshake to its end.
 
     One thread is its reader: it goes through `bursts`, then calls `end_reading`. A second thread, the
@@ -66,9 +66,9 @@ class Connection(Life, Speaker):
             environ, subprotocols, inflate_to=limits.max_message_size if limits.compression else None
         )
         Life.__init__(self)
-        Speaker.__init__(self, protocol)
-        self.meters = Meters()
-        self._probes = Probes(number, pinger.clock, self.meters)
+        FrameEncoder.__init__(self, protocol)
+        self.counters = ConnectionCounters()
+        self._user_pings = UserPings(number, pinger.clock, self.counters)
         protocol.listen(self._ping_came, self._pong_came)
         self.number = number
         self.label = ""  # who it is, for logs
@@ -81,9 +81,9 @@ class Connection(Life, Speaker):
         self._clock = pinger.clock
         self._on_gone = on_gone
         self.outbox = Outbox(
-            turnstile, limits.outbox_messages, limits.outbox_bytes, clock=self._clock, meters=self.meters
+            turnstile, limits.outbox_messages, limits.outbox_bytes, clock=self._clock, counters=self.counters
         )
-        self.keepalive = Keepalive(self.deadlines, self.outbox, self._encode, self.meters, self._clock)
+        self.keepalive = Keepalive(self.deadlines, self.outbox, self._encode, self.counters, self._clock)
         self._held = bool(protocol.response)
         self.offer = self.outbox.offer
         self.offer_light = self.outbox.offer_light
@@ -93,7 +93,7 @@ class Connection(Life, Speaker):
             self.outbox.put(Handshake(protocol.response))
             protocol.response = b""
         self._transport = Transport(
-            sock, protocol, trailing, max_message_size=limits.max_message_size, meters=self.meters
+            sock, protocol, trailing, max_message_size=limits.max_message_size, counters=self.counters
         )
         self._writer = Writer(
             f"writer-{number}",
@@ -220,7 +220,7 @@ class Connection(Life, Speaker):
         """
         if self.closed is not None:
             raise ConnectionClosed(self.closed.code, self.closed.reason)
-        self._probes.ask(payload, on_pong, lambda data: self.outbox.put(Probe(data, self._encode)))
+        self._user_pings.ask(payload, on_pong, lambda data: self.outbox.put(UserPing(data, self._encode)))
 
     def close(self, code: int, reason: str | None = None) -> None:
         """Sends what waits, then a Close; never blocks. The first reason wins, later calls do nothing.
@@ -283,6 +283,6 @@ class Connection(Life, Speaker):
 
     def _pong_came(self, payload: bytes) -> None:
         if payload:
-            self._probes.answer(payload)
+            self._user_pings.answer(payload)
         else:
             self.keepalive.answered()

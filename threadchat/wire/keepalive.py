@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from threadchat.wire import frames
+from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.limits import Limits
-from threadchat.wire.meters import Meters
 from threadchat.wire.outbox import Outbox
 from threadchat.wire.pinger import Deadlines
-from threadchat.wire.requests import Ping
+from threadchat.wire.protocol import frames
+from threadchat.wire.protocol.requests import Ping
 
 
 class Keepalive:
@@ -20,20 +20,20 @@ class Keepalive:
     is repeated, and its time counts from the first.
     """
 
-    __slots__ = ("_asked_at", "_clock", "_deadlines", "_encode", "_meters", "_outbox", "reading_since")
+    __slots__ = ("_asked_at", "_clock", "_counters", "_deadlines", "_encode", "_outbox", "reading_since")
 
     def __init__(
         self,
         deadlines: Deadlines,
         outbox: Outbox,
         encode: frames.Encode,
-        meters: Meters,
+        counters: ConnectionCounters,
         clock: Callable[[], float],
     ) -> None:
         self._deadlines = deadlines
         self._outbox = outbox
         self._encode = encode
-        self._meters = meters
+        self._counters = counters
         self._clock = clock
         self._asked_at: float | None = None  # when the ping that waits for its pong was put
         self.reading_since: float | None = None
@@ -55,7 +55,7 @@ class Keepalive:
         """An empty pong came. Runs on: the reader thread."""
         asked_at, self._asked_at = self._asked_at, None
         if asked_at is not None:
-            self._meters.round_trip = self._clock() - asked_at
+            self._counters.round_trip = self._clock() - asked_at
 
     # The pinger's thread
 

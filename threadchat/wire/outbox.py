@@ -10,9 +10,9 @@ from time import monotonic
 from typing import Final, Protocol
 
 from threadchat.errors import Cancelled, ConnectionClosed, SendTimeout
-from threadchat.wire.lanes import MAX_TAKE, MAX_TAKE_REFUSED, Lanes
-from threadchat.wire.meters import Meters
-from threadchat.wire.requests import Close, Control, Request, Text
+from threadchat.wire.counters import ConnectionCounters
+from threadchat.wire.priority_queue import MAX_TAKE, MAX_TAKE_REFUSED, PriorityQueue
+from threadchat.wire.protocol.requests import Close, Control, Request, Text
 
 MAX_MESSAGES: Final = 100
 MAX_BYTES: Final = 1 << 20
@@ -48,7 +48,7 @@ class Line(Protocol):
     def urge(self, outbox: Outbox) -> None: ...
 
 
-class Outbox(Lanes):
+class Outbox(PriorityQueue):
     """The queue of one connection: says who may put when, and lists its writer.
 
     `put` and `feed` wait for room and are for the connection's own reader and producers; everybody else
@@ -63,14 +63,14 @@ class Outbox(Lanes):
         max_bytes: int = MAX_BYTES,
         *,
         clock: Callable[[], float] = monotonic,
-        meters: Meters | None = None,
+        counters: ConnectionCounters | None = None,
     ) -> None:
         super().__init__(max_messages, max_bytes)
         self.line = line
         self.state = _IDLE
         self.waiting_since: float | None = None
         """Since when the writer has something to begin or to finish, in the clock's seconds, or None."""
-        self.meters = meters or Meters()
+        self.counters = counters or ConnectionCounters()
         self.ended = False  # a Close was taken, or the connection is lost: nothing more is written
         self._clock = clock
         self._high_messages = max_messages * 3 // 4
@@ -188,14 +188,14 @@ class Outbox(Lanes):
                 self._control.clear()
             texts = self._texts
             if self._bytes <= self._max_take:
-                self.meters.frames_out += self._messages
+                self.counters.frames_out += self._messages
                 parts += [text.frame for text in texts]
                 texts.clear()
                 self._messages = self._bytes = 0
             else:
-                self.meters.frames_out += self._take_texts_locked(parts, self._max_take)
-            if self._farewell is not None and not texts:
-                parts.append(self._farewell.frame)
+                self.counters.frames_out += self._take_texts_locked(parts, self._max_take)
+            if self._flushing_close is not None and not texts:
+                parts.append(self._flushing_close.frame)
                 closes = True
             if closes:
                 self._end_locked()
@@ -213,7 +213,7 @@ class Outbox(Lanes):
         with self.mutex:
             if not self.ended:
                 self.state, self.waiting_since = _IDLE, None
-                if self._texts or self._control or self._farewell is not None:
+                if self._texts or self._control or self._flushing_close is not None:
                     self.state, self.waiting_since = _LISTED, self._clock()
             return self.state
 

@@ -15,9 +15,9 @@ from time import sleep
 from typing import Any, Final
 
 from threadchat.errors import CloseCode, ConnectionClosed
-from threadchat.wire import frames
-from threadchat.wire.meters import Meters
-from threadchat.wire.protocol import Protocol
+from threadchat.wire.counters import ConnectionCounters
+from threadchat.wire.protocol import frames
+from threadchat.wire.protocol.state_machine import Protocol
 from threadchat.wire.tls import TlsSocket
 
 Socket = socket.socket | TlsSocket
@@ -56,10 +56,10 @@ class Transport:
         trailing: bytes = b"",
         *,
         max_message_size: int = MAX_MESSAGE_SIZE,
-        meters: Meters | None = None,
+        counters: ConnectionCounters | None = None,
     ) -> None:
         self.socket = sock
-        self._meters = meters or Meters()
+        self._counters = counters or ConnectionCounters()
         self.writer_thread: threading.Thread | None = None
         self._protocol = protocol
         self._read_text = protocol.read_text
@@ -99,8 +99,8 @@ class Transport:
             if not data:
                 raise ConnectionClosed(CloseCode.ABNORMAL, "the peer ended the stream")
             self._read_size = _READ_SIZE_BUSY if len(data) >= self._read_size else _READ_SIZE
-        meters = self._meters
-        meters.bytes_in += len(data)
+        counters = self._counters
+        counters.bytes_in += len(data)
         if self._head:
             data, self._head = self._head + data, b""
         protocol = self._protocol
@@ -109,7 +109,7 @@ class Transport:
             self._closed = ConnectionClosed(protocol.close_reason, protocol.close_message or "")
         messages = protocol.input_buffer
         if messages:
-            meters.messages_in += len(messages)
+            counters.messages_in += len(messages)
             protocol.input_buffer = []
         return messages
 

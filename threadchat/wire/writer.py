@@ -61,7 +61,7 @@ class Writer:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._outbox = outbox
-        self._meters = outbox.meters
+        self._counters = outbox.counters
         self._transport = transport
         self._turnstile = turnstile
         self._on_failure = on_failure
@@ -94,18 +94,18 @@ class Writer:
 
     def turn(self) -> bool:
         """Sends what waits; True: the permit was kept for another turn. Runs on: the writer thread."""
-        outbox, meters = self._outbox, self._meters
+        outbox, counters = self._outbox, self._counters
         now, since = self._clock(), outbox.waiting_since
         if since is not None:
-            meters.waited += now - since
-        meters.turns += 1
+            counters.waited += now - since
+        counters.turns += 1
         data = outbox.take()
         size = len(data)
         sent = self._transport.send(data) if data else 0
         if sent:
-            meters.writes += 1
-            meters.bytes_out += sent
-            meters.last_write = now
+            counters.writes += 1
+            counters.bytes_out += sent
+            counters.last_write = now
         if sent < size:
             self._give_back()
             if outbox.joined:
@@ -129,7 +129,7 @@ class Writer:
 
     def _finish(self, rest: memoryview) -> None:
         """Sends the rest of a take, however long the socket makes it wait: half a frame is fatal."""
-        outbox, meters = self._outbox, self._meters
+        outbox, counters = self._outbox, self._counters
         outbox.block()
         deadline = self._clock() + self._write_timeout
         while rest:
@@ -142,9 +142,9 @@ class Writer:
             if sent:
                 outbox.progress()
                 rest = rest[sent:]
-                meters.writes += 1
-                meters.bytes_out += sent
-                meters.last_write = self._clock()
+                counters.writes += 1
+                counters.bytes_out += sent
+                counters.last_write = self._clock()
 
     def _give_back(self) -> None:
         self._has_permit = False

@@ -13,18 +13,18 @@ from typing import Final
 
 import msgspec
 
-from threadchat.broker.redis.batch import Batch, Retention
-from threadchat.broker.redis.catalogue import Catalogue
-from threadchat.broker.redis.channel import WHISPER, RedisChannel
-from threadchat.broker.redis.keeper import CANARY, IN_USE, SHORTEST_LIFE, Keeper
-from threadchat.broker.redis.link import CLUSTER, Link
-from threadchat.broker.redis.listener import Listener
-from threadchat.broker.redis.names import PREFIX, Names
-from threadchat.broker.redis.post import Post
+from threadchat.broker.redis.connection import CLUSTER, RedisConnection
+from threadchat.broker.redis.heartbeat import CANARY, IN_USE, SHORTEST_LIFE, Heartbeat
+from threadchat.broker.redis.keys import PREFIX, KeyNames
+from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.presence import RedisPresence, Scope, scope_of
+from threadchat.broker.redis.publish_pipeline import PublishPipeline, Retention
+from threadchat.broker.redis.room_channel import WHISPER, RedisChannel
+from threadchat.broker.redis.room_index import RoomIndex
 from threadchat.broker.redis.sanctions import RedisSanctions
-from threadchat.broker.redis.workers import Workers
-from threadchat.chat.cluster import Node, Reach, RoomInfo, Whispered
+from threadchat.broker.redis.subscriber import Subscriber
+from threadchat.broker.redis.worker_pool import WorkerPool
+from threadchat.chat.broker_interface import Node, Reach, RoomInfo, Whispered
 from threadchat.chat.events import Direct, UserId
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.presence import Presence
@@ -65,7 +65,7 @@ class RedisBroker:
         Durations are in seconds; a `history_age` of 0 keeps events of any age, and a `room_ttl` below
         `SHORTEST_LIFE` counts as that. Raises ConfigError.
         """
-        self.names = Names(prefix)
+        self.names = KeyNames(prefix)
         self.retention = Retention(history_size, history_bytes, history_age, max(room_ttl, SHORTEST_LIFE))
         self.send_timeout = send_timeout
         self._url = url
@@ -88,15 +88,15 @@ class RedisBroker:
         self.node = secrets.token_hex(8)  # its channel's name; in lists of the living it may change its name
         self.highest_user = 0
         self.resume_secret = secrets.token_bytes(32)  # the cluster's, once it is ready
-        self.link = Link(self._url)
-        self.batch = Batch(self.link, self.retention)
-        self.catalogue = Catalogue(self.names, self.link)
-        self.workers = Workers()
-        self.keeper = Keeper(self, self._presence_ttl, clock=self._clock)
-        self.listener = Listener(self.link, self.keeper.deaf, self.keeper.connected)
-        self.post = Post(self.node, self.names, self.link, self.listener, self.workers)
-        self.post.here = self._here
-        self.link.on_trouble = self.keeper.trouble
+        self.connection = RedisConnection(self._url)
+        self.batch = PublishPipeline(self.connection, self.retention)
+        self.room_index = RoomIndex(self.names, self.connection)
+        self.workers = WorkerPool()
+        self.heartbeat = Heartbeat(self, self._presence_ttl, clock=self._clock)
+        self.listener = Subscriber(self.connection, self.heartbeat.deaf, self.heartbeat.connected)
+        self.messenger = NodeMessenger(self.node, self.names, self.connection, self.listener, self.workers)
+        self.messenger.here = self._here
+        self.connection.on_trouble = self.heartbeat.trouble
 
     # Broker
 
@@ -114,7 +114,7 @@ class RedisBroker:
     def new_user(self) -> int:
         """The next user id of the cluster. Raises CommandError 100."""
         self.await_ready()
-        user: int = self.link.ask(CLUSTER((self.names.users,), "user", self.highest_user))[0]
+        user: int = self.connection.ask(CLUSTER((self.names.users,), "user", self.highest_user))[0]
         self.highest_user = max(self.highest_user, user)
         return user
 
@@ -122,17 +122,17 @@ class RedisBroker:
     def ready(self) -> bool:
         """Whether Redis is there and this node hears what is published."""
         self._start()
-        return self.link.ready
+        return self.connection.ready
 
     def wait_ready(self, timeout: float) -> bool:
         """Waits for that, at most `timeout` seconds."""
         self._start()
-        return self.link.wait_ready(timeout)
+        return self.connection.wait_ready(timeout)
 
     def counters(self) -> dict[str, int]:
         """What happened so far: publications, round_trips, reconnects, filled (events read to close holes),
         restarts (logs that began anew), canaries_lost, revivals, reaped (sessions of dead nodes)."""
-        return dict(self.link.counters)
+        return dict(self.connection.counters)
 
     def close(self) -> None:
         """Leaves the cluster and ends all threads; a second time nothing happens."""
@@ -142,13 +142,13 @@ class RedisBroker:
             self._closed = True
             started = self._started
         if started:
-            self.keeper.stop()
-            if self.link.ready:
+            self.heartbeat.stop()
+            if self.connection.ready:
                 with contextlib.suppress(CommandError):  # others find this node dead, then
-                    self.keeper.retire()
+                    self.heartbeat.retire()
         self.workers.stop()
         self.listener.stop()
-        self.link.close()
+        self.connection.close()
 
     @property
     def closed(self) -> bool:
@@ -159,7 +159,7 @@ class RedisBroker:
 
     def connect(self, node: Node, whispered: Whispered) -> None:
         """See Cluster."""
-        self.post.here = self._here = node
+        self.messenger.here = self._here = node
         self._whispered = whispered
 
     def presence(self, channel: Channel, announce_limit: int | None) -> Presence:
@@ -168,8 +168,8 @@ class RedisBroker:
         self._announce_limit = announce_limit
         channel.presence = RedisPresence(
             channel.log,
-            self.link,
-            lambda: self.keeper.node,
+            self.connection,
+            lambda: self.heartbeat.node,
             scope_of(channel.room, announce_limit),
             life=IN_USE,
         )
@@ -178,26 +178,26 @@ class RedisBroker:
     def exists(self, room: str) -> bool:
         """See Cluster."""
         self.await_ready()
-        return self.catalogue.exists(room)
+        return self.room_index.exists(room)
 
     def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
         """See Cluster."""
         self.await_ready()
-        return self.catalogue.rooms()
+        return self.room_index.rooms()
 
     def arrive(self, user: UserId) -> None:
         """See Cluster."""
         self._start()
-        self.post.arrive(user)
+        self.messenger.arrive(user)
 
     def depart(self, user: UserId) -> None:
         """See Cluster."""
-        self.post.depart(user)
+        self.messenger.depart(user)
 
     def direct(self, direct: Direct, here: Reach) -> Reach:
         """See Cluster."""
         try:
-            return self.post.direct(direct, here)
+            return self.messenger.direct(direct, here)
         except CommandError:
             if here is True:
                 return True
@@ -205,29 +205,29 @@ class RedisBroker:
 
     def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
         """See Cluster."""
-        return self.post.disconnect(user, code, reason)
+        return self.messenger.disconnect(user, code, reason)
 
     def kick(self, user: UserId, room: str, reason: str) -> int:
         """See Cluster."""
-        return self.post.kick(user, room, reason)
+        return self.messenger.kick(user, room, reason)
 
     def addresses(self, user: UserId) -> set[str]:
         """See Cluster."""
-        return self.post.addresses(user)
+        return self.messenger.addresses(user)
 
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         """See Cluster."""
         heading = b"%b%b %b\n" % (WHISPER, self.node.encode(), msgspec.json.encode(but))
-        if self.link.ready:
+        if self.connection.ready:
             with contextlib.suppress(CommandError):
-                self.link.publish(self.names.room(room).channel, heading + frame)
+                self.connection.publish(self.names.room(room).channel, heading + frame)
 
     # For the parts of this broker
 
     def await_ready(self) -> None:
         """Raises CommandError 100 while this node is not part of the cluster, after a moment's patience."""
         self._start()
-        self.link.check_ready()
+        self.connection.check_ready()
 
     def hear_whisper(self, room: str, payload: bytes) -> None:
         """Passes another node's whisper on. Runs on: the listener's thread."""
@@ -240,7 +240,7 @@ class RedisBroker:
         """A room was opened here. Raises CommandError 100."""
         with self._lock:
             self._channels[channel.room] = channel
-        self.catalogue.register(self.keeper.node, [channel.room])
+        self.room_index.register(self.heartbeat.node, [channel.room])
 
     def forget_room(self, channel: RedisChannel) -> None:
         """A room is not open here any more."""
@@ -277,16 +277,16 @@ class RedisBroker:
             if self._pid != os.getpid():
                 self._build()
             self._started = True
-        self.link.expect()
+        self.connection.expect()
         self.listener.subscribe(self.names.node(self.node), self._hear)
         self.listener.subscribe(self.names.sanctions, self.sanctions.hear)
         self.listener.thread.start()
-        self.keeper.thread.start()
+        self.heartbeat.thread.start()
 
     def _hear(self, payloads: list[bytes]) -> None:
         """What is for this node alone. Runs on: the listener's thread."""
         for payload in payloads:
             if payload.startswith(CANARY):
-                self.keeper.heard(payload)
+                self.heartbeat.heard(payload)
             else:
-                self.post.answered(payload)
+                self.messenger.answered(payload)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from threadchat.broker.redis import encoding
-from threadchat.broker.redis.batch import Retention, room_command
-from threadchat.broker.redis.link import Command, Link
-from threadchat.broker.redis.names import RoomNames
+from threadchat.broker.redis.connection import Command, RedisConnection
+from threadchat.broker.redis.keys import RoomNames
+from threadchat.broker.redis.publish_pipeline import Retention, room_command
 from threadchat.chat.events import Position, Record
 from threadchat.chat.sequencer import MAX_HISTORY_BYTES, Page
 from threadchat.errors import CommandError, ErrorCode
@@ -18,10 +18,12 @@ _NOWHERE = -1
 class RoomLog:
     """To be used on any thread. All methods raise CommandError 100, temporary, where Redis is away."""
 
-    def __init__(self, room: str, names: RoomNames, link: Link, retention: Retention) -> None:
+    def __init__(
+        self, room: str, names: RoomNames, connection: RedisConnection, retention: Retention
+    ) -> None:
         self.room = room
         self.names = names
-        self._link = link
+        self._connection = connection
         self._retention = retention
 
     def command(self, name: str, *arguments: object) -> Command:
@@ -37,7 +39,7 @@ class RoomLog:
         log begins, unless the closed one is the one with the given epoch.
         """
         command = self.command("read", epoch, first, limit, size, int(backwards))
-        now, head, floor, found = self._link.execute(command)[0]
+        now, head, floor, found = self._connection.execute(command)[0]
         return Position(head, now.decode()), floor, encoding.entries(found)
 
     def blank(self, epoch: str, offset: int) -> tuple[int, bytes]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from threadchat.broker.redis.link import Command, Link
+from threadchat.broker.redis.connection import Command, RedisConnection
 from threadchat.broker.redis.log import RoomLog
 from threadchat.chat.events import UserId
 from threadchat.chat.presence import Occupant
@@ -47,11 +47,11 @@ class RedisPresence:
     """
 
     def __init__(
-        self, log: RoomLog, link: Link, node: Callable[[], str], scope: Scope, *, life: float
+        self, log: RoomLog, connection: RedisConnection, node: Callable[[], str], scope: Scope, *, life: float
     ) -> None:
         """`node` tells under which name this node's people are known now; `life` is in seconds."""
         self._log = log
-        self._link = link
+        self._connection = connection
         self._node = node
         self._scope = scope
         self._life = int(life * 1000)
@@ -86,7 +86,7 @@ class RedisPresence:
     def who(self) -> list[Occupant]:
         """See Presence."""
         keys = self._log.names.keys
-        stored, named = self._link.ask(("HGETALL", keys.sessions), ("HGETALL", keys.names))
+        stored, named = self._connection.ask(("HGETALL", keys.sessions), ("HGETALL", keys.names))
         found: dict[UserId, set[str]] = {}
         for field in sorted(stored):
             user, session = field.split(_SEPARATOR)
@@ -100,17 +100,17 @@ class RedisPresence:
     def sync(self) -> None:
         """Makes Redis's entries of this node what they are here, and announces what that changes.
 
-        Raises CommandError. Runs on: the keeper's thread.
+        Raises CommandError. Runs on: the heartbeat's thread.
         """
         with self._changing:
             entries = [part for key, who in self._here.items() for part in _entry(*key, who)]
-            self._link.execute(
+            self._connection.execute(
                 self._log.command("sync", self._life, *self._scope, self._node(), *entries),
             )
 
     def _tell(self, command: Command) -> None:
         try:
-            self._link.ask(command)
+            self._connection.ask(command)
         except CommandError as error:
             log.info("room %s: who is here is told to others later: %s", self._log.room, error)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from threadchat.broker.redis.link import CLUSTER, TIMEOUT
+from threadchat.broker.redis.connection import CLUSTER, TIMEOUT
 from threadchat.chat.events import UserId
 from threadchat.chat.sanctions import MOST, Sanction, Sanctions, Subject
 from threadchat.errors import CommandError, ErrorCode
@@ -69,7 +69,7 @@ class RedisSanctions(Sanctions):
     def _ask(self, command: str, *arguments: object) -> bytes:
         self._broker.await_ready()
         names = self._broker.names
-        answer: bytes = self._broker.link.ask(CLUSTER((names.sanctions,), command, *arguments))[0]
+        answer: bytes = self._broker.connection.ask(CLUSTER((names.sanctions,), command, *arguments))[0]
         return answer
 
     def _await(self, number: int) -> None:
@@ -78,7 +78,7 @@ class RedisSanctions(Sanctions):
             if not self._level.wait_for(lambda: self._newest >= number, TIMEOUT):
                 log.warning("a change of bans and mutes is heard here later")
 
-    # Being level. Runs on: the listener's, the keeper's and workers' threads.
+    # Being level. Runs on: the listener's, the heartbeat's and workers' threads.
 
     def hear(self, payloads: Sequence[bytes]) -> None:
         """Takes over what any node, this one too, has changed. Runs on: the listener's thread."""
@@ -98,18 +98,18 @@ class RedisSanctions(Sanctions):
         self._have_carried_out(imposed)
 
     def inspect(self) -> None:
-        """Finds out whether the last change was heard. Raises CommandError. Runs on: the keeper's thread."""
-        link, key = self._broker.link, self._broker.names.sanctions
-        if int(link.execute(("HGET", key, _VERSION))[0] or 0) > self._newest:
+        """Finds out whether the last change was heard. Raises CommandError. Runs on: the heartbeat's thread."""
+        connection, key = self._broker.connection, self._broker.names.sanctions
+        if int(connection.execute(("HGET", key, _VERSION))[0] or 0) > self._newest:
             self.reload()
 
     def reload(self) -> None:
         """Makes the copy what Redis has; one that lost some data does not take them from here.
 
-        Raises CommandError. Runs on: the keeper's thread, workers.
+        Raises CommandError. Runs on: the heartbeat's thread, workers.
         """
         command = CLUSTER((self._broker.names.sanctions,), "sanctions")
-        found = self._broker.link.execute(command)[0]
+        found = self._broker.connection.execute(command)[0]
         stored = dict(zip(found[::2], found[1::2], strict=True))
         number = int(stored.pop(_VERSION, 0))
         there = {sanction.key: sanction for sanction in map(_read_sanction, stored.values())}
@@ -131,7 +131,7 @@ class RedisSanctions(Sanctions):
     def _catch_up(self) -> None:
         try:
             self.reload()
-        except CommandError as error:  # the keeper does it when Redis is back
+        except CommandError as error:  # the heartbeat does it when Redis is back
             log.info("bans and mutes are read anew later: %s", error)
 
     def _take_over_locked(self, change: bytes) -> Sanction | None:

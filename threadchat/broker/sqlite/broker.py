@@ -13,13 +13,13 @@ from typing import Final
 
 from threadchat.broker.sqlite import sanctions
 from threadchat.broker.sqlite.channel import SqliteChannel
-from threadchat.broker.sqlite.database import Ownership, explained, prepare
-from threadchat.broker.sqlite.reading import Reader
+from threadchat.broker.sqlite.reader import Reader
+from threadchat.broker.sqlite.retention import sweep
+from threadchat.broker.sqlite.room_store import Place, Retention, RoomStore
 from threadchat.broker.sqlite.sanctions import SqliteSanctions
-from threadchat.broker.sqlite.shelf import Place, Retention, Shelf
-from threadchat.broker.sqlite.sweeping import sweep
+from threadchat.broker.sqlite.schema import Ownership, explained, prepare
 from threadchat.broker.sqlite.writer import Work, Writer
-from threadchat.chat.cluster import Alone
+from threadchat.chat.broker_interface import Alone
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 
 USERS_TOGETHER: Final = 64
@@ -113,9 +113,9 @@ class SqliteBroker(Alone):
 
     # For channels
 
-    def shelf(self, database: sqlite3.Connection, room: str, place: Place) -> Shelf:
+    def store(self, database: sqlite3.Connection, room: str, place: Place) -> RoomStore:
         """What the database has of a room. Runs on: the writer's thread."""
-        return Shelf(database, room, place, self.retention, self.clock)
+        return RoomStore(database, room, place, self.retention, self.clock)
 
     def note(self, channel: SqliteChannel) -> None:
         """Told who has a room's log now. Runs on: any thread."""

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from threadchat.broker.sqlite.shelf import Place, Shelf
+from threadchat.broker.sqlite.room_store import Place, RoomStore
 from threadchat.broker.sqlite.writer import Work
+from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import CLOSE, Draft, Position, Record, record
-from threadchat.chat.gate import Gate
 from threadchat.chat.sequencer import Outlet, Page
 from threadchat.errors import CommandError, RoomClosed
 
@@ -42,7 +42,7 @@ class SqliteChannel:
         # The writer's: put and set by it, after a commit.
         self._committed: deque[Sequence[Record]] = deque()
         self._place = place
-        self._shelf: Shelf | None = None  # None: to be read from the database
+        self._store: RoomStore | None = None  # None: to be read from the database
 
     # See Channel
 
@@ -136,22 +136,22 @@ class SqliteChannel:
 
     # For the writer, on its thread
 
-    def open_shelf(self, database: sqlite3.Connection) -> Shelf:
+    def open_store(self, database: sqlite3.Connection) -> RoomStore:
         """What the database has of this room."""
-        if self._shelf is None:
-            self._shelf = self._broker.shelf(database, self.room, self._place)
-        return self._shelf
+        if self._store is None:
+            self._store = self._broker.store(database, self.room, self._place)
+        return self._store
 
     def commit(self, records: Sequence[Record]) -> None:
         """Told what is on the disk."""
-        assert self._shelf is not None
-        self._place = self._shelf.place
+        assert self._store is not None
+        self._place = self._store.place
         if records:
             self._committed.append(records)
 
     def undo(self) -> None:
-        """Told that the database is not as the shelf thinks."""
-        self._shelf = None
+        """Told that the database is not as the store thinks."""
+        self._store = None
 
 
 class Publication(Work):
@@ -168,10 +168,10 @@ class Publication(Work):
 
     def apply(self, database: sqlite3.Connection) -> None:
         """See Work. Raises RoomClosed behind the last event."""
-        shelf = self._channel.open_shelf(database)
-        self.positions, self._records = shelf.append(self._drafts)
+        store = self._channel.open_store(database)
+        self.positions, self._records = store.append(self._drafts)
         if self._ending:
-            shelf.close()
+            store.close()
 
     def committed(self) -> None:
         """See Work."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from threadchat.broker.sqlite.database import connect, transaction
+from threadchat.broker.sqlite.schema import connect, transaction
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 log = logging.getLogger(__name__)

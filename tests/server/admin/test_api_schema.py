@@ -1,0 +1,89 @@
+"""Tests of what an application asks over HTTP: each call once for good, and once against the grain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.server.operators_helpers import KEY, post
+from threadchat import Client
+from threadchat.client import Client as _Client
+from threadchat.config.settings import Config
+from threadchat.server.admin.api import Api, Key
+from threadchat.server.chat import Chat
+
+
+class Application:
+    """Something in another language that talks to a chat."""
+
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
+        self.door = Api(chat, Key(KEY), chat.config.max_message_size)
+
+    def __call__(self, name: str, **fields: object) -> Any:
+        status, answer = post(self.door, name, fields)
+        assert status == 200, answer
+        return answer
+
+    def refused(self, name: str, **fields: object) -> tuple[int, int]:
+        status, answer = post(self.door, name, fields)
+        return status, answer["error"]["code"]
+
+
+@pytest.fixture
+def ask() -> Iterator[Application]:
+    with Chat(Config(port=0, api_key=KEY)) as chat:
+        yield Application(chat)
+
+
+@pytest.fixture
+def ann(ask: Application) -> Iterator[_Client]:
+    ask.chat.listen()
+    with Client(ask.chat.url, nickname="ann") as client:
+        yield client
+
+
+def test_publish(ask: Application) -> None:
+    first = ask("publish", room="orders", message="one more", user=7, nickname="shop", key="17")
+    assert first["offset"] == 1
+    assert ask("publish", room="orders", message="one more", user=7, key="17") == first
+    assert ask("publish", room="orders", message="another")["offset"] == 2
+    [event, _] = ask("history", room="orders")["events"]
+    assert (event["userId"], event["from"], event["message"]) == (7, "shop", "one more")
+    assert ask("info")["events"] == 3  # the key's second is a publication, too
+
+
+def test_direct(ask: Application, ann: _Client) -> None:
+    assert ask("direct", to=ann.user, message="psst", nickname="shop") == {}
+    heard = next(event for event in ann if event.type == "direct")
+    assert (heard.nickname, heard.message) == ("shop", "psst")
+    assert ask.refused("direct", to=99, message="psst") == (404, 108)
+    assert ask.refused("direct", to="ann", message="psst") == (400, 107)
+
+
+def test_disconnect(ask: Application, ann: _Client) -> None:
+    assert ask("disconnect", user=ann.user, code=4001) == {"connections": 1}
+    assert ask("disconnect", user=77) == {"connections": 0}
+
+
+def test_rooms_and_people(ask: Application, ann: _Client) -> None:
+    assert ask("rooms") == {"rooms": []}
+    ann.join("lobby")
+    assert ask("rooms") == {"rooms": [{"name": "lobby", "people": 1, "offset": 1}]}
+    assert ask("rooms", prefix="lob") == ask("rooms")
+    assert ask("rooms", prefix="x") == {"rooms": []}
+    assert ask("who", room="lobby") == {"users": [{"id": ann.user, "nickname": "ann", "sessions": 1}]}
+    assert ask("who", room="lobby", after=ann.user) == {"users": []}
+    assert ask.refused("who", room="nowhere") == (404, 102)
+
+
+def test_history(ask: Application) -> None:
+    places = [ask("publish", room="lobby", message=str(i)) for i in range(5)]
+    page = ask("history", room="lobby", since=places[1], limit=2)
+    assert ([event["id"] for event in page["events"]], page["offset"]) == ([3, 4], 5)
+    page = ask("history", room="lobby", limit=2, reverse=True)
+    assert [event["id"] for event in page["events"]] == [5, 4]
+    assert ask.refused("history", room="lobby", since={"offset": 1, "epoch": "another"}) == (410, 112)
+    assert ask.refused("history", room="nowhere") == (404, 102)

@@ -1,0 +1,49 @@
+"""Tests of the page's files: the package's own, and that they can stand below any path."""
+
+from __future__ import annotations
+
+import re
+
+from threadchat.server.admin.routes import read_ops_page
+from threadchat.server.http.static import read_page
+
+
+def test_the_packages_own_page_is_whole() -> None:
+    resources = read_page()
+    assert resources["/"] is resources["/page/index.html"]
+    assert resources["/favicon.ico"].content_type == "image/svg+xml"
+
+
+def test_everything_the_page_refers_to_is_relative_and_there() -> None:
+    """So that a page mounted at /chat/ finds its files and its socket below it."""
+    resources = read_page()
+    referred = re.findall(r'(?:href|src)="([^"#]+)"', resources["/"].body.decode())
+    assert referred
+    for name in referred:
+        assert f"/{name}" in resources
+    for path, resource in resources.items():
+        if path.endswith(".js"):
+            source = resource.body.decode()
+            for name in re.findall(r'from "([^"]+)"', source):
+                assert name.startswith("./")
+                assert f"/page/{name[2:]}" in resources
+    assert 'new URL("chat", document.baseURI)' in resources["/page/app.js"].body.decode()
+
+
+def test_the_operators_page_is_whole_too() -> None:
+    """It is at `/ops`, so what is relative to it begins beside that."""
+    resources = read_ops_page()
+    assert resources["/ops"] is resources["/ops/index.html"]
+    page = resources["/ops"].body.decode()
+    referred = re.findall(r'(?:href|src)="([^"#]+)"', page)
+    assert referred
+    for name in referred:
+        assert f"/{name}" in resources
+    scripts = {path: resource.body.decode() for path, resource in resources.items() if path.endswith(".js")}
+    for source in scripts.values():
+        for name in re.findall(r'from "([^"]+)"', source):
+            assert name.startswith("./")
+            assert f"/ops/{name[2:]}" in resources
+    assert 'new URL("api/ops", document.baseURI)' in scripts["/ops/ops.js"]
+    for forbidden in ("style=", "<style", "onclick", "<script>", "http://", "https://"):
+        assert forbidden not in page, "the policy that goes with it allows nothing from elsewhere"

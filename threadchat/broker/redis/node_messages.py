@@ -1,0 +1,212 @@
+"""What nodes say to each other: direct messages, the end of a person's connections, and whispers."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections import Counter
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from threadchat.broker.redis.connection import TIMEOUT, RedisConnection
+from threadchat.broker.redis.keys import KeyNames
+from threadchat.broker.redis.subscriber import Subscriber
+from threadchat.broker.redis.worker_pool import WorkerPool
+from threadchat.chat.broker_interface import Node, Reach
+from threadchat.chat.events import Direct, UserId
+from threadchat.errors import CommandError, ErrorCode
+
+log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT: Final = 2.0
+"""Seconds for other nodes to say what became of a direct message."""
+
+_REACHES: Final[dict[Reach, int]] = {True: 1, False: 0, None: -1}
+
+
+class NodeMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a person's nodes are asked: to take a direct message, to throw the person out of a room, to end
+    connections with a code, or (none of these) where they come from.
+
+    `sender` is the channel for the answer; a node_message without one is answered by nobody.
+    """
+
+    node: str
+    sender: str
+    number: int
+    user: UserId
+    direct: Direct | None = None
+    code: int = 0
+    reason: str | None = None
+    room: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one node says to a node_message."""
+
+    number: int
+    value: int = 0
+    addresses: tuple[str, ...] = ()
+
+
+_encode = msgspec.json.encode
+_read_node_message = msgspec.json.Decoder(NodeMessage).decode
+_read_answer = msgspec.json.Decoder(Answer).decode
+
+
+class _Question:
+    """Somebody who waits for answers. `answers` is guarded by the messenger's lock."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+
+
+class NodeMessenger:
+    """Hears what is for the people of this node, and asks other nodes about theirs.
+
+    `_lock` guards `_counts`, and `_changed`, which shares it, `_questions`; a listener's lock may be
+    acquired under it.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        names: KeyNames,
+        connection: RedisConnection,
+        listener: Subscriber,
+        workers: WorkerPool,
+    ) -> None:
+        self._node = node
+        self._names = names
+        self._connection = connection
+        self._listener = listener
+        self._worker_pool = workers
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._counts: Counter[UserId] = Counter()
+        self._questions: dict[int, _Question] = {}
+        self.here: Node | None = None
+
+    # People of this node
+
+    def arrive(self, user: UserId) -> None:
+        """From here on others reach that person here, as soon as Redis knows. Runs on: any thread."""
+        with self._lock:
+            self._counts[user] += 1
+            if self._counts[user] > 1:
+                return
+            confirmed = self._listener.subscribe(self._names.person(user), self.hear)
+        confirmed.wait(TIMEOUT if self._connection.ready else 0)
+
+    def depart(self, user: UserId) -> None:
+        """Notes that a session went. Runs on: any thread."""
+        with self._lock:
+            self._counts[user] -= 1
+            if self._counts[user] > 0:
+                return
+            del self._counts[user]
+            self._listener.unsubscribe(self._names.person(user), self.hear)
+
+    # Asking
+
+    def direct(self, direct: Direct, here: Reach) -> Reach:
+        """See Cluster. Where a session here took it, nobody waits for what the others say."""
+        answers = self._ask(direct.to, here is not True, direct=direct)
+        values = [_REACHES[here], *[answer.value for answer in answers]]
+        return next(reach for reach, value in _REACHES.items() if value == max(values))
+
+    def disconnect(self, user: UserId, code: int, reason: str | None) -> int:
+        """See Cluster."""
+        return sum(answer.value for answer in self._ask(user, True, code=code, reason=reason))
+
+    def kick(self, user: UserId, room: str, reason: str) -> int:
+        """See Cluster."""
+        return sum(answer.value for answer in self._ask(user, True, room=room, reason=reason))
+
+    def addresses(self, user: UserId) -> set[str]:
+        """See Cluster."""
+        return {address for answer in self._ask(user, True) for address in answer.addresses}
+
+    def _ask(self, user: UserId, wait: bool, **content: Any) -> list[Answer]:
+        """What the nodes that have that person answer, this one with nothing.
+
+        Raises CommandError 100 where one does not in time.
+        """
+        number = next(self._numbers)
+        question = _Question()
+        with self._lock:
+            self._questions[number] = question
+        try:
+            sender = self._names.node(self._node) if wait else ""
+            node_message = _encode(NodeMessage(self._node, sender, number, user, **content))
+            nodes = self._connection.publish(self._names.person(user), node_message)
+            if not wait:
+                return []
+            with self._changed:
+                if not self._changed.wait_for(lambda: len(question.answers) >= nodes, ANSWER_TIMEOUT):
+                    if "direct" in content and any(answer.value == 1 for answer in question.answers):
+                        return question.answers
+                    raise CommandError(ErrorCode.INTERNAL, f"the node of user {user} does not answer")
+            return question.answers
+        finally:
+            with self._lock:
+                del self._questions[number]
+
+    def answered(self, payload: bytes) -> None:
+        """Notes an answer. Runs on: the listener's thread."""
+        self._note(_read_answer(payload))
+
+    def _note(self, answer: Answer) -> None:
+        with self._changed:
+            question = self._questions.get(answer.number)
+            if question is not None:
+                question.answers.append(answer)
+                self._changed.notify_all()
+
+    # Being asked
+
+    def hear(self, payloads: list[bytes]) -> None:
+        """Does what node_messages ask, and has them answered. Runs on: the listener's thread."""
+        for payload in payloads:
+            node_message = _read_node_message(payload)
+            if node_message.node == self._node:  # whoever asked has looked here already
+                self._note(Answer(node_message.number, 0 if node_message.direct is None else _REACHES[None]))
+                continue
+            if self.here is None:
+                continue
+            if node_message.room:  # which may wait, and asks Redis
+                self._worker_pool.submit(partial(self._evict, self.here, node_message))
+                continue
+            answer = self._do(self.here, node_message)
+            if node_message.sender:
+                self._worker_pool.submit(partial(self._answer, node_message.sender, answer))
+
+    def _do(self, here: Node, node_message: NodeMessage) -> Answer:
+        if node_message.direct is not None:
+            return Answer(node_message.number, _REACHES[here.offer(node_message.direct)])
+        if node_message.code:
+            return Answer(
+                node_message.number, here.end(node_message.user, node_message.code, node_message.reason)
+            )
+        return Answer(node_message.number, addresses=tuple(here.addresses(node_message.user)))
+
+    def _evict(self, here: Node, node_message: NodeMessage) -> None:
+        """Runs on: a worker's thread."""
+        ended = here.evict(node_message.user, node_message.room, node_message.reason or "")
+        self._answer(node_message.sender, Answer(node_message.number, ended))
+
+    def _answer(self, channel: str, answer: Answer) -> None:
+        """Runs on: a worker's thread."""
+        try:
+            self._connection.publish(channel, _encode(answer))
+        except CommandError as error:  # whoever asked gives up by themselves
+            log.info("an answer was lost: %s", error)
+
+
+def node_message_from_nobody(direct: Direct) -> bytes:
+    """A direct message from a process that is no node: nobody answers."""
+    return _encode(NodeMessage("", "", 0, direct.to, direct))

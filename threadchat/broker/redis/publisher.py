@@ -1,0 +1,50 @@
+"""Speaks in a cluster without being one of its nodes: no thread, no subscription, nobody online."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import time
+
+from threadchat.broker.redis.broker import ROOM_TTL
+from threadchat.broker.redis.connection import RedisConnection
+from threadchat.broker.redis.keys import PREFIX, KeyNames
+from threadchat.broker.redis.node_messages import node_message_from_nobody
+from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline, Retention
+from threadchat.chat.events import Direct, Draft, Position
+from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+
+
+class RedisPublisher:
+    """To be used on any thread. All methods raise CommandError 100, temporary, where Redis is away."""
+
+    def __init__(
+        self,
+        url: str,
+        history_size: int = HISTORY_SIZE,
+        history_bytes: int = HISTORY_BYTES,
+        *,
+        room_ttl: float = ROOM_TTL,
+        prefix: str = PREFIX,
+    ) -> None:
+        """As for RedisBroker. Raises ConfigError."""
+        self._names = KeyNames(prefix)
+        self._connection = RedisConnection(url)
+        self._batch = PublishPipeline(self._connection, Retention(history_size, history_bytes, 0.0, room_ttl))
+
+    def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:
+        """Publishes in a room, which begins with it where there is none."""
+        names = self._names.room(room)
+        self._connection.set_ready(True)  # there is nothing that it could be deaf to
+        positions = self._batch.publish(Publication(names, room, drafts, Position(0, "")))
+        if any(position.offset == 1 for position in positions):
+            self._connection.execute(("ZADD", self._names.rooms, "NX", int(time() * 1000), room))
+        return positions
+
+    def direct(self, direct: Direct) -> bool:
+        """Sends to the nodes that have that person online; whether there is one."""
+        self._connection.set_ready(True)
+        return self._connection.publish(self._names.person(direct.to), node_message_from_nobody(direct)) > 0
+
+    def close(self) -> None:
+        """Closes the connections; later commands open new ones."""
+        self._connection.close()

@@ -1,0 +1,142 @@
+"""Who is online on this node: people by their ids, and the sessions of each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from threadchat.chat.broker_interface import Reach
+from threadchat.chat.events import Direct, UserId
+from threadchat.chat.sanctions import Sanction
+from threadchat.chat.subscription import enter
+from threadchat.errors import CloseCode
+from threadchat.wire.outbox import Answer
+
+Covers = Callable[[Sanction, UserId | None, str], bool]
+"""Whether a sanction is against a user or an address."""
+
+
+class Session(Protocol):
+    """One connection of a person, as the hub sees it."""
+
+    @property
+    def user(self) -> UserId | None:
+        """Whose it is; None for nobody known, or nobody yet."""
+
+    @property
+    def about(self) -> str:
+        """What its user says of themselves; may be empty."""
+
+    @property
+    def address(self) -> str:
+        """Where it comes from; empty where that is unknown."""
+
+    def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
+        """Takes a direct message or answers NO, or GONE, at once. Runs on: the sender's thread."""
+
+    def close(self, code: int, reason: str | None = None) -> None:
+        """Ends the connection; never blocks. `reason` None is the code's own. Runs on: any thread."""
+
+    def evict(self, room: str, reason: str) -> bool:
+        """Ends what it has in a room and says so to the peer; whether there was anything.
+
+        May wait, as long as announcing that takes. Runs on: any thread.
+        """
+
+
+class UserDirectory:
+    """Every method may be called from any thread, and none blocks but those that evict.
+
+    `_lock` guards `_sessions` and `_present`; a leaf. Tuples of sessions are replaced, never changed, so
+    that a direct message reads them without the lock.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sessions: dict[UserId, tuple[Session, ...]] = {}
+        self._present: set[Session] = set()  # these, and those who have no user, or none yet
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __contains__(self, user: UserId) -> bool:
+        return user in self._sessions
+
+    def of(self, user: UserId) -> tuple[Session, ...]:
+        """That user's sessions, the newest last."""
+        return self._sessions.get(user, ())
+
+    def attend(self, session: Session) -> None:
+        """Notes a session of nobody yet: it can be found by its address from here on."""
+        with self._lock:
+            self._present.add(session)
+
+    def arrive(self, session: Session) -> None:
+        """Notes a session's user, which is set."""
+        assert session.user is not None
+        with self._lock:
+            self._present.add(session)
+            self._sessions[session.user] = (*self.of(session.user), session)
+
+    def leave(self, session: Session) -> None:
+        """Forgets a session that is not a user's any more."""
+        with self._lock:
+            self._present.discard(session)
+
+    def depart(self, session: Session) -> bool:
+        """Forgets whose a session is; False where it never arrived."""
+        if session.user is None:
+            return False
+        with self._lock:
+            sessions = self.of(session.user)
+            remaining = tuple(other for other in sessions if other is not session)
+            if remaining:
+                self._sessions[session.user] = remaining
+            else:
+                self._sessions.pop(session.user, None)
+            return len(remaining) < len(sessions)
+
+    def offer(self, direct: Direct) -> Reach:
+        """Offers a direct message to every session of the person whom it is for.
+
+        Who has only sessions that are gone, or that take none, is not online for it.
+        """
+        sessions = self.of(direct.to)
+        if not sessions:
+            return None
+        listed: list[Any] = []
+        try:
+            answers = [session.offer_direct(direct, listed) for session in sessions]
+        finally:
+            enter(listed)
+        if all(answer is Answer.GONE for answer in answers):
+            return None
+        return any(answer in (Answer.YES, Answer.HIGH) for answer in answers)
+
+    def end(self, user: UserId, code: int, reason: str | None = None) -> int:
+        """Ends every connection of one person; returns how many there were."""
+        sessions = self.of(user)
+        for session in sessions:
+            session.close(code, reason)
+        return len(sessions)
+
+    def evict(self, user: UserId, room: str, reason: str) -> int:
+        """Ends what one person has in a room; returns in how many sessions there was something."""
+        return sum([session.evict(room, reason) for session in self.of(user)])
+
+    def addresses(self, user: UserId) -> set[str]:
+        """Where one person's sessions come from."""
+        return {session.address for session in self.of(user)} - {""}
+
+    def carry_out(self, ban: Sanction, covers: Covers) -> None:
+        """Ends all that a new ban ends. A mute ends nothing."""
+        with self._lock:
+            present = list(self._present)
+        for session in present:
+            if not covers(ban, session.user, session.address):
+                continue
+            if ban.room:
+                session.evict(ban.room, ban.sentence())
+            else:
+                session.close(CloseCode.FORCE_DISCONNECT, ban.sentence())

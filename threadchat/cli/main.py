@@ -1,0 +1,204 @@
+"""The command line: from arguments to a configuration, and from that to a running server or a table of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from threadchat import __version__
+from threadchat.cli.serve import serve
+from threadchat.config.load import Resolved, load, suggestion
+from threadchat.config.settings import HIDDEN, SETTINGS, Config, Group, Setting, shown
+from threadchat.errors import ConfigError
+
+EXIT_USAGE: Final = 2
+COMMANDS: Final = ("serve", "config", "token", "connect", "tail")
+APART: Final = ("token", "connect", "tail")
+"""Those with flags of their own."""
+WIDTH: Final = 100
+
+DESCRIPTION: Final = """\
+serve, which is the default, runs the chat server. config prints every setting in force and where its value
+came from. token makes a token for trying out, connect is a chat in the terminal, tail shows what happens in
+rooms; each has flags of its own: token --help, connect --help, tail --help."""
+
+EPILOG: Final = """\
+Each flag is also an environment variable (THREADCHAT_HELLO_TIMEOUT for --hello-timeout) and a key of the TOML
+file (hello_timeout). A flag comes before the environment, the environment before the file, the file before
+the default."""
+
+TITLES: Final[dict[Group, str]] = {
+    "address": "address",
+    "identity": "who may come in; secrets are best given by the environment or the file",
+    "deadlines": "deadlines, in seconds",
+    "limits": "limits; bytes may be written as 64KiB or 4MiB",
+    "rooms": "rooms",
+    "operations": "operations",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code: 0, 1 for a failure, 2 for a wrong argument or value.
+
+    `connect` and `tail` have some more of them, see `threadchat.cli.terminal.arguments`.
+
+    `argv` is what follows the program's name; None takes it from `sys.argv`. Runs on: the main thread, as the
+    server sets signal handlers.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in APART:
+        return _run_apart(words)
+    arguments = _parse(words)
+    flags = {name: text for name, text in vars(arguments).items() if name in SETTINGS}
+    try:
+        resolved = load(flags, os.environ, arguments.config)
+        if arguments.command == "serve":
+            return _serve(resolved.config)
+    except ConfigError as error:
+        print(f"threadchat: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    _print_for_a_pager(as_toml(resolved) if arguments.toml else as_table(resolved))
+    return 0
+
+
+def _run_apart(words: Sequence[str]) -> int:
+    if words[0] == "token":
+        from threadchat.cli.token import main as run
+    else:
+        from threadchat.cli.terminal.arguments import main as run
+    return run(words)
+
+
+def _serve(config: Config) -> int:
+    if not (config.anonymous or config.token_key or config.token_keys):
+        raise ConfigError("anonymous=no lets nobody in without a token; give token_key or token_keys as well")
+    if config.workers == 1:
+        return serve(config)
+    from threadchat.cli.supervisor import serve_with_workers
+
+    return serve_with_workers(config)
+
+
+class Help(argparse.HelpFormatter):
+    """Help as wide as the terminal, but never wider than 100 columns."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=33, width=min(WIDTH, shutil.get_terminal_size().columns))
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains in one line, where argparse would print thirty flags first."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"threadchat: {message}; --help lists the flags\n")
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="threadchat",
+        usage="%(prog)s [serve | config [--toml] | token | connect | tail] [flags]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=Help,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument("command", nargs="?", default="serve", help=argparse.SUPPRESS)
+    general = parser.add_argument_group("general")
+    general.add_argument("-h", "--help", action="help", help="show this and exit")
+    general.add_argument("--version", action="version", version=__version__, help="show the version and exit")
+    general.add_argument("--config", metavar="FILE", help="TOML file of settings (or THREADCHAT_CONFIG)")
+    general.add_argument("--toml", action="store_true", help="for config: print such a file")
+    for name, title in TITLES.items():
+        group = parser.add_argument_group(title)
+        for setting in SETTINGS.values():
+            if setting.group == name:
+                _add_flag(group, setting)
+    return parser
+
+
+def _add_flag(group: argparse._ArgumentGroup, setting: Setting) -> None:
+    # The value stays text here: reading it is the configuration's business, the same for every source.
+    group.add_argument(
+        setting.flag,
+        dest=setting.name,
+        default=argparse.SUPPRESS,
+        metavar=setting.rule.unit.upper() or None,
+        help=f"{setting.reason} (default: {_readable(setting.default)})".replace("%", "%%"),
+    )
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    # Intermixed, so that the command may stand before, between and after the flags.
+    arguments, unknown = parser.parse_known_intermixed_args(argv)
+    for word in unknown:
+        if word.startswith("-"):
+            flag = word.partition("=")[0]
+            known = [*(setting.flag for setting in SETTINGS.values()), "--config", "--toml", "--version"]
+            parser.error(f"{flag} is not a flag{suggestion(flag, known)}")
+    if unknown or arguments.command not in COMMANDS:
+        word = unknown[0] if unknown else arguments.command
+        known_commands = f"{', '.join(COMMANDS[:-1])} and {COMMANDS[-1]}"
+        parser.error(f"{shown(word)} is not expected here; the commands are {known_commands}")
+    if arguments.command in APART:
+        parser.error(f"{arguments.command} comes first, its flags follow")
+    if arguments.toml and arguments.command != "config":
+        parser.error("--toml goes with the command config")
+    return arguments
+
+
+def _readable(value: object) -> str:
+    return "none" if value == "" else shown(value)
+
+
+def _print_for_a_pager(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # head, or a pager that was left, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def as_table(resolved: Resolved) -> str:
+    """The settings in force, one a line: name, value, unit, and where the value came from."""
+    rows = [("setting", "value", "unit", "from")]
+    for name, setting in SETTINGS.items():
+        value = _readable(_told(setting, resolved.config))
+        rows.append((name, value, setting.rule.unit, resolved.origins[name]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def as_toml(resolved: Resolved) -> str:
+    """The settings in force as a TOML file, each under a comment with its reason, unit and limits."""
+    lines = ["# threadchat's settings; start it with --config and the name of this file."]
+    for name, setting in SETTINGS.items():
+        unit = f"{setting.rule.unit}, " if setting.rule.unit else ""
+        lines += ["", f"# {setting.reason}", f"# {unit}{setting.rule.limits}; from: {resolved.origins[name]}"]
+        value = getattr(resolved.config, name)
+        hidden = _told(setting, resolved.config) != value  # a file with it would be no harmless file
+        lines.append(f"# {name} = {HIDDEN}" if hidden else f"{name} = {_toml_value(value)}")
+    return "\n".join(lines)
+
+
+def _told(setting: Setting, config: Config) -> str | int | float:
+    """The value as it may be printed: without secrets, and without a password in the broker's URL."""
+    value: str | int | float = getattr(config, setting.name)
+    if setting.secret and value:
+        return HIDDEN
+    if setting.name == "broker":
+        return re.sub(r"(?<=://)([^/@]*:)[^/@]*(?=@)", rf"\1{HIDDEN}", str(value))
+    return value
+
+
+def _toml_value(value: str | int | float) -> str:
+    # The settings' text has no control character, so JSON's way to quote it is TOML's too.
+    return json.dumps(value, ensure_ascii=False)

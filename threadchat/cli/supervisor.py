@@ -1,0 +1,240 @@
+"""Runs several server processes on one port, over the Redis that they share: restarts them, drains them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from time import monotonic
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from threadchat.cli.main import EXIT_USAGE
+from threadchat.cli.serve import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    REQUESTS,
+    STOPS,
+    announce,
+    browsable,
+    complain,
+    has_terminal,
+    last_resort,
+    serve,
+    why_not_listening,
+)
+from threadchat.cli.worker_processes import WorkerProcesses
+from threadchat.errors import ConfigError
+from threadchat.logs.format import configure_logging
+from threadchat.server.http.listener import bind, reserve
+
+if TYPE_CHECKING:
+    from threadchat.config.settings import Config
+
+log = logging.getLogger(__name__)
+
+GRACE: Final = 5.0
+"""Seconds beyond `drain_timeout` that workers have to end before they are killed."""
+
+SIGNALS: Final = (*STOPS, *REQUESTS, signal.SIGCHLD)
+
+
+def serve_with_workers(config: Config) -> int:
+    """Runs `workers` servers on one port until SIGINT or SIGTERM and returns the exit code, as `serve` does.
+
+    Raises ConfigError where this system does not spread connections over processes that share a port. Runs
+    on: the main thread, before any other thread is started, as it forks.
+    """
+    if sys.platform != "linux":
+        raise ConfigError(
+            f"workers={config.workers}: only Linux spreads connections over processes that share a port; "
+            "run one server a port here, with nginx in front"
+        )
+    configure_logging(config.log_level, config.log_format)
+    try:
+        with bind(config.host, config.port) as probe:  # a program that shares its port would not be noticed
+            port = probe.getsockname()[1]
+        reserved = reserve(config.host, port)
+    except (OSError, UnicodeError) as error:
+        return complain(why_not_listening(config, error))
+    with reserved, last_resort(), Wakeups() as wakeups:
+        return Supervisor(replace(config, port=port), wakeups).run()
+
+
+class Supervisor:
+    """What the process does that the workers are children of. Runs on: the main thread."""
+
+    def __init__(self, config: Config, wakeups: Wakeups) -> None:
+        self._config = config
+        self._wakeups = wakeups
+        self._workers = WorkerProcesses(config.workers, self._fork)
+        self._told_to_stop = False
+        self._at_terminal = has_terminal()
+
+    def run(self) -> int:
+        """Starts the workers, keeps them running, and ends them; returns the exit code."""
+        if not self._start() and not self._told_to_stop:
+            self._end()
+            return next((code for code in self._workers.codes if code > 0), EXIT_FAILED)
+        if not self._told_to_stop:
+            scheme = "https" if self._config.tls_cert else "http"
+            announce(browsable(self._config.host, f"{scheme}://{self._config.host}:{self._config.port}/"))
+            self._look_after()
+        return self._end()
+
+    def _start(self) -> bool:
+        """Whether all workers listen now. One that fails before that has said why."""
+        listening = 0
+        while listening < self._config.workers and not self._told_to_stop:
+            self._workers.start_due()
+            listening += self._wait(None).count(OPEN)
+            if self._workers.bury():
+                return False
+        return True
+
+    def _look_after(self) -> None:
+        while not self._told_to_stop:
+            self._wait(self._workers.start_due())
+            self._workers.bury()
+
+    def _wait(self, timeout: float | None) -> bytes:
+        wakeups = self._wakeups.wait(timeout)
+        for number in map(signal.Signals, set(wakeups) - {OPEN}):
+            if number in STOPS or (number == signal.SIGHUP and self._at_terminal and not has_terminal()):
+                log.info("stopping %d workers: %s", self._config.workers, number.name)
+                self._told_to_stop = True
+            elif number in REQUESTS:
+                self._workers.tell(number)
+        return wakeups
+
+    def _end(self) -> int:
+        """Has all workers drain; returns the exit code."""
+        self._workers.stop(signal.SIGTERM)
+        deadline = monotonic() + self._config.drain_timeout + GRACE
+        while self._workers.running and monotonic() < deadline:
+            interrupted = signal.SIGINT in self._wakeups.wait(max(0.0, deadline - monotonic()))
+            self._workers.bury()
+            if interrupted and self._workers.running:  # whoever asks twice does not want to wait
+                self._kill()
+                return EXIT_INTERRUPTED
+        if self._workers.running:
+            complain(f"{len(self._workers.running)} workers did not end in time and are killed")
+            self._kill()
+            return EXIT_FAILED
+        # One that was told before it began to serve has ended by the signal itself.
+        fine = {EXIT_OK, -signal.SIGTERM, -signal.SIGINT}
+        return EXIT_OK if fine.issuperset(self._workers.codes) else EXIT_FAILED
+
+    def _kill(self) -> None:
+        self._workers.stop(signal.SIGKILL)
+        while self._workers.running:
+            self._workers.bury()
+            self._wakeups.wait(0.1)
+
+    def _fork(self, number: int) -> int:
+        """Starts a worker; returns its pid."""
+        with _held_back(SIGNALS):
+            pid = os.fork()
+            if pid == 0:
+                self._wakeups.leave_to_parent()
+                for each in SIGNALS:  # a request that comes before it serves is none of its business
+                    signal.signal(each, signal.SIG_IGN if each in REQUESTS else signal.SIG_DFL)
+        return pid or self._work(number)
+
+    def _work(self, number: int) -> NoReturn:
+        """What a worker does, and nothing else of this process. Runs on: the worker's main thread."""
+        code = EXIT_FAILED
+        try:
+            threading.Thread(target=self._wakeups.end_with_parent, name="lifeline", daemon=True).start()
+            config = on_a_core_of_its_own(self._config, number)
+            code = serve(config, opened=lambda url: self._wakeups.tell_parent())
+        except ConfigError as error:
+            complain(str(error))
+            code = EXIT_USAGE
+        except BaseException:
+            log.exception("worker %d failed", number)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+
+def on_a_core_of_its_own(config: Config, number: int) -> Config:
+    """The settings of the worker of that number, from 1; by process ids, two might meet on a core."""
+    if config.pin != "auto" or not hasattr(os, "sched_getaffinity"):
+        return config
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return config  # auto binds nothing there
+    cores = sorted(os.sched_getaffinity(0))
+    return replace(config, pin=str(cores[(number - 1) % len(cores)]))
+
+
+OPEN: Final = 0
+"""A wake-up that is no signal: a worker listens."""
+
+
+class Wakeups:
+    """What wakes the supervisor, through pipes: signals, and workers that listen.
+
+    One pipe the other way has no use but to break: by that a worker knows that its supervisor is gone.
+    """
+
+    def __enter__(self) -> Wakeups:
+        self._heard, self._told = os.pipe()
+        self._lifeline, self._held = os.pipe()
+        for end in (self._heard, self._told):
+            os.set_blocking(end, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._heard, selectors.EVENT_READ)
+        self._former = {number: signal.signal(number, _note) for number in SIGNALS}
+        self._former_wakeup = signal.set_wakeup_fd(self._told)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._former_wakeup)
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        self._selector.close()
+        for end in (self._heard, self._told, self._lifeline, self._held):
+            os.close(end)
+
+    def wait(self, timeout: float | None) -> bytes:
+        """Waits for wake-ups, numbers of signals or OPEN; empty when the time is over."""
+        return os.read(self._heard, 4096) if self._selector.select(timeout) else b""
+
+    # In a worker
+
+    def leave_to_parent(self) -> None:
+        """Lets go of what only the supervisor uses."""
+        signal.set_wakeup_fd(-1)
+        self._selector.close()
+        os.close(self._heard)
+        os.close(self._held)
+
+    def tell_parent(self) -> None:
+        """Says that this worker listens."""
+        os.write(self._told, bytes([OPEN]))
+
+    def end_with_parent(self) -> None:
+        """Ends this process in order once there is no supervisor. Runs on: the lifeline thread."""
+        os.read(self._lifeline, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _note(number: int, frame: object) -> None:
+    """Python's own part has written the number into the pipe already."""
+
+
+@contextlib.contextmanager
+def _held_back(numbers: tuple[signal.Signals, ...]) -> Iterator[None]:
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)

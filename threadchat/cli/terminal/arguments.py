@@ -1,0 +1,199 @@
+"""The arguments of `connect` and `tail`, and the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from threadchat.chat.events import EVENT_TYPES
+from threadchat.cli.main import EXIT_USAGE, Help, Parser
+from threadchat.client.client import TIMEOUT, chat_url
+from threadchat.client.positions import LARGEST_PAGE
+from threadchat.client.reconnecting_connection import without_password
+from threadchat.errors import BadUrl, ThreadchatError
+
+EXIT_OK: Final = 0
+EXIT_REFUSED: Final = 1
+EXIT_UNREACHABLE: Final = 3
+EXIT_INTERRUPTED: Final = 130  # what shells report for a SIGINT
+
+DEFAULT_URL: Final = "ws://127.0.0.1:8080/chat"
+DEFAULT_ROOM: Final = "lobby"
+
+CONNECT: Final = """\
+A chat in the terminal. Where the input is no terminal, each of its lines is published in --room instead, and
+the program ends once all are acknowledged."""
+
+TAIL: Final = "Shows what happens in rooms, without being seen there."
+
+EXITS: Final = f"""\
+exit codes: {EXIT_OK} done, {EXIT_REFUSED} the chat refused or ended it, {EXIT_USAGE} wrong arguments, \
+{EXIT_UNREACHABLE} the server is not reachable, {EXIT_INTERRUPTED} Ctrl-C"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs `connect` or `tail`, the first word of `argv`; returns the exit code. Runs on: the main thread."""
+    command = argv[0]
+    if command == "tail":
+        from threadchat.cli.terminal.tail import tail as run
+    else:
+        from threadchat.cli.terminal.connect import connect as run
+    arguments = PARSERS[command]().parse_args(argv[1:])
+    try:
+        return run(arguments)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # head, or whatever else read the output, has read enough
+        _forget_output()
+        return EXIT_OK
+    except (ConnectionError, TimeoutError) as error:  # a refused handshake is such an error too
+        return _complain(f"{without_password(arguments.url)} is not reachable: {error}", EXIT_UNREACHABLE)
+    except OSError as error:  # of a disk that is full, say
+        _forget_output()
+        return _complain(f"reading or writing failed: {error}", EXIT_REFUSED)
+    except ThreadchatError as error:
+        return _complain(_in_words(error), EXIT_REFUSED)
+
+
+def _forget_output() -> None:
+    """What is still buffered goes nowhere, or the interpreter would try again at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"threadchat: {text}", file=sys.stderr, flush=True)
+    return code
+
+
+def _in_words(error: ThreadchatError) -> str:
+    code = getattr(error, "code", None)
+    text = str(error)
+    return text if code is None or text.startswith(str(int(code))) else f"{int(code)} {text}"
+
+
+def _parser(command: str, description: str) -> Parser:
+    parser = Parser(
+        prog=f"threadchat {command}",
+        description=description,
+        epilog=EXITS,
+        formatter_class=Help,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "url",
+        nargs="?",
+        type=_url,
+        default=DEFAULT_URL,
+        help="the server; http://host:port will do (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--nickname", metavar="NAME", type=_text, default=login(), help="who to be (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--token", help="who one is, where the server wants to know; the command token makes one"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=TIMEOUT,
+        help="how long to wait for the server, for each command (default: %(default)g)",
+    )
+    return parser
+
+
+def connect_parser() -> Parser:
+    """The arguments of `connect`."""
+    parser = _parser("connect", CONNECT)
+    parser.add_argument(
+        "--room",
+        action="append",
+        type=_text,
+        metavar="ROOM",
+        help=f"where to be, or to publish; may be repeated in a terminal (default there: {DEFAULT_ROOM})",
+    )
+    return parser
+
+
+def tail_parser() -> Parser:
+    """The arguments of `tail`."""
+    parser = _parser("tail", TAIL)
+    parser.add_argument(
+        "--room", action="append", type=_text, metavar="ROOM", required=True, help="may be repeated"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, as in the protocol")
+    parser.add_argument(
+        "--type",
+        action="append",
+        choices=sorted(EVENT_TYPES),
+        metavar="TYPE",
+        help="only such events; may be repeated",
+    )
+    parser.add_argument("--count", metavar="N", type=_number(1), help="end after that many events")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--history",
+        metavar="N",
+        type=_number(0, LARGEST_PAGE),
+        default=0,
+        help="begin with that many events that were there before (default: 0)",
+    )
+    start.add_argument("--since", metavar="ID", type=_number(0), help="begin after the event with that id")
+    return parser
+
+
+PARSERS: Final[dict[str, Callable[[], Parser]]] = {"connect": connect_parser, "tail": tail_parser}
+
+
+def login() -> str:
+    """The name of whoever runs the program, as a nickname."""
+    try:
+        return getpass.getuser()[:64] or "guest"
+    except (OSError, KeyError):  # a container's user without a name
+        return "guest"
+
+
+def _url(text: str) -> str:
+    try:
+        return chat_url(text)
+    except BadUrl as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it must not be empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # Python keeps such bytes of an argument as half characters
+        raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8") from None
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0 and at most 86400")
+    return seconds
+
+
+def _number(least: int, most: int | None = None) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if (
+            not text.isascii()
+            or not text.isdigit()
+            or int(text) < least
+            or (most is not None and int(text) > most)
+        ):
+            upper = "" if most is None else f" to {most}"
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least}{upper or ' up'}")
+        return int(text)
+
+    return read

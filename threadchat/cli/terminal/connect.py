@@ -1,0 +1,68 @@
+"""`connect`: a chat in the terminal, or the lines of a pipe into a room."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+
+from threadchat.cli.main import EXIT_USAGE
+from threadchat.cli.terminal.arguments import DEFAULT_ROOM, EXIT_OK
+from threadchat.cli.terminal.text import wants_colour
+from threadchat.client import Client, Published
+
+
+def connect(arguments: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code, or raises what ended the client."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        return _talk(arguments)
+    if len(arguments.room or ()) != 1:
+        print("threadchat: without a terminal, --room names the one room to publish in", file=sys.stderr)
+        return EXIT_USAGE
+    sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    with open_client(arguments) as chat:
+        publish_lines(chat, arguments.room[0], sys.stdin)
+    return EXIT_OK
+
+
+def open_client(arguments: argparse.Namespace) -> Client:
+    """The client that the arguments ask for."""
+    return Client(arguments.url, arguments.nickname, token=arguments.token, timeout=arguments.timeout)
+
+
+def publish_lines(chat: Client, room: str, lines: Iterable[str]) -> None:
+    """Publishes each line that is not blank, in order, and returns once all are acknowledged.
+
+    Does not wait for one before it sends the next. Raises what a Client's `message` raises.
+    """
+    unanswered: deque[Future[Published]] = deque()
+    for line in lines:
+        text = line.rstrip("\r\n")
+        if text.strip():
+            unanswered.append(chat.post(room, text))
+        while unanswered and unanswered[0].done():
+            unanswered.popleft().result()
+    for future in unanswered:
+        try:
+            future.result(chat.timeout)
+        except TimeoutError:
+            raise TimeoutError(
+                f"no reply within {chat.timeout:g} s; the last lines may not have arrived"
+            ) from None
+
+
+def _talk(arguments: argparse.Namespace) -> int:
+    try:
+        from threadchat.cli.terminal.screen import Screen
+    except ModuleNotFoundError as error:
+        if error.name != "prompt_toolkit":
+            raise
+        print(
+            "threadchat: a chat in the terminal needs prompt_toolkit: pip install 'threadchat[terminal]'",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+    with open_client(arguments) as chat:
+        return Screen(chat, colour=wants_colour(sys.stdout)).run(arguments.room or [DEFAULT_ROOM])

@@ -1,0 +1,214 @@
+"""What one types into the terminal client, done: lines to say, and commands that begin with a slash."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from threadchat.chat.events import UserId
+from threadchat.cli.terminal.text import DIM, WARNING, Style, plain
+from threadchat.client import ChatEvent, Client
+from threadchat.client.protocol import KICKED, REFUSED
+from threadchat.errors import CommandError, ErrorCode
+
+MOST_PEOPLE: Final = 1000
+"""People whose names are remembered; above it, those not heard of for longest are forgotten."""
+RECENT: Final = 10  # events shown on coming into a room
+
+
+class Quit(Exception):  # nothing went wrong
+    """Whoever types has had enough."""
+
+
+class Mistake(Exception):
+    """Something that cannot be done as it was typed; the text says why."""
+
+
+class Shell:
+    """One person's chat: the rooms they are in, the one they talk in, and the people they heard of.
+
+    `show` is given each line to be seen. Runs on: the thread that does what is typed, but for `event`, which
+    runs on the one that takes events; what they share is replaced or changed in single steps.
+    """
+
+    def __init__(self, chat: Client, style: Style, show: Callable[[str], None]) -> None:
+        self.chat = chat
+        self.room = ""  # the one that lines go to; empty for none
+        self.known_rooms: frozenset[str] = frozenset()  # for completion
+        self._style = style
+        self._show = show
+        self._people: OrderedDict[UserId, str] = OrderedDict()
+
+    # What is typed
+
+    def type(self, line: str) -> None:
+        """Does one line. Raises Quit, and what ended the client or its connection for now."""
+        try:
+            if line.startswith("/") and not line.startswith("//"):
+                word, _, rest = line.partition(" ")
+                self._command(word)(self, rest.strip())
+            elif line.strip():
+                self._say(line.removeprefix("/") if line.startswith("//") else line)
+        except Mistake as mistake:
+            self._warn(str(mistake), line)
+        except CommandError as error:
+            again = "; try again" if error.temporary else ""
+            self._warn(f"not done: {error.reason} ({int(error.code)}){again}", line)
+        except TimeoutError as error:
+            self._warn(str(error), line)
+
+    def _command(self, word: str) -> Callable[[Shell, str], None]:
+        if word not in COMMANDS:
+            raise Mistake(f"there is no {word}; /help lists what there is, // says a line that begins with /")
+        return COMMANDS[word][0]
+
+    def _say(self, text: str) -> None:
+        if not self.room:
+            raise Mistake("you are in no room; /join ROOM enters one")
+        self.chat.message(self.room, text)
+
+    def join(self, room: str) -> None:
+        """Enters a room, or turns to one that one is in."""
+        if not room:
+            raise Mistake("/join needs a room: /join lobby")
+        room = room.removeprefix("#")
+        if room not in self.chat.joined:
+            for event in self._enter(room):
+                self.event(event)
+        self.room = room
+        self.known_rooms |= {room}
+        self._show(f"{self._style.room(room)}: {self._present(room)}")
+
+    def _enter(self, room: str) -> tuple[ChatEvent, ...]:
+        """Joins so that what is shown of the past and what comes fit together."""
+        try:
+            page = self.chat.history(room, limit=RECENT)
+        except CommandError as error:
+            if error.code != ErrorCode.UNKNOWN_ROOM:
+                raise
+            self.chat.join(room)
+            return ()
+        self.chat.join(room, (page.offset, page.epoch))
+        return page.events
+
+    def _leave(self, room: str) -> None:
+        room = room.removeprefix("#") or self.room
+        if room not in self.chat.joined:
+            raise Mistake(f"you are not in {plain(room) or 'any room'}")
+        self.chat.leave(room)
+        if room == self.room:
+            self.room = next(iter(self.chat.joined), "")
+        self._show(
+            f"left {self._style.room(room)}"
+            + (f"; now in {self._style.room(self.room)}" if self.room else "")
+        )
+
+    def _direct(self, rest: str) -> None:
+        name, _, text = rest.partition(" ")
+        if not text.strip():
+            raise Mistake("/msg needs a name or a number, and what to say: /msg ann hello")
+        to = self._find(name)
+        self.chat.direct(to, text)
+        self._show(
+            f"{self._style.paint('private to', DIM)} {plain(name)} ({to}): {self._style.message(text)}"
+        )
+
+    def _find(self, name: str) -> UserId:
+        found = [user for user, nickname in list(self._people.items()) if nickname == name]
+        if len(found) > 1:
+            numbers = ", ".join(map(str, found))
+            raise Mistake(f"several people are called {plain(name)}; use a number: {numbers}")
+        if found:
+            return found[0]
+        if name.isascii() and name.removeprefix("-").isdigit():
+            return int(name)
+        raise Mistake(
+            f"nobody here is called {plain(name)}; /who lists the people of a room, with their numbers"
+        )
+
+    def _who(self, room: str) -> None:
+        room = room.removeprefix("#") or self.room
+        if not room:
+            raise Mistake("/who needs a room: /who lobby")
+        self._show(f"{self._style.room(room)}: {self._present(room)}")
+
+    def _present(self, room: str) -> str:
+        people = self.chat.who(room)
+        for person in people:
+            self._meet(person.id, person.nickname)
+        names = ", ".join(f"{self._style.name(person.nickname)} ({person.id})" for person in people)
+        return (names or "nobody") + (", and more" if people.more else "")
+
+    def _rooms(self, rest: str) -> None:
+        rooms = self.chat.rooms()
+        self.known_rooms |= {room.name for room in rooms}
+        for room in rooms:
+            here = " *" if room.name == self.room else ""
+            self._show(f"{self._style.room(room.name)}: {room.people} people, {room.offset} events{here}")
+        if not rooms:
+            self._show("there are no rooms yet; /join makes one")
+        if rooms.more:
+            self._show("and more, with fewer people")
+
+    def _history(self, rest: str) -> None:
+        if not self.room:
+            raise Mistake("you are in no room; /join ROOM enters one")
+        if rest and not (rest.isascii() and rest.isdigit() and 1 <= int(rest) <= 1000):
+            raise Mistake("/history takes a number from 1 to 1000")
+        for event in self.chat.history(self.room, limit=int(rest or 20)).events:
+            self._show(self._style.event(event))
+
+    def _nick(self, nickname: str) -> None:
+        if not nickname:
+            raise Mistake(f"you are {plain(self.chat.nickname)}; /nick NAME takes another name")
+        self.chat.profile(nickname)
+        self._show(f"you are {self._style.name(nickname)} now")
+
+    def _help(self, rest: str) -> None:
+        for word, (_, arguments, text) in COMMANDS.items():
+            self._show(f"{word} {arguments}".ljust(18) + text)
+        self._show("Anything else is said in the room. Tab completes; Ctrl-D leaves.")
+
+    def _quit(self, rest: str) -> None:
+        raise Quit
+
+    # What happens
+
+    def event(self, event: ChatEvent) -> None:
+        """Shows an event. Runs on: any one thread."""
+        if event.type == "typing":
+            return
+        if event.user is not None and event.nickname:
+            self._meet(event.user, event.nickname)
+        if event.type in (REFUSED, KICKED) and event.room == self.room:
+            self.room = ""
+        self._show(self._style.event(event))
+
+    @property
+    def names(self) -> list[str]:
+        """The names heard of, last first; for completion."""
+        return list(dict.fromkeys(reversed(list(self._people.values()))))
+
+    def _meet(self, user: UserId, nickname: str) -> None:
+        self._people[user] = nickname
+        self._people.move_to_end(user)
+        while len(self._people) > MOST_PEOPLE:
+            self._people.popitem(last=False)
+
+    def _warn(self, text: str, line: str) -> None:
+        """Says what is wrong, and what was typed, which is no longer to be seen."""
+        self._show(self._style.paint(f"-- {plain(line)}: {plain(text)}", WARNING))
+
+
+COMMANDS: Final[dict[str, tuple[Callable[[Shell, str], None], str, str]]] = {
+    "/join": (Shell.join, "ROOM", "enters a room, or turns to one that you are in"),
+    "/leave": (Shell._leave, "[ROOM]", "leaves this room, or another one"),
+    "/msg": (Shell._direct, "NAME TEXT", "says something to one person only"),
+    "/who": (Shell._who, "[ROOM]", "lists the people in a room"),
+    "/rooms": (Shell._rooms, "", "lists the rooms"),
+    "/history": (Shell._history, "[N]", "shows what was said before, 20 events or N"),
+    "/nick": (Shell._nick, "NAME", "takes another name"),
+    "/help": (Shell._help, "", "shows this"),
+    "/quit": (Shell._quit, "", "leaves"),
+}

@@ -1,0 +1,93 @@
+"""`tail`: what happens in rooms, line by line, for people and for programs."""
+
+from __future__ import annotations
+
+import argparse
+import select
+import sys
+from collections.abc import Iterator
+from typing import Final, TextIO
+
+from threadchat.chat.events import CLOSE
+from threadchat.cli.terminal.arguments import EXIT_OK
+from threadchat.cli.terminal.connect import open_client
+from threadchat.cli.terminal.text import Style, wants_colour
+from threadchat.client import ChatEvent, Client, Page
+from threadchat.client.protocol import KICKED, NOTICES, REFUSED, as_json
+from threadchat.errors import CommandError, ErrorCode, ThreadchatError
+
+LOOK_SECONDS: Final = 1.0
+"""How often to look whether somebody still reads what is written, while nothing is."""
+
+
+def tail(arguments: argparse.Namespace) -> int:
+    """Runs the command; returns the exit code, or raises what ended the client."""
+    # What a terminal's or a pipe's encoding does not have is escaped, not fatal.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    style = Style(colour=wants_colour(sys.stdout), rooms=len(arguments.room) > 1)
+    left = arguments.count
+    with open_client(arguments) as chat:
+        for event in follow(chat, arguments):
+            if event.type in NOTICES:
+                print(style.event(event), file=sys.stderr, flush=True)
+                continue
+            print(as_json(event) if arguments.json else style.event(event), flush=True)
+            if left is not None and (left := left - 1) == 0:
+                break
+    return EXIT_OK
+
+
+def follow(chat: Client, arguments: argparse.Namespace) -> Iterator[ChatEvent]:
+    """Events from where the arguments say on, without end; notices among them."""
+    for room in arguments.room:
+        yield from enter(chat, room, arguments)
+    rooms = set(arguments.room)
+    while True:
+        try:
+            event = chat.next_event(LOOK_SECONDS)
+        except TimeoutError:
+            if nobody_reads(sys.stdout):
+                raise BrokenPipeError from None
+            continue
+        if event.room in rooms or event.type in NOTICES:
+            yield event
+        if event.type in (CLOSE, REFUSED, KICKED):
+            rooms.discard(event.room)
+            if not rooms and event.type == REFUSED:
+                raise ThreadchatError(f"the chat lets nobody back into room {event.room!r}: {event.message}")
+            if not rooms and event.type == KICKED:
+                raise ThreadchatError(event.message)
+            if not rooms:
+                return
+
+
+def nobody_reads(stream: TextIO) -> bool:
+    """Whether the other end of a pipe is closed, which writing would show, but there is nothing to write."""
+    watched = select.poll()
+    watched.register(stream.fileno(), 0)  # errors are always told
+    return any(events & select.POLLERR for _, events in watched.poll(0))
+
+
+def enter(chat: Client, room: str, arguments: argparse.Namespace) -> list[ChatEvent]:
+    """Subscribes to a room; returns what was asked for of its past."""
+    types = arguments.type
+    page = newest(chat, room, arguments.history)
+    start = page.offset if arguments.since is None else arguments.since
+    if chat.subscribe(room, (start, page.epoch), types=types).recovered is False:
+        why = f"room {room!r} has no events after {start} to begin with; its newest is {page.offset}"
+        raise CommandError(ErrorCode.UNRECOVERABLE_POSITION, why)
+    events = page.events if arguments.history else ()
+    return [event for event in events if types is None or event.type in types]
+
+
+def newest(chat: Client, room: str, number: int) -> Page:
+    """The newest events of a room, which is made where there is none."""
+    try:
+        return chat.history(room, limit=max(1, number))
+    except CommandError as error:
+        if error.code != ErrorCode.UNKNOWN_ROOM:
+            raise
+    # Others may begin to speak there just now, so it is entered at the position where it was made.
+    made = chat.subscribe(room, types=[CLOSE])
+    chat.unsubscribe(room)
+    return chat.history(room, limit=number) if number else Page((), made.offset, made.epoch)

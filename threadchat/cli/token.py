@@ -1,0 +1,102 @@
+"""The command `token`: makes a token for trying things out, signed with the server's own key."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from threadchat.cli.main import EXIT_USAGE, Help, Parser
+from threadchat.config.load import load
+from threadchat.config.settings import SETTINGS
+from threadchat.errors import BadToken, ConfigError
+
+DAY: Final = 86_400
+LONGEST: Final = 366 * DAY
+SHARED: Final = ("token_key", "token_audience", "token_issuer")
+"""The settings that a token depends on; they come from where the server has them."""
+
+DESCRIPTION: Final = """\
+Makes a token (JWT) that a server with the same token_key lets in, and prints it. For trying out: whoever runs
+a chat for others has their own program sign tokens, when somebody has logged in there."""
+
+EPILOG: Final = """\
+token_key is best given by the environment (THREADCHAT_TOKEN_KEY) or the file, where others don't see it."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs `token`, the first word of `argv`; returns the exit code: 0, or 2 where there is no such token."""
+    arguments = parser().parse_args(argv[1:])
+    flags = {name: text for name, text in vars(arguments).items() if name in SHARED}
+    try:
+        config = load(flags, os.environ, arguments.config).config
+        from threadchat.server.auth.tokens import sign
+
+        token = sign(config, arguments.user, arguments.nickname, arguments.rooms, seconds=arguments.expires)
+    except (ConfigError, BadToken) as error:
+        why = f"the server would refuse this token: {error}" if isinstance(error, BadToken) else error
+        print(f"threadchat: {why}", file=sys.stderr)
+        return EXIT_USAGE
+    print(token, flush=True)
+    return 0
+
+
+def parser() -> Parser:
+    """The arguments of `token`."""
+    made = Parser(
+        prog="threadchat token",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=Help,
+        allow_abbrev=False,
+    )
+    made.add_argument(
+        "--user", type=_user, required=True, metavar="ID", help="whose token it is: a number from 1 on"
+    )
+    made.add_argument("--nickname", default="", metavar="NAME", help="a name that they cannot change")
+    made.add_argument(
+        "--rooms",
+        type=_rooms,
+        metavar="ROOMS",
+        help="what they may do where: lobby:rw,ops:rwm,team-*:r (r read, w write, m moderate; a name alone "
+        "is rw); without it, read and write everywhere",
+    )
+    made.add_argument(
+        "--expires",
+        type=_seconds,
+        default=3600,
+        metavar="SECONDS",
+        help="how long it is good (default: %(default)s)",
+    )
+    made.add_argument("--config", metavar="FILE", help="TOML file of settings (or THREADCHAT_CONFIG)")
+    for name in SHARED:
+        setting = SETTINGS[name]
+        made.add_argument(setting.flag, dest=name, default=argparse.SUPPRESS, help=setting.reason)
+    return made
+
+
+def _user(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no user's id, which is a number from 1 on")
+    return int(text)
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= LONGEST):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of seconds from 1 to {LONGEST}")
+    return int(text)
+
+
+def _rooms(text: str) -> dict[str, str]:
+    """Letters by name; a colon is part of a name unless letters follow it."""
+    rooms: dict[str, str] = {}
+    for item in text.split(","):
+        name, colon, letters = item.strip().rpartition(":")
+        if not colon or set(letters) - set("rwm"):
+            name, letters = item.strip(), "rw"
+        if not name or name in rooms:
+            raise argparse.ArgumentTypeError(f"{text!r} is not like lobby:rw,ops:rwm, each room once")
+        rooms[name] = letters
+    return rooms

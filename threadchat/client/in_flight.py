@@ -1,0 +1,254 @@
+"""Where commands are handed in and wait for their replies, whichever connection those come over."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Protocol
+
+from threadchat.client.pending import OnLoss, Pending, PendingTable, Request
+from threadchat.client.protocol import AnyReply, Reply, decode_refusal, decode_reply, encode_command
+from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, ThreadchatError
+
+log = logging.getLogger(__name__)
+
+
+class Link(Protocol):
+    """One WebSocket, in the shape of `threadchat.plain`."""
+
+    def send(self, message: str) -> None: ...
+
+    def recv(self, timeout: float | None = None) -> str | bytes: ...
+
+    def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+
+class State(Enum):
+    """CONNECTING once, ONLINE and AWAY in turns, CLOSED for good."""
+
+    CONNECTING = "connecting"
+    ONLINE = "online"
+    AWAY = "away"
+    CLOSED = "closed"
+
+
+class InFlightCommands:
+    """Sends commands in the order of their numbers, and matches replies by them.
+
+    `_changed` is a condition on the lock that guards everything but `_sending`; it is held for moments.
+    `_sending` keeps two threads from sending in another order than they were numbered. It is held while
+    sending, which does not wait for the peer: what may be unanswered fits into an outbox. `_changed` is
+    acquired under it.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+        self._url = url
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._sending = threading.Lock()
+        self._state = State.CONNECTING
+        self._link: Link | None = None
+        self._reader: threading.Thread | None = None
+        self._failure: Exception | None = None
+        self._why = "no connection yet"
+        self._pending = PendingTable()
+        self._numbers = itertools.count(1)
+
+    # Asking. Runs on: any thread but the reader.
+
+    def ask(self, request: Request[AnyReply], timeout: float) -> AnyReply:
+        """Does a command and returns its reply, which may come over a later connection.
+
+        Raises CommandError, TimeoutError, what ended the client once there is no way back, and
+        ThreadchatError on the reader thread, which would wait for itself.
+        """
+        if threading.current_thread() is self._reader:
+            what = request.what or request.command
+            raise ThreadchatError(f"{what}: a callback of a future cannot wait for a reply; post() need not")
+        deadline = self._clock() + timeout
+        pending = self.submit(request, timeout)
+        try:
+            pending.future.exception(max(0.0, deadline - self._clock()))
+        except TimeoutError:
+            with self._changed:
+                pending.on_loss = OnLoss.FORGOTTEN  # not sent again; its reply still counts if it comes
+            raise TimeoutError(f"no reply to {pending.what} within {timeout:g} s; {self._where()}") from None
+        reply: AnyReply = pending.future.result()
+        return reply
+
+    def submit(self, request: Request[Any], timeout: float) -> Pending:
+        """Sends a command as soon as there is a connection and room in the window; raises as `ask` does."""
+        deadline = self._clock() + timeout
+        while True:
+            with self._changed:
+                free = self._changed.wait_for(self._may_send_locked, max(0.0, deadline - self._clock()))
+                self._check_locked()
+            if not free or not self._sending.acquire(timeout=max(0.0, deadline - self._clock())):
+                what = request.what or request.command
+                raise TimeoutError(f"{what} could not be sent within {timeout:g} s; {self._where()}")
+            try:
+                with self._changed:
+                    if self._state is not State.ONLINE or not self._pending.has_room():
+                        continue
+                    pending, link = self._expect_locked(request), self._link
+                _send(link, pending)
+                return pending
+            finally:
+                self._sending.release()
+
+    def submit_now(self, request: Request[Any]) -> bool:
+        """Sends a command over this connection; False where there is none. Runs on: any thread."""
+        with self._sending:
+            with self._changed:
+                if self._state is not State.ONLINE:
+                    return False
+                pending, link = self._expect_locked(request), self._link
+            _send(link, pending)
+            return True
+
+    def wait_until_open(self, timeout: float) -> None:
+        """Waits for the first connection. Raises TimeoutError, or why there is none."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._state is not State.CONNECTING, timeout):
+                raise TimeoutError(f"no connection to {self._url} within {timeout:g} s")
+            self._check_locked()
+
+    @property
+    def state(self) -> State:
+        """What there is of a connection."""
+        with self._changed:
+            return self._state
+
+    def __len__(self) -> int:
+        with self._changed:
+            return len(self._pending)
+
+    def _may_send_locked(self) -> bool:
+        return self._state is State.CLOSED or (self._state is State.ONLINE and self._pending.has_room())
+
+    def _check_locked(self) -> None:
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+
+    def _expect_locked(self, request: Request[Any]) -> Pending:
+        number = next(self._numbers)
+        frame = encode_command(request.command, number, request.fields)
+        pending = Pending(number, frame, request, self._clock())
+        self._pending.add(pending)
+        return pending
+
+    def _where(self) -> str:
+        with self._changed:
+            if self._state is State.ONLINE:
+                return f"{len(self._pending)} commands are unanswered"
+            return f"not connected: {self._why}"
+
+    # The connection. Runs on: the reader thread.
+
+    def connected(self, link: Link) -> None:
+        """There is a connection, for the reader alone as yet. Raises why there must be none."""
+        with self._changed:
+            self._check_locked()
+            self._link, self._reader = link, threading.current_thread()
+
+    def send_own(self, link: Link, request: Request[Any]) -> Pending:
+        """Sends a command before others may. Raises ConnectionClosed."""
+        with self._changed:
+            pending = self._expect_locked(request)
+        link.send(pending.frame)
+        return pending
+
+    def go_online(self, link: Link) -> bool:
+        """Sends what earlier connections left unanswered, in order, then lets others send; whether it was
+        away.
+
+        Raises ConnectionClosed.
+        """
+        gone, again = self._sort_out()
+        for pending in again:
+            link.send(pending.frame)
+        with self._changed:
+            self._check_locked()
+            returned = self._state is State.AWAY
+            self._state = State.ONLINE
+            self._changed.notify_all()
+        _settle(gone, self._why)
+        return returned
+
+    def answer(self, text: str | bytes, number: object, *, refused: bool) -> None:
+        """Hands on a reply. Raises ConnectionClosed (1002) for one that cannot be read."""
+        with self._changed:
+            pending = self._pending.pop(number)
+            self._changed.notify_all()
+        if pending is None:
+            if refused and number is None:
+                log.warning("the server reports an error: %s", decode_refusal(text))
+            return
+        reply: Reply | CommandError
+        try:
+            reply = decode_refusal(text) if refused else decode_reply(text, pending.kind)
+        except ConnectionClosed as error:
+            pending.fail(error)
+            raise
+        pending.answer(reply)
+
+    def interrupted(self, end: Exception) -> None:
+        """The connection is lost: what is not to be sent again has its answer now."""
+        with self._changed:
+            if self._state is State.CLOSED:
+                return
+            self._state, self._link, self._why = State.AWAY, None, describe(end)
+        gone, _ = self._sort_out()
+        _settle(gone, self._why)
+
+    def finish(self, failure: Exception) -> Link | None:
+        """No connection any more, ever; returns the last one. The first reason stays. Runs on: any thread."""
+        with self._changed:
+            if self._state is State.CLOSED:
+                return None
+            self._state, self._failure, self._why = State.CLOSED, failure, describe(failure)
+            unanswered = self._pending.pop_all()
+            link, self._link = self._link, None
+            self._changed.notify_all()
+        for pending in unanswered:
+            pending.fail(failure)
+        return link
+
+    def _sort_out(self) -> tuple[list[Pending], list[Pending]]:
+        """Commands that are not to be sent again, and those that are."""
+        now = self._clock()
+        with self._changed:
+            for pending in self._pending:
+                if pending.on_loss is OnLoss.AGAIN and now - pending.first_sent > pending.good_for:
+                    pending.on_loss = OnLoss.EXPIRED
+            return self._pending.pop_unless(OnLoss.AGAIN), list(self._pending)
+
+
+def describe(error: Exception) -> str:
+    """An exception in words, for people."""
+    return str(error) or type(error).__name__
+
+
+def _send(link: Link | None, pending: Pending) -> None:
+    assert link is not None
+    # What is lost on the way is the reader's business: it finds the command among the unanswered.
+    with contextlib.suppress(ConnectionClosed, OSError):
+        link.send(pending.frame)
+
+
+def _settle(commands: list[Pending], why: str) -> None:
+    """Answers commands whose connection is lost, and which are not sent again."""
+    for pending in commands:
+        match pending.on_loss:
+            case OnLoss.DONE:
+                pending.answer(Reply())
+            case OnLoss.REFUSED:
+                reason = f"the connection was lost, {pending.what} may have been done, or not: {why}"
+                pending.answer(CommandError(ErrorCode.NOT_AVAILABLE, reason, temporary=True))
+            case OnLoss.EXPIRED:
+                reason = f"no reply to {pending.what}, which may have arrived and is too old to be sent again"
+                pending.fail(TimeoutError(reason))

@@ -1,0 +1,104 @@
+"""The moderators' commands as methods: each sends one, waits for its reply, and returns it or raises."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from threadchat.client.pending import OnLoss, Request
+from threadchat.client.protocol import (
+    AnyReply,
+    Ended,
+    Imposed,
+    Lifted,
+    Published,
+    Reply,
+    Sanctioned,
+    SanctionInfo,
+)
+
+
+class ModerationCommands:
+    """What one may do who moderates a room, or (room empty) everywhere; others get CommandError 103.
+
+    Each waits and raises as other commands do. Runs on: any thread, but no callback of a future.
+    """
+
+    @abstractmethod
+    def _ask(self, request: Request[AnyReply], timeout: float | None) -> AnyReply: ...
+
+    def kick(self, user: int, room: str = "", *, reason: str = "", timeout: float | None = None) -> int:
+        """Throws somebody out, who may come back; returns how many seats, or connections, that ended."""
+        fields = {"user": user, "room": room, "reason": reason}
+        return self._ask(Request("kick", fields, Ended), timeout).ended
+
+    def ban(
+        self,
+        user: int | None = None,
+        *,
+        address: str | None = None,
+        room: str = "",
+        seconds: float | None = None,
+        reason: str = "",
+        with_address: bool = False,
+        timeout: float | None = None,
+    ) -> tuple[SanctionInfo, ...]:
+        """Throws a user or an address out and keeps them out, for so many seconds or for good.
+
+        `with_address`: the addresses that the user is connected from now are banned too.
+        """
+        fields = _fields(user, address, room, seconds=seconds, reason=reason, with_address=with_address)
+        return self._ask(Request("ban", fields, Imposed), timeout).sanctions
+
+    def mute(
+        self,
+        user: int | None = None,
+        *,
+        address: str | None = None,
+        room: str = "",
+        seconds: float | None = None,
+        reason: str = "",
+        timeout: float | None = None,
+    ) -> tuple[SanctionInfo, ...]:
+        """Lets a user or an address listen, but not speak."""
+        fields = _fields(user, address, room, seconds=seconds, reason=reason)
+        return self._ask(Request("mute", fields, Imposed), timeout).sanctions
+
+    def unban(
+        self,
+        user: int | None = None,
+        *,
+        address: str | None = None,
+        room: str = "",
+        timeout: float | None = None,
+    ) -> bool:
+        """Takes a ban back; whether there was one."""
+        return self._ask(Request("unban", _fields(user, address, room), Lifted), timeout).lifted
+
+    def unmute(
+        self,
+        user: int | None = None,
+        *,
+        address: str | None = None,
+        room: str = "",
+        timeout: float | None = None,
+    ) -> bool:
+        """Takes a mute back; whether there was one."""
+        return self._ask(Request("unmute", _fields(user, address, room), Lifted), timeout).lifted
+
+    def sanctions(self, room: str = "", *, timeout: float | None = None) -> Sanctioned:
+        """The bans and mutes of one room, or all there are: a thousand at most, and how many in all."""
+        return self._ask(Request("sanctions", {"room": room}, Sanctioned), timeout)
+
+    def delete(self, room: str, event: int, *, timeout: float | None = None) -> Published:
+        """Takes the text of a message out of a room's log; not sent again, see `direct`."""
+        fields = {"room": room, "event": event}
+        return self._ask(Request("delete", fields, Published, on_loss=OnLoss.REFUSED), timeout)
+
+    def close_room(self, room: str, *, timeout: float | None = None) -> Reply:
+        """Closes a room, with its log; not sent again, see `direct`."""
+        return self._ask(Request("close", {"room": room}, Reply, on_loss=OnLoss.REFUSED), timeout)
+
+
+def _fields(user: int | None, address: str | None, room: str, **others: Any) -> dict[str, Any]:
+    return {"user": user, "address": address, "room": room, **others}

@@ -1,0 +1,104 @@
+"""What a line of the log looks like: for people, or an object of JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from threadchat.cli.thread_dump import number_of
+from threadchat.wire.connection import Connection
+
+_BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_NUMBERED: Final = re.compile(r"connection %d( \(%s\))?")
+_LABEL: Final = re.compile(r"user (-?\d+)\b")
+
+Connections = Callable[[], Iterable[Connection]]
+"""Those that there are now. Runs on: any thread, but whoever holds a lock that it takes does not log."""
+
+
+class OneLine(logging.Formatter):
+    """Keeps an event on one line: what breaks lines or moves a terminal's cursor is shown escaped."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    default_msec_format = "%s.%03d"
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return _BREAKS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+class AsJson(logging.Formatter):
+    """One JSON object a line: `time`, `level`, `logger`, `message`, `thread`, and what else is known.
+
+    `connection` is a number and `user` an id: those that the event names, or whose thread it comes from;
+    `exception` is the traceback. Whatever is logged becomes a line, also arguments that do not fit.
+    """
+
+    def __init__(self, connections: Connections = tuple) -> None:
+        super().__init__()
+        self._connections = connections
+
+    def format(self, record: logging.LogRecord) -> str:
+        # RFC 3339 wants a zone; the time is that of the event, not of its writing.
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _message(record),
+            "thread": record.threadName,
+        }
+        number, label = _whose(record)
+        if number is None:
+            number = number_of(record.threadName or "")
+        if number is not None:
+            line["connection"] = number
+            if user := _LABEL.match(label or self._label_of(number)):
+                line["user"] = int(user[1])
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = self.formatException(record.exc_info)
+        elif record.stack_info:
+            line["exception"] = record.stack_info
+        return json.dumps(line)
+
+    def _label_of(self, number: int) -> str:
+        return next((each.label for each in self._connections() if each.number == number), "")
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:  # arguments that do not fit the text, or that cannot be shown
+        text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        return f"{text} (cannot be shown with its arguments: {type(error).__name__})"
+
+
+def _whose(record: logging.LogRecord) -> tuple[int | None, str]:
+    """Number and label of the connection that an event names.
+
+    Looked for in the text as it stands in the code, not in what was filled in: that may be the peer's.
+    """
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    for argument in arguments:
+        if isinstance(argument, Connection):
+            return argument.number, argument.label
+    begun = _NUMBERED.match(record.msg) if isinstance(record.msg, str) else None
+    if begun is None or not arguments or not isinstance(arguments[0], int):
+        return None, ""
+    return arguments[0], str(arguments[1]) if begun[1] and len(arguments) > 1 else ""
+
+
+def configure_logging(level: str, form: str = "text", connections: Connections = tuple) -> None:
+    """Sends every event from `level` up to stderr, one a line. Replaces what was configured before.
+
+    `form` is text or json; with `connections`, JSON tells who is behind one whose thread logs.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(AsJson(connections) if form == "json" else OneLine())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -1,0 +1,52 @@
+"""Keeps a flood of one kind of event from filling the log: so many lines a minute, and then their number."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import Final, NamedTuple
+
+LINES: Final = 300
+"""Of one kind of event, within `WINDOW`: some 40 MB a day, however many strangers try to have more."""
+WINDOW: Final = 60.0
+"""Seconds."""
+
+
+class _Count(NamedTuple):
+    begun: float
+    seen: int
+
+
+class LogRateLimit(logging.Filter):
+    """For the logger of a module where strangers decide how often something is logged.
+
+    Events are of one kind where the text in the code is the same, so there are as many kinds as there are
+    such texts. What is left out is told with the next one that is not. Debugging is not rationed.
+
+    There is no lock: threads that meet count one event instead of two, which lets a line more through.
+    Runs on: any thread.
+    """
+
+    def __init__(self, lines: int = LINES, *, clock: Callable[[], float] = monotonic) -> None:
+        super().__init__()
+        self._lines = lines
+        self._clock = clock
+        self._counts: dict[str, _Count] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this event gets its line; one that tells of others says so at its end."""
+        if record.levelno < logging.INFO or not isinstance(record.msg, str):
+            return True
+        kind, now = record.msg, self._clock()
+        begun, seen = self._counts.get(kind, _Count(now, 0))
+        left_out = 0
+        if now - begun >= WINDOW:
+            left_out = max(0, seen - self._lines)
+            begun, seen = now, 0
+        self._counts[kind] = _Count(begun, seen + 1)
+        if left_out:
+            record.msg += f" ({left_out} more like it were left out)"
+        elif seen + 1 == self._lines:
+            record.msg += f" (more like it are left out, for up to {WINDOW:.0f} s)"
+        return seen < self._lines

@@ -1,0 +1,199 @@
+"""The HTTP API for applications in any language: judges a request, decodes it, does it, answers in JSON."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+from wsgiref.types import StartResponse
+
+import msgspec
+
+from threadchat.errors import CommandError, ErrorCode, RoomClosed
+from threadchat.server.admin import api_moderation, api_reports, api_schema
+from threadchat.server.admin.api_schema import Call
+from threadchat.server.http.handshake import is_own_page
+from threadchat.server.http.replies import send
+from threadchat.server.http.request import BODY_BYTES
+
+if TYPE_CHECKING:
+    from threadchat.server.chat import Chat
+
+log = logging.getLogger(__name__)
+
+OVERHEAD: Final = 16 * 1024
+"""Bytes of a body beside the message in it: the other fields, and what JSON escapes."""
+
+CALLS: Final[dict[str, type[Call]]] = {
+    "publish": api_schema.Publish,
+    "direct": api_schema.SendDirect,
+    "disconnect": api_schema.Disconnect,
+    "rooms": api_schema.Rooms,
+    "who": api_schema.Who,
+    "history": api_schema.History,
+    "kick": api_moderation.Kick,
+    "ban": api_moderation.Ban,
+    "unban": api_moderation.Unban,
+    "mute": api_moderation.Mute,
+    "unmute": api_moderation.Unmute,
+    "sanctions": api_moderation.Sanctions,
+    "delete": api_moderation.Delete,
+    "close": api_moderation.Close,
+    "info": api_reports.Info,
+    "connections": api_reports.Connections,
+    "ops": api_reports.Ops,
+}
+"""By the last part of the path: `POST /api/publish`."""
+
+_DECODERS: Final = {name: msgspec.json.Decoder(call) for name, call in CALLS.items()}
+
+_STATUSES: Final = {
+    200: "200 OK",
+    400: "400 Bad Request",
+    401: "401 Unauthorized",
+    403: "403 Forbidden",
+    404: "404 Not Found",
+    405: "405 Method Not Allowed",
+    409: "409 Conflict",
+    410: "410 Gone",
+    411: "411 Length Required",
+    413: "413 Content Too Large",
+    415: "415 Unsupported Media Type",
+    429: "429 Too Many Requests",
+    500: "500 Internal Server Error",
+    503: "503 Service Unavailable",
+}
+
+_BY_CODE: Final = {
+    ErrorCode.INTERNAL: 503,  # of a command: the store takes nothing just now
+    ErrorCode.UNAUTHORIZED: 401,
+    ErrorCode.UNKNOWN_ROOM: 404,
+    ErrorCode.PERMISSION_DENIED: 403,
+    ErrorCode.UNKNOWN_COMMAND: 404,
+    ErrorCode.ALREADY: 409,
+    ErrorCode.LIMIT_EXCEEDED: 409,
+    ErrorCode.BAD_REQUEST: 400,
+    ErrorCode.NOT_AVAILABLE: 404,
+    ErrorCode.TOO_MANY_REQUESTS: 429,
+    ErrorCode.UNRECOVERABLE_POSITION: 410,
+}
+
+
+class Refused(CommandError):
+    """A request that gets no further; `status` is that of the reply, `headers` go with it."""
+
+    def __init__(self, status: int, code: ErrorCode, reason: str, *headers: tuple[str, str]) -> None:
+        super().__init__(code, reason)
+        self.status = status
+        self.headers = headers
+
+
+class Key:
+    """The secret that operators and applications send along."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+
+    def fits(self, given: str) -> bool:
+        """Whether that is the key; takes as long for a wrong one, whatever is wrong with it."""
+        return hmac.compare_digest(given.encode("latin-1", "replace"), self._secret)
+
+
+class Api:
+    """A WSGI application below `/api/`: `POST` with a JSON object, answered with one.
+
+    Nothing is done, and nothing said about what there is, without the key. It is a header, and a body has to
+    call itself JSON: a page of another origin can send neither without asking, and is never allowed to.
+    To be called on any thread.
+    """
+
+    def __init__(self, chat: Chat, key: Key, max_message_size: int) -> None:
+        self._chat = chat
+        self._key = key
+        self._most = max_body(max_message_size)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answers one request."""
+        headers: tuple[tuple[str, str], ...] = ()
+        try:
+            name = environ["PATH_INFO"].rpartition("/")[2]
+            self._check(environ, name)
+            status, answer = 200, self._answer(name, self._read(environ))
+        except Refused as refused:
+            status, answer, headers = refused.status, _error(refused), refused.headers
+        except CommandError as error:
+            status, answer = self._status(error), _error(error)
+        except RoomClosed:
+            gone = CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed")
+            status, answer = 503, _error(gone)
+        except Exception:
+            log.exception("%s failed", environ["PATH_INFO"])
+            status, answer = 500, _error(CommandError(ErrorCode.INTERNAL))
+        body = msgspec.json.encode(answer)
+        plain = ("Content-Type", "application/json"), ("Cache-Control", "no-store")
+        return send(start_response, _STATUSES[status], body, *plain, *headers)
+
+    def _check(self, environ: dict[str, Any], name: str) -> None:
+        if environ["REQUEST_METHOD"] != "POST":
+            reason = "only POST is served here, with a JSON object"
+            raise Refused(405, ErrorCode.BAD_REQUEST, reason, ("Allow", "POST"))
+        if not is_own_page(environ):
+            raise Refused(403, ErrorCode.PERMISSION_DENIED, "pages of other origins may not ask this")
+        if not self._key.fits(environ.get("HTTP_X_API_KEY", "")):
+            challenge = ("WWW-Authenticate", "X-API-Key")  # RFC 9110 section 15.5.2 wants one
+            raise Refused(401, ErrorCode.UNAUTHORIZED, "send the server's api_key as X-API-Key", challenge)
+        if name not in CALLS:
+            known = ", ".join(CALLS)
+            raise Refused(404, ErrorCode.UNKNOWN_COMMAND, f"unknown call {name!r:.40}; there are {known}")
+
+    def _read(self, environ: dict[str, Any]) -> bytes:
+        """The body, which has to be there, to be JSON by its own account, and within the limit."""
+        if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
+            raise Refused(415, ErrorCode.BAD_REQUEST, "send a JSON object, as Content-Type: application/json")
+        length = environ.get("CONTENT_LENGTH", "")
+        if not (length.isascii() and length.isdigit()):
+            raise Refused(411, ErrorCode.BAD_REQUEST, "send the body with a Content-Length")
+        if int(length[:20]) > self._most:
+            raise Refused(
+                413, ErrorCode.BAD_REQUEST, f"the body is too large; {self._most} bytes are the most"
+            )
+        body: bytes = environ["wsgi.input"].read(int(length))
+        return body
+
+    def _answer(self, name: str, body: bytes) -> Any:
+        try:
+            call = _DECODERS[name].decode(body)
+        except msgspec.ValidationError as error:
+            raise Refused(400, ErrorCode.BAD_REQUEST, f"{name}: {error}{_fields(name)}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused(400, ErrorCode.BAD_REQUEST, f"not JSON: {error}; {_example(name)}") from None
+        return call.answer(self._chat)
+
+    def _status(self, error: CommandError) -> int:
+        if error.code == ErrorCode.NOT_AVAILABLE and self._chat.registry.closing:
+            return 503
+        if error.code == ErrorCode.LIMIT_EXCEEDED and error.temporary:
+            return 429
+        return _BY_CODE[error.code]
+
+
+def max_body(max_message_size: int) -> int:
+    """Bytes that the body of a call may have."""
+    return max(BODY_BYTES, max_message_size + OVERHEAD)
+
+
+def _fields(name: str) -> str:
+    """What a call takes, for whoever got it wrong."""
+    fields = msgspec.structs.fields(CALLS[name])
+    told = ", ".join(field.name if field.required else f"[{field.name}]" for field in fields)
+    return f"; {name} takes {told}" if told else f"; {name} takes an empty object, {{}}"
+
+
+def _example(name: str) -> str:
+    return f"send a JSON object{_fields(name)}"
+
+
+def _error(error: CommandError) -> dict[str, Any]:
+    told = {"code": int(error.code), "reason": error.reason, "temporary": error.temporary}
+    return {"error": told}

@@ -1,0 +1,89 @@
+"""What an operator may ask over HTTP: what this node is and does, and how its connections are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+from msgspec import Meta
+
+from threadchat import __version__
+from threadchat.errors import CloseCode, CommandError, ErrorCode
+from threadchat.server.admin.api_schema import Call, Fields
+from threadchat.server.admin.snapshot import ORDERS, Snapshot
+
+if TYPE_CHECKING:
+    from threadchat.server.chat import Chat
+
+MAX_LISTED: Final = 10_000
+"""Connections of one answer."""
+
+
+class Info(Call, frozen=True):
+    """What this node is, and how much it does."""
+
+    def answer(self, chat: Chat) -> Fields:
+        seen = chat.inspector.look()
+        return {**_node(chat, seen), "rooms": seen.rooms, "connections": seen.connections, **_totals(seen)}
+
+
+class Connections(Call, frozen=True):
+    """The connections of this node, as many as asked for."""
+
+    limit: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100
+    sort: str = "slowest"
+
+    def answer(self, chat: Chat) -> Fields:
+        if self.sort not in ORDERS:
+            reason = f"sort is {self.sort!r:.40}; it must be one of {', '.join(ORDERS)}"
+            raise CommandError(ErrorCode.BAD_REQUEST, reason)
+        return {"connections": chat.inspector.list_connections(self.limit, self.sort)}
+
+
+class Ops(Call, frozen=True):
+    """All that the page `/ops` draws."""
+
+    def answer(self, chat: Chat) -> Fields:
+        seen = chat.inspector.look()
+        return {
+            **_node(chat, seen),
+            "time": seen.time,
+            "cpu_seconds": seen.cpu_seconds,
+            "rooms": seen.rooms,
+            "connections": seen.connections,
+            "totals": _totals(seen),
+            "states": seen.states,
+            "threads": seen.threads,
+            "queued_bytes": seen.queued_bytes,
+            "outbox_messages": seen.depths.as_dict(),
+            "outbox_age": seen.ages.as_dict(),
+            "round_trip": {**seen.round_trips.as_dict(), "median": seen.median_trip, "p99": seen.high_trip},
+            "closes": [
+                {"code": code, "reason": CloseCode.describe(code), "count": count}
+                for code, count in sorted(seen.totals.closes.items())
+            ],
+            "errors": [
+                {"code": code, "reason": _REASONS[code], "count": count}
+                for code, count in sorted(seen.totals.errors.items())
+            ],
+            "slowest": seen.slowest,
+        }
+
+
+_REASONS: Final = {int(code): code.reason for code in ErrorCode}
+
+
+def _node(chat: Chat, seen: Snapshot) -> Fields:
+    return {"version": __version__, "node": chat.inspector.node, "ready": seen.ready, "uptime": seen.uptime}
+
+
+def _totals(seen: Snapshot) -> Fields:
+    totals = seen.totals
+    return {
+        "connected": totals.connections,
+        "events": totals.events,
+        "deliveries": totals.messages_out,
+        "messages_in": totals.messages_in,
+        "bytes_in": totals.bytes_in,
+        "bytes_out": totals.bytes_out,
+        "fell_behind": totals.fell_behind,
+    }

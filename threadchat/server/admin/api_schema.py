@@ -1,0 +1,97 @@
+"""What an application may ask of the chat over HTTP: each call with its fields and its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from threadchat.errors import CloseCode
+from threadchat.server.auth.users import LARGEST_ID
+from threadchat.server.protocol import commands
+from threadchat.server.protocol.commands import MAX_HISTORY, MAX_ROOM_NAME, RoomName
+from threadchat.server.session import queries
+
+if TYPE_CHECKING:
+    from threadchat.server.chat import Chat
+
+Fields = dict[str, Any]
+UserId = Annotated[int, Meta(ge=-LARGEST_ID, le=LARGEST_ID)]
+Code = Annotated[int, Meta(ge=3000, le=4999)]  # RFC 6455 section 7.4.2: those for applications
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One call; `answer` does it. Raises CommandError. Runs on: any thread."""
+
+    def answer(self, chat: Chat) -> Fields:
+        raise NotImplementedError
+
+
+class Publish(Call, frozen=True):
+    """Says something in a room."""
+
+    room: str
+    message: str
+    user: UserId | None = None
+    nickname: str = ""
+    key: str = ""
+
+    def answer(self, chat: Chat) -> Fields:
+        place = chat.publish(self.room, self.message, self.user, nickname=self.nickname, key=self.key)
+        return {"offset": place.offset, "epoch": place.epoch}
+
+
+class SendDirect(Call, frozen=True):
+    """Says something to one person."""
+
+    to: UserId
+    message: str
+    user: UserId | None = None
+    nickname: str = ""
+
+    def answer(self, chat: Chat) -> Fields:
+        chat.direct(self.to, self.message, self.user, nickname=self.nickname)
+        return {}
+
+
+class Disconnect(Call, frozen=True):
+    """Ends a person's connections, on all nodes."""
+
+    user: UserId
+    code: Code = int(CloseCode.FORCE_DISCONNECT)
+
+    def answer(self, chat: Chat) -> Fields:
+        return {"connections": chat.hub.disconnect(self.user, self.code)}
+
+
+class Rooms(Call, frozen=True):
+    """Which rooms there are."""
+
+    prefix: Annotated[str, Meta(max_length=MAX_ROOM_NAME)] = ""
+
+    def answer(self, chat: Chat) -> Fields:
+        return queries.rooms(chat.hub, commands.Rooms(prefix=self.prefix))
+
+
+class Who(Call, frozen=True):
+    """Who is in a room."""
+
+    room: RoomName
+    after: commands.Id | None = None
+
+    def answer(self, chat: Chat) -> Fields:
+        return queries.who(chat.hub, commands.Who(room=self.room, after=self.after))
+
+
+class History(Call, frozen=True):
+    """A page of a room's log."""
+
+    room: RoomName
+    since: commands.Since | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_HISTORY)] = 100
+    reverse: bool = False
+
+    def answer(self, chat: Chat) -> Fields:
+        page = commands.History(room=self.room, since=self.since, limit=self.limit, reverse=self.reverse)
+        return queries.history(chat.hub, page)

@@ -1,0 +1,180 @@
+"""What Prometheus gets at `/metrics`: summed up when it asks, so that nothing else pays for it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+from wsgiref.types import StartResponse
+
+from threadchat import __version__
+from threadchat.server.admin.api import Key
+from threadchat.server.admin.snapshot import Inspector, Snapshot, Spread
+from threadchat.server.http.replies import reply, send
+from threadchat.wire.connection import ConnectionState
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+MISSING: Final = "metrics need prometheus_client; install it with: pip install 'threadchat[metrics]'"
+
+
+def available() -> bool:
+    """Whether prometheus_client is there; it is not imported before it is used."""
+    return importlib.util.find_spec("prometheus_client") is not None
+
+
+class Metrics:
+    """A WSGI application for `/metrics`; `key` is None where everybody may read them.
+
+    The key comes as `X-API-Key`, or as `Authorization: Bearer`, which Prometheus can send. To be called on
+    any thread.
+    """
+
+    def __init__(self, inspector: Inspector, key: Key | None) -> None:
+        self._inspector = inspector
+        self._key = key
+        self._registry: CollectorRegistry | None = None
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answers one request."""
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return reply(start_response, "405 Method Not Allowed", "Read them.", ("Allow", "GET, HEAD"))
+        if self._key is not None and not self._key.fits(_given(environ)):
+            sentence = "Send the server's api_key, as X-API-Key or as Authorization: Bearer."
+            return reply(start_response, "401 Unauthorized", sentence, ("WWW-Authenticate", "Bearer"))
+        if not available():
+            return reply(start_response, "501 Not Implemented", f"{MISSING}.")
+        return send(start_response, "200 OK", self._render(), ("Content-Type", _FORMAT), _FRESH)
+
+    def _render(self) -> bytes:
+        from prometheus_client import generate_latest
+
+        if self._registry is None:
+            self._registry = _make_registry(self._inspector)
+        return generate_latest(self._registry)
+
+
+_FORMAT: Final = "text/plain; version=0.0.4; charset=utf-8"
+_FRESH: Final = ("Cache-Control", "no-store")
+
+
+def _given(environ: dict[str, Any]) -> str:
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    given: str = environ.get("HTTP_X_API_KEY", "") or bearer
+    return given
+
+
+def _make_registry(inspector: Inspector) -> CollectorRegistry:
+    """A registry of our own: an application's belongs to the application."""
+    from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+    registry = CollectorRegistry()
+    registry.register(Collector(inspector))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    return registry
+
+
+class Collector:
+    """Makes metrics of a snapshot. Its base class in prometheus_client is abstract, and asks for no more."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        self._inspector = inspector
+
+    def describe(self) -> list[Metric]:
+        """Nothing: the registry would look at everybody to find out the names."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry. Runs on: the request's thread."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+
+        seen = self._inspector.look()
+        info = {"version": __version__, "node": self._inspector.node}
+        yield InfoMetricFamily("threadchat", "Which threadchat this is.", info)
+        for name, text, value in _gauges(seen):
+            yield GaugeMetricFamily(f"threadchat_{name}", text, value)
+        for name, text, total in _counters(seen):
+            yield CounterMetricFamily(f"threadchat_{name}", text, total)
+        yield from _labelled(seen)
+        yield from _spreads(seen)
+
+
+def _gauges(seen: Snapshot) -> list[tuple[str, str, float]]:
+    return [
+        ("uptime_seconds", "Time since the chat was made.", seen.uptime),
+        ("ready", "1 where commands find what they need, 0 while the broker is away.", seen.ready),
+        ("rooms", "Rooms that are open on this node.", seen.rooms),
+        ("queued_bytes", "Bytes that wait in all outboxes together.", seen.queued_bytes),
+        ("catching_up", "Subscriptions that are fed from their room's log now.", seen.threads["producer"]),
+    ]
+
+
+def _counters(seen: Snapshot) -> list[tuple[str, str, float]]:
+    totals = seen.totals
+    return [
+        ("connections_opened", "Connections that there were, and are.", totals.connections),
+        ("events", "Events published through this node.", totals.events),
+        (
+            "deliveries",
+            "Messages written to connections: events, private messages, replies.",
+            totals.messages_out,
+        ),
+        ("received_messages", "Messages that came in.", totals.messages_in),
+        ("received_bytes", "Bytes that came in.", totals.bytes_in),
+        ("sent_bytes", "Bytes written to connections.", totals.bytes_out),
+        ("writes", "System calls that wrote to connections; each may carry many messages.", totals.writes),
+        ("fell_behind", "Live subscriptions whose connection could not keep up.", totals.fell_behind),
+    ]
+
+
+def _labelled(seen: Snapshot) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    states = GaugeMetricFamily("threadchat_connections", "Connections by state.", labels=["state"])
+    for state in ConnectionState:
+        if state is not ConnectionState.DISCONNECTED:
+            states.add_metric([state.name.lower()], seen.states[state.name])
+    threads = GaugeMetricFamily("threadchat_threads", "Threads by what they do.", labels=["role"])
+    for role, count in sorted(seen.threads.items()):
+        threads.add_metric([role], count)
+    closes = CounterMetricFamily("threadchat_closes", "Connections that ended, by code.", labels=["code"])
+    for code, count in sorted(seen.totals.closes.items()):
+        closes.add_metric([str(code)], count)
+    errors = CounterMetricFamily("threadchat_errors", "Error replies, by code.", labels=["code"])
+    for code, count in sorted(seen.totals.errors.items()):
+        errors.add_metric([str(code)], count)
+    broker = CounterMetricFamily("threadchat_broker", "What the broker counts.", labels=["what"])
+    for what, count in sorted(seen.broker.items()):
+        broker.add_metric([what], count)
+    yield from (states, threads, closes, errors, broker)
+
+
+def _spreads(seen: Snapshot) -> Iterator[Metric]:
+    """Sums as summaries, and how the connections of now lie: histograms that go down, too."""
+    from prometheus_client.core import GaugeHistogramMetricFamily, SummaryMetricFamily
+
+    totals = seen.totals
+    handler = "Time that commands took: one observation for all that came in together."
+    yield SummaryMetricFamily("threadchat_handler_seconds", handler, totals.bursts, totals.handled)
+    turns = "Time from a message in an empty outbox to its writer's turn."
+    yield SummaryMetricFamily("threadchat_turnstile_wait_seconds", turns, totals.turns, totals.waited)
+    for name, text, spread in (
+        ("outbox_messages", "Connections by messages that wait in their outbox.", seen.depths),
+        ("outbox_age_seconds", "Connections by how long something waits in their outbox.", seen.ages),
+        ("ping_round_trip_seconds", "Connections by the round trip of their last ping.", seen.round_trips),
+    ):
+        yield GaugeHistogramMetricFamily(f"threadchat_{name}", text, _buckets(spread), spread.sum)
+
+
+def _buckets(spread: Spread) -> list[tuple[str, float]]:
+    """Cumulative, as Prometheus wants them."""
+    below = 0
+    buckets = []
+    for bound, count in zip((*map(str, spread.bounds), "+Inf"), spread.counts, strict=True):
+        below += count
+        buckets.append((bound, float(below)))
+    return buckets

@@ -1,0 +1,219 @@
+"""Gathers what an operator wants to see of a chat, in one place and at most once a second."""
+
+from __future__ import annotations
+
+import heapq
+import sys
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from threadchat.chat.hub import Hub
+from threadchat.server.session.statistics import Entry, Statistics, Totals
+
+FRESH: Final = 1.0
+"""Seconds for which a snapshot is shown again instead of being taken anew, whoever asks."""
+SLOWEST: Final = 12
+"""Connections that a snapshot describes: those that keep most waiting."""
+STEP: Final = 256
+"""Connections looked at in a row; between two steps others may have the interpreter."""
+
+ROLES: Final = (
+    *("reader", "writer", "producer", "http", "accept", "pinger", "listener", "router"),
+    *("redis", "sqlite"),
+)
+"""How names of our threads begin. Others are an application's, or the main thread."""
+
+DEPTHS: Final = (0, 1, 5, 10, 25, 50, 75, 100, 1000)
+"""Messages in an outbox; bounds of classes, each included in the class below."""
+AGES: Final = (0.0, 0.001, 0.01, 0.1, 0.5, 1.0, 3.0, 10.0)
+ROUND_TRIPS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Both in seconds."""
+
+
+class Spread:
+    """How values lie: how many up to each bound, their sum, the highest."""
+
+    __slots__ = ("bounds", "counts", "highest", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+        self.highest = 0.0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+        self.highest = max(self.highest, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"bounds": self.bounds, "counts": self.counts, "sum": self.sum, "highest": self.highest}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A chat at one instant. Times are in seconds; `time` is Unix time."""
+
+    time: float
+    uptime: float
+    ready: bool
+    connections: int
+    rooms: int
+    totals: Totals
+    states: Counter[str]
+    threads: Counter[str]
+    depths: Spread
+    ages: Spread
+    round_trips: Spread
+    median_trip: float | None
+    high_trip: float | None
+    queued_bytes: int
+    slowest: list[dict[str, Any]]
+    broker: dict[str, int]
+    cpu_seconds: float
+
+
+class Inspector:
+    """Takes snapshots of one chat. `_lock` guards `_last`, and makes those who ask together share one."""
+
+    def __init__(self, statistics: Statistics, hub: Hub, clock: Callable[[], float] = time.monotonic) -> None:
+        self._statistics = statistics
+        self._hub = hub
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last: Snapshot | None = None
+        self._taken = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether commands find what they need; only brokers that depend on others can say no."""
+        return bool(getattr(self._hub.broker, "ready", True))
+
+    @property
+    def node(self) -> str:
+        """This process's name among those that share a broker; empty where it is alone."""
+        return str(getattr(self._hub.broker, "node", ""))
+
+    def look(self) -> Snapshot:
+        """The chat as it is, or was a moment ago. Runs on: any thread."""
+        with self._lock:
+            now = self._clock()
+            if self._last is None or now - self._taken >= FRESH:
+                self._last = self._gather()
+                self._taken = now
+            return self._last
+
+    def list_connections(self, limit: int, sort: str) -> list[dict[str, Any]]:
+        """Up to `limit` connections, by a key of `ORDERS`. Runs on: any thread."""
+        entries, _ = self._statistics.read()
+        now = self._clock()
+        order = ORDERS[sort]
+        return [describe(entry, now) for entry in heapq.nsmallest(limit, entries, lambda it: order(it, now))]
+
+    def _gather(self) -> Snapshot:
+        ready = self.ready
+        entries, totals = self._statistics.read()
+        now = self._clock()
+        states: Counter[str] = Counter()
+        depths, ages, round_trips = Spread(DEPTHS), Spread(AGES), Spread(ROUND_TRIPS)
+        trips: list[float] = []
+        queued = 0
+        for number, entry in enumerate(entries):
+            if number % STEP == 0:
+                time.sleep(0)
+            connection = entry.connection
+            outbox = connection.outbox
+            totals.add(entry)
+            states[connection.state.name] += 1
+            depths.add(outbox.qsize())
+            queued += outbox.bytes_waiting
+            if (since := outbox.waiting_since) is not None:
+                ages.add(max(0.0, now - since))
+            else:
+                ages.counts[0] += 1
+            if (trip := connection.counters.round_trip) is not None:
+                trips.append(trip)
+                round_trips.add(trip)
+        slowest = heapq.nsmallest(SLOWEST, entries, lambda it: _by_slowness(it, now))
+        trips.sort()
+        return Snapshot(
+            time=time.time(),
+            uptime=now - self._statistics.begun,
+            ready=ready,
+            connections=len(entries),
+            rooms=len(self._hub.rooms()),
+            totals=totals,
+            states=states,
+            threads=_count_threads(),
+            depths=depths,
+            ages=ages,
+            round_trips=round_trips,
+            median_trip=_quantile(trips, 0.5),
+            high_trip=_quantile(trips, 0.99),
+            queued_bytes=queued,
+            slowest=[describe(entry, now) for entry in slowest],
+            broker=getattr(self._hub.broker, "counters", dict)(),
+            cpu_seconds=time.process_time(),
+        )
+
+
+def describe(entry: Entry, now: float) -> dict[str, Any]:
+    """One connection for people. Ages are in seconds; None for what did not happen yet."""
+    connection, session = entry.connection, entry.session
+    counters, outbox = connection.counters, connection.outbox
+    since = outbox.waiting_since
+    return {
+        "number": connection.number,
+        "user": session.user if session else None,
+        "nickname": session.nickname if session else "",
+        "address": session.address if session else "",
+        "state": connection.state.name,
+        "age": now - entry.since,
+        "outbox_messages": outbox.qsize(),
+        "outbox_bytes": outbox.bytes_waiting,
+        "outbox_age": 0.0 if since is None else max(0.0, now - since),
+        "round_trip": counters.round_trip,
+        "last_write": max(0.0, now - counters.last_write) if counters.last_write else None,
+        "messages_in": counters.messages_in,
+        "bytes_in": counters.bytes_in,
+        "messages_out": counters.frames_out,
+        "bytes_out": counters.bytes_out,
+    }
+
+
+def _count_threads() -> Counter[str]:
+    """Threads by the first word of their names, where that is one of ours."""
+    words = Counter(thread.name.partition("-")[0] for thread in threading.enumerate())
+    return Counter({role: words.pop(role) for role in ROLES if role in words} | {"other": words.total()})
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float | None:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
+
+
+def _by_slowness(entry: Entry, now: float) -> tuple[float, float, float]:
+    connection = entry.connection
+    outbox = connection.outbox
+    return (
+        outbox.waiting_since or sys.float_info.max,
+        -outbox.bytes_waiting,
+        -(connection.counters.round_trip or 0.0),
+    )
+
+
+ORDERS: Final[dict[str, Callable[[Entry, float], Any]]] = {
+    "slowest": _by_slowness,
+    "number": lambda entry, now: entry.connection.number,
+    "oldest": lambda entry, now: entry.since,
+    "newest": lambda entry, now: -entry.since,
+    "outbox": lambda entry, now: -entry.connection.outbox.bytes_waiting,
+    "round_trip": lambda entry, now: -(entry.connection.counters.round_trip or 0.0),
+    "sent": lambda entry, now: -entry.connection.counters.bytes_out,
+    "received": lambda entry, now: -entry.connection.counters.bytes_in,
+}
+"""How lists of connections may be ordered; the first ones have the lowest keys."""

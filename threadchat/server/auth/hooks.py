@@ -1,0 +1,111 @@
+"""An application's callables, by which it has its say: their types, and the place where they are set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypedDict, TypeVar, Unpack
+
+from threadchat.errors import ConfigError
+from threadchat.server.auth.permissions import Action
+from threadchat.server.auth.users import User
+
+
+class SessionInfo(NamedTuple):
+    """One identity of a person: what `on_connect` and `on_disconnect` are told.
+
+    `session` is the id that the reply to hello carried (empty on the older dialects), `connection` the
+    number in the chat's log messages and thread names, `address` the client's as the server saw it: behind
+    a proxy the one which that proxy tells, if it is a `trusted_proxy`, else the proxy's own.
+    """
+
+    user: User
+    session: str
+    connection: int
+    address: str
+
+
+Authenticate = Callable[[dict[str, Any]], object]
+OnConnect = Callable[[SessionInfo], object]
+OnMessage = Callable[[User, str, str], str | None]
+OnDisconnect = Callable[[SessionInfo, int, str], object]
+Authorize = Callable[[User, Action, str | int], object]
+Moderates = Callable[[User, str], object]
+Hook = TypeVar("Hook", bound=Callable[..., object])
+
+
+class Given(TypedDict, total=False):
+    """Hooks as arguments; None is none."""
+
+    authenticate: Authenticate | None
+    on_connect: OnConnect | None
+    on_message: OnMessage | None
+    on_disconnect: OnDisconnect | None
+    authorize: Authorize | None
+    moderates: Moderates | None
+
+
+class Hooks:
+    """An application's callables, each at most once; `Chat` says when they are called, and with what."""
+
+    __slots__ = ("authenticate", "authorize", "moderates", "on_connect", "on_disconnect", "on_message")
+
+    def __init__(self, **given: Unpack[Given]) -> None:
+        """Raises ConfigError for what cannot be called, and for what is no hook."""
+        self.authenticate: Authenticate | None = None
+        self.on_connect: OnConnect | None = None
+        self.on_message: OnMessage | None = None
+        self.on_disconnect: OnDisconnect | None = None
+        self.authorize: Authorize | None = None
+        self.moderates: Moderates | None = None
+        for name, hook in given.items():
+            if name not in self.__slots__:
+                raise ConfigError(f"{name} is no hook; there are {', '.join(self.__slots__)}")
+            if hook is not None:
+                self.set(name, hook)  # type: ignore[type-var]  # mypy takes what is in a TypedDict for objects
+
+    @property
+    def see_messages(self) -> bool:
+        """Whether one of them wants to see messages before they are published."""
+        return self.on_message is not None or self.authorize is not None
+
+    def set(self, name: str, hook: Hook) -> Hook:
+        """Sets one and returns it, as a decorator does. Raises ConfigError where there is one already."""
+        if not callable(hook):
+            raise ConfigError(f"{name}={hook!r:.60} cannot be called; give a function")
+        if getattr(self, name) is not None:
+            raise ConfigError(f"{name} is set already; call both from one function")
+        setattr(self, name, hook)
+        return hook
+
+
+class WithHooks:
+    """Something that has `hooks`, which decorators may set; each raises ConfigError where there is one."""
+
+    hooks: Hooks
+
+    def authenticate(self, hook: Authenticate) -> Authenticate:
+        """Sets the hook of that name. Runs on: any thread."""
+        return self.hooks.set("authenticate", hook)
+
+    def on_connect(self, hook: OnConnect) -> OnConnect:
+        """Sets the hook of that name. Runs on: any thread."""
+        return self.hooks.set("on_connect", hook)
+
+    def on_message(self, hook: OnMessage) -> OnMessage:
+        """Sets the hook of that name. Runs on: any thread."""
+        return self.hooks.set("on_message", hook)
+
+    def on_disconnect(self, hook: OnDisconnect) -> OnDisconnect:
+        """Sets the hook of that name. Runs on: any thread."""
+        return self.hooks.set("on_disconnect", hook)
+
+    def authorize(self, hook: Authorize) -> Authorize:
+        """Sets the hook of that name. Runs on: any thread."""
+        return self.hooks.set("authorize", hook)
+
+    def moderates(self, hook: Moderates) -> Moderates:
+        """Sets the hook of that name. Runs on: any thread."""
+        return self.hooks.set("moderates", hook)
+
+
+NO_HOOKS: Final = Hooks()

@@ -1,0 +1,231 @@
+"""One connection's sanction_check: who somebody is, what they may do, and what becomes of their words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode, Refuse
+from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.server.auth.hooks import NO_HOOKS, Hooks, SessionInfo
+from threadchat.server.auth.permissions import ACTIONS, MODERATE, NEEDS, PHRASES, READ, AnyAction, Permissions
+from threadchat.server.auth.tokens import Pass, Tokens
+from threadchat.server.auth.users import User, exactly_text
+from threadchat.server.protocol import commands
+from threadchat.wire.connection import Connection
+
+log = logging.getLogger(__name__)
+log.addFilter(LogRateLimit())
+
+
+class Admission(NamedTuple):
+    """Who may come in, besides those whom the application knows."""
+
+    tokens: Tokens | None = None
+    anonymous: bool = True
+
+
+ANYBODY: Final = Admission()
+
+
+class Identity:
+    """One connection's dealings with the hooks, and with the token that it came with.
+
+    What a hook raises is logged and becomes error 100; only a `Refuse` is the client's to read. Everything
+    runs on the connection's reader thread and may block it.
+    """
+
+    __slots__ = ("_admission", "_connection", "_info", "_pass", "address", "hooks", "identity")
+
+    def __init__(
+        self,
+        connection: Connection,
+        hooks: Hooks = NO_HOOKS,
+        identity: User | None = None,
+        address: str = "",
+        *,
+        admission: Admission = ANYBODY,
+        shown: Pass | None = None,
+    ) -> None:
+        """`identity` is who the application or a token says it is, None for somebody anonymous.
+
+        `shown` is what the token said that came with the handshake.
+        """
+        self.hooks = hooks
+        self.identity = identity
+        self.address = address
+        self._admission = admission
+        self._pass = shown
+        self._connection = connection
+        self._info: SessionInfo | None = None
+
+    # Who one is
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether ids from 1 on are those of people who are known: by the application, or by tokens."""
+        return self.hooks.authenticate is not None or self._admission.tokens is not None
+
+    @property
+    def may_enter(self) -> bool:
+        """Whether hello may be said as who one is by now: as nobody only where that is allowed."""
+        return self.identity is not None or self._admission.anonymous
+
+    @property
+    def screens(self) -> bool:
+        """Whether anybody has to be asked what may be done or said."""
+        return self.hooks.see_messages or self.permissions is not None
+
+    @property
+    def permissions(self) -> Permissions | None:
+        """What the token says of rooms; None where it says nothing, or there is none."""
+        return None if self._pass is None else self._pass.permissions
+
+    @property
+    def expires(self) -> float | None:
+        """When the token expires, in Unix time; None without one."""
+        return None if self._pass is None else self._pass.expires
+
+    def show(self, token: str) -> None:
+        """Takes the token of a hello. Raises as `renew` does."""
+        self.renew(token)
+        assert self._pass is not None
+        if self.identity is None or not self.identity.nickname:
+            self.identity = self._pass.user
+
+    def renew(self, token: str) -> None:
+        """Takes a token for how long one may stay, and what one may do; nothing else changes.
+
+        Raises BadToken, and CommandError 107 for somebody else's: who is known stays who they are.
+        """
+        if self._admission.tokens is None:
+            raise BadToken("this server has neither token_key nor token_keys to check it with")
+        shown = self._admission.tokens.verify(token)
+        if self.identity is not None and self.identity.id != shown.user.id:
+            whose = f"this token is of user {shown.user.id}, and you are user {self.identity.id}"
+            raise CommandError(ErrorCode.BAD_REQUEST, f"{whose}; connect anew with it")
+        self._pass = shown
+        self.heed_expiry()
+
+    def heed_expiry(self) -> None:
+        """Ends the connection (3005) when the token expires, if there is one."""
+        if self._pass is not None and self._admission.tokens is not None:
+            connection, seconds = self._connection, self._admission.tokens.remaining(self._pass)
+            connection.deadlines.set("token", seconds, lambda: connection.close(CloseCode.EXPIRED))
+
+    def arrived(self, user: User, session: str = "") -> None:
+        """Calls `on_connect`. Raises CommandError where it refuses or fails: nobody arrived then."""
+        info = SessionInfo(user, session, self._connection.number, self.address)
+        if (hook := self.hooks.on_connect) is not None:
+            self._call(hook, info)
+        self._info = info
+
+    # What one may do
+
+    def may(self, user: User, action: AnyAction, target: str | int) -> bool:
+        """Whether the token's permissions allow it, and then `authorize`; to moderate, see `_moderates`.
+
+        Raises CommandError where the hook refuses in its own words, or fails.
+        """
+        if action == "moderate":
+            return self._moderates(user, str(target))
+        permissions, hook, letter = self.permissions, self.hooks.authorize, NEEDS.get(action)
+        if permissions is not None and letter is not None and not permissions.allow(letter, str(target)):
+            return False
+        if hook is None or action == "typing":  # which happens with each key, and only where one may be
+            return True
+        return bool(self._call(hook, user, action, target))
+
+    def _moderates(self, user: User, room: str) -> bool:
+        """Somebody known, of whom the token or the application says so: nobody does by default."""
+        if self.identity is None:
+            return False
+        if self.permissions is not None and self.permissions.allow(MODERATE, room):
+            return True
+        hook = self.hooks.moderates
+        return hook is not None and bool(self._call(hook, user, room))
+
+    def check(self, user: User, action: AnyAction, target: str | int) -> None:
+        """Raises CommandError 103 where `may` says no."""
+        if not self.may(user, action, target):
+            what = f"{PHRASES[action]} {target}" if target != "" else "moderate everywhere"
+            raise Refuse(f"you may not {what}")
+
+    def check_command(self, user: User, command: commands.Command) -> None:
+        """The same for a command; one that is nobody's business passes."""
+        action = ACTIONS.get(type(command))
+        if action is not None:
+            self.check(user, action, getattr(command, "to" if action == "direct" else "room"))
+
+    def may_see(self, room: str) -> bool:
+        """Whether a room is one of those that the token lets one read; the hook is not asked."""
+        return self.permissions is None or self.permissions.allow(READ, room)
+
+    @property
+    def given_name(self) -> str | None:
+        """The nickname that the application gave; whoever has one cannot choose."""
+        return (self.identity.nickname or None) if self.identity else None
+
+    def check_name(self, name: str) -> None:
+        """Raises CommandError 103 where the application gave another one."""
+        if self.given_name not in (None, name):
+            raise CommandError(ErrorCode.PERMISSION_DENIED, f"your nickname here is {self.given_name}")
+
+    def screen(self, user: User, room: str, text: str) -> str:
+        """What may be said instead of `text`, by `authorize` and `on_message`. Raises CommandError."""
+        self.check(user, "message", room)
+        if (hook := self.hooks.on_message) is None:
+            return text
+        answer = self._call(hook, user, room, text)
+        if answer is None:
+            raise Refuse(f"this message was not accepted in room {room}")
+        if not isinstance(answer, str):
+            kind = type(answer).__name__
+            log.error("connection %d: on_message returned a %s, not text or None", self._number, kind)
+            raise CommandError(ErrorCode.INTERNAL)
+        return exactly_text(answer)
+
+    def screen_all(
+        self, user: User, messages: list[commands.Message], refuse: Callable[[CommandError, Any], object]
+    ) -> list[commands.Message]:
+        """What may be said of `messages`; `refuse` is called for each of the others, with its id."""
+        passed = []
+        for item in messages:
+            try:
+                text = self.screen(user, item.room, item.message)
+            except CommandError as error:
+                refuse(error, item.id)
+            else:
+                passed.append(msgspec.structs.replace(item, message=text))
+        return passed
+
+    def departed(self, user: User) -> None:
+        """Calls `on_disconnect`, once, if `on_connect` was passed. Raises nothing."""
+        info, self._info = self._info, None
+        hook = self.hooks.on_disconnect
+        if info is None or hook is None:
+            return
+        closed = self._connection.closed
+        code, reason = (closed.code, closed.reason) if closed else (int(CloseCode.ABNORMAL), "")
+        try:
+            self._call(hook, info._replace(user=user), code, reason)
+        except CommandError:
+            pass  # it is in the log; there is nobody left to tell
+
+    @property
+    def _number(self) -> int:
+        return self._connection.number
+
+    def _call(self, hook: Callable[..., Any], *arguments: object) -> Any:
+        try:
+            return hook(*arguments)
+        except Refuse:
+            raise
+        except (Exception, SystemExit) as error:  # whose end would leave the descriptor open
+            name = getattr(hook, "__qualname__", repr(hook))
+            label = self._connection.label
+            log.exception("connection %d (%s): the hook %s failed", self._number, label, name)
+            raise CommandError(ErrorCode.INTERNAL) from error

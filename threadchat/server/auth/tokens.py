@@ -1,0 +1,201 @@
+"""Reads the tokens (JWT) that say who somebody is, checks them against the keys, and signs them for tries."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from threadchat.config.settings import Config
+from threadchat.errors import BadToken, ConfigError, ThreadchatError
+from threadchat.server.auth.jwks import KeyFile
+from threadchat.server.auth.permissions import Permissions
+from threadchat.server.auth.users import LARGEST_ID, User, as_user
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+MAX_TOKEN: Final = 8192
+"""Characters; a longer one is refused unread. Proxies take no longer header either."""
+MAX_HEADER: Final = 2048
+"""Characters of its first part, which is read before anybody knows whose it is: some Pythons follow JSON so
+deep that a longer one could overflow the stack of a thread."""
+LEEWAY: Final = 10.0
+"""Seconds by which the clock of whoever signed a token may be ahead of this one's."""
+_DECIMAL: Final = re.compile("[1-9][0-9]{0,15}")
+_LATEST: Final = 2.0**53
+
+
+class Pass(NamedTuple):
+    """What a token says: who, until when (Unix time, in seconds), and what in which rooms.
+
+    Without `permissions` the token says nothing about rooms.
+    """
+
+    user: User
+    expires: float
+    permissions: Permissions | None = None
+
+
+class Tokens:
+    """The check of tokens by the settings' keys. To be used on any thread."""
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
+        """`clock` is Unix time. Raises ConfigError where PyJWT is missing, or a file holds no key."""
+        self._jwt = _load_jwt("token_keys" if config.token_keys else "token_key")
+        self._secret = config.token_key
+        self._file = KeyFile(config.token_keys, self._jwt) if config.token_keys else None
+        self._audience = config.token_audience or None
+        self._issuer = config.token_issuer or None
+        self._clock = clock
+
+    @staticmethod
+    def of(config: Config) -> Tokens | None:
+        """The tokens that are configured; None where none are. Raises ConfigError."""
+        return Tokens(config) if config.token_key or config.token_keys else None
+
+    def reload(self) -> None:
+        """Reads the file of keys again; a broken one keeps the old keys, and the log says so."""
+        if self._file is not None:
+            self._file.reload()
+
+    def remaining(self, shown: Pass) -> float:
+        """Seconds until it expires; not above 0 where it has."""
+        return shown.expires - self._clock()
+
+    def verify(self, text: str) -> Pass:
+        """What a token says. Raises BadToken, whose text shows no token, and nothing of an unsigned one."""
+        if len(text) > MAX_TOKEN:
+            raise BadToken(f"it is longer than {MAX_TOKEN} characters")
+        if len(text.partition(".")[0]) > MAX_HEADER:
+            raise BadToken(f"its header is longer than {MAX_HEADER} characters")
+        claims = self._decode(text)
+        expires = self._check_times(claims)
+        subject = _subject(claims.get("sub"))
+        try:
+            user = as_user({"id": subject, "nickname": claims.get("nickname")})
+        except ThreadchatError as error:
+            raise BadToken(f"its sub or nickname cannot be used: {error}") from None
+        assert user is not None
+        return Pass(user, expires, Permissions.of(claims.get("rooms")))
+
+    def _decode(self, text: str) -> Mapping[str, Any]:
+        jwt = self._jwt
+        try:
+            header = jwt.get_unverified_header(text)
+            key, algorithm = self._key(header)
+            claims: Mapping[str, Any] = jwt.decode(
+                text,
+                key,
+                algorithms=[algorithm],  # the key's; what the token says of itself only chose the key
+                audience=self._audience,
+                issuer=self._issuer,
+                # Numbers as sub are right here, and times are checked by a clock that a test can set.
+                options={f"verify_{claim}": False for claim in ("sub", "jti", "exp", "nbf", "iat")},
+            )
+        except jwt.MissingRequiredClaimError as error:
+            raise BadToken(f"its claim {error.claim} is missing") from None
+        except jwt.InvalidSignatureError:
+            raise BadToken("its signature is not of this server's key") from None
+        except jwt.InvalidAudienceError:
+            raise BadToken("its audience (aud) is not the server's token_audience") from None
+        except jwt.InvalidIssuerError:
+            raise BadToken("its issuer (iss) is not the server's token_issuer") from None
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            raise BadToken(f"it is no signed JWT ({type(error).__name__})") from None
+        return claims
+
+    def _key(self, header: Mapping[str, Any]) -> tuple[Any, str]:
+        """The key for a token and the one algorithm that it is for: a public key never checks an HMAC."""
+        algorithm = header.get("alg")
+        if "crit" in header:  # RFC 7515 section 4.1.11: what is critical has to be understood
+            raise BadToken("its header demands an extension (crit), and none is known here")
+        if algorithm == "HS256" and self._secret:
+            return self._secret, "HS256"
+        if algorithm == "RS256" and self._file is not None:
+            return self._file.find(header.get("kid")), "RS256"
+        kinds = [*(["HS256"] if self._secret else []), *(["RS256"] if self._file else [])]
+        raise BadToken(f"it is not signed with {' or '.join(kinds)}")
+
+    def _check_times(self, claims: Mapping[str, Any]) -> float:
+        """When it expires. Raises BadToken where it has, or does not hold yet (RFC 7519 section 4.1)."""
+        now = self._clock()
+        expires = _time(claims, "exp")
+        if expires is None:
+            raise BadToken("its claim exp is missing")
+        if expires <= now:
+            raise BadToken("it has expired")
+        for name in ("nbf", "iat"):
+            begins = _time(claims, name)
+            if begins is not None and begins > now + LEEWAY:
+                raise BadToken(f"it does not hold yet ({name})")
+        return expires
+
+
+def sign(
+    config: Config,
+    user: int,
+    nickname: str = "",
+    rooms: Mapping[str, str] | None = None,
+    *,
+    seconds: float = 3600.0,
+    now: float | None = None,
+) -> str:
+    """A token for `user`, signed with `token_key`; `rooms` are letters by name, None says nothing of rooms.
+
+    Raises ConfigError where there is no key, and BadToken for what the server would refuse.
+    """
+    jwt = _load_jwt("token_key")
+    if not config.token_key:
+        raise ConfigError(
+            "token signs with token_key, and there is none: give --token-key, THREADCHAT_TOKEN_KEY or a file"
+            + ("; token_keys are public keys, which only check" if config.token_keys else "")
+        )
+    issued = time.time() if now is None else now
+    claims: dict[str, Any] = {"sub": str(user), "iat": int(issued), "exp": int(issued + seconds)}
+    named = {
+        "nickname": nickname,
+        "aud": config.token_audience,
+        "iss": config.token_issuer,
+    }
+    claims |= {name: value for name, value in named.items() if value}
+    if rooms is not None:
+        claims["rooms"] = dict(rooms)
+    signed: str = jwt.encode(claims, config.token_key, algorithm="HS256")
+    Tokens(config, clock=lambda: issued).verify(signed)
+    return signed
+
+
+def _load_jwt(setting: str) -> ModuleType:
+    """PyJWT, which whoever has no tokens need not have. Raises ConfigError."""
+    try:
+        import jwt
+
+        if setting == "token_keys":
+            import cryptography  # noqa: F401  # PyJWT is lame without it, and says so late
+    except ModuleNotFoundError as error:
+        if error.name not in ("jwt", "cryptography"):
+            raise
+        needed = "PyJWT" if error.name == "jwt" else "cryptography"
+        raise ConfigError(f"{setting} needs {needed}: pip install 'threadchat[auth]'") from None
+    return jwt
+
+
+def _subject(claim: Any) -> Any:
+    """The id that a `sub` names; what is none stays as it is, for `as_user` to say so."""
+    if isinstance(claim, str) and _DECIMAL.fullmatch(claim) and int(claim) <= LARGEST_ID:
+        return int(claim)
+    if claim is None:
+        raise BadToken("its claim sub is missing")
+    return claim
+
+
+def _time(claims: Mapping[str, Any], name: str) -> float | None:
+    """A claim that is a Unix time (NumericDate of RFC 7519). Raises BadToken."""
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LATEST:
+        raise BadToken(f"its claim {name} is no time in seconds since 1970")
+    return float(value)

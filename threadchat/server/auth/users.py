@@ -1,0 +1,105 @@
+"""Who somebody is: by the application's word, by a token, by proof of an earlier identity, or a stranger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from threadchat.chat.broker_interface import Broker
+from threadchat.errors import ThreadchatError
+from threadchat.server.auth import resume
+from threadchat.server.protocol.commands import MAX_NICKNAME, Hello
+
+LARGEST_ID: Final = 2**53 - 1
+"""More than this, and a browser's numbers no longer tell one id from the next."""
+
+
+class User(NamedTuple):
+    """A person: `id` is an integer, the application's own from 1 on where it authenticates.
+
+    Anonymous people have an id of the chat's making: below 0 where the application authenticates, so that
+    the two never meet, else from 1 on. On the older dialect `/ws`, which knows no ids, it is 0.
+    """
+
+    id: int
+    nickname: str = ""
+
+
+def stranger(broker: Broker, *, authenticates: bool) -> int:
+    """A fresh id for somebody anonymous, which is nobody's in the application."""
+    number = broker.new_user()
+    return -number if authenticates else number
+
+
+def identify(hello: Hello, identity: User | None, broker: Broker, *, authenticates: bool) -> tuple[int, str]:
+    """Whose hello that is: id and nickname.
+
+    What the application or a token says (`identity`) counts before what `resume` proves, and that before
+    what is asked for. Where people are known (`authenticates`), `resume` is for strangers: the known come in
+    by login or token only, and so may lose it; to them it gives back no more than the nickname they chose.
+    """
+    asked = hello.nickname or ""
+    known = resume.verify(broker.resume_key, hello.resume, time.time()) if hello.resume else None
+    if identity is not None:
+        chosen = known.nickname if known is not None and known.user == identity.id else ""
+        return identity.id, identity.nickname or asked or chosen
+    if known is None or (authenticates and known.user > 0):
+        return stranger(broker, authenticates=authenticates), asked
+    return known.user, asked or known.nickname
+
+
+def resume_token(broker: Broker, user: User) -> str:
+    """What lets that person come back as the same, within `resume.RESUME_TTL`."""
+    return resume.issue(broker.resume_key, user.id, user.nickname, time.time())
+
+
+def as_user(value: Any, lowest: int = 1) -> User | None:
+    """What an application calls a user: an id, or a mapping or an object with `id` and maybe `nickname`.
+
+    None, and whatever has the id None, is nobody. Raises ThreadchatError for anything else, and for an id
+    below `lowest`.
+    """
+    if isinstance(value, Mapping):
+        found, nickname = value.get("id", _MISSING), value.get("nickname")
+    elif value is None or isinstance(value, int | str):
+        found, nickname = value, None
+    else:
+        found, nickname = getattr(value, "id", _MISSING), getattr(value, "nickname", None)
+    if found is _MISSING:
+        kind = type(value).__name__
+        raise ThreadchatError(f"a user is an id, or has an `id` and a `nickname`; this {kind} has no id")
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int) or not lowest <= found <= LARGEST_ID:
+        raise ThreadchatError(
+            f"the user id {found!r:.60} is not an integer from {lowest} to {LARGEST_ID}; the protocol's "
+            "userId is a number, so give the one that your database has for this user"
+        )
+    return User(int(found), _check_nickname(found, nickname or ""))  # no subclass: JSON has none
+
+
+_MISSING: Final = object()
+
+
+def exactly_text(text: str) -> str:
+    """The same as no subclass of str, which JSON has none for: of markupsafe's Markup, say.
+
+    `str()` would not do: Django's SafeString returns itself.
+    """
+    return str.__str__(text)
+
+
+def _check_nickname(user: int, nickname: object) -> str:
+    if not isinstance(nickname, str):
+        raise ThreadchatError(f"the nickname of user {user} is a {type(nickname).__name__}; it must be text")
+    if len(nickname) > MAX_NICKNAME:
+        raise ThreadchatError(
+            f"the nickname of user {user} has {len(nickname)} characters; at most {MAX_NICKNAME} are "
+            "allowed, so shorten it before the chat gets it"
+        )
+    try:
+        nickname.encode()
+    except UnicodeEncodeError:
+        raise ThreadchatError(f"the nickname of user {user} has half a surrogate pair in it") from None
+    return exactly_text(nickname).strip()

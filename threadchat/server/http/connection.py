@@ -1,0 +1,152 @@
+"""One connection: reads its request, runs the application, replies and closes, or hands the socket over."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+from threadchat.server.http import response
+from threadchat.server.http.certificates import secure
+from threadchat.server.http.environ import make_environ
+from threadchat.server.http.listener import tune
+from threadchat.server.http.proxies import Proxies
+from threadchat.server.http.request import BODY_BYTES, PeerGone, RequestError, RequestReader
+from threadchat.server.http.response import Response
+from threadchat.wire.transport import Socket
+
+logger = logging.getLogger(__name__)
+
+HANDOVER = "threadchat.handover"  # the key of the environ
+LINGER_SECONDS = 1.0  # at most; less where the time for a whole request is less
+NO_PROXIES = Proxies()
+
+_SPEAK_TLS = Response.error(HTTPStatus.BAD_REQUEST, "This port speaks TLS; use https:// or wss://.")
+
+
+class Handover:
+    """What an application finds in its environ to take the connection over."""
+
+    def __init__(self, http_connection: HttpConnection, number: int) -> None:
+        self._http_connection = http_connection
+        self.number = number
+
+    def take(self) -> tuple[Socket, bytes]:
+        """Return the connected blocking socket, without timeout, and the bytes that followed the request.
+
+        Where TLS is spoken it is a TlsSocket, which encrypts.
+        From here on the socket is the caller's alone, its closing too; no reply is sent for the
+        caller. To be called on the connection's own thread, once; raises RuntimeError the second time.
+        """
+        return self._http_connection.hand_over()
+
+
+class HttpConnection:
+    """One request and its reply on one accepted socket.
+
+    `release` is called once, before the socket is handed over or closed: from then on its number may
+    belong to something else, and whoever listed the socket must have forgotten it. `proxies` are believed;
+    with `tls` the peer has to speak it, as a client. `max_body` is as for RequestReader.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        number: int,
+        *,
+        timeout: float,
+        clock: Callable[[], float],
+        release: Callable[[], None],
+        proxies: Proxies = NO_PROXIES,
+        tls: ssl.SSLContext | None = None,
+        max_body: int = BODY_BYTES,
+    ) -> None:
+        self._sock: Socket | None = sock
+        self._raw = sock
+        self._proxies = proxies
+        self._tls = tls
+        self._max_body = max_body
+        self._number = number
+        self._timeout = timeout
+        self._clock = clock
+        self._release = release
+        self._trailing = b""
+        self._head_only = False
+
+    def run(self, application: WSGIApplication, server: dict[str, Any], peer: Any, accepted: float) -> None:
+        """Serve the connection to its end. Runs on: the connection's own thread. Raises nothing.
+
+        `server` and `peer` are as for `make_environ`; `accepted` is the time of `clock` from which
+        the request's deadline counts.
+        """
+        deadline = accepted + self._timeout
+        try:
+            tune(self._raw)
+            reply = self._secure(deadline) or self._answer(application, server, peer, deadline)
+            if reply is not None and self._sock is not None:
+                self._sock.settimeout(self._timeout)
+                self._sock.sendall(reply)
+                response.linger(self._sock, min(LINGER_SECONDS, self._timeout), self._clock)
+        except (PeerGone, OSError) as error:
+            logger.debug("http-%d: the peer is gone: %s", self._number, error)
+        finally:
+            if self._sock is not None:
+                self._release()
+                self._sock.close()
+
+    def hand_over(self) -> tuple[Socket, bytes]:
+        """See `Handover.take`."""
+        sock, trailing = self._sock, self._trailing
+        if sock is None:
+            raise RuntimeError("the connection was taken over already; there is only one socket")
+        self._release()
+        self._sock, self._trailing = None, b""
+        sock.settimeout(None)
+        return sock, trailing
+
+    def _secure(self, deadline: float) -> bytes | None:
+        """Agree on TLS where it is spoken; the bytes to reply with to a peer that does not."""
+        if self._tls is None:
+            return None
+        secured = secure(self._raw, self._tls, deadline, self._clock)
+        if secured is None:
+            return _SPEAK_TLS.encode()
+        self._sock = secured
+        return None
+
+    def _answer(
+        self, application: WSGIApplication, server: dict[str, Any], peer: Any, deadline: float
+    ) -> bytes | None:
+        """The bytes to reply with; None where the application took the socket."""
+        assert self._sock is not None
+        reader = RequestReader(self._sock, deadline, self._clock, max_body=self._max_body)
+        try:
+            request = reader.read()
+        except RequestError as error:
+            logger.debug("http-%d: refused: %s", self._number, error)
+            return Response.error(error.status, error.sentence).encode(head_only=reader.asked_for_head)
+        self._trailing = request.trailing
+        self._head_only = request.method == "HEAD"
+        environ = make_environ(request, server, peer)
+        self._proxies.see_through(environ)
+        environ[HANDOVER] = Handover(self, self._number)
+        del reader, request  # a session runs in the call below for hours; it needs neither
+        return self._run_application(application, environ)
+
+    def _run_application(self, application: WSGIApplication, environ: dict[str, Any]) -> bytes | None:
+        try:
+            reply = response.run(application, environ)
+            if reply is not None:
+                return reply.encode(head_only=self._head_only)
+            if self._sock is None:
+                return None
+            raise RuntimeError("the application neither replied nor took the connection over")
+        except Exception:
+            logger.exception("http-%d: the application failed", self._number)
+            apology = "The server failed here, the request is not to blame; try again later."
+            failed = Response.error(HTTPStatus.INTERNAL_SERVER_ERROR, apology)
+            return failed.encode(head_only=self._head_only)

@@ -1,0 +1,49 @@
+"""Puts a request into a WSGI environ (PEP 3333)."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from threadchat.server.http.proxies import plain_address
+from threadchat.server.http.request import Request
+
+
+def server_part(host: str, port: int, scheme: str = "http") -> dict[str, Any]:
+    """The part of every environ that a server listening on `host` and `port` knows beforehand."""
+    return {
+        "SCRIPT_NAME": "",
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+
+
+def make_environ(request: Request, server: dict[str, Any], peer: Any) -> dict[str, Any]:
+    """Return the environ of `request`; `server` as from `server_part`, `peer` as `accept` returned it."""
+    environ = server | {
+        "REMOTE_ADDR": plain_address(peer[0]),
+        "REMOTE_PORT": str(peer[1]),
+        "REQUEST_METHOD": request.method,
+        "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
+        "QUERY_STRING": request.query,
+        "SERVER_PROTOCOL": request.version,
+        "wsgi.input": io.BytesIO(request.body),
+    }
+    for name, value in request.headers:
+        if "_" in name:
+            continue  # X_User would arrive as X-User does, which a proxy may vouch for
+        key = "HTTP_" + name.upper().replace("-", "_")
+        if key in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"):
+            key = key[5:]
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    if request.authority is not None:
+        environ["HTTP_HOST"] = request.authority  # RFC 9112 section 3.2.2: the target's host counts
+    return environ

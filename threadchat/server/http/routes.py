@@ -1,0 +1,85 @@
+"""The server's WSGI application: the page, the health check, and the doors to the WebSocket endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib.resources.abc import Traversable
+from typing import Any, Final
+from wsgiref.types import StartResponse, WSGIApplication
+
+from threadchat.server.http.handshake import upgrade_requested
+from threadchat.server.http.replies import TEXT, reply, send
+from threadchat.server.http.static import read_page
+
+_FRESH: Final = ("Cache-Control", "no-store")
+
+
+class Routes:
+    """Serves the page, `/healthz`, `/readyz` and the WebSocket `endpoints`, which are named by their paths.
+
+    An endpoint is a WSGI application; it is called with what is meant as a handshake, and judges it. `page`
+    is as for `read_page`, which see for what is raised. `/healthz` says that this process serves, `/readyz`
+    what `ready` does: whether commands would find what they need. `operators` finds what answers at other
+    paths, by whatever method. To be called on any thread.
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, WSGIApplication],
+        *,
+        page: Traversable | None = None,
+        ready: Callable[[], bool] = lambda: True,
+        operators: Callable[[str], WSGIApplication | None] = lambda path: None,
+    ) -> None:
+        self._endpoints = dict(endpoints)
+        self._ready = ready
+        self._operators = operators
+        self._resources = read_page(page)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request, or run a whole WebSocket session before returning (PEP 3333)."""
+        if upgrade_requested(environ):
+            return self._upgrade(environ, start_response)
+        path = environ["PATH_INFO"]
+        door = self._operators(path)
+        if door is not None:
+            return door(environ, start_response)
+        return self._serve(path, environ, start_response)
+
+    def _serve(self, path: str, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        resource = self._resources.get(path)
+        health = path in ("/healthz", "/readyz")
+        if resource is None and not health and path not in self._endpoints:
+            return reply(start_response, "404 Not Found", "There is nothing at this path; the page is at /.")
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            sentence = (
+                "Only GET and HEAD are served here; commands of the chat go through its WebSocket /chat."
+            )
+            return reply(start_response, "405 Method Not Allowed", sentence, ("Allow", "GET, HEAD"))
+        if resource is not None:
+            return resource.serve(environ, start_response)
+        if health:
+            return self._tell_health(start_response, path == "/healthz" or self._ready())
+        return ask_for_upgrade(path, start_response, hop_by_hop=True)
+
+    @staticmethod
+    def _tell_health(start_response: StartResponse, well: bool) -> Iterable[bytes]:
+        if well:
+            return send(start_response, "200 OK", b"ok", ("Content-Type", TEXT), _FRESH)
+        sentence = "The message store is away; commands are refused until it is back."
+        return reply(start_response, "503 Service Unavailable", sentence, _FRESH)
+
+    def _upgrade(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        endpoint = self._endpoints.get(environ["PATH_INFO"])
+        if endpoint is not None:
+            return endpoint(environ, start_response)
+        known = ", ".join(sorted(self._endpoints))
+        sentence = f"There is no WebSocket at this path; the ones there are: {known}."
+        return reply(start_response, "404 Not Found", sentence)
+
+
+def ask_for_upgrade(path: str, start_response: StartResponse, *, hop_by_hop: bool) -> Iterable[bytes]:
+    """The reply to a plain request for a WebSocket; some servers fail on `hop_by_hop` headers."""
+    sentence = f"{path} is a WebSocket; connect to it with a WebSocket client, at ws://<host>{path}."
+    upgrade = [("Upgrade", "websocket")] if hop_by_hop else []
+    return reply(start_response, "426 Upgrade Required", sentence, *upgrade, ("Sec-WebSocket-Version", "13"))

@@ -1,0 +1,76 @@
+"""The page's files as they are served: read once, with what a browser's cache needs."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import PurePosixPath
+from typing import Any
+from wsgiref.types import StartResponse
+
+from threadchat.server.http.replies import send
+
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A page's file as it is served."""
+
+    content_type: str
+    body: bytes
+    etag: str
+
+    def serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Replies with the file, or says that the client's copy is current."""
+        caching = ("ETag", self.etag), ("Cache-Control", "no-cache")
+        if _matches(environ.get("HTTP_IF_NONE_MATCH", ""), self.etag):
+            return send(start_response, "304 Not Modified", b"", *caching)
+        return send(start_response, "200 OK", self.body, ("Content-Type", self.content_type), *caching)
+
+
+def read_page(folder: Traversable | None = None) -> dict[str, Resource]:
+    """The page's files by the path at which they are served; the page itself is at `/`.
+
+    `folder` is the package's own unless given. All that the page refers to is relative: it works below any
+    path that ends in a slash. Raises FileNotFoundError where it lacks `index.html` or `favicon.svg`.
+    """
+    resources = read_folder(folder or importlib.resources.files("threadchat.server.http") / "page", "/page/")
+    for path, name in (("/", "index.html"), ("/favicon.ico", "favicon.svg")):
+        if f"/page/{name}" not in resources:
+            raise FileNotFoundError(f"the page has no {name}; is threadchat installed whole?")
+        resources[path] = resources[f"/page/{name}"]
+    return resources
+
+
+def read_folder(folder: Traversable, prefix: str) -> dict[str, Resource]:
+    """A folder's files, each at `prefix` and its name.
+
+    They are read here and never again, so a request can only name what is there.
+    """
+    resources = {}
+    for file in folder.iterdir():
+        if file.is_file() and not file.name.startswith((".", "_")):
+            body = file.read_bytes()
+            content_type = _TYPES.get(PurePosixPath(file.name).suffix, "application/octet-stream")
+            etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            resources[prefix + file.name] = Resource(content_type, body, etag)
+    return resources
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    """Whether the client's copy is current; the weak comparison of RFC 9110 section 13.1.2."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in tags or tags == ["*"]

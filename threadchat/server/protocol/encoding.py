@@ -1,0 +1,229 @@
+"""JSON text to commands, events to frames, for all three dialects; no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from threadchat.chat.events import EVENT_TYPES, MESSAGE, Direct, Position, Record, UserId
+from threadchat.errors import CommandError, ErrorCode
+from threadchat.server.protocol.commands import COMMANDS, AnyCommand, CommandId
+from threadchat.wire.protocol import frames
+from threadchat.wire.protocol.requests import Text
+
+BROADCAST_ROOM: Final = "/ws"
+"""The room of the broadcast dialect; the native one does not reach it."""
+
+
+class _Envelope(msgspec.Struct):
+    """As much of a bad command as an error needs."""
+
+    type: msgspec.Raw = msgspec.Raw(b"null")
+    id: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class BroadcastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that there is in the broadcast dialect, both ways."""
+
+    sender: str = msgspec.field(name="from")
+    message: str
+
+
+class DirectMessage(msgspec.Struct, frozen=True):
+    """What a client of the direct dialect sends."""
+
+    to: int
+    message: str
+
+
+Decoded = TypeVar("Decoded")
+
+_encode = msgspec.json.Encoder().encode
+_decode_command = msgspec.json.Decoder(AnyCommand).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_broadcast = msgspec.json.Decoder(BroadcastMessage).decode
+_decode_direct = msgspec.json.Decoder(DirectMessage).decode
+_decode_id = msgspec.json.Decoder(int | str).decode
+_decode_type = msgspec.json.Decoder(str).decode
+
+MOST_CONTAINERS: Final = 500
+"""Arrays and objects of one message. Python 3.12 and 3.13 let a decoder go 10,000 of them deep, which is more
+than a thread's stack of 1 MiB holds: the process would be gone."""
+_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # to the end, where it has none
+
+
+def check_depth(text: str) -> None:
+    """Raises CommandError 107 for what could be nested too deeply to be decoded."""
+    if text.count("[") + text.count("{") <= MOST_CONTAINERS:
+        return
+    bare = _STRING.sub("", text)
+    if bare.count("[") + bare.count("{") > MOST_CONTAINERS:
+        reason = f"more than {MOST_CONTAINERS} arrays and objects in one message; a message needs a few"
+        raise CommandError(ErrorCode.BAD_REQUEST, reason)
+
+
+# Commands
+
+
+def decode_command(text: str) -> AnyCommand:
+    """One native command. Raises BadCommand."""
+    try:
+        if len(text) > MOST_CONTAINERS:  # the most are short
+            check_depth(text)
+        command: AnyCommand = _decode_command(text)
+        return command
+    except CommandError as error:
+        raise BadCommand(error.code, error.reason) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _explain(text, error) from error
+
+
+def command_id(text: str) -> CommandId:
+    """The id of a command that is not looked at any further; None where it has none, or cannot be read."""
+    try:
+        check_depth(text)
+        return _id_of(_decode_envelope(text))
+    except (CommandError, msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _id_of(envelope: _Envelope) -> CommandId:
+    try:
+        found: int | str = _decode_id(envelope.id)
+        return found
+    except msgspec.DecodeError:
+        return None
+
+
+class BadCommand(CommandError):
+    """A command that could not be read; `id` is its id, as far as that could be."""
+
+    def __init__(self, code: ErrorCode, reason: str, command_id: CommandId = None) -> None:
+        super().__init__(code, reason)
+        self.id = command_id
+
+
+def _explain(text: str, error: Exception) -> BadCommand:
+    try:
+        envelope = _decode_envelope(text)
+    except msgspec.ValidationError as invalid:
+        return BadCommand(ErrorCode.BAD_REQUEST, f"{invalid}; a command is a JSON object, such as {_EXAMPLE}")
+    except (msgspec.DecodeError, RecursionError) as malformed:
+        return BadCommand(ErrorCode.BAD_REQUEST, f"not JSON: {malformed}")
+    found = _id_of(envelope)
+    kind = bytes(envelope.type)
+    if kind == b"null":
+        return BadCommand(ErrorCode.BAD_REQUEST, f"a command has a type, as in {_EXAMPLE}", found)
+    try:
+        name = _decode_type(kind)
+    except msgspec.DecodeError:
+        name = ""
+    if name not in COMMANDS:
+        shown = repr(name) if name else kind.decode()
+        reason = f"unknown command {shown:.40}; there are {', '.join(COMMANDS)}"
+        return BadCommand(ErrorCode.UNKNOWN_COMMAND, reason, found)
+    return BadCommand(ErrorCode.BAD_REQUEST, f"{name}: {error}", found)
+
+
+_EXAMPLE: Final = '{"type": "hello", "id": 1, "nickname": "ann"}'
+
+
+def check_types(types: Sequence[str] | None) -> None:
+    """Raises CommandError 107 for an event type that does not exist."""
+    unknown = sorted(set(types or ()) - EVENT_TYPES)
+    if unknown:
+        known = ", ".join(sorted(EVENT_TYPES))
+        raise CommandError(ErrorCode.BAD_REQUEST, f"types: {unknown[0]!r:.40} is none of {known}")
+
+
+def decode_broadcast(text: str) -> BroadcastMessage:
+    """One message of the broadcast dialect. Raises CommandError 107."""
+    return _decode(_decode_broadcast, text, '{"from": "ann", "message": "hi"}')
+
+
+def decode_direct(text: str) -> DirectMessage:
+    """One message of the direct dialect. Raises CommandError 107."""
+    return _decode(_decode_direct, text, '{"to": 2, "message": "hi"}')
+
+
+def _decode(decode: Callable[[str], Decoded], text: str, example: str) -> Decoded:
+    try:
+        check_depth(text)
+        return decode(text)
+    except (CommandError, msgspec.DecodeError, RecursionError) as error:
+        raise CommandError(ErrorCode.BAD_REQUEST, f"{error}; a message is {example}") from error
+
+
+# Frames
+
+
+def text_frame(value: Any) -> bytes:
+    """A text frame of some value's JSON."""
+    return frames.encode(frames.TEXT, _encode(value))
+
+
+def json_text(value: Any) -> Text:
+    """A request to send some value as JSON."""
+    return Text(text_frame(value))
+
+
+def ok_frame(command_id: CommandId, **fields: Any) -> bytes:
+    """The reply to a command that was done."""
+    return text_frame({"type": "ok", "re": command_id, **fields})
+
+
+def error_text(error: CommandError, command_id: CommandId) -> Text:
+    """The reply to a command that was refused."""
+    fields = {"code": int(error.code), "reason": error.reason, "temporary": error.temporary}
+    identity = {} if command_id is None else {"re": command_id}
+    return json_text({"type": "error", **identity, **fields})
+
+
+def native_events(records: Sequence[Record]) -> Text:
+    """Events for the native dialect, any number in one request."""
+    if len(records) == 1:
+        return Text(frames.encode(frames.TEXT, records[0].json))
+    return Text(b"".join([frames.encode(frames.TEXT, item.json) for item in records]), len(records))
+
+
+def broadcast_events(records: Sequence[Record]) -> Text:
+    """Events for the broadcast dialect: messages, and nothing else."""
+    messages = [
+        text_frame(BroadcastMessage(item.event.nickname, item.event.message))
+        for item in records
+        if item.event.type == MESSAGE
+    ]
+    return Text(b"".join(messages), len(messages))
+
+
+def live_text(room: str) -> Text:
+    """Says that a replay is over."""
+    return json_text({"type": "live", "chatroomId": room})
+
+
+def typing_text(room: str, user: UserId, nickname: str) -> Text:
+    """Says that somebody is typing."""
+    return json_text({"type": "typing", "chatroomId": room, "userId": user, "from": nickname})
+
+
+def kicked_text(room: str, reason: str) -> Text:
+    """Says to one who was in a room that they were thrown out of it."""
+    return json_text({"type": "kicked", "chatroomId": room, "reason": reason})
+
+
+def native_direct(direct: Direct) -> Text:
+    """A direct message in the native dialect."""
+    return json_text(direct)
+
+
+def classic_direct(direct: Direct) -> Text:
+    """A direct message in the direct dialect."""
+    return json_text({"from": direct.sender, "message": direct.message})
+
+
+def position_fields(position: Position) -> dict[str, Any]:
+    """A position as replies carry it."""
+    return {"offset": position.offset, "epoch": position.epoch}

@@ -1,0 +1,126 @@
+"""The part of a session that says who somebody is: hello, profile, and the refresh of a token."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from abc import abstractmethod
+from typing import Any
+
+from threadchat import __version__
+from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode
+from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.server.auth import users
+from threadchat.server.protocol import commands
+from threadchat.server.session.session import Session
+from threadchat.wire.connection import ConnectionState
+
+log = logging.getLogger(__name__)
+log.addFilter(LogRateLimit())
+
+
+class HelloSession(Session):
+    """A session that begins with hello. Everything runs on the connection's reader thread."""
+
+    says_hello = True
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.session = secrets.token_hex(8)
+
+    @abstractmethod
+    def renamed(self) -> None:
+        """Told when the nickname is another one."""
+
+    def begin(self) -> None:
+        """Waits for hello, and for a profile after it."""
+        self.expire("hello", self._config.hello_timeout, CloseCode.STALE)
+
+    def hello(self, command: commands.Hello) -> dict[str, Any] | None:
+        """Lets somebody in, and says as whom; None where the token closes the connection."""
+        if self.user is not None:
+            raise CommandError(ErrorCode.ALREADY, "said hello already")
+        if command.token is not None and not self._show(command.token):
+            return None
+        if not self.identity.may_enter:
+            reason = "this server lets nobody in without a token; say hello with one"
+            raise CommandError(ErrorCode.UNAUTHORIZED, reason)
+        self._check_nickname(command.nickname)
+        user, self.nickname = users.identify(
+            command, self.identity.identity, self.hub.broker, authenticates=self.authenticates
+        )
+        self.connection.deadlines.clear("hello")
+        try:
+            self.arrive(user)
+        except CommandError:  # they may say hello once more
+            self.begin()
+            raise
+        if self.nickname:
+            self._enter_chat()
+        else:
+            self.expire("profile", self._config.profile_timeout, CloseCode.STALE)
+        given = {} if self.identity.given_name is None else {"nickname": self.identity.given_name}
+        return {
+            "user": user,
+            "session": self.session,
+            **given,
+            **self._resume(),
+            **self._expires(),
+            "version": __version__,
+        }
+
+    def profile(self, command: commands.Profile) -> dict[str, Any]:
+        """Takes a nickname, or another one."""
+        assert self.user is not None
+        self.identity.check_name(command.nickname)
+        self._check_nickname(command.nickname)
+        self.nickname = command.nickname
+        if command.about is not None:
+            self.about = command.about
+        self.connection.deadlines.clear("profile")
+        self._enter_chat()
+        self.renamed()
+        return self._resume()
+
+    def refresh(self, command: commands.Refresh) -> dict[str, Any]:
+        """Takes a newer token. One that is refused changes nothing: the former holds as long as it does."""
+        if self.identity.identity is None:
+            reason = "you came in as nobody known; connect anew, and say hello with the token"
+            raise CommandError(ErrorCode.BAD_REQUEST, reason)
+        try:
+            self.identity.renew(command.token)
+        except BadToken as error:
+            self._log_refusal(error)
+            raise CommandError(ErrorCode.UNAUTHORIZED, "invalid token") from error
+        self.screens = self.identity.screens
+        return self._expires()
+
+    def _show(self, token: str) -> bool:
+        """Whether the token of a hello is good; else the connection is closed (3500)."""
+        try:
+            self.identity.show(token)
+        except (BadToken, CommandError) as error:
+            self._log_refusal(error)
+            self.connection.close(CloseCode.INVALID_TOKEN)
+            return False
+        self.screens = self.identity.screens
+        return True
+
+    def _log_refusal(self, error: Exception) -> None:
+        number, label = self.connection.number, self.connection.label or "nobody"
+        log.info("connection %d (%s): a token was refused: %s", number, label, error)
+
+    def _check_nickname(self, asked: str | None) -> None:
+        """Raises CommandError 107 for one that may not be; what others gave somebody is theirs to say."""
+        if asked is not None and self.identity.given_name is None:
+            self.names.nickname(asked)
+
+    def _enter_chat(self) -> None:
+        self.connection.label = f"user {self.user} {self.nickname!r}"
+        self.connection.advance(ConnectionState.IN_CHAT)
+
+    def _resume(self) -> dict[str, Any]:
+        return {"resume": users.resume_token(self.hub.broker, self.person)}
+
+    def _expires(self) -> dict[str, Any]:
+        return {} if self.identity.expires is None else {"expires": int(self.identity.expires)}

@@ -1,0 +1,144 @@
+"""The two older dialects' sessions: direct messages between ids on `/`, one broadcast room on `/ws`."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from typing import Any
+
+from threadchat.chat.events import MESSAGE, Direct, Draft
+from threadchat.chat.subscription import Subscription
+from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
+from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.server.auth.users import User, stranger
+from threadchat.server.protocol import encoding
+from threadchat.server.protocol.encoding import BROADCAST_ROOM
+from threadchat.server.session import compression
+from threadchat.server.session.session import Session
+from threadchat.wire.connection import ConnectionState
+from threadchat.wire.outbox import Answer
+from threadchat.wire.protocol.requests import Text
+
+log = logging.getLogger(__name__)
+log.addFilter(LogRateLimit())
+
+
+class LegacySession(Session):
+    """What the two have in common: connecting counts as hello and as profile; errors are `{"error": …}`."""
+
+    def handle(self, text: str) -> None:
+        """Does what one message asks; an error is answered and ends nothing."""
+        try:
+            self.pass_on(text)
+        except CommandError as error:
+            self._refuse(error)
+        except RoomClosed:
+            self._refuse(CommandError(ErrorCode.NOT_AVAILABLE, "the server is closing"))
+        except Exception:
+            log.exception("connection %d: a message failed", self.connection.number)
+            self._refuse(CommandError(ErrorCode.INTERNAL))
+
+    @abstractmethod
+    def pass_on(self, text: str) -> None:
+        """Passes one message on. Raises CommandError."""
+
+    def refuse_excess(self, text: str, error: CommandError) -> None:
+        """See Session."""
+        self.connection.send(encoding.json_text({"error": f"{error.code.reason}: {error.reason}"}))
+
+    def _refuse(self, error: CommandError) -> None:
+        self.connection.send(encoding.json_text({"error": error.reason}))
+        self.count_error(error.code)
+
+
+class DirectSession(LegacySession):
+    """Messages between integer ids."""
+
+    def begin(self) -> None:
+        """Tells the peer its id, before anything that others send it.
+
+        Nothing leaves before the connection is open: whoever is told the id can use it at once.
+        """
+        self.connection.advance(ConnectionState.IN_CHAT)
+        identity = self.identity.identity
+        if identity is None:
+            identity = User(stranger(self.hub.broker, authenticates=self.authenticates))
+        user, self.nickname = identity
+        self.connection.send(encoding.json_text({"id": user}))
+        self.arrive(user)
+
+    def pass_on(self, text: str) -> None:
+        """See LegacySession."""
+        message = encoding.decode_direct(text)
+        self.sanction_check.check_muted()
+        if self.screens:
+            self.identity.check(self.person, "direct", message.to)
+        self.hub.direct(message.to, message.message, sender=self.user)
+
+    def encode_direct(self, direct: Direct) -> Text:
+        """See Session."""
+        return encoding.classic_direct(direct)
+
+
+class BroadcastSession(LegacySession):
+    """One room; whoever connects listens, and what one says everybody gets, themselves too."""
+
+    _subscription: Subscription | None = None
+
+    def begin(self) -> None:
+        """Listens to the room, from now on."""
+        known = self.identity.identity
+        if known is not None:
+            self.user = known.id  # before it is looked at: a ban that comes later finds them by it
+            self.sanction_check.belong_to(known.id)
+        self.sanction_check.check_banned(BROADCAST_ROOM)
+        self.identity.check(self.person, "subscribe", BROADCAST_ROOM)
+        if known is None:
+            self.identity.arrived(self.person)
+        else:
+            self.arrive(known.id)
+        self.connection.advance(ConnectionState.IN_CHAT)
+        name = f"{self.connection.number}-{BROADCAST_ROOM}"
+        encode = compression.BROADCAST[self.connection.deflater]
+        self._subscription = self.hub.in_room(
+            BROADCAST_ROOM,
+            lambda room: room.subscribe(self.connection, encode, name=name),
+        )
+        self._subscription.start()
+
+    def pass_on(self, text: str) -> None:
+        """See LegacySession."""
+        message = encoding.decode_broadcast(text)
+        self.identity.check_name(message.sender)
+        if self._config.nickname_pattern:  # without one, a name that is only claimed may be anything
+            self.names.nickname(message.sender)
+        self.sanction_check.check_muted(BROADCAST_ROOM)
+        said = message.message
+        if self.screens:
+            said = self.identity.screen(self.person, BROADCAST_ROOM, said)
+        self.hub.publish(BROADCAST_ROOM, [Draft(MESSAGE, None, message.sender, said)])
+
+    @property
+    def person(self) -> User:
+        """Who the application says it is; else nobody, for the name in a message is only claimed."""
+        return self.identity.identity or User(0)
+
+    def evict(self, room: str, reason: str) -> bool:
+        """See Session. There is nothing here but that room."""
+        if room != BROADCAST_ROOM:
+            return False
+        self.connection.close(CloseCode.FORCE_DISCONNECT, reason)
+        return True
+
+    def end(self) -> None:
+        """Stops listening."""
+        if self._subscription is not None:
+            self._subscription.stop()
+
+    def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
+        """See Session. There are no words for one here: for private messages this person is not online."""
+        return Answer.GONE
+
+    def encode_direct(self, direct: Direct) -> Text:
+        """Never called, see `offer_direct`."""
+        raise NotImplementedError("the broadcast dialect has no direct messages")

@@ -1,0 +1,212 @@
+"""What one connection has in its rooms: a subscription in each, and a membership where it joined."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from enum import Enum, auto
+from typing import Any
+
+from threadchat.chat.events import Position, UserId
+from threadchat.chat.hub import Hub
+from threadchat.chat.room import Room
+from threadchat.chat.subscription import Filter, Subscription, enter
+from threadchat.errors import CommandError, ErrorCode
+from threadchat.server.protocol import encoding
+from threadchat.server.protocol.commands import Listen
+from threadchat.server.session import compression
+from threadchat.wire.connection import Connection
+from threadchat.wire.outbox import Answer
+from threadchat.wire.protocol.requests import Text
+
+
+def pass_on_whisper(room: Room, frame: bytes, but: UserId) -> None:
+    """Offers what was typed on another node to a room's members of the native dialect here."""
+    room.fanout.whisper(Text(frame), compression.NATIVE.values(), but=but)
+
+
+class State(Enum):
+    """Where a membership is. Guarded by the memberships' lock."""
+
+    OPENING = auto()  # its reader works on it: replies, starts, enters
+    TAKEN = auto()
+    ENDING = auto()  # somebody leaves the room for it, and nobody else does
+
+
+class Membership:
+    """One room's: `user` is None for one who only listens.
+
+    Guarded by the memberships' lock: `state`, and `evicted`, why it has to go once its reader is done with it.
+    """
+
+    __slots__ = ("evicted", "room", "state", "subscription", "user")
+
+    def __init__(self, room: Room, subscription: Subscription, user: UserId | None) -> None:
+        self.room = room
+        self.subscription = subscription
+        self.user = user
+        self.state = State.OPENING
+        self.evicted: str | None = None
+
+    @property
+    def member(self) -> bool:
+        """Whether it came with `join`."""
+        return self.user is not None
+
+
+class Memberships:
+    """At most one a room, in so many rooms.
+
+    Everything runs on the connection's reader thread but `evict`, which any thread may call. Whoever turns a
+    membership to ENDING, with the lock, is the one who ends it, without the lock; a membership that its reader is still
+    opening is handed over to the reader. So each ends exactly once, and nobody sits down anew in between.
+
+    `_changed` guards `_memberships` and what it says at Membership, and is told when one has ended; a leaf.
+    """
+
+    __slots__ = ("_changed", "_connection", "_hub", "_memberships", "_most", "_session")
+
+    def __init__(self, connection: Connection, hub: Hub, session: str, most: int) -> None:
+        """`most` memberships at once."""
+        self._most = most
+        self._connection = connection
+        self._hub = hub
+        self._session = session
+        self._changed = threading.Condition(threading.Lock())
+        self._memberships: dict[str, Membership] = {}
+        hub.on_whisper(pass_on_whisper)  # nobody hears any before there is a membership
+
+    def __len__(self) -> int:
+        return len(self._memberships)
+
+    def take(self, wish: Listen, user: UserId | None, marker: Text | None) -> Membership:
+        """A new membership, whose subscription waits for its start; for a member, `user`. `settle` it in the end.
+
+        Raises CommandError 105 where there is one, 106 where there are too many, 107 for an unknown event
+        type, and RoomClosed.
+        """
+        name = wish.room
+        encoding.check_types(wish.types)
+        self._check_free(name)
+        since = None if wish.since is None else Position(wish.since.offset, wish.since.epoch)
+
+        def subscribe(room: Room) -> Membership:
+            subscription = room.subscribe(
+                self._connection,
+                compression.NATIVE[self._connection.deflater],
+                wanted=Filter(wish.types, wish.users),
+                since=since,
+                owner=user,
+                name=f"{self._connection.number}-{name}",
+                marker=marker,
+            )
+            return Membership(room, subscription, user)
+
+        membership = self._hub.in_room(name, subscribe)
+        with self._changed:
+            self._memberships[name] = membership
+        return membership
+
+    def settle(self, membership: Membership) -> None:
+        """Told that the reader is done with opening a membership, however that went; evicts whom it has to."""
+        with self._changed:
+            if membership.state is not State.OPENING:
+                return
+            membership.state = State.TAKEN if membership.evicted is None else State.ENDING
+        if membership.evicted is not None:
+            self._end(membership, membership.evicted)
+
+    def find(self, room: str, *, member: bool) -> Membership:
+        """The membership in `room`. Raises CommandError 102 where there is none of that kind."""
+        with self._changed:
+            membership = self._memberships.get(room)
+            if membership is None or membership.member is not member or membership.state is State.ENDING:
+                what = "a member of" if member else "subscribed to"
+                raise CommandError(ErrorCode.UNKNOWN_ROOM, f"not {what} room {room}")
+            return membership
+
+    def rename(self, nickname: str) -> None:
+        """Tells the rooms where this is a member's membership."""
+        with self._changed:
+            memberships = list(self._memberships.values())
+        for membership in memberships:
+            if membership.user is not None:
+                membership.room.rename(membership.user, nickname, self._hub.about(membership.user))
+
+    def give_up(self, membership: Membership) -> None:
+        """Ends the subscription, and the membership if there is one; once it returns they have ended.
+
+        Where somebody evicts meanwhile, it waits for that.
+        """
+        with self._changed:
+            ours = membership.state is not State.ENDING
+            if ours:
+                membership.state = State.ENDING
+            else:
+                self._changed.wait_for(lambda: self._memberships.get(membership.room.name) is not membership)
+        if ours:
+            self._end(membership)
+
+    def give_up_all(self) -> None:
+        """Leaves every room, whatever happens in one of them."""
+        with self._changed:
+            memberships = list(self._memberships.values())
+        with contextlib.ExitStack() as stack:
+            for membership in memberships:
+                stack.callback(self.give_up, membership)
+
+    def evict(self, room: str, reason: str) -> bool:
+        """Ends the membership in a room and says so to the peer; whether there was one. Runs on: any thread.
+
+        May wait, as long as announcing it takes.
+        """
+        with self._changed:
+            membership = self._memberships.get(room)
+            if membership is None or membership.state is State.ENDING:
+                return False
+            if membership.state is State.OPENING:
+                membership.evicted = reason
+                return True
+            membership.state = State.ENDING
+        self._end(membership, reason)
+        return True
+
+    # Helpers
+
+    def _check_free(self, name: str) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_ending_locked(name))
+            membership = self._memberships.get(name)
+        if membership is not None:
+            if not membership.room.closed:
+                how = "joined" if membership.member else "subscribed to"
+                raise CommandError(ErrorCode.ALREADY, f"{how} room {name} already")
+            self.give_up(membership)
+        elif len(self) >= self._most:
+            reason = f"in {self._most} rooms already, as many as one connection may be (rooms_per_connection)"
+            raise CommandError(ErrorCode.LIMIT_EXCEEDED, f"{reason}; leave one first")
+
+    def _is_ending_locked(self, name: str) -> bool:
+        membership = self._memberships.get(name)
+        return membership is not None and membership.state is State.ENDING
+
+    def _end(self, membership: Membership, evicted: str | None = None) -> None:
+        """Leaves the room, and tells one who is evicted why. Runs on: whoever turned the membership to ENDING."""
+        try:
+            membership.subscription.stop()
+            if membership.user is not None:
+                with contextlib.suppress(CommandError):  # it did not get as far as being a member
+                    membership.room.leave(membership.user, self._session)
+            if evicted is not None:
+                self._tell(membership.room.name, evicted)  # before anybody may sit down anew
+        finally:
+            with self._changed:
+                del self._memberships[membership.room.name]
+                self._changed.notify_all()
+
+    def _tell(self, room: str, reason: str) -> None:
+        listed: list[Any] = []
+        answer = self._connection.offer(encoding.kicked_text(room, reason), listed)
+        enter(listed)
+        if answer is Answer.NO:  # too slow to be told: it comes back, and finds out
+            self._connection.fall_behind()

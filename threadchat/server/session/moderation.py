@@ -1,0 +1,138 @@
+"""The commands by which people moderate over their own connection, and what sanctions keep others from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from threadchat.chat.sanctions import BAN, MUTE, spelled, within
+from threadchat.errors import CommandError, ErrorCode
+from threadchat.server.auth.sanction_check import SanctionCheck
+from threadchat.server.protocol import commands
+from threadchat.server.session import sanctioning
+
+if TYPE_CHECKING:
+    from threadchat.server.session.native import NativeSession
+
+log = logging.getLogger(__name__)
+
+MAX_LISTED: Final = 1000
+"""Sanctions in one reply; `count` says how many there are."""
+
+Fields = dict[str, Any]
+
+
+def check_sanctions(sanction_check: SanctionCheck, command: commands.Command) -> None:
+    """Raises CommandError 103 where a ban or a mute keeps somebody from what they ask for."""
+    if isinstance(command, (commands.Message, commands.Typing)):
+        sanction_check.check_muted(command.room)
+    elif isinstance(command, commands.SendDirect):
+        sanction_check.check_muted()
+    elif isinstance(command, (commands.Leave, commands.Unsubscribe)):
+        return
+    elif isinstance(command, (commands.Listen, commands.InRoom)):
+        sanction_check.check_banned(command.room)
+
+
+def kick(session: NativeSession, command: commands.Kick) -> Fields:
+    """Throws somebody out of a room, or (room empty) off the server; they may come back."""
+    _check(session, command.room, command.user)
+    by = session.user
+    return {
+        "ended": sanctioning.kick(session.hub, command.user, room=command.room, reason=command.reason, by=by)
+    }
+
+
+def ban(session: NativeSession, command: commands.Ban) -> Fields:
+    """Throws somebody out and keeps them out."""
+    return _impose(session, BAN, command, command.with_address)
+
+
+def mute(session: NativeSession, command: commands.Mute) -> Fields:
+    """Lets somebody listen, but not speak."""
+    return _impose(session, MUTE, command)
+
+
+def unban(session: NativeSession, command: commands.Unban) -> Fields:
+    """Takes a ban back."""
+    return _lift(session, BAN, command)
+
+
+def unmute(session: NativeSession, command: commands.Unmute) -> Fields:
+    """Takes a mute back."""
+    return _lift(session, MUTE, command)
+
+
+def delete(session: NativeSession, command: commands.Delete) -> Fields:
+    """Takes the text of a message out of a room's log."""
+    _check(session, command.room)
+    place = session.hub.delete(command.room, command.event, user=session.user, nickname=session.nickname)
+    log.info("user %s deleted message %d of room %r", session.user, command.event, command.room)
+    return {"offset": place.offset}
+
+
+def close(session: NativeSession, command: commands.Close) -> Fields:
+    """Closes a room, with its log."""
+    _check(session, command.room)
+    session.hub.close_room(command.room)
+    log.info("user %s closed room %r", session.user, command.room)
+    return {}
+
+
+def sanctions(session: NativeSession, command: commands.Sanctions) -> Fields:
+    """What is in force in a room by its own, or (room empty) all that there is."""
+    _check(session, command.room)
+    found = session.hub.sanctions.list(command.room or None)
+    return {"sanctions": [item.describe() for item in found[-MAX_LISTED:]], "count": len(found)}
+
+
+def _impose(
+    session: NativeSession, kind: str, command: commands.Sanctioning, with_address: bool = False
+) -> Fields:
+    _check(session, command.room, command.user, command.address)
+    imposed = sanctioning.impose(
+        session.hub,
+        kind,
+        command.user,
+        command.address,
+        room=command.room,
+        seconds=command.seconds,
+        reason=command.reason,
+        by=session.user,
+        with_address=with_address,
+        spared=session.address,
+    )
+    return {"sanctions": [item.describe() for item in imposed]}
+
+
+def _lift(session: NativeSession, kind: str, command: commands.Lifting) -> Fields:
+    _check(session, command.room, command.user, command.address)
+    by = session.user
+    lifted = sanctioning.lift(session.hub, kind, command.user, command.address, room=command.room, by=by)
+    return {"lifted": lifted}
+
+
+def _check(session: NativeSession, room: str, user: int | None = None, address: str | None = None) -> None:
+    """Raises CommandError 103 for one who may not moderate there, 107 for one who means themselves.
+
+    Moderators may be moderated by each other; but what was imposed on oneself, somebody else has to lift.
+    """
+    session.identity.check(session.person, "moderate", room)
+    if user is not None and user == session.user:
+        raise CommandError(ErrorCode.BAD_REQUEST, f"user {user} is you; another moderator has to do that")
+    if address is not None and within(session.address, spelled(address)):
+        reason = f"your own address, {session.address}, is in {address}; another moderator has to do that"
+        raise CommandError(ErrorCode.BAD_REQUEST, reason)
+
+
+HANDLERS: Final[dict[type[commands.Command], Callable[[NativeSession, Any], Fields]]] = {
+    commands.Kick: kick,
+    commands.Ban: ban,
+    commands.Unban: unban,
+    commands.Mute: mute,
+    commands.Unmute: unmute,
+    commands.Delete: delete,
+    commands.Close: close,
+    commands.Sanctions: sanctions,
+}

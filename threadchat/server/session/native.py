@@ -1,0 +1,298 @@
+"""The native dialect's session: does every command of the protocol's table."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from threadchat.chat.events import MESSAGE, Direct, Draft
+from threadchat.chat.hub import Hub
+from threadchat.config.settings import Config
+from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClosed
+from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.server.auth.identity import Identity
+from threadchat.server.protocol import commands, encoding
+from threadchat.server.protocol.commands import CommandId
+from threadchat.server.protocol.encoding import BROADCAST_ROOM
+from threadchat.server.session import compression, moderation, queries
+from threadchat.server.session.hello import HelloSession
+from threadchat.server.session.memberships import Membership, Memberships
+from threadchat.wire.connection import Connection
+from threadchat.wire.protocol.requests import Text
+
+log = logging.getLogger(__name__)
+log.addFilter(LogRateLimit())
+
+
+class NativeSession(HelloSession):
+    """A connection on `/chat`: hello, profile, then rooms and people.
+
+    Messages to one room that came in together are published together: the room is locked once, and
+    each outbox too.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        hub: Hub,
+        config: Config,
+        *,
+        identity: Identity | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(connection, hub, config, identity=identity, clock=clock)
+        self._memberships = Memberships(connection, hub, self.session, config.rooms_per_connection)
+        self._unpublished: list[commands.Message] = []
+        self._unpublished_bytes = 0
+        self._named = ""  # the room named last, if its name is one that may be
+        # A quarter of an outbox: what is over three quarters full says so, what is not has room for it.
+        self._most_together = max(1, config.outbox_messages // 4)
+        if self.identity.hooks.see_messages:
+            self._most_together = 1  # what a hook has passed does not wait for what it thinks of the next
+        self._most_bytes_together = config.outbox_bytes // 4
+
+    # The lifecycle
+
+    def end(self) -> None:
+        """Leaves every room; what was not published yet is dropped with the connection."""
+        self._memberships.give_up_all()
+
+    def evict(self, room: str, reason: str) -> bool:
+        """See Session."""
+        return self._memberships.evict(room, reason)
+
+    def handle(self, text: str) -> None:
+        """Does one command, or keeps a message until the burst ends."""
+        try:
+            command = encoding.decode_command(text)
+        except encoding.BadCommand as error:
+            self._publish()
+            self._refuse(error, error.id)
+            return
+        if type(command) is commands.Message and self._may_speak(command.room):
+            self._keep(command)
+            return
+        self._publish()
+        self._answer(command.id, lambda: self._do(command))
+
+    def burst_ended(self) -> None:
+        """Publishes what came in together."""
+        self._publish()
+
+    def encode_direct(self, direct: Direct) -> Text:
+        """See Session."""
+        return encoding.native_direct(direct)
+
+    # Replies
+
+    def _answer(self, command_id: CommandId, action: Callable[[], dict[str, Any] | None]) -> None:
+        """Sends what `action` returns, or why it failed; None: it has replied by itself."""
+        try:
+            fields = action()
+        except ConnectionClosed:
+            raise
+        except Exception as failure:
+            self._refuse(self._as_error(failure), command_id)
+        else:
+            if fields is not None:
+                self._reply(command_id, fields)
+
+    def _as_error(self, failure: Exception) -> CommandError:
+        if isinstance(failure, CommandError):
+            return failure
+        if isinstance(failure, RoomClosed):
+            return CommandError(ErrorCode.NOT_AVAILABLE, "the server is closing")
+        log.error(
+            "connection %d (%s): a command failed",
+            self.connection.number,
+            self.connection.label,
+            exc_info=failure,
+        )
+        return CommandError(ErrorCode.INTERNAL)
+
+    def _reply(self, command_id: CommandId, fields: dict[str, Any]) -> None:
+        if command_id is not None:
+            self.connection.send(Text(encoding.ok_frame(command_id, **fields)))
+
+    def _refuse(self, error: CommandError, command_id: CommandId) -> None:
+        self.connection.send(encoding.error_text(error, command_id))
+        self.count_error(error.code)
+
+    def refuse_excess(self, text: str, error: CommandError) -> None:
+        """See Session."""
+        self.connection.send(encoding.error_text(error, encoding.command_id(text)))
+
+    # Commands
+
+    def _do(self, command: commands.AnyCommand) -> dict[str, Any] | None:
+        if self.user is None and not isinstance(command, (commands.Hello, commands.Ping)):
+            raise CommandError(ErrorCode.UNAUTHORIZED, "say hello first")
+        if not self.nickname and isinstance(command, _NEED_PROFILE):
+            raise CommandError(ErrorCode.PERMISSION_DENIED, "choose a nickname first, with profile")
+        if isinstance(command, (commands.InRoom, commands.Listen)):
+            if command.room == BROADCAST_ROOM:
+                reason = f"{BROADCAST_ROOM} is the broadcast endpoint's room"
+                raise CommandError(ErrorCode.PERMISSION_DENIED, reason)
+            self.names.room(command.room)
+            self._named = command.room
+        if not self.sanction_check.clean:
+            moderation.check_sanctions(self.sanction_check, command)
+        if self.screens:
+            self.identity.check_command(self.person, command)
+        return _HANDLERS[type(command)](self, command)
+
+    def renamed(self) -> None:
+        """Tells the rooms."""
+        self._memberships.rename(self.nickname)
+
+    # Speaking
+
+    def _may_speak(self, room: str) -> bool:
+        return (
+            self.user is not None
+            and self.nickname != ""
+            and room == self._named  # which so is not the reserved one
+            and self.sanction_check.may_speak(room)
+        )
+
+    def _keep(self, command: commands.Message) -> None:
+        size = len(command.message)
+        kept = self._unpublished
+        if kept and (
+            kept[0].room != command.room
+            or len(kept) >= self._most_together
+            or self._unpublished_bytes + size > self._most_bytes_together
+        ):
+            self._publish()
+        self._unpublished.append(command)
+        self._unpublished_bytes += size
+
+    def _publish(self) -> None:
+        kept = self._unpublished
+        if not kept:
+            return
+        self._unpublished = []
+        self._unpublished_bytes = 0
+        if self.screens and not (kept := self.identity.screen_all(self.person, kept, self._refuse)):
+            return
+        room = kept[0].room
+        drafts = [
+            Draft(MESSAGE, self.user, self.nickname, item.message, "", item.key and _CLIENTS + item.key)
+            for item in kept
+        ]
+        try:
+            positions = self.hub.publish(room, drafts)
+        except Exception as failure:
+            error = self._as_error(failure)
+            for item in kept:
+                self._refuse(error, item.id)
+            return
+        replies = [
+            encoding.ok_frame(item.id, offset=position.offset)
+            for item, position in zip(kept, positions, strict=True)
+            if item.id is not None
+        ]
+        if replies:
+            self.connection.send(Text(b"".join(replies), len(replies)))
+
+    def _say(self, command: commands.Message) -> None:
+        """The first in a room, which had to be looked at closely."""
+        self._keep(command)
+
+    def _direct(self, command: commands.SendDirect) -> dict[str, Any]:
+        self.hub.direct(command.to, command.message, sender=self.user, nickname=self.nickname)
+        return {}
+
+    def _typing(self, command: commands.Typing) -> dict[str, Any]:
+        assert self.user is not None
+        membership = self._memberships.find(command.room, member=True)
+        text = encoding.typing_text(command.room, self.user, self.nickname)
+        self.hub.whisper(membership.room, text, compression.NATIVE.values(), but=self.user)
+        return {}
+
+    # Rooms
+
+    def _join(self, command: commands.Join) -> None:
+        assert self.user is not None
+        marker = None if command.since is None else encoding.live_text(command.room)
+        membership = self._take_membership(command, self.user, marker)
+        self._let_in(command, membership)
+        try:
+            membership.room.enter(self.user, self.session, self.nickname, self.about)
+        except RoomClosed:
+            log.debug("room %s was closed while %s joined", command.room, self.connection.label)
+        finally:
+            self._memberships.settle(membership)
+
+    def _subscribe(self, command: commands.Subscribe) -> None:
+        membership = self._take_membership(command, None, encoding.live_text(command.room))
+        self._let_in(command, membership)
+        self._memberships.settle(membership)
+
+    def _take_membership(self, command: commands.Listen, user: int | None, marker: Text | None) -> Membership:
+        membership = self._memberships.take(command, user, marker)
+        try:
+            self.sanction_check.check_banned(
+                command.room
+            )  # a ban that came earlier may not have seen the membership
+        except CommandError:
+            self._memberships.give_up(membership)
+            raise
+        return membership
+
+    def _let_in(self, command: commands.Listen, membership: Membership) -> None:
+        """Replies, and only then starts the subscription: so no event overtakes the reply."""
+        fields = encoding.position_fields(membership.subscription.origin)
+        if membership.subscription.recovered is not None:
+            fields["recovered"] = membership.subscription.recovered
+        self._reply(command.id, fields)
+        membership.subscription.start()
+
+    def _leave(self, command: commands.Leave) -> None:
+        membership = self._memberships.find(command.room, member=True)
+        membership.subscription.stop()
+        self._reply(command.id, {})
+        self._memberships.give_up(membership)
+
+    def _unsubscribe(self, command: commands.Unsubscribe) -> dict[str, Any]:
+        self._memberships.give_up(self._memberships.find(command.room, member=False))
+        return {}
+
+    # Everything else
+
+    def _ask(self, command: commands.Command) -> dict[str, Any]:
+        return queries.answer(self.hub, command)
+
+    def _rooms(self, command: commands.Rooms) -> dict[str, Any]:
+        restricted = self.identity.permissions is not None
+        return queries.rooms(self.hub, command, self.identity.may_see if restricted else None)
+
+    def _ping(self, command: commands.Ping) -> dict[str, Any]:
+        return {}
+
+
+_CLIENTS = "\0"
+"""Begins a client's message keys, so that none can take one that the application is going to use for it."""
+
+_NEED_PROFILE = (commands.Join, commands.Message, commands.SendDirect, commands.Typing)
+
+_HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str, Any] | None]] = {
+    commands.Hello: NativeSession.hello,
+    commands.Profile: NativeSession.profile,
+    commands.Refresh: NativeSession.refresh,
+    commands.Join: NativeSession._join,
+    commands.Subscribe: NativeSession._subscribe,
+    commands.Leave: NativeSession._leave,
+    commands.Unsubscribe: NativeSession._unsubscribe,
+    commands.Message: NativeSession._say,
+    commands.SendDirect: NativeSession._direct,
+    commands.Typing: NativeSession._typing,
+    commands.Count: NativeSession._ask,
+    commands.History: NativeSession._ask,
+    commands.Who: NativeSession._ask,
+    commands.Rooms: NativeSession._rooms,
+    commands.Ping: NativeSession._ping,
+    **moderation.HANDLERS,
+}

@@ -1,0 +1,98 @@
+"""Publishes for the application, once what it says was found to be something that can be said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from threadchat.chat.events import MESSAGE, Draft, Position
+from threadchat.chat.hub import Hub
+from threadchat.config.settings import Config
+from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
+from threadchat.server.auth.name_policy import NamePolicy, name_policy
+from threadchat.server.auth.users import LARGEST_ID, as_user, exactly_text
+from threadchat.server.protocol.commands import MAX_KEY, MAX_NICKNAME, MAX_ROOM_NAME
+from threadchat.server.protocol.encoding import BROADCAST_ROOM
+
+
+def check_room(room: Any, names: NamePolicy | None = None) -> str:
+    """The name of a room, which with `names` may be a new one. Raises CommandError 107."""
+    name = _text("room", room, MAX_ROOM_NAME)
+    if names is not None and name != BROADCAST_ROOM:
+        names.room(name)
+    return name
+
+
+def check_message(message: Any, most: int) -> str:
+    """What may be said, in at most `most` bytes of UTF-8. Raises CommandError 107."""
+    if not isinstance(message, str):
+        raise _bad(f"message is a {type(message).__name__}; it must be text, so encode it first (JSON, say)")
+    if not message:
+        raise _bad("message is empty; there is nothing to say")
+    size = check_encodable("message", message)
+    if size > most:
+        raise _bad(f"message has {size} bytes; at most {most} are allowed (max_message_size)")
+    return exactly_text(message)
+
+
+def check_sender(user: object, nickname: Any) -> tuple[int | None, str]:
+    """Whose id and name a message goes out under; a nickname of its own beats the user's.
+
+    Raises CommandError 107.
+    """
+    try:
+        known = as_user(user, -LARGEST_ID)  # an anonymous person is somebody too
+    except ThreadchatError as error:
+        raise _bad(f"user: {error}") from None
+    if nickname != "":
+        nickname = _text("nickname", nickname, MAX_NICKNAME)
+    return (known.id or None if known else None), (nickname or (known.nickname if known else ""))
+
+
+def publish(
+    hub: Hub, config: Config, room: Any, message: Any, *, user: object, nickname: Any, key: Any
+) -> Position:
+    """See `Chat.publish`; `config` says what a room may be called, and how long a message may be."""
+    name = check_room(room, name_policy(config.room_pattern, config.nickname_pattern))
+    sender, called = check_sender(user, nickname)
+    if not isinstance(key, str) or len(key) > MAX_KEY:
+        raise _bad(f"key is {key!r:.60}; it must be text of at most {MAX_KEY} characters")
+    check_encodable("key", key)
+    draft = Draft(
+        MESSAGE, sender, called, check_message(message, config.max_message_size), "", exactly_text(key)
+    )
+    try:
+        return hub.publish(name, [draft])[0]
+    except RoomClosed:
+        raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
+
+
+def direct(hub: Hub, to: Any, message: Any, *, user: object, nickname: Any, most: int) -> None:
+    """See `Chat.direct`; `most`: bytes of a message."""
+    if isinstance(to, bool) or not isinstance(to, int):
+        raise _bad(f"to is {to!r:.60}; it must be a user id, which is an integer")
+    sender, called = check_sender(user, nickname)
+    try:
+        hub.direct(to, check_message(message, most), sender=sender, nickname=called)
+    except RoomClosed:
+        raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
+
+
+def _text(name: str, value: Any, most: int) -> str:
+    if not isinstance(value, str):
+        raise _bad(f"{name} is a {type(value).__name__}; it must be text")
+    if not value.strip() or len(value) > most:
+        raise _bad(f"{name} is {value!r:.60}; it must have from 1 to {most} characters, and not be blank")
+    check_encodable(name, value)
+    return exactly_text(value)
+
+
+def check_encodable(name: str, value: str) -> int:
+    """How many bytes it has in UTF-8. Raises CommandError 107."""
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError:
+        raise _bad(f"{name} has half a surrogate pair in it, which no UTF-8 can carry") from None
+
+
+def _bad(reason: str) -> CommandError:
+    return CommandError(ErrorCode.BAD_REQUEST, reason)

@@ -1,0 +1,93 @@
+"""Answers what a client of the native dialect may ask about rooms; changes nothing."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from threadchat.chat.events import Position, UserId
+from threadchat.chat.hub import Hub
+from threadchat.chat.presence import Occupant
+from threadchat.chat.sequencer import MAX_HISTORY_BYTES
+from threadchat.chat.subscription import Filter
+from threadchat.server.protocol import encoding
+from threadchat.server.protocol.commands import MAX_LISTED, Command, Count, History, Rooms, Who
+
+Fields = dict[str, Any]
+
+
+def answer(hub: Hub, command: Command) -> Fields:
+    """What the reply carries. Raises CommandError; KeyError where `command` is no question."""
+    return _ANSWERS[type(command)](hub, command)
+
+
+def count(hub: Hub, command: Count) -> Fields:
+    """How many of the log's events pass a filter."""
+    encoding.check_types(command.types)
+    return {"count": hub.find(command.room).count(Filter(command.types, command.users))}
+
+
+def history(hub: Hub, command: History) -> Fields:
+    """A page of the log; the events' JSON is there already."""
+    since = None if command.since is None else Position(command.since.offset, command.since.epoch)
+    page = hub.find(command.room).history(since, command.limit, command.reverse)
+    events = [msgspec.Raw(record.json) for record in page.records]
+    return {"events": events, **encoding.position_fields(page.head)}
+
+
+def who(hub: Hub, command: Who) -> Fields:
+    """The people in a room in the order of their ids, each with a number of sessions."""
+    people = hub.find(command.room).who()
+    if command.after is not None:
+        last = _rank(command.after)
+        people = [occupant for occupant in people if _rank(occupant.user) > last]
+    first = heapq.nsmallest(MAX_LISTED + 1, people, key=lambda occupant: _rank(occupant.user))
+    return _listed("users", (_described(hub, occupant) for occupant in first))
+
+
+def rooms(hub: Hub, command: Rooms, may_see: Callable[[str], bool] | None = None) -> Fields:
+    """The fullest rooms of those that the native dialect reaches, and that one may see."""
+    found = [
+        room
+        for room in hub.list_rooms()
+        if room.name.startswith(command.prefix)
+        and room.name != encoding.BROADCAST_ROOM
+        and (may_see is None or may_see(room.name))
+    ]
+    fullest = heapq.nsmallest(MAX_LISTED + 1, found, key=lambda room: (-room.people, room.name))
+    return _listed("rooms", (room._asdict() for room in fullest))
+
+
+def _described(hub: Hub, occupant: Occupant) -> Fields:
+    about = hub.about(occupant.user) or occupant.about
+    entry = {"id": occupant.user, "nickname": occupant.nickname, "sessions": len(occupant.sessions)}
+    return {**entry, "about": about} if about else entry
+
+
+def _rank(user: UserId) -> tuple[bool, Any]:
+    """Numbers come before names, which only an application gives."""
+    return isinstance(user, str), user
+
+
+def _listed(field: str, entries: Iterable[Fields]) -> Fields:
+    """As many of `entries` as one reply takes, encoded, and whether there are more."""
+    taken: list[msgspec.Raw] = []
+    size = 0
+    for entry in entries:
+        json = msgspec.json.encode(entry)
+        size += len(json)
+        if len(taken) == MAX_LISTED or (taken and size > MAX_HISTORY_BYTES):
+            return {field: taken, "more": True}
+        taken.append(msgspec.Raw(json))
+    return {field: taken}
+
+
+_ANSWERS: Final[dict[type[Command], Callable[[Hub, Any], Fields]]] = {
+    Count: count,
+    History: history,
+    Who: who,
+    Rooms: rooms,
+}

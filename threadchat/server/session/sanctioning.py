@@ -1,0 +1,227 @@
+"""Bans, mutes and kicks, once what is asked for was found to be something that can be done."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any, Final, Literal
+
+from threadchat.chat.events import UserId
+from threadchat.chat.hub import Hub
+from threadchat.chat.sanctions import BAN, KINDS, LATEST, MUTE, Sanction, neighbourhood, spelled
+from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
+from threadchat.server.auth.users import LARGEST_ID
+from threadchat.server.session.publishing import check_encodable, check_room
+
+log = logging.getLogger(__name__)
+
+MAX_REASON: Final = 200
+"""Characters. A Close frame has room for about half of them, and cuts the rest off."""
+
+
+class Moderation:
+    """What a chat lets its application, or an operator, do to people and rooms.
+
+    An action holds on all nodes; with an empty `room` it holds everywhere. `by` is the id of whoever wanted
+    it, for the log and the list. All raise CommandError: 107 for what cannot be done, 100, temporary, where
+    other nodes cannot be told just now. Runs on: any thread.
+    """
+
+    hub: Hub
+
+    def _begin(self) -> None:
+        raise NotImplementedError("a chat says what its first use is")
+
+    def ban(
+        self,
+        user: int | None = None,
+        *,
+        address: str | None = None,
+        room: str = "",
+        seconds: float | None = None,
+        reason: str = "",
+        with_address: bool = False,
+        by: UserId | None = None,
+    ) -> list[Sanction]:
+        """Throws a user or an address (192.0.2.7, or a network such as 192.0.2.0/24) out, and keeps them out.
+
+        For so many `seconds`, or for good. `with_address`: the addresses that the user is connected from
+        now are banned too, of IPv6 their /64. Returns what is in force now. Raises CommandError 106 where
+        there are too many.
+        """
+        self._begin()
+        return impose(
+            self.hub,
+            BAN,
+            user,
+            address,
+            room=room,
+            seconds=seconds,
+            reason=reason,
+            by=by,
+            with_address=with_address,
+        )
+
+    def mute(
+        self,
+        user: int | None = None,
+        *,
+        address: str | None = None,
+        room: str = "",
+        seconds: float | None = None,
+        reason: str = "",
+        by: UserId | None = None,
+    ) -> list[Sanction]:
+        """Lets a user or an address listen but not speak; otherwise as `ban`."""
+        self._begin()
+        return impose(self.hub, MUTE, user, address, room=room, seconds=seconds, reason=reason, by=by)
+
+    def lift(
+        self,
+        kind: Literal["ban", "mute"],
+        user: int | None = None,
+        *,
+        address: str | None = None,
+        room: str = "",
+        by: UserId | None = None,
+    ) -> bool:
+        """Takes a ban or a mute back, one of the same room; whether there was one."""
+        self._begin()
+        return lift(self.hub, kind, user, address, room=room, by=by)
+
+    def kick(self, user: int, *, room: str = "", reason: str = "", by: UserId | None = None) -> int:
+        """Throws a user out of a room, who may come back; or (room empty) ends all their connections.
+
+        Returns how many memberships, or connections, that ended.
+        """
+        self._begin()
+        return kick(self.hub, user, room=room, reason=reason, by=by)
+
+    def sanctions(self, room: str | None = None) -> list[Sanction]:
+        """What is in force: all, or a room's own, or (room empty) what holds everywhere."""
+        self._begin()
+        return self.hub.sanctions.list(room)
+
+    def close_room(self, room: str) -> None:
+        """Closes a room for everybody in it, with its log. Raises CommandError 102 where there is none."""
+        self._begin()
+        self.hub.close_room(check_room(room))
+        log.info("the application closed room %r", room)
+
+    def delete(self, room: str, event: int, *, by: UserId | None = None) -> None:
+        """Takes the text of a message out of a room's log and off everybody's screen.
+
+        Raises CommandError 102 for a room that there is not, 107 where `event` is no message's id.
+        """
+        self._begin()
+        try:
+            self.hub.delete(check_room(room), event, user=by)
+        except RoomClosed:
+            raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
+        log.info("%s deleted message %d of room %r", _who(by), event, room)
+
+
+def impose(
+    hub: Hub,
+    kind: str,
+    user: int | None,
+    address: str | None,
+    *,
+    room: str,
+    seconds: float | None,
+    reason: str,
+    by: UserId | None,
+    with_address: bool = False,
+    spared: str = "",
+) -> list[Sanction]:
+    """See `Moderation.ban`. `spared` is an address not banned with a user. Raises CommandError."""
+    subjects: list[int | str] = [subject_of(user, address)]
+    room, reason = _check_place(room), _check_reason(reason)
+    until = _until(hub.sanctions.clock(), seconds)
+    if with_address:
+        if user is None:
+            raise _bad("with_address goes with a user; an address is banned as it is")
+        found = {neighbourhood(item) for item in hub.addresses(user)}  # before they are gone
+        if spared:
+            found.discard(neighbourhood(spared))
+        subjects += sorted(found)
+    imposed = [Sanction(kind, subject, room, until, reason, by) for subject in subjects]
+    for sanction in imposed:
+        hub.sanctions.impose(sanction)
+        span = "for good" if seconds is None else f"for {seconds:g} s"
+        done = "banned" if kind == BAN else "muted"
+        log.info("%s %s %s %s %s: %r", _who(by), done, _whom(sanction.subject), _where(room), span, reason)
+    return imposed
+
+
+def lift(hub: Hub, kind: str, user: int | None, address: str | None, *, room: str, by: UserId | None) -> bool:
+    """See `Moderation.lift`. Raises CommandError."""
+    if kind not in KINDS:
+        raise _bad(f"kind is {kind!r:.60}; it is ban or mute")
+    subject = subject_of(user, address)
+    lifted = hub.sanctions.lift(kind, subject, _check_place(room))
+    if lifted:
+        log.info("%s lifted the %s of %s %s", _who(by), kind, _whom(subject), _where(room))
+    return lifted
+
+
+def kick(hub: Hub, user: int, *, room: str, reason: str, by: UserId | None) -> int:
+    """See `Moderation.kick`. Raises CommandError."""
+    user = int(subject_of(user, None))
+    room, reason = _check_place(room), _check_reason(reason)
+    why = f": {reason}" if reason else ""
+    if room:
+        ended = hub.kick(user, room, f"you were kicked out of room {room}{why}")
+    else:
+        ended = hub.disconnect(user, CloseCode.FORCE_DISCONNECT, f"kicked{why}")
+    log.info("%s kicked %s %s (%d): %r", _who(by), _whom(user), _where(room), ended, reason)
+    return ended
+
+
+def subject_of(user: Any, address: Any) -> int | str:
+    """Whom it is about: a user's id, or an address in its one spelling. Raises CommandError 107."""
+    if (user is None) == (address is None):
+        raise _bad("give either a user or an address")
+    if address is not None:
+        if not isinstance(address, str):
+            raise _bad(f"address is a {type(address).__name__}; it must be text such as 192.0.2.7")
+        return spelled(address)
+    if isinstance(user, bool) or not isinstance(user, int) or not -LARGEST_ID <= user <= LARGEST_ID:
+        raise _bad(f"user is {user!r:.60}; it must be a user id, which is an integer")
+    return int(user)
+
+
+def _check_place(room: Any) -> str:
+    return "" if room == "" else check_room(room)
+
+
+def _check_reason(reason: Any) -> str:
+    if not isinstance(reason, str) or len(reason) > MAX_REASON:
+        raise _bad(f"reason is {reason!r:.60}; it must be text of at most {MAX_REASON} characters")
+    check_encodable("reason", reason)
+    return " ".join(reason.split())  # on one line: it goes into logs and HTTP replies
+
+
+def _until(now: float, seconds: float | None) -> int | None:
+    if seconds is None:
+        return None
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds <= LATEST - now:
+        raise _bad(f"seconds is {seconds!r:.60}; it must be above 0, or left out for good")
+    return math.ceil(now + seconds)
+
+
+def _who(by: UserId | None) -> str:
+    return "the application" if by is None else f"user {by}"
+
+
+def _whom(subject: int | str) -> str:
+    return f"user {subject}" if isinstance(subject, int) else f"address {subject}"
+
+
+def _where(room: str) -> str:
+    return f"in room {room!r}" if room else "everywhere"
+
+
+def _bad(reason: str) -> CommandError:
+    return CommandError(ErrorCode.BAD_REQUEST, reason)

@@ -1,0 +1,160 @@
+"""wsproto's reading of frames, judged as the specifications have it where wsproto does otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from wsproto import WSConnection
+from wsproto.connection import Connection as FrameConnection
+from wsproto.connection import ConnectionType
+from wsproto.events import Event, Ping, Pong
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import (
+    CloseReason,
+    Frame,
+    FrameDecoder,
+    FrameProtocol,
+    MessageDecoder,
+    Opcode,
+    ParseFailed,
+    RsvBits,
+)
+
+from threadchat.errors import ConnectionClosed
+from threadchat.wire.protocol.deflate import Inflater
+
+_BAD_GATEWAY: Final = (1014).to_bytes(2, "big")
+_KNOWN_CODE: Final = (1013).to_bytes(2, "big")
+_RSV1_ALONE: Final = RsvBits(rsv1=True, rsv2=False, rsv3=False)
+
+
+def retire(handshake: WSConnection) -> None:
+    """Has wsproto, which has shaken hands, read no frames.
+
+    What does that is a generator, which refers to its owner: as long as it waits for more, both stay until
+    the garbage collector comes.
+    """
+    connection = handshake.handshake.connection
+    if connection is not None:
+        del connection._proto._parse_more
+
+
+class _Inflating(Extension):
+    """The reading half of permessage-deflate. wsproto's own has no bound."""
+
+    name = "permessage-deflate"
+
+    def __init__(self, inflater: Inflater) -> None:
+        self._inflater = inflater
+        self._message_is_open = False  # it has frames to come
+        self._message_is_deflated = False
+        self._frame_is_control = False
+        self._frame_is_deflated = False
+
+    def enabled(self) -> bool:
+        return True
+
+    def offer(self) -> bool:
+        """Never asked: the handshake is over."""
+        raise NotImplementedError
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        """Only the first frame of a message may say that it is compressed (RFC 7692 6.1).
+
+        A message within another is refused here: whether its bytes can be inflated would else decide on
+        the close code, or not, by how they happen to come in.
+        """
+        begins = opcode in (Opcode.TEXT, Opcode.BINARY)
+        if (begins and self._message_is_open) or (rsv.rsv1 and not begins):
+            return CloseReason.PROTOCOL_ERROR
+        if begins:
+            self._message_is_deflated = rsv.rsv1
+            self._inflater.begin()
+        self._frame_is_control = opcode.iscontrol()
+        self._frame_is_deflated = self._message_is_deflated and not self._frame_is_control
+        return _RSV1_ALONE
+
+    def frame_inbound_payload_data(
+        self, proto: FrameDecoder | FrameProtocol, data: bytes
+    ) -> bytes | CloseReason:
+        """What has come of a frame's payload, inflated."""
+        return _judged(self._inflater.feed, data) if self._frame_is_deflated else data
+
+    def frame_inbound_complete(
+        self, proto: FrameDecoder | FrameProtocol, fin: bool
+    ) -> bytes | CloseReason | None:
+        """The frame is over, and with it the message where it is the last."""
+        if not self._frame_is_control:
+            self._message_is_open = not fin
+        if not (fin and self._frame_is_deflated):
+            return None
+        self._message_is_deflated = False
+        return _judged(self._inflater.end)
+
+
+def _judged(inflate: Callable[..., bytes], *data: bytes) -> bytes:
+    """Tells wsproto of a failure in its own words; it then keeps the messages that came before."""
+    try:
+        return inflate(*data)
+    except ConnectionClosed as closed:
+        raise ParseFailed(closed.reason, CloseReason(closed.code)) from closed
+
+
+class _Messages(MessageDecoder):
+    """wsproto's messages, refused at the first byte of text that no other can make good (RFC 6455 8.1).
+
+    Python's decoder is as quick with all but the halves of surrogate pairs, ED A0 80 to ED BF BF, of which
+    it waits for the third byte.
+    """
+
+    def process_frame(self, frame: Frame) -> Frame:
+        frame = super().process_frame(frame)
+        if self.decoder is not None:  # else it is binary, or whole
+            waiting, _ = self.decoder.getstate()
+            if waiting[:1] == b"\xed" and waiting[1:] >= b"\xa0":
+                raise ParseFailed("a surrogate is no character", CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+        return frame
+
+
+class JudgedFrames(FrameProtocol):
+    """wsproto's frames, judged as the specification has it where wsproto does otherwise."""
+
+    def __init__(self, client: bool, inflater: Inflater | None = None) -> None:
+        super().__init__(client, [] if inflater is None else [_Inflating(inflater)])
+        self._message_decoder = _Messages()
+
+    def _process_close(self, frame: Frame) -> Frame:
+        """Takes 1014 (bad gateway) too, which IANA's registry has (RFC 6455 11.7) and wsproto has not."""
+        payload = frame.payload
+        if not isinstance(payload, bytes | bytearray) or payload[:2] != _BAD_GATEWAY:
+            return super()._process_close(frame)
+        frame = super()._process_close(frame._replace(payload=_KNOWN_CODE + payload[2:]))
+        return frame._replace(payload=(int.from_bytes(_BAD_GATEWAY, "big"), str(frame.payload[1])))
+
+
+class Frames(FrameConnection):
+    """wsproto's connection without pings and pongs, which go to whoever deals with them."""
+
+    on_ping: Callable[[bytes], None]
+    on_pong: Callable[[bytes], None]
+
+    def __init__(self, role: ConnectionType, inflater: Inflater | None = None) -> None:
+        super().__init__(role)
+        del self._proto._parse_more  # see `retire`
+        self._proto = JudgedFrames(self.client, inflater)
+
+    def end(self) -> None:
+        """Nothing more comes: see `retire`."""
+        del self._proto._parse_more
+
+    def events(self) -> Iterator[Event]:  # type: ignore[override]  # a Generator, of which nobody makes use
+        for event in super().events():
+            if isinstance(event, Ping):
+                self.on_ping(bytes(event.payload))
+            elif isinstance(event, Pong):
+                self.on_pong(bytes(event.payload))
+            else:
+                yield event
