@@ -13,14 +13,35 @@ import threadchat
 
 PACKAGE = Path(threadchat.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+MODULE_SET = frozenset(MODULES)
 LONGEST = 300
 
-# From the ground up. A module imports from its own wing and from those before it; what lies in no folder and
-# is not ground is front.
-GROUND = ("config.py", "loading.py", "linked.py", "texts.py", "rules.py", "errors.py", "rationing.py")
-FLOORS = ("ground", "wire", "chat", "broker", "server", "plain", "front")
-# Folders that are front, as the modules in no folder are.
-FRONT = ("client", "terminal", "testing")
+# The wings from the ground up. A module imports from its own wing and from those on lower floors: never from
+# one above, nor from another wing on its own floor. A wing is a folder, or a module that lies in none.
+FLOORS = (
+    ("errors", "version"),
+    ("config",),
+    ("logs",),
+    ("wire/protocol",),
+    ("wire",),
+    ("chat",),
+    ("broker/redis", "broker/sqlite"),
+    ("broker",),
+    ("publisher", "server/http", "server/protocol"),
+    ("server/auth",),
+    ("server/session",),
+    ("server/admin",),
+    ("server",),
+    ("plain",),
+    ("client",),
+    ("testing",),
+    ("cli/terminal",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+FLOOR = {wing: floor for floor, wings in enumerate(FLOORS) for wing in wings}
+MOST_MODULES = 20
+"""Modules side by side in one folder, `__init__` not counted."""
 
 # Where an outside library, or a part of Python that stands for one, may be imported at all.
 PLACES = {
@@ -28,15 +49,15 @@ PLACES = {
     "flask_sock": ("plain/flask_sock.py",),
     "wsproto": ("wire/protocol/state_machine.py", "wire/protocol/parser.py"),
     "h11": ("server/*",),
-    "socket": ("wire/*", "server/*", "plain/*", "broker/redis/*", "client/*", "testing/*", "standalone.py"),
+    "socket": ("wire/*", "server/*", "plain/*", "broker/redis/*", "client/*", "testing/*", "cli/*"),
     "ssl": ("wire/*", "server/*", "plain/*", "client/*", "testing/*"),
     "pytest": ("testing/plugin.py",),
     "sqlite3": ("broker/sqlite/*",),
     "redis": ("broker/redis/*",),
     "jwt": ("server/auth/tokens.py",),
     "cryptography": ("server/auth/tokens.py", "server/auth/jwks.py"),
-    "argparse": ("cli.py", "minting.py", "terminal/*"),
-    "signal": ("standalone.py", "workers.py"),
+    "argparse": ("cli/*",),
+    "signal": ("cli/*",),
     "prompt_toolkit": ("cli/terminal/screen.py",),
     "prometheus_client": ("server/admin/metrics.py",),
     "asyncio": (),
@@ -49,11 +70,11 @@ WITHOUT_SOCKET = ("server/protocol/encoding.py",)
 
 
 def wing(module: str) -> str:
-    """The wing of a module, given by its path below the package."""
-    folder, slash, _ = module.partition("/")
-    if slash:
-        return "front" if folder in FRONT else folder
-    return "ground" if module in GROUND else "front"
+    """The wing of a module, given by its path below the package; the innermost folder that is one."""
+    path = module.removesuffix(".py")
+    while path not in FLOOR and "/" in path:
+        path = path.rpartition("/")[0]
+    return path
 
 
 def imports(module: str, source: str) -> Iterator[str]:
@@ -74,14 +95,61 @@ def climbs(module: str, source: str) -> list[str]:
 
 
 def is_allowed(module: str, name: str) -> bool:
-    root, _, inner = name.partition(".")
-    if root != "threadchat" or inner == "__version__":
+    target = module_of(name)
+    if target is None or module == "__init__.py":  # the package's own names are of every wing
         return True
-    if not inner:  # `import threadchat` brings in everything
-        return wing(module) == "front"
-    part = inner.split(".")[0]
-    target = part if part in FLOORS else wing(f"{part}/" if part in FRONT else f"{part}.py")
-    return FLOORS.index(target) <= FLOORS.index(wing(module))
+    here, there = wing(module), wing(target)
+    return here == there or FLOOR[there] < FLOOR[here]
+
+
+def module_of(name: str) -> str | None:
+    """The path below the package of the module that a dotted name is, or is defined in; None for others."""
+    root, *parts = name.split(".")
+    if root != "threadchat":
+        return None
+    while parts:
+        path = "/".join(parts)
+        for candidate in (f"{path}.py", f"{path}/__init__.py"):
+            if candidate in MODULE_SET:
+                return candidate
+        parts.pop()
+    return "__init__.py"
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, by whatever way round: strongly connected components."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(module: str) -> None:
+        number[module] = low[module] = len(number)
+        stack.append(module)
+        for target in graph.get(module, ()):
+            if target not in number:
+                visit(target)
+                low[module] = min(low[module], low[target])
+            elif target in stack:
+                low[module] = min(low[module], number[target])
+        if low[module] == number[module]:
+            group = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for module in graph:
+        if module not in number:
+            visit(module)
+    return found
+
+
+def graph_of(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Who imports whom; what is imported for type checkers alone counts."""
+    return {
+        module: {target for name in imports(module, source) if (target := module_of(name))} - {module}
+        for module, source in sources.items()
+    }
 
 
 def strays(module: str, source: str) -> list[str]:
@@ -103,8 +171,18 @@ def read(module: str) -> str:
 # -- the package -------------------------------------------------------------------------------------
 
 
-def test_every_folder_is_a_wing() -> None:
-    assert {wing(module) for module in MODULES} <= set(FLOORS)
+def test_every_module_is_in_a_wing() -> None:
+    assert {wing(module) for module in MODULES} == set(FLOOR)
+
+
+@pytest.mark.parametrize("folder", sorted({module.rpartition("/")[0] for module in MODULES}))
+def test_a_folder_can_be_taken_in_at_a_glance(folder: str) -> None:
+    beside = [it for it in MODULES if it.rpartition("/")[0] == folder and not it.endswith("__init__.py")]
+    assert len(beside) <= MOST_MODULES
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    assert circles(graph_of({module: read(module) for module in MODULES})) == []
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -150,13 +228,30 @@ def test_no_module_is_called_utils() -> None:
         ("chat/room.py", "from threadchat import Room", ["threadchat.Room"]),
         ("chat/room.py", "import threadchat", ["threadchat"]),
         ("server/http/routes.py", "from threadchat.cli.main import main", ["threadchat.cli.main.main"]),
-        ("config.py", "from threadchat import wire", ["threadchat.wire"]),
+        ("config/settings.py", "from threadchat import wire", ["threadchat.wire"]),
         ("chat/room.py", "from . import events", []),
         ("chat/room.py", "from .events import Event", []),
         ("chat/room.py", "from threadchat.wire import outbox", []),
-        ("server/http/routes.py", "from threadchat import __version__, errors", []),
+        ("server/http/routes.py", "from threadchat import __version__", ["threadchat.__version__"]),
+        (
+            "server/http/routes.py",
+            "from threadchat.server.auth import users",
+            ["threadchat.server.auth.users"],
+        ),
+        ("server/http/routes.py", "from threadchat.server.chat import Chat", ["threadchat.server.chat.Chat"]),
+        (
+            "server/http/routes.py",
+            "import threadchat.server.protocol.commands",
+            ["threadchat.server.protocol.commands"],
+        ),
+        (
+            "broker/redis/log.py",
+            "from threadchat.broker.sqlite import schema",
+            ["threadchat.broker.sqlite.schema"],
+        ),
+        ("server/http/routes.py", "from threadchat import errors, version", []),
         ("server/http/routes.py", "from threadchat.chat import hub\nimport os", []),
-        ("cli.py", "from threadchat.server.chat import Chat", []),
+        ("cli/main.py", "from threadchat.server.chat import Chat", []),
         ("__init__.py", "from threadchat.chat.room import Room", []),
     ],
 )
@@ -169,7 +264,7 @@ def test_an_import_that_goes_up_is_found(module: str, source: str, found: list[s
     [
         ("chat/room.py", "import socket", ["socket"]),
         ("chat/room.py", "def f():\n    from socket import socket", ["socket"]),
-        ("config.py", "import socket", ["socket"]),
+        ("config/settings.py", "import socket", ["socket"]),
         ("server/protocol/encoding.py", "import socket", ["socket"]),
         ("server/wsgi.py", "from simple_websocket import Server", ["simple_websocket"]),
         ("wire/connection.py", "import wsproto.events", ["wsproto"]),
@@ -181,3 +276,22 @@ def test_an_import_that_goes_up_is_found(module: str, source: str, found: list[s
 )
 def test_a_library_out_of_its_place_is_found(module: str, source: str, found: list[str]) -> None:
     assert strays(module, source) == found
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        ({"chat/log.py": "from threadchat.chat import room", "chat/room.py": ""}, []),
+        (
+            {
+                "chat/log.py": "from threadchat.chat import room",
+                "chat/room.py": "if TYPE_CHECKING:\n    from threadchat.chat.events import Event",
+                "chat/events.py": "def f():\n    from threadchat.chat.log import Log",
+                "chat/hub.py": "from threadchat.chat import room",
+            },
+            [["chat/events.py", "chat/log.py", "chat/room.py"]],
+        ),
+    ],
+)
+def test_a_circle_is_found(sources: dict[str, str], found: list[list[str]]) -> None:
+    assert circles(graph_of(sources)) == found

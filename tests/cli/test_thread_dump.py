@@ -77,7 +77,7 @@ def test_threads_in_one_place_are_one_line_and_a_few_are_shown() -> None:
         lines = settled("reader", 300)
     line = line_of("reader", lines)
     assert re.match(r"reader: 300 at \S+\.py:\d+ \w+( < \S+\.py:\d+ \S+)+", line)
-    assert "test_stacks.py" in line
+    assert "test_thread_dump.py" in line
     assert line.endswith(f"and {300 - thread_dump.SHOWN_THREADS} more")
     assert line_of("writer", lines).endswith(": writer-5")
     assert re.fullmatch(r"threads: \d+ in \d+ places; connections: 0", lines[0])

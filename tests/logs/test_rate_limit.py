@@ -84,12 +84,12 @@ def test_what_is_no_text_passes(book: Book) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "server.greeting",
-        "server.reception",
-        "server.visit",
-        "server.session",
-        "server.native",
-        "server.classic",
+        "server.session.hello",
+        "server.upgrade",
+        "server.auth.identity",
+        "server.session.session",
+        "server.session.native",
+        "server.session.legacy",
         "wire.connection",
     ],
 )

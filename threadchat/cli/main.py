@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from threadchat import __version__
 from threadchat.cli.serve import serve
 from threadchat.config.load import Resolved, load, suggestion
 from threadchat.config.settings import HIDDEN, SETTINGS, Config, Group, Setting, shown
 from threadchat.errors import ConfigError
+from threadchat.version import __version__
 
 EXIT_USAGE: Final = 2
 COMMANDS: Final = ("serve", "config", "token", "connect", "tail")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FrameType
 from typing import Final
 
+from threadchat.logs.format import number_of
 from threadchat.wire.connection import Connection
 
 log = logging.getLogger(__name__)
@@ -21,16 +22,9 @@ SHOWN_FRAMES: Final = 8
 SHOWN_THREADS: Final = 10
 SHOWN_PLACES: Final = 200
 
-_NUMBERED: Final = re.compile(r"(?:reader|writer|http|handler|producer)-(\d+)(?:-.*)?", re.DOTALL)
 _ROLE: Final = re.compile(r"[-:]\d.*|$", re.DOTALL)
 
 Stack = tuple[tuple[CodeType, int], ...]
-
-
-def number_of(thread_name: str) -> int | None:
-    """The number of the connection that a thread of this name serves; None for any other thread."""
-    found = _NUMBERED.fullmatch(thread_name)
-    return int(found[1]) if found else None
 
 
 def role_of(thread_name: str) -> str:

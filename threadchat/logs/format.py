@@ -7,17 +7,30 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
-
-from threadchat.cli.thread_dump import number_of
-from threadchat.wire.connection import Connection
+from typing import Any, Final, Protocol, runtime_checkable
 
 _BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NUMBERED: Final = re.compile(r"connection %d( \(%s\))?")
+_SERVES: Final = re.compile(r"(?:reader|writer|http|handler|producer)-(\d+)(?:-.*)?", re.DOTALL)
 _LABEL: Final = re.compile(r"user (-?\d+)\b")
 
-Connections = Callable[[], Iterable[Connection]]
+
+@runtime_checkable
+class Numbered(Protocol):
+    """A connection, as the log names it."""
+
+    number: int
+    label: str
+
+
+Connections = Callable[[], Iterable[Numbered]]
 """Those that there are now. Runs on: any thread, but whoever holds a lock that it takes does not log."""
+
+
+def number_of(thread_name: str) -> int | None:
+    """The number of the connection that a thread of this name serves; None for any other thread."""
+    found = _SERVES.fullmatch(thread_name)
+    return int(found[1]) if found else None
 
 
 class OneLine(logging.Formatter):
@@ -86,7 +99,7 @@ def _whose(record: logging.LogRecord) -> tuple[int | None, str]:
     """
     arguments = record.args if isinstance(record.args, tuple) else ()
     for argument in arguments:
-        if isinstance(argument, Connection):
+        if isinstance(argument, Numbered):
             return argument.number, argument.label
     begun = _NUMBERED.match(record.msg) if isinstance(record.msg, str) else None
     if begun is None or not arguments or not isinstance(arguments[0], int):

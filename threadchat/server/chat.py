@@ -20,6 +20,7 @@ from threadchat.chat.routing import Counted, make_routing
 from threadchat.config.settings import Config
 from threadchat.errors import ConfigError, RoomClosed
 from threadchat.server import shutdown
+from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.routes import Operators
 from threadchat.server.admin.snapshot import Inspector
 from threadchat.server.auth.hooks import Given, Hooks, WithHooks
@@ -35,7 +36,6 @@ from threadchat.server.protocol.encoding import BROADCAST_ROOM
 from threadchat.server.session import publishing
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.native import NativeSession
-from threadchat.server.session.sanctioning import Moderation
 from threadchat.server.session.statistics import Statistics
 from threadchat.server.shedder import Shedder
 from threadchat.server.upgrade import UpgradeHandler
@@ -49,7 +49,7 @@ _PATIENT_PART: Final = 0.8
 """Of the time for a drain, before connections are cut off: their threads need the rest to end."""
 
 
-class Chat(WithHooks, Moderation):
+class Chat(WithHooks, AdministeredChat):
     """A whole chat: `mount` it in a WSGI application, or let it `listen` on a port, or both.
 
     Every method may be called from any thread, needs no context of the application, and `publish` and
@@ -126,6 +126,11 @@ class Chat(WithHooks, Moderation):
         self._beginning = threading.Lock()
         self._event_log = JsonLines(config.event_log) if config.event_log else None
         self._process = 0  # that uses this chat; 0 before the first use
+
+    @property
+    def closing(self) -> bool:
+        """Whether it lets nobody in any more. Runs on: any thread."""
+        return self.registry.closing
 
     # Ways in
 

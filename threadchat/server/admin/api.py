@@ -5,20 +5,18 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from wsgiref.types import StartResponse
 
 import msgspec
 
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.server.admin import api_moderation, api_reports, api_schema
+from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.api_schema import Call
 from threadchat.server.http.handshake import is_own_page
 from threadchat.server.http.replies import send
 from threadchat.server.http.request import BODY_BYTES
-
-if TYPE_CHECKING:
-    from threadchat.server.chat import Chat
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +106,7 @@ class Api:
     To be called on any thread.
     """
 
-    def __init__(self, chat: Chat, key: Key, max_message_size: int) -> None:
+    def __init__(self, chat: AdministeredChat, key: Key, max_message_size: int) -> None:
         self._chat = chat
         self._key = key
         self._most = max_body(max_message_size)
@@ -171,7 +169,7 @@ class Api:
         return call.answer(self._chat)
 
     def _status(self, error: CommandError) -> int:
-        if error.code == ErrorCode.NOT_AVAILABLE and self._chat.registry.closing:
+        if error.code == ErrorCode.NOT_AVAILABLE and self._chat.closing:
             return 503
         if error.code == ErrorCode.LIMIT_EXCEEDED and error.temporary:
             return 429

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import Meta
 
 from threadchat.chat.sanctions import Sanction
+from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.api_schema import Call, Fields, UserId
 from threadchat.server.protocol.commands import RoomName
-
-if TYPE_CHECKING:
-    from threadchat.server.chat import Chat
 
 Id = Annotated[int, Meta(ge=1)]
 Span = Annotated[float, Meta(gt=0)]
@@ -38,7 +36,7 @@ class Ban(Sanctioning, frozen=True):
 
     with_address: bool = False
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         imposed = chat.ban(
             self.user,
             address=self.address,
@@ -54,7 +52,7 @@ class Ban(Sanctioning, frozen=True):
 class Mute(Sanctioning, frozen=True):
     """Lets somebody listen only."""
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         imposed = chat.mute(
             self.user,
             address=self.address,
@@ -69,14 +67,14 @@ class Mute(Sanctioning, frozen=True):
 class Unban(Subject, frozen=True):
     """Takes a ban back."""
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         return {"lifted": chat.lift("ban", self.user, address=self.address, room=self.room)}
 
 
 class Unmute(Subject, frozen=True):
     """Takes a mute back."""
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         return {"lifted": chat.lift("mute", self.user, address=self.address, room=self.room)}
 
 
@@ -85,7 +83,7 @@ class Sanctions(Call, frozen=True):
 
     room: str | None = None
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         return _described(chat.sanctions(self.room))
 
 
@@ -97,7 +95,7 @@ class Kick(Call, frozen=True):
     reason: str = ""
     by: UserId | None = None
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         return {"ended": chat.kick(self.user, room=self.room, reason=self.reason, by=self.by)}
 
 
@@ -108,7 +106,7 @@ class Delete(Call, frozen=True):
     event: Id
     by: UserId | None = None
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         chat.delete(self.room, self.event, by=self.by)
         return {}
 
@@ -118,7 +116,7 @@ class Close(Call, frozen=True):
 
     room: RoomName
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         chat.close_room(self.room)
         return {}
 

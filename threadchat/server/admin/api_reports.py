@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 from msgspec import Meta
 
-from threadchat import __version__
 from threadchat.errors import CloseCode, CommandError, ErrorCode
+from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.api_schema import Call, Fields
 from threadchat.server.admin.snapshot import ORDERS, Snapshot
-
-if TYPE_CHECKING:
-    from threadchat.server.chat import Chat
+from threadchat.version import __version__
 
 MAX_LISTED: Final = 10_000
 """Connections of one answer."""
@@ -21,7 +19,7 @@ MAX_LISTED: Final = 10_000
 class Info(Call, frozen=True):
     """What this node is, and how much it does."""
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         seen = chat.inspector.look()
         return {**_node(chat, seen), "rooms": seen.rooms, "connections": seen.connections, **_totals(seen)}
 
@@ -32,7 +30,7 @@ class Connections(Call, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100
     sort: str = "slowest"
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         if self.sort not in ORDERS:
             reason = f"sort is {self.sort!r:.40}; it must be one of {', '.join(ORDERS)}"
             raise CommandError(ErrorCode.BAD_REQUEST, reason)
@@ -42,7 +40,7 @@ class Connections(Call, frozen=True):
 class Ops(Call, frozen=True):
     """All that the page `/ops` draws."""
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         seen = chat.inspector.look()
         return {
             **_node(chat, seen),
@@ -72,7 +70,7 @@ class Ops(Call, frozen=True):
 _REASONS: Final = {int(code): code.reason for code in ErrorCode}
 
 
-def _node(chat: Chat, seen: Snapshot) -> Fields:
+def _node(chat: AdministeredChat, seen: Snapshot) -> Fields:
     return {"version": __version__, "node": chat.inspector.node, "ready": seen.ready, "uptime": seen.uptime}
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from threadchat.errors import CloseCode
+from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.auth.users import LARGEST_ID
 from threadchat.server.protocol import commands
 from threadchat.server.protocol.commands import MAX_HISTORY, MAX_ROOM_NAME, RoomName
 from threadchat.server.session import queries
-
-if TYPE_CHECKING:
-    from threadchat.server.chat import Chat
 
 Fields = dict[str, Any]
 UserId = Annotated[int, Meta(ge=-LARGEST_ID, le=LARGEST_ID)]
@@ -24,7 +22,7 @@ Code = Annotated[int, Meta(ge=3000, le=4999)]  # RFC 6455 section 7.4.2: those f
 class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One call; `answer` does it. Raises CommandError. Runs on: any thread."""
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         raise NotImplementedError
 
 
@@ -37,7 +35,7 @@ class Publish(Call, frozen=True):
     nickname: str = ""
     key: str = ""
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         place = chat.publish(self.room, self.message, self.user, nickname=self.nickname, key=self.key)
         return {"offset": place.offset, "epoch": place.epoch}
 
@@ -50,7 +48,7 @@ class SendDirect(Call, frozen=True):
     user: UserId | None = None
     nickname: str = ""
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         chat.direct(self.to, self.message, self.user, nickname=self.nickname)
         return {}
 
@@ -61,7 +59,7 @@ class Disconnect(Call, frozen=True):
     user: UserId
     code: Code = int(CloseCode.FORCE_DISCONNECT)
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         return {"connections": chat.hub.disconnect(self.user, self.code)}
 
 
@@ -70,7 +68,7 @@ class Rooms(Call, frozen=True):
 
     prefix: Annotated[str, Meta(max_length=MAX_ROOM_NAME)] = ""
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         return queries.rooms(chat.hub, commands.Rooms(prefix=self.prefix))
 
 
@@ -80,7 +78,7 @@ class Who(Call, frozen=True):
     room: RoomName
     after: commands.Id | None = None
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         return queries.who(chat.hub, commands.Who(room=self.room, after=self.after))
 
 
@@ -92,6 +90,6 @@ class History(Call, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=MAX_HISTORY)] = 100
     reverse: bool = False
 
-    def answer(self, chat: Chat) -> Fields:
+    def answer(self, chat: AdministeredChat) -> Fields:
         page = commands.History(room=self.room, since=self.since, limit=self.limit, reverse=self.reverse)
         return queries.history(chat.hub, page)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 from wsgiref.types import StartResponse
 
-from threadchat import __version__
 from threadchat.server.admin.api import Key
 from threadchat.server.admin.snapshot import Inspector, Snapshot, Spread
 from threadchat.server.http.replies import reply, send
+from threadchat.version import __version__
 from threadchat.wire.connection import ConnectionState
 
 if TYPE_CHECKING:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import importlib.resources
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication
 
 from threadchat.config.settings import Config
 from threadchat.errors import ConfigError
 from threadchat.server.admin import metrics
+from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.api import Api, Key
 from threadchat.server.http.replies import reply
 from threadchat.server.http.static import Resource, read_folder
-
-if TYPE_CHECKING:
-    from threadchat.server.chat import Chat
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +25,7 @@ class Operators:
     Raises ConfigError where `metrics` are open and cannot be had. To be called on any thread.
     """
 
-    def __init__(self, chat: Chat, config: Config) -> None:
+    def __init__(self, chat: AdministeredChat, config: Config) -> None:
         self._api: Api | None = None
         self._doors: dict[str, WSGIApplication] = {}
         key = Key(config.api_key) if config.api_key else None
@@ -44,7 +42,7 @@ class Operators:
             self._doors["/metrics"] = metrics.Metrics(chat.inspector, only_for)
 
     @classmethod
-    def asked_for(cls, chat: Chat, config: Config) -> Operators:
+    def asked_for(cls, chat: AdministeredChat, config: Config) -> Operators:
         """The same for an application that wants them. Raises ConfigError where there are none."""
         operators = cls(chat, config)
         if not operators._doors:

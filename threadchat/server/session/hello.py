@@ -7,12 +7,12 @@ import secrets
 from abc import abstractmethod
 from typing import Any
 
-from threadchat import __version__
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth import users
 from threadchat.server.protocol import commands
 from threadchat.server.session.session import Session
+from threadchat.version import __version__
 from threadchat.wire.connection import ConnectionState
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,28 @@
+"""What the HTTP API, the metrics and /ops use of a chat; `Chat` is one."""
+
+from __future__ import annotations
+
+from threadchat.chat.events import Position
+from threadchat.server.admin.snapshot import Inspector
+from threadchat.server.session.sanctioning import Moderation
+
+
+class AdministeredChat(Moderation):
+    """A chat as an operator sees it, besides moderation. Every method may be called from any thread."""
+
+    inspector: Inspector
+
+    @property
+    def closing(self) -> bool:
+        """Whether it lets nobody in any more."""
+        raise NotImplementedError
+
+    def publish(
+        self, room: str, message: str, user: object = None, *, nickname: str = "", key: str = ""
+    ) -> Position:
+        """Publishes a message in a room; see `Chat.publish`."""
+        raise NotImplementedError
+
+    def direct(self, to: int, message: str, user: object = None, *, nickname: str = "") -> None:
+        """Sends a message to one person; see `Chat.direct`."""
+        raise NotImplementedError
