@@ -1,4 +1,4 @@
-"""Covers threadchat/cli/worker_processes.py: who is started when, with real processes that end as they are told."""
+"""Covers cli/worker_processes.py: who is started when, with real processes that end as they are told."""
 
 from __future__ import annotations
 

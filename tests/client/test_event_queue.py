@@ -1,4 +1,4 @@
-"""Covers threadchat/client/event_queue.py and places.py: bounds, falling behind, and reading what was missed."""
+"""Covers client/event_queue.py and positions.py: bounds, falling behind, and reading what was missed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Covers client/reconnecting_connection.py, resumption.py and in_flight.py: coming back, and what that does to commands and rooms."""
+"""Covers the client's reconnecting_connection.py, resumption.py and in_flight.py: what a loss means."""
 
 from __future__ import annotations
 

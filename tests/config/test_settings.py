@@ -1,4 +1,4 @@
-"""Covers threadchat/config/settings.py: every setting, the order of the sources, and the text of each complaint."""
+"""Covers config/settings.py: every setting, the order of the sources, and the text of each complaint."""
 
 from __future__ import annotations
 

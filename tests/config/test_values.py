@@ -1,4 +1,4 @@
-"""Covers threadchat/config/values.py: what each kind of setting takes from text and from Python, and its limits."""
+"""Covers config/values.py: what each kind of setting takes from text and from Python, and its limits."""
 
 from __future__ import annotations
 

@@ -1,1 +1,5 @@
-"""One connection: its outbox, its writer, its reader, its deadlines. Knows nothing of chat."""
+"""One WebSocket connection: its outbox, writer, reader, pinger and turnstile. Knows nothing of chat.
+
+May import `errors`, `config`, `logs` and `wire.protocol`.
+Runs on: the connection's reader and writer threads, and the one pinger thread of a process.
+"""

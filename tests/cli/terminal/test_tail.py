@@ -1,4 +1,4 @@
-"""Covers threadchat/cli/terminal/tail.py, connect.py and arguments.py: pipes, exit codes, and what goes where."""
+"""Covers cli/terminal/tail.py, connect.py and arguments.py: pipes, exit codes, and what goes where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Covers server/http/certificates.py: which files can be used, what becomes of new ones, and who speaks TLS."""
+"""Covers server/http/certificates.py: which files are usable, what becomes of new ones, who speaks TLS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `server/http/routes.py` answers at each path, method and upgrade; over a real server where sockets matter."""
+"""What `server/http/routes.py` answers at each path, method and upgrade."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class RedisSanctions(Sanctions):
         self._have_carried_out(imposed)
 
     def inspect(self) -> None:
-        """Finds out whether the last change was heard. Raises CommandError. Runs on: the heartbeat's thread."""
+        """Checks that the last change was heard. Raises CommandError. Runs on: the heartbeat's thread."""
         connection, key = self._broker.connection, self._broker.names.sanctions
         if int(connection.execute(("HGET", key, _VERSION))[0] or 0) > self._newest:
             self.reload()

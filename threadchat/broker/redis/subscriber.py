@@ -46,7 +46,8 @@ class Subscriber:
     """Subscribes, reads and hands on; connects again, with growing pauses, for as long as it runs.
 
     Only its thread touches the connection: a TLS socket cannot be read and written by two at once. Others
-    leave their wishes in `_wishes` and wake it. `_lock` guards `_registrations`, `_wishes` and `_stopped`; a leaf.
+    leave their wishes in `_wishes` and wake it. `_lock` guards `_registrations`, `_wishes` and `_stopped`;
+    it is a leaf.
     """
 
     def __init__(

@@ -1,1 +1,5 @@
-"""The wing server/admin."""
+"""What operators use: the HTTP API, metrics, and the page /ops.
+
+May import `server.session` and what is below it; knows the chat as `AdministeredChat`.
+Runs on: request threads.
+"""

@@ -87,8 +87,8 @@ class HttpServer:
         self._exhausted = False  # the accept thread's: whether this shortage was logged already
         self._accepted = 0  # the accept thread's: connections so far
         self._accept_thread: Thread | None = None
-        # `_lock` guards `_connection_limits`, `_reading`, `_ending` and the closing of `_waker`; nothing blocks under
-        # it, and no other lock is taken.
+        # `_lock` guards `_connection_limits`, `_reading`, `_ending` and the closing of `_waker`. Nothing
+        # blocks while it is held, and no other lock is acquired.
         self._lock = Condition()
         self._scheme = "https" if certificates else "http"
         self._connection_limits = ConnectionLimits(max_connections, max_per_address, self._proxies)

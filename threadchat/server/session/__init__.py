@@ -1,1 +1,5 @@
-"""The wing server/session."""
+"""One person's connection: the dialects, commands, memberships of rooms, rate limits, moderation.
+
+May import `server.auth` and what is below it.
+Runs on: the connection's reader thread, unless a method says otherwise.
+"""

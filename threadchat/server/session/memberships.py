@@ -34,9 +34,10 @@ class State(Enum):
 
 
 class Membership:
-    """One room's: `user` is None for one who only listens.
+    """What a session has in one room. `user` is None where it only listens.
 
-    Guarded by the memberships' lock: `state`, and `evicted`, why it has to go once its reader is done with it.
+    The lock of `Memberships` guards `state` and `evicted`. `evicted` is the reason why the membership ends as
+    soon as its reader has finished opening it.
     """
 
     __slots__ = ("evicted", "room", "state", "subscription", "user")
@@ -55,11 +56,12 @@ class Membership:
 
 
 class Memberships:
-    """At most one a room, in so many rooms.
+    """The rooms that one session is in: at most one membership a room, and a limited number of rooms.
 
-    Everything runs on the connection's reader thread but `evict`, which any thread may call. Whoever turns a
-    membership to ENDING, with the lock, is the one who ends it, without the lock; a membership that its reader is still
-    opening is handed over to the reader. So each ends exactly once, and nobody sits down anew in between.
+    `evict` may be called on any thread; everything else runs on the connection's reader thread. The thread
+    that sets a membership to ENDING holds the lock while it does so, and then ends it without the lock. A
+    membership that the reader is still opening is left to the reader. So each one ends exactly once, and no
+    second one begins in the same room before that.
 
     `_changed` guards `_memberships` and what it says at Membership, and is told when one has ended; a leaf.
     """
@@ -80,7 +82,7 @@ class Memberships:
         return len(self._memberships)
 
     def take(self, wish: Listen, user: UserId | None, marker: Text | None) -> Membership:
-        """A new membership, whose subscription waits for its start; for a member, `user`. `settle` it in the end.
+        """Makes a membership; its subscription is not started yet. A member has a `user`. `settle` must follow.
 
         Raises CommandError 105 where there is one, 106 where there are too many, 107 for an unknown event
         type, and RoomClosed.
@@ -108,7 +110,7 @@ class Memberships:
         return membership
 
     def settle(self, membership: Membership) -> None:
-        """Told that the reader is done with opening a membership, however that went; evicts whom it has to."""
+        """Told that the reader has opened a membership, or failed to; evicts it where that was asked."""
         with self._changed:
             if membership.state is not State.OPENING:
                 return
@@ -191,7 +193,7 @@ class Memberships:
         return membership is not None and membership.state is State.ENDING
 
     def _end(self, membership: Membership, evicted: str | None = None) -> None:
-        """Leaves the room, and tells one who is evicted why. Runs on: whoever turned the membership to ENDING."""
+        """Leaves the room; tells somebody who is evicted why. Runs on: the thread that set it to ENDING."""
         try:
             membership.subscription.stop()
             if membership.user is not None:
