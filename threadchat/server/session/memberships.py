@@ -82,7 +82,7 @@ class Memberships:
         return len(self._memberships)
 
     def take(self, wish: Listen, user: UserId | None, marker: Text | None) -> Membership:
-        """Makes a membership; its subscription is not started yet. A member has a `user`. `settle` must follow.
+        """Makes a membership, its subscription not started yet. A member has a `user`. `settle` must follow.
 
         Raises CommandError 105 where there is one, 106 where there are too many, 107 for an unknown event
         type, and RoomClosed.
