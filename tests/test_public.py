@@ -101,9 +101,9 @@ def test_a_name_that_is_not_there_is_named() -> None:
 @pytest.mark.parametrize(
     ("code", "loaded"),
     [
-        ("import threadchat", {"threadchat"}),
-        ("import threadchat; dir(threadchat)", {"threadchat"}),
-        ("import threadchat.testing", {"threadchat", "threadchat.testing"}),
+        ("import threadchat", {"threadchat", "threadchat.version"}),
+        ("import threadchat; dir(threadchat)", {"threadchat", "threadchat.version"}),
+        ("import threadchat.testing", {"threadchat", "threadchat.testing", "threadchat.version"}),
     ],
 )
 def test_an_import_brings_no_more_than_asked_for(code: str, loaded: set[str]) -> None:

@@ -10,8 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from tests.chat.test_room_model import RoomModel
 from tests.chat.test_subscription_model import SubscriptionModel
-from tests.server import test_request_fuzz, test_session_fuzz
-from tests.wire import test_inbound_fuzz
+from tests.server.http import test_request_fuzz
+from tests.server.session import test_session_fuzz
+from tests.wire.protocol import test_parser_fuzz
 from tests.wire.test_outbox_model import OutboxModel
 
 STEPS = 60  # of a model, in one example
@@ -23,7 +24,7 @@ MODELS: dict[str, type[RuleBasedStateMachine]] = {
     "room": RoomModel,
     "subscriptions": SubscriptionModel,
 }
-CHECKS: Checks = {**test_inbound_fuzz.TARGETS, **test_request_fuzz.TARGETS, **test_session_fuzz.TARGETS}
+CHECKS: Checks = {**test_parser_fuzz.TARGETS, **test_request_fuzz.TARGETS, **test_session_fuzz.TARGETS}
 NAMES = (*MODELS, *CHECKS)
 
 

@@ -144,7 +144,7 @@ def test_a_signal_is_logged(engine: type[FakeChat], capsys: pytest.CaptureFixtur
     serve(Config())
     err = capsys.readouterr().err
     assert re.fullmatch(
-        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO threadchat\.standalone: stopping: SIGTERM\n", err
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO threadchat\.cli\.serve: stopping: SIGTERM\n", err
     )
 
 
@@ -214,8 +214,10 @@ def test_sigusr1_has_it_log_its_threads_whatever_the_level(
     engine.on_listen = staticmethod(ask)
     assert serve(Config(log_level="critical")) == 0
     err = capsys.readouterr().err
-    assert re.search(r" CRITICAL threadchat\.stacks: threads: \d+ in \d+ places; connections: 0\n", err)
-    assert "MainThread: 1 at stacks.py:" in err
+    assert re.search(
+        r" CRITICAL threadchat\.cli\.thread_dump: threads: \d+ in \d+ places; connections: 0\n", err
+    )
+    assert "MainThread: 1 at thread_dump.py:" in err
 
 
 def test_json_is_logged_where_it_is_asked_for(

@@ -668,5 +668,5 @@ def test_a_server_that_does_not_answer_does_not_hold_up_close(
 def unopened(url: str) -> Client:
     """A client that has yet to be opened, with which a test can do what Ctrl-C does to one that opens."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(line_module.Line, "open", lambda self: None)
+        patch.setattr(line_module.ReconnectingConnection, "open", lambda self: None)
         return Client(url, "ann", timeout=PATIENCE * 100, backoff=Backoff(jitter=lambda: 0.0))
