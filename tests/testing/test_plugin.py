@@ -97,7 +97,8 @@ UNUSED = """
 
     def test_pytest_started_without_the_server():
         loaded = {name for name in sys.modules if name.startswith("threadchat")}
-        assert loaded == {"threadchat", "threadchat.testing", "threadchat.testing.plugin", "threadchat.version"}
+        own = {"threadchat.testing", "threadchat.testing.plugin"}
+        assert loaded == {"threadchat", "threadchat.version", *own}
         assert not {"msgspec", "wsproto", "h11", "simple_websocket"} & set(sys.modules)
 """
 
