@@ -113,7 +113,8 @@ def test_nothing_is_encoded_for_nobody(stage: Stage) -> None:
 
     stage.listen(Desk(), encode).stop()
     stage.say("a")
-    assert stage.fanout._audiences == {}
+    assert list(stage.fanout._audience) == []
+    assert stage.fanout._audience._by_encoding == {}
 
 
 def test_all_that_one_message_lists_enters_the_line_at_once(

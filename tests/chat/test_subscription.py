@@ -446,13 +446,13 @@ def test_one_that_is_stopped_in_the_moment_it_is_demoted(monkeypatch: pytest.Mon
     subscription = scene.subscribe(desk)
     subscription.start()
     desk.answer = Answer.NO
-    start_producer = subscription.start_producer
+    catch_up = subscription.catch_up
 
     def stop_first() -> None:
         subscription.stop()
-        start_producer()
+        catch_up()
 
-    monkeypatch.setattr(subscription, "start_producer", stop_first)
+    monkeypatch.setattr(subscription, "catch_up", stop_first)
     scene.say("a")
     end_of_producer()
     assert desk.got == []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.chat.helpers import Tickets, ids_of
-from threadchat.chat import subscription as module
+from threadchat.chat import producer as module
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import MESSAGE, Draft, Event, Position, Record
 from threadchat.chat.room import Room
@@ -124,7 +124,7 @@ class Sink:
 
     def fall_behind(self) -> None:
         assert not self.stopped
-        assert self.subscription.position < self.model.oldest, "the log reaches back"
+        assert self.subscription.position.offset < self.model.oldest, "the log reaches back"
         self.fell_behind = self.stopped = True
 
     def take(self, payload: list[Any], head: int) -> None:
@@ -400,7 +400,7 @@ class SubscriptionModel(RuleBasedStateMachine):
                     assert sink.got == sink.expected(self.head)
                     assert sink.subscription.live
                     assert sink.subscription.marker is None
-            assert self.room.fanout._refused == []
+            assert self.room.fanout._unserved == []
         finally:
             self.stack.close()
 

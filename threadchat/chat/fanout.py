@@ -7,16 +7,14 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from time import monotonic
 from typing import Any
 
+from threadchat.chat.audience import Audience
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import Position, Record
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE, Log, within
-from threadchat.chat.subscription import ALL, REPLAY_BYTES, Encode, Filter, Sink, Subscription, enter
+from threadchat.chat.producer import Producer
+from threadchat.chat.subscription import ALL, REPLAY_BYTES, Batch, Encode, Filter, Sink, Subscription, enter
 from threadchat.errors import RoomClosed
 from threadchat.wire.outbox import Answer
-
-_YES, _HIGH, _NO = Answer.YES, Answer.HIGH, Answer.NO
-
-Offer = Callable[[Any, list[Any]], Answer]
 
 
 class Fanout:
@@ -39,11 +37,9 @@ class Fanout:
         self._lock = threading.Lock()
         self._tail = Log(history_size, history_bytes)
         self._epoch = ""
-        # Live ones that want everything, by what encodes for them; each with its sink's bound `offer`.
-        self._audiences: dict[Encode, dict[Subscription, Offer]] = {}
-        self._choosy: set[Subscription] = set()  # live ones with a filter
+        self._audience = Audience()  # live ones
         self._behind: set[Subscription] = set()  # catching up, or not started yet
-        self._refused: list[Subscription] = []  # demoted, and still without a producer
+        self._unserved: list[Subscription] = []  # behind, and no producer knows yet
         self._attended = 0  # subscriptions that keep the room from being idle
         self.fell_behind: Callable[[int], object] = int  # told of live ones that did; by itself nobody asks
         self._gate: Gate | None = None
@@ -58,11 +54,11 @@ class Fanout:
         Where it does not go on from where it was, those who listen fall behind, but in the background.
         """
         with self._lock:
-            everybody = {*self._behind, *self._choosy}.union(*self._audiences.values())
+            everybody = [*self._behind, *self._audience]
             self._tail = self._tail.emptied()
             self._tail.head, self._epoch = head
             for subscription in everybody:
-                subscription.position = head.offset
+                subscription.position = head
         for subscription in everybody:
             if not subscription.background:
                 self.drop(subscription)
@@ -83,13 +79,11 @@ class Fanout:
         try:
             with self._lock:
                 self._tail.extend(records)
-                refused = self._offer_locked(records, listed, full)
-                for subscription in refused:
-                    self._demote_locked(subscription, records[0].event.id - 1)
-                self._refused += refused
+                if refused := self._audience.offer(records, listed, full):
+                    self._demote_locked(refused, Position(records[0].event.id - 1, self._epoch))
                 if self._behind:
                     brink = self._tail.brink
-                    full.update(each for each in self._behind if each.position < brink)
+                    full.update(each for each in self._behind if each.position.offset < brink)
                 self._active_at = self._clock()
         finally:
             enter(listed)  # come what may: whoever is LISTED and not in the line is silent for good
@@ -97,13 +91,13 @@ class Fanout:
             self._gate = Gate(line.ticket() for line in full)
 
     def delivered(self) -> None:
-        """Starts the producers of those who fell behind. Runs on: the channel's caller, with no lock held."""
-        if self._refused:
+        """Has those served who fell behind. Runs on: the channel's caller, with no lock held."""
+        if self._unserved:
             with self._lock:
-                refused, self._refused = self._refused, []
-            self.fell_behind(len(refused))
-            for subscription in refused:
-                subscription.start_producer()
+                unserved, self._unserved = self._unserved, []
+            self.fell_behind(len(unserved))
+            for subscription in unserved:
+                subscription.catch_up()
 
     def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
         """Offers what is in no log to members who use one of these and have room to spare, `but` one user's.
@@ -113,9 +107,7 @@ class Fanout:
         listed: list[Any] = []
         try:
             with self._lock:
-                for subscription in self._choosy.union(*self._audiences.values()):
-                    if subscription.encode in encoders and subscription.owner not in (None, but):
-                        subscription.sink.offer_light(payload, listed)
+                self._audience.whisper(payload, encoders, listed, but=but)
         finally:
             enter(listed)
 
@@ -132,11 +124,13 @@ class Fanout:
         name: str = "",
         marker: Any = None,
         background: bool = False,
+        producer: Producer | None = None,
     ) -> Subscription:
         """Registers a subscription, from `since` or from now on; it gets nothing before its `start`.
 
         Its `recovered` tells whether the log still reaches `since`; if not, it begins now. One in
-        the background does not keep the room from being idle. Raises RoomClosed. Runs on: any thread.
+        the background does not keep the room from being idle. A sink that listens to several rooms has one
+        `producer` for all of them. Raises RoomClosed. Runs on: any thread.
         """
         with self._lock:
             self.check_open()
@@ -151,6 +145,7 @@ class Fanout:
                 encode,
                 wanted,
                 position,
+                producer=producer or Producer(name),
                 recovered=recovered,
                 owner=owner,
                 name=name,
@@ -161,28 +156,32 @@ class Fanout:
             self._behind.add(subscription)
             return subscription
 
-    def resume(self, subscription: Subscription) -> None:
-        """Makes a new subscription live, or starts its producer. Runs on: the subscriber's thread."""
-        if self.next_records(subscription, 1) is not None:
-            subscription.start_producer()
-
-    def next_records(self, subscription: Subscription, limit: int) -> Sequence[Record] | None:
-        """The next events for one that is behind; None once it is live, stopped, or out of reach.
-
-        None at all (an empty list) where it is level, but its sink has no room for its marker.
-        Runs on: the subscription's producer, and the subscriber's thread before there is one.
-        """
+    def next_batch(self, subscription: Subscription, limit: int) -> Batch | None:
+        """See Source. Runs on: the producer, and the subscriber's thread before that."""
         listed: list[Any] = []
         with self._lock:
             if subscription.stopped:
                 return None
-            records = self._tail.after(subscription.position, limit)
+            position = subscription.position
+            records = self._tail.after(position.offset, limit)
             live = records == [] and self._go_live_locked(subscription, listed)
         enter(listed)
         if records is None:
             self.drop(subscription)
             subscription.sink.fall_behind()
-        return None if live or records is None else within(records, REPLAY_BYTES)
+        return None if live or records is None else Batch(position, within(records, REPLAY_BYTES))
+
+    def advance(self, subscription: Subscription, batch: Batch) -> None:
+        """See Source. Runs on: the producer."""
+        with self._lock:
+            if subscription.position is batch.position:  # else another log began while its sink was fed
+                subscription.position = Position(batch.records[-1].event.id, batch.position.epoch)
+
+    def postpone(self, subscription: Subscription) -> None:
+        """See Source. Runs on: any thread."""
+        with self._lock:
+            if not subscription.stopped:
+                self._unserved.append(subscription)
 
     def drop(self, subscription: Subscription) -> None:
         """Ends a subscription. Runs on: any thread."""
@@ -190,7 +189,8 @@ class Fanout:
             if not subscription.stopped:
                 self._attended -= not subscription.background
             subscription.stopped = True
-            self._forget_locked(subscription)
+            self._behind.discard(subscription)
+            self._audience.discard(subscription)
             self._active_at = self._clock()
 
     # All of it
@@ -246,54 +246,20 @@ class Fanout:
     def _idle_for_locked(self) -> float:
         return 0.0 if self._attended else self._clock() - self._active_at
 
-    def _offer_locked(
-        self, records: Sequence[Record], listed: list[Any], full: set[Any]
-    ) -> list[Subscription]:
-        """The hot path: one payload for each way of encoding, one offer for each subscriber."""
-        refused = []
-        for encode, audience in self._audiences.items():
-            payload = encode(records)
-            for subscription, offer in audience.items():
-                answer = offer(payload, listed)
-                if answer is not _YES:
-                    if answer is _NO:
-                        refused.append(subscription)
-                    elif answer is _HIGH:
-                        full.add(subscription.sink.line)
-        for subscription in self._choosy:
-            if wanted := subscription.wanted(records):
-                answer = subscription.sink.offer(subscription.encode(wanted), listed)
-                if answer is _NO:
-                    refused.append(subscription)
-                elif answer is _HIGH:
-                    full.add(subscription.sink.line)
-        return refused
-
     def _go_live_locked(self, subscription: Subscription, listed: list[Any]) -> bool:
         if subscription.marker is not None:
-            if subscription.sink.offer(subscription.marker, listed) is _NO:
+            if subscription.sink.offer(subscription.marker, listed) is Answer.NO:
                 return False
             subscription.marker = None
         self._behind.discard(subscription)
         subscription.live = True
-        if subscription.wanted.passes_all:
-            audience = self._audiences.setdefault(subscription.encode, {})
-            audience[subscription] = subscription.sink.offer
-        else:
-            self._choosy.add(subscription)
+        self._audience.add(subscription)
         return True
 
-    def _demote_locked(self, subscription: Subscription, position: int) -> None:
-        self._forget_locked(subscription)
-        self._behind.add(subscription)
-        subscription.live = False
-        subscription.position = position
-
-    def _forget_locked(self, subscription: Subscription) -> None:
-        self._behind.discard(subscription)
-        self._choosy.discard(subscription)
-        audience = self._audiences.get(subscription.encode)
-        if audience is not None:
-            audience.pop(subscription, None)
-            if not audience:
-                del self._audiences[subscription.encode]
+    def _demote_locked(self, refused: list[Subscription], position: Position) -> None:
+        for subscription in refused:
+            self._audience.discard(subscription)
+            self._behind.add(subscription)
+            subscription.live = False
+            subscription.position = position
+        self._unserved += refused

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import MESSAGE, Draft, Event, Position, UserId
@@ -22,7 +22,7 @@ from threadchat.chat.stream import (
     ListenerThread,
     events_of,
 )
-from threadchat.chat.subscription import ALL, Encode, Filter, Sink, Subscription
+from threadchat.chat.subscription import ALL, Filter, Subscription
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class Room:
         """
         self.name = name
         self.fanout = Fanout(name, history_size, history_bytes, clock=clock)
+        self.subscribe = self.fanout.subscribe
         self._request_buffer = request_buffer
         self._send_timeout = send_timeout
         self._announce_limit = announce_limit
@@ -199,25 +200,6 @@ class Room:
             return self._people.has(user, session)
 
     # Who listens
-
-    def subscribe(
-        self,
-        sink: Sink,
-        encode: Encode,
-        *,
-        wanted: Filter = ALL,
-        since: Position | None = None,
-        owner: Hashable = None,
-        name: str = "",
-        marker: Any = None,
-    ) -> Subscription:
-        """Registers a subscription, from `since` or from now on; it gets nothing before its `start`.
-
-        Raises RoomClosed.
-        """
-        return self.fanout.subscribe(
-            sink, encode, wanted=wanted, since=since, owner=owner, name=name, marker=marker
-        )
 
     def attach_listener(self, listener: Listener | Callable[[Event], object]) -> ListenerThread:
         """Calls `listener` for every event from now on, on a thread of its own. Raises RoomClosed.

@@ -200,5 +200,10 @@ class RoomRegistry:
 
 def _listen(room: Room, listener: ListenerThread) -> None:
     with contextlib.suppress(RoomClosed):  # it went just now, and said nothing more
-        name = f"{room.name}-listener"
-        room.fanout.subscribe(listener.stream, events_of, name=name, background=True).start()
+        room.fanout.subscribe(
+            listener.stream,
+            events_of,
+            name=f"{room.name}-listener",
+            background=True,
+            producer=listener.producer,
+        ).start()

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, Final, Protocol
 
 from threadchat.chat.events import CLOSE, Event, Record
+from threadchat.chat.producer import Producer
 from threadchat.errors import Cancelled, SlowConsumer
 from threadchat.wire.outbox import Answer
 
@@ -262,6 +263,7 @@ class ListenerThread:
         self, listener: Listener | Callable[[Event], object], stream: EventStream, name: str
     ) -> None:
         self.stream = stream
+        self.producer = Producer(f"listener-{name}")  # where several rooms feed the stream
         self._listener = listener
         self.thread = threading.Thread(target=self.run, name=f"listener-{name}", daemon=True)
 

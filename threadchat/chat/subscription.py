@@ -1,20 +1,17 @@
-"""One subscriber's position in one room, its filter, and the producer that feeds it when it is behind."""
+"""One subscriber's position in one room, its filter, and how its sink is fed when it is behind."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from threadchat.chat.backpressure import Ticket
 from threadchat.chat.events import Position, Record, UserId
+from threadchat.chat.producer import Producer, Step
 from threadchat.errors import Cancelled, ConnectionClosed, SlowConsumer
 from threadchat.wire.outbox import Answer
-
-if TYPE_CHECKING:
-    from threadchat.chat.fanout import Fanout
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +20,6 @@ REPLAY_STEP: Final = 16
 REPLAY_BYTES: Final = 64 << 10
 """JSON bytes that a producer puts at a time, unless one event is larger: a peer that reads 60 KB/s takes
 them well within `write_timeout`."""
-
-STALL_POLL: Final = 0.01
-"""Seconds after which a publisher that waits for a producer looks whether that one waits for its peer."""
 
 
 class Line(Protocol):
@@ -103,55 +97,49 @@ class Filter:
 ALL: Final = Filter()
 
 
-class Step:
-    """A publisher's ticket for one that falls behind: passed with the next step of its producer.
+class Batch(NamedTuple):
+    """Events for one that is behind, and where it was when they were read."""
 
-    A producer that waits for its peer holds nobody.
-    """
+    position: Position
+    records: Sequence[Record]
 
-    __slots__ = ("_sink", "_taken")
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._taken = threading.Event()
+class Source(Protocol):
+    """Where subscriptions read: a room. Runs on: any thread."""
 
-    def take(self) -> None:
-        """Lets publishers go on. Runs on: the producer."""
-        self._taken.set()
+    def next_batch(self, subscription: Subscription, limit: int) -> Batch | None:
+        """The next events for one that is behind; None once it is live, stopped, or out of reach.
 
-    @property
-    def passed(self) -> bool:
-        """Whether there is nothing to wait for."""
-        return self._taken.is_set() or self._sink.stalled
+        None at all (an empty list) where it is level, but its sink has no room for its marker.
+        """
 
-    def begin(self) -> None:
-        """Nothing to do: the producer is at work. Runs on: publishers."""
+    def advance(self, subscription: Subscription, batch: Batch) -> None:
+        """Notes that its sink has had these, unless its position was changed since they were read."""
 
-    def wait(self, timeout: float) -> None:
-        """Waits for the step, at most `timeout` seconds; then it counts as passed. Runs on: publishers."""
-        deadline = monotonic() + timeout
-        while not self.passed and (remaining := deadline - monotonic()) > 0:
-            self._taken.wait(min(remaining, STALL_POLL))
-        self._taken.set()
+    def postpone(self, subscription: Subscription) -> None:
+        """Has one that is behind served with the room's next event."""
+
+    def drop(self, subscription: Subscription) -> None:
+        """Ends a subscription."""
 
 
 class Subscription:
     """Live, or catching up: born catching up, `start` lets it go.
 
     Live, its room offers to the sink directly and nothing here moves. Catching up, `position` is
-    the last event that the sink has had, and a producer thread reads the log from there at the
-    sink's pace. The room's lock guards `live`, `stopped`, `marker`, and `position` while there is
-    no producer.
+    the last event that the sink has had, and its producer reads the log from there at the
+    sink's pace. The room's lock guards `live`, `stopped`, `position`, and `marker` while it is not served.
     """
 
     def __init__(
         self,
-        room: Fanout,
+        room: Source,
         sink: Sink,
         encode: Encode,
         wanted: Filter,
         start: Position,
         *,
+        producer: Producer,
         recovered: bool | None,
         owner: Hashable,
         name: str,
@@ -161,8 +149,7 @@ class Subscription:
         self.sink = sink
         self.encode = encode
         self.wanted = wanted
-        self.origin = start
-        self.position = start.offset
+        self.origin = self.position = start
         self.recovered = recovered  # whether `since` could be honoured; None: there was none
         self.owner = owner  # the user, where it is a member's
         self.marker = marker  # offered once, at the end of the replay
@@ -170,65 +157,75 @@ class Subscription:
         self.live = False
         self.stopped = False
         self._room = room
+        self._producer = producer  # of the sink
         self._name = name
-        self._has_producer = False  # or had one
+        self._served = False  # by the producer, or was once
         self._step: Step | None = None  # of the producer; publishers wait for it
         self._stepping = threading.Lock()  # guards `_step`; a leaf
 
     def start(self) -> None:
-        """Goes live if nothing happened since the subscription, else starts the producer.
+        """Goes live if nothing happened since the subscription, else has the producer serve it.
 
         Runs on: the subscriber's thread, once, after it put its reply.
         """
-        self._room.resume(self)
+        if self._room.next_batch(self, 1) is not None:
+            self.catch_up()
 
     def stop(self) -> None:
         """Ends the subscription; nothing reaches the sink after this returns. Runs on: any thread."""
         self._room.drop(self)
         self.sink.nudge()
+        self._producer.dismiss(self)
 
     def is_stopped(self) -> bool:
         """Whether the subscription was ended. Runs on: any thread."""
         return self.stopped
 
-    def start_producer(self) -> None:
-        """Starts the thread that catches up. Runs on: any thread that holds no room's lock."""
-        thread = threading.Thread(target=self.catch_up, name=f"producer-{self._name}", daemon=True)
-        self._has_producer = True
-        try:
-            thread.start()
-        except RuntimeError as error:  # the system has no more threads
-            log.error("%s cannot start: %s", thread.name, error)
-            self._give_up()
-
     def catch_up(self) -> None:
-        """Feeds the sink from the log until level with its head, then goes live.
+        """Has the sink's producer serve this until it is live. Runs on: any thread without a room's lock."""
+        self._served = True
+        self._producer.serve(self)
 
-        Runs on: the subscription's producer thread.
-        """
+    def feed_step(self) -> bool:
+        """Feeds the next events of the log; False once it is live or has ended. Runs on: the producer."""
         try:
-            while (records := self._room.next_records(self, REPLAY_STEP)) is not None:
-                if records:
-                    if wanted := self.wanted(records):
-                        self.sink.feed(self.encode(wanted), self.is_stopped)
-                    self.position = records[-1].event.id
-                    self._pass_step()
-                else:
-                    self.sink.feed(self.marker, self.is_stopped)
-                    self.marker = None
+            batch = self._room.next_batch(self, REPLAY_STEP)
+            if batch is None:
+                return False
+            if batch.records:
+                if wanted := self.wanted(batch.records):
+                    self.sink.feed(self.encode(wanted), self.is_stopped)
+                self._room.advance(self, batch)
+            else:
+                self.sink.feed(self.marker, self.is_stopped)
+                self.marker = None
+            return True
         except (Cancelled, ConnectionClosed, SlowConsumer):
             self._room.drop(self)
         except Exception:
-            log.exception("%s failed", threading.current_thread().name)
+            log.exception("%s failed in room %s", threading.current_thread().name, self._name)
             self._give_up()
         finally:
             self._pass_step()
+        return False
+
+    def no_thread(self) -> None:
+        """Ends the subscription; one in the background waits for its room's next event.
+
+        Runs on: whoever wanted it served, without a lock.
+        """
+        self._served = False
+        self._pass_step()
+        if self.background:
+            self._room.postpone(self)
+        else:
+            self._give_up()
 
     def ticket(self) -> Step:
         """What publishers wait for while the log threatens to leave this behind. Runs on: publishers."""
         step = Step(self.sink)
         self._pass_step(step)  # whoever still waits for the one before need not
-        if self.live or self.stopped or not self._has_producer:  # looked at after the step is there
+        if self.live or self.stopped or not self._served:  # looked at after the step is there
             step.take()
         return step
 
@@ -243,5 +240,6 @@ class Subscription:
         self.sink.fall_behind()
 
     def __repr__(self) -> str:
-        state = "stopped" if self.stopped else "live" if self.live else f"catching up from {self.position}"
+        behind = f"catching up from {self.position.offset}"
+        state = "stopped" if self.stopped else "live" if self.live else behind
         return f"<Subscription {self._name} {state}>"

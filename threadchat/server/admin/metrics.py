@@ -109,7 +109,7 @@ def _gauges(seen: Snapshot) -> list[tuple[str, str, float]]:
         ("ready", "1 where commands find what they need, 0 while the broker is away.", seen.ready),
         ("rooms", "Rooms that are open on this node.", seen.rooms),
         ("queued_bytes", "Bytes that wait in all outboxes together.", seen.queued_bytes),
-        ("catching_up", "Subscriptions that are fed from their room's log now.", seen.threads["producer"]),
+        ("catching_up", "Connections that are fed from their rooms' logs now.", seen.threads["producer"]),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from threadchat.chat.events import Position, UserId
 from threadchat.chat.hub import Hub
+from threadchat.chat.producer import Producer
 from threadchat.chat.room import Room
 from threadchat.chat.subscription import Filter, Subscription, enter
 from threadchat.errors import CommandError, ErrorCode
@@ -66,7 +67,7 @@ class Memberships:
     `_changed` guards `_memberships` and what it says at Membership, and is told when one has ended; a leaf.
     """
 
-    __slots__ = ("_changed", "_connection", "_hub", "_memberships", "_most", "_session")
+    __slots__ = ("_changed", "_connection", "_hub", "_memberships", "_most", "_producer", "_session")
 
     def __init__(self, connection: Connection, hub: Hub, session: str, most: int) -> None:
         """`most` memberships at once."""
@@ -74,6 +75,7 @@ class Memberships:
         self._connection = connection
         self._hub = hub
         self._session = session
+        self._producer = Producer(str(connection.number))  # of all its subscriptions
         self._changed = threading.Condition(threading.Lock())
         self._memberships: dict[str, Membership] = {}
         hub.on_whisper(pass_on_whisper)  # nobody hears any before there is a membership
@@ -101,6 +103,7 @@ class Memberships:
                 owner=user,
                 name=f"{self._connection.number}-{name}",
                 marker=marker,
+                producer=self._producer,
             )
             return Membership(room, subscription, user)
 

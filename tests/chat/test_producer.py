@@ -1,0 +1,263 @@
+"""How `chat/producer.py` serves all of a sink's subscriptions that are behind, on one thread, in turn."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from tests.chat.helpers import PATIENCE, Desk, ids_of, join, producers, put, records, say
+from threadchat.chat.events import Position, Record
+from threadchat.chat.fanout import Fanout
+from threadchat.chat.producer import Producer
+from threadchat.chat.sequencer import Sequencer
+from threadchat.chat.subscription import REPLAY_STEP, Subscription
+from threadchat.errors import ConnectionClosed
+from threadchat.wire.outbox import Answer
+
+
+class Hall:
+    """Rooms with events in their logs, and one sink that listens to them."""
+
+    def __init__(self, rooms: int, events: int) -> None:
+        self.desk = Desk()
+        self.producer = Producer("desk")
+        self.fanouts: list[Fanout] = []
+        self.channels: list[Sequencer] = []
+        for number in range(rooms):
+            fanout, channel = Fanout(f"r{number}"), Sequencer(f"r{number}")
+            channel.attach(fanout)
+            self.fanouts.append(fanout)
+            self.channels.append(channel)
+            if events:
+                put(channel, *say(*["x"] * events))
+
+    def listen(self, room: int, *, start: bool = True, **options: Any) -> Subscription:
+        """Subscribes the sink to all of a room's log."""
+        subscription = self.fanouts[room].subscribe(
+            self.desk,
+            tag(room),
+            since=Position(0, self.channels[room].epoch),
+            name=f"r{room}",
+            producer=self.producer,
+            **options,
+        )
+        if start:
+            subscription.start()
+        return subscription
+
+    def hold(self) -> None:
+        """From here on the sink has no room."""
+        self.desk.set(has_room=False)
+
+    def level(self) -> None:
+        """Waits until the producer has ended."""
+        self.desk.set(has_room=True)
+        join(producers("desk"))
+
+
+def tag(room: int) -> Callable[[Sequence[Record]], list[Any]]:
+    """An encoding that tells rooms apart: one item for each step, the room and its offsets."""
+
+    def encode(items: Sequence[Record]) -> list[Any]:
+        return [(room, ids_of(items))]
+
+    return encode
+
+
+def offsets(desk: Desk, room: int) -> list[int]:
+    """What came of one room."""
+    return [offset for number, some in desk.got for offset in some if number == room]  # type: ignore[misc, attr-defined]
+
+
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system has no more of them, until the patch is undone."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+# -- one thread, in turn -----------------------------------------------------------------------------
+
+
+def test_rooms_are_served_a_step_each_in_turn() -> None:
+    hall = Hall(rooms=3, events=3 * REPLAY_STEP)
+    hall.hold()
+    subscriptions = [hall.listen(room) for room in range(3)]
+    hall.level()
+    assert [(room, some[-1] // REPLAY_STEP) for room, some in hall.desk.got] == [  # type: ignore[misc, attr-defined]
+        (room, step) for step in (1, 2, 3) for room in range(3)
+    ]
+    assert all(subscription.live for subscription in subscriptions)
+
+
+def test_five_hundred_rooms_have_one_thread_and_whoever_comes_late_is_not_last_for_long() -> None:
+    hall = Hall(rooms=500, events=2 * REPLAY_STEP)
+    hall.hold()
+    for room in range(499):
+        hall.listen(room)
+    assert hall.desk.feeding.acquire(timeout=PATIENCE)
+    put(hall.channels[0], *say(*["x"] * 500))  # the first has much more to catch up on
+    hall.listen(499)
+    assert len(producers("desk")) == 1
+    hall.level()
+    for room in range(500):
+        expected = 2 * REPLAY_STEP + (500 if room == 0 else 0)
+        assert offsets(hall.desk, room) == list(range(1, expected + 1))
+    turns = [room for room, _ in hall.desk.got]  # type: ignore[misc, attr-defined]
+    assert sorted(turns[:500]) == sorted(turns[500:1000]) == list(range(500))
+    assert set(turns[1000:]) == {0}
+
+
+def test_the_thread_ends_and_another_one_starts_when_it_is_behind_again() -> None:
+    hall = Hall(rooms=2, events=1)
+    for room in range(2):
+        hall.listen(room)
+    join(producers("desk"))
+    hall.desk.answer = Answer.NO
+    hall.hold()
+    for channel in hall.channels:
+        put(channel, *say("a"))
+    assert len(producers("desk")) == 1
+    hall.level()
+    assert [offsets(hall.desk, room) for room in range(2)] == [[1, 2], [1, 2]]
+
+
+def test_one_that_is_demoted_while_its_last_step_is_under_way_is_served_again() -> None:
+    """It went live, and a publisher found no room for it before the producer had looked at the next one."""
+    hall = Hall(rooms=1, events=1)
+    subscription = hall.listen(0, start=False)
+    live_batch = hall.fanouts[0].next_batch
+
+    def next_batch(one: Subscription, limit: int) -> Any:
+        batch = live_batch(one, limit)
+        if batch is None and one.live and hall.channels[0].publish([]) == [] and not demoted:
+            demoted.append(one)
+            hall.desk.answer = Answer.NO
+            put(hall.channels[0], *say("a"))
+            hall.desk.answer = Answer.YES
+        return batch
+
+    demoted: list[Subscription] = []
+    hall.fanouts[0].next_batch = next_batch  # type: ignore[method-assign]
+    subscription.start()
+    join(producers("desk"))
+    assert demoted
+    assert offsets(hall.desk, 0) == [1, 2]
+    assert subscription.live
+
+
+# -- stops -------------------------------------------------------------------------------------------
+
+
+def test_the_others_go_on_when_one_stops_while_it_is_served() -> None:
+    hall = Hall(rooms=3, events=5)
+    hall.hold()
+    subscriptions = [hall.listen(room) for room in range(3)]
+    assert hall.desk.feeding.acquire(timeout=PATIENCE)
+    subscriptions[0].stop()
+    hall.level()
+    assert [offsets(hall.desk, room) for room in range(3)] == [[], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]
+    assert [subscription.stopped for subscription in subscriptions] == [True, False, False]
+
+
+def test_whoever_comes_and_goes_while_nothing_is_taken_leaves_nothing_behind() -> None:
+    hall = Hall(rooms=2, events=5)
+    hall.hold()
+    hall.listen(0)
+    assert hall.desk.feeding.acquire(timeout=PATIENCE)
+    for _ in range(100):
+        hall.listen(1).stop()
+    assert not hall.producer._waiting
+    hall.level()
+    assert offsets(hall.desk, 1) == []
+
+
+def test_a_sink_that_ended_ends_all_its_subscriptions() -> None:
+    hall = Hall(rooms=3, events=5)
+    hall.hold()
+    subscriptions = [hall.listen(room) for room in range(3)]
+    hall.desk.set(has_room=False, failure=ConnectionClosed(1006))
+    join(producers("desk"))
+    assert all(subscription.stopped for subscription in subscriptions)
+    assert (hall.desk.got, hall.desk.fell_behind) == ([], 0)
+
+
+def test_one_that_fails_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    hall = Hall(rooms=2, events=5)
+
+    def encode(items: Sequence[Record]) -> Any:
+        raise ZeroDivisionError
+
+    failing = hall.listen(0, start=False)
+    failing.encode = encode
+    failing.start()
+    other = hall.listen(1)
+    hall.level()
+    assert "producer-desk failed in room r0" in caplog.text
+    assert (failing.stopped, other.live) == (True, True)
+    assert offsets(hall.desk, 1) == [1, 2, 3, 4, 5]
+
+
+# -- no thread can be started ------------------------------------------------------------------------
+
+
+def test_without_a_thread_it_ends_and_whoever_comes_later_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    hall = Hall(rooms=2, events=5)
+    with monkeypatch.context() as patch:
+        no_threads(patch)
+        lost = hall.listen(0)
+    assert lost.stopped
+    assert hall.desk.fell_behind == 1
+    hall.hold()
+    later = hall.listen(1)
+    hall.level()
+    assert later.live
+    assert offsets(hall.desk, 1) == [1, 2, 3, 4, 5]
+
+
+def test_without_a_thread_one_in_the_background_is_served_with_the_next_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hall = Hall(rooms=1, events=5)
+    with monkeypatch.context() as patch:
+        no_threads(patch)
+        subscription = hall.listen(0, background=True)
+        put(hall.channels[0], *say("a"))
+        put(hall.channels[0], *say(*["x"] * 600))  # so many that publishers wait for whoever is served
+        assert hall.fanouts[0].gate is None
+    assert not subscription.stopped
+    put(hall.channels[0], *say("b"))
+    join(producers("desk"))
+    assert offsets(hall.desk, 0) == list(range(1, 608))
+    assert subscription.live
+    assert hall.desk.fell_behind == 0
+
+
+# -- another log begins while the sink is fed --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head", [Position(0, "new"), Position(2, "new"), Position(40, "new"), Position(40, "old")]
+)
+def test_the_position_in_a_new_log_is_not_that_in_the_old_one(head: Position) -> None:
+    fanout, desk = Fanout("r"), Desk()
+    fanout.begin(Position(0, "old"))
+    fanout.deliver(records(1, 5))
+    subscription = fanout.subscribe(
+        desk, ids_of, since=Position(0, "old"), name="hub-listener", background=True
+    )
+    desk.has_room = False
+    subscription.start()
+    assert desk.feeding.acquire(timeout=PATIENCE)  # with the old log's events
+    fanout.begin(head)
+    fanout.deliver(records(head.offset + 1, head.offset + 9))
+    desk.set(has_room=True)
+    join(producers("hub-listener"))
+    assert desk.got == [*range(1, 6), *range(head.offset + 1, head.offset + 10)]
+    assert subscription.live
+    assert desk.fell_behind == 0
