@@ -14,7 +14,9 @@ from threadchat.broker.sqlite import SqliteBroker
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.broker_interface import Broker
 from threadchat.chat.events import Draft, Position, Record
-from threadchat.chat.sequencer import Channel
+from threadchat.chat.fanout import Fanout
+from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.sequencer import Channel, Page
 
 Make = Callable[..., Broker]
 
@@ -35,8 +37,18 @@ class Kind(NamedTuple):
     by_publishers: bool = True
 
 
+class Memory(MemoryBroker):
+    """Says how much of its log a room keeps, which elsewhere a hub does."""
+
+    def __init__(
+        self, history_size: int = HISTORY_SIZE, history_bytes: int = HISTORY_BYTES, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.kept = history_size, history_bytes
+
+
 def _memory(folder: Path, **options: Any) -> Broker:
-    return MemoryBroker(**options)
+    return Memory(**options)
 
 
 def _sqlite(folder: Path, **options: Any) -> Broker:
@@ -74,7 +86,8 @@ KINDS = [
 class Outlet:
     """Keeps what it is handed, and asserts that nobody else is in there."""
 
-    def __init__(self) -> None:
+    def __init__(self, history_size: int = HISTORY_SIZE, history_bytes: int = HISTORY_BYTES) -> None:
+        self._log = Fanout("r", history_size, history_bytes)  # of a room in memory
         self.head: Position | None = None
         self.records: list[Record] = []
         self.calls: list[int] = []  # how many records each brought
@@ -86,15 +99,21 @@ class Outlet:
     def begin(self, head: Position) -> None:
         """See sequencer.Outlet."""
         self.head = head
+        self._log.begin(head)
 
     def deliver(self, records: Sequence[Record]) -> None:
         """See sequencer.Outlet."""
         assert self._alone.acquire(blocking=False), "two at a time"
         with self._arrived:
+            self._log.deliver(records)
             self.records += records
             self.calls.append(len(records))
             self._arrived.notify_all()
         self._alone.release()
+
+    def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
+        """See sequencer.Outlet."""
+        return self._log.history(since, limit, reverse)
 
     def delivered(self) -> None:
         """See sequencer.Outlet."""
@@ -151,6 +170,6 @@ class Opened(NamedTuple):
 
 def opened(broker: Broker, room: str = "r") -> Opened:
     """A room's channel, with an outlet as the hub would give it one."""
-    channel, outlet = broker.open(room), Outlet()
+    channel, outlet = broker.open(room), Outlet(*(broker.kept if isinstance(broker, Memory) else ()))
     channel.attach(outlet)
     return Opened(channel, outlet)

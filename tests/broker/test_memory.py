@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import gc
+from types import FrameType
+
 import pytest
 
-from tests.chat.helpers import put, say
+from tests.chat.helpers import ids_of, say
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.events import Position
+from threadchat.chat.hub import Hub
 from threadchat.errors import CommandError
 
 
-def test_a_channel_has_the_brokers_limits() -> None:
-    channel = MemoryBroker(history_size=3).open("r")
-    put(channel, *say("1", "2", "3", "4", "5"))
-    assert [item.event.id for item in channel.history(None, 100, False).records] == [3, 4, 5]
+def test_an_event_is_in_one_log_only() -> None:
+    room = Hub(MemoryBroker(), history_size=3).room("r")
+    room.publish(say("1", "2", "3", "4", "5"))
+    records = room.history().records
+    assert ids_of(records) == [3, 4, 5]
     with pytest.raises(CommandError):
-        channel.history(Position(1, channel.epoch), 100, False)
-    small = MemoryBroker(history_bytes=1).open("r")
-    put(small, *say("1", "2"))
-    assert [item.event.id for item in small.history(None, 100, False).records] == [2]
+        room.history(Position(1, room.fanout.head.epoch))
+    for record in records:
+        holders = [
+            it for it in gc.get_referrers(record) if it is not records and not isinstance(it, FrameType)
+        ]
+        assert len(holders) == 1, holders
 
 
 def test_each_process_has_a_resume_key_of_its_own() -> None:

@@ -38,7 +38,7 @@ class Stage:
 
     def __init__(self, name: str = "r", history_size: int = 1024, clock: Clock | None = None) -> None:
         self.fanout = Fanout(name, history_size, clock=clock or Clock())
-        self.channel = Sequencer(name, history_size)
+        self.channel = Sequencer(name)
         self.channel.attach(self.fanout)
 
     def say(self, *texts: str, user: int | str = "ann") -> list[int]:

@@ -110,19 +110,8 @@ def test_shortened_to_a_weight(most: int) -> None:
     assert log.reaches(floor)
     assert not log.reaches(floor - 1)
     assert floor == 40 or log.weight + make(1, 1).weight > most, "no more than has to"
-    other = make(41, 50)
-    other.forget(floor)
-    assert (list(other), other.weight, other.head) == (list(log), log.weight, 50)
     log.extend(records(51, 52))
     assert ids_of(log.after(50, 10) or []) == [51, 52]
-
-
-def test_forgetting_what_is_not_there_changes_nothing() -> None:
-    log = make(41, 50)
-    log.forget(40)
-    assert len(log) == 10
-    log.forget(99)
-    assert (len(log), log.head, log.weight) == (0, 50, 0)
 
 
 def test_bytes_are_given_back_by_what_goes() -> None:

@@ -49,7 +49,7 @@ class Scene:
 
     def __init__(self, events: int = 0, history_size: int = 1024) -> None:
         self.fanout = Fanout("r", history_size)
-        self.channel = Sequencer("r", history_size)
+        self.channel = Sequencer("r")
         self.channel.attach(self.fanout)
         if events:
             self.say(*["x"] * events)

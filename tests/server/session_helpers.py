@@ -70,7 +70,7 @@ class World:
         self.hand = Hand()
         self.turnstile = Turnstile()
         self.hub = Hub(
-            MemoryBroker(config.history_size, config.history_bytes, clock=self.hand.clock),
+            MemoryBroker(clock=self.hand.clock),
             routing=make_routing(config.routing, config.request_buffer, config.send_timeout),
             schedule=self.hand.pinger.call_later,
             room_ttl=config.room_ttl,

@@ -7,31 +7,25 @@ import secrets
 from collections.abc import Callable
 from time import monotonic
 
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.sanctions import Sanctions
 from threadchat.chat.sequencer import Sequencer
 
 
 class MemoryBroker:
-    """Everything is gone with the process: a restarted one counts from 1, in new epochs."""
+    """Everything is gone with the process: a restarted one counts from 1, in new epochs.
 
-    def __init__(
-        self,
-        history_size: int = HISTORY_SIZE,
-        history_bytes: int = HISTORY_BYTES,
-        *,
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
+    How much of its log a room keeps, its hub says.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
         self.resume_key = secrets.token_bytes(32)
         self.sanctions = Sanctions()
-        self._history_size = history_size
-        self._history_bytes = history_bytes
         self._clock = clock
         self._users = itertools.count(1)  # `next` of a count is one atomic step
 
     def open(self, room: str) -> Sequencer:
         """A new, empty log for a room; the hub asks once for each room. Runs on: any thread."""
-        return Sequencer(room, self._history_size, self._history_bytes, clock=self._clock)
+        return Sequencer(room, clock=self._clock)
 
     def new_user(self) -> int:
         """The next user id; from 1, each once. Runs on: any thread."""

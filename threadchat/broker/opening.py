@@ -16,7 +16,7 @@ def open_broker(setting: str, config: Config) -> Broker:
     """
     scheme, _, rest = setting.partition(":")
     if setting == "memory":
-        return MemoryBroker(config.history_size, config.history_bytes)
+        return MemoryBroker()
     if scheme == "sqlite" and rest:
         return _open_sqlite(rest, config)
     if scheme in ("redis", "rediss", "unix"):

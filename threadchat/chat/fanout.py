@@ -12,13 +12,14 @@ from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import Position, Record
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE, Log, within
 from threadchat.chat.producer import Producer
+from threadchat.chat.sequencer import MAX_HISTORY_BYTES, Page
 from threadchat.chat.subscription import ALL, REPLAY_BYTES, Batch, Encode, Filter, Sink, Subscription, enter
-from threadchat.errors import RoomClosed
+from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
 
 
 class Fanout:
-    """The subscribers of one room, and the tail of its log for those of them who are behind.
+    """The subscribers of one room, and the tail of its log, which in memory mode is all of it.
 
     `_lock` is the room's lock and guards everything here. It is held while offering, never while
     blocking, and no thread is started under it or the channel's.
@@ -194,6 +195,24 @@ class Fanout:
             self._active_at = self._clock()
 
     # All of it
+
+    def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
+        """See Outlet. Raises CommandError 112. Runs on: any thread."""
+        with self._lock:
+            head = Position(self._tail.head, self._epoch)
+            if since is not None and (since.epoch != head.epoch or since.offset > head.offset + 1):
+                raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+            records: list[Record] | None
+            if since is None or reverse:
+                records = self._tail.before(since.offset if since else head.offset + 1, limit)
+            else:
+                records = self._tail.after(since.offset, limit)
+        if records is None:
+            raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+        records = within(records, MAX_HISTORY_BYTES)
+        if since is None and not reverse:
+            records.reverse()
+        return Page(records, head)
 
     def count(self, wanted: Filter) -> int:
         """How many of the tail's events pass a filter. Runs on: any thread."""

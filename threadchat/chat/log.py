@@ -68,11 +68,6 @@ class Log:
             self._bytes -= len(self._records.popleft().json)
         return self.head - len(self._records)
 
-    def forget(self, floor: int) -> None:
-        """Drops the events up to that offset."""
-        while self._records and self._records[0].event.id <= floor:
-            self._bytes -= len(self._records.popleft().json)
-
     def emptied(self) -> Log:
         """A log with the same limits and nothing in it."""
         return Log(self._max_events, self._max_bytes)

@@ -85,7 +85,7 @@ class Room:
         self._people = People()  # of this node
         self._presence = presence  # on all nodes; announces them, where it is there
         self._streams: dict[tuple[UserId, str], EventStream] = {}
-        self.channel = channel or Sequencer(name, history_size, history_bytes, clock=clock)  # read only
+        self.channel = channel or Sequencer(name, clock=clock)  # read only
         self.channel.attach(self.fanout)
 
     # What is said

@@ -1,4 +1,4 @@
-"""One room's sequence in memory: numbers its events, keeps their log, hands them on in order."""
+"""One room's sequence in memory: numbers its events and hands them on in order, to be kept by its outlet."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import CLOSE, Draft, Position, Record, UserId, record
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE, Log, within
-from threadchat.errors import CommandError, ErrorCode, RoomClosed
+from threadchat.errors import RoomClosed
 
 KEY_TTL: Final = 300.0
 """Seconds for which a message key is remembered: longer than any client's attempts to send it again."""
@@ -54,6 +53,9 @@ class Outlet(Protocol):
     def deliver(self, records: Sequence[Record]) -> None:
         """Takes events in the order of their offsets, one call at a time."""
 
+    def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
+        """Some of what was delivered; see Channel."""
+
     def delivered(self) -> None:
         """Told after `deliver`, as soon as the channel holds no lock: for what takes time."""
 
@@ -93,31 +95,27 @@ class Channel(Protocol):
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that it takes beside the events that its outlet has, too. Runs on: any thread."""
+        """Bytes of memory that it takes beside the events that its outlet has. Runs on: any thread."""
 
     def forget(self, floor: int) -> None:
-        """Lets go of the events up to `floor`, and their keys, where it has them in memory.
+        """Lets go of the keys of events up to `floor`, where it has them in memory.
 
         Runs on: any thread; holds no room's lock.
         """
 
 
 class Sequencer:
-    """A Channel in memory. `_lock` guards everything; an outlet's `deliver` runs under it."""
+    """A Channel in memory, whose outlet has the only log.
 
-    def __init__(
-        self,
-        room: str,
-        history_size: int = HISTORY_SIZE,
-        history_bytes: int = HISTORY_BYTES,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    `_lock` guards everything; an outlet's `deliver` runs under it.
+    """
+
+    def __init__(self, room: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.epoch = secrets.token_hex(8)
         self._room = room
         self._clock = clock
         self._lock = threading.Lock()
-        self._log = Log(history_size, history_bytes)
+        self._head = 0  # the newest event's offset
         self._keys: Keys = OrderedDict()
         self._outlet: Outlet | None = None
         self._closed = False
@@ -126,7 +124,7 @@ class Sequencer:
         """See Channel."""
         with self._lock:
             self._outlet = outlet
-            outlet.begin(self._head_locked())
+            outlet.begin(Position(self._head, self.epoch))
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
         """See Channel."""
@@ -145,22 +143,8 @@ class Sequencer:
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
         """See Channel."""
-        with self._lock:
-            head = self._head_locked()
-            if since is not None and (since.epoch != self.epoch or since.offset > head.offset + 1):
-                raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-            if since is None or reverse:
-                records: list[Record] | None = self._log.before(
-                    since.offset if since else head.offset + 1, limit
-                )
-            else:
-                records = self._log.after(since.offset, limit)
-        if records is None:
-            raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-        records = within(records, MAX_HISTORY_BYTES)
-        if since is None and not reverse:
-            records.reverse()
-        return Page(records, head)
+        assert self._outlet is not None
+        return self._outlet.history(since, limit, reverse)
 
     def close(self) -> None:
         """See Channel."""
@@ -188,21 +172,17 @@ class Sequencer:
     def forget(self, floor: int) -> None:
         """See Channel."""
         with self._lock:
-            self._log.forget(floor)
             while self._keys and next(iter(self._keys.values()))[0].offset <= floor:
                 self._keys.popitem(last=False)
 
-    def _head_locked(self) -> Position:
-        return Position(self._log.head, self.epoch)
-
     def _hand_on_locked(self, records: list[Record]) -> None:
-        self._log.extend(records)
+        self._head = records[-1].event.id
         if self._outlet is not None:
             self._outlet.deliver(records)
 
     def _assign_locked(self, drafts: Sequence[Draft]) -> tuple[list[Position], list[Record]]:
         now = int(time.time())
-        offset = self._log.head
+        offset = self._head
         positions = []
         records = []
         fresh: Keys = OrderedDict()
