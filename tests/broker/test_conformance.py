@@ -103,7 +103,7 @@ def test_what_cannot_be_encoded_is_refused_and_takes_no_offset(room: Opened) -> 
 
 def test_a_deleted_message_keeps_its_place_without_its_text(room: Opened) -> None:
     assert room.put(*say("a", 'secret, "quoted" \\', "c")) == [1, 2, 3]
-    assert room.put(Draft(DELETE, 9, "mod", target=2), *say("d")) == [4, 5]
+    assert room.put(Draft(DELETE, 9, "mod", target=Position(2, room.epoch)), *say("d")) == [4, 5]
     assert room.outlet.wait_for(5) == [1, 2, 3, 4, 5]
     told = room.outlet.records[3].event
     assert (told.type, told.user, told.nickname, told.target) == (DELETE, 9, "mod", 2)
@@ -121,7 +121,10 @@ def test_a_deleted_message_keeps_its_place_without_its_text(room: Opened) -> Non
     ]
     [before] = room.channel.history(Position(3, room.epoch), 1, True).records
     assert (before.event.id, before.event.deleted, before.event.user) == (2, True, "ann")
-    room.put(Draft(DELETE, 9, "mod", target=3), Draft(DELETE, 9, "mod", target=1))
+    room.put(
+        Draft(DELETE, 9, "mod", target=Position(3, room.epoch)),
+        Draft(DELETE, 9, "mod", target=Position(1, room.epoch)),
+    )
     events = [item.event for item in room.channel.history(None, 9, False).records]
     assert [event.id for event in events if event.deleted] == [1, 2, 3]
 
@@ -132,9 +135,18 @@ def test_a_message_that_has_left_the_log_is_deleted_without_a_trace(make: Make) 
     with contextlib.suppress(
         CommandError
     ):  # the others take it, and there is nothing to take the text out of
-        room.put(Draft(DELETE, 9, "mod", target=1))
+        room.put(Draft(DELETE, 9, "mod", target=Position(1, room.epoch)))
     room.put(*say("f"))
     assert not any(item.event.deleted for item in room.channel.history(None, 9, False).records)
+
+
+def test_a_deletion_of_another_logs_message_does_nothing(room: Opened) -> None:
+    room.put(*say("a", "b"))
+    stale = Draft(DELETE, 9, "mod", target=Position(2, "another"))
+    assert code_of(room.put, *say("c", key="k"), stale) == ErrorCode.UNRECOVERABLE_POSITION
+    assert room.put(*say("d", key="k")) == [3], "neither its place nor its key was taken"
+    assert room.outlet.wait_for(3) == [1, 2, 3]
+    assert [it.event.message for it in room.channel.history(None, 9, False).records] == ["a", "b", "d"]
 
 
 # -- keys --------------------------------------------------------------------------------------------

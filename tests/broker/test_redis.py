@@ -24,7 +24,7 @@ from threadchat.broker.redis.publish_pipeline import Publication
 from threadchat.chat.events import ADD, DELETE, JOIN, LEAVE, MESSAGE, REMOVE, Direct, Draft, Position
 from threadchat.chat.presence import Occupant
 from threadchat.chat.stream import EventStream, events_of
-from threadchat.errors import ErrorCode, RoomClosed
+from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
 
 
@@ -110,9 +110,39 @@ def test_a_deletion_that_comes_to_a_new_log_deletes_nothing_there(cluster: Clust
     broker = broker_of(hub)
     hub.publish("r", say("a", "b"))
     names = broker.names.room("r")
-    stale = Publication(names, "r", [Draft(DELETE, 9, "mod", target=1)], Position(2, "another"), [(1, b"x")])
-    broker.batch.publish(stale)
-    assert [item.event.message for item in hub.room("r").history().records] == ["a", "b", ""]
+    stale = deletion(names, Position(1, "another"))
+    with pytest.raises(CommandError) as refused:
+        broker.batch.publish(stale)
+    assert refused.value.code == ErrorCode.UNRECOVERABLE_POSITION
+    assert [item.event.message for item in hub.room("r").history().records] == ["a", "b"]
+
+
+def test_a_batch_of_several_epochs_takes_each_for_what_it_is(cluster: Cluster) -> None:
+    """A deletion is neither done in another log nor told to those who have its text still."""
+    hub = cluster.hub()
+    broker = broker_of(hub)
+    epoch = hub.publish("r", say("a", "b", "c"))[0].epoch
+    names = broker.names.room("r")
+    far = Publication(names, "r", say("d"), Position(99, "another"))  # its number is the highest
+    good, stale = deletion(names, Position(1, epoch)), deletion(names, Position(2, "another"))
+    broker.batch._send([far, good, stale])
+    assert [position.epoch for position in far.positions + good.positions] == [epoch] * 2
+    assert (far.failure, good.failure) == (None, None)
+    assert isinstance(stale.failure, CommandError)
+    events = [item.event for item in hub.room("r").history().records]
+    assert [(event.message, event.deleted) for event in events[:3]] == [
+        ("", True),
+        ("b", False),
+        ("c", False),
+    ]
+    assert sorted(event.target for event in events[3:]) == [0, 1]
+
+
+def deletion(names: Any, target: Position) -> Publication:
+    """One that a node asks for which knows the log of the target's epoch."""
+    known = Position(target.offset + 1, target.epoch)
+    blank = b',"chatroomId":"r","type":"message","deleted":true'
+    return Publication(names, "r", [Draft(DELETE, 9, "mod", target=target)], known, [(target.offset, blank)])
 
 
 class Someone:

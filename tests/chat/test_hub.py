@@ -12,8 +12,10 @@ import pytest
 
 from tests.chat.helpers import PATIENCE, Clock, Desk, Peer, frames_of, ids_of, join, run, say
 from threadchat.broker.memory import MemoryBroker
+from threadchat.chat import hub as hub_module
+from threadchat.chat.deletion import find_message
 from threadchat.chat.eventlog import JsonLines
-from threadchat.chat.events import Direct, Draft, Event, UserId, record
+from threadchat.chat.events import Direct, Draft, Event, Position, UserId, record
 from threadchat.chat.hub import Hub
 from threadchat.chat.room import Room
 from threadchat.chat.routing import make_routing
@@ -144,6 +146,36 @@ def test_only_a_message_can_be_deleted_and_only_once(hub: Hub, event: int) -> No
     with pytest.raises(CommandError) as unknown:
         hub.delete("nowhere", 1)
     assert unknown.value.code == ErrorCode.UNKNOWN_ROOM
+
+
+def test_a_deletion_is_for_the_log_in_which_the_message_was_read(hub: Hub) -> None:
+    old = hub.publish("r", say("old", "older"))[0]
+    hub.close_room("r")
+    new = hub.publish("r", say("new"))[0]
+    with pytest.raises(CommandError, match="event 1 was in another log") as refused:
+        hub.delete("r", 1, epoch=old.epoch)
+    assert refused.value.code == ErrorCode.UNRECOVERABLE_POSITION
+    assert [item.event.message for item in hub.room("r").history().records] == ["new"]
+    assert hub.delete("r", 1, epoch=new.epoch) == Position(2, new.epoch)
+
+
+def test_a_room_that_begins_anew_while_a_message_is_deleted_keeps_its_own(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message was found; before its deletion is published, the room is closed and another one begins."""
+    hub.publish("r", say("old"))
+
+    def find(room: Room, event: int, epoch: str) -> Position:
+        target = find_message(room, event, epoch)
+        hub.close_room("r")
+        hub.publish("r", say("new"))
+        return target
+
+    monkeypatch.setattr(hub_module, "find_message", find)
+    with pytest.raises(CommandError) as refused:
+        hub.delete("r", 1)
+    assert refused.value.code == ErrorCode.UNRECOVERABLE_POSITION
+    assert [item.event.message for item in hub.room("r").history().records] == ["new"]
 
 
 def test_a_direct_message_that_fails_at_one_session_leaves_no_other_listed() -> None:

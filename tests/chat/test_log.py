@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.helpers import ids_of, records
-from threadchat.chat.events import DELETE, MESSAGE, Draft, record
+from threadchat.chat.events import DELETE, MESSAGE, Draft, Position, record
 from threadchat.chat.log import Log, within
 
 SIZE = len(records(1, 1)[0].json)
@@ -68,7 +68,7 @@ def test_a_deleted_message_loses_its_text_and_the_bytes_of_it() -> None:
     log = Log(3, SIZE * 100)
     log.extend(records(1, 4, "x" * 400))
     before = sum(len(item.json) for item in log)
-    log.extend([record(Draft(DELETE, "mod", target=3), 5, "r", 7)])
+    log.extend([record(Draft(DELETE, "mod", target=Position(3, "")), 5, "r", 7)])
     assert [(item.event.id, item.event.message, item.event.deleted) for item in log] == [
         (3, "", True),
         (4, "x" * 400, False),
@@ -82,7 +82,7 @@ def test_a_deleted_message_loses_its_text_and_the_bytes_of_it() -> None:
 def test_deleting_what_is_not_in_the_log_changes_nothing(target: int) -> None:
     log = Log(3, SIZE * 100)
     log.extend(records(1, 4))
-    log.extend([record(Draft(DELETE, "mod", target=target), 5, "r", 7)])
+    log.extend([record(Draft(DELETE, "mod", target=Position(target, "")), 5, "r", 7)])
     assert [item.event.deleted for item in log] == [False, False, target == 5]
 
 

@@ -137,6 +137,13 @@ TABLE: list[tuple[str, Callable[[Client], Any], dict[str, Any], dict[str, Any], 
         Sanctioned((), 0),
     ),
     ("delete", lambda chat: chat.delete("x", 3), {"room": "x", "event": 3}, {"offset": 9}, Published(9)),
+    (
+        "delete",
+        lambda chat: chat.delete("x", 3, epoch="e"),
+        {"room": "x", "event": 3, "epoch": "e"},
+        {"offset": 9},
+        Published(9),
+    ),
     ("close", lambda chat: chat.close_room("x"), {"room": "x"}, {}, Reply()),
 ]
 

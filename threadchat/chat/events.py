@@ -19,6 +19,17 @@ CLOSE: Final = "close"  # the room was closed: the last event of every stream
 EVENT_TYPES: Final = frozenset({MESSAGE, JOIN, ADD, REMOVE, LEAVE, DELETE, CLOSE})
 
 
+class Position(NamedTuple):
+    """A place in a room's log: `offset` is an event's id, or 0 before the first; `epoch` names the log.
+
+    Offsets of different epochs have nothing to do with each other: a room that was made anew, under the same
+    name, counts from 1 again.
+    """
+
+    offset: int
+    epoch: str
+
+
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """Something that happened in a room; immutable, so any thread may have it.
 
@@ -46,7 +57,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
 class Draft(msgspec.Struct, frozen=True, gc=False):
     """An event that has no place yet: what `Room.publish` takes; the fields are those of `Event`.
 
-    The same `key` of the same user is published once within five minutes; an empty one is none.
+    The same `key` of the same user is published once within five minutes; an empty one is none. A `target` is
+    in the log that it names: a channel whose log is another one refuses it.
     """
 
     type: str
@@ -55,7 +67,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     message: str = ""
     session: str = ""
     key: str = ""
-    target: int = 0
+    target: Position | None = None
 
 
 class Direct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False, tag="direct"):
@@ -66,17 +78,6 @@ class Direct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
     nickname: str = ""
     message: str
     time: int = msgspec.field(name="unixTime")
-
-
-class Position(NamedTuple):
-    """A place in a room's log: `offset` is an event's id, or 0 before the first; `epoch` names the log.
-
-    Offsets of different epochs have nothing to do with each other: a room that was made anew, under the same
-    name, counts from 1 again.
-    """
-
-    offset: int
-    epoch: str
 
 
 class Record(NamedTuple):
@@ -108,7 +109,7 @@ def record(draft: Draft, offset: int, room: str, time: int) -> Record:
         nickname=draft.nickname,
         message=draft.message,
         session=draft.session,
-        target=draft.target,
+        target=draft.target.offset if draft.target else 0,
         time=time,
     )
     return Record(event, _encode(event))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection, Sequence
 from time import monotonic, time
 from typing import Any, Final, TypeVar
 
 from threadchat.chat.broker_interface import Alone, Broker, Cluster, Reach, RoomInfo
-from threadchat.chat.events import DELETE, MESSAGE, Direct, Draft, Event, Position, UserId
+from threadchat.chat.deletion import find_message
+from threadchat.chat.events import DELETE, Direct, Draft, Event, Position, UserId
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.memory_budget import MemoryBudget
 from threadchat.chat.room import ANNOUNCE_LIMIT, Room
 from threadchat.chat.room_registry import RoomRegistry, Schedule
 from threadchat.chat.routing import Directory, Routing
 from threadchat.chat.sanctions import BAN, Sanction
-from threadchat.chat.sequencer import Page
 from threadchat.chat.stream import (
     REQUEST_BUFFER,
     SEND_TIMEOUT,
@@ -147,14 +146,18 @@ class Hub:
         """Has whispers of other nodes passed on to a room's members here; must not block."""
         self._on_whisper = pass_on
 
-    def delete(self, name: str, event: int, *, user: UserId | None = None, nickname: str = "") -> Position:
+    def delete(
+        self, name: str, event: int, *, epoch: str = "", user: UserId | None = None, nickname: str = ""
+    ) -> Position:
         """Deletes a message of the room of that name: its text goes from the log, and all are told.
 
+        `event` is its id, and `epoch` names the log in which it was read; empty: the one that there is now.
         `user` and `nickname` are whoever does it. Returns the place of the `delete` event. Raises
-        CommandError 102 for a room that there is not, 107 where `event` is no message's id in its log.
+        CommandError 102 for a room that there is not, 107 where `event` is no message's id in its log, 112
+        where its log is another one.
         """
-        _check_deletable(self.find(name), event)
-        return self.publish(name, [Draft(DELETE, user, nickname, target=event)])[0]
+        target = find_message(self.find(name), event, epoch)
+        return self.publish(name, [Draft(DELETE, user, nickname, target=target)])[0]
 
     def close_room(self, name: str) -> None:
         """Closes a room with a last event; the name is free for a new one. Raises CommandError 102."""
@@ -282,16 +285,3 @@ class Hub:
         known = self._rooms.get(room)
         if known is not None and self._on_whisper is not None:
             self._on_whisper(known, frame, but)
-
-
-def _check_deletable(room: Room, event: int) -> None:
-    """Raises CommandError 107 where `event` is not the id of a message in the log, with its text."""
-    head = room.fanout.head
-    page: Page | None = None
-    if 0 < event <= head.offset:
-        with contextlib.suppress(CommandError):  # it is older than the log, or another log began
-            page = room.history(Position(event - 1, head.epoch), 1)
-    kept = [item.event for item in page.records] if page else []
-    if not kept or kept[0].type != MESSAGE or kept[0].deleted:
-        reason = f"event {event} of room {room.name} is no message, or one that is gone already"
-        raise CommandError(ErrorCode.BAD_REQUEST, reason)

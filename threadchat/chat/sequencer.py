@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import CLOSE, Draft, Position, Record, UserId, record
-from threadchat.errors import RoomClosed
+from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 KEY_TTL: Final = 300.0
 """Seconds for which a message key is remembered: longer than any client's attempts to send it again."""
@@ -35,6 +35,13 @@ class Page(NamedTuple):
 
     records: list[Record]
     head: Position
+
+
+def check_target(target: Position, epoch: str) -> None:
+    """Raises CommandError 112 where what a draft refers to is not in the log of that epoch."""
+    if target.epoch != epoch:
+        reason = f"event {target.offset} was in another log of this room, which has begun anew since"
+        raise CommandError(ErrorCode.UNRECOVERABLE_POSITION, reason)
 
 
 class Outlet(Protocol):
@@ -75,7 +82,8 @@ class Channel(Protocol):
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
         """Gives drafts their offsets and hands them on; or, nothing done, a gate to wait for first.
 
-        Raises RoomClosed. Runs on: publishers' threads; holds no room's lock.
+        Raises RoomClosed, and CommandError 112, nothing done, where a draft's target is in another log.
+        Runs on: publishers' threads; holds no room's lock.
         """
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
@@ -189,6 +197,8 @@ class Sequencer:
         for draft in drafts:
             position = self._known_locked(draft, fresh) if draft.key else None
             if position is None:
+                if draft.target is not None:
+                    check_target(draft.target, self.epoch)
                 offset += 1
                 position = Position(offset, self.epoch)
                 records.append(record(draft, offset, self._room, now))

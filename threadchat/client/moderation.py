@@ -90,9 +90,13 @@ class ModerationCommands:
         """The bans and mutes of one room, or all there are: a thousand at most, and how many in all."""
         return self._ask(Request("sanctions", {"room": room}, Sanctioned), timeout)
 
-    def delete(self, room: str, event: int, *, timeout: float | None = None) -> Published:
-        """Takes the text of a message out of a room's log; not sent again, see `direct`."""
-        fields = {"room": room, "event": event}
+    def delete(self, room: str, event: int, *, epoch: str = "", timeout: float | None = None) -> Published:
+        """Takes the text of a message out of a room's log; not sent again, see `direct`.
+
+        `epoch` names the log in which `event` was read, as the reply to `join` or `history` does;
+        empty: the one that there is now. Raises CommandError 112 where the room has begun anew since.
+        """
+        fields = {"room": room, "event": event, **({"epoch": epoch} if epoch else {})}
         return self._ask(Request("delete", fields, Published, on_loss=OnLoss.REFUSED), timeout)
 
     def close_room(self, room: str, *, timeout: float | None = None) -> Reply:

@@ -62,7 +62,8 @@ def test_kick(ask: Application) -> None:
 
 def test_close_and_delete(ask: Application) -> None:
     place = ask("publish", room="lobby", message="oops")
-    assert ask("delete", room="lobby", event=place["offset"], by=1) == {}
+    assert ask.refused("delete", room="lobby", event=place["offset"], epoch="another") == (410, 112)
+    assert ask("delete", room="lobby", event=place["offset"], epoch=place["epoch"], by=1) == {}
     assert all(event.get("message") != "oops" for event in ask("history", room="lobby")["events"])
     assert ask.refused("delete", room="nowhere", event=1) == (404, 102)
     assert ask.refused("delete", room="lobby", event=0) == (400, 107)

@@ -417,6 +417,9 @@ def test_a_message_is_deleted(staffed: World) -> None:
     assert "secret" not in str(ann.ask("history", room="lobby"))
     assert mod.refused("delete", room="lobby", event=offset) == 107
     assert mod.refused("delete", room="lobby", event=10**30) == 107
+    epoch = ann.ask("history", room="lobby")["epoch"]
+    assert mod.refused("delete", room="lobby", event=offset, epoch="another") == 112
+    assert mod.refused("delete", room="lobby", event=offset, epoch=epoch) == 107
 
 
 def test_a_room_is_closed(staffed: World) -> None:

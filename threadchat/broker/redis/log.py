@@ -42,8 +42,9 @@ class RoomLog:
         now, head, floor, found = self._connection.execute(command)[0]
         return Position(head, now.decode()), floor, encoding.entries(found)
 
-    def blank(self, epoch: str, offset: int) -> tuple[int, bytes]:
+    def blank(self, target: Position) -> tuple[int, bytes]:
         """What takes the place of a message's body when it is deleted. Raises CommandError 112."""
+        offset, epoch = target
         page = self.history(epoch, Position(offset - 1, epoch), 1, False)
         if not page.records:
             raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)

@@ -62,6 +62,7 @@ class Publication:
         "known",
         "names",
         "positions",
+        "refers",
         "room",
         "size",
         "turn",
@@ -81,6 +82,7 @@ class Publication:
         self.room = room
         self.known = known  # the last event that the node has had
         self.bodies = [body_of(draft, room) for draft in drafts]
+        self.refers = any(draft.target for draft in drafts)  # to an event of the log that is known
         self.keys = [draft.key and names.message_key(draft.user, draft.key) for draft in drafts]
         self.size = sum(map(len, self.bodies))
         self.positions: list[Position] = []
@@ -149,9 +151,9 @@ class PublishPipeline:
         return batch
 
     def _send(self, batch: list[Publication]) -> None:
-        rooms: dict[str, list[Publication]] = {}
-        for publication in batch:
-            rooms.setdefault(publication.names.base, []).append(publication)
+        rooms: dict[tuple[str, str], list[Publication]] = {}
+        for publication in batch:  # apart by epoch, too: an offset means nothing in another one's log
+            rooms.setdefault((publication.names.base, publication.known.epoch), []).append(publication)
         answers = self._connection.ask(*[self._command(together) for together in rooms.values()])
         self._connection.count("publications", sum(len(publication.bodies) for publication in batch))
         for together, (epoch, offsets) in zip(rooms.values(), answers, strict=True):
@@ -162,6 +164,8 @@ class PublishPipeline:
                     continue
                 count = len(publication.bodies)
                 publication.positions = [Position(next(places), epoch.decode()) for _ in range(count)]
+                if any(not position.offset for position in publication.positions):
+                    publication.failure = CommandError(ErrorCode.UNRECOVERABLE_POSITION)
 
     def _command(self, together: list[Publication]) -> Command:
         names = together[0].names
@@ -172,7 +176,7 @@ class PublishPipeline:
             for offset, blank in publication.blanks:
                 drafts += (blank, -offset)
             for body, key in zip(publication.bodies, publication.keys, strict=True):
-                drafts += (body, 1 if key else 0)
+                drafts += (body, (1 if key else 0) + (2 if publication.refers else 0))
         return ROOM(
             (*names.keys, *keys),
             *_common(names, self._retention, "publish"),

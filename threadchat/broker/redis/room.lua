@@ -186,7 +186,8 @@ end
 
 local commands = {}
 
--- known epoch, known head, time to live of a key (ms); for each draft: its body, and 1 where it has a key;
+-- known epoch, known head, time to live of a key (ms); for each draft: its body, and a sum: 1 where it has a
+-- key, 2 where it goes with one that refers to an event of the known epoch, and is refused (offset 0) in another;
 -- and for each deleted message what takes the place of its body, and minus its offset
 function commands.publish()
   if closed and ARGV[OWN] == epoch then return { epoch, false } end
@@ -197,8 +198,10 @@ function commands.publish()
     local offset
     local mark = tonumber(ARGV[i + 1])
     if mark < 0 and ARGV[OWN] == epoch then delete(-mark, ARGV[i]) end
-    if mark == 1 then
-      key = key + 1
+    local refused = mark >= 2 and ARGV[OWN] ~= epoch
+    if refused then offset = 0 end
+    if mark == 1 or mark == 3 then key = key + 1 end
+    if (mark == 1 or mark == 3) and not refused then
       local said = redis.call('GET', KEYS[key])
       offset = said and tonumber(string.match(said, '^' .. epoch .. ' (%d+)$'))
       if not offset then

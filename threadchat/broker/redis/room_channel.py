@@ -18,7 +18,7 @@ from threadchat.broker.redis.publish_pipeline import Publication
 from threadchat.broker.redis.reorder_buffer import MAX_HELD, ReorderBuffer
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import CLOSE, Draft, Position, record
-from threadchat.chat.sequencer import Outlet, Page
+from threadchat.chat.sequencer import Outlet, Page, check_target
 from threadchat.errors import CommandError, RoomClosed
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class RedisChannel:
                 return gate
             known = Position(self._held.delivered, self._held.epoch)
         try:
-            blanks = [self.log.blank(known.epoch, draft.target) for draft in drafts if draft.target]
+            blanks = [self._blank(draft.target, known.epoch) for draft in drafts if draft.target]
             publication = Publication(self.log.names, self.room, drafts, known, blanks)
             positions = self._broker.batch.publish(publication)
         except RoomClosed:
@@ -206,6 +206,11 @@ class RedisChannel:
         return self.log.command("inspect", *known, int(shorten), int(life * 1000))
 
     # Helpers
+
+    def _blank(self, target: Position, epoch: str) -> tuple[int, bytes]:
+        """What takes the place of a message's body when it is deleted. Raises CommandError 112."""
+        check_target(target, epoch)
+        return self.log.blank(target)
 
     def _await(self, position: Position, timeout: float) -> None:
         """Waits until this node has delivered that event, or will not."""

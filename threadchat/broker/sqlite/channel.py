@@ -13,7 +13,7 @@ from threadchat.broker.sqlite.room_store import Place, RoomStore
 from threadchat.broker.sqlite.writer import Work
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import CLOSE, Draft, Position, Record, record
-from threadchat.chat.sequencer import Outlet, Page
+from threadchat.chat.sequencer import Outlet, Page, check_target
 from threadchat.errors import CommandError, RoomClosed
 
 if TYPE_CHECKING:
@@ -59,6 +59,9 @@ class SqliteChannel:
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
         """See Channel: it returns once all is on the disk. Raises CommandError 100 where that cannot be."""
+        for draft in drafts:
+            if draft.target is not None:
+                check_target(draft.target, self.epoch)
         with self._lock:
             if self._closed:
                 raise RoomClosed(f"room {self.room} is closed")

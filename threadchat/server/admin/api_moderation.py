@@ -9,7 +9,7 @@ from msgspec import Meta
 from threadchat.chat.sanctions import Sanction
 from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.api_schema import Call, Fields, UserId
-from threadchat.server.protocol.commands import RoomName
+from threadchat.server.protocol.commands import MAX_EPOCH, RoomName
 
 Id = Annotated[int, Meta(ge=1)]
 Span = Annotated[float, Meta(gt=0)]
@@ -104,10 +104,11 @@ class Delete(Call, frozen=True):
 
     room: RoomName
     event: Id
+    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)] = ""
     by: UserId | None = None
 
     def answer(self, chat: AdministeredChat) -> Fields:
-        chat.delete(self.room, self.event, by=self.by)
+        chat.delete(self.room, self.event, epoch=self.epoch, by=self.by)
         return {}
 
 

@@ -191,6 +191,7 @@ class Delete(InRoom, frozen=True):
     """Takes the text of a message out of a room's log."""
 
     event: int
+    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)] = ""
 
 
 class Close(InRoom, frozen=True):

@@ -67,7 +67,9 @@ def unmute(session: NativeSession, command: commands.Unmute) -> Fields:
 def delete(session: NativeSession, command: commands.Delete) -> Fields:
     """Takes the text of a message out of a room's log."""
     _check(session, command.room)
-    place = session.hub.delete(command.room, command.event, user=session.user, nickname=session.nickname)
+    place = session.hub.delete(
+        command.room, command.event, epoch=command.epoch, user=session.user, nickname=session.nickname
+    )
     log.info("user %s deleted message %d of room %r", session.user, command.event, command.room)
     return {"offset": place.offset}
 

@@ -108,14 +108,17 @@ class Moderation:
         self.hub.close_room(check_room(room))
         log.info("the application closed room %r", room)
 
-    def delete(self, room: str, event: int, *, by: UserId | None = None) -> None:
+    def delete(self, room: str, event: int, *, epoch: str = "", by: UserId | None = None) -> None:
         """Takes the text of a message out of a room's log and off everybody's screen.
 
-        Raises CommandError 102 for a room that there is not, 107 where `event` is no message's id.
+        `epoch` names the log in which its id, `event`, was read; empty: the one that there is now.
+
+        Raises CommandError 102 for a room that there is not, 107 where `event` is no message's id, 112 where
+        the room has begun anew since.
         """
         self._begin()
         try:
-            self.hub.delete(check_room(room), event, user=by)
+            self.hub.delete(check_room(room), event, epoch=epoch, user=by)
         except RoomClosed:
             raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
         log.info("%s deleted message %d of room %r", _who(by), event, room)
