@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from threadchat.chat.events import MESSAGE, Direct, Draft, Position, UserId
+from threadchat.chat.keys import application_key
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.errors import BrokerError, CommandError, ConfigError, ErrorCode
 
@@ -53,12 +54,13 @@ class Publisher:
 
         Once it returns, the message is in the room's log and on its way. The same `key` of the same user
         within five minutes says it once. Raises CommandError 100, temporary, while Redis is away, and 107
-        for a room or a message that is empty.
+        for a room or a message that is empty, and for a key that begins with a NUL.
         """
         if not room.strip() or not message:
             raise CommandError(ErrorCode.BAD_REQUEST, "a room has a name, and a message says something")
         called = nickname or ("" if user is None else str(user))
-        return self._speaker.publish(room, [Draft(MESSAGE, user, called, message, "", key)])[0]
+        draft = Draft(MESSAGE, user, called, message, "", application_key(key))
+        return self._speaker.publish(room, [draft])[0]
 
     def direct(self, to: UserId, message: str, *, user: UserId | None = None, nickname: str = "") -> None:
         """Says something to one person, on every node that has them online; whether they take it is not told.

@@ -11,8 +11,11 @@ import pytest
 from tests.chat.helpers import Clock, join, run, say
 from tests.chat.test_hub import Schedule, make_hub
 from threadchat.broker.memory import MemoryBroker
+from threadchat.chat import room_registry
 from threadchat.chat.hub import Hub
+from threadchat.chat.room import Room
 from threadchat.chat.room_registry import PROBES
+from threadchat.chat.stream import ListenerThread
 from threadchat.errors import CommandError, ErrorCode
 
 MOST = 3
@@ -88,6 +91,25 @@ def test_who_only_listens_keeps_a_room(hub: Hub) -> None:
     refused(hub, "d")
     hub.room("c").fanout.drop(subscription)
     assert hub.room("d")
+
+
+def test_a_listener_of_all_rooms_hears_the_first_word_in_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else finds the room as soon as it can be found, and speaks, before its maker goes on."""
+    hub = make_hub()
+    said, heard = ["second"], list[str]()
+    hub.attach_listener(lambda event: heard.append(event.message))
+
+    def listen(room: Room, listener: ListenerThread) -> None:
+        if (found := hub._rooms.get("r")) is not None:
+            found.message("bob", "first")
+            said.append("first")
+        real(room, listener)
+
+    real = room_registry._listen
+    monkeypatch.setattr(room_registry, "_listen", listen)
+    hub.room("r").message("ann", "second")
+    hub.close()
+    assert sorted(heard) == sorted(["", *said])
 
 
 def test_a_listener_of_all_rooms_keeps_none(hub: Hub) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import MESSAGE, Draft, Event, Position, UserId
 from threadchat.chat.fanout import Fanout
+from threadchat.chat.keys import application_key
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.presence import Occupant, People, Presence
 from threadchat.chat.sequencer import Channel, Page, Sequencer
@@ -94,11 +95,12 @@ class Room:
         """Says `text` to everybody who listens; returns its place, None in a closed room.
 
         One need not be a member. `nickname` is the user's id where it is empty. The same `key` of the same
-        user within five minutes says it once. Waits only while a stream or listener is nearly full,
-        `send_timeout` seconds at most. Runs on: any thread.
+        user within five minutes says it once; one that begins with a NUL is refused (CommandError 107). Waits
+        only while a stream or listener is nearly full, `send_timeout` seconds at most. Runs on: any thread.
         """
         try:
-            return self.publish([Draft(MESSAGE, user, nickname or str(user), text, "", key)])[0]
+            draft = Draft(MESSAGE, user, nickname or str(user), text, "", application_key(key))
+            return self.publish([draft])[0]
         except RoomClosed:
             return None
 

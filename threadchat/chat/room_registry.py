@@ -141,12 +141,12 @@ class RoomRegistry:
                 self._opened.notify_all()
                 closed = self._closed
                 if room is not None and not closed:
+                    for listener in self._listeners:  # first: as soon as others find the room, they speak
+                        _listen(room, listener)
                     self._rooms[name] = room
                     self._slots[name] = slot
                     slot.room = room
                     arm, slot.armed = not slot.armed, True
-                    for listener in self._listeners:
-                        _listen(room, listener)
         if closed:
             room.close()
             raise RoomClosed("the hub is closed")

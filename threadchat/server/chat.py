@@ -65,7 +65,7 @@ class Chat(WithHooks, AdministeredChat):
     None for somebody unknown, who may have a token, or is anonymous, or refused with `anonymous=False` (None:
     as the setting says). Called for each request for a WebSocket, before it is answered.
     `on_connect(info: SessionInfo)`, with hello: what it raises refuses the hello.
-    `on_message(user: User, room, text)` → the text to be published, or None to refuse it.
+    `on_message(user: User, room, text)` → the text to be published, or None (or no text) to refuse it.
     `authorize(user: User, action, room)` → whether they may; action is join, subscribe, message, history,
     who, or direct, where the recipient's id takes the place of the room.
     `moderates(user: User, room)` → whether somebody known may kick, ban, mute and delete there; an empty

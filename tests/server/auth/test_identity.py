@@ -144,9 +144,10 @@ def test_a_message_may_become_text_of_a_template() -> None:
     assert type(identity(on_message=lambda *said: Marked("hi")).screen(ANN, "r", "hi")) is str
 
 
-def test_a_message_may_be_refused() -> None:
+@pytest.mark.parametrize("answer", [None, ""])
+def test_a_message_may_be_refused(answer: str | None) -> None:
     with pytest.raises(CommandError, match="not accepted in room r") as refused:
-        identity(on_message=lambda *said: None).screen(ANN, "r", "hi")
+        identity(on_message=lambda *said: answer).screen(ANN, "r", "hi")
     assert refused.value.code == 103
 
 

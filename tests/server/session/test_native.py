@@ -12,7 +12,7 @@ from tests.wire.helpers import PATIENCE
 from threadchat import __version__
 from threadchat.chat.events import Draft, Position
 from threadchat.config.settings import Config
-from threadchat.errors import CloseCode
+from threadchat.errors import CloseCode, CommandError, ErrorCode
 from threadchat.server.session.publishing import publish
 from threadchat.wire.connection import ConnectionState
 from threadchat.wire.turnstile import Turnstile
@@ -335,8 +335,19 @@ def test_a_message_reaches_everybody_with_its_offset_and_the_sender_too(world: W
 def test_a_message_needs_no_membership_and_makes_the_room(plain: World) -> None:
     ann = plain.enter("ann")
     assert ann.refused("history", room="new") == 102
-    assert ann.ask("message", room="new", message="")["offset"] == 1
+    assert ann.ask("message", room="new", message="hi")["offset"] == 1
     assert ann.ask("who", room="new")["users"] == []
+
+
+@pytest.mark.parametrize(("command", "fields"), [("message", {"room": "r"}), ("direct", {"to": 1})])
+def test_nobody_says_nothing(plain: World, command: str, fields: Json) -> None:
+    """As the application's `publish` and `direct` cannot either; so no hook is asked about it."""
+    asked: list[str] = []
+    plain.hooks.on_message = lambda user, room, text: asked.append(text) or text
+    ann = plain.enter("ann")
+    answer = ann.ask(command, message="", **fields)
+    assert (answer["type"], answer["code"]) == ("error", 107)
+    assert asked == []
 
 
 def test_the_same_key_says_it_once_within_five_minutes(plain: World) -> None:
@@ -360,6 +371,19 @@ def test_a_client_cannot_take_a_key_that_the_application_uses_for_it(plain: Worl
     for _ in range(2):
         publish(plain.hub, Config(), "lobby", "shipped", user=1, nickname="shop", key="order-17")
     assert said(ann.unheard()) == ["mine", "shipped"]
+
+
+def test_an_application_cannot_take_a_key_that_a_client_has(plain: World) -> None:
+    ann = plain.join("ann", "lobby")
+    assert ann.ask("message", room="lobby", message="mine", key="k")["type"] == "ok"
+    room = plain.hub.room("lobby")
+    for say in (
+        lambda: publish(plain.hub, Config(), "lobby", "x", user=1, nickname="shop", key="\0k"),
+        lambda: room.message(1, "x", key="\0k"),
+    ):
+        with pytest.raises(CommandError) as refused:
+            say()
+        assert refused.value.code == ErrorCode.BAD_REQUEST
 
 
 def test_the_same_key_twice_in_one_burst_says_it_once(plain: World) -> None:

@@ -95,6 +95,7 @@ def test_a_key_publishes_once(desk: Desk) -> None:
         ({"key": "\ud800"}, "key has half a surrogate pair"),
         ({"key": 3}, "key is 3"),
         ({"key": "x" * 129}, "at most 128"),
+        ({"key": "\0k"}, "must not begin with a NUL"),
     ],
 )
 def test_what_cannot_be_said(desk: Desk, given: Any, why: str) -> None:

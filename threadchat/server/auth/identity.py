@@ -180,7 +180,7 @@ class Identity:
         if (hook := self.hooks.on_message) is None:
             return text
         answer = self._call(hook, user, room, text)
-        if answer is None:
+        if answer is None or answer == "":
             raise Refuse(f"this message was not accepted in room {room}")
         if not isinstance(answer, str):
             kind = type(answer).__name__

@@ -21,6 +21,8 @@ MAX_USERS: Final = 100
 Nickname = Annotated[str, Meta(min_length=1, max_length=MAX_NICKNAME)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=MAX_ROOM_NAME)]
 Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=MAX_NICKNAME)]
+Words = Annotated[str, Meta(min_length=1)]
+"""What is said: something, as the application's own publications have to."""
 Users = Annotated[list[Id], Meta(max_length=MAX_USERS)]
 CommandId = int | str | None
 
@@ -93,7 +95,7 @@ class Unsubscribe(InRoom, frozen=True):
 class Message(InRoom, frozen=True):
     """Says something to a room; the same key again says nothing new."""
 
-    message: str
+    message: Words
     key: Annotated[str, Meta(max_length=MAX_KEY)] = ""
 
 
@@ -101,7 +103,7 @@ class SendDirect(Command, frozen=True, tag="direct"):
     """Says something to one person."""
 
     to: Id
-    message: str
+    message: Words
 
 
 class Count(InRoom, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from threadchat.chat.events import EVENT_TYPES, MESSAGE, Direct, Position, Record, UserId
 from threadchat.errors import CommandError, ErrorCode
-from threadchat.server.protocol.commands import COMMANDS, AnyCommand, CommandId
+from threadchat.server.protocol.commands import COMMANDS, AnyCommand, CommandId, Words
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.requests import Text
 
@@ -29,14 +29,14 @@ class BroadcastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that there is in the broadcast dialect, both ways."""
 
     sender: str = msgspec.field(name="from")
-    message: str
+    message: Words
 
 
 class DirectMessage(msgspec.Struct, frozen=True):
     """What a client of the direct dialect sends."""
 
     to: int
-    message: str
+    message: Words
 
 
 Decoded = TypeVar("Decoded")

@@ -9,6 +9,7 @@ from typing import Any
 
 from threadchat.chat.events import MESSAGE, Direct, Draft
 from threadchat.chat.hub import Hub
+from threadchat.chat.keys import client_key
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
@@ -179,8 +180,7 @@ class NativeSession(HelloSession):
             return
         room = kept[0].room
         drafts = [
-            Draft(MESSAGE, self.user, self.nickname, item.message, "", item.key and _CLIENTS + item.key)
-            for item in kept
+            Draft(MESSAGE, self.user, self.nickname, item.message, "", client_key(item.key)) for item in kept
         ]
         try:
             positions = self.hub.publish(room, drafts)
@@ -272,9 +272,6 @@ class NativeSession(HelloSession):
     def _ping(self, command: commands.Ping) -> dict[str, Any]:
         return {}
 
-
-_CLIENTS = "\0"
-"""Begins a client's message keys, so that none can take one that the application is going to use for it."""
 
 _NEED_PROFILE = (commands.Join, commands.Message, commands.SendDirect, commands.Typing)
 

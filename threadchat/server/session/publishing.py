@@ -6,6 +6,7 @@ from typing import Any
 
 from threadchat.chat.events import MESSAGE, Draft, Position
 from threadchat.chat.hub import Hub
+from threadchat.chat.keys import application_key
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
 from threadchat.server.auth.name_policy import NamePolicy, name_policy
@@ -57,9 +58,8 @@ def publish(
     if not isinstance(key, str) or len(key) > MAX_KEY:
         raise _bad(f"key is {key!r:.60}; it must be text of at most {MAX_KEY} characters")
     check_encodable("key", key)
-    draft = Draft(
-        MESSAGE, sender, called, check_message(message, config.max_message_size), "", exactly_text(key)
-    )
+    said = check_message(message, config.max_message_size)
+    draft = Draft(MESSAGE, sender, called, said, "", application_key(exactly_text(key)))
     try:
         return hub.publish(name, [draft])[0]
     except RoomClosed:
