@@ -16,10 +16,12 @@ from threadchat.broker.sqlite import SqliteBroker
 from threadchat.chat import memory_budget as module
 from threadchat.chat.events import Position, Record
 from threadchat.chat.hub import Hub
-from threadchat.chat.memory_budget import CALM, TENSE, level_of, weight_of
+from threadchat.chat.memory_budget import level_of, weight_of
 from threadchat.chat.room import Room
 from threadchat.chat.sequencer import Sequencer
 from threadchat.errors import CommandError, ErrorCode
+from threadchat.wire import periodic
+from threadchat.wire.periodic import CALM, TENSE
 
 MOST = 4 << 20
 LARGE = "x" * 100_000
@@ -29,6 +31,7 @@ LARGE = "x" * 100_000
 def schedule(monkeypatch: pytest.MonkeyPatch) -> Schedule:
     schedule = Schedule(Clock())
     monkeypatch.setattr(module, "monotonic", schedule.clock)
+    monkeypatch.setattr(periodic, "monotonic", schedule.clock)
     return schedule
 
 
@@ -246,7 +249,7 @@ def test_a_log_that_lasts_is_shorter_in_memory_only(tmp_path: Path, schedule: Sc
 
 def next_look(schedule: Schedule) -> list[float]:
     """Seconds until each look that is due; a room's own timer is not one."""
-    return [when - schedule.clock.now for when, action in schedule._due if action.__name__ == "look"]
+    return [when - schedule.clock.now for when, action in schedule._due if action.__name__ == "run"]
 
 
 def test_it_looks_once_a_second_and_more_often_when_much_is_kept(hub: Hub, schedule: Schedule) -> None:
@@ -259,16 +262,6 @@ def test_it_looks_once_a_second_and_more_often_when_much_is_kept(hub: Hub, sched
     occupy(hub, "a", LARGE, count=10)
     schedule.advance(CALM)
     assert next_look(schedule) == [pytest.approx(TENSE)]
-
-
-def test_a_look_that_takes_long_is_followed_by_a_long_rest(
-    hub: Hub, schedule: Schedule, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    occupy(hub, "a")
-    times = iter([0.0, 0.2])
-    monkeypatch.setattr(module, "monotonic", lambda: next(times))
-    schedule.advance(CALM)
-    assert next_look(schedule) == [pytest.approx(10.0)]
 
 
 def test_nobody_looks_where_no_rooms_are(hub: Hub, schedule: Schedule) -> None:

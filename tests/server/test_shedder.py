@@ -8,8 +8,9 @@ import pytest
 
 from tests.wire.helpers import Hand, RecordingLine
 from threadchat.errors import CloseCode, ConnectionClosed
-from threadchat.server.shedder import CALM, TENSE, Shedder
+from threadchat.server.shedder import Shedder
 from threadchat.wire.outbox import Answer, Outbox
+from threadchat.wire.periodic import CALM, TENSE
 from threadchat.wire.protocol.requests import Text
 
 MOST = 1000
@@ -120,27 +121,7 @@ def test_it_looks_once_a_second_and_more_often_when_much_waits(desk: Desk) -> No
     stub.hold(own(501))
     desk.hand.advance(CALM * 0.1)
     assert desk.looks == 2
-
-
-def test_when_much_waits_the_next_look_is_soon(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("threadchat.server.shedder.monotonic", desk.hand.clock)
-    desk.come(own(501))
-    desk.hand.advance(CALM)
-    for looks in (2, 3, 4):
-        desk.hand.advance(TENSE)
-        assert desk.looks == looks
-
-
-def test_a_look_that_takes_long_is_followed_by_a_long_rest(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    times = iter([0.0, 0.2])
-    monkeypatch.setattr("threadchat.server.shedder.monotonic", lambda: next(times))
-    desk.come()
-    desk.shedder._alarm = None
-    desk.shedder.look()
-    assert desk.shedder._alarm is not None
-    assert desk.shedder._alarm.when - desk.hand.clock() == pytest.approx(10.0)
+    assert desk.shedder.look() == TENSE
 
 
 def test_nobody_looks_where_nobody_is(desk: Desk) -> None:
@@ -161,7 +142,7 @@ def test_nobody_looks_where_nobody_is(desk: Desk) -> None:
 
 def test_a_fork_looks_at_its_own(desk: Desk) -> None:
     desk.come()
-    desk.shedder.leave_behind()
+    desk.shedder.rounds.leave_behind()
     desk.hand.advance(CALM)
     assert desk.looks == 0
     desk.come()

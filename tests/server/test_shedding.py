@@ -8,11 +8,12 @@ import pytest
 
 from tests.server.session_helpers import until
 from tests.wire.helpers import PATIENCE, Hand
-from threadchat.chat.memory_budget import CALM, weight_of
+from threadchat.chat.memory_budget import weight_of
 from threadchat.config.settings import Config
 from threadchat.errors import ConnectionClosed
 from threadchat.server.chat import Chat
 from threadchat.testing import Peer, StallingPeer
+from threadchat.wire.periodic import CALM
 
 MOST = 1 << 20
 SIZE = 450_000
@@ -99,6 +100,6 @@ def test_what_the_logs_of_all_rooms_take_is_bounded() -> None:
 
 
 def test_a_connection_is_watched_from_the_first_on(chat: Chat) -> None:
-    assert chat.shedder._alarm is None
+    assert not chat.shedder.rounds._armed
     with come(chat, Peer):
-        assert chat.shedder._alarm is not None
+        assert chat.shedder.rounds._armed

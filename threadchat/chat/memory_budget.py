@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
 from typing import Final, NamedTuple
 
 from threadchat.chat.room import Room
+from threadchat.wire.periodic import Periodic, rest_for
 
 log = logging.getLogger(__name__)
 
-CALM: Final = 1.0
-"""Seconds between two looks."""
-TENSE: Final = 0.1
-"""The same once the logs take more than half of what they may."""
-SHARE: Final = 0.02
-"""Of the time, that looking may take; a look that took long is followed by a longer rest."""
 TELLING: Final = 60.0
 """Seconds for which no second warning follows one."""
 
@@ -36,8 +30,6 @@ class MemoryBudget:
     So between two looks the logs may grow by what comes in meanwhile. Where they take more than they may,
     the largest drop their oldest events until all fit, and so that the longest that are left are alike;
     those of rooms that nobody is in do so first.
-
-    `_lock` guards `_alarm`: whether there is a next look.
     """
 
     def __init__(
@@ -48,37 +40,17 @@ class MemoryBudget:
     ) -> None:
         """`most` bytes may the logs of `rooms` take. `schedule` is a pinger's `call_later`."""
         self._rooms = rooms
-        self._schedule = schedule
         self._most = most
-        self._lock = threading.Lock()
-        self._alarm = False
         self._told_at = -inf
+        self.watch = Periodic(self.look, schedule).watch  # told after a room was made; on any thread
 
-    def watch(self) -> None:
-        """Told after a room was made. Runs on: any thread."""
-        if not self._alarm:
-            self._look_in(CALM)
-
-    def look(self) -> None:
-        """Looks once, and shortens what it has to. Runs on: the pinger's thread."""
-        with self._lock:
-            self._alarm = False  # first: whoever makes a room from here on sees to the next look
-        began = monotonic()
+    def look(self) -> float | None:
+        """Shortens what it has to; the seconds until the next look. Runs on: the pinger's thread."""
         rooms = self._rooms()
         taken = sum([weight_of(room) for room in rooms])
-        try:
-            if taken > self._most:
-                self._shorten(rooms)
-        finally:
-            if rooms:
-                rest = CALM if taken * 2 <= self._most else TENSE
-                self._look_in(max(rest, (monotonic() - began) / SHARE))
-
-    def _look_in(self, seconds: float) -> None:
-        with self._lock:
-            begins, self._alarm = not self._alarm, True
-        if begins:
-            self._schedule(seconds, self.look)
+        if taken > self._most:
+            self._shorten(rooms)
+        return rest_for(taken, self._most) if rooms else None
 
     def _shorten(self, rooms: list[Room]) -> None:
         lively: list[Weighed] = []

@@ -224,7 +224,7 @@ class Chat(WithHooks, AdministeredChat):
         self._http = None
         self._beginning = threading.Lock()
         self.registry.leave_behind()
-        self.shedder.leave_behind()
+        self.shedder.rounds.leave_behind()
         self.statistics.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:

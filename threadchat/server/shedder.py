@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable
-from time import monotonic
-from typing import Final
 
 from threadchat.errors import CloseCode
 from threadchat.wire.connection import Connection
-from threadchat.wire.pinger import Alarm, Pinger
+from threadchat.wire.periodic import Periodic, rest_for
+from threadchat.wire.pinger import Pinger
 
 log = logging.getLogger(__name__)
-
-CALM: Final = 1.0
-"""Seconds between two looks."""
-TENSE: Final = 0.1
-"""The same once what waits is more than half of what may."""
-SHARE: Final = 0.02
-"""Of the time, that looking may take; a look that took long is followed by a longer rest."""
 
 
 class Shedder:
@@ -30,47 +21,22 @@ class Shedder:
     that is above the limit are frames told apart, and those connections let go (3008, without a Close, for
     which there is no room) that free the most. One message to a thousand people who read is one frame, and
     harms nobody.
-
-    `_lock` guards `_alarm`: set while there is a next look.
     """
 
     def __init__(self, connections: Callable[[], list[Connection]], pinger: Pinger, most: int) -> None:
         """`most` bytes may wait in all."""
         self._connections = connections
-        self._pinger = pinger
         self._most = most
-        self._lock = threading.Lock()
-        self._alarm: Alarm | None = None
+        self.rounds = Periodic(self.look, pinger.call_later)
+        self.watch = self.rounds.watch  # told that there is a connection; on any thread
 
-    def watch(self) -> None:
-        """Told that there is a connection. Runs on: any thread."""
-        if self._alarm is None:
-            with self._lock:
-                if self._alarm is None:
-                    self._alarm = self._pinger.call_later(CALM, self.look)
-
-    def look(self) -> None:
-        """Looks once, and lets go whom it has to. Runs on: the pinger's thread."""
-        with self._lock:
-            self._alarm = None  # first: who comes from here on sees to the next look
-        began = monotonic()
+    def look(self) -> float | None:
+        """Lets go whom it has to; the seconds until the next look. Runs on: the pinger's thread."""
         connections = self._connections()
         waiting = sum([it.outbox.bytes_waiting + len(it.outbox.unsent) for it in connections])
         if waiting > self._most:
             self._shed(connections)
-        if connections:
-            rest = CALM if waiting * 2 <= self._most else TENSE
-            rest = max(rest, (monotonic() - began) / SHARE)
-            with self._lock:
-                if self._alarm is None:
-                    self._alarm = self._pinger.call_later(rest, self.look)
-
-    def leave_behind(self) -> None:
-        """Begins anew: the connections are the parent's. Runs on: the only thread of a forked process."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._lock = threading.Lock()
-        self._alarm = None
+        return rest_for(waiting, self._most) if connections else None
 
     def _shed(self, connections: list[Connection]) -> None:
         held = [(it, it.outbox.buffers()) for it in connections]
