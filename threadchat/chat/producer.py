@@ -8,7 +8,10 @@ from collections import OrderedDict
 from time import monotonic
 from typing import Final, Protocol
 
+from threadchat.logs.rate_limit import LogRateLimit
+
 log = logging.getLogger(__name__)
+log.addFilter(LogRateLimit())
 
 STALL_POLL: Final = 0.01
 """Seconds after which a publisher that waits for a producer looks whether that one waits for its peer."""

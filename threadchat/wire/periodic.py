@@ -1,4 +1,4 @@
-"""Looks at something now and then on the pinger's thread: sooner when it is tense, 2 % of the time at most."""
+"""Looks at something now and then on the pinger's thread: sooner when tense, 2 % of the time at most."""
 
 from __future__ import annotations
 
