@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.chat.helpers import PATIENCE, Desk, ids_of, join, producers, put, records, say
+from tests.chat.helpers import (
+    PATIENCE,
+    Desk,
+    Peer,
+    frames_of,
+    ids_of,
+    join,
+    producers,
+    put,
+    records,
+    run,
+    say,
+)
 from threadchat.chat.events import Position, Record
 from threadchat.chat.fanout import Fanout
 from threadchat.chat.producer import Producer
+from threadchat.chat.room import Room
 from threadchat.chat.sequencer import Sequencer
 from threadchat.chat.subscription import REPLAY_STEP, Subscription
 from threadchat.errors import ConnectionClosed
 from threadchat.wire.outbox import Answer
+from threadchat.wire.turnstile import Turnstile
 
 
 class Hall:
@@ -149,6 +164,32 @@ def test_one_that_is_demoted_while_its_last_step_is_under_way_is_served_again() 
     assert demoted
     assert offsets(hall.desk, 0) == [1, 2]
     assert subscription.live
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_flood_in_many_rooms_reaches_a_small_outbox_in_the_order_of_each(attempt: int) -> None:
+    """At first the peer reads nothing and is behind everywhere; then it is served, live, demoted again."""
+    rooms = [Room(f"r{number}") for number in range(8)]
+    peer, producer = Peer(Turnstile(), reads=False, max_messages=8), Producer("desk")
+    for room in rooms:
+        room.subscribe(peer, frames_of, name=room.name, producer=producer).start()
+
+    def flood(first: int) -> None:
+        for number in range(400):
+            rooms[(first + number) % 8].message("ann", "x" * attempt)
+
+    join(run(*[partial(flood, first) for first in range(2)]))
+    assert all(room.fanout._behind for room in rooms)
+    assert len(producers("desk")) == 1
+    threads = run(*[partial(flood, first) for first in range(2)])
+    peer.read()
+    got = peer.wait_for(lambda items: len(items) == 1600)
+    join(threads)
+    for room in rooms:
+        assert [item["id"] for item in got if item["chatroomId"] == room.name] == list(range(1, 201))
+    join(producers("desk"))
+    assert not any(room.fanout._behind for room in rooms)
+    peer.hang_up()
 
 
 # -- stops -------------------------------------------------------------------------------------------
