@@ -262,7 +262,7 @@ def test_without_a_thread_it_ends_and_whoever_comes_later_is_served(monkeypatch:
 
 
 def test_without_a_thread_one_in_the_background_is_served_with_the_next_event(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     hall = Hall(rooms=1, events=5)
     with monkeypatch.context() as patch:
@@ -272,6 +272,9 @@ def test_without_a_thread_one_in_the_background_is_served_with_the_next_event(
         put(hall.channels[0], *say(*["x"] * 600))  # so many that publishers wait for whoever is served
         assert hall.fanouts[0].gate is None
     assert not subscription.stopped
+    assert [record.message for record in caplog.records] == [
+        "producer-desk cannot start: can't start new thread"
+    ]
     put(hall.channels[0], *say("b"))
     join(producers("desk"))
     assert offsets(hall.desk, 0) == list(range(1, 608))

@@ -19,17 +19,6 @@ CLOSE: Final = "close"  # the room was closed: the last event of every stream
 EVENT_TYPES: Final = frozenset({MESSAGE, JOIN, ADD, REMOVE, LEAVE, DELETE, CLOSE})
 
 
-class Position(NamedTuple):
-    """A place in a room's log: `offset` is an event's id, or 0 before the first; `epoch` names the log.
-
-    Offsets of different epochs have nothing to do with each other: a room that was made anew, under the same
-    name, counts from 1 again.
-    """
-
-    offset: int
-    epoch: str
-
-
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """Something that happened in a room; immutable, so any thread may have it.
 
@@ -78,6 +67,17 @@ class Direct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
     nickname: str = ""
     message: str
     time: int = msgspec.field(name="unixTime")
+
+
+class Position(NamedTuple):
+    """A place in a room's log: `offset` is an event's id, or 0 before the first; `epoch` names the log.
+
+    Offsets of different epochs have nothing to do with each other: a room that was made anew, under the same
+    name, counts from 1 again.
+    """
+
+    offset: int
+    epoch: str
 
 
 class Record(NamedTuple):

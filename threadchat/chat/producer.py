@@ -8,10 +8,7 @@ from collections import OrderedDict
 from time import monotonic
 from typing import Final, Protocol
 
-from threadchat.logs.rate_limit import LogRateLimit
-
 log = logging.getLogger(__name__)
-log.addFilter(LogRateLimit())
 
 STALL_POLL: Final = 0.01
 """Seconds after which a publisher that waits for a producer looks whether that one waits for its peer."""
@@ -33,10 +30,11 @@ class Producer:
     Its thread starts with the first of them and ends when none is left. `_lock` guards `_waiting`; a leaf.
     """
 
-    __slots__ = ("_lock", "_name", "_waiting")
+    __slots__ = ("_failing", "_lock", "_name", "_waiting")
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._failing = False  # no thread could be started, and the log says so already
         self._lock = threading.Lock()
         self._waiting: OrderedDict[Served, None] | None = None  # the next one first; None: no thread
 
@@ -74,11 +72,15 @@ class Producer:
         try:
             thread.start()
         except RuntimeError as error:  # the system has no more threads; it may have some later
-            log.error("%s cannot start: %s", thread.name, error)
+            if not self._failing:
+                log.error("%s cannot start: %s", thread.name, error)
+            self._failing = True
             with self._lock:
                 waiting, self._waiting = self._waiting or (), None
             for served in waiting:
                 served.no_thread()
+        else:
+            self._failing = False
 
     def _next(self) -> Served | None:
         """The next one, which is not among those that wait while it is served: it may be put in meanwhile."""
