@@ -115,7 +115,12 @@ class NodeMessenger:
 
     def direct(self, direct: Direct, here: Reach) -> Reach:
         """See Cluster. Where a session here took it, nobody waits for what the others say."""
-        answers = self._ask(direct.to, here is not True, direct=direct)
+        try:
+            answers = self._ask(direct.to, here is not True, direct=direct)
+        except CommandError:
+            if here is True:
+                return True
+            raise
         values = [_REACHES[here], *[answer.value for answer in answers]]
         return next(reach for reach, value in _REACHES.items() if value == max(values))
 
