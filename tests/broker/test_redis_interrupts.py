@@ -30,9 +30,9 @@ class Interrupted(BaseException):
     """What the handler raises; no Exception, as KeyboardInterrupt is none."""
 
 
-def interrupt_at(step: int, module: str) -> Callable[[], int]:
-    """Raises Interrupted on this thread where Python would look for signals the `step`th time in a module: where
-    a function begins, and where a call has returned. Returns what ends that, and tells how many steps there were."""
+def interrupt_at(step: int, module: str) -> Callable[[], None]:
+    """Raises Interrupted on this thread where Python looks for signals for the `step`th time in a module:
+    where a function begins, and where a call has returned. Returns what ends that."""
     steps = 0
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
@@ -42,12 +42,8 @@ def interrupt_at(step: int, module: str) -> Callable[[], int]:
             if steps == step:
                 raise Interrupted
 
-    def stop() -> int:
-        sys.setprofile(None)
-        return steps
-
     sys.setprofile(profile)
-    return stop
+    return lambda: sys.setprofile(None)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

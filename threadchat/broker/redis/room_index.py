@@ -10,7 +10,7 @@ from typing import Final
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.log import RoomLog
-from threadchat.chat.broker_interface import RoomInfo
+from threadchat.chat.broker_interface import RoomInfo, fullest_first
 from threadchat.errors import CommandError, ErrorCode
 
 PRUNED_AT_ONCE: Final = 20
@@ -58,7 +58,7 @@ class RoomIndex:
         return bool(self._describe([room])[0])
 
     def rooms(self) -> list[RoomInfo]:
-        """All rooms, the oldest first. A long list may be some seconds old, and whoever asks shares it."""
+        """All rooms, the fullest first. A long list may be some seconds old, and all who ask share it."""
         asked = self._clock()
         with self._gathering:
             if self._begun < asked and self._clock() >= self._stale_at:
@@ -67,7 +67,7 @@ class RoomIndex:
                 self._begun, now = begun, self._clock()
                 long = len(self._listed) > FRESH
                 self._stale_at = now + max(SHORTEST_AGE, (now - begun) / SHARE) if long else now
-            return list(self._listed)
+            return self._listed
 
     def register(self, node: str, rooms: Sequence[str]) -> None:
         """Notes that there are these rooms, and that a node may have people there."""
@@ -128,7 +128,7 @@ class RoomIndex:
         found = self._connection.execute(("ZRANGE", self._names.rooms, 0, -1))[0]
         names = [name.decode() for name in found]
         parts = [self._describe(names[start : start + CHUNK]) for start in range(0, len(names), CHUNK)]
-        return [info for part in parts for info in part if info is not None]
+        return fullest_first(info for part in parts for info in part if info is not None)
 
     def _describe(self, names: Sequence[str]) -> list[RoomInfo | None]:
         questions = []
