@@ -264,9 +264,9 @@ class RedisBroker:
             return channel.log
         return RoomLog(room, self.names.room(room), self.connection, self.retention)
 
-    def on_unsettled(self, room: str) -> None:
-        """Redis does not know whom this node has in that room."""
-        self.heartbeat.unsettle(room)
+    def on_unsettled(self, log: RoomLog) -> None:
+        """Redis does not know whom this node has in that log's room."""
+        self.heartbeat.unsettle(log)
 
     def scope(self, room: str) -> Scope:
         """How a dead node's people are announced: as this node announces its own."""

@@ -9,11 +9,23 @@ end
 
 local commands = {}
 
--- nodes; node, time to live (ms), 1 for a new one: whether it counts as alive, and who does no longer
+-- Where no node has given a sign for twice as long as they do, it was Redis that was away: whoever was alive
+-- before gets as much time again, or the first one back would take all others for dead.
+local function forgive_outage(now, ttl)
+  local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+  if not newest or now - tonumber(newest) < ttl / 2 then return end
+  for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], tonumber(newest) - ttl, '+inf')) do
+    redis.call('ZADD', KEYS[1], now, node)
+  end
+end
+
+-- nodes; node, time to live (ms), four times as long as between two signs, 1 for a new one: whether it counts as
+-- alive, and who does no longer
 function commands.beat()
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   local ttl = tonumber(ARGV[3])
+  forgive_outage(now, ttl)
   local seen = redis.call('ZSCORE', KEYS[1], ARGV[2])
   local alive = ARGV[4] == '1' or (seen and tonumber(seen) >= now - ttl)
   if alive then redis.call('ZADD', KEYS[1], now, ARGV[2]) end

@@ -83,7 +83,7 @@ class Heartbeat:
         self._sent = 0
         self._alarm = False
         self._connected = False
-        self._unsettled: set[str] = set()  # rooms where Redis does not know whom this node has
+        self._unsettled: dict[str, RoomLog] = {}  # rooms where Redis does not know whom this node has
         self._stopped = False
         self._beat_at = self._inspect_at = clock()
         self.thread = threading.Thread(target=self.run, name="redis-heartbeat", daemon=True)
@@ -108,10 +108,13 @@ class Heartbeat:
             self._alarm = True
             self._changed.notify_all()
 
-    def unsettle(self, room: str) -> None:
-        """Redis does not know whom this node has there; told with the next tick. Runs on: any thread."""
+    def unsettle(self, log: RoomLog) -> None:
+        """Redis does not know whom this node has in that log's room: it is told with the next tick.
+
+        Runs on: any thread.
+        """
         with self._changed:
-            self._unsettled.add(room)
+            self._unsettled.setdefault(log.room, log)  # the first: it may be one that ended here only
 
     def heard(self, payload: bytes) -> None:
         """A canary came back. Runs on: the listener's thread."""
@@ -191,8 +194,8 @@ class Heartbeat:
 
     def sync(self) -> None:
         """Tells Redis who is here, whatever it knows of that. Raises CommandError where it is away."""
-        with self._changed:
-            self._unsettled.update(channel.room for channel in self._broker.open_rooms())
+        for channel in self._broker.open_rooms():
+            self.unsettle(channel.log)
         self.settle()
 
     def settle(self) -> None:
@@ -201,28 +204,31 @@ class Heartbeat:
         Raises CommandError where Redis is away.
         """
         with self._changed:
-            rooms, self._unsettled = self._unsettled, set()
+            rooms, self._unsettled = self._unsettled, {}
         try:
-            for room in sorted(rooms):
+            for room in list(rooms.values()):
                 try:
                     self._settle(room)
                 except CommandError as error:
                     if is_away(error):
                         raise
-                    log.info("room %s: who is here is told to others later: %s", room, error)
+                    log.info("room %s: who is here is told to others later: %s", room.room, error)
                 else:
-                    rooms.discard(room)
+                    del rooms[room.room]
         finally:
             with self._changed:
-                self._unsettled |= rooms
+                self._unsettled = {**self._unsettled, **rooms}
 
     # Helpers
 
-    def _settle(self, room: str) -> None:
-        presence = self._broker.presence_of(room)
+    def _settle(self, log: RoomLog) -> None:
+        broker, room = self._broker, log.room
+        if broker.log_of(room) is not log:  # it may have ended here only, with an event that Redis never had
+            broker.connection.execute(log.command("inspect", 0, 0))
+        presence = broker.presence_of(room)
         if presence is None:
             self._reap(room, self.node)
-            presence = self._broker.presence_of(room)  # it was opened meanwhile
+            presence = broker.presence_of(room)  # it was opened meanwhile
         if presence is not None:
             presence.sync()
 

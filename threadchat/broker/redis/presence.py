@@ -55,11 +55,11 @@ class RedisPresence:
         scope: Scope,
         *,
         life: float,
-        on_unsettled: Callable[[str], None],
+        on_unsettled: Callable[[RoomLog], None],
     ) -> None:
         """`node` tells under which name this node's people are known now; `life` is in seconds.
 
-        `on_unsettled` gets the room's name. Runs on: any thread.
+        `on_unsettled` gets the room's log. Runs on: any thread.
         """
         self._log = log
         self._connection = connection
@@ -143,7 +143,7 @@ class RedisPresence:
             log.info("room %s: who is here is told to others later: %s", self._log.room, error)
         finally:  # come what may: an interrupt, too
             if not told:
-                self._on_unsettled(self._log.room)
+                self._on_unsettled(self._log)
 
 
 def _entry(user: UserId, session: str, who: Who) -> tuple[bytes, bytes, bytes, bytes]:

@@ -45,8 +45,8 @@ class Owner(Services, Protocol):
     def forget_room(self, channel: RedisChannel) -> None:
         """A room is not open here any more."""
 
-    def on_unsettled(self, room: str) -> None:
-        """Redis does not know whom this node has in that room."""
+    def on_unsettled(self, log: RoomLog) -> None:
+        """Redis does not know whom this node has in that log's room."""
 
 
 class RedisChannel:
@@ -137,7 +137,7 @@ class RedisChannel:
             self._held.begin(last, [record(Draft(CLOSE), last.offset, self.room, int(time()))])
             self._deliver_locked(1)
         self._after_delivery()
-        self._broker.on_unsettled(self.room)  # at last: it has ended here, and nobody is in there any more
+        self._broker.on_unsettled(self.log)  # at last, when nobody is in there any more
 
     def retire(self, may_go: Callable[[], bool]) -> bool:
         """See Channel: this node forgets the room. Others may have it still; Redis forgets it by itself."""
