@@ -323,3 +323,56 @@ def test_a_room_too_many_takes_the_place_of_one_that_nobody_uses(
     assert {room.name for room in hub.list_rooms()} == set("ad"), "somebody is in a"
     assert hub.room("a").count() == 2
     assert users(hub, "a") == [1]
+
+
+# -- Redis itself ------------------------------------------------------------------------------------
+
+
+def test_a_primary_that_became_a_replica_is_left(server: RedisServer) -> None:
+    """The name of a managed Redis leads to the new primary: connections to the old one must not stay."""
+    connection = RedisConnection(server.url)
+    connection.execute(("PING",))
+    with server.client() as client:
+        client.replicaof("127.0.0.1", 1)
+        with pytest.raises(CommandError, match="read only replica"):
+            connection.execute(("SET", "key", "value"))
+        ours = [each for each in client.client_list() if each["cmd"] == "set"]
+        until(
+            lambda: [each for each in client.client_list() if each["cmd"] == "set"] == [], f"{ours} are gone"
+        )
+    connection.close()
+
+
+def test_a_log_that_redis_evicted_is_not_looked_for_again_and_again(
+    cluster: Cluster, hubs: list[Hub]
+) -> None:
+    hub, other = hubs
+    room = other.room("r")
+    hub.publish("r", say("a", "b"))
+    channel = next(iter(broker_of(other).open_rooms()))
+    until(lambda: room.fanout.head.offset == 2, "both have it")
+    [registration] = broker_of(other).listener._registrations[channel.log.names.channel.encode()]
+    hear, registration.hear = registration.hear, lambda payloads: None
+    hub.publish("r", say("c"))
+    with cluster.server.client() as client:
+        client.delete(channel.log.names.keys.log)
+    broker_of(other).heartbeat.inspect()
+    until(lambda: room.fanout.head.offset == 3, "it goes on from the head")
+    registration.hear = hear
+    hub.publish("r", say("d"))
+    until(lambda: room.fanout.head.offset == 4, "and hears what follows")
+    assert broker_of(other).counters()["restarts"] == 1
+
+
+def test_a_user_of_redis_who_may_not_ask_for_information_may_do_all_else(cluster: Cluster) -> None:
+    with cluster.server.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", "-info")
+        try:
+            hub = cluster.hub()
+            epoch = hub.publish("r", say("hi"))[0].epoch
+            speaker = RedisPublisher(cluster.server.url, prefix=cluster.prefix)
+            assert [place.epoch for place in speaker.publish("r", say("hello"))] == [epoch]
+            speaker.close()
+            assert hub.broker.new_user() == 1
+        finally:
+            client.execute_command("ACL", "SETUSER", "default", "+info")

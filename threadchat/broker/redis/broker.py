@@ -44,8 +44,8 @@ class RedisBroker:
     """A Broker that is a Cluster too: every method may be called from any thread.
 
     Its threads start with its first use: a process that forks before that may use it in each child.
-    While Redis is away, what needs it raises CommandError 100, temporary; what is open stays open and
-    catches up later. `_lock` guards `_channels`, `_forgotten`, `_started` and `_closed`; a leaf.
+    While Redis is away, what needs it raises CommandError 100, temporary; what is open stays open and catches
+    up later. `_lock`, a leaf, guards `_channels`, `_forgotten`, `highest_user`, `_started` and `_closed`.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class RedisBroker:
         self.await_ready()
         keys = self.names.users, self.names.users_run
         user: int = self.connection.ask(CLUSTER(keys, "user", self.highest_user))[0]
-        self.highest_user = max(self.highest_user, user)
+        self.note_user(user)
         return user
 
     @property
@@ -223,6 +223,11 @@ class RedisBroker:
 
     # For the parts of this broker
 
+    def note_user(self, user: int) -> None:
+        """That id was given, here or elsewhere, and must not be given again."""
+        with self._lock:
+            self.highest_user = max(self.highest_user, user)
+
     def await_ready(self) -> None:
         """Raises CommandError 100 while this node is not part of the cluster, after a moment's patience."""
         self._start()
@@ -259,8 +264,7 @@ class RedisBroker:
 
     def log_of(self, room: str) -> RoomLog:
         """A room's log, whether it is open here or not."""
-        channel = self._channels.get(room)
-        if channel is not None:
+        if (channel := self._channels.get(room)) is not None:
             return channel.log
         return RoomLog(room, self.names.room(room), self.connection, self.retention)
 

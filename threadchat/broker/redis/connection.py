@@ -91,8 +91,6 @@ class RedisConnection:
         try:
             return self.execute(*commands)
         except CommandError as error:
-            if isinstance(error.__cause__, ReadOnlyError):
-                self._pool.disconnect()  # it is a replica now; the name leads to the new primary
             if is_away(error) or isinstance(error.__cause__, ReadOnlyError):
                 self.set_ready(False)  # whoever comes next does not wait for the same timeout
                 self.on_trouble()
@@ -110,6 +108,8 @@ class RedisConnection:
         except RedisError as error:
             raise _as_command_error(error) from error
         for answer in answers:
+            if isinstance(answer, ReadOnlyError):
+                self._pool.disconnect()  # it is a replica now; the name leads to the new primary
             if isinstance(answer, RedisError):
                 raise _as_command_error(answer) from answer
         return answers

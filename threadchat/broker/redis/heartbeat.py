@@ -43,6 +43,9 @@ class Owner(Services, Protocol):
     room_index: RoomIndex
     sanctions: RedisSanctions
 
+    def note_user(self, user: int) -> None:
+        """That id was given."""
+
     def open_rooms(self) -> list[RedisChannel]:
         """The channels of the rooms that are open here."""
 
@@ -265,7 +268,7 @@ class Heartbeat:
         (alive, dead), highest, _, broker.resume_secret = broker.connection.execute(
             beat, users, ("SET", names.resume_key, broker.resume_secret, "NX"), ("GET", names.resume_key)
         )
-        broker.highest_user = max(broker.highest_user, highest)  # ids are given meanwhile
+        broker.note_user(highest)
         self._new = False
         return alive, dead
 

@@ -256,7 +256,8 @@ class RedisChannel:
         with self._lock:
             epoch, newest, _ = self._held.newest
         head, floor, records, stamp = self.log.read(newest + 1, MAX_HELD, PAGE_BYTES, backwards=False)
-        if head.epoch != epoch or floor > newest:
+        is_missing = not records and head.offset > newest  # Redis evicted the log, or somebody deleted it
+        if head.epoch != epoch or floor > newest or is_missing:
             why = OUT_OF_REACH if head.epoch == epoch else NEW_EPOCH
             log.warning("room %s: %s; those who listen have to join anew", self.room, why)
             self._broker.connection.count("restarts")
