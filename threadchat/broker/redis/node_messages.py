@@ -66,8 +66,8 @@ class _Question:
 class NodeMessenger:
     """Hears what is for the people of this node, and asks other nodes about theirs.
 
-    `_lock` guards `_counts`, and `_changed`, which shares it, `_questions` and `_asked`; a listener's lock may
-    be acquired under it.
+    `_lock` guards `_counts`, and `_changed`, which shares it, `_questions` and `_asked`; a listener's lock
+    may be acquired under it.
     """
 
     def __init__(
