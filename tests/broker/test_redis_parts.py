@@ -200,6 +200,27 @@ def test_those_who_wait_go_together_and_each_gets_its_own() -> None:
     assert line.batches == [1, 4]
 
 
+def test_those_of_two_epochs_go_in_commands_of_their_own() -> None:
+    """A deletion belongs to one epoch, and a number of one says nothing in another."""
+    line = Line()
+    names = KeyNames().room("r")
+    alone = Publication(KeyNames().room("another"), "another", say("a", "b"), NOTHING)
+    first = Publication(names, "r", say("a", "b"), Known("old", 50, "1"))
+    second = Publication(names, "r", say("a", "b"), Known("new", 3, "2"))
+    third = Publication(names, "r", say("a", "b"), Known("new", 4, "3"))
+    sent: list[Any] = []
+    ask = line.ask
+
+    def note(*commands: Any) -> list[Any]:
+        sent.extend(commands)
+        return ask(*commands)
+
+    line.ask = note  # type: ignore[method-assign]
+    assert sorted(publish_together(line, [alone, first, second, third])) == [[1, 2], [1, 2], [1, 2], [3, 4]]
+    knowledge = [command[command.index("publish") + 7 :][:3] for command in sent[1:]]
+    assert sorted(knowledge) == [("new", 4, "3"), ("old", 50, "1")]
+
+
 def test_a_batch_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish_pipeline, "MAX_BATCH", 2)
     line = Line()
