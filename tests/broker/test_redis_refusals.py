@@ -304,6 +304,16 @@ def test_a_long_list_of_rooms_is_made_once_for_all_who_ask(
     assert len(gatherings) == 2
 
 
+def test_whoever_lists_rooms_takes_those_that_are_gone_off_the_list(cluster: Cluster) -> None:
+    hub = cluster.hub()
+    rooms = broker_of(hub).names.rooms
+    hub.room("r").message(1, "hi")
+    with cluster.server.client() as client:
+        client.zadd(rooms, {f"gone {number}": number for number in range(500)})
+        assert [room.name for room in hub.list_rooms()] == ["r"]
+        assert client.zrange(rooms, 0, -1) == [b"r"]
+
+
 def test_a_room_too_many_takes_the_place_of_one_that_nobody_uses(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic, time
@@ -97,10 +98,7 @@ class RoomIndex:
 
     def prune(self) -> None:
         """Takes some names off the list whose rooms are gone; a node that has one open enters it again."""
-        names = self._sample(PRUNED_AT_ONCE)
-        gone = [name for name, info in zip(names, self._describe(names), strict=True) if info is None]
-        if gone:
-            self._connection.execute(("ZREM", self._names.rooms, *gone))
+        self._existing(self._sample(PRUNED_AT_ONCE))
 
     # Helpers
 
@@ -127,8 +125,17 @@ class RoomIndex:
     def _gather(self) -> list[RoomInfo]:
         found = self._connection.execute(("ZRANGE", self._names.rooms, 0, -1))[0]
         names = [name.decode() for name in found]
-        parts = [self._describe(names[start : start + CHUNK]) for start in range(0, len(names), CHUNK)]
-        return fullest_first(info for part in parts for info in part if info is not None)
+        parts = [self._existing(names[start : start + CHUNK]) for start in range(0, len(names), CHUNK)]
+        return fullest_first(info for part in parts for info in part)
+
+    def _existing(self, names: Sequence[str]) -> list[RoomInfo]:
+        """The rooms of these names that there are; the others' names are taken off the list."""
+        found = self._describe(names)
+        gone = [name for name, info in zip(names, found, strict=True) if info is None]
+        if gone:
+            with contextlib.suppress(CommandError):  # who reads does not mind that Redis takes no writes
+                self._connection.execute(("ZREM", self._names.rooms, *gone))
+        return [info for info in found if info is not None]
 
     def _describe(self, names: Sequence[str]) -> list[RoomInfo | None]:
         questions = []
