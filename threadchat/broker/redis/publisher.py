@@ -40,9 +40,8 @@ class RedisPublisher:
         self._connection.set_ready(True)  # there is nothing that it could be deaf to
         positions = self._batch.publish(Publication(names, room, drafts, NOTHING))
         if any(position.offset == 1 for position in positions):
-            with contextlib.suppress(
-                CommandError
-            ):  # it is said all the same; a node that opens the room lists it
+            # It is said, whether it can be listed or not; a node that opens the room lists it.
+            with contextlib.suppress(CommandError):
                 self._connection.execute(("ZADD", self._names.rooms, "NX", int(time() * 1000), room))
         return positions
 
