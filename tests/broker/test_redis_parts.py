@@ -14,10 +14,11 @@ if reason := why_not():
 
 from tests.chat.helpers import PATIENCE, ids_of, join, records, run, say
 from threadchat.broker.redis import RedisBroker, publish_pipeline
+from threadchat.broker.redis.commands import NOTHING, Known, Retention
 from threadchat.broker.redis.delivery_waiter import DeliveryWaiter
 from threadchat.broker.redis.encoding import Heard, body_of, entries, heard, record_of
 from threadchat.broker.redis.keys import KeyNames
-from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline, Retention
+from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
 from threadchat.broker.redis.reorder_buffer import MAX_HELD, ReorderBuffer
 from threadchat.broker.redis.worker_pool import WorkerPool
 from threadchat.chat.broker_interface import Broker, Cluster
@@ -64,9 +65,9 @@ def test_an_event_comes_back_as_it_would_have_been_here(draft: Draft) -> None:
     body = body_of(draft, 'ro"om')
     assert b"\n" not in body
     assert record_of(17, 1_790_000_000_999, body) == expected
-    assert entries([(b"17-1790000000123", body)]) == [expected]
-    message = heard(b"abc 16 1790000000123\n" + body + b"\n" + body)
-    assert message[:2] == ("abc", 16)
+    assert entries([(b"17-1790000000123000042", body)]) == [expected]
+    message = heard(b"abc 16 1790000000123000042 7\n" + body + b"\n" + body)
+    assert message[:4] == ("abc", 16, "1790000000123000042", "7")
     assert message.records[1] == expected
 
 
@@ -82,13 +83,13 @@ def test_names_keep_a_rooms_keys_together() -> None:
 # -- what is held ------------------------------------------------------------------------------------
 
 
-def message(first: int, last: int, epoch: str = "e") -> Heard:
-    return Heard(epoch, first, records(first, last))
+def message(first: int, last: int, epoch: str = "e", stamp: str = "1", before: str = "1") -> Heard:
+    return Heard(epoch, first, stamp, before, records(first, last))
 
 
 def begun(head: int) -> ReorderBuffer:
     held = ReorderBuffer()
-    assert held.begin(Position(head, "e"), []) == Position(head, "e")
+    assert held.begin(Known("e", head, "1"), []) == Position(head, "e")
     return held
 
 
@@ -97,14 +98,16 @@ def test_what_follows_is_held_in_order() -> None:
     held.hear(message(5, 6))
     held.hear(message(7, 7))
     held.hear(message(6, 8))
-    assert (len(held), held.newest, held.delivered, held.hole) == (4, 8, 4, False)
+    assert (len(held), held.newest.offset, held.delivered, held.hole) == (4, 8, 4, False)
     assert ids_of(held.take(3)) == [5, 6, 7]
-    assert (held.newest, held.delivered) == (8, 7)
+    assert (held.newest, held.delivered) == (Known("e", 8, "1"), 7)
     assert ids_of(held.take(3)) == [8]
     assert held.take(1) == []
 
 
-@pytest.mark.parametrize("missed", [message(6, 6), message(5, 5, "another")])
+@pytest.mark.parametrize(
+    "missed", [message(6, 6), message(5, 5, "another"), message(5, 5, before="2"), message(3, 4, stamp="2")]
+)
 def test_what_does_not_follow_is_a_hole(missed: Heard) -> None:
     held = begun(4)
     held.hear(missed)
@@ -123,7 +126,7 @@ def test_what_is_held_has_a_bound() -> None:
 
 def test_a_log_begins_before_its_oldest_event() -> None:
     held = begun(99)
-    assert held.begin(Position(7, "new"), records(5, 7)) == Position(4, "new")
+    assert held.begin(Known("new", 7, "1"), records(5, 7)) == Position(4, "new")
     assert ids_of(held.take(9)) == [5, 6, 7]
 
 
@@ -157,7 +160,7 @@ class Line:
         assert self.may_answer.wait(PATIENCE)
         if self.failure is not None:
             raise self.failure
-        drafts = [(len(command) - command.index("publish") - 10) // 2 for command in commands]
+        drafts = [(len(command) - command.index("publish") - 11) // 2 for command in commands]
         return [[b"e", None if self.closed else list(range(1, count + 1))] for count in drafts]
 
     def count(self, name: str, by: int = 1) -> None:
@@ -166,7 +169,7 @@ class Line:
 
 def publications(number: int, text: str = "hi") -> list[Publication]:
     names = [KeyNames().room(f"room {i}") for i in range(number)]
-    return [Publication(name, "r", say(text, text), Position(0, "")) for name in names]
+    return [Publication(name, "r", say(text, text), NOTHING) for name in names]
 
 
 def publish_together(line: Line, items: list[Publication]) -> list[Any]:
@@ -187,7 +190,7 @@ def publish_together(line: Line, items: list[Publication]) -> list[Any]:
         threading.Event().wait(0.001)
     line.may_answer.set()
     join(first + others)
-    assert not travelling._flying
+    assert travelling._leader is None
     return outcomes
 
 
@@ -195,6 +198,27 @@ def test_those_who_wait_go_together_and_each_gets_its_own() -> None:
     line = Line()
     assert publish_together(line, publications(5)) == [[1, 2]] * 5
     assert line.batches == [1, 4]
+
+
+def test_those_of_two_epochs_go_in_commands_of_their_own() -> None:
+    """A deletion belongs to one epoch, and a number of one says nothing in another."""
+    line = Line()
+    names = KeyNames().room("r")
+    alone = Publication(KeyNames().room("another"), "another", say("a", "b"), NOTHING)
+    first = Publication(names, "r", say("a", "b"), Known("old", 50, "1"))
+    second = Publication(names, "r", say("a", "b"), Known("new", 3, "2"))
+    third = Publication(names, "r", say("a", "b"), Known("new", 4, "3"))
+    sent: list[Any] = []
+    ask = line.ask
+
+    def note(*commands: Any) -> list[Any]:
+        sent.extend(commands)
+        return ask(*commands)
+
+    line.ask = note  # type: ignore[method-assign]
+    assert sorted(publish_together(line, [alone, first, second, third])) == [[1, 2], [1, 2], [1, 2], [3, 4]]
+    knowledge = [command[command.index("publish") + 7 :][:3] for command in sent[1:]]
+    assert sorted(knowledge) == [("new", 4, "3"), ("old", 50, "1")]
 
 
 def test_a_batch_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,9 @@ from threadchat.chat.broker_interface import Broker
 from threadchat.config.settings import Config
 from threadchat.errors import BrokerError, ConfigError
 
+NODES = 10
+"""How many nodes' `max_rooms` fit into a Redis, which keeps a room for `room_ttl` after its last use."""
+
 
 def open_broker(setting: str, config: Config) -> Broker:
     """`memory`, `sqlite:` and a path, or a redis://, rediss:// or unix:// URL; the rest is as in `config`.
@@ -47,4 +50,5 @@ def _open_redis(url: str, config: Config) -> Broker:
         room_ttl=config.room_ttl,
         send_timeout=config.send_timeout,
         presence_ttl=config.presence_ttl,
+        max_rooms=config.max_rooms * NODES,
     )

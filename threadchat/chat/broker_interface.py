@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from threadchat.chat.events import Direct, UserId
@@ -41,6 +41,11 @@ class RoomInfo(NamedTuple):
     name: str
     people: int
     offset: int
+
+
+def fullest_first(rooms: Iterable[RoomInfo]) -> list[RoomInfo]:
+    """The order of a list of rooms."""
+    return sorted(rooms, key=lambda room: (-room.people, room.name))
 
 
 class Node(Protocol):
@@ -83,7 +88,10 @@ class Cluster(Protocol):
         """Whether there is such a room, though this node does not have it open."""
 
     def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
-        """All rooms, given those that are open here with the people whom they have here."""
+        """All rooms, the fullest first, given those that are open here with the people whom they have here.
+
+        The list is everybody's who asks: it must not be changed.
+        """
 
     def arrive(self, user: UserId) -> None:
         """A session of that person's came here. Never fails."""
@@ -123,7 +131,7 @@ class Alone:
 
     def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
         """See Cluster."""
-        return here
+        return fullest_first(here)
 
     def arrive(self, user: UserId) -> None:
         """See Cluster."""

@@ -107,7 +107,7 @@ class Hub:
         return self._rooms.all()
 
     def list_rooms(self) -> list[RoomInfo]:
-        """All rooms that there are, on any node."""
+        """All rooms that there are, on any node, the fullest first; the list must not be changed."""
         here = [RoomInfo(room.name, room.people, room.fanout.head.offset) for room in self.rooms()]
         return self._cluster.rooms(here)
 

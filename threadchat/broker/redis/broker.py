@@ -11,18 +11,19 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-import msgspec
-
+from threadchat.broker.redis.commands import Retention
 from threadchat.broker.redis.connection import CLUSTER, RedisConnection
 from threadchat.broker.redis.heartbeat import CANARY, IN_USE, SHORTEST_LIFE, Heartbeat
 from threadchat.broker.redis.keys import PREFIX, KeyNames
+from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.presence import RedisPresence, Scope, scope_of
-from threadchat.broker.redis.publish_pipeline import PublishPipeline, Retention
-from threadchat.broker.redis.room_channel import WHISPER, RedisChannel
+from threadchat.broker.redis.publish_pipeline import PublishPipeline
+from threadchat.broker.redis.room_channel import RedisChannel
 from threadchat.broker.redis.room_index import RoomIndex
 from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.subscriber import Subscriber
+from threadchat.broker.redis.whispers import Whispers
 from threadchat.broker.redis.worker_pool import WorkerPool
 from threadchat.chat.broker_interface import Node, Reach, RoomInfo, Whispered
 from threadchat.chat.events import Direct, UserId
@@ -43,8 +44,8 @@ class RedisBroker:
     """A Broker that is a Cluster too: every method may be called from any thread.
 
     Its threads start with its first use: a process that forks before that may use it in each child.
-    While Redis is away, what needs it raises CommandError 100, temporary; what is open stays open and
-    catches up later. `_lock` guards `_channels`, `_forgotten`, `_started` and `_closed`; a leaf.
+    While Redis is away, what needs it raises CommandError 100, temporary; what is open stays open and catches
+    up later. `_lock`, a leaf, guards `_channels`, `_forgotten`, `highest_user`, `_started` and `_closed`.
     """
 
     def __init__(
@@ -57,19 +58,22 @@ class RedisBroker:
         room_ttl: float = ROOM_TTL,
         send_timeout: float = SEND_TIMEOUT,
         presence_ttl: float = PRESENCE_TTL,
+        max_rooms: int = 0,
         prefix: str = PREFIX,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """`url` is redis://, rediss:// (TLS) or unix://, with user, password and redis-py's options.
 
         Durations are in seconds; a `history_age` of 0 keeps events of any age, and a `room_ttl` below
-        `SHORTEST_LIFE` counts as that. Raises ConfigError.
+        `SHORTEST_LIFE` counts as that. There are `max_rooms` rooms on all nodes, 0 for any number; rooms that
+        nobody uses go first. Raises ConfigError.
         """
         self.names = KeyNames(prefix)
         self.retention = Retention(history_size, history_bytes, history_age, max(room_ttl, SHORTEST_LIFE))
         self.send_timeout = send_timeout
         self._url = url
         self._presence_ttl = presence_ttl
+        self._max_rooms = max_rooms
         self._clock = clock
         self._announce_limit: int | None = None
         self._here: Node | None = None
@@ -90,12 +94,13 @@ class RedisBroker:
         self.resume_secret = secrets.token_bytes(32)  # the cluster's, once it is ready
         self.connection = RedisConnection(self._url)
         self.batch = PublishPipeline(self.connection, self.retention)
-        self.room_index = RoomIndex(self.names, self.connection)
+        self.room_index = RoomIndex(self.names, self.connection, self.log_of, self._max_rooms)
         self.workers = WorkerPool()
         self.heartbeat = Heartbeat(self, self._presence_ttl, clock=self._clock)
         self.listener = Subscriber(self.connection, self.heartbeat.deaf, self.heartbeat.connected)
         self.messenger = NodeMessenger(self.node, self.names, self.connection, self.listener, self.workers)
         self.messenger.here = self._here
+        self.whispers = Whispers(self.node, self.names, self.connection, self._whispered)
         self.connection.on_trouble = self.heartbeat.trouble
 
     # Broker
@@ -114,8 +119,9 @@ class RedisBroker:
     def new_user(self) -> int:
         """The next user id of the cluster. Raises CommandError 100."""
         self.await_ready()
-        user: int = self.connection.ask(CLUSTER((self.names.users,), "user", self.highest_user))[0]
-        self.highest_user = max(self.highest_user, user)
+        keys = self.names.users, self.names.users_run
+        user: int = self.connection.ask(CLUSTER(keys, "user", self.highest_user))[0]
+        self.note_user(user)
         return user
 
     @property
@@ -160,7 +166,7 @@ class RedisBroker:
     def connect(self, node: Node, whispered: Whispered) -> None:
         """See Cluster."""
         self.messenger.here = self._here = node
-        self._whispered = whispered
+        self.whispers.pass_on = self._whispered = whispered
 
     def presence(self, channel: Channel, announce_limit: int | None) -> Presence:
         """See Cluster."""
@@ -172,6 +178,7 @@ class RedisBroker:
             lambda: self.heartbeat.node,
             scope_of(channel.room, announce_limit),
             life=IN_USE,
+            on_unsettled=self.on_unsettled,
         )
         return channel.presence
 
@@ -196,12 +203,7 @@ class RedisBroker:
 
     def direct(self, direct: Direct, here: Reach) -> Reach:
         """See Cluster."""
-        try:
-            return self.messenger.direct(direct, here)
-        except CommandError:
-            if here is True:
-                return True
-            raise
+        return self.messenger.direct(direct, here)
 
     def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
         """See Cluster."""
@@ -217,30 +219,25 @@ class RedisBroker:
 
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         """See Cluster."""
-        heading = b"%b%b %b\n" % (WHISPER, self.node.encode(), msgspec.json.encode(but))
-        if self.connection.ready:
-            with contextlib.suppress(CommandError):
-                self.connection.publish(self.names.room(room).channel, heading + frame)
+        self.whispers.send(room, frame, but)
 
     # For the parts of this broker
+
+    def note_user(self, user: int) -> None:
+        """That id was given, here or elsewhere, and must not be given again."""
+        with self._lock:
+            self.highest_user = max(self.highest_user, user)
 
     def await_ready(self) -> None:
         """Raises CommandError 100 while this node is not part of the cluster, after a moment's patience."""
         self._start()
         self.connection.check_ready()
 
-    def hear_whisper(self, room: str, payload: bytes) -> None:
-        """Passes another node's whisper on. Runs on: the listener's thread."""
-        heading, _, frame = payload.partition(b"\n")
-        node, but = heading.removeprefix(WHISPER).split(b" ")
-        if node.decode() != self.node and self._whispered is not None:
-            self._whispered(room, frame, msgspec.json.decode(but))
-
     def note_room(self, channel: RedisChannel) -> None:
-        """A room was opened here. Raises CommandError 100."""
+        """A room is being opened here. Raises CommandError 100, and 106 where Redis has too many."""
         with self._lock:
             self._channels[channel.room] = channel
-        self.room_index.register(self.heartbeat.node, [channel.room])
+        self.room_index.admit(self.heartbeat.node, channel.room)
 
     def forget_room(self, channel: RedisChannel) -> None:
         """A room is not open here any more."""
@@ -249,10 +246,10 @@ class RedisBroker:
                 del self._channels[channel.room]
                 self._forgotten.add(channel.room)
 
-    def take_forgotten(self) -> set[str]:
-        """Rooms that were forgotten since the last time."""
+    def take_forgotten(self, but: set[str]) -> set[str]:
+        """Rooms that were forgotten since the last time, but some that stay forgotten for the next."""
         with self._lock:
-            forgotten, self._forgotten = self._forgotten, set()
+            forgotten, self._forgotten = self._forgotten - but, self._forgotten & but
             return forgotten
 
     def open_rooms(self) -> list[RedisChannel]:
@@ -260,9 +257,20 @@ class RedisBroker:
         with self._lock:
             return list(self._channels.values())
 
-    def presences(self) -> list[RedisPresence]:
-        """Who is in those rooms."""
-        return [channel.presence for channel in self.open_rooms() if channel.presence is not None]
+    def presence_of(self, room: str) -> RedisPresence | None:
+        """Who is in a room that is open here."""
+        channel = self._channels.get(room)
+        return channel.presence if channel is not None else None
+
+    def log_of(self, room: str) -> RoomLog:
+        """A room's log, whether it is open here or not."""
+        if (channel := self._channels.get(room)) is not None:
+            return channel.log
+        return RoomLog(room, self.names.room(room), self.connection, self.retention)
+
+    def on_unsettled(self, log: RoomLog) -> None:
+        """Redis does not know whom this node has in that log's room."""
+        self.heartbeat.unsettle(log)
 
     def scope(self, room: str) -> Scope:
         """How a dead node's people are announced: as this node announces its own."""

@@ -74,7 +74,6 @@ class RedisConnection:
             raise ConfigError(f"broker: {error}") from error
         except TypeError as error:
             raise ConfigError(f"broker: an option behind the ? is not one of redis-py's: {error}") from error
-        self._client: Any = redis.Redis(connection_pool=self._pool)
         self.on_trouble: Callable[[], None] = lambda: None
         self.counters: Counter[str] = Counter()
         self._ready = threading.Event()
@@ -92,9 +91,7 @@ class RedisConnection:
         try:
             return self.execute(*commands)
         except CommandError as error:
-            if isinstance(error.__cause__, ReadOnlyError):
-                self._pool.disconnect()  # it is a replica now; the name leads to the new primary
-            if isinstance(error.__cause__, (redis.ConnectionError, redis.TimeoutError, ReadOnlyError)):
+            if is_away(error) or isinstance(error.__cause__, ReadOnlyError):
                 self.set_ready(False)  # whoever comes next does not wait for the same timeout
                 self.on_trouble()
             raise
@@ -105,13 +102,14 @@ class RedisConnection:
             answers = self._send(commands)
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if missing:  # Redis was started anew; none of them was done
-                for script in (ROOM, CLUSTER):
-                    self._client.script_load(script.source)
+                self._send([("SCRIPT", "LOAD", script.source) for script in (ROOM, CLUSTER)])
                 for i, answer in zip(missing, self._send([commands[i] for i in missing]), strict=True):
                     answers[i] = answer
         except RedisError as error:
             raise _as_command_error(error) from error
         for answer in answers:
+            if isinstance(answer, ReadOnlyError):
+                self._pool.disconnect()  # it is a replica now; the name leads to the new primary
             if isinstance(answer, RedisError):
                 raise _as_command_error(answer) from answer
         return answers
@@ -177,16 +175,35 @@ class RedisConnection:
     # Helpers
 
     def _send(self, commands: Sequence[Command]) -> list[Any]:
+        """Sends commands and returns their answers, errors among them.
+
+        redis-py's own client would give a connection back with an answer still to come, where a signal
+        handler raises an exception between sending and reading; the next command would take that answer for
+        its own.
+        """
         self.count("round_trips")
-        if len(commands) == 1:
-            try:
-                return [self._client.execute_command(*commands[0])]
-            except ResponseError as error:
-                return [error]
-        with self._client.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
-            return list(pipeline.execute(raise_on_error=False))
+        pool: Any = self._pool  # typed in part only
+        connection = pool.get_connection()
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            return [_read_answer(connection) for _ in commands]
+        except BaseException:
+            connection.disconnect()
+            raise
+        finally:
+            pool.release(connection)
+
+
+def _read_answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def is_away(error: CommandError) -> bool:
+    """Whether Redis did not answer at all, as opposed to refusing one command."""
+    return isinstance(error.__cause__, (redis.ConnectionError, redis.TimeoutError))
 
 
 def _check(url: str) -> None:

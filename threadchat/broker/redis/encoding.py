@@ -15,10 +15,15 @@ _decode = msgspec.json.Decoder(Event).decode
 
 
 class Heard(NamedTuple):
-    """What came in one message of a room's channel: events that follow each other."""
+    """What came in one message of a room's channel: events that follow each other.
+
+    They have the same stamp; `before` is the stamp of the event before the first.
+    """
 
     epoch: str
     first: int
+    stamp: str
+    before: str
     records: list[Record]
 
 
@@ -40,17 +45,23 @@ def record_of(offset: int, ms: int, body: bytes) -> Record:
 
 
 def heard(payload: bytes) -> Heard:
-    """Reads what room.lua publishes: a heading (epoch, first offset, time), then a body a line."""
+    """Reads what room.lua publishes: a heading (epoch, first offset, stamps), then a body a line."""
     heading, *bodies = payload.split(b"\n")
-    epoch, first, ms = heading.split(b" ")
-    start, time = int(first), int(ms)
-    return Heard(epoch.decode(), start, [record_of(start + i, time, body) for i, body in enumerate(bodies)])
+    epoch, number, stamp, before = heading.decode().split(" ")
+    first, ms = int(number), ms_of(stamp)
+    records = [record_of(first + i, ms, body) for i, body in enumerate(bodies)]
+    return Heard(epoch, first, stamp, before, records)
 
 
 def entries(found: Iterable[Sequence[Any]]) -> list[Record]:
-    """Reads entries of a room's stream: an id of offset and time, and the body."""
+    """Reads entries of a room's stream: an id of offset and stamp, and the body."""
     records = []
     for entry_id, body in found:
-        offset, ms = entry_id.split(b"-")
-        records.append(record_of(int(offset), int(ms), body))
+        offset, stamp = entry_id.split(b"-")
+        records.append(record_of(int(offset), ms_of(stamp), body))
     return records
+
+
+def ms_of(stamp: str | bytes) -> int:
+    """The time in milliseconds with which a stamp begins."""
+    return int(stamp[:13])

@@ -7,15 +7,17 @@ import secrets
 import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
-from threadchat.broker.redis.connection import CLUSTER
-from threadchat.broker.redis.publish_pipeline import room_command
+from threadchat.broker.redis.connection import CLUSTER, is_away
+from threadchat.broker.redis.log import RoomLog
+from threadchat.broker.redis.presence import RedisPresence, Scope
+from threadchat.broker.redis.room_channel import RedisChannel
+from threadchat.broker.redis.room_index import RoomIndex
+from threadchat.broker.redis.sanctions import RedisSanctions
+from threadchat.broker.redis.services import Services
 from threadchat.chat.events import Position
 from threadchat.errors import CommandError
-
-if TYPE_CHECKING:
-    from threadchat.broker.redis.broker import RedisBroker
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +34,42 @@ SHORTEST_LIFE: Final = 3 * INSPECT
 CANARY: Final = b"canary "
 
 
+class Owner(Services, Protocol):
+    """What the heartbeat needs of its broker."""
+
+    node: str
+    highest_user: int
+    resume_secret: bytes
+    room_index: RoomIndex
+    sanctions: RedisSanctions
+
+    def note_user(self, user: int) -> None:
+        """That id was given."""
+
+    def open_rooms(self) -> list[RedisChannel]:
+        """The channels of the rooms that are open here."""
+
+    def take_forgotten(self, but: set[str]) -> set[str]:
+        """Rooms that were forgotten since the last time, but some that stay forgotten for the next."""
+
+    def presence_of(self, room: str) -> RedisPresence | None:
+        """Who is in a room that is open here."""
+
+    def log_of(self, room: str) -> RoomLog:
+        """A room's log, whether it is open here or not."""
+
+    def scope(self, room: str) -> Scope:
+        """How a dead node's people are announced."""
+
+
 class Heartbeat:
     """One thread that looks after one node. Everything runs on it but where it says otherwise.
 
-    `_changed`, a leaf, guards `_heard`, `_alarm`, `_connected` and `_stopped`, and is told of whatever must
-    not wait for the next tick.
+    `_changed`, a leaf, guards `_heard`, `_alarm`, `_connected`, `_unsettled` and `_stopped`, and is told of
+    whatever must not wait for the next tick.
     """
 
-    def __init__(self, broker: RedisBroker, ttl: float, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, broker: Owner, ttl: float, *, clock: Callable[[], float] = monotonic) -> None:
         """`ttl` is the time, in seconds, within which a dead node's people leave.
 
         Its last sign of life is then two thirds of that old; others look whenever they give one of their
@@ -56,6 +86,7 @@ class Heartbeat:
         self._sent = 0
         self._alarm = False
         self._connected = False
+        self._unsettled: dict[str, RoomLog] = {}  # rooms where Redis does not know whom this node has
         self._stopped = False
         self._beat_at = self._inspect_at = clock()
         self.thread = threading.Thread(target=self.run, name="redis-heartbeat", daemon=True)
@@ -79,6 +110,14 @@ class Heartbeat:
         with self._changed:
             self._alarm = True
             self._changed.notify_all()
+
+    def unsettle(self, log: RoomLog) -> None:
+        """Redis does not know whom this node has in that log's room: it is told with the next tick.
+
+        Runs on: any thread.
+        """
+        with self._changed:
+            self._unsettled.setdefault(log.room, log)  # the first: it may be one that ended here only
 
     def heard(self, payload: bytes) -> None:
         """A canary came back. Runs on: the listener's thread."""
@@ -137,11 +176,16 @@ class Heartbeat:
             self.sync()
             if self._broker.connection.set_ready(True):
                 log.info("connected to Redis")
+        self.settle()  # what changed while others were told, too
 
     def inspect(self) -> None:
         """Compares this node's place in each room with the log's, and keeps the rooms that are in use."""
         room_index = self._broker.room_index
-        room_index.forget(self.node, self._broker.take_forgotten())  # one that is open again is entered below
+        with self._changed:
+            unsettled = set(self._unsettled)  # this node may still have people there
+        room_index.forget(
+            self.node, self._broker.take_forgotten(unsettled)
+        )  # one that is open again: see below
         channels = self._broker.open_rooms()
         for start in range(0, len(channels), CHUNK):
             some = channels[start : start + CHUNK]
@@ -152,11 +196,44 @@ class Heartbeat:
         room_index.prune()
 
     def sync(self) -> None:
-        """Tells Redis who is here, whatever it knows of that."""
-        for presence in self._broker.presences():
-            presence.sync()
+        """Tells Redis who is here, whatever it knows of that. Raises CommandError where it is away."""
+        for channel in self._broker.open_rooms():
+            self.unsettle(channel.log)
+        self.settle()
+
+    def settle(self) -> None:
+        """Tells Redis who is here in the rooms where it does not know; where it refuses, again next time.
+
+        Raises CommandError where Redis is away.
+        """
+        with self._changed:
+            rooms, self._unsettled = self._unsettled, {}
+        try:
+            for room in list(rooms.values()):
+                try:
+                    self._settle(room)
+                except CommandError as error:
+                    if is_away(error):
+                        raise
+                    log.info("room %s: who is here is told to others later: %s", room.room, error)
+                else:
+                    del rooms[room.room]
+        finally:
+            with self._changed:
+                self._unsettled = {**self._unsettled, **rooms}
 
     # Helpers
+
+    def _settle(self, log: RoomLog) -> None:
+        broker, room = self._broker, log.room
+        if broker.log_of(room) is not log:  # it may have ended here only, with an event that Redis never had
+            broker.connection.execute(log.command("inspect", 0, 0))
+        presence = broker.presence_of(room)
+        if presence is None:
+            self._reap(room, self.node)
+            presence = broker.presence_of(room)  # it was opened meanwhile
+        if presence is not None:
+            presence.sync()
 
     def _is_urgent_locked(self) -> bool:
         return self._stopped or self._alarm or (self._connected and not self._broker.connection.ready)
@@ -187,10 +264,11 @@ class Heartbeat:
         broker = self._broker
         names = broker.names
         beat = CLUSTER((names.nodes,), "beat", self.node, int(self._ttl * 1000 * 2 / 3), int(self._new))
-        users = CLUSTER((names.users,), "highest", broker.highest_user)
-        (alive, dead), broker.highest_user, _, broker.resume_secret = broker.connection.execute(
+        users = CLUSTER((names.users, names.users_run), "highest", broker.highest_user)
+        (alive, dead), highest, _, broker.resume_secret = broker.connection.execute(
             beat, users, ("SET", names.resume_key, broker.resume_secret, "NX"), ("GET", names.resume_key)
         )
+        broker.note_user(highest)
         self._new = False
         return alive, dead
 
@@ -206,13 +284,16 @@ class Heartbeat:
         rooms = broker.names.rooms_of(node)
         for name in broker.connection.execute(("SMEMBERS", rooms))[0]:
             room = name.decode()
-            command = room_command(
-                broker.names.room(room), broker.retention, "reap", *broker.scope(room), node
-            )
-            if gone := broker.connection.execute(command)[0]:
+            if gone := self._reap(room, node):
                 log.info("node %s is gone: %d sessions left room %s", node, gone, room)
                 broker.connection.count("reaped", gone)
         broker.connection.execute(("DEL", rooms), ("ZREM", broker.names.nodes, node))
+
+    def _reap(self, room: str, node: str) -> int:
+        """Has all whom a node has in a room leave it; returns how many sessions that were."""
+        command = self._broker.log_of(room).command("reap", *self._broker.scope(room), node)
+        gone: int = self._broker.connection.execute(command)[0]
+        return gone
 
     def retire(self) -> None:
         """Takes the node out of the cluster in order. Runs on: any thread, once the heartbeat's has ended."""

@@ -43,10 +43,12 @@ class KeyNames:
     def __init__(self, prefix: str = PREFIX) -> None:
         self._prefix = prefix
         self.users = f"{prefix}:users"
+        self.users_run = f"{{{prefix}:users}}:run"  # in the same slot
         self.resume_key = f"{prefix}:resume-key"
         self.rooms = f"{prefix}:rooms"
         self.nodes = f"{prefix}:nodes"
         self.sanctions = f"{prefix}:sanctions"  # a key, and the channel of its changes
+        self.sanctions_versions = f"{{{prefix}:sanctions}}:versions"  # in the same slot
 
     def room(self, name: str) -> RoomNames:
         """All that belongs to one room."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections import Counter
@@ -67,8 +66,8 @@ class _Question:
 class NodeMessenger:
     """Hears what is for the people of this node, and asks other nodes about theirs.
 
-    `_lock` guards `_counts`, and `_changed`, which shares it, `_questions`; a listener's lock may be
-    acquired under it.
+    `_lock` guards `_counts`, and `_changed`, which shares it, `_questions` and `_asked`; a listener's lock
+    may be acquired under it.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class NodeMessenger:
         self._connection = connection
         self._listener = listener
         self._worker_pool = workers
-        self._numbers = itertools.count(1)
+        self._asked = 0
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._counts: Counter[UserId] = Counter()
@@ -115,7 +114,12 @@ class NodeMessenger:
 
     def direct(self, direct: Direct, here: Reach) -> Reach:
         """See Cluster. Where a session here took it, nobody waits for what the others say."""
-        answers = self._ask(direct.to, here is not True, direct=direct)
+        try:
+            answers = self._ask(direct.to, here is not True, direct=direct)
+        except CommandError:
+            if here is True:
+                return True
+            raise
         values = [_REACHES[here], *[answer.value for answer in answers]]
         return next(reach for reach, value in _REACHES.items() if value == max(values))
 
@@ -136,9 +140,10 @@ class NodeMessenger:
 
         Raises CommandError 100 where one does not in time.
         """
-        number = next(self._numbers)
         question = _Question()
         with self._lock:
+            self._asked += 1
+            number = self._asked
             self._questions[number] = question
         try:
             sender = self._names.node(self._node) if wait else ""

@@ -42,19 +42,32 @@ class Who(NamedTuple):
 class RedisPresence:
     """See Presence. room.lua decides which event a coming or going is and publishes it with the same step.
 
-    What Redis could not be told is told with the next `sync`. `_changing` makes a change here and in
-    Redis one step, so that a `sync` never brings back who just left; it is held for a round trip.
+    Where Redis could not be told, or it is not known whether it was, `on_unsettled` is called; the next
+    `sync` settles that. `_changing` makes a change here and in Redis one step, so that a `sync` never brings
+    back who just left; it is held for a round trip.
     """
 
     def __init__(
-        self, log: RoomLog, connection: RedisConnection, node: Callable[[], str], scope: Scope, *, life: float
+        self,
+        log: RoomLog,
+        connection: RedisConnection,
+        node: Callable[[], str],
+        scope: Scope,
+        *,
+        life: float,
+        on_unsettled: Callable[[RoomLog], None],
     ) -> None:
-        """`node` tells under which name this node's people are known now; `life` is in seconds."""
+        """`node` tells under which name this node's people are known now; `life` is in seconds.
+
+        `on_unsettled` gets the room's log. Runs on: any thread.
+        """
         self._log = log
         self._connection = connection
         self._node = node
         self._scope = scope
         self._life = int(life * 1000)
+        self._on_unsettled = on_unsettled
+        self._ended = False
         self._changing = threading.Lock()
         self._here: dict[tuple[UserId, str], Who] = {}
 
@@ -88,12 +101,13 @@ class RedisPresence:
         keys = self._log.names.keys
         stored, named = self._connection.ask(("HGETALL", keys.sessions), ("HGETALL", keys.names))
         found: dict[UserId, set[str]] = {}
-        for field in sorted(stored):
+        for field in sorted(stored[::2]):
             user, session = field.split(_SEPARATOR)
             found.setdefault(_value(user), set()).add(_value(session))
+        names = dict(zip(named[::2], named[1::2], strict=True))
         occupants = []
         for person, held in found.items():
-            nickname, about = map(_value, named.get(_json(person), b'""\x1f""').split(_SEPARATOR))
+            nickname, about = map(_value, names.get(_json(person), b'""\x1f""').split(_SEPARATOR))
             occupants.append(Occupant(person, nickname, frozenset(held), about))
         return occupants
 
@@ -103,16 +117,33 @@ class RedisPresence:
         Raises CommandError. Runs on: the heartbeat's thread.
         """
         with self._changing:
+            if self._ended:
+                return
             entries = [part for key, who in self._here.items() for part in _entry(*key, who)]
             self._connection.execute(
                 self._log.command("sync", self._life, *self._scope, self._node(), *entries),
             )
 
+    def end(self) -> None:
+        """The room is over here: who leaves it from now on does not leave another room of that name.
+
+        Runs on: any thread, the listener's too, so it takes no lock.
+        """
+        self._ended = True
+
     def _tell(self, command: Command) -> None:
+        if self._ended:
+            return
+        told = False
         try:
-            self._connection.ask(command)
+            if self._connection.ready:  # else the heartbeat is about to tell Redis everything
+                self._connection.ask(command)
+                told = True
         except CommandError as error:
             log.info("room %s: who is here is told to others later: %s", self._log.room, error)
+        finally:  # come what may: an interrupt, too
+            if not told:
+                self._on_unsettled(self._log)
 
 
 def _entry(user: UserId, session: str, who: Who) -> tuple[bytes, bytes, bytes, bytes]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from threadchat.broker.redis.connection import ROOM, Command, RedisConnection
+from threadchat.broker.redis.commands import Known, Retention, room_command
+from threadchat.broker.redis.connection import Command, RedisConnection
 from threadchat.broker.redis.encoding import body_of
 from threadchat.broker.redis.keys import RoomNames
 from threadchat.chat.events import Draft, Position
@@ -22,80 +22,59 @@ MAX_BATCH: Final = 256
 """Publications in one pipeline."""
 MAX_BATCH_BYTES: Final = 1 << 20
 """Bytes of them: more would keep Redis, and all who wait for it, busy for too long."""
-
-
-class Retention(NamedTuple):
-    """What is kept: events, bytes of them, their age in seconds (0: any); and for how long an unused room."""
-
-    events: int
-    size: int
-    age: float
-    room_ttl: float
-
-
-def room_command(names: RoomNames, retention: Retention, command: str, *arguments: Any) -> Command:
-    """A command of room.lua."""
-    return ROOM(names.keys, *_common(names, retention, command), *arguments)
-
-
-def _common(names: RoomNames, retention: Retention, command: str) -> tuple[Any, ...]:
-    return (
-        command,
-        secrets.token_hex(8),
-        names.channel,
-        retention.events,
-        retention.size,
-        int(retention.age * 1000),
-        int(retention.room_ttl * 1000),
-    )
+INTERRUPTED: Final = "the sender was interrupted; the message may have been published"
 
 
 class Publication:
     """Drafts of one publisher for one room, and in the end their places or a failure."""
 
-    __slots__ = (
-        "blanks",
-        "bodies",
-        "done",
-        "failure",
-        "keys",
-        "known",
-        "names",
-        "positions",
-        "refers",
-        "room",
-        "size",
-        "turn",
-    )
+    __slots__ = ("count", "drafts", "failure", "keys", "known", "names", "positions", "room", "size", "turn")
 
     def __init__(
         self,
         names: RoomNames,
         room: str,
         drafts: Sequence[Draft],
-        known: Position,
+        known: Known,
         blanks: Sequence[tuple[int, bytes]] = (),
     ) -> None:
-        """`blanks` take the places of the bodies of older events, which are given by their offsets."""
-        self.blanks = blanks
+        """`known` is the newest event that the node has had. `blanks` has the offset of each message that the
+        drafts delete, in the log that `known` is of, and what takes the place of its body."""
         self.names = names
         self.room = room
-        self.known = known  # the last event that the node has had
-        self.bodies = [body_of(draft, room) for draft in drafts]
-        self.refers = any(draft.target for draft in drafts)  # to an event of the log that is known
-        self.keys = [draft.key and names.message_key(draft.user, draft.key) for draft in drafts]
-        self.size = sum(map(len, self.bodies))
-        self.positions: list[Position] = []
+        self.known = known
+        self.count = len(drafts)
+        self.keys: list[str] = []
+        self.drafts: list[bytes | int] = []  # as `publish` of room.lua takes them
+        self.size = 0
+        deleted = iter(blanks)
+        for draft in drafts:
+            if draft.target:
+                offset, blank = next(deleted)
+                self.drafts += (blank, -offset)
+            if draft.key:
+                self.keys.append(names.message_key(draft.user, draft.key))
+            body = body_of(draft, room)
+            self.drafts += (body, 1 if draft.key else 0)
+            self.size += len(body)
+        self.positions: list[Position] | None = None
         self.failure: ThreadchatError | None = None
-        self.done = False
-        self.turn = threading.Semaphore(0)  # released when it is done, or is to lead
+        self.turn = threading.Lock()  # let go of when there is an outcome, or the publisher is to lead
+        self.turn.acquire()
+
+    @property
+    def done(self) -> bool:
+        """Whether it has an outcome."""
+        return self.positions is not None or self.failure is not None
 
 
 class PublishPipeline:
-    """Whoever finds no pipeline in flight sends all that has gathered; the others wait for theirs.
+    """Whoever finds no pipeline in flight leads: sends all that has gathered. The others wait for their turn.
 
-    `_lock` guards `_waiting` and `_flying`; a leaf. Each publisher has one publication here, so that
-    threads bound the queue.
+    `_lock` guards `_waiting`, `_leader` and `_flight`; a leaf. Each publisher has one publication here, so
+    that threads bound the queue. A signal handler may raise an exception anywhere in a publisher on the main
+    thread. So every publisher ends with `_leave`, which finishes what it finds unfinished and may be
+    begun again.
     """
 
     def __init__(self, connection: RedisConnection, retention: Retention) -> None:
@@ -103,85 +82,121 @@ class PublishPipeline:
         self._retention = retention
         self._lock = threading.Lock()
         self._waiting: deque[Publication] = deque()
-        self._flying = False
+        self._leader: Publication | None = None  # whose publisher sends, or is about to
+        self._flight: list[Publication] = []  # what the leader sends
 
     def publish(self, publication: Publication) -> list[Position]:
-        """Returns the places once Redis has given them. Raises CommandError 100. Runs on: any thread."""
-        with self._lock:
-            self._waiting.append(publication)
-            leads = not self._flying
-            self._flying = True
-        if not leads:
-            publication.turn.acquire()
-        if not publication.done:
-            self._lead()
+        """Returns the places once Redis has given them. Runs on: any thread.
+
+        Raises CommandError 100 where that failed, 112 where a message to delete is of another epoch, and
+        RoomClosed.
+        """
+        try:
+            with self._lock:
+                self._waiting.append(publication)
+                if self._leader is None:
+                    self._leader = publication
+            while not self._is_over(publication):
+                publication.turn.acquire()
+            if not publication.done:
+                self._lead()
+        finally:
+            try:
+                self._leave(publication)
+            except BaseException:  # raised by a signal handler, in the middle
+                self._leave(publication)
+                raise
         if publication.failure is not None:
             raise publication.failure
+        assert publication.positions is not None, "it has an outcome"
         return publication.positions
 
-    def _lead(self) -> None:
-        """Sends what waits, the caller's own first, and hands the lead on."""
+    def _is_over(self, publication: Publication) -> bool:
+        """Whether the wait is: there is an outcome, or this one leads."""
         with self._lock:
-            batch = self._take_locked()
+            return publication.done or self._leader is publication
+
+    def _lead(self) -> None:
+        """Sends what waits, the caller's own first."""
+        self._take()
         try:
-            self._send(batch)
+            self._send(self._flight)
         except Exception as error:
             if not isinstance(error, CommandError):
                 log.exception("publishing failed")
-            for publication in batch:  # each its own: raised on several threads, one would be shared
-                publication.failure = CommandError(ErrorCode.INTERNAL, str(error))
-        finally:
-            with self._lock:
-                successor = self._waiting[0] if self._waiting else None
-                self._flying = successor is not None
-            if successor is not None:
-                successor.turn.release()
-            for publication in batch:
-                publication.done = True
-                publication.turn.release()
+            _fail(self._flight, str(error))
 
-    def _take_locked(self) -> list[Publication]:
-        batch: list[Publication] = []
+    def _leave(self, publication: Publication) -> None:
+        """Hands the lead on and wakes whoever travelled along; withdraws a publication that was not sent."""
+        with self._lock:
+            leads = self._leader is publication
+            if leads:
+                _fail(self._flight, INTERRUPTED)  # those without an outcome
+                if self._flight and self._waiting and self._waiting[0] is self._flight[-1]:
+                    self._waiting.popleft()  # `_take` was interrupted between its two steps
+            if not publication.done and publication in self._waiting:
+                self._waiting.remove(publication)
+            if leads:
+                if self._waiting:
+                    _wake(self._waiting[0])  # first: the next pipeline starts while the others wake up
+                for each in self._flight:
+                    _wake(each)
+                self._flight = []
+                self._leader = self._waiting[0] if self._waiting else None
+
+    def _take(self) -> None:
+        """Moves what waits to `_flight`, up to its bounds."""
         size = 0
-        while self._waiting and len(batch) < MAX_BATCH:
-            size += self._waiting[0].size
-            if batch and size > MAX_BATCH_BYTES:
-                break
-            batch.append(self._waiting.popleft())
-        return batch
+        with self._lock:
+            while self._waiting and len(self._flight) < MAX_BATCH:
+                size += self._waiting[0].size
+                if self._flight and size > MAX_BATCH_BYTES:
+                    break
+                self._flight.append(self._waiting[0])
+                self._waiting.popleft()
 
     def _send(self, batch: list[Publication]) -> None:
         rooms: dict[tuple[str, str], list[Publication]] = {}
-        for publication in batch:  # apart by epoch, too: an offset means nothing in another one's log
+        for publication in batch:  # those of one epoch together: offsets of two cannot be compared
             rooms.setdefault((publication.names.base, publication.known.epoch), []).append(publication)
         answers = self._connection.ask(*[self._command(together) for together in rooms.values()])
-        self._connection.count("publications", sum(len(publication.bodies) for publication in batch))
+        self._connection.count("publications", sum(publication.count for publication in batch))
         for together, (epoch, offsets) in zip(rooms.values(), answers, strict=True):
-            places = iter(offsets or ())
-            for publication in together:
-                if offsets is None:
-                    publication.failure = RoomClosed(f"room {publication.room} is closed")
-                    continue
-                count = len(publication.bodies)
-                publication.positions = [Position(next(places), epoch.decode()) for _ in range(count)]
-                if any(not position.offset for position in publication.positions):
-                    publication.failure = CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+            _note_outcomes(together, epoch.decode(), offsets)
 
     def _command(self, together: list[Publication]) -> Command:
-        names = together[0].names
-        known = max((publication.known for publication in together), key=lambda position: position.offset)
-        keys = [key for publication in together for key in publication.keys if key]
-        drafts: list[Any] = []
+        first = together[0]
+        known = max((publication.known for publication in together), key=lambda known: known.offset)
+        drafts: list[Any] = [int(KEY_TTL * 1000)]
         for publication in together:
-            for offset, blank in publication.blanks:
-                drafts += (blank, -offset)
-            for body, key in zip(publication.bodies, publication.keys, strict=True):
-                drafts += (body, (1 if key else 0) + (2 if publication.refers else 0))
-        return ROOM(
-            (*names.keys, *keys),
-            *_common(names, self._retention, "publish"),
-            known.epoch,
-            known.offset,
-            int(KEY_TTL * 1000),
-            *drafts,
-        )
+            drafts += publication.drafts
+        keys = [key for publication in together for key in publication.keys]
+        return room_command(first.names, self._retention, known, "publish", *drafts, message_keys=keys)
+
+
+def _fail(publications: Sequence[Publication], reason: str) -> None:
+    """Gives those that have no outcome a failure; each its own, for they are raised on several threads."""
+    for publication in publications:
+        if not publication.done:
+            publication.failure = CommandError(ErrorCode.INTERNAL, reason)
+
+
+def _wake(publication: Publication) -> None:
+    """Its batch's lock is held, so that nobody else lets go of the turn meanwhile."""
+    if publication.turn.locked():
+        publication.turn.release()
+
+
+def _note_outcomes(together: list[Publication], epoch: str, offsets: Sequence[int | None] | None) -> None:
+    """Gives publications what room.lua answered: no offsets where the room is closed, and none for a draft
+    that was not published because what it deletes is of another epoch."""
+    places = iter(offsets or ())
+    for publication in together:
+        if offsets is None:
+            publication.failure = RoomClosed(f"room {publication.room} is closed")
+            continue
+        given = [next(places) for _ in range(publication.count)]
+        positions = [Position(offset, epoch) for offset in given if offset is not None]
+        if len(positions) < len(given):
+            publication.failure = CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+        publication.positions = positions

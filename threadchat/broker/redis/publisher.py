@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from time import time
 
 from threadchat.broker.redis.broker import ROOM_TTL
+from threadchat.broker.redis.commands import NOTHING, Retention
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.node_messages import node_message_from_nobody
-from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline, Retention
+from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
 from threadchat.chat.events import Direct, Draft, Position
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.errors import CommandError
 
 
 class RedisPublisher:
@@ -35,9 +38,11 @@ class RedisPublisher:
         """Publishes in a room, which begins with it where there is none."""
         names = self._names.room(room)
         self._connection.set_ready(True)  # there is nothing that it could be deaf to
-        positions = self._batch.publish(Publication(names, room, drafts, Position(0, "")))
+        positions = self._batch.publish(Publication(names, room, drafts, NOTHING))
         if any(position.offset == 1 for position in positions):
-            self._connection.execute(("ZADD", self._names.rooms, "NX", int(time() * 1000), room))
+            # It is said, whether it can be listed or not; a node that opens the room lists it.
+            with contextlib.suppress(CommandError):
+                self._connection.execute(("ZADD", self._names.rooms, "NX", int(time() * 1000), room))
         return positions
 
     def direct(self, direct: Direct) -> bool:

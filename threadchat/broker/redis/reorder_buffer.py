@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from threadchat.broker.redis.commands import NOTHING, Known
 from threadchat.broker.redis.encoding import Heard
 from threadchat.chat.events import Position, Record
 
@@ -14,11 +15,11 @@ MAX_HELD: Final = 1024
 
 
 class ReorderBuffer:
-    """Its owner locks it."""
+    """Its owner locks it; `newest` may be read without the lock."""
 
     def __init__(self) -> None:
-        self.epoch = ""
-        self.delivered = 0  # the newest event that was taken
+        self.newest: Known = NOTHING  # the newest event that was taken or is here
+        self.delivered = 0  # the offset of the newest event that was taken; of the same epoch
         self.hole = False  # something is in the log that is not here
         self._records: deque[Record] = deque()  # follow `delivered`, and each other
 
@@ -26,28 +27,30 @@ class ReorderBuffer:
         return len(self._records)
 
     @property
-    def newest(self) -> int:
-        """The newest event that was taken or is here."""
-        return self._records[-1].event.id if self._records else self.delivered
+    def epoch(self) -> str:
+        """The log's."""
+        return self.newest.epoch
 
-    def begin(self, head: Position, records: Sequence[Record]) -> Position:
+    def begin(self, head: Known, records: Sequence[Record]) -> Position:
         """Forgets everything for the end of a log; returns the place before it."""
-        self.epoch = head.epoch
+        self.newest = head
         self.delivered = records[0].event.id - 1 if records else head.offset
         self._records = deque(records)
         return Position(self.delivered, self.epoch)
 
     def hear(self, message: Heard) -> None:
-        """Keeps what follows; notes a hole where something is missing, or too much is here."""
-        if message.epoch != self.epoch or message.first > self.newest + 1 or len(self) >= MAX_HELD:
+        """Keeps what follows; notes a hole where something is missing or too much, or it is another log."""
+        if len(self) >= MAX_HELD or not self._follows(message):
             self.hole = True
         else:
-            self.add(message.records)
+            self.add(message.records, message.stamp)
 
-    def add(self, records: Sequence[Record]) -> None:
-        """Keeps what is new of events that leave no hole."""
-        newest = self.newest
-        self._records.extend(item for item in records if item.event.id > newest)
+    def add(self, records: Sequence[Record], stamp: str) -> None:
+        """Keeps what is new of events that leave no hole; `stamp` is the last one's."""
+        newest = self.newest.offset
+        if records and records[-1].event.id > newest:
+            self._records.extend(item for item in records if item.event.id > newest)
+            self.newest = Known(self.epoch, records[-1].event.id, stamp)
 
     def take(self, count: int) -> list[Record]:
         """The oldest events, to be delivered."""
@@ -55,3 +58,12 @@ class ReorderBuffer:
         if records:
             self.delivered = records[-1].event.id
         return records
+
+    def _follows(self, message: Heard) -> bool:
+        """Whether it goes on from what is here, or repeats it. A log that lost events does neither."""
+        epoch, newest, stamp = self.newest
+        if message.epoch != epoch or message.first > newest + 1:
+            return False
+        if message.first == newest + 1:
+            return message.before == stamp
+        return message.first + len(message.records) <= newest or message.stamp == stamp

@@ -1,24 +1,36 @@
 -- All that happens to one room, each command atomic; its keys share a hash tag, so any cluster runs it.
 --
--- KEYS  meta: epoch, head (offset of the newest event), ms (its time), floor (offset before the oldest
---       event), bytes (of all events), expiry, closed; log: the events, a stream whose ids are
---       <offset>-<ms>; sessions: user and session -> node; people: user -> sessions; names: user ->
---       nickname and about; deleted: offset of a deleted message -> the id of its entry and the body in
---       place of its own; then one for each message key of a publication.
+-- KEYS  meta: epoch, head (offset of the newest event), stamp (its own), floor (offset before the oldest
+--       event), bytes (of all events), expiry, closed, log (the epoch in which the log began), run (of the
+--       Redis server that had the log last); log: the events, a stream whose ids are <offset>-<stamp>;
+--       sessions: user and session -> node; people: user -> sessions; names: user -> nickname and about;
+--       deleted: offset of a deleted message -> the id of its entry and the body in place of its own; then
+--       one for each message key of a publication.
 -- ARGV  the command, an epoch in case one begins, the channel, events kept, bytes of them, their age
---       (ms, 0: any), time to live of an unused room (ms), then the command's own.
+--       (ms, 0: any), time to live of an unused room (ms), the newest event that the caller has had (epoch,
+--       offset, stamp), then the command's own.
+--
+-- A stamp is the time in ms, 13 digits, and 6 random ones of the script call that appended the event. So
+-- offset and stamp together are never given twice, not even after Redis lost events and gives their offsets
+-- to others.
 local meta, log, sessions, people, names, deleted = unpack(KEYS, 1, 6)
 local command, fresh, channel = ARGV[1], ARGV[2], ARGV[3]
 local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local oldest, unused = tonumber(ARGV[6]), tonumber(ARGV[7])
-local OWN = 8 -- the first of the command's own arguments
+local known_epoch, known_offset, known_stamp = ARGV[8], tonumber(ARGV[9]), ARGV[10]
+local OWN = 11 -- the first of the command's own arguments
 local SEPARATOR = '\31'
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local found = redis.call('HMGET', meta, 'epoch', 'head', 'ms', 'floor', 'bytes', 'expiry', 'closed')
-local epoch, head, last, closed = found[1], tonumber(found[2]), tonumber(found[3]), found[7]
+local found = redis.call(
+  'HMGET', meta, 'epoch', 'head', 'stamp', 'floor', 'bytes', 'expiry', 'closed', 'log', 'run'
+)
+local epoch, head, stamp, closed = found[1], tonumber(found[2]), found[3] or '0', found[7]
 local floor, size, expiry = tonumber(found[4]), tonumber(found[5]), tonumber(found[6])
+local first_epoch, run = found[8] or epoch, found[9]
+
+local function ms_of(a_stamp) return tonumber(string.sub(a_stamp, 1, 13)) end
 
 local function expire_in(ms)
   expiry = now + ms
@@ -26,10 +38,19 @@ local function expire_in(ms)
   for i = 1, 6 do redis.call('PEXPIREAT', KEYS[i], expiry) end
 end
 
+-- Another one after a restart or a failover; empty where Redis does not tell.
+local function current_run()
+  local info = redis.pcall('INFO', 'server')
+  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+end
+
 local function begin_epoch()
   redis.call('DEL', log, deleted)
-  epoch, head, last, floor, size, closed = fresh, 0, 0, 0, 0, nil
-  redis.call('HSET', meta, 'epoch', epoch, 'head', 0, 'ms', 0, 'floor', 0, 'bytes', 0)
+  epoch, head, stamp, floor, size, closed = fresh, 0, '0', 0, 0, nil
+  first_epoch, run = fresh, current_run()
+  redis.call(
+    'HSET', meta, 'epoch', epoch, 'head', 0, 'stamp', stamp, 'floor', 0, 'bytes', 0, 'log', epoch, 'run', run
+  )
   redis.call('HDEL', meta, 'closed')
   expire_in(unused)
 end
@@ -39,14 +60,43 @@ local function keep(ms)
   if now + ms > expiry + 1000 then expire_in(ms) end
 end
 
--- A node that has had a later event of this epoch knows what Redis lost: those numbers are taken.
-local function check_known(known_epoch, known_head)
-  if known_epoch == epoch and tonumber(known_head) > head then begin_epoch() end
+local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
+
+-- Whether the log has the newest event that the caller has had; nil where that cannot be told.
+local function has_known()
+  if known_epoch ~= epoch then return nil end
+  if known_offset > head then return false end
+  if known_offset == head then return known_stamp == stamp end
+  if known_offset <= floor then return nil end
+  local entry = redis.call('XRANGE', log, known_offset, known_offset)[1]
+  local id = entry and entry[1]
+  if not id then id = string.match(redis.call('HGET', deleted, known_offset) or '', '^%S+') end
+  if not id then return nil end
+  return id == known_offset .. '-' .. known_stamp
 end
 
-if not epoch then begin_epoch() end
+-- Where events that somebody has had may be missing, the epoch ends: their offsets are given again. What is
+-- left of the log is kept. Redis is known to have lost something where the caller has had an event that is
+-- not there; and it may have after a restart or a failover, unless the first caller had the room open
+-- before and finds its newest event.
+local function check_lost()
+  local has = has_known()
+  if has and command ~= 'inspect' then return end
+  local server = current_run()
+  if has == false or (not has and run and run ~= server) then
+    epoch = fresh
+    redis.call('HSET', meta, 'epoch', epoch, 'log', first_epoch)
+  end
+  if run ~= server then redis.call('HSET', meta, 'run', server) end
+end
 
-local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
+if not epoch then
+  if command == 'drop' then return 1 end
+  if command == 'reap' then return 0 end
+  begin_epoch()
+elseif not closed then
+  check_lost()
+end
 
 local bodies = {} -- JSON of new events but for their id and time
 
@@ -57,7 +107,7 @@ local function trim()
     local entries = redis.call('XRANGE', log, floor + 1, '+', 'COUNT', #bodies + 1)
     if #entries == 0 then floor, size = head, 0 end -- somebody else deleted them
     for _, entry in ipairs(entries) do
-      local ms = tonumber(string.match(entry[1], '-(%d+)$'))
+      local ms = ms_of(string.match(entry[1], '-(%d+)$'))
       floor = math.max(floor, math.min(offset_of(entry) - 1, head - most)) -- what is between was deleted
       local over = head - floor > most or size > most_bytes or (oldest > 0 and ms < now - oldest)
       if not over or floor >= head - 1 then return floor > from end
@@ -70,9 +120,11 @@ end
 local function append()
   if #bodies == 0 then return end
   if closed then begin_epoch() end
-  if now > last then last = now end
+  local before = stamp
+  local digits = tonumber(string.sub(fresh, 1, 8), 16) % 1000000
+  stamp = string.format('%013.0f%06d', math.max(now, ms_of(before)), digits)
   for i, body in ipairs(bodies) do
-    redis.call('XADD', log, 'MAXLEN', '~', most, (head + i) .. '-' .. last, 'e', body)
+    redis.call('XADD', log, 'MAXLEN', '~', most, (head + i) .. '-' .. stamp, 'e', body)
     size = size + #body
   end
   local first = head + 1
@@ -80,9 +132,9 @@ local function append()
   if (oldest > 0 or head - floor > most or size > most_bytes) and trim() then
     redis.call('XTRIM', log, 'MINID', floor + 1)
   end
-  redis.call('HSET', meta, 'head', head, 'ms', last, 'floor', floor, 'bytes', size)
+  redis.call('HSET', meta, 'head', head, 'stamp', stamp, 'floor', floor, 'bytes', size)
   if first == 1 then expire_in(math.max(unused, expiry - now)) else keep(unused) end
-  local heading = epoch .. ' ' .. first .. ' ' .. last
+  local heading = epoch .. ' ' .. first .. ' ' .. stamp .. ' ' .. before
   redis.call('PUBLISH', channel, heading .. '\n' .. table.concat(bodies, '\n'))
 end
 
@@ -186,29 +238,32 @@ end
 
 local commands = {}
 
--- known epoch, known head, time to live of a key (ms); for each draft: its body, and a sum: 1 where it has a
--- key, 2 where it goes with one that refers to an event of the known epoch, and is refused (offset 0) in another;
--- and for each deleted message what takes the place of its body, and minus its offset
+-- time to live of a key (ms); for each draft: its body, and 1 where it has a key, else 0. Before one that
+-- deletes a message: what takes the place of that message's body, and minus its offset, in the known epoch.
+-- The offset of each draft; false for one that deletes something in another epoch and is not published.
 function commands.publish()
-  if closed and ARGV[OWN] == epoch then return { epoch, false } end
+  if closed and known_epoch == epoch then return { epoch, false } end
   if closed then begin_epoch() end
-  check_known(ARGV[OWN], ARGV[OWN + 1])
-  local offsets, key = {}, 6
-  for i = OWN + 3, #ARGV, 2 do
+  local offsets, key, refused = {}, 6, false
+  for i = OWN + 1, #ARGV, 2 do
     local offset
     local mark = tonumber(ARGV[i + 1])
-    if mark < 0 and ARGV[OWN] == epoch then delete(-mark, ARGV[i]) end
-    local refused = mark >= 2 and ARGV[OWN] ~= epoch
-    if refused then offset = 0 end
-    if mark == 1 or mark == 3 then key = key + 1 end
-    if (mark == 1 or mark == 3) and not refused then
-      local said = redis.call('GET', KEYS[key])
-      offset = said and tonumber(string.match(said, '^' .. epoch .. ' (%d+)$'))
-      if not offset then
-        redis.call('SET', KEYS[key], epoch .. ' ' .. head + #bodies + 1, 'PX', ARGV[OWN + 2])
+    if mark < 0 then
+      refused = known_epoch ~= epoch
+      if not refused then delete(-mark, ARGV[i]) end
+    elseif refused then
+      key = key + mark
+      offsets[#offsets + 1] = false
+      refused = false
+    else
+      if mark == 1 then
+        key = key + 1
+        local said = redis.call('GET', KEYS[key])
+        offset = said and tonumber(string.match(said, '^' .. first_epoch .. ' (%d+)$'))
+        if not offset then
+          redis.call('SET', KEYS[key], first_epoch .. ' ' .. head + #bodies + 1, 'PX', ARGV[OWN])
+        end
       end
-    end
-    if mark >= 0 then
       if not offset then
         bodies[#bodies + 1] = ARGV[i]
         offset = head + #bodies
@@ -220,21 +275,28 @@ function commands.publish()
   return { epoch, offsets }
 end
 
--- known epoch, first offset (0: the newest), limit, bytes, 1 to go backwards
+-- first offset (0: the newest), limit, bytes, 1 to go backwards
 function commands.read()
-  if closed and ARGV[OWN] ~= epoch then begin_epoch() end -- a closed one is over for those who come now
-  local first = tonumber(ARGV[OWN + 1])
+  if closed and known_epoch ~= epoch then begin_epoch() end -- a closed one is over for those who come now
+  local first = tonumber(ARGV[OWN])
   if first == 0 then first = head end
-  local entries = read(first, tonumber(ARGV[OWN + 2]), tonumber(ARGV[OWN + 3]), ARGV[OWN + 4] == '1')
-  return { epoch, head, floor, entries }
+  local entries = read(first, tonumber(ARGV[OWN + 1]), tonumber(ARGV[OWN + 2]), ARGV[OWN + 3] == '1')
+  return { epoch, head, stamp, floor, entries }
 end
 
--- known epoch, known head, 1 to shorten the room's life to that of an unused one; life (ms)
+-- 1 to shorten the room's life to that of an unused one; life (ms)
 function commands.inspect()
   if closed then return { epoch, head } end
-  check_known(ARGV[OWN], ARGV[OWN + 1])
-  if ARGV[OWN + 2] == '1' then expire_in(tonumber(ARGV[OWN + 3])) else keep(tonumber(ARGV[OWN + 3])) end
+  if ARGV[OWN] == '1' then expire_in(tonumber(ARGV[OWN + 1])) else keep(tonumber(ARGV[OWN + 1])) end
   return { epoch, head }
+end
+
+-- The room goes where nobody is in it and no node uses it; 1 where it is gone. A node that does use it says
+-- so with each inspection, every 5 s.
+function commands.drop()
+  if redis.call('EXISTS', people) == 1 or expiry > now + unused - 10000 then return 0 end
+  redis.call('DEL', unpack(KEYS, 1, 6))
+  return 1
 end
 
 -- life (ms), room, limit, node, user, session, nickname, about: all but the first three and the node in JSON

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from math import inf
 from time import time
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from threadchat.broker.redis import encoding
 from threadchat.broker.redis.connection import TIMEOUT, Command
@@ -16,13 +16,12 @@ from threadchat.broker.redis.log import NEWEST, RoomLog
 from threadchat.broker.redis.presence import RedisPresence
 from threadchat.broker.redis.publish_pipeline import Publication
 from threadchat.broker.redis.reorder_buffer import MAX_HELD, ReorderBuffer
+from threadchat.broker.redis.services import Services
+from threadchat.broker.redis.whispers import WHISPER
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import CLOSE, Draft, Position, record
-from threadchat.chat.sequencer import Outlet, Page, check_target
+from threadchat.chat.sequencer import Outlet, Page
 from threadchat.errors import CommandError, RoomClosed
-
-if TYPE_CHECKING:
-    from threadchat.broker.redis.broker import RedisBroker
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +32,21 @@ STEP: Final = 25
 """Events delivered at once while catching up: a quarter of an outbox, which has room for it."""
 PAGE_BYTES: Final = 256 << 10
 """Bytes read from the log at a time while catching up."""
-WHISPER: Final = b"~"
-"""Begins a message of the room's channel that is in no log; an epoch never does."""
+NEW_EPOCH: Final = "Redis has a new log, or lost the end of this one"
+OUT_OF_REACH: Final = "the log no longer reaches back to what this node has seen"
+
+
+class Owner(Services, Protocol):
+    """What a channel needs of its broker."""
+
+    def note_room(self, channel: RedisChannel) -> None:
+        """A room is being opened here. Raises CommandError 100, and 106 where Redis has too many."""
+
+    def forget_room(self, channel: RedisChannel) -> None:
+        """A room is not open here any more."""
+
+    def on_unsettled(self, log: RoomLog) -> None:
+        """Redis does not know whom this node has in that log's room."""
 
 
 class RedisChannel:
@@ -44,14 +56,16 @@ class RedisChannel:
     lag: then a worker reads the log, and what is heard meanwhile is held.
     """
 
-    def __init__(self, broker: RedisBroker, room: str) -> None:
+    def __init__(self, broker: Owner, room: str) -> None:
         self.room = room
         self.presence: RedisPresence | None = None
         self._broker = broker
-        self.log = RoomLog(room, broker.names.room(room), broker.connection, broker.retention)
+        self._held = ReorderBuffer()
+        self.log = RoomLog(
+            room, broker.names.room(room), broker.connection, broker.retention, lambda: self._held.newest
+        )
         self._outlet: Outlet | None = None
         self._lock = threading.Lock()
-        self._held = ReorderBuffer()
         self._delivery_waiter = DeliveryWaiter()
         self._begun = False
         self._closed = False
@@ -61,18 +75,18 @@ class RedisChannel:
     # See Channel
 
     def attach(self, outlet: Outlet) -> None:
-        """See Channel. Raises CommandError 100 where Redis is away."""
+        """See Channel. Raises CommandError 100 where Redis is away, 106 where it has too many rooms."""
         self._outlet = outlet
         connection, listener = self._broker.connection, self._broker.listener
         connection.check_ready()
-        confirmed = listener.subscribe(self.log.names.channel, self.hear)
         try:
+            self._broker.note_room(self)  # first: where Redis has too many rooms, this is not one more
+            confirmed = listener.subscribe(self.log.names.channel, self.hear)
             listener.await_confirmed(confirmed, TIMEOUT)
             self._begin()
         except BaseException:
             self._leave()
             raise
-        self._broker.note_room(self)
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
         """See Channel. Returns once this node has delivered it too, unless that takes `PATIENCE`.
@@ -87,21 +101,23 @@ class RedisChannel:
                 raise RoomClosed(f"room {self.room} is closed")
             if (gate := self._outlet.gate) is not None:
                 return gate
-            known = Position(self._held.delivered, self._held.epoch)
+            known = self._held.newest
+            closing = Position(self._held.delivered + 1, known.epoch)
         try:
-            blanks = [self._blank(draft.target, known.epoch) for draft in drafts if draft.target]
+            blanks = [self.log.blank(draft.target, known.epoch) for draft in drafts if draft.target]
             publication = Publication(self.log.names, self.room, drafts, known, blanks)
             positions = self._broker.batch.publish(publication)
         except RoomClosed:
-            self._await(known._replace(offset=known.offset + 1), TIMEOUT)  # closed elsewhere: hear of it
+            self._await(closing, TIMEOUT)  # closed elsewhere: hear of it
             raise
-        self._await(max(positions, default=known), PATIENCE)
+        if positions:
+            self._await(max(positions), PATIENCE)  # all are of one epoch
         return positions
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
         """See Channel. Raises CommandError 100 while Redis is away."""
         self._broker.connection.check_ready()
-        return self.log.history(self._held.epoch, since, limit, reverse)
+        return self.log.history(since, limit, reverse)
 
     def close(self) -> None:
         """See Channel. Where others cannot be told, or the broker is closed, the room ends here only."""
@@ -117,10 +133,11 @@ class RedisChannel:
         except CommandError as error:
             log.error("room %s is closed here, but others do not know: %s", self.room, error)
         with self._lock:
-            head = Position(self._held.delivered, self._held.epoch)
-            self._held.begin(head, [record(Draft(CLOSE), head.offset + 1, self.room, int(time()))])
+            last = self._held.newest._replace(offset=self._held.delivered + 1)
+            self._held.begin(last, [record(Draft(CLOSE), last.offset, self.room, int(time()))])
             self._deliver_locked(1)
         self._after_delivery()
+        self._broker.on_unsettled(self.log)  # at last, when nobody is in there any more
 
     def retire(self, may_go: Callable[[], bool]) -> bool:
         """See Channel: this node forgets the room. Others may have it still; Redis forgets it by itself."""
@@ -146,7 +163,7 @@ class RedisChannel:
         heard = []
         for payload in payloads:
             if payload.startswith(WHISPER):
-                self._broker.hear_whisper(self.room, payload)
+                self._broker.whispers.hear(self.room, payload)
             else:
                 heard.append(encoding.heard(payload))
         with self._lock:
@@ -164,14 +181,18 @@ class RedisChannel:
     def inspect(self, head: Position) -> None:
         """Told where the log stands: what was lost leaves no hole. Runs on: the heartbeat's thread."""
         with self._lock:
-            level = head.epoch == self._held.epoch and head.offset <= self._held.newest
+            level = head.epoch == self._held.epoch and head.offset <= self._held.newest.offset
             if self._begun and not level and not self._lagging:
                 self._held.hole = True
                 self._lag_if_behind_locked()
 
     def catch_up(self) -> None:
         """One step of delivering what is held or in the log. Runs on: a worker."""
-        self._wait_at_gate()
+        assert self._outlet is not None
+        with self._lock:
+            gate = self._outlet.gate
+        if gate is not None:
+            gate.wait(self._broker.send_timeout)
         with self._lock:
             if self._closed:
                 return
@@ -201,16 +222,9 @@ class RedisChannel:
         self._was_idle = idle
         if idle:
             life = self._broker.retention.room_ttl if shorten else 0
-        with self._lock:
-            known = self._held.epoch, self._held.delivered
-        return self.log.command("inspect", *known, int(shorten), int(life * 1000))
+        return self.log.command("inspect", int(shorten), int(life * 1000))
 
     # Helpers
-
-    def _blank(self, target: Position, epoch: str) -> tuple[int, bytes]:
-        """What takes the place of a message's body when it is deleted. Raises CommandError 112."""
-        check_target(target, epoch)
-        return self.log.blank(target)
 
     def _await(self, position: Position, timeout: float) -> None:
         """Waits until this node has delivered that event, or will not."""
@@ -224,7 +238,7 @@ class RedisChannel:
         """Gives the outlet all of the log that it may keep, and goes on from there."""
         assert self._outlet is not None
         broker = self._broker
-        head, _, records = self.log.read(
+        head, _, records, _ = self.log.read(
             NEWEST, broker.retention.events, broker.retention.size, backwards=True
         )
         records.reverse()
@@ -240,17 +254,19 @@ class RedisChannel:
     def _fill(self) -> None:
         """Reads the log from what is held, or begins anew where it is another or does not reach."""
         with self._lock:
-            epoch, newest = self._held.epoch, self._held.newest
-        head, floor, records = self.log.read(newest + 1, MAX_HELD, PAGE_BYTES, backwards=False, epoch=epoch)
-        if head.epoch != epoch or floor > newest:
-            log.warning("room %s: %s", self.room, _why_anew(head.epoch != epoch))
+            epoch, newest, _ = self._held.newest
+        head, floor, records, stamp = self.log.read(newest + 1, MAX_HELD, PAGE_BYTES, backwards=False)
+        is_missing = not records and head.offset > newest  # Redis evicted the log, or somebody deleted it
+        if head.epoch != epoch or floor > newest or is_missing:
+            why = OUT_OF_REACH if head.epoch == epoch else NEW_EPOCH
+            log.warning("room %s: %s; those who listen have to join anew", self.room, why)
             self._broker.connection.count("restarts")
             self._begin()
             return
         self._broker.connection.count("filled", len(records))
         with self._lock:
-            self._held.add(records)
-            self._held.hole = self._held.hole or self._held.newest < head.offset
+            self._held.add(records, stamp)
+            self._held.hole = self._held.hole or self._held.newest.offset < head.offset
 
     def _may_deliver_locked(self) -> bool:
         assert self._outlet is not None
@@ -279,19 +295,8 @@ class RedisChannel:
         if (self._held or self._held.hole) and not self._closed:
             self._lagging = self._broker.workers.submit(self.catch_up)
 
-    def _wait_at_gate(self) -> None:
-        assert self._outlet is not None
-        with self._lock:
-            gate = self._outlet.gate
-        if gate is not None:
-            gate.wait(self._broker.send_timeout)
-
     def _leave(self) -> None:
         self._broker.listener.unsubscribe(self.log.names.channel, self.hear)
+        if self.presence is not None:
+            self.presence.end()
         self._broker.forget_room(self)
-
-
-def _why_anew(other_epoch: bool) -> str:
-    if other_epoch:
-        return "Redis began a new log; those who listen have to join anew"
-    return "the log no longer reaches back to what this node has seen"

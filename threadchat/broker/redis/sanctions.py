@@ -6,17 +6,15 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from time import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from threadchat.broker.redis.connection import CLUSTER, TIMEOUT
+from threadchat.broker.redis.services import Services
 from threadchat.chat.events import UserId
-from threadchat.chat.sanctions import MOST, Sanction, Sanctions, Subject
+from threadchat.chat.sanctions import MOST, Key, Sanction, Sanctions, Subject
 from threadchat.errors import CommandError, ErrorCode
-
-if TYPE_CHECKING:
-    from threadchat.broker.redis.broker import RedisBroker
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +28,23 @@ _read_key = msgspec.json.Decoder(tuple[str, UserId, str]).decode
 class RedisSanctions(Sanctions):
     """See Sanctions: lookups ask the copy; changes go to Redis and come back to all nodes in one order.
 
-    Each change has a number and names the one before it: whoever misses one reads everything anew. `_level`,
-    which shares `_changing`, is told whenever the copy has got further. Every method may be called from any
-    thread.
+    Each change has a number and names the one before it: whoever misses one reads everything anew. Where
+    Redis lost changes, the nodes that had them make them again, unless somebody has decided otherwise since.
+    `_level`, which shares `_changing`, is told whenever the copy has got further; the lock guards `_newest`,
+    `_numbers` and `_lost`, too. Every method may be called from any thread.
     """
 
-    def __init__(self, broker: RedisBroker, *, clock: Callable[[], float] = time) -> None:
+    def __init__(self, broker: Services, *, clock: Callable[[], float] = time) -> None:
         super().__init__(clock=clock)
         self._broker = broker  # its parts are others after a fork
         self._level = threading.Condition(self._changing)
         self._newest = 0  # the number of the last change that the copy has
+        self._numbers: dict[
+            Key, int
+        ] = {}  # of the last change of each, or of one that came later; of lifted ones, too
+        self._lost: dict[
+            Key, Sanction | None
+        ] = {}  # what Redis lost and has to be told again; None: it was lifted
 
     # Changes
 
@@ -69,7 +74,8 @@ class RedisSanctions(Sanctions):
     def _ask(self, command: str, *arguments: object) -> bytes:
         self._broker.await_ready()
         names = self._broker.names
-        answer: bytes = self._broker.connection.ask(CLUSTER((names.sanctions,), command, *arguments))[0]
+        keys = names.sanctions, names.sanctions_versions
+        answer: bytes = self._broker.connection.ask(CLUSTER(keys, command, *arguments))[0]
         return answer
 
     def _await(self, number: int) -> None:
@@ -91,40 +97,52 @@ class RedisSanctions(Sanctions):
                 if int(before) != self._newest:
                     self._broker.workers.submit(self._catch_up)
                     break
-                if (sanction := self._take_over_locked(change)) is not None:
+                if (sanction := self._take_over_locked(change, int(number))) is not None:
                     imposed.append(sanction)
                 self._newest = int(number)
             self._level.notify_all()
         self._have_carried_out(imposed)
 
     def inspect(self) -> None:
-        """Checks that the last change was heard. Raises CommandError. Runs on: the heartbeat's thread."""
+        """Finds out whether the last change was heard, and whether Redis still has it.
+
+        Raises CommandError. Runs on: the heartbeat's thread.
+        """
         connection, key = self._broker.connection, self._broker.names.sanctions
-        if int(connection.execute(("HGET", key, _VERSION))[0] or 0) > self._newest:
+        if int(connection.execute(("HGET", key, _VERSION))[0] or 0) != self._newest:
             self.reload()
+        elif self._lost:
+            self._restore()
 
     def reload(self) -> None:
-        """Makes the copy what Redis has; one that lost some data does not take them from here.
+        """Makes the copy what Redis has, and tells Redis what it lost.
 
         Raises CommandError. Runs on: the heartbeat's thread, workers.
         """
-        command = CLUSTER((self._broker.names.sanctions,), "sanctions")
-        found = self._broker.connection.execute(command)[0]
+        names, seen = self._broker.names, self._newest
+        command = CLUSTER((names.sanctions, names.sanctions_versions), "sanctions")
+        found, versions = self._broker.connection.execute(command)[0]
         stored = dict(zip(found[::2], found[1::2], strict=True))
         number = int(stored.pop(_VERSION, 0))
         there = {sanction.key: sanction for sanction in map(_read_sanction, stored.values())}
         with self._level:
-            if number <= self._newest:  # what was heard meanwhile is newer
+            if self._newest != seen or number == seen:  # what was heard meanwhile is newer
                 return
+            common = _last_common(seen, number, list(map(int, versions)))
+            lost = {key: self._exact(*key) for key, changed in self._numbers.items() if changed > common}
+            self._lost.update((key, mine) for key, mine in lost.items() if there.get(key) != mine)
             for held in [item for some in self.held.values() for item in some]:
-                if held.key not in there:
+                if held.key not in there and held.key not in self._lost:
                     self._drop_locked(held)
-            imposed = [item for item in there.values() if self._exact(*item.key) != item]
+            wanted = [item for key, item in there.items() if key not in self._lost]
+            imposed = [item for item in wanted if self._exact(*item.key) != item]
             for item in imposed:
                 self._put_locked(item)
+            self._numbers = dict.fromkeys(there, number)
             self._newest = number
             self._level.notify_all()
         self._have_carried_out(imposed)
+        self._restore()
 
     # Helpers
 
@@ -134,18 +152,42 @@ class RedisSanctions(Sanctions):
         except CommandError as error:  # the heartbeat does it when Redis is back
             log.info("bans and mutes are read anew later: %s", error)
 
-    def _take_over_locked(self, change: bytes) -> Sanction | None:
+    def _restore(self) -> None:
+        """Makes changes again that Redis lost; they are heard as all others are. Raises CommandError."""
+        names = self._broker.names
+        keys = names.sanctions, names.sanctions_versions
+        for key, sanction in list(self._lost.items()):
+            if sanction is None:
+                command = CLUSTER(keys, "lift", names.sanctions, _encode(key))
+            else:
+                command = CLUSTER(keys, "impose", names.sanctions, _encode(key), _encode(sanction), MOST)
+            if sanction is None or sanction.holds(self.clock()):
+                log.warning("Redis lost a change of bans and mutes: %s; it is made again", key)
+                self._broker.connection.execute(command)
+            self._lost.pop(key, None)
+
+    def _take_over_locked(self, change: bytes, number: int) -> Sanction | None:
         """Makes one change here; the sanction, where it is a new one."""
         if change.startswith(_IMPOSED):
             sanction = _read_sanction(change[1:])
+            self._note_locked(sanction.key, number)
             if self._count >= self._most:
                 self._purge_locked()  # Redis has dropped what is over, and tells nobody
             self._put_locked(sanction)
             return sanction
-        found = self._exact(*_read_key(change[1:]))
+        key = _read_key(change[1:])
+        self._note_locked(key, number)
+        found = self._exact(*key)
         if found is not None:
             self._drop_locked(found)
         return None
+
+    def _note_locked(self, key: Key, number: int) -> None:
+        self._lost.pop(key, None)  # somebody has decided anew
+        self._numbers.pop(key, None)
+        self._numbers[key] = number
+        if len(self._numbers) > 2 * MOST:  # the oldest of those that were lifted long ago
+            del self._numbers[next(iter(self._numbers))]
 
     def _have_carried_out(self, imposed: Sequence[Sanction]) -> None:
         """On a worker's thread: whoever leaves a room has that announced, which asks Redis."""
@@ -156,3 +198,17 @@ class RedisSanctions(Sanctions):
 
         if imposed and not self._broker.workers.submit(carry_out):
             log.error("%d new bans are in force, but end nothing that is open: too much waits", len(imposed))
+
+
+def _last_common(newest: int, number: int, versions: list[int]) -> int:
+    """The number of the last change that Redis and a copy have both had.
+
+    `newest` is the copy's newest change, `number` Redis's, `versions` the last ones in Redis. Where the copy
+    is only behind, that is `newest`; else Redis lost the copy's changes after what is returned.
+    """
+    if newest in versions:
+        return newest
+    earlier = [version for version in versions if version < newest]
+    if newest > number and not earlier:
+        return number
+    return max(earlier, default=newest)

@@ -50,15 +50,14 @@ def who(hub: Hub, command: Who) -> Fields:
 
 def rooms(hub: Hub, command: Rooms, may_see: Callable[[str], bool] | None = None) -> Fields:
     """The fullest rooms of those that the native dialect reaches, and that one may see."""
-    found = [
+    found = (
         room
         for room in hub.list_rooms()
         if room.name.startswith(command.prefix)
         and room.name != encoding.BROADCAST_ROOM
         and (may_see is None or may_see(room.name))
-    ]
-    fullest = heapq.nsmallest(MAX_LISTED + 1, found, key=lambda room: (-room.people, room.name))
-    return _listed("rooms", (room._asdict() for room in fullest))
+    )
+    return _listed("rooms", (room._asdict() for room in found))
 
 
 def _described(hub: Hub, occupant: Occupant) -> Fields:

@@ -1,0 +1,43 @@
+"""Passes on to other nodes, through a room's channel, what is in no log and may be lost: who is typing."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+import msgspec
+
+from threadchat.broker.redis.connection import RedisConnection
+from threadchat.broker.redis.keys import KeyNames
+from threadchat.chat.broker_interface import Whispered
+from threadchat.chat.events import UserId
+from threadchat.errors import CommandError
+
+WHISPER: Final = b"~"
+"""Begins a message of the room's channel that is in no log; an epoch never does."""
+
+
+class Whispers:
+    """One node's. To be used on any thread."""
+
+    def __init__(
+        self, node: str, names: KeyNames, connection: RedisConnection, pass_on: Whispered | None
+    ) -> None:
+        self._node = node
+        self._names = names
+        self._connection = connection
+        self.pass_on = pass_on
+
+    def send(self, room: str, frame: bytes, but: UserId) -> None:
+        """Tells the other nodes, if Redis is there."""
+        heading = b"%b%b %b\n" % (WHISPER, self._node.encode(), msgspec.json.encode(but))
+        if self._connection.ready:
+            with contextlib.suppress(CommandError):
+                self._connection.publish(self._names.room(room).channel, heading + frame)
+
+    def hear(self, room: str, payload: bytes) -> None:
+        """Passes another node's whisper on. Runs on: the listener's thread."""
+        heading, _, frame = payload.partition(b"\n")
+        node, but = heading.removeprefix(WHISPER).split(b" ")
+        if node.decode() != self._node and self.pass_on is not None:
+            self.pass_on(room, frame, msgspec.json.decode(but))
