@@ -17,7 +17,16 @@ LONGEST = 300
 
 # From the ground up. A module imports from its own wing and from those before it; what lies in no folder and
 # is not ground is front.
-GROUND = ("config.py", "loading.py", "linked.py", "texts.py", "rules.py", "errors.py", "rationing.py")
+GROUND = (
+    "config.py",
+    "loading.py",
+    "linked.py",
+    "texts.py",
+    "rules.py",
+    "errors.py",
+    "rationing.py",
+    "callbacks.py",
+)
 FLOORS = ("ground", "wire", "chat", "broker", "server", "plain", "front")
 # Folders that are front, as the modules in no folder are.
 FRONT = ("client", "terminal", "testing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -44,6 +45,11 @@ class Mount:
         if not callable(app):
             raise ConfigError(
                 f"app={app!r:.60} cannot be called; give a WSGI application, such as app.wsgi_app"
+            )
+        if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
+            raise ConfigError(
+                f"app={app!r:.60} is an ASGI application, and a chat is mounted in WSGI ones; beside it "
+                "the chat can have a port of its own: chat.listen(port)"
             )
         if not isinstance(path, str) or not _PATH.fullmatch(path):
             raise ConfigError(

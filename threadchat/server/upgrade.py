@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication
 
+from threadchat.callbacks import is_unrun
 from threadchat.chat.hub import Hub
 from threadchat.chat.sanctions import BAN
 from threadchat.config.settings import Config
@@ -117,7 +118,10 @@ class UpgradeHandler:
         """Asks the application, and of those whom it does not know the token."""
         hook = self._hooks.authenticate
         try:
-            user = None if hook is None else as_user(hook(environ))
+            answer = None if hook is None else hook(environ)
+            if is_unrun(answer):
+                raise ThreadchatError(f"it returned a {type(answer).__name__}, whose body did not run")
+            user = as_user(answer)
         except Refuse as error:
             return Refusal("403 Forbidden", error.reason)
         except ThreadchatError as error:
