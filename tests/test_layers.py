@@ -26,6 +26,7 @@ GROUND = (
     "errors.py",
     "rationing.py",
     "callbacks.py",
+    "normalize.py",
 )
 FLOORS = ("ground", "wire", "chat", "broker", "server", "plain", "front")
 # Folders that are front, as the modules in no folder are.

@@ -30,6 +30,7 @@ from threadchat.client.protocol import (
 )
 from threadchat.client.resumption import Resumption
 from threadchat.errors import CommandError
+from threadchat.normalize import nfc
 
 LONGEST: Final = 86_400.0
 """Seconds; a longer timeout counts as this one, as there are bounds to what the system can wait for."""
@@ -65,7 +66,7 @@ class Commands(ModerationCommands):
 
     def profile(self, nickname: str, about: str | None = None, *, timeout: float | None = None) -> Renamed:
         """Takes a nickname, or another one."""
-        renamed = partial(self._resumption.renamed, nickname, about)
+        renamed = partial(self._resumption.renamed, nfc(nickname), about)
         fields = {"nickname": nickname, "about": about}
         return self._ask(Request("profile", fields, Renamed, renamed), timeout)
 
@@ -214,6 +215,8 @@ class Commands(ModerationCommands):
         users: Sequence[UserId] | None,
         timeout: float | None,
     ) -> Joined:
+        room = nfc(room)  # as its events name it
+
         def entered(reply: Joined | CommandError) -> None:
             if isinstance(reply, Joined):
                 self._resumption.places.enter(RoomPosition(command, room, types, users, reply))
@@ -223,6 +226,8 @@ class Commands(ModerationCommands):
         return self._ask(Request(command, fields, Joined, entered, what=what), timeout)
 
     def _go(self, command: str, room: str, timeout: float | None) -> Reply:
+        room = nfc(room)
+
         def gone(reply: Reply | CommandError) -> None:
             if not isinstance(reply, CommandError):
                 self._resumption.places.leave(room)

@@ -9,6 +9,10 @@ import msgspec
 
 from threadchat.chat.events import UserId
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode
+from threadchat.normalize import nfc
+
+NAMING: Final = ("room", "nickname", "prefix")
+"""The fields of a command that are names."""
 
 # Beside the types of a room's events, and `direct` and `typing`, the client tells these itself:
 DISCONNECTED: Final = "disconnected"  # the connection is lost; it comes back, or the iteration ends
@@ -216,11 +220,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_command(command: str, number: int, fields: dict[str, Any]) -> str:
-    """A command's text, without the fields that are None.
+    """A command's text, without the fields that are None, and with names in NFC, as the server has them.
 
     Raises CommandError (107), as the server would, for what JSON cannot carry.
     """
     given = {name: value for name, value in fields.items() if value is not None}
+    for name in NAMING:
+        if isinstance(given.get(name), str):
+            given[name] = nfc(given[name])
     for name, value in given.items():
         if isinstance(value, bytes | bytearray | memoryview):  # msgspec would make base64 of them
             raise CommandError(ErrorCode.BAD_REQUEST, f"{command}: {name} is bytes; decode() them")

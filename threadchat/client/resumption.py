@@ -23,6 +23,7 @@ from threadchat.client.protocol import (
     notice,
 )
 from threadchat.errors import CannotConnect, CommandError
+from threadchat.normalize import nfc
 
 Token = str | Callable[[], str]
 """A token, or what fetches one, whenever one is needed."""
@@ -38,7 +39,7 @@ class Resumption:
     def __init__(self, nickname: str | None, token: Token | None, inbox: EventQueue) -> None:
         if token is not None and not isinstance(token, str):
             check_callback("token", token, ())
-        self.nickname = nickname or ""
+        self.nickname = nfc(nickname or "")
         self.user: int | None = None
         self.session = ""
         self.expires: int | None = None

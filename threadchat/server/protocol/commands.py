@@ -7,6 +7,8 @@ from typing import Annotated, Final, get_args
 import msgspec
 from msgspec import Meta
 
+from threadchat.normalize import nfc
+
 MAX_NICKNAME: Final = 64
 MAX_ROOM_NAME: Final = 128
 MAX_ABOUT: Final = 1024
@@ -20,6 +22,8 @@ MAX_USERS: Final = 100
 # Which characters names may have, `names.py` says.
 Nickname = Annotated[str, Meta(min_length=1, max_length=MAX_NICKNAME)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=MAX_ROOM_NAME)]
+NAMING: Final = ("room", "nickname", "prefix")
+"""The fields that are names."""
 Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=MAX_NICKNAME)]
 Users = Annotated[list[Id], Meta(max_length=MAX_USERS)]
 CommandId = int | str | None
@@ -229,3 +233,12 @@ AnyCommand = (
     | Sanctions
 )
 COMMANDS: Final = tuple(command.__struct_config__.tag for command in get_args(AnyCommand))
+
+
+def normalized(command: AnyCommand) -> AnyCommand:
+    """The same command with its names in NFC."""
+    for field in NAMING:
+        name = getattr(command, field, None)
+        if name and not name.isascii():
+            command = msgspec.structs.replace(command, **{field: nfc(name)})
+    return command
