@@ -35,6 +35,11 @@ ORIGINS: Final = Text(
     rf"(\*|{_ORIGIN}( *, *{_ORIGIN})*)?",
     "*, or origins such as https://example.org with commas between them",
 )
+_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+SUBPROTOCOLS: Final = Text(
+    rf"({_NAME}( *, *{_NAME})*)?",
+    "names such as chat.v1, of letters, digits and dashes, with commas between them",
+)
 _NETWORK: Final = r"[0-9A-Fa-f.:]+(/\d{1,3})?"
 NETWORKS: Final = Networks(
     rf"({_NETWORK}( *, *{_NETWORK})*)?",

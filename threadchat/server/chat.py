@@ -38,6 +38,7 @@ from threadchat.server.session.native import NativeSession
 from threadchat.server.session.sanctioning import Moderation
 from threadchat.server.session.statistics import Statistics
 from threadchat.server.shedder import Shedder
+from threadchat.server.subprotocols import HEADER
 from threadchat.server.upgrade import UpgradeHandler
 from threadchat.wire.connection import Connection, Limits
 from threadchat.wire.pinger import Pinger
@@ -289,4 +290,7 @@ class Chat(WithHooks, Moderation):
         self._begin()
         self.shedder.watch()
         make = partial(Connection, turnstile=self.turnstile, pinger=self.pinger, limits=self._limits)
-        return self.statistics.came(make(number, sock, headers, trailing, on_gone=self.statistics.left))
+        chosen = [name] if (name := headers.get(HEADER)) else None
+        return self.statistics.came(
+            make(number, sock, headers, trailing, on_gone=self.statistics.left, subprotocols=chosen)
+        )

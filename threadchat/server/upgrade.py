@@ -29,6 +29,7 @@ from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.replies import reply
 from threadchat.server.http.socket_takeover import Taken, shows_socket, take_socket
 from threadchat.server.session.session import Session
+from threadchat.server.subprotocols import HEADER, choose
 from threadchat.wire.connection import Connection
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,10 @@ class UpgradeHandler:
         if isinstance(guest, Refusal):
             return _turn_away(guest, environ, start_response)
         headers = {name: value for name, value in environ.items() if name.startswith(("HTTP_", "REMOTE_"))}
+        # What was offered may be a secret, and the connection needs the one that is spoken.
+        headers.pop(HEADER, None)
+        if chosen := choose(environ, self._config.accepted_subprotocols).name:
+            headers[HEADER] = chosen
         self._begin(partial(self._run, dialect, guest, headers, answer), guest)
         return guest.taken.finish(start_response)
 
@@ -135,12 +140,16 @@ class UpgradeHandler:
         return self._read_token(environ) or self._let_in_as_nobody(dialect)
 
     def _read_token(self, environ: dict[str, Any]) -> Caller | Refusal | None:
-        """Whom `Authorization: Bearer` (RFC 6750) names; None without it, or where there are no tokens."""
+        """Whom `Authorization: Bearer` (RFC 6750) names, or else the subprotocol after `bearer`.
+
+        None without either, or where there are no tokens.
+        """
         tokens, found = self._admission.tokens, _BEARER.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
-        if tokens is None or found is None:
+        token = (found[1] or "").strip() if found else choose(environ, ()).token
+        if tokens is None or token is None:
             return None
         try:
-            shown = tokens.verify((found[1] or "").strip())
+            shown = tokens.verify(token)
         except BadToken as error:
             log.info("%s: a token was refused: %s", environ.get("REMOTE_ADDR", "-"), error)
             scheme = [("WWW-Authenticate", 'Bearer error="invalid_token"')]
