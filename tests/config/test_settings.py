@@ -243,6 +243,8 @@ def test_anything_else_is_no_host(host: str) -> None:
         ("*", {"*"}),
         ("https://example.org", {"https://example.org"}),
         ("https://a.example:8443 , http://[::1]:80", {"https://a.example:8443", "http://[::1]:80"}),
+        ("null", {"null"}),
+        ("https://a.example, null", {"https://a.example", "null"}),
         ("chrome-extension://abc", {"chrome-extension://abc"}),
     ],
 )
@@ -254,7 +256,7 @@ def test_origins_are_taken_apart(text: str, origins: set[str]) -> None:
     "text", ["example.org", "https://example.org/", "https://a.example https://b.example", "*,*", ","]
 )
 def test_anything_else_is_no_origin(text: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape("must be *, or origins such as https://example.org")):
+    with pytest.raises(ConfigError, match=re.escape("must be *, or origins such as https://example.org or")):
         Config(allow_origin=text)
 
 

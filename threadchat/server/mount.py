@@ -11,7 +11,7 @@ from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIApplication
 
 from threadchat.errors import ConfigError
-from threadchat.server.http.handshake import upgrade_requested
+from threadchat.server.http.handshake import upgrade_lost, upgrade_requested
 from threadchat.server.http.replies import reply
 from threadchat.server.http.routes import ask_for_upgrade
 from threadchat.server.http.socket_takeover import shows_socket
@@ -100,9 +100,9 @@ class Mount:
     def _without_upgrade(
         self, path: str, environ: dict[str, Any], start_response: StartResponse
     ) -> Iterable[bytes]:
-        if not self._page or path != self._path:
+        if not self._page or path != self._path or upgrade_lost(environ):
             whole = quote(environ.get("SCRIPT_NAME", "").encode("latin-1")) + path
-            return ask_for_upgrade(whole, start_response, hop_by_hop=shows_socket(environ))
+            return ask_for_upgrade(whole, environ, start_response, hop_by_hop=shows_socket(environ))
         # Relative, so that it is right behind a proxy that has taken a prefix away, too.
         there = f"./{path.rpartition('/')[2]}/"
         return reply(

@@ -26,6 +26,7 @@ from threadchat.server.http.connection import HANDOVER
 from threadchat.server.http.connection_limits import counted_as
 from threadchat.server.http.handshake import Refusal, refuse
 from threadchat.server.http.proxies import Proxies
+from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import reply
 from threadchat.server.http.socket_takeover import Taken, shows_socket, take_socket
 from threadchat.server.session.session import Session
@@ -101,6 +102,7 @@ class UpgradeHandler:
             or self._ask_who(dialect, environ)
         )
         if isinstance(answer, Refusal):
+            log_refusal(environ, answer.status, answer.body)
             return _turn_away(answer, environ, start_response)
         guest = self._take(environ)
         if isinstance(guest, Refusal):
@@ -168,13 +170,14 @@ class UpgradeHandler:
     def _take(self, environ: dict[str, Any]) -> Upgraded | Refusal:
         of = self._admit(environ)
         if isinstance(of, Refusal):
+            log_refusal(environ, of.status, of.body)
             return of
         try:
             return Upgraded(take_socket(environ), of)
         except BaseException as error:
             self._registry.give_back(of)
             if isinstance(error, NoSocket):
-                self._tell(error)
+                self._tell(error, environ)
                 return Refusal(error.status, f"{error}.")
             if isinstance(error, OSError):
                 log.error("cannot take a connection over: %s", error)
@@ -201,10 +204,12 @@ class UpgradeHandler:
         connection.close(CloseCode.CONNECTION_LIMIT, f"connection limit: at most {most} from one address")
         connection.end_reading()
 
-    def _tell(self, error: NoSocket) -> None:
-        news = error.status.startswith("5") and not self._told  # once; requests go on coming
-        level = logging.ERROR if news else logging.DEBUG
-        self._told = self._told or news
+    def _tell(self, error: NoSocket, environ: dict[str, Any]) -> None:
+        if not error.status.startswith("5"):
+            log_refusal(environ, error.status, str(error))
+            return
+        level = logging.DEBUG if self._told else logging.ERROR  # once; requests go on coming
+        self._told = True
         log.log(level, "a WebSocket was refused: %s", error)
 
     def _begin(self, run: Callable[[int], None], guest: Upgraded) -> None:
