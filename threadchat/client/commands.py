@@ -128,15 +128,15 @@ class Commands(ModerationCommands):
         """
         return self._ask(_message(room, message, key), timeout)
 
-    def post(
-        self, room: str, message: str, *, key: str | None = None, timeout: float | None = None
-    ) -> Future[Published]:
+    def post(self, room: str, message: str, *, key: str | None = None) -> Future[Published]:
         """Says something as `message` does, but leaves the waiting to `result(timeout)` of what it returns.
 
-        Waits for a connection, and while 64 commands or 512 KiB are unanswered; messages of one thread arrive
-        in the order of its calls.
+        It waits for nothing. What cannot be sent yet, because there is no connection or because 64 commands
+        or 512 KiB are unanswered, stands in a line of at most 4,096 commands and 4 MiB; with the line full it
+        raises CommandError 111, `temporary`. Messages of one thread arrive in the order of its calls. What is
+        not sent when the client is closed is dropped, and its future says so.
         """
-        return self._in_flight.submit(_message(room, message, key), self._within(timeout)).future
+        return self._in_flight.post(_message(room, message, key)).future
 
     def direct(self, to: UserId, message: str, *, timeout: float | None = None) -> Reply:
         """Says something to one person, who must be online.
