@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Final
+
+NAMING: Final = ("room", "nickname", "prefix")
+"""The fields of a command that are names."""
 
 
 def nfc(name: str) -> str:

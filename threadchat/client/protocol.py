@@ -8,11 +8,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from threadchat.chat.events import UserId
+from threadchat.client.synchronous import Awaited
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode
-from threadchat.normalize import nfc
-
-NAMING: Final = ("room", "nickname", "prefix")
-"""The fields of a command that are names."""
+from threadchat.normalize import NAMING, nfc
 
 # Beside the types of a room's events, and `direct` and `typing`, the client tells these itself:
 DISCONNECTED: Final = "disconnected"  # the connection is lost; it comes back, or the iteration ends
@@ -50,7 +48,7 @@ class ChatEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
 # -- replies -----------------------------------------------------------------------------------------
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, Awaited, frozen=True):
     """What a command answers; one without fields was just done."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final, get_args
 import msgspec
 from msgspec import Meta
 
-from threadchat.normalize import nfc
+from threadchat.normalize import NAMING, nfc
 
 MAX_NICKNAME: Final = 64
 MAX_ROOM_NAME: Final = 128
@@ -22,8 +22,6 @@ MAX_USERS: Final = 100
 # Which characters names may have, `names.py` says.
 Nickname = Annotated[str, Meta(min_length=1, max_length=MAX_NICKNAME)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=MAX_ROOM_NAME)]
-NAMING: Final = ("room", "nickname", "prefix")
-"""The fields that are names."""
 Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=MAX_NICKNAME)]
 Users = Annotated[list[Id], Meta(max_length=MAX_USERS)]
 CommandId = int | str | None
