@@ -19,7 +19,8 @@ LONGEST = 300
 # The wings from the ground up. A module imports from its own wing and from those on lower floors: never from
 # one above, nor from another wing on its own floor. A wing is a folder, or a module that lies in none.
 FLOORS = (
-    ("errors", "version"),
+    ("errors", "normalize", "version"),
+    ("callbacks",),
     ("config",),
     ("logs",),
     ("wire/protocol",),

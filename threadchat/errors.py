@@ -150,15 +150,29 @@ class ConnectTimeout(CannotConnect, TimeoutError):
 
 
 class HandshakeRefused(CannotConnect):
-    """The server answered the handshake with something else than 101: its status, headers and body."""
+    """The server answered the handshake with something else than 101: its status, headers and body.
+
+    The text ends with the first line of the body, where that is plain text: threadchat says there why.
+    """
 
     def __init__(self, status: int, headers: list[tuple[str, str]], body: str) -> None:
         location = next((value for name, value in headers if name.lower() == "location"), "")
         to = f" (to {location}: redirects are not followed)" if location else ""
-        super().__init__(f"the server refused the WebSocket handshake with status {status}{to}")
+        reason = _reason_in(headers, body)
+        super().__init__(f"the server refused the WebSocket handshake with status {status}{to}{reason}")
         self.status = status
         self.headers = headers
         self.body = body
+
+
+def _reason_in(headers: list[tuple[str, str]], body: str) -> str:
+    """The sentence of a plain-text body, without what it could do to a terminal; empty without one."""
+    kind = next((value for name, value in headers if name.lower() == "content-type"), "")
+    line = body.strip().partition("\n")[0].strip()
+    if not line or not kind.lower().startswith("text/plain"):
+        return ""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in line)
+    return f": {shown[:300]}"
 
 
 class TooManyPings(ThreadchatError):

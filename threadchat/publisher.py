@@ -10,6 +10,7 @@ from threadchat.chat.events import MESSAGE, Direct, Draft, Position, UserId
 from threadchat.chat.keys import application_key
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.errors import BrokerError, CommandError, ConfigError, ErrorCode
+from threadchat.normalize import nfc
 
 if TYPE_CHECKING:
     from threadchat.broker.redis.publisher import RedisPublisher
@@ -58,16 +59,16 @@ class Publisher:
         """
         if not room.strip() or not message:
             raise CommandError(ErrorCode.BAD_REQUEST, "a room has a name, and a message says something")
-        called = nickname or ("" if user is None else str(user))
+        called = nfc(nickname) or ("" if user is None else str(user))
         draft = Draft(MESSAGE, user, called, message, "", application_key(key))
-        return self._speaker.publish(room, [draft])[0]
+        return self._speaker.publish(nfc(room), [draft])[0]
 
     def direct(self, to: UserId, message: str, *, user: UserId | None = None, nickname: str = "") -> None:
         """Says something to one person, on every node that has them online; whether they take it is not told.
 
         Raises CommandError 108 where no node has them online, and 100 while Redis is away.
         """
-        direct = Direct(sender=user, to=to, nickname=nickname, message=message, time=int(time.time()))
+        direct = Direct(sender=user, to=to, nickname=nfc(nickname), message=message, time=int(time.time()))
         if not self._speaker.direct(direct):
             raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {to} is not online")
 

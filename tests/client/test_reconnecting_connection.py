@@ -10,10 +10,10 @@ import pytest
 
 from tests.client.fakes import PATIENCE, Doing, FakeLink, FakeServer, client, in_room, online
 from threadchat import serve
-from threadchat.client import Backoff, Client, Published, State
+from threadchat.client import Backoff, Client, Published, State, pending
 from threadchat.client import reconnecting_connection as line_module
 from threadchat.client.in_flight import InFlightCommands
-from threadchat.client.pending import KEY_SECONDS, WINDOW, OnLoss, Request
+from threadchat.client.pending import KEY_SECONDS, MOST_WAITING, MOST_WAITING_BYTES, WINDOW, OnLoss, Request
 from threadchat.client.protocol import Refreshed, Reply
 from threadchat.errors import (
     CannotConnect,
@@ -418,16 +418,85 @@ def test_what_timed_out_is_not_sent_again() -> None:
 def test_a_full_window_holds_further_commands() -> None:
     chat, link = online(FakeServer())
     with chat:
-        for number in range(WINDOW):
-            chat.post("lobby", str(number), timeout=0)
+        posted = [chat.post("lobby", str(number)) for number in range(WINDOW + 2)]
+        with pytest.raises(TimeoutError, match=f"room 'lobby' could not be sent.*{WINDOW} commands"):
+            chat.message("lobby", "one more", timeout=0.01)
+        frames = [link.heard("message") for _ in range(WINDOW)]
+        assert link.silent()
+        for offset, held in ((1, WINDOW), (2, WINDOW + 1)):
+            link.reply(frames[offset - 1], offset=offset)
+            assert link.heard("message")["message"] == str(held)
+        link.reply(frames[2], offset=3)
+        assert posted[2].result(5) == Published(3)
+        assert link.silent(), "what timed out is not sent"
+
+
+def test_post_does_not_wait_while_there_is_no_connection() -> None:
+    server = FakeServer()
+    chat, link = online(server)
+    with chat:
+        link.cut()
+        assert types_of(chat, 1) == ["disconnected"]
+        posted = [chat.post("lobby", str(number)) for number in range(3)]  # on this thread, which goes on
+        asked = Doing(lambda: chat.message("lobby", "3"))
+        assert [future.done() for future in posted] == [False] * 3
+        again = server.next_link()
+        again.welcome(resumed="proof-1")
+        for number in range(4):
+            frame = again.heard("message")
+            assert frame["message"] == str(number)
+            again.reply(frame, offset=number + 1)
+        assert [future.result(5).offset for future in posted] == [1, 2, 3]
+        assert asked.result() == Published(4)
+
+
+@pytest.mark.parametrize(("commands", "size"), [(3, 0), (MOST_WAITING, 1000)])
+def test_a_full_line_takes_no_more(commands: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "MOST_WAITING", commands)
+    monkeypatch.setattr(pending, "MOST_WAITING_BYTES", 3 * size or MOST_WAITING_BYTES)
+    server = FakeServer()
+    chat, link = online(server)
+    with chat:
+        link.cut()
+        assert types_of(chat, 1) == ["disconnected"]
+        posted = [chat.post("lobby", "x" * size) for _ in range(3)]
         with pytest.raises(
-            TimeoutError, match=f"message to room 'lobby' could not be sent.*{WINDOW} commands"
-        ):
-            chat.post("lobby", "one more", timeout=0.01)
-        held = Doing(lambda: chat.post("lobby", "held"))
+            CommandError, match="room 'lobby': 3 commands wait to be sent already; not connected"
+        ) as full:
+            chat.post("lobby", "one more")
+        assert (full.value.code, full.value.temporary) == (ErrorCode.TOO_MANY_REQUESTS, True)
+        with pytest.raises(TimeoutError, match=r"rooms could not be sent within 0\.01 s; not connected"):
+            chat.rooms(timeout=0.01)
+        asking = Doing(chat.ping)
+        again = server.next_link()
+        again.welcome(resumed="proof-1")
+        for number, future in enumerate(posted):
+            again.reply(again.heard("message"), offset=number)
+            assert future.result(5)
+        again.reply(again.heard("ping"))
+        asking.result()
+
+
+def test_what_waits_is_refused_at_the_end() -> None:
+    server = FakeServer()
+    chat, link = online(server)
+    server.next_link()
+    link.cut()
+    assert types_of(chat, 1) == ["disconnected"]
+    posted = chat.post("lobby", "hi")
+    chat.close()
+    assert isinstance(posted.exception(5), ConnectionClosed)
+    with pytest.raises(ConnectionClosed):
+        chat.post("lobby", "ho")
+
+
+def test_a_callback_may_post_in_a_full_window() -> None:
+    chat, link = online(FakeServer())
+    with chat:
+        posted = [chat.post("lobby", str(number)) for number in range(WINDOW)]
+        posted[0].add_done_callback(lambda future: chat.post("lobby", "again"))
         link.reply(link.heard("message"), offset=1)
-        held.result()
-        assert [link.heard("message") for _ in range(WINDOW)][-1]["message"] == "held"
+        assert [link.heard("message") for _ in range(WINDOW)][-1]["message"] == "again"
 
 
 def test_many_threads_share_one_client() -> None:
@@ -474,9 +543,9 @@ def desk_online(clock: Clock) -> tuple[InFlightCommands, FakeLink]:
 def test_a_message_whose_key_is_old_is_given_up(at_loss: bool) -> None:
     clock = Clock()
     in_flight, _ = desk_online(clock)
-    old = in_flight.submit(Request("message", {"room": "x"}, Reply, what="message", good_for=KEY_SECONDS), 5)
+    old = in_flight.post(Request("message", {"room": "x"}, Reply, what="message", good_for=KEY_SECONDS))
     clock.now = 10
-    young = in_flight.submit(Request("message", {"room": "y"}, Reply, good_for=KEY_SECONDS), 5)
+    young = in_flight.post(Request("message", {"room": "y"}, Reply, good_for=KEY_SECONDS))
     if at_loss:
         clock.now = KEY_SECONDS + 1
         in_flight.interrupted(ConnectionClosed(1006))

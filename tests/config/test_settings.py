@@ -18,6 +18,7 @@ DEFAULTS = {
     "host": "127.0.0.1",
     "port": 8080,
     "allow_origin": "",
+    "subprotocols": "",
     "tls_cert": "",
     "tls_key": "",
     "trusted_proxy": "",
@@ -242,6 +243,8 @@ def test_anything_else_is_no_host(host: str) -> None:
         ("*", {"*"}),
         ("https://example.org", {"https://example.org"}),
         ("https://a.example:8443 , http://[::1]:80", {"https://a.example:8443", "http://[::1]:80"}),
+        ("null", {"null"}),
+        ("https://a.example, null", {"https://a.example", "null"}),
         ("chrome-extension://abc", {"chrome-extension://abc"}),
     ],
 )
@@ -253,8 +256,19 @@ def test_origins_are_taken_apart(text: str, origins: set[str]) -> None:
     "text", ["example.org", "https://example.org/", "https://a.example https://b.example", "*,*", ","]
 )
 def test_anything_else_is_no_origin(text: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape("must be *, or origins such as https://example.org")):
+    with pytest.raises(ConfigError, match=re.escape("must be *, or origins such as https://example.org or")):
         Config(allow_origin=text)
+
+
+def test_subprotocols_are_taken_apart() -> None:
+    assert Config().accepted_subprotocols == frozenset()
+    assert Config(subprotocols="chat.v1 , chat.v2").accepted_subprotocols == {"chat.v1", "chat.v2"}
+
+
+@pytest.mark.parametrize("text", [",", "chat v1", "chat/1", "chat.v1,", "\u00e4"])
+def test_anything_else_is_no_subprotocol(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"must be names such as chat\.v1"):
+        Config(subprotocols=text)
 
 
 BROKERS = "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:// with TLS)"

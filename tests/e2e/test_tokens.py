@@ -135,3 +135,21 @@ def test_the_page_takes_a_token_from_its_address(server: ServerProcess, tmp_path
         for person in (stranger, ann, eve):
             person.leave()
         driver.switch_to.window(first)
+
+
+OPEN = """
+const [path, offered, done] = arguments;
+const socket = new WebSocket(location.origin.replace("http", "ws") + path, offered);
+socket.onopen = () => done(`open, ${socket.protocol}`);
+socket.onclose = ({ code }) => done(`closed, ${code}`);
+"""
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing() or "nothing is missing")
+def test_a_browser_shows_a_token_on_every_dialect(server: ServerProcess, tmp_path: Path) -> None:
+    token = make_token("--user", "7")
+    with chromium(tmp_path / "profile") as driver:
+        driver.get(f"{server.url}/healthz")
+        for path in ("/", "/ws", "/chat"):
+            assert driver.execute_async_script(OPEN, path, ["bearer", token]) == "open, bearer"
+            assert driver.execute_async_script(OPEN, path, ["bearer", "nonsense"]) == "closed, 1006"

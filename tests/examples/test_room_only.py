@@ -63,13 +63,8 @@ def test_the_file_has_every_event_once_and_in_order(tmp_path: Path) -> None:
 
 def test_no_server_is_loaded(tmp_path: Path) -> None:
     *_, wings, libraries = run("-c", WHAT_IS_LOADED, str(EXAMPLE), folder=tmp_path).split("\n")[:-1]
-    assert wings.split() == [
-        "threadchat.broker",
-        "threadchat.chat",
-        "threadchat.errors",
-        "threadchat.version",
-        "threadchat.wire",
-    ]
+    parts = ("broker", "callbacks", "chat", "errors", "normalize", "version", "wire")
+    assert wings.split() == [f"threadchat.{part}" for part in parts]
     assert libraries == ""
 
 

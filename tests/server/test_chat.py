@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from websockets.exceptions import ConnectionClosed as PeerClosed
 from websockets.exceptions import InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
@@ -391,6 +392,19 @@ def test_a_connection_whose_threads_cannot_start_is_no_leak(
 
 
 # -- in an application -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"port": 0}, r"config is a dict; it must be a Config, .*Config\(\*\*settings\)"),
+        (Config, r"config is a type; it must be a Config, such as Config\(port=8080\)$"),
+        (Flask("app"), "config is a Flask; it must be a Config"),
+    ],
+)
+def test_a_configuration_of_another_kind_is_told_what_is_wanted(wrong: Any, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        Chat(wrong)
 
 
 def test_a_chat_needs_no_configuration() -> None:

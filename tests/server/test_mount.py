@@ -121,6 +121,16 @@ def test_the_page_finds_its_socket_below_itself() -> None:
     assert call("/chat/chat")[0] == 426
 
 
+class Asgi:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+@pytest.mark.parametrize("app", [Asgi(), Asgi().__call__])
+def test_an_asgi_application_is_told_what_it_is(app: Any) -> None:
+    with Chat() as chat, pytest.raises(ConfigError, match=r"is an ASGI application.*chat\.listen"):
+        chat.mount(app)
+
+
 @pytest.mark.parametrize("path", ["/chat", "/team/talk"])
 def test_the_path_alone_leads_to_the_page_whatever_is_in_front(path: str) -> None:
     status, headers, _ = Caller(path, page=True)(path, SCRIPT_NAME="/forum")

@@ -406,3 +406,16 @@ def open_descriptors() -> int:
     """How many descriptors this process has open."""
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
+
+
+@contextlib.contextmanager
+def hole() -> Iterator[tuple[str, int]]:
+    """An address whose backlog is full: on Linux it answers no SYN, and refuses none."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        endpoint: tuple[str, int] = listener.getsockname()
+        for _ in range(3):  # until none fits into its line
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(endpoint)
+        yield endpoint

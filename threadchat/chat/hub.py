@@ -166,7 +166,7 @@ class Hub:
     def attach_listener(self, listener: Listener | Callable[[Event], object]) -> None:
         """Calls `listener` for every event of every room from now on, on a thread of its own.
 
-        Raises RoomClosed once the hub is closed.
+        Raises RoomClosed once the hub is closed, and ConfigError for what cannot be called with an event.
         """
         self._rooms.attach(listener, SharedStream(self._request_buffer, self._send_timeout))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
 
+from threadchat.callbacks import check_callback
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import MESSAGE, Draft, Event, Position, UserId
 from threadchat.chat.fanout import Fanout
@@ -204,12 +205,14 @@ class Room:
     # Who listens
 
     def attach_listener(self, listener: Listener | Callable[[Event], object]) -> ListenerThread:
-        """Calls `listener` for every event from now on, on a thread of its own. Raises RoomClosed.
+        """Calls `listener` for every event from now on, on a thread of its own.
 
-        What it raises is logged and ends nothing. Its methods `flush` and `close`, if it has them, are called
-        after each batch and at the end. The thread is a daemon that ends with the room; `thread.join()` of
-        what is returned waits for it.
+        Raises RoomClosed, and ConfigError for what cannot be called with an event, or is async. What it
+        raises is logged and ends nothing. Its methods `flush` and `close`, if it has them, are called after
+        each batch and at the end. The thread is a daemon that ends with the room; `thread.join()` of what is
+        returned waits for it.
         """
+        check_callback("listener", listener, ("event",))
         stream, subscription = self._open_stream(None, f"{self.name}-listener")
         thread = ListenerThread(listener, stream, self.name)
         thread.thread.start()

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import Final
 
+from threadchat.callbacks import check_callback
 from threadchat.chat.events import Event
 from threadchat.chat.room import Room
 from threadchat.chat.stream import Listener, ListenerThread, SharedStream, events_of
@@ -101,7 +102,8 @@ class RoomRegistry:
             return [room for room in self._rooms.values() if not room.closed]
 
     def attach(self, listener: Listener | Callable[[Event], object], stream: SharedStream) -> None:
-        """Has `listener` called for every event of every room. Raises RoomClosed after `close`."""
+        """Has `listener` called for every event of every room. Raises ConfigError, RoomClosed."""
+        check_callback("listener", listener, ("event",))
         thread = ListenerThread(listener, stream, "hub")
         with self._lock:
             if self._closed:

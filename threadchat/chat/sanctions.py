@@ -15,6 +15,7 @@ import msgspec
 
 from threadchat.chat.events import UserId
 from threadchat.errors import CommandError, ErrorCode
+from threadchat.normalize import nfc
 
 BAN: Final = "ban"  # out, and not let in again
 MUTE: Final = "mute"  # may listen, but not speak
@@ -34,7 +35,10 @@ Key = tuple[str, Subject, str]
 
 
 class Sanction(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A ban or a mute, in one room or everywhere (`room` empty), until a Unix time or for good (None)."""
+    """A ban or a mute, in one room or everywhere (`room` empty), until a Unix time or for good (None).
+
+    `room` is compared in NFC: an older server kept it as it came.
+    """
 
     kind: str
     subject: Subject
@@ -173,7 +177,7 @@ class Sanctions:
         now = self.clock()
         with self._changing:
             found = [sanction for some in self.held.values() for sanction in some]
-        return [item for item in found if item.holds(now) and (room is None or item.room == room)]
+        return [item for item in found if item.holds(now) and (room is None or nfc(item.room) == room)]
 
     def covers(self, sanction: Sanction, user: UserId | None, address: str) -> bool:
         """Whether it is against that user or address."""
@@ -197,7 +201,9 @@ class Sanctions:
             yield from self.held.get(name, ())
 
     def _exact(self, kind: str, subject: Subject, room: str) -> Sanction | None:
-        return next((one for one in self.held.get(subject, ()) if (one.kind, one.room) == (kind, room)), None)
+        return next(
+            (one for one in self.held.get(subject, ()) if (one.kind, nfc(one.room)) == (kind, room)), None
+        )
 
     def _check_room_locked(self, sanction: Sanction) -> None:
         if self._count < self._most or self._exact(*sanction.key):
@@ -240,7 +246,7 @@ class Sanctions:
 def in_force(sanctions: Iterable[Sanction], kind: str, room: str, now: float) -> Sanction | None:
     """The first of these that holds in a room now."""
     for item in sanctions:
-        if item.kind == kind and (not item.room or item.room == room) and item.holds(now):
+        if item.kind == kind and (not item.room or nfc(item.room) == room) and item.holds(now):
             return item
     return None
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any, Final, Protocol
 
+from threadchat.callbacks import is_unrun
 from threadchat.chat.events import CLOSE, Event, Record
 from threadchat.chat.producer import Producer
 from threadchat.errors import Cancelled, SlowConsumer
@@ -282,6 +283,7 @@ class ListenerThread:
         if function is None:
             return
         try:
-            function(*args)
+            if is_unrun(function(*args)):
+                raise TypeError("it returned a coroutine or a generator: its body did not run")
         except Exception:
             log.exception("%s: a listener failed", threading.current_thread().name)

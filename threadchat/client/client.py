@@ -17,6 +17,7 @@ from threadchat.client.positions import MissedRange
 from threadchat.client.protocol import ChatEvent, Page
 from threadchat.client.reconnecting_connection import Opener, ReconnectingConnection, without_password
 from threadchat.client.resumption import Resumption, Token
+from threadchat.client.synchronous import Synchronous
 from threadchat.errors import BadUrl, CloseCode, CommandError, ConfigError, ConnectionClosed
 from threadchat.wire.address import parse
 from threadchat.wire.cancellation import Cancellation
@@ -30,7 +31,7 @@ MAX_FRAME: Final = 16 << 20
 """Bytes of the largest frame taken: a page of history may have 512 KiB of events, or one that is larger."""
 
 
-class Client(Commands):
+class Client(Commands, Synchronous):
     """Somebody in a chat. Every method may be called from any thread, and by many at a time.
 
         with Client("ws://127.0.0.1:8080/chat", nickname="ann") as chat:

@@ -30,6 +30,7 @@ from threadchat.client.protocol import (
 )
 from threadchat.client.resumption import Resumption
 from threadchat.errors import CommandError
+from threadchat.normalize import nfc
 
 LONGEST: Final = 86_400.0
 """Seconds; a longer timeout counts as this one, as there are bounds to what the system can wait for."""
@@ -65,7 +66,7 @@ class Commands(ModerationCommands):
 
     def profile(self, nickname: str, about: str | None = None, *, timeout: float | None = None) -> Renamed:
         """Takes a nickname, or another one."""
-        renamed = partial(self._resumption.renamed, nickname, about)
+        renamed = partial(self._resumption.renamed, nfc(nickname), about)
         fields = {"nickname": nickname, "about": about}
         return self._ask(Request("profile", fields, Renamed, renamed), timeout)
 
@@ -127,15 +128,15 @@ class Commands(ModerationCommands):
         """
         return self._ask(_message(room, message, key), timeout)
 
-    def post(
-        self, room: str, message: str, *, key: str | None = None, timeout: float | None = None
-    ) -> Future[Published]:
+    def post(self, room: str, message: str, *, key: str | None = None) -> Future[Published]:
         """Says something as `message` does, but leaves the waiting to `result(timeout)` of what it returns.
 
-        Waits for a connection, and while 64 commands or 512 KiB are unanswered; messages of one thread arrive
-        in the order of its calls.
+        It waits for nothing. What cannot be sent yet, because there is no connection or because 64 commands
+        or 512 KiB are unanswered, stands in a line of at most 4,096 commands and 4 MiB; with the line full it
+        raises CommandError 111, `temporary`. Messages of one thread arrive in the order of its calls. What is
+        not sent when the client is closed is dropped, and its future says so.
         """
-        return self._in_flight.submit(_message(room, message, key), self._within(timeout)).future
+        return self._in_flight.post(_message(room, message, key)).future
 
     def direct(self, to: UserId, message: str, *, timeout: float | None = None) -> Reply:
         """Says something to one person, who must be online.
@@ -214,6 +215,8 @@ class Commands(ModerationCommands):
         users: Sequence[UserId] | None,
         timeout: float | None,
     ) -> Joined:
+        room = nfc(room)  # as its events name it
+
         def entered(reply: Joined | CommandError) -> None:
             if isinstance(reply, Joined):
                 self._resumption.places.enter(RoomPosition(command, room, types, users, reply))
@@ -223,6 +226,8 @@ class Commands(ModerationCommands):
         return self._ask(Request(command, fields, Joined, entered, what=what), timeout)
 
     def _go(self, command: str, room: str, timeout: float | None) -> Reply:
+        room = nfc(room)
+
         def gone(reply: Reply | CommandError) -> None:
             if not isinstance(reply, CommandError):
                 self._resumption.places.leave(room)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol
 
-from threadchat.client.pending import OnLoss, Pending, PendingTable, Request
+from threadchat.client.pending import OnLoss, Pending, PendingTable, Request, WaitingLine
 from threadchat.client.protocol import AnyReply, Reply, decode_refusal, decode_reply, encode_command
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, ThreadchatError
 
@@ -56,6 +56,7 @@ class InFlightCommands:
         self._failure: Exception | None = None
         self._why = "no connection yet"
         self._pending = PendingTable()
+        self._waiting = WaitingLine()
         self._numbers = itertools.count(1)
 
     # Asking. Runs on: any thread but the reader.
@@ -70,35 +71,60 @@ class InFlightCommands:
             what = request.what or request.command
             raise ThreadchatError(f"{what}: a callback of a future cannot wait for a reply; post() need not")
         deadline = self._clock() + timeout
-        pending = self.submit(request, timeout)
+        pending = self._line_up(request, timeout)
         try:
             pending.future.exception(max(0.0, deadline - self._clock()))
         except TimeoutError:
             with self._changed:
+                unsent = self._waiting.remove(pending)
                 pending.on_loss = OnLoss.FORGOTTEN  # not sent again; its reply still counts if it comes
-            raise TimeoutError(f"no reply to {pending.what} within {timeout:g} s; {self._where()}") from None
+            what = f"{pending.what} could not be sent" if unsent else f"no reply to {pending.what}"
+            raise TimeoutError(f"{what} within {timeout:g} s; {self._where()}") from None
         reply: AnyReply = pending.future.result()
         return reply
 
-    def submit(self, request: Request[Any], timeout: float) -> Pending:
-        """Sends a command as soon as there is a connection and room in the window; raises as `ask` does."""
-        deadline = self._clock() + timeout
-        while True:
-            with self._changed:
-                free = self._changed.wait_for(self._may_send_locked, max(0.0, deadline - self._clock()))
-                self._check_locked()
-            if not free or not self._sending.acquire(timeout=max(0.0, deadline - self._clock())):
+    def post(self, request: Request[Any]) -> Pending:
+        """Sends a command once there is a connection and room in the window; does not wait for either.
+
+        Raises CommandError 111, temporary, where too many wait already, and what ended the client. Runs on:
+        any thread.
+        """
+        with self._changed:
+            self._check_locked()
+            if not self._waiting.has_room():
+                what = request.what or request.command
+                reason = f"{what}: {len(self._waiting)} commands wait to be sent already; {self._where()}"
+                raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason, temporary=True)
+            pending = self._number_locked(request)
+            self._waiting.add(pending)
+        self._send_waiting()
+        return pending
+
+    def _line_up(self, request: Request[Any], timeout: float) -> Pending:
+        """As `post`, but waits for room in the line. Raises TimeoutError."""
+        with self._changed:
+            self._changed.wait_for(self._may_wait_locked, timeout)
+            self._check_locked()
+            if not self._waiting.has_room():
                 what = request.what or request.command
                 raise TimeoutError(f"{what} could not be sent within {timeout:g} s; {self._where()}")
-            try:
+            pending = self._number_locked(request)
+            self._waiting.add(pending)
+        self._send_waiting()
+        return pending
+
+    def _send_waiting(self) -> None:
+        """Sends what waits, as far as the window goes. Runs on: any thread."""
+        while True:
+            with self._sending:
                 with self._changed:
-                    if self._state is not State.ONLINE or not self._pending.has_room():
-                        continue
-                    pending, link = self._expect_locked(request), self._link
+                    if self._state is not State.ONLINE or not self._waiting or not self._pending.has_room():
+                        return
+                    pending, link = self._waiting.pop(), self._link
+                    pending.first_sent = self._clock()
+                    self._pending.add(pending)
+                    self._changed.notify_all()
                 _send(link, pending)
-                return pending
-            finally:
-                self._sending.release()
 
     def submit_now(self, request: Request[Any]) -> bool:
         """Sends a command over this connection; False where there is none. Runs on: any thread."""
@@ -125,21 +151,24 @@ class InFlightCommands:
 
     def __len__(self) -> int:
         with self._changed:
-            return len(self._pending)
+            return len(self._pending) + len(self._waiting)
 
-    def _may_send_locked(self) -> bool:
-        return self._state is State.CLOSED or (self._state is State.ONLINE and self._pending.has_room())
+    def _may_wait_locked(self) -> bool:
+        return self._state is State.CLOSED or self._waiting.has_room()
 
     def _check_locked(self) -> None:
         if self._failure is not None:
             raise self._failure.with_traceback(None)
 
     def _expect_locked(self, request: Request[Any]) -> Pending:
-        number = next(self._numbers)
-        frame = encode_command(request.command, number, request.fields)
-        pending = Pending(number, frame, request, self._clock())
+        pending = self._number_locked(request)
         self._pending.add(pending)
         return pending
+
+    def _number_locked(self, request: Request[Any]) -> Pending:
+        number = next(self._numbers)
+        frame = encode_command(request.command, number, request.fields)
+        return Pending(number, frame, request, self._clock())
 
     def _where(self) -> str:
         with self._changed:
@@ -176,6 +205,7 @@ class InFlightCommands:
             returned = self._state is State.AWAY
             self._state = State.ONLINE
             self._changed.notify_all()
+        self._send_waiting()
         _settle(gone, self._why)
         return returned
 
@@ -183,7 +213,7 @@ class InFlightCommands:
         """Hands on a reply. Raises ConnectionClosed (1002) for one that cannot be read."""
         with self._changed:
             pending = self._pending.pop(number)
-            self._changed.notify_all()
+        self._send_waiting()
         if pending is None:
             if refused and number is None:
                 log.warning("the server reports an error: %s", decode_refusal(text))
@@ -212,6 +242,8 @@ class InFlightCommands:
                 return None
             self._state, self._failure, self._why = State.CLOSED, failure, describe(failure)
             unanswered = self._pending.pop_all()
+            while self._waiting:
+                unanswered.append(self._waiting.pop())
             link, self._link = self._link, None
             self._changed.notify_all()
         for pending in unanswered:

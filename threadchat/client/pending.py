@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from enum import Enum
@@ -15,6 +16,10 @@ WINDOW: Final = 64
 WINDOW_BYTES: Final = 512 << 10
 """Commands and bytes that may be unanswered at a time, unless one alone is larger; further ones wait. Less
 than an outbox takes, so that sending all of it again never waits for the peer."""
+
+MOST_WAITING: Final = 4096
+MOST_WAITING_BYTES: Final = 4 << 20
+"""Commands and bytes that wait for the window, or for a connection, unless one alone is larger."""
 
 KEY_SECONDS: Final = 290.0
 """How long after its first attempt a message may be sent again: a little less than its key is remembered."""
@@ -120,3 +125,37 @@ class PendingTable:
 
     def __len__(self) -> int:
         return len(self._by_number)
+
+
+class WaitingLine:
+    """Commands that are not sent yet, in the order of their numbers. Its owner locks it."""
+
+    def __init__(self) -> None:
+        self._connection: deque[Pending] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._connection)
+
+    def has_room(self) -> bool:
+        """Whether one more may wait."""
+        return len(self._connection) < MOST_WAITING and self._bytes < MOST_WAITING_BYTES
+
+    def add(self, pending: Pending) -> None:
+        """Has it wait, as the last one."""
+        self._connection.append(pending)
+        self._bytes += len(pending.frame)
+
+    def pop(self) -> Pending:
+        """The one that waits longest, which waits no more."""
+        pending = self._connection.popleft()
+        self._bytes -= len(pending.frame)
+        return pending
+
+    def remove(self, pending: Pending) -> bool:
+        """Has it wait no more; whether it did."""
+        if pending not in self._connection:
+            return False
+        self._connection.remove(pending)
+        self._bytes -= len(pending.frame)
+        return True

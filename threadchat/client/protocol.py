@@ -8,7 +8,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from threadchat.chat.events import UserId
+from threadchat.client.synchronous import Awaited
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode
+from threadchat.normalize import NAMING, nfc
 
 # Beside the types of a room's events, and `direct` and `typing`, the client tells these itself:
 DISCONNECTED: Final = "disconnected"  # the connection is lost; it comes back, or the iteration ends
@@ -46,7 +48,7 @@ class ChatEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
 # -- replies -----------------------------------------------------------------------------------------
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, Awaited, frozen=True):
     """What a command answers; one without fields was just done."""
 
 
@@ -216,11 +218,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_command(command: str, number: int, fields: dict[str, Any]) -> str:
-    """A command's text, without the fields that are None.
+    """A command's text, without the fields that are None, and with names in NFC, as the server has them.
 
     Raises CommandError (107), as the server would, for what JSON cannot carry.
     """
     given = {name: value for name, value in fields.items() if value is not None}
+    for name in NAMING:
+        if isinstance(given.get(name), str):
+            given[name] = nfc(given[name])
     for name, value in given.items():
         if isinstance(value, bytes | bytearray | memoryview):  # msgspec would make base64 of them
             raise CommandError(ErrorCode.BAD_REQUEST, f"{command}: {name} is bytes; decode() them")

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
+from threadchat.callbacks import check_callback, is_unrun
 from threadchat.client.event_queue import EventQueue
 from threadchat.client.pending import OnLoss, Request
 from threadchat.client.positions import Positions
@@ -22,6 +23,7 @@ from threadchat.client.protocol import (
     notice,
 )
 from threadchat.errors import CannotConnect, CommandError
+from threadchat.normalize import nfc
 
 Token = str | Callable[[], str]
 """A token, or what fetches one, whenever one is needed."""
@@ -35,7 +37,9 @@ class Resumption:
     `nickname`, `user`, `session` and `expires` may be done anywhere. `refresh` runs on any thread."""
 
     def __init__(self, nickname: str | None, token: Token | None, inbox: EventQueue) -> None:
-        self.nickname = nickname or ""
+        if token is not None and not isinstance(token, str):
+            check_callback("token", token, ())
+        self.nickname = nfc(nickname or "")
         self.user: int | None = None
         self.session = ""
         self.expires: int | None = None
@@ -70,7 +74,10 @@ class Resumption:
         if not callable(self._token):
             return self._token
         try:
-            return self._token()
+            token = self._token()
+            if is_unrun(token) or not isinstance(token, str | None):
+                raise TypeError(f"it returned a {type(token).__name__}, not text")
+            return token
         except Exception as error:  # of whatever the program asks: another time it may answer
             raise CannotConnect(f"no token could be had: {error!r}") from error
 

@@ -18,6 +18,7 @@ from threadchat.config.texts import (
     ORIGINS,
     PATH,
     ROUTING,
+    SUBPROTOCOLS,
     TOKEN_KEY,
     WORD,
 )
@@ -67,6 +68,9 @@ class Config:
     allow_origin: str = _setting("", ORIGINS, "address",
         "web origins whose pages may connect, beside the server's own, with commas, or * for any; "
         "a foreign page would act in its visitor's name")
+    subprotocols: str = _setting("", SUBPROTOCOLS, "address",
+        "WebSocket subprotocols that may be chosen; a browser that offers some hangs up where none of them "
+        "is, but bearer, with a token behind it, always may be")
     tls_cert: str = _setting("", PATH, "address",
         "PEM file of a certificate and its chain; with tls_key, TLS is spoken and nothing else")
     tls_key: str = _setting("", PATH, "address",
@@ -183,6 +187,11 @@ class Config:
     def allowed_origins(self) -> frozenset[str]:
         """The origins of `allow_origin`; `*` in it stands for any."""
         return frozenset(origin.strip() for origin in self.allow_origin.split(",") if origin.strip())
+
+    @property
+    def accepted_subprotocols(self) -> frozenset[str]:
+        """The names in `subprotocols`."""
+        return frozenset(filter(None, map(str.strip, self.subprotocols.split(","))))
 
 
 @dataclass(frozen=True, slots=True)

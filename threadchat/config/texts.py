@@ -30,10 +30,15 @@ HOST: Final = Text(
     r"[\w.-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?",
     "a host name or an address, without port and without brackets",
 )
-_ORIGIN: Final = r"[a-z][a-z0-9+.-]*://[\w.:\[\]-]+"
+_ORIGIN: Final = r"(?:null|[a-z][a-z0-9+.-]*://[\w.:\[\]-]+)"
 ORIGINS: Final = Text(
     rf"(\*|{_ORIGIN}( *, *{_ORIGIN})*)?",
-    "*, or origins such as https://example.org with commas between them",
+    "*, or origins such as https://example.org or null with commas between them",
+)
+_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+SUBPROTOCOLS: Final = Text(
+    rf"({_NAME}( *, *{_NAME})*)?",
+    "names such as chat.v1, of letters, digits and dashes, with commas between them",
 )
 _NETWORK: Final = r"[0-9A-Fa-f.:]+(/\d{1,3})?"
 NETWORKS: Final = Networks(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import flask_sock
 
+from threadchat.callbacks import check_callback, is_unrun
 from threadchat.errors import CloseCode
 from threadchat.plain.simple_websocket import ConnectionClosed, ConnectionError, Server
 
@@ -36,16 +37,19 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]  # it has no type hints
         app.register_error_handler(ConnectionError, _answer)
 
     def route(self, path: str, bp: Any = None, **options: Any) -> Callable[[Handler], None]:
-        """As flask-sock's."""
+        """As flask-sock's. Raises ConfigError for a handler that is async."""
         register: Callable[[Handler], None] = super().route(path, bp, **options)
         return lambda handler: register(_closing(handler))
 
 
 def _closing(handler: Handler) -> Handler:
+    check_callback("handler", handler)
+
     @wraps(handler)
     def closing(ws: Server, *given: Any, **named: Any) -> None:
         try:
-            handler(ws, *given, **named)
+            if is_unrun(cast(object, handler(ws, *given, **named))):
+                raise TypeError("the handler returned a coroutine or a generator: its body did not run")
         except ConnectionClosed:
             raise
         except Exception:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
+from threadchat.callbacks import check_callback, is_unrun
 from threadchat.errors import ConfigError
 from threadchat.plain.http import Headers, Request, Response
 from threadchat.plain.websocket import WebSocket
@@ -53,6 +54,10 @@ class Doorkeeper:
         for name, value in (("origins", origins), ("subprotocols", subprotocols)):
             if isinstance(value, str):
                 raise ConfigError(f"{name}={value!r}: must be a list, such as [{value!r}]")
+        if select_subprotocol is not None:
+            check_callback("select_subprotocol", select_subprotocol, ("connection", "offered"))
+        if process_request is not None:
+            check_callback("process_request", process_request, ("connection", "request"))
         self._origins = origins
         self._subprotocols = list(subprotocols or ())
         self._select = select_subprotocol or self._first_of_ours
@@ -64,6 +69,8 @@ class Doorkeeper:
         if self._process_request is not None:
             try:
                 answer = self._process_request(connection, connection.request)
+                if answer is not None and (is_unrun(answer) or not hasattr(answer, "status_code")):
+                    raise TypeError(f"it returned a {type(answer).__name__}, not a response or None")
             except Exception:
                 self._log.exception("process_request failed")
                 return Response.plain(HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
@@ -90,6 +97,8 @@ class Doorkeeper:
         offered = [name.strip() for name in named.split(",") if name.strip()]
         try:
             chosen = self._select(connection, offered)
+            if chosen is not None and (is_unrun(chosen) or not isinstance(chosen, str)):
+                raise TypeError(f"it returned a {type(chosen).__name__}, not a subprotocol or None")
         except ValueError as error:
             return Response.plain(HTTPStatus.BAD_REQUEST, f"{error}\n")
         except Exception:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 from wsgiref.types import StartResponse
 
+from threadchat.callbacks import check_callback, is_unrun
 from threadchat.errors import CloseCode, ConnectionClosed
 from threadchat.plain.http import Request, Response
 from threadchat.plain.inbox import Inbox
@@ -37,6 +38,8 @@ class Reception:
         close_timeout: float | None,
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
+        """Raises ConfigError for a handler that cannot be called with a connection, or that is async."""
+        check_callback("handler", handler, ("connection",))
         self._handler = handler
         self._doorkeeper = doorkeeper
         self._limits = limits
@@ -129,7 +132,8 @@ class Reception:
 
     def _handle(self, connection: ServerConnection) -> None:
         try:
-            self._handler(connection)
+            if is_unrun(self._handler(connection)):
+                raise TypeError("the handler returned a coroutine or a generator: its body did not run")
         except ConnectionClosed as error:
             self._log.info(
                 "%s: the handler ended with its connection: %s", threading.current_thread().name, error

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any, Final, Unpack
@@ -38,6 +38,7 @@ from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.native import NativeSession
 from threadchat.server.session.statistics import Statistics
 from threadchat.server.shedder import Shedder
+from threadchat.server.subprotocols import HEADER
 from threadchat.server.upgrade import UpgradeHandler
 from threadchat.wire.connection import Connection, Limits
 from threadchat.wire.pinger import Pinger
@@ -59,12 +60,14 @@ class Chat(WithHooks, AdministeredChat):
     The application has its say by up to six callables, given here or as decorators (`@chat.on_message`),
     before the first client comes. Those of one connection are called one after the other, on a thread that
     may block: on a database, say. What they raise is logged and answered with error 100, and ends nothing;
-    `Refuse("why")` is how they say no (error 103).
+    `Refuse("why")` is how they say no (error 103). `authorize` and `moderates` answer True or False, and None
+    for False; any other answer is logged and is a no (error 100). A hook that is async, or takes other
+    arguments, raises ConfigError when it is set.
 
     `authenticate(environ)` → an integer id from 1 on; or an object or mapping with `id` and `nickname`; or
     None for somebody unknown, who may have a token, or is anonymous, or refused with `anonymous=False` (None:
     as the setting says). Called for each request for a WebSocket, before it is answered.
-    `on_connect(info: SessionInfo)`, with hello: what it raises refuses the hello.
+    `on_connect(info: SessionInfo)`, with hello: what it raises refuses the hello, and so does False.
     `on_message(user: User, room, text)` → the text to be published, or None (or no text) to refuse it.
     `authorize(user: User, action, room)` → whether they may; action is join, subscribe, message, history,
     who, or direct, where the recipient's id takes the place of the room.
@@ -82,6 +85,11 @@ class Chat(WithHooks, AdministeredChat):
         **hooks: Unpack[Given],
     ) -> None:
         """Raises ConfigError, BrokerError, and OSError where the event log cannot be written."""
+        if config is not None and not isinstance(config, Config):
+            raise ConfigError(
+                f"config is a {type(config).__name__}; it must be a Config, such as Config(port=8080)"
+                + (", which a mapping becomes by Config(**settings)" if isinstance(config, Mapping) else "")
+            )
         self.config = config = config or Config()
         self.hooks = Hooks(**hooks)
         # With a pinger of a FakeClock, a test decides when deadlines go off.
@@ -287,4 +295,7 @@ class Chat(WithHooks, AdministeredChat):
         self._begin()
         self.shedder.watch()
         make = partial(Connection, turnstile=self.turnstile, pinger=self.pinger, limits=self._limits)
-        return self.statistics.came(make(number, sock, headers, trailing, on_gone=self.statistics.left))
+        chosen = [name] if (name := headers.get(HEADER)) else None
+        return self.statistics.came(
+            make(number, sock, headers, trailing, on_gone=self.statistics.left, subprotocols=chosen)
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +11,7 @@ from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIApplication
 
 from threadchat.errors import ConfigError
-from threadchat.server.http.handshake import upgrade_requested
+from threadchat.server.http.handshake import upgrade_lost, upgrade_requested
 from threadchat.server.http.replies import reply
 from threadchat.server.http.routes import ask_for_upgrade
 from threadchat.server.http.socket_takeover import shows_socket
@@ -44,6 +45,11 @@ class Mount:
         if not callable(app):
             raise ConfigError(
                 f"app={app!r:.60} cannot be called; give a WSGI application, such as app.wsgi_app"
+            )
+        if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
+            raise ConfigError(
+                f"app={app!r:.60} is an ASGI application, and a chat is mounted in WSGI ones; beside it "
+                "the chat can have a port of its own: chat.listen(port)"
             )
         if not isinstance(path, str) or not _PATH.fullmatch(path):
             raise ConfigError(
@@ -94,9 +100,9 @@ class Mount:
     def _without_upgrade(
         self, path: str, environ: dict[str, Any], start_response: StartResponse
     ) -> Iterable[bytes]:
-        if not self._page or path != self._path:
+        if not self._page or path != self._path or upgrade_lost(environ):
             whole = quote(environ.get("SCRIPT_NAME", "").encode("latin-1")) + path
-            return ask_for_upgrade(whole, start_response, hop_by_hop=shows_socket(environ))
+            return ask_for_upgrade(whole, environ, start_response, hop_by_hop=shows_socket(environ))
         # Relative, so that it is right behind a proxy that has taken a prefix away, too.
         there = f"./{path.rpartition('/')[2]}/"
         return reply(

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication
 
+from threadchat.callbacks import is_unrun
 from threadchat.chat.hub import Hub
 from threadchat.chat.sanctions import BAN
 from threadchat.config.settings import Config
@@ -25,9 +26,11 @@ from threadchat.server.http.connection import HANDOVER
 from threadchat.server.http.connection_limits import counted_as
 from threadchat.server.http.handshake import Refusal, refuse
 from threadchat.server.http.proxies import Proxies
+from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import reply
 from threadchat.server.http.socket_takeover import Taken, shows_socket, take_socket
 from threadchat.server.session.session import Session
+from threadchat.server.subprotocols import HEADER, choose
 from threadchat.wire.connection import Connection
 
 log = logging.getLogger(__name__)
@@ -99,11 +102,16 @@ class UpgradeHandler:
             or self._ask_who(dialect, environ)
         )
         if isinstance(answer, Refusal):
+            log_refusal(environ, answer.status, answer.body)
             return _turn_away(answer, environ, start_response)
         guest = self._take(environ)
         if isinstance(guest, Refusal):
             return _turn_away(guest, environ, start_response)
         headers = {name: value for name, value in environ.items() if name.startswith(("HTTP_", "REMOTE_"))}
+        # What was offered may be a secret, and the connection needs the one that is spoken.
+        headers.pop(HEADER, None)
+        if chosen := choose(environ, self._config.accepted_subprotocols).name:
+            headers[HEADER] = chosen
         self._begin(partial(self._run, dialect, guest, headers, answer), guest)
         return guest.taken.finish(start_response)
 
@@ -117,7 +125,10 @@ class UpgradeHandler:
         """Asks the application, and of those whom it does not know the token."""
         hook = self._hooks.authenticate
         try:
-            user = None if hook is None else as_user(hook(environ))
+            answer = None if hook is None else hook(environ)
+            if is_unrun(answer):
+                raise ThreadchatError(f"it returned a {type(answer).__name__}, whose body did not run")
+            user = as_user(answer)
         except Refuse as error:
             return Refusal("403 Forbidden", error.reason)
         except ThreadchatError as error:
@@ -131,12 +142,16 @@ class UpgradeHandler:
         return self._read_token(environ) or self._let_in_as_nobody(dialect)
 
     def _read_token(self, environ: dict[str, Any]) -> Caller | Refusal | None:
-        """Whom `Authorization: Bearer` (RFC 6750) names; None without it, or where there are no tokens."""
+        """Whom `Authorization: Bearer` (RFC 6750) names, or else the subprotocol after `bearer`.
+
+        None without either, or where there are no tokens.
+        """
         tokens, found = self._admission.tokens, _BEARER.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
-        if tokens is None or found is None:
+        token = (found[1] or "").strip() if found else choose(environ, ()).token
+        if tokens is None or token is None:
             return None
         try:
-            shown = tokens.verify((found[1] or "").strip())
+            shown = tokens.verify(token)
         except BadToken as error:
             log.info("%s: a token was refused: %s", environ.get("REMOTE_ADDR", "-"), error)
             scheme = [("WWW-Authenticate", 'Bearer error="invalid_token"')]
@@ -155,13 +170,14 @@ class UpgradeHandler:
     def _take(self, environ: dict[str, Any]) -> Upgraded | Refusal:
         of = self._admit(environ)
         if isinstance(of, Refusal):
+            log_refusal(environ, of.status, of.body)
             return of
         try:
             return Upgraded(take_socket(environ), of)
         except BaseException as error:
             self._registry.give_back(of)
             if isinstance(error, NoSocket):
-                self._tell(error)
+                self._tell(error, environ)
                 return Refusal(error.status, f"{error}.")
             if isinstance(error, OSError):
                 log.error("cannot take a connection over: %s", error)
@@ -188,10 +204,12 @@ class UpgradeHandler:
         connection.close(CloseCode.CONNECTION_LIMIT, f"connection limit: at most {most} from one address")
         connection.end_reading()
 
-    def _tell(self, error: NoSocket) -> None:
-        news = error.status.startswith("5") and not self._told  # once; requests go on coming
-        level = logging.ERROR if news else logging.DEBUG
-        self._told = self._told or news
+    def _tell(self, error: NoSocket, environ: dict[str, Any]) -> None:
+        if not error.status.startswith("5"):
+            log_refusal(environ, error.status, str(error))
+            return
+        level = logging.DEBUG if self._told else logging.ERROR  # once; requests go on coming
+        self._told = True
         log.log(level, "a WebSocket was refused: %s", error)
 
     def _begin(self, run: Callable[[int], None], guest: Upgraded) -> None:

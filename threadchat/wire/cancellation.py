@@ -12,14 +12,14 @@ from threadchat.errors import CannotConnect
 class Cancellation:
     """For any number of attempts, one after the other: `cancel` ends the present one and all later ones.
 
-    `_lock` guards both fields, and is held while the socket is shut down: whoever is about to close it has to
+    `_lock` guards both fields, and is held while sockets are shut down: whoever is about to close one has to
     `forget` it first, so that the number of its descriptor is not somebody else's by then. It is a leaf.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._cancelled = False
-        self._socket: socket.socket | None = None
+        self._sockets: set[socket.socket] = set()
 
     def cancel(self) -> None:
         """Wakes the thread that connects, or shakes hands; its `dial` raises CannotConnect soon.
@@ -28,18 +28,24 @@ class Cancellation:
         """
         with self._lock:
             self._cancelled = True
-            if self._socket is not None:
+            for sock in self._sockets:
                 with contextlib.suppress(OSError):  # it does not wait for anything just now
-                    self._socket.shutdown(socket.SHUT_RDWR)
+                    sock.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called. Runs on: any thread."""
+        with self._lock:
+            return self._cancelled
 
     def watch(self, sock: socket.socket) -> None:
-        """This one is waited for from here on. Raises CannotConnect. Runs on: the thread that connects."""
+        """From here on this one is waited for, too. Raises CannotConnect. Runs on: the connecting thread."""
         with self._lock:
             if self._cancelled:
                 raise CannotConnect("this program gave up connecting")
-            self._socket = sock
+            self._sockets.add(sock)
 
-    def forget(self) -> None:
-        """Nothing is waited for now. Runs on: the thread that connects."""
+    def forget(self, sock: socket.socket) -> None:
+        """This one is not waited for any more. Runs on: the thread that connects."""
         with self._lock:
-            self._socket = None
+            self._sockets.discard(sock)

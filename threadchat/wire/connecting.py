@@ -16,12 +16,14 @@ from threadchat.wire.connection import Connection
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
 from threadchat.wire.pinger import Pinger
 from threadchat.wire.protocol.state_machine import ClientHandshake, ClientProtocol
+from threadchat.wire.racing import Remembered, connect_first
 from threadchat.wire.tls import TlsSocket
-from threadchat.wire.transport import SEND_BUFFER, Socket
+from threadchat.wire.transport import Socket
 from threadchat.wire.turnstile import Turnstile
 
 MAX_HEAD: Final = 16 << 10
 """Bytes of the answer's head."""
+_worked: Final = Remembered()  # by all who connect in this process
 _READ_SIZE: Final = 4096
 _END_OF_HEAD: Final = re.compile(rb"\r?\n\r?\n")
 _INTERIM: Final = re.compile(rb"HTTP/1\.\d 1(?!01)\d\d ")  # more will follow: 100, 103
@@ -65,8 +67,9 @@ def dial(
     """Connects to a ws:// or wss:// address; a client's Connection, whose reader is still to be started.
 
     `timeout` is in seconds and for everything together, but for the look-up of the name, which the system
-    bounds. `headers` go along with the request (Origin, Authorization, Cookie); user and password of the
-    URL become Basic authorization. `ssl_context` is ssl.create_default_context() where wss:// comes without,
+    bounds. Of a name's addresses the first that answers is taken, and none takes the others' time. `headers`
+    go along with the request (Origin, Authorization, Cookie); user and password of the URL become Basic
+    authorization. `ssl_context` is ssl.create_default_context() where wss:// comes without,
     and allows no renegotiation. `cancellation` lets another thread end the attempt.
 
     Runs on: any thread. Raises BadUrl before it connects; HandshakeRefused for any answer but 101, redirects
@@ -88,7 +91,7 @@ def dial(
         handshake = ClientHandshake(address.authority, address.target, extra, asked, inflate_to=inflate_to)
         protocol, trailing = _shake_hands(sock, handshake, deadline)
         sock.settimeout(None)
-        cancellation.forget()
+        cancellation.forget(tcp)
         return Connection(
             number,
             sock,
@@ -101,39 +104,25 @@ def dial(
             protocol=protocol,
         )
     except BaseException:
-        cancellation.forget()
+        cancellation.forget(tcp)
         tcp.close()
         raise
 
 
 def _connected(address: Address, deadline: Deadline, cancellation: Cancellation) -> socket.socket:
-    """A TCP connection to the first address of the host that answers; none of them takes the others' time."""
+    """A TCP connection to whichever address of the host answers first."""
+    host, port = address.host, address.port
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise CannotConnect(f"{address.host}: unknown host: {getattr(error, 'strerror', error)}") from error
-    for tried, (family, kind, how, _, endpoint) in enumerate(found):
-        share = deadline.left() / (len(found) - tried)
-        try:
-            return _connect(socket.socket(family, kind, how), endpoint, share, cancellation)
-        except OSError as error:
-            failure = error
-    raise _mapped(failure, f"{address.host} port {address.port}", deadline) from failure
-
-
-def _connect(
-    sock: socket.socket, endpoint: tuple[object, ...], seconds: float, cancellation: Cancellation
-) -> socket.socket:
+        raise CannotConnect(f"{host}: unknown host: {getattr(error, 'strerror', error)}") from error
     try:
-        cancellation.watch(sock)
-        sock.settimeout(seconds)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        sock.connect(endpoint)
-    except BaseException:
-        cancellation.forget()
-        sock.close()
+        sock, endpoint = connect_first(_worked.ordered(host, port, found), deadline, cancellation)
+    except CannotConnect:
         raise
+    except OSError as error:
+        raise _mapped(error, f"{host} port {port}", deadline) from error
+    _worked.note(host, port, endpoint)
     return sock
 
 

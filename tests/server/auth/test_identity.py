@@ -86,11 +86,71 @@ def test_a_farewell_that_fails_is_in_the_log_only(caplog: pytest.LogCaptureFixtu
 # -- authorize ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [False, None, 0, ""])
-def test_anything_but_a_yes_is_a_no(answer: object) -> None:
+@pytest.mark.parametrize("answer", [False, None])
+def test_false_and_nothing_are_a_no(answer: object) -> None:
     with pytest.raises(CommandError, match="you may not join room lobby") as refused:
         identity(authorize=lambda *asked: answer).check(ANN, "join", "lobby")
     assert refused.value.code == 103
+
+
+async def promise() -> bool:
+    return True
+
+
+def later() -> Any:
+    yield True
+
+
+ODD_ANSWERS = [0, 1, "yes", promise, later]
+"""What is no answer to a question of yes or no; the functions' results, at that."""
+
+
+def given(answer: Any) -> Any:
+    return answer() if callable(answer) else answer
+
+
+@pytest.mark.parametrize("name", ["authorize", "moderates", "on_connect"])
+@pytest.mark.parametrize("answer", ODD_ANSWERS)
+def test_an_answer_that_is_none_is_an_error_and_a_no(
+    name: str, answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = identity(ANN, **{name: lambda *asked: given(answer)})
+    ask: dict[str, Any] = {
+        "authorize": lambda: ann.check(ANN, "join", "lobby"),
+        "moderates": lambda: ann.check(ANN, "moderate", "lobby"),
+        "on_connect": lambda: ann.arrived(ANN),
+    }
+    with pytest.raises(CommandError) as refused:
+        ask[name]()
+    assert refused.value.code == 100
+    assert f"{name} returned a " in caplog.text
+    assert ("it did not run" in caplog.text) is callable(answer)
+
+
+@pytest.mark.parametrize(("answer", "comes_in"), [(None, True), (True, True), (False, False)])
+def test_on_connect_may_say_no(answer: bool | None, comes_in: bool) -> None:
+    went: list[Any] = []
+    ann = identity(on_connect=lambda info: answer, on_disconnect=lambda *told: went.append(told))
+    if comes_in:
+        ann.arrived(ANN)
+    else:
+        with pytest.raises(Refuse, match="did not let you in"):
+            ann.arrived(ANN)
+    ann.departed(ANN)
+    assert len(went) == comes_in
+
+
+@pytest.mark.parametrize("answer", [promise, later])
+def test_an_on_message_or_on_disconnect_that_did_not_run_is_in_the_log(
+    answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = identity(on_message=lambda *said: answer(), on_disconnect=lambda *told: answer())
+    with pytest.raises(CommandError) as refused:
+        ann.screen(ANN, "lobby", "hi")
+    assert refused.value.code == 100
+    ann.arrived(ANN)
+    ann.departed(ANN)
+    assert [name in caplog.text for name in ("on_message returned", "on_disconnect returned")] == [True] * 2
 
 
 def test_authorize_may_say_why() -> None:

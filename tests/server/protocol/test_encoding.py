@@ -38,7 +38,8 @@ def refusal(text: str) -> encoding.BadCommand:
 def test_a_bad_command_keeps_its_id() -> None:
     assert refusal('{"type": "join", "id": 5}').id == 5
     assert refusal('{"type": "nonsense", "id": "x"}').id == "x"
-    assert refusal('{"type": "join", "id": 5, "room":').id is None
+    assert refusal('{"type": "join", "id": 5, "room":').id == 5
+    assert refusal('{"type": "join", "room": "a", "id": 5').id is None
     assert refusal('{"type": "join", "id": false}').id is None
 
 

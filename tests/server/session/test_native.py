@@ -268,6 +268,20 @@ def test_an_error_without_an_id_is_answered_without_re(plain: World, message: st
     assert answer == {"type": "error", "code": code, "temporary": False}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"type": "message", "id": "m", "room": "r", "message": "cut \ud83d"}',
+        r'{"id": "m", "type": "message", "room": "\udc00", "message": "hi"}',
+        '{"type": "message", "id": "m", "room": ' + "[" * 600,
+    ],
+)
+def test_a_command_that_is_no_json_is_answered_by_its_id(plain: World, text: str) -> None:
+    ann = plain.enter("ann")
+    ann.send(text)
+    assert ann.reply("m")["code"] == 107
+
+
 def test_join_replies_before_the_events_and_one_hears_oneself_come(world: World) -> None:
     ann, bob = world.join("ann", "lobby"), world.enter("bob")
     bob.send({"type": "join", "id": 1, "room": "lobby"})
@@ -638,8 +652,8 @@ WRONG = [
     ('{"type": "join", "id": 7, "room": "r", "users": [1.5]}', 107, 7),
     ('{"type": "message", "id": 7, "room": "r"}', 107, 7),
     ('{"type": "message", "id": 7, "room": "r", "message": 5}', 107, 7),
-    ('{"type": "message", "id": 7, "room": "r", "message": "\\ud800 alone"}', 107, None),
-    ('{"type": "who", "id": 7, "room": "\\ud83d"}', 107, None),
+    ('{"type": "message", "id": 7, "room": "r", "message": "\\ud800 alone"}', 107, 7),
+    ('{"type": "who", "id": 7, "room": "\\ud83d"}', 107, 7),
     ('{"type": "direct", "id": 7, "to": 1.5, "message": "hi"}', 107, 7),
     ('{"type": "direct", "id": 7, "to": true, "message": "hi"}', 107, 7),
     ('{"type": "profile", "id": 7}', 107, 7),

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed as PeerClosed
 from tests.server.session_helpers import PATIENCE, Json, Person, World, burst
 from threadchat.errors import CloseCode, ErrorCode
 from threadchat.server.protocol.commands import COMMANDS, AnyCommand
+from threadchat.server.protocol.malformed import find_id
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.session import MAX_ERRORS
 
@@ -163,10 +164,12 @@ def ids_of(texts: list[str], *, known: bool) -> Counter[int | str]:
     decode: Callable[[str], Any] = msgspec.json.decode if known else json.loads
     due: Counter[int | str] = Counter()
     for text in texts:
-        with contextlib.suppress(ValueError, RecursionError):
+        try:
             command = decode(text)
-            if isinstance(command, dict) and command.get("id") in IDS and type(command["id"]) in (int, str):
-                due[command["id"]] += not known or command.get("type") in list(COMMANDS)
+        except (ValueError, RecursionError):
+            command = None if known else {"id": find_id(text)}
+        if isinstance(command, dict) and command.get("id") in IDS and type(command["id"]) in (int, str):
+            due[command["id"]] += not known or command.get("type") in list(COMMANDS)
     return due
 
 

@@ -12,6 +12,7 @@ from threadchat.cli.main import EXIT_USAGE
 from threadchat.cli.terminal.arguments import DEFAULT_ROOM, EXIT_OK
 from threadchat.cli.terminal.text import wants_colour
 from threadchat.client import Client, Published
+from threadchat.errors import CommandError, ErrorCode
 
 
 def connect(arguments: argparse.Namespace) -> int:
@@ -35,22 +36,36 @@ def open_client(arguments: argparse.Namespace) -> Client:
 def publish_lines(chat: Client, room: str, lines: Iterable[str]) -> None:
     """Publishes each line that is not blank, in order, and returns once all are acknowledged.
 
-    Does not wait for one before it sends the next. Raises what a Client's `message` raises.
+    Waits for one only where many are unanswered. Raises what a Client's `message` raises.
     """
     unanswered: deque[Future[Published]] = deque()
     for line in lines:
         text = line.rstrip("\r\n")
         if text.strip():
-            unanswered.append(chat.post(room, text))
+            unanswered.append(_post(chat, room, text, unanswered))
         while unanswered and unanswered[0].done():
             unanswered.popleft().result()
     for future in unanswered:
+        _wait(chat, future)
+
+
+def _post(chat: Client, room: str, text: str, unanswered: deque[Future[Published]]) -> Future[Published]:
+    while True:
         try:
-            future.result(chat.timeout)
-        except TimeoutError:
-            raise TimeoutError(
-                f"no reply within {chat.timeout:g} s; the last lines may not have arrived"
-            ) from None
+            return chat.post(room, text)
+        except CommandError as error:
+            if error.code != ErrorCode.TOO_MANY_REQUESTS or not unanswered:
+                raise
+        _wait(chat, unanswered.popleft())
+
+
+def _wait(chat: Client, future: Future[Published]) -> None:
+    try:
+        future.result(chat.timeout)
+    except TimeoutError:
+        raise TimeoutError(
+            f"no reply within {chat.timeout:g} s; the last lines may not have arrived"
+        ) from None
 
 
 def _talk(arguments: argparse.Namespace) -> int:

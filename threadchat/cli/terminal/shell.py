@@ -11,6 +11,7 @@ from threadchat.cli.terminal.text import DIM, WARNING, Style, plain
 from threadchat.client import ChatEvent, Client
 from threadchat.client.protocol import KICKED, REFUSED
 from threadchat.errors import CommandError, ErrorCode
+from threadchat.normalize import nfc
 
 MOST_PEOPLE: Final = 1000
 """People whose names are remembered; above it, those not heard of for longest are forgotten."""
@@ -72,7 +73,7 @@ class Shell:
         """Enters a room, or turns to one that one is in."""
         if not room:
             raise Mistake("/join needs a room: /join lobby")
-        room = room.removeprefix("#")
+        room = nfc(room.removeprefix("#"))
         if room not in self.chat.joined:
             for event in self._enter(room):
                 self.event(event)
@@ -93,7 +94,7 @@ class Shell:
         return page.events
 
     def _leave(self, room: str) -> None:
-        room = room.removeprefix("#") or self.room
+        room = nfc(room.removeprefix("#")) or self.room
         if room not in self.chat.joined:
             raise Mistake(f"you are not in {plain(room) or 'any room'}")
         self.chat.leave(room)
@@ -115,7 +116,8 @@ class Shell:
         )
 
     def _find(self, name: str) -> UserId:
-        found = [user for user, nickname in list(self._people.items()) if nickname == name]
+        asked = nfc(name)
+        found = [user for user, nickname in list(self._people.items()) if nickname == asked]
         if len(found) > 1:
             numbers = ", ".join(map(str, found))
             raise Mistake(f"several people are called {plain(name)}; use a number: {numbers}")

@@ -15,6 +15,7 @@ from threadchat.cli.terminal.text import Style, wants_colour
 from threadchat.client import ChatEvent, Client, Page
 from threadchat.client.protocol import KICKED, NOTICES, REFUSED, as_json
 from threadchat.errors import CommandError, ErrorCode, ThreadchatError
+from threadchat.normalize import nfc
 
 LOOK_SECONDS: Final = 1.0
 """How often to look whether somebody still reads what is written, while nothing is."""
@@ -41,7 +42,7 @@ def follow(chat: Client, arguments: argparse.Namespace) -> Iterator[ChatEvent]:
     """Events from where the arguments say on, without end; notices among them."""
     for room in arguments.room:
         yield from enter(chat, room, arguments)
-    rooms = set(arguments.room)
+    rooms = set(map(nfc, arguments.room))
     while True:
         try:
             event = chat.next_event(LOOK_SECONDS)

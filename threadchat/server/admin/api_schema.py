@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from threadchat.errors import CloseCode
+from threadchat.normalize import nfc
 from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.auth.users import LARGEST_ID
 from threadchat.server.protocol import commands
@@ -69,7 +70,7 @@ class Rooms(Call, frozen=True):
     prefix: Annotated[str, Meta(max_length=MAX_ROOM_NAME)] = ""
 
     def answer(self, chat: AdministeredChat) -> Fields:
-        return queries.rooms(chat.hub, commands.Rooms(prefix=self.prefix))
+        return queries.rooms(chat.hub, commands.Rooms(prefix=nfc(self.prefix)))
 
 
 class Who(Call, frozen=True):
@@ -79,7 +80,7 @@ class Who(Call, frozen=True):
     after: commands.Id | None = None
 
     def answer(self, chat: AdministeredChat) -> Fields:
-        return queries.who(chat.hub, commands.Who(room=self.room, after=self.after))
+        return queries.who(chat.hub, commands.Who(room=nfc(self.room), after=self.after))
 
 
 class History(Call, frozen=True):
@@ -91,5 +92,5 @@ class History(Call, frozen=True):
     reverse: bool = False
 
     def answer(self, chat: AdministeredChat) -> Fields:
-        page = commands.History(room=self.room, since=self.since, limit=self.limit, reverse=self.reverse)
+        page = commands.History(room=nfc(self.room), since=self.since, limit=self.limit, reverse=self.reverse)
         return queries.history(chat.hub, page)

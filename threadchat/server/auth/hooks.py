@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypedDict, TypeVar, Unpack
 
+from threadchat.callbacks import check_callback
 from threadchat.errors import ConfigError
 from threadchat.server.auth.permissions import Action
 from threadchat.server.auth.users import User
@@ -25,12 +26,23 @@ class SessionInfo(NamedTuple):
 
 
 Authenticate = Callable[[dict[str, Any]], object]
-OnConnect = Callable[[SessionInfo], object]
+OnConnect = Callable[[SessionInfo], bool | None]
 OnMessage = Callable[[User, str, str], str | None]
 OnDisconnect = Callable[[SessionInfo, int, str], object]
-Authorize = Callable[[User, Action, str | int], object]
-Moderates = Callable[[User, str], object]
+Authorize = Callable[[User, Action, str | int], bool | None]
+Moderates = Callable[[User, str], bool | None]
 Hook = TypeVar("Hook", bound=Callable[..., object])
+
+
+ARGUMENTS: Final = {
+    "authenticate": ("environ",),
+    "on_connect": ("info",),
+    "on_message": ("user", "room", "text"),
+    "on_disconnect": ("info", "code", "reason"),
+    "authorize": ("user", "action", "room"),
+    "moderates": ("user", "room"),
+}
+"""What each hook is called with, by position."""
 
 
 class Given(TypedDict, total=False):
@@ -50,7 +62,7 @@ class Hooks:
     __slots__ = ("authenticate", "authorize", "moderates", "on_connect", "on_disconnect", "on_message")
 
     def __init__(self, **given: Unpack[Given]) -> None:
-        """Raises ConfigError for what cannot be called, and for what is no hook."""
+        """Raises ConfigError for what is no hook, and as `set` does."""
         self.authenticate: Authenticate | None = None
         self.on_connect: OnConnect | None = None
         self.on_message: OnMessage | None = None
@@ -69,9 +81,12 @@ class Hooks:
         return self.on_message is not None or self.authorize is not None
 
     def set(self, name: str, hook: Hook) -> Hook:
-        """Sets one and returns it, as a decorator does. Raises ConfigError where there is one already."""
-        if not callable(hook):
-            raise ConfigError(f"{name}={hook!r:.60} cannot be called; give a function")
+        """Sets one and returns it, as a decorator does.
+
+        Raises ConfigError where there is one already, and for what cannot be called as that hook is: no
+        function, one that is async, one that takes other arguments.
+        """
+        check_callback(name, hook, ARGUMENTS[name])
         if getattr(self, name) is not None:
             raise ConfigError(f"{name} is set already; call both from one function")
         setattr(self, name, hook)
@@ -79,7 +94,7 @@ class Hooks:
 
 
 class WithHooks:
-    """Something that has `hooks`, which decorators may set; each raises ConfigError where there is one."""
+    """Something that has `hooks`, which decorators may set; each raises ConfigError as `Hooks.set` does."""
 
     hooks: Hooks
 

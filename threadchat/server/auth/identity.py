@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from threadchat.callbacks import is_unrun
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode, Refuse
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.hooks import NO_HOOKS, Hooks, SessionInfo
@@ -119,8 +120,9 @@ class Identity:
     def arrived(self, user: User, session: str = "") -> None:
         """Calls `on_connect`. Raises CommandError where it refuses or fails: nobody arrived then."""
         info = SessionInfo(user, session, self._connection.number, self.address)
-        if (hook := self.hooks.on_connect) is not None:
-            self._call(hook, info)
+        hook = self.hooks.on_connect
+        if hook is not None and not self._allows("on_connect", hook, info, otherwise=True):
+            raise Refuse("the application did not let you in")
         self._info = info
 
     # What one may do
@@ -137,7 +139,7 @@ class Identity:
             return False
         if hook is None or action == "typing":  # which happens with each key, and only where one may be
             return True
-        return bool(self._call(hook, user, action, target))
+        return self._allows("authorize", hook, user, action, target)
 
     def _moderates(self, user: User, room: str) -> bool:
         """Somebody known, of whom the token or the application says so: nobody does by default."""
@@ -146,7 +148,7 @@ class Identity:
         if self.permissions is not None and self.permissions.allow(MODERATE, room):
             return True
         hook = self.hooks.moderates
-        return hook is not None and bool(self._call(hook, user, room))
+        return hook is not None and self._allows("moderates", hook, user, room)
 
     def check(self, user: User, action: AnyAction, target: str | int) -> None:
         """Raises CommandError 103 where `may` says no."""
@@ -183,9 +185,7 @@ class Identity:
         if answer is None or answer == "":
             raise Refuse(f"this message was not accepted in room {room}")
         if not isinstance(answer, str):
-            kind = type(answer).__name__
-            log.error("connection %d: on_message returned a %s, not text or None", self._number, kind)
-            raise CommandError(ErrorCode.INTERNAL)
+            raise self._wrong("on_message", answer, "text or None")
         return exactly_text(answer)
 
     def screen_all(
@@ -211,13 +211,36 @@ class Identity:
         closed = self._connection.closed
         code, reason = (closed.code, closed.reason) if closed else (int(CloseCode.ABNORMAL), "")
         try:
-            self._call(hook, info._replace(user=user), code, reason)
+            answer = self._call(hook, info._replace(user=user), code, reason)
+            if is_unrun(answer):
+                self._wrong("on_disconnect", answer, "None")
         except CommandError:
             pass  # it is in the log; there is nobody left to tell
 
     @property
     def _number(self) -> int:
         return self._connection.number
+
+    def _allows(self, name: str, hook: Callable[..., Any], *asked: object, otherwise: bool = False) -> bool:
+        """What a hook says that is asked for yes or no; None is `otherwise`.
+
+        Raises CommandError 100 for any other answer: a coroutine, say, is true.
+        """
+        answer = self._call(hook, *asked)
+        if answer is True or answer is False:
+            return answer
+        if answer is None:
+            return otherwise
+        raise self._wrong(name, answer, "True, False or None")
+
+    def _wrong(self, name: str, answer: object, wanted: str) -> CommandError:
+        """Logs that a hook's answer is none; what the client is told."""
+        kind, label = type(answer).__name__, self._connection.label
+        unrun = " (is it async, or does it yield? it did not run)" if is_unrun(answer) else ""
+        log.error(
+            "connection %d (%s): %s returned a %s, not %s%s", self._number, label, name, kind, wanted, unrun
+        )
+        return CommandError(ErrorCode.INTERNAL)
 
     def _call(self, hook: Callable[..., Any], *arguments: object) -> Any:
         try:

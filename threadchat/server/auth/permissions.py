@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from threadchat.errors import BadToken
+from threadchat.normalize import nfc
 from threadchat.server.protocol import commands
 
 Action = Literal["join", "subscribe", "message", "history", "who", "direct"]
@@ -65,8 +66,9 @@ class Permissions:
             if unknown := set(given) - {READ, WRITE, MODERATE}:
                 wrong = f"{sorted(unknown)[0]!r:.20} of {name!r:.60}"
                 raise BadToken(f"its rooms have the letter {wrong}, which is none of r, w and m")
-        self._exact = {name: frozenset(given) for name, given in letters.items() if not name.endswith("*")}
-        prefixes = ((name[:-1], frozenset(given)) for name, given in letters.items() if name.endswith("*"))
+        named = [(nfc(name), frozenset(given)) for name, given in letters.items()]
+        self._exact = {name: given for name, given in named if not name.endswith("*")}
+        prefixes = ((name[:-1], given) for name, given in named if name.endswith("*"))
         self._prefixes = sorted(prefixes, key=lambda item: len(item[0]), reverse=True)
 
     @classmethod

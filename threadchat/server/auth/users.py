@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from threadchat.chat.broker_interface import Broker
 from threadchat.errors import ThreadchatError
+from threadchat.normalize import nfc
 from threadchat.server.auth import resume
 from threadchat.server.protocol.commands import MAX_NICKNAME, Hello
 
@@ -42,11 +43,11 @@ def identify(hello: Hello, identity: User | None, broker: Broker, *, authenticat
     asked = hello.nickname or ""
     known = resume.verify(broker.resume_key, hello.resume, time.time()) if hello.resume else None
     if identity is not None:
-        chosen = known.nickname if known is not None and known.user == identity.id else ""
+        chosen = nfc(known.nickname) if known is not None and known.user == identity.id else ""
         return identity.id, identity.nickname or asked or chosen
     if known is None or (authenticates and known.user > 0):
         return stranger(broker, authenticates=authenticates), asked
-    return known.user, asked or known.nickname
+    return known.user, asked or nfc(known.nickname)  # an older server wrote it as it came
 
 
 def resume_token(broker: Broker, user: User) -> str:
@@ -102,4 +103,4 @@ def _check_nickname(user: int, nickname: object) -> str:
         nickname.encode()
     except UnicodeEncodeError:
         raise ThreadchatError(f"the nickname of user {user} has half a surrogate pair in it") from None
-    return exactly_text(nickname).strip()
+    return nfc(exactly_text(nickname).strip())

@@ -38,6 +38,14 @@ def upgrade_requested(environ: dict[str, Any]) -> bool:
     )
 
 
+UPGRADE_LOST = "A WebSocket's key came without 'Upgrade: websocket'; a proxy in between has to pass that on."
+
+
+def upgrade_lost(environ: dict[str, Any]) -> bool:
+    """Whether a client asked for a WebSocket, but a proxy did not pass that on: the key came alone."""
+    return "HTTP_SEC_WEBSOCKET_KEY" in environ and not upgrade_requested(environ)
+
+
 def is_own_page(environ: dict[str, Any]) -> bool:
     """Whether a request comes from a page of this very server, or from no page at all."""
     return _is_allowed(environ, ())
@@ -47,7 +55,7 @@ def refuse(environ: dict[str, Any], allow_origin: Collection[str] = ()) -> Refus
     """Why a handshake cannot go through (RFC 6455 section 4.2.1); None where it can.
 
     `allow_origin` lists origins such as `https://chat.example` that may connect besides the server's
-    own; `*` among them allows every origin.
+    own; `null` is that of a local file or a sandboxed frame, and `*` among them allows every origin.
     """
     return (
         _refuse_form(environ)
@@ -122,7 +130,7 @@ def _is_allowed(environ: dict[str, Any], allow_origin: Collection[str]) -> bool:
         return True
     parsed = _parse_origin(origin)
     if parsed is None:
-        return False  # "null" above all: a sandboxed frame or a local file
+        return False  # "null" above all, of a sandboxed frame or a local file: only where it is listed
     return _same_host(parsed, environ.get("HTTP_HOST", "")) or parsed in map(_parse_origin, allow_origin)
 
 

@@ -7,7 +7,8 @@ from importlib.resources.abc import Traversable
 from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication
 
-from threadchat.server.http.handshake import upgrade_requested
+from threadchat.server.http.handshake import UPGRADE_LOST, upgrade_lost, upgrade_requested
+from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import TEXT, reply, send
 from threadchat.server.http.static import read_page
 
@@ -60,7 +61,7 @@ class Routes:
             return resource.serve(environ, start_response)
         if health:
             return self._tell_health(start_response, path == "/healthz" or self._ready())
-        return ask_for_upgrade(path, start_response, hop_by_hop=True)
+        return ask_for_upgrade(path, environ, start_response, hop_by_hop=True)
 
     @staticmethod
     def _tell_health(start_response: StartResponse, well: bool) -> Iterable[bytes]:
@@ -75,11 +76,16 @@ class Routes:
             return endpoint(environ, start_response)
         known = ", ".join(sorted(self._endpoints))
         sentence = f"There is no WebSocket at this path; the ones there are: {known}."
+        log_refusal(environ, "404 Not Found", sentence)
         return reply(start_response, "404 Not Found", sentence)
 
 
-def ask_for_upgrade(path: str, start_response: StartResponse, *, hop_by_hop: bool) -> Iterable[bytes]:
+def ask_for_upgrade(
+    path: str, environ: dict[str, Any], start_response: StartResponse, *, hop_by_hop: bool
+) -> Iterable[bytes]:
     """The reply to a plain request for a WebSocket; some servers fail on `hop_by_hop` headers."""
+    if upgrade_lost(environ):
+        log_refusal(environ, "426 Upgrade Required", UPGRADE_LOST)
     sentence = f"{path} is a WebSocket; connect to it with a WebSocket client, at ws://<host>{path}."
     upgrade = [("Upgrade", "websocket")] if hop_by_hop else []
     return reply(start_response, "426 Upgrade Required", sentence, *upgrade, ("Sec-WebSocket-Version", "13"))

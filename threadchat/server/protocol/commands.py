@@ -7,6 +7,8 @@ from typing import Annotated, Final, get_args
 import msgspec
 from msgspec import Meta
 
+from threadchat.normalize import NAMING, nfc
+
 MAX_NICKNAME: Final = 64
 MAX_ROOM_NAME: Final = 128
 MAX_ABOUT: Final = 1024
@@ -232,3 +234,12 @@ AnyCommand = (
     | Sanctions
 )
 COMMANDS: Final = tuple(command.__struct_config__.tag for command in get_args(AnyCommand))
+
+
+def normalized(command: AnyCommand) -> AnyCommand:
+    """The same command with its names in NFC."""
+    for field in NAMING:
+        name = getattr(command, field, None)
+        if name and not name.isascii():
+            command = msgspec.structs.replace(command, **{field: nfc(name)})
+    return command

@@ -11,6 +11,7 @@ import msgspec
 from threadchat.chat.events import EVENT_TYPES, MESSAGE, Direct, Position, Record, UserId
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.protocol.commands import COMMANDS, AnyCommand, CommandId, Words
+from threadchat.server.protocol.malformed import find_half_character, find_id
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.requests import Text
 
@@ -76,18 +77,18 @@ def decode_command(text: str) -> AnyCommand:
         command: AnyCommand = _decode_command(text)
         return command
     except CommandError as error:
-        raise BadCommand(error.code, error.reason) from error
+        raise BadCommand(error.code, error.reason, find_id(text)) from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise _explain(text, error) from error
 
 
 def command_id(text: str) -> CommandId:
-    """The id of a command that is not looked at any further; None where it has none, or cannot be read."""
+    """The id of a command that is not looked at any further; None where it has none, or it cannot be read."""
     try:
         check_depth(text)
         return _id_of(_decode_envelope(text))
     except (CommandError, msgspec.DecodeError, RecursionError):
-        return None
+        return find_id(text)
 
 
 def _id_of(envelope: _Envelope) -> CommandId:
@@ -112,7 +113,9 @@ def _explain(text: str, error: Exception) -> BadCommand:
     except msgspec.ValidationError as invalid:
         return BadCommand(ErrorCode.BAD_REQUEST, f"{invalid}; a command is a JSON object, such as {_EXAMPLE}")
     except (msgspec.DecodeError, RecursionError) as malformed:
-        return BadCommand(ErrorCode.BAD_REQUEST, f"not JSON: {malformed}")
+        half = find_half_character(text)
+        wrong = malformed if half is None else f"{half} is half a surrogate pair; cut text between characters"
+        return BadCommand(ErrorCode.BAD_REQUEST, f"not JSON: {wrong}", find_id(text))
     found = _id_of(envelope)
     kind = bytes(envelope.type)
     if kind == b"null":

@@ -109,14 +109,13 @@ class BroadcastSession(LegacySession):
     def pass_on(self, text: str) -> None:
         """See LegacySession."""
         message = encoding.decode_broadcast(text)
-        self.identity.check_name(message.sender)
-        if self._config.nickname_pattern:  # without one, a name that is only claimed may be anything
-            self.names.nickname(message.sender)
+        sender = self.names.claimed(message.sender)
+        self.identity.check_name(sender)
         self.sanction_check.check_muted(BROADCAST_ROOM)
         said = message.message
         if self.screens:
             said = self.identity.screen(self.person, BROADCAST_ROOM, said)
-        self.hub.publish(BROADCAST_ROOM, [Draft(MESSAGE, None, message.sender, said)])
+        self.hub.publish(BROADCAST_ROOM, [Draft(MESSAGE, None, sender, said)])
 
     @property
     def person(self) -> User:

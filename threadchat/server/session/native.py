@@ -128,6 +128,7 @@ class NativeSession(HelloSession):
     # Commands
 
     def _do(self, command: commands.AnyCommand) -> dict[str, Any] | None:
+        command = commands.normalized(command)
         if self.user is None and not isinstance(command, (commands.Hello, commands.Ping)):
             raise CommandError(ErrorCode.UNAUTHORIZED, "say hello first")
         if not self.nickname and isinstance(command, _NEED_PROFILE):
@@ -136,7 +137,7 @@ class NativeSession(HelloSession):
             if command.room == BROADCAST_ROOM:
                 reason = f"{BROADCAST_ROOM} is the broadcast endpoint's room"
                 raise CommandError(ErrorCode.PERMISSION_DENIED, reason)
-            self.names.room(command.room)
+            self.names.room(command.room)  # which is in NFC already
             self._named = command.room
         if not self.sanction_check.clean:
             moderation.check_sanctions(self.sanction_check, command)

@@ -9,6 +9,7 @@ from threadchat.chat.hub import Hub
 from threadchat.chat.keys import application_key
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
+from threadchat.normalize import nfc
 from threadchat.server.auth.name_policy import NamePolicy, name_policy
 from threadchat.server.auth.users import LARGEST_ID, as_user, exactly_text
 from threadchat.server.protocol.commands import MAX_KEY, MAX_NICKNAME, MAX_ROOM_NAME
@@ -16,7 +17,7 @@ from threadchat.server.protocol.encoding import BROADCAST_ROOM
 
 
 def check_room(room: Any, names: NamePolicy | None = None) -> str:
-    """The name of a room, which with `names` may be a new one. Raises CommandError 107."""
+    """The name of a room in NFC, which with `names` may be a new one. Raises CommandError 107."""
     name = _text("room", room, MAX_ROOM_NAME)
     if names is not None and name != BROADCAST_ROOM:
         names.room(name)
@@ -83,7 +84,7 @@ def _text(name: str, value: Any, most: int) -> str:
     if not value.strip() or len(value) > most:
         raise _bad(f"{name} is {value!r:.60}; it must have from 1 to {most} characters, and not be blank")
     check_encodable(name, value)
-    return exactly_text(value)
+    return nfc(exactly_text(value))
 
 
 def check_encodable(name: str, value: str) -> int:

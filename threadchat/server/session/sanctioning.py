@@ -100,7 +100,7 @@ class Moderation:
     def sanctions(self, room: str | None = None) -> list[Sanction]:
         """What is in force: all, or a room's own, or (room empty) what holds everywhere."""
         self._begin()
-        return self.hub.sanctions.list(room)
+        return self.hub.sanctions.list(None if room is None else _check_place(room))
 
     def close_room(self, room: str) -> None:
         """Closes a room for everybody in it, with its log. Raises CommandError 102 where there is none."""

@@ -1,0 +1,42 @@
+"""Says in the log which WebSockets were refused and why, for whoever runs the server and its proxies."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from threadchat.logs.rate_limit import LogRateLimit
+
+log = logging.getLogger(__name__)
+log.addFilter(LogRateLimit())
+
+_MOST: Final = 120
+"""Characters of each thing that a stranger may write into the log."""
+
+
+def log_refusal(environ: dict[str, Any], status: str, reason: str) -> None:
+    """One line, or none where there are too many already. Runs on: the request's thread.
+
+    Neither the query nor the subprotocols are in it: both may hold a token.
+    """
+    log.info(
+        "a WebSocket was refused (%s): %s path %s, Origin %s, Host %s, from %s",
+        status,
+        _shown(reason, 2 * _MOST),
+        _quoted(environ, "PATH_INFO"),
+        _quoted(environ, "HTTP_ORIGIN"),
+        _quoted(environ, "HTTP_HOST"),
+        _shown(environ.get("REMOTE_ADDR") or "-"),
+    )
+
+
+def _quoted(environ: dict[str, Any], name: str) -> str:
+    value = environ.get(name)
+    return "-" if value is None else f"'{_shown(value)}'"
+
+
+def _shown(value: object, most: int = _MOST) -> str:
+    """On one line, in ASCII, and not long: line ends and escape sequences of a stranger do nothing here."""
+    text = str(value)
+    shown = text[:most].encode("unicode_escape").decode("ascii")
+    return shown if len(text) <= most else f"{shown}..."
