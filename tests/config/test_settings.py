@@ -53,6 +53,7 @@ DEFAULTS = {
     "history_bytes": 4_194_304,
     "logs_bytes": 536_870_912,
     "history_age": 0.0,
+    "max_stored_rooms": 100_000,
     "room_ttl": 300.0,
     "announce_limit": 200,
     "room_pattern": "",

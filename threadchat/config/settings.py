@@ -141,6 +141,8 @@ class Config:
         "memory for the events of all rooms together; above it the largest logs drop their oldest events")
     history_age: float = _setting(0.0, _AGE, "rooms",
         "age at which events go from a broker that lasts; 0 keeps them, as far as history_size allows")
+    max_stored_rooms: int = _setting(100_000, Whole(1, 100 * _MILLION, "rooms"), "rooms",
+        "rooms that an SQLite file keeps, beside open ones; those that were silent for longest go first")
     room_ttl: float = _setting(300.0, _LONG, "rooms",
         "an empty room keeps its events for so long, so that a reconnect finds them")
     announce_limit: int = _setting(200, Whole(0, _MILLION, "people"), "rooms",

@@ -107,6 +107,12 @@ def prepare(path: Path) -> dict[str, Any]:
         return dict(database.execute("SELECT name, value FROM meta"))
 
 
+def newest_room(database: sqlite3.Connection) -> int:
+    """The highest number that a room's row ever had; 0 where there was none. Raises sqlite3.Error."""
+    found = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rooms'").fetchone()
+    return int(found[0]) if found else 0
+
+
 def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
     """A connection that any one thread at a time may use. Raises sqlite3.Error."""
     database = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
