@@ -17,7 +17,10 @@ LONGEST = 300
 
 # From the ground up. A module imports from its own wing and from those before it; what lies in no folder and
 # is not ground is front.
-GROUND = ("config.py", "loading.py", "linked.py", "texts.py", "rules.py", "errors.py", "rationing.py")
+GROUND = (
+    *("config.py", "loading.py", "linked.py", "setting.py", "sources.py", "texts.py", "rules.py"),
+    *("errors.py", "rationing.py"),
+)
 FLOORS = ("ground", "wire", "chat", "broker", "server", "plain", "front")
 # Folders that are front, as the modules in no folder are.
 FRONT = ("client", "terminal", "testing")
@@ -35,7 +38,7 @@ PLACES = {
     "redis": ("broker/redis/*",),
     "jwt": ("server/auth/tokens.py",),
     "cryptography": ("server/auth/tokens.py", "server/auth/jwks.py"),
-    "argparse": ("cli.py", "minting.py", "terminal/*"),
+    "argparse": ("cli.py", "cli_parser.py", "minting.py", "terminal/*"),
     "signal": ("standalone.py", "workers.py"),
     "prompt_toolkit": ("cli/terminal/screen.py",),
     "prometheus_client": ("server/admin/metrics.py",),

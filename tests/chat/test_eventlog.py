@@ -143,8 +143,9 @@ def test_another_writer_of_the_file_is_not_written_over(lines: JsonLines, path: 
 
 
 def test_what_cannot_be_opened_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        JsonLines(tmp_path / "no" / "events.log")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        JsonLines(tmp_path / "file" / "events.log")
     with pytest.raises(IsADirectoryError):
         JsonLines(tmp_path)
 
@@ -315,3 +316,8 @@ def test_a_room_keeps_its_log(path: Path) -> None:
     room.close()
     thread.thread.join(PATIENCE)
     assert ids(path) == list(range(1, 503))
+
+
+def test_its_folder_is_made(tmp_path: Path) -> None:
+    JsonLines(tmp_path / "log" / "today" / "events.log").close()
+    assert (tmp_path / "log" / "today" / "events.log").exists()

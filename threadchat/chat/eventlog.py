@@ -42,13 +42,14 @@ class JsonLines:
     stands before others; one that an earlier run left torn gets a line of its own. Whatever else a
     write that fails (a full disk) leaves over is lost, and counted.
 
-    Constructing opens the file, whose folder has to exist, and raises OSError where that fails; a new file
-    is for its owner and group only.
+    Constructing opens the file, makes its folder where there is none, and raises OSError where that fails; a
+    new file is for its owner and group only.
     All else runs on the thread of one listener, and raises nothing.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
+        os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
         # Readable too, because only the last byte tells whether the last line is whole.
         self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
         self._rest = b""  # of a line that was begun, or what ends a torn one

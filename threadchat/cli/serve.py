@@ -14,12 +14,14 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from threadchat.cli.thread_dump import log_threads
+from threadchat.config.settings import UnusedSetting
 from threadchat.errors import BrokerError
 from threadchat.logs.format import configure_logging
 
@@ -69,7 +71,9 @@ def serve(config: Config, opened: Callable[[str], None] = announce) -> int:
         from threadchat.server.chat import Chat
 
         try:
-            chat = Chat(config)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UnusedSetting)  # here they are in use
+                chat = Chat(config)
             configure_logging(config.log_level, config.log_format, chat.registry.connections)
         except BrokerError as error:
             return complain(f"broker {error}")

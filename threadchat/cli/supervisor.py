@@ -14,7 +14,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from threadchat.cli.main import EXIT_USAGE
+from threadchat.cli.parser import EXIT_USAGE
 from threadchat.cli.serve import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
