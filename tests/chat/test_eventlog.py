@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -321,3 +322,51 @@ def test_a_room_keeps_its_log(path: Path) -> None:
 def test_its_folder_is_made(tmp_path: Path) -> None:
     JsonLines(tmp_path / "log" / "today" / "events.log").close()
     assert (tmp_path / "log" / "today" / "events.log").exists()
+
+
+def test_a_pipe_that_nobody_reads_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(eventlog, "PATIENCE", 0.0)
+    fifo = tmp_path / "events"
+    os.mkfifo(fifo)
+    lines = JsonLines(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    for number in range(1, 4001):
+        note(lines, number, number)
+        lines.flush()
+    assert caplog.text.count("events are lost until it works again") == 1
+    got = b""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            got += os.read(reader, 65536)
+    note(lines, 4001, 4001)
+    lines.flush()
+    got += os.read(reader, 65536)
+    lines.close()
+    os.close(reader)
+    numbers = [json.loads(line)["id"] for line in got.splitlines()]
+    assert numbers[-1] == 4001, "and no line is torn"
+    assert numbers[:-1] == list(range(1, len(numbers)))
+    assert f"works again; {4000 - len(numbers) + 1} events were lost" in caplog.text
+
+
+def test_a_reader_that_pauses_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fifo = tmp_path / "events"
+    os.mkfifo(fifo)
+    lines = JsonLines(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    got: list[bytes] = []
+
+    def read(file: int) -> bool:
+        got.append(os.read(reader, 1 << 20))
+        return True
+
+    monkeypatch.setattr(eventlog, "_takes_more", read)
+    for number in range(1, 4001):
+        note(lines, number, number)
+        lines.flush()
+    got.append(os.read(reader, 1 << 20))
+    lines.close()
+    os.close(reader)
+    assert [json.loads(line)["id"] for line in b"".join(got).splitlines()] == list(range(1, 4001))
