@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any, Protocol
 
-from soaking.ledger import Frame, Log
+from soaking.ledger import Frame, Ledger, Log
 from soaking.line import Line
-
-if TYPE_CHECKING:
-    from soaking.town import Town
+from tests.e2e.crowd import Crowd
 
 Then = Callable[[Frame], None]
 
@@ -40,10 +39,40 @@ class Asked:
         self.may_fail = may_fail
 
 
+class World(Protocol):
+    """What a person needs of the town where they live."""
+
+    port: int
+    history_size: int
+    random: Random
+    crowd: Crowd
+    ledger: Ledger
+    counts: Counter[str]
+    rooms: list[str]
+    people: list[Person]
+    owed: list[tuple[Person, Line, str]]
+
+    @property
+    def lags(self) -> bool:
+        """Whether the driver itself was away."""
+
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+
+    def next_id(self) -> int:
+        """A number like no other."""
+
+    def left(self, person: Person) -> None:
+        """Told that somebody's connection ended."""
+
+    def read_page(self, person: Person, room: str, reply: Frame, *, reverse: bool = False) -> None:
+        """Checks a page of a log."""
+
+
 class Person:
     """Comes, goes and comes back; knows what they must have got. For the driver's thread."""
 
-    def __init__(self, town: Town, number: int) -> None:
+    def __init__(self, town: World, number: int) -> None:
         self.town = town
         self.name = f"p{number}"
         self.line: Line | None = None

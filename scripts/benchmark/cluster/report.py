@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,31 +9,16 @@ from pathlib import Path
 from benchmark import tables
 from benchmark.cluster import settings
 from benchmark.cluster.settings import IN_MEMORY, Setup
-from benchmark.measurement import Measurement
-from benchmark.summary import Spread, Summary
+from benchmark.results import Results
+from benchmark.summary import Spread
 from benchmark.workloads import CPU_EACH, DELIVERIES, P50, P99, Metric, Workload
 
 
 @dataclass(frozen=True)
-class ClusterReport:
+class ClusterReport(Results):
     """All that a run was and gave."""
 
-    machine: dict[str, str]
-    versions: dict[str, str]
-    quick: bool
-    workloads: list[Workload]
     setups: list[Setup]
-    measurements: list[Measurement]
-
-    @property
-    def summary(self) -> Summary:
-        """Return the figures, ready to be looked up."""
-        return Summary(self.measurements)
-
-    def caption(self) -> str:
-        """Return when, where and with what this was measured, in one line."""
-        facts = {**self.machine, **self.versions}
-        return ", ".join(f"{name} {value}" for name, value in facts.items())
 
     def faults(self) -> list[str]:
         """Return everything that should not have happened."""
@@ -141,20 +125,9 @@ class ClusterReport:
             "\"Busy nodes a Redis core\": the nodes' CPU time for a message and its deliveries by Redis's.",
         ]
         parts = [self.throughput(), self.latency(), self.redis(), "\n".join(notes)]
-        parts.append(tables.load_note(self.summary))
-        if self.quick:
-            parts.append("This was a quick run: small, short, and no measure of anything.")
-        return "\n\n".join(part for part in parts if part)
+        return self.put_together(parts)
 
     def write(self, out: Path) -> None:
         """Write cluster.json and cluster.md into `out`, which exists."""
-        (out / "cluster.md").write_text(f"{self.caption()}\n\n{self.text()}\n")
-        result = {
-            "machine": self.machine,
-            "versions": self.versions,
-            "quick": self.quick,
-            "workloads": [asdict(workload) for workload in self.workloads],
-            "setups": [asdict(setup) for setup in self.setups],
-            "measurements": [asdict(one) for one in self.measurements],
-        }
-        (out / "cluster.json").write_text(json.dumps(result, indent=1) + "\n")
+        setups = [asdict(setup) for setup in self.setups]
+        self.write_files(out, "cluster", self.text(), {"setups": setups})
