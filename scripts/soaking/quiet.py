@@ -138,7 +138,7 @@ class Quiet:
     def _write_to_the_absent(self) -> None:
         """Nobody takes messages for those who are gone."""
         here = {person.user for person in self._present()}
-        absent = {person.user for person in self._town.people if person.user} - here
+        absent = {person.user for person in self._town.people if person.user and not person.known} - here
         for asker in self._present()[:1]:
             for user in sorted(absent)[:5]:
                 taken = partial(self._taken, asker, user)
@@ -146,6 +146,8 @@ class Quiet:
             self._expect(self._settled, "a private message is not answered", self._unsettled)
 
     def _taken(self, asker: Person, user: int, reply: Frame) -> None:
+        if reply.get("stored"):  # for when they come back
+            return
         asker.fault(f"a private message to user {user}, who is gone, was answered with {reply}")
 
     # The server
