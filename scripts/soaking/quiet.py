@@ -21,6 +21,10 @@ GROWTH: Final = 48 * MIB
 """Bytes of resident memory above those of the first quiet point: logs fill, and stacks are touched."""
 
 
+SPARE: Final = Held(0, threads=2, descriptors=8)
+"""What a server may hold more over Redis: workers and connections that it did not need in the beginning."""
+
+
 class Moment(NamedTuple):
     """What the server held at one quiet point."""
 
@@ -157,7 +161,12 @@ class Quiet:
         if not exact:
             self._town.wait(lambda: False, 1.0)  # what is made once is made by now
             return
-        limit = Held(0, self._empty.threads + threads, self._empty.descriptors + descriptors)
+        spare = SPARE if self._town.conditions.forgets else Held(0, 0, 0)
+        limit = Held(
+            0,
+            self._empty.threads + threads + spare.threads,
+            self._empty.descriptors + descriptors + spare.descriptors,
+        )
 
         def fits() -> bool:
             now = held(self._pid)

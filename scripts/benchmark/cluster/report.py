@@ -7,8 +7,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmark import tables
-from benchmark.cluster import settings
-from benchmark.cluster.settings import IN_MEMORY, Setup
+from benchmark.cluster.settings import (
+    IN_MEMORY,
+    LOAD_CPU,
+    NODES_CPU,
+    PUBLICATIONS,
+    REDIS_CPU,
+    REDIS_CPU_EACH,
+    REDIS_MOST,
+    REDIS_NODES,
+    ROUND_TRIPS,
+    SCRIPT_CPU,
+    SCRIPTS,
+    Setup,
+)
 from benchmark.results import Results
 from benchmark.summary import Spread
 from benchmark.workloads import CPU_EACH, DELIVERIES, P50, P99, Metric, Workload
@@ -76,10 +88,10 @@ class ClusterReport(Results):
     def throughput(self) -> str:
         """Return what went through at most; empty where that was not measured."""
         first = ("workload", "set-up", "publications", "least – most", "deliveries", "÷ one in memory")
-        metrics = (P50, P99, CPU_EACH, settings.NODES_CPU, settings.LOAD_CPU)
+        metrics = (P50, P99, CPU_EACH, NODES_CPU, LOAD_CPU)
         rows = []
         for line in self._lines(closed_loop=True):
-            publications = settings.PUBLICATIONS
+            publications = PUBLICATIONS
             cells = [self._median(*line, publications), self._range(*line, publications)]
             cells += [self._median(*line, DELIVERIES), self._ratio(*line, publications)]
             rows.append([line[0].name, line[1].name, *cells, *(self._median(*line, one) for one in metrics)])
@@ -88,7 +100,7 @@ class ClusterReport(Results):
     def latency(self) -> str:
         """Return how long messages took at a fixed rate; empty where that was not measured."""
         first = ("workload", "set-up", "p50", "least – most", "added", "p99", "least – most", "added")
-        metrics = (DELIVERIES, settings.NODES_CPU, settings.LOAD_CPU)
+        metrics = (DELIVERIES, NODES_CPU, LOAD_CPU)
         rows = []
         for line in self._lines(closed_loop=False):
             shown = (self._median, self._range, self._added)
@@ -99,13 +111,13 @@ class ClusterReport(Results):
     def redis(self) -> str:
         """Return what the messages cost Redis."""
         metrics = (
-            settings.ROUND_TRIPS,
-            settings.SCRIPTS,
-            settings.SCRIPT_CPU,
-            settings.REDIS_CPU_EACH,
-            settings.REDIS_CPU,
+            ROUND_TRIPS,
+            SCRIPTS,
+            SCRIPT_CPU,
+            REDIS_CPU_EACH,
+            REDIS_CPU,
         )
-        most = (settings.REDIS_MOST, settings.REDIS_NODES)  # of little meaning where Redis is almost idle
+        most = (REDIS_MOST, REDIS_NODES)  # of little meaning where Redis is almost idle
         rows = []
         for closed_loop in (True, False):
             for workload, setup in self._lines(closed_loop):

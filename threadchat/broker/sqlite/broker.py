@@ -11,13 +11,12 @@ from pathlib import Path
 from time import time
 from typing import Final
 
-from threadchat.broker.sqlite import sanctions
 from threadchat.broker.sqlite.channel import SqliteChannel
 from threadchat.broker.sqlite.checkpoint import Checkpoint
 from threadchat.broker.sqlite.reader import Reader
 from threadchat.broker.sqlite.retention import Limits, sweep
 from threadchat.broker.sqlite.room_store import Place, Retention, RoomStore
-from threadchat.broker.sqlite.sanctions import SqliteSanctions
+from threadchat.broker.sqlite.sanctions import SqliteSanctions, sweep_sanctions
 from threadchat.broker.sqlite.schema import Ownership, explained, newest_room, prepare
 from threadchat.broker.sqlite.writer import Work, Writer
 from threadchat.chat.broker_interface import Alone
@@ -151,7 +150,7 @@ class SqliteBroker(Alone):
         return channel is not None and channel.epoch == epoch
 
     def _sweep(self, database: sqlite3.Connection) -> Iterator[None]:
-        sanctions.sweep(database, self.clock())
+        sweep_sanctions(database, self.clock())
         yield from sweep(database, self._limits, self.clock(), self._is_open)
 
 
