@@ -498,10 +498,13 @@ def test_a_forked_process_gets_a_clear_no(make: Make, monkeypatch: pytest.Monkey
     broker.new_user()
     with monkeypatch.context() as forked:
         forked.setattr(os, "getpid", lambda: -1)
-        for use in (lambda: room.put(*say("a")), lambda: broker.open("s"), broker.new_user):
+        broker.reader._lock.acquire()  # another thread read when this one forked
+        uses = (lambda: room.put(*say("a")), room.page, lambda: broker.open("s"), broker.new_user)
+        for use in (*uses, lambda: broker.exists("s")):
             with pytest.raises(CommandError, match="before this one forked from it") as caught:
                 use()
             assert not caught.value.temporary
+        broker.reader._lock.release()
     assert room.put(*say("a")) == [1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from threadchat.broker.sqlite.room_store import Place, Retention, record_of
-from threadchat.broker.sqlite.schema import connect
+from threadchat.broker.sqlite.schema import check_process, connect
 from threadchat.chat.events import Position, Record
 from threadchat.chat.log import within
 from threadchat.chat.sequencer import MAX_HISTORY_BYTES, Page
@@ -40,6 +41,7 @@ class Reader:
     def __init__(self, path: Path, retention: Retention) -> None:
         self._path = path
         self._retention = retention
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._free = threading.Condition(self._lock)
         self._all_idle = threading.Condition(self._lock)
@@ -147,6 +149,7 @@ class Reader:
                     self._all_idle.notify_all()
 
     def _take(self) -> sqlite3.Connection | None:
+        check_process(self._path, self._process)  # first: a lock that was held at the fork stays so there
         with self._lock:
             self._free.wait_for(lambda: self._closed or (self._idle and not self._held))
             if self._closed:

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from threadchat.broker.sqlite.schema import connect, transaction
+from threadchat.broker.sqlite.schema import check_process, connect, transaction
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 log = logging.getLogger(__name__)
@@ -113,13 +113,7 @@ class Writer:
 
     def check_process(self) -> None:
         """Raises CommandError 100 in a forked process: what SQLite keeps in memory is not its own."""
-        if self._process != os.getpid():
-            raise CommandError(
-                ErrorCode.INTERNAL,
-                f"{self._path} was opened in process {self._process}, before this one forked from it; "
-                "open it in the process that uses it",
-                temporary=False,
-            )
+        check_process(self._path, self._process)
 
     def close(self, last: Work) -> None:
         """Writes what waits, then `last`, then closes the database; whoever comes later is refused."""
