@@ -247,14 +247,16 @@ def test_workers_whose_log_nobody_reads(redis_url: str) -> None:
     arguments = command("--port", str(port), "--log-level", "debug", "--workers", "2", "--broker", redis_url)
     server = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=writing, env=environment())
     os.close(writing)
+    assert server.stdout is not None
     try:
-        assert server.stdout is not None
         assert START_LINE.fullmatch(server.stdout.readline().decode())
         [first, second] = workers_of(server.pid)
         os.kill(first, signal.SIGKILL)  # the supervisor logs that, and goes on
         until(lambda: set(workers_of(server.pid)) - {first, second} != set(), "another worker")
         serves_and_ends(server, port)
     finally:
+        server.kill()
+        server.wait()
         server.stdout.close()
         os.close(reading)
 

@@ -55,7 +55,7 @@ class SqliteBroker(Alone):
         self.path = Path(path).absolute()
         self.clock = clock
         self.retention = Retention(history_size, history_bytes, history_age)
-        self._limits = Limits(self.retention, max_rooms)
+        self._limits = Limits(self.retention_of, max_rooms)
         self.closed = False
         self._lock = threading.Lock()
         self._channels: dict[str, SqliteChannel] = {}
@@ -122,7 +122,11 @@ class SqliteBroker(Alone):
 
     def store(self, database: sqlite3.Connection, room: str, place: Place) -> RoomStore:
         """What the database has of a room. Runs on: the writer's thread."""
-        return RoomStore(database, room, place, self.retention, self.clock)
+        return RoomStore(database, room, place, self.retention_of(room), self.clock)
+
+    def retention_of(self, room: str) -> Retention:
+        """How much of a room is kept. Runs on: any thread."""
+        return self.retention
 
     def note(self, channel: SqliteChannel) -> None:
         """Told who has a room's log now. Runs on: any thread."""

@@ -30,9 +30,9 @@ class Room(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What goes: what `retention` says, and rooms above `rooms`, those first where it was silent longest."""
+    """What goes: what `retention_of` says of a room, and rooms above `rooms`, the most silent first."""
 
-    retention: Retention
+    retention_of: Callable[[str], Retention]
     rooms: int
 
 
@@ -42,15 +42,14 @@ def sweep(database: sqlite3.Connection, limits: Limits, now: float, is_open: IsO
     A room goes when it was closed, when it has a successor of the same name, when all its events are too old,
     or when there are too many rooms. One that is open stays.
     """
+    database.create_function("kept_since", 1, lambda name: limits.retention_of(name).since(now))
     yield from _drop_keys(database, now)
-    oldest = limits.retention.since(now)
     minutes: Counter[int] = Counter()  # in which rooms were last spoken in
     for span in _spans(database):
-        for room in _over(database, span, oldest):
+        for room in _over(database, span):
             yield from _drop_room(database, room, is_open)
-        if oldest:
-            for room in _with_old_events(database, span, oldest):
-                yield from _drop_events(database, room, oldest)
+        for number, oldest in _with_old_events(database, span):
+            yield from _drop_events(database, number, oldest)
         minutes.update(_minutes(database, span))
         yield
     yield from _drop_silent(database, minutes, minutes.total() - limits.rooms, is_open)
@@ -89,22 +88,23 @@ def _spans(database: sqlite3.Connection) -> Iterator[tuple[int, int]]:
         after = found[0]
 
 
-def _over(database: sqlite3.Connection, span: tuple[int, int], oldest: float) -> list[Room]:
+def _over(database: sqlite3.Connection, span: tuple[int, int]) -> list[Room]:
     rows = database.execute(
-        "SELECT id, name, epoch FROM rooms AS room WHERE id > ? AND id <= ? AND (closed OR spoke_at < ? OR "
+        "SELECT id, name, epoch FROM rooms AS room WHERE id > ? AND id <= ? AND (closed OR "
+        "spoke_at < kept_since(name) OR "
         "EXISTS (SELECT 1 FROM rooms AS other WHERE other.name = room.name AND other.id > room.id))",
-        (*span, oldest),
+        span,
     )
     return [Room(*row) for row in rows]
 
 
-def _with_old_events(database: sqlite3.Connection, span: tuple[int, int], oldest: float) -> list[Room]:
-    rows = database.execute(
-        "SELECT id, name, epoch FROM rooms AS room WHERE id > ? AND id <= ? AND "
-        "(SELECT time FROM events WHERE events.room = room.id ORDER BY offset LIMIT 1) < ?",
-        (*span, oldest),
-    )
-    return [Room(*row) for row in rows]
+def _with_old_events(database: sqlite3.Connection, span: tuple[int, int]) -> list[tuple[int, float]]:
+    """The numbers of rooms whose first events are too old, and from when on events are kept there."""
+    return database.execute(
+        "SELECT id, kept_since(name) AS oldest FROM rooms WHERE id > ? AND id <= ? AND oldest > 0 AND "
+        "(SELECT time FROM events WHERE events.room = rooms.id ORDER BY offset LIMIT 1) < oldest",
+        span,
+    ).fetchall()
 
 
 def _minutes(database: sqlite3.Connection, span: tuple[int, int]) -> dict[int, int]:
@@ -158,13 +158,13 @@ def _drop_room(database: sqlite3.Connection, room: Room, is_open: IsOpen) -> Ite
         database.execute("DELETE FROM rooms WHERE id = ?", (room.id,))
 
 
-def _drop_events(database: sqlite3.Connection, room: Room, oldest: float) -> Iterator[None]:
+def _drop_events(database: sqlite3.Connection, room: int, oldest: float) -> Iterator[None]:
     """Drops the events from before that time."""
     gone = STEP
     while gone == STEP:
         gone = database.execute(
             "DELETE FROM events WHERE room = ? AND time < ? AND offset IN "
             f"(SELECT offset FROM events WHERE room = ? ORDER BY offset LIMIT {STEP})",
-            (room.id, oldest, room.id),
+            (room, oldest, room),
         ).rowcount
         yield
