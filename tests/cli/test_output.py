@@ -16,6 +16,7 @@ from typing import TextIO
 import pytest
 
 from tests.chat.helpers import PATIENCE
+from tests.e2e.process import until
 from threadchat.cli import output
 from threadchat.cli.output import BackgroundStream, unblocked, unblocked_stderr
 
@@ -82,13 +83,12 @@ def test_a_reader_that_stops_holds_nobody_up_and_is_told_what_it_missed(
     size = pipe.fill()
     stream = BackgroundStream(pipe.stream, max_waiting=1000)
     stream.write("begun\n")
-    with stream._changed:
-        assert stream._changed.wait_for(lambda: stream._writing, PATIENCE)
+    until(lambda: stream._writing, "the thread to be stuck")
     for _ in range(25):
         stream.write(LINE)
     assert not stream.settle(0.0)
     pipe.empty(size)
-    assert pipe.read_until(LINE) == "begun\n" + 10 * LINE or stream.settle(PATIENCE)
+    assert pipe.read_until(10 * LINE) == "begun\n" + 10 * LINE
     stream.end(PATIENCE)
     assert [record.getMessage() for record in caplog.records] == [
         f"15 lines of {pipe.stream.name} were lost: nobody read them in time"
@@ -148,8 +148,8 @@ def test_a_forked_process_has_a_thread_of_its_own(pipe: Pipe) -> None:
     size = pipe.fill()
     stream = BackgroundStream(pipe.stream)
     stream.write("parent\n")
-    with stream._changed:  # the lock is held, the thread is stuck
-        assert stream._changed.wait_for(lambda: stream._writing, PATIENCE)
+    until(lambda: stream._writing, "the thread to be stuck")
+    with stream._changed:  # the lock is held, too
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
