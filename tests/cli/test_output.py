@@ -149,10 +149,9 @@ def test_a_forked_process_has_a_thread_of_its_own(pipe: Pipe) -> None:
     stream = BackgroundStream(pipe.stream)
     stream.write("parent\n")
     until(lambda: stream._writing, "the thread to be stuck")
-    with stream._changed:  # the lock is held, too
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
+    with stream._changed, warnings.catch_warnings():  # the lock is held, too
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if not pid:
         stream.write("child\n")
         stream.settle(PATIENCE)
