@@ -330,3 +330,14 @@ def test_a_checkpoint_that_fails_ends_nothing(make: Make, caplog: pytest.LogCapt
         room.put(*say("a"))
     assert room.put(*say("a"))
     assert "its write-ahead log could not be emptied: disk I/O error" in caplog.text
+
+
+def test_a_key_is_known_in_its_own_log_only(make: Make) -> None:
+    broker = make()
+    closing = opened(broker)
+    assert closing.put(*say("a", "b", key="k")) == [1, 1]
+    anew = opened(broker)  # while the other is being closed
+    assert anew.put(*say("x", "y")) == [1, 2]
+    assert anew.put(*say("c", key="k")) == [3]
+    assert closing.put(*say("again", key="k")) == [1]
+    assert anew.put(*say("again", key="k")) == [3]
