@@ -142,7 +142,7 @@ def measured(workload: Workload, setup: str, number: int, **figures: Any) -> Mea
 
 def report(*measurements: Measurement, quick: bool = False) -> ClusterReport:
     machine = {"date": "today", "cores": "2"}
-    return ClusterReport(machine, {"python": "3"}, quick, [ROOM, CALM_ROOMS], all_setups(), [*measurements])
+    return ClusterReport(machine, {"python": "3"}, quick, [ROOM, CALM_ROOMS], [*measurements], all_setups())
 
 
 def cells(table: str, setup: str) -> list[str]:

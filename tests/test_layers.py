@@ -36,7 +36,6 @@ FLOORS = (
     ("plain",),
     ("client",),
     ("testing",),
-    ("cli/terminal",),
     ("cli",),
     ("__init__", "__main__"),
 )

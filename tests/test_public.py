@@ -60,7 +60,7 @@ def is_ours(function: Any) -> bool:
 def untyped(function: Callable[..., Any]) -> list[str]:
     """The parameters without a type, and `return` where that has none."""
     hints = get_type_hints(function, namespace(function.__module__))
-    names = [name for name in inspect.signature(function).parameters if name != "self"]
+    names = [name for name in inspect.signature(function).parameters if name not in ("self", "cls")]
     if function.__name__ != "__init__":
         names.append("return")
     return [name for name in names if name not in hints]

@@ -17,7 +17,8 @@ from tests.broker.redis_server import RedisServer, why_not
 from threadchat.cli import token as token_module
 from threadchat.cli.main import COMMANDS as CLI_COMMANDS
 from threadchat.cli.terminal.arguments import PARSERS
-from threadchat.config.settings import SETTINGS, shown
+from threadchat.config.setting import shown
+from threadchat.config.settings import SETTINGS
 from threadchat.errors import CloseCode, ErrorCode
 from threadchat.server.admin.api import CALLS as API_CALLS
 from threadchat.server.admin.metrics import Collector

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ def test_ctrl_c_ends_it_and_its_server() -> None:
     process = start("--seconds", "300", "--people", "3", "--seed", "7")
     assert process.stderr is not None
     assert process.stderr.readline() == "soak: 3 people for 300 s, seed 7\n"
+    assert process.stderr.readline().startswith("soak: with ")
     server = process.stderr.readline()
     assert server.startswith("soak: server ")
     process.send_signal(signal.SIGINT)
@@ -61,18 +63,27 @@ def test_nonsense_is_refused(wrong: list[str]) -> None:
     assert f"argument {wrong[0]}: {wrong[1]!r} must be a whole number from 1 up" in err
 
 
+def test_a_condition_that_there_is_not() -> None:
+    process = start("--only", "tls,snow")
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert "argument --only: 'snow' is none of tls, compression, tokens, moderation, pauses, redis" in err
+
+
 # -- what is found -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def person(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Somebody who is in the room r0 at 5, in a town that connects to nowhere."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from soaking.conditions import Conditions
     from soaking.ledger import Log
     from soaking.person import Place
     from soaking.town import Town
 
-    town = Town(0, 3, 1, 300, 1.0)
+    conditions = Conditions((), tmp_path, Random(1), 1.0)
+    town = Town(0, 3, 1, history_size=300, pace=1.0, conditions=conditions)
     with town.crowd:
         someone = town.people[0]
         someone.line = Nobody()
@@ -126,10 +137,25 @@ def test_what_is_right_is_no_fault(person: Any) -> None:
         ([{"type": "direct", "from": 1, "to": 5, "message": "m"}], "user 4 got what was for user 5"),
         ([{"type": "direct", "from": 1, "to": 4, "message": "m"}], "nobody wrote 'm'"),
         ([{"type": "typing", "chatroomId": "r1", "userId": 9}], "none of their business"),
+        ([{"type": "kicked", "chatroomId": "r0", "reason": ""}], "kicked from r0, for nothing"),
+        ([event(6), event(6, "", deleted=True, userId=8)], "event 6 of r0 is deleted"),
     ],
 )
 def test_every_fault_is_found(person: Any, frames: list[dict[str, Any]], found: str) -> None:
     assert any(found in fault for fault in faults(person, *frames))
+
+
+def test_what_a_moderator_did_is_no_fault(person: Any) -> None:
+    person.town.ledger.saw("p2", person.places["r0"].log, event(6))
+    person.town.disciplined[4] = 1e9
+    frames = (
+        event(6, "", deleted=True),
+        {"type": "error", "code": 103, "reason": "muted"},
+        {"type": "kicked", "chatroomId": "r0", "reason": ""},
+    )
+    assert faults(person, *frames) == []
+    person.lost(person.line, 3503)
+    assert faults(person) == []
 
 
 def test_two_people_who_see_different_things_are_found(person: Any) -> None:

@@ -97,7 +97,7 @@ def main() -> int:
     (out / "logs").mkdir(parents=True, exist_ok=True)
     facts, versions = machine.describe(), setup.versions(tools, servers)
     measurements = run(given, tools, workloads, servers, out / "logs")
-    report = Report(facts, versions, given.quick, workloads, servers, measurements)
+    report = Report(facts, versions, given.quick, workloads, measurements, servers)
     report.write(out)
     faults = report.summary.our_faults()
     say("\n".join(["", report.caption(), "", report.text(), "", *[f"! {fault}" for fault in faults]]))

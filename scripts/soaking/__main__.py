@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.arguments import positive
+from soaking.conditions import CONDITIONS, Conditions, possible
 from soaking.quiet import Quiet
 from soaking.report import faults, table
 from soaking.town import Stopped, Town
@@ -24,6 +25,7 @@ ARGUMENTS = (
     *("--ping-interval", "5", "--pong-timeout", "20"),
     *("--log-level", "warning"),
 )
+MOST_BETWEEN_DISTURBANCES = 20.0  # seconds, on average
 PACE = 1.0  # seconds between two deeds of one person, on average
 MOST_QUIET_SECONDS = 60.0  # between two quiet points
 GRAVE = ("Traceback", " ERROR ", " CRITICAL ")
@@ -39,14 +41,32 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=positive, default=600, metavar="N", help="how long; default: 600")
     parser.add_argument("--people", type=positive, default=200, metavar="N", help="default: 200")
     parser.add_argument("--seed", type=positive, metavar="N", help="what they do; default: another each time")
-    parser.add_argument("--quick", action="store_true", help="40 people for 6 seconds")
+    parser.add_argument(
+        "--only",
+        type=conditions_of,
+        metavar="NAMES",
+        help="conditions, with commas between them, or none; default: all that this machine allows of "
+        + ", ".join(f"{name} ({what})" for name, what in CONDITIONS.items()),
+    )
+    parser.add_argument("--quick", action="store_true", help="40 people for 6 seconds, without redis")
     given, rest = parser.parse_known_args(argv)
     given.arguments, given.pace = rest, PACE
     if given.quick:
         given.seconds, given.people, given.pace = 6, 40, PACE / 8
+    if given.only is None:
+        given.only = [name for name in possible() if name != "redis" or not given.quick]
     if given.seed is None:
         given.seed = random.randrange(1, 1 << 31)
     return given
+
+
+def conditions_of(text: str) -> list[str]:
+    """Names of conditions."""
+    names = [] if text == "none" else text.split(",")
+    for name in names:
+        if name not in CONDITIONS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(CONDITIONS)}")
+    return names
 
 
 def soak(town: Town, quiet: Quiet, seconds: float) -> None:
@@ -72,20 +92,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stops.append(number))
     print(f"soak: {given.people} people for {given.seconds} s, seed {given.seed}", file=sys.stderr)
+    print(f"soak: with {', '.join(given.only) or 'nothing special'}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        server = ServerProcess(Path(folder) / "server.log", *ARGUMENTS, *given.arguments)
+        every = min(MOST_BETWEEN_DISTURBANCES, given.seconds / 3)
+        conditions = Conditions(given.only, Path(folder), random.Random(given.seed), every)
+        arguments = (*ARGUMENTS, *conditions.arguments, *given.arguments)
+        server = ServerProcess(Path(folder) / "server.log", *arguments)
         try:
             assert server.process is not None
             print(f"soak: server {server.process.pid}", file=sys.stderr)
-            town = Town(server.port, given.people, given.seed, HISTORY_SIZE, given.pace)
+            town = Town(
+                server.port,
+                given.people,
+                given.seed,
+                history_size=HISTORY_SIZE,
+                pace=given.pace,
+                conditions=conditions,
+            )
             town.stopping = lambda: bool(stops)
             quiet = Quiet(town, server.process.pid)
+            conditions.begin(server.process.pid, town.elapsed())
             with town.crowd:
                 soak(town, quiet, given.seconds)
         except Stopped:
             print("soak: stopped", file=sys.stderr)
         finally:
             code = server.stop()
+            conditions.close()
         complaints = server.log().splitlines()
     if stops:
         return 130

@@ -13,7 +13,8 @@ from soaking.line import GARBAGE, SPOILED
 from soaking.person import LOST, Person
 
 MOST_ROOMS: Final = 4  # that one person is in
-UNKNOWN_ROOM, UNRECOVERABLE = 102, 112
+FELT: Final = 30.0  # seconds for which something a moderator did may show
+UNKNOWN_ROOM, BAD_REQUEST, UNRECOVERABLE = 102, 107, 112
 NOT_AVAILABLE, TOO_MANY = 108, 111
 
 
@@ -50,7 +51,7 @@ def flood(person: Person, random: Random) -> None:
 def write_to(person: Person, random: Random) -> None:
     """A private message to somebody, who may be gone."""
     other = random.choice(person.town.people)
-    if not other.user:
+    if not other.user or (other.known and not other.entered):
         return
     nonce = f"psst {person.town.next_id()}"
     person.town.ledger.post(nonce, person.user, other.user)
@@ -115,7 +116,7 @@ def rename(person: Person, random: Random) -> None:
     nickname = f"{person.name}-{random.randint(0, 99)}"
 
     def named(reply: Frame) -> None:
-        person.nickname, person.resume = nickname, reply["resume"]
+        person.nickname, person.resume = nickname, reply.get("resume", "")
 
     person.ask("profile", named, nickname=nickname)
 
@@ -191,6 +192,47 @@ def close(person: Person, random: Random) -> None:
     person.line.leave()
 
 
+def refresh(person: Person, random: Random) -> None:
+    """Another token."""
+    if person.known:
+        person.ask("refresh", token=person.town.conditions.token_of(person.number))
+
+
+# -- moderators ----------------------------------------------------------------------------------------
+
+
+def discipline(person: Person, random: Random, command: str, **fields: object) -> None:
+    """Does something about somebody in a room of theirs; what comes of it is no fault for a while."""
+    other = random.choice(person.town.people)
+    if other.places and other.user:
+        room = random.choice(list(other.places))
+        person.did(f"{command}s {other.name} in {room}")
+        person.town.disciplined[other.user] = person.town.elapsed() + FELT
+        person.ask(command, None, (UNKNOWN_ROOM,), user=other.user, room=room, **fields)
+
+
+def mute(person: Person, random: Random) -> None:
+    """Somebody may not speak for a moment."""
+    discipline(person, random, "mute", seconds=1)
+
+
+def kick(person: Person, random: Random) -> None:
+    """Somebody is out of a room, and may come back."""
+    discipline(person, random, "kick")
+
+
+def delete(person: Person, random: Random) -> None:
+    """A message goes, if it is there yet."""
+    for room, place in person.places.items():
+        events = person.town.ledger.logs.get(place.log, {})
+        numbers = [number for number, fact in events.items() if fact.type == "message"]
+        if numbers:
+            number = random.choice(numbers)
+            person.did(f"deletes {number} of {room}")
+            person.ask("delete", None, (UNKNOWN_ROOM, BAD_REQUEST, UNRECOVERABLE), room=room, event=number)
+            return
+
+
 def intrude(person: Person, random: Random) -> None:
     """A stranger who speaks no HTTP, or too little of it, and goes or is shown out."""
     sock = socket.create_connection(("127.0.0.1", person.town.port))
@@ -229,8 +271,10 @@ WEIGHTS: Final[dict[Deed, float]] = {
     kill: 1.5,
     half_close: 0.7,
     close: 1,
+    refresh: 2,
     intrude: 1,
 }
 """How often each is done, beside the others."""
+MODERATION: Final[tuple[Deed, ...]] = (mute, kick, delete)
 ROUGH: Final = (stall, read_slowly, spoil, kill, half_close, close)
 """What ends a connection, or may."""

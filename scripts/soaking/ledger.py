@@ -72,6 +72,11 @@ class Ledger:
         """Somebody got an event: it is the same for all, and no text is in two places."""
         fact = Fact(event["type"], event.get("userId"), event.get("message") or event.get("sessionId", ""))
         number = event["id"]
+        if event.get("deleted"):  # its text was, if somebody saw that, what it was
+            seen = self.logs.get(log, {}).get(number, fact)
+            if (seen.type, seen.user) != (fact.type, fact.user):
+                self.fault(who, f"event {number} of {log.room} is deleted: {fact}, and was {seen}")
+            return
         known = self.logs.setdefault(log, {}).setdefault(number, fact)
         if known != fact:
             self.fault(who, f"event {number} of {log.room} is {fact} here and {known} elsewhere")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import ssl
+import zlib
 from collections.abc import Callable
 from typing import Any
 
+from soaking.sockets import TlsSocket
 from tests.e2e.crowd import MASK, PING, TEXT, Client, Crowd, encode
 
+DEFLATE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+COMPRESSED = 0x40  # the first reserved bit
+TAIL = b"\x00\x00\xff\xff"  # what a message is sent without (RFC 7692, 7.2.1)
 BIG = 600_000  # bytes of a message that is too big for the server's default
 
 
@@ -23,16 +30,22 @@ class Line(Client):
         lost: Callable[[Line, int], None],
         *,
         receive_buffer: int | None = None,
+        tls: ssl.SSLContext | None = None,
+        compressed: bool = False,
+        token: str = "",
     ) -> None:
         self._heard = heard
         self._lost = lost
         self.opened = False  # something was heard: then the handshake is through
         self.frames = 0
+        self._compressed = compressed
         sock = socket.socket()
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.connect(("127.0.0.1", port))
-        super().__init__(crowd, sock, "/chat")
+        headers = f"Sec-WebSocket-Extensions: {DEFLATE}\r\n" if compressed else ""
+        headers += f"Authorization: Bearer {token}\r\n" if token else ""
+        super().__init__(crowd, TlsSocket(sock, tls) if tls else sock, "/chat", headers)
 
     def on_text(self, payload: bytes) -> None:
         """Passes a message on."""
@@ -44,6 +57,13 @@ class Line(Client):
         """Whether everything that was to be sent has gone."""
         return not self._unsent
 
+    def send_text(self, *texts: str) -> None:
+        """Sends messages, compressed where the server takes that."""
+        if self._compressed and self.upgraded:
+            self._write(b"".join(encode(COMPRESSED | TEXT, deflated(text.encode())) for text in texts))
+        else:
+            super().send_text(*texts)
+
     def say(self, *commands: dict[str, Any]) -> None:
         """Sends commands in one piece."""
         self.send_text(*map(json.dumps, commands))
@@ -52,7 +72,8 @@ class Line(Client):
 
     def half_close(self) -> None:
         """Ends our half of the stream only."""
-        self.sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
 
     def tear(self) -> None:
         """Half a frame, then a reset."""
@@ -63,6 +84,11 @@ class Line(Client):
         """Sends a frame that ends the connection; `how` is one of SPOILERS."""
         self._write(SPOILED[how][0])
 
+    def _take(self, first: int, payload: bytes) -> None:
+        if self._compressed and first & COMPRESSED:
+            first, payload = first & ~COMPRESSED, inflated(payload)
+        super()._take(first, payload)
+
     def _end(self, code: int) -> None:
         before = self.closed
         super()._end(code)
@@ -70,6 +96,17 @@ class Line(Client):
             if self.faults:
                 code = -1
             self._lost(self, code)
+
+
+def deflated(data: bytes) -> bytes:
+    """One message, compressed by itself."""
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
+
+
+def inflated(data: bytes) -> bytes:
+    """The message that was compressed."""
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data + TAIL)
 
 
 SPOILED: dict[str, tuple[bytes, int]] = {

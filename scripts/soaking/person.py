@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any, Protocol
 
-from soaking.ledger import Frame, Log
+from soaking.conditions import Conditions
+from soaking.ledger import Frame, Ledger, Log
 from soaking.line import Line
-
-if TYPE_CHECKING:
-    from soaking.town import Town
+from tests.e2e.crowd import Crowd
 
 Then = Callable[[Frame], None]
 
 KEPT_DEEDS = 40
 NARROW = 8192  # bytes of some people's receive buffers: with more the server hardly feels it when they stall
+AWAY, UNKNOWN_ROOM, DENIED = 100, 102, 103
+DISCIPLINE = {3503, 3509}  # kicked; and refused too often while muted
 LOST = {1006, 3001, 3008, 3009, 3010, 3012}
 """What may come of reading too little: a reset above all."""
 
@@ -40,12 +42,46 @@ class Asked:
         self.may_fail = may_fail
 
 
+class World(Protocol):
+    """What a person needs of the town where they live."""
+
+    port: int
+    history_size: int
+    random: Random
+    crowd: Crowd
+    ledger: Ledger
+    counts: Counter[str]
+    rooms: list[str]
+    people: list[Person]
+    owed: list[tuple[Person, Line, str]]
+    conditions: Conditions
+    disciplined: dict[int, float]
+
+    @property
+    def lags(self) -> bool:
+        """Whether the driver itself was away."""
+
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+
+    def next_id(self) -> int:
+        """A number like no other."""
+
+    def left(self, person: Person) -> None:
+        """Told that somebody's connection ended."""
+
+    def read_page(self, person: Person, room: str, reply: Frame, *, reverse: bool = False) -> None:
+        """Checks a page of a log."""
+
+
 class Person:
     """Comes, goes and comes back; knows what they must have got. For the driver's thread."""
 
-    def __init__(self, town: Town, number: int) -> None:
+    def __init__(self, town: World, number: int) -> None:
         self.town = town
+        self.number = number
         self.name = f"p{number}"
+        self.known = town.conditions.user_of(number)  # the user id that their token gives them
         self.line: Line | None = None
         self.user = 0
         self.nickname = self.name
@@ -76,6 +112,11 @@ class Person:
         """Notes what this person did, for whoever looks for the cause of a fault."""
         self.deeds.append(f"{self.town.elapsed():.3f} {deed}")
 
+    @property
+    def in_discipline(self) -> bool:
+        """Whether a moderator did something about this user a moment ago."""
+        return self.town.elapsed() < self.town.disciplined.get(self.user, 0.0)
+
     # Coming and going
 
     def come(self, resume: str = "") -> None:
@@ -89,19 +130,38 @@ class Person:
         narrow = NARROW if self.town.random.random() < 0.3 else None
         if narrow:
             self.excuses |= LOST  # in a flood of long messages
-        self.line = Line(self.town.crowd, self.town.port, self.hear, self.lost, receive_buffer=narrow)
-        self._becomes = 0 if resume else self.user  # whoever presents another's token is that one
-        if resume:
-            self.unsure.clear()  # its keys are another's
-        resume = resume or self.resume
-        fields = {"resume": resume} if resume else {}
+        conditions = self.town.conditions
+        if conditions.forgets:
+            self.excuses |= LOST
+        token = conditions.token_of(self.number) if self.known else ""
+        early = token if self.town.random.random() < 0.5 else ""  # shown in the handshake, or with hello
+        self.line = Line(
+            self.town.crowd,
+            self.town.port,
+            self.hear,
+            self.lost,
+            receive_buffer=narrow,
+            tls=conditions.tls,
+            compressed=conditions.compressed(),
+            token=early,
+        )
+        fields: dict[str, Any] = {}
+        if self.known:
+            self._becomes = self.known
+            fields = {} if early else {"token": token}
+        else:
+            self._becomes = 0 if resume else self.user  # whoever presents another's token is that one
+            if resume:
+                self.unsure.clear()  # its keys are another's
+            if resume := resume or self.resume:
+                fields = {"resume": resume}
         self.did(f"comes, connection {self._connections}")
         self.ask("hello", self._welcomed, nickname=self.nickname, **fields)
 
     def _welcomed(self, reply: Frame) -> None:
         if self._becomes not in (0, reply["user"]):
             self.fault(f"came back as user {reply['user']} instead of {self._becomes}")
-        self.user, self.resume, self.entered = reply["user"], reply["resume"], True
+        self.user, self.resume, self.entered = reply["user"], reply.get("resume", ""), True
         self.town.counts["connections"] += 1
         before, self.before = self.before, {}
         for room, place in before.items():
@@ -123,6 +183,8 @@ class Person:
             self.town.counts["cut off for reading too little"] += 1
         for fault in line.faults:
             self.fault(fault)
+        if self.in_discipline:
+            self.excuses |= DISCIPLINE
         if code not in self.excuses and not self.town.lags:
             self.fault(f"closed with {code}; excuses were {sorted(self.excuses)}")
         self.entered = False
@@ -189,10 +251,16 @@ class Person:
 
         def gone(reply: Frame) -> None:
             self.moving.discard(room)
-            del self.places[room]
+            self.places.pop(room, None)
 
         self.moving.add(room)
         self.ask("leave" if place.member else "unsubscribe", gone, room=room)
+
+    def _kicked(self, room: str) -> None:
+        self.did(f"is kicked from {room}")
+        if not self.in_discipline or room not in self.places:
+            self.fault(f"kicked from {room}, for nothing")
+        self.places.pop(room, None)
 
     def _check_recovery(self, reply: Frame, since: Place) -> None:
         offset, same = reply["offset"], reply["epoch"] == since.log.epoch
@@ -225,6 +293,10 @@ class Person:
             place = self.places.get(frame["chatroomId"])
             if place is None or not place.member or frame["userId"] == self.user:
                 self.fault(f"heard typing that is none of their business: {frame}")
+        elif kind == "kicked":
+            self._kicked(frame["chatroomId"])
+        elif kind == "error" and self._may_be_refused(frame["code"]):
+            self.town.counts[f"refused with {frame['code']}"] += 1
         elif kind == "error" and self.errors_due:
             self.errors_due -= 1
         else:
@@ -236,10 +308,25 @@ class Person:
             self.fault(f"a reply to nothing, or a second one: {frame!r:.200}")
         elif frame["type"] == "ok":
             asked.then(frame)
-        elif frame["code"] not in asked.may_fail:
-            self.fault(f"{asked.command} was refused: {frame!r:.200}")
-        else:
+        elif frame["code"] in asked.may_fail or self._may_be_refused(frame["code"]):
             self.town.counts[f"refused with {frame['code']}"] += 1
+            self._give_up(asked)
+        else:
+            self.fault(f"{asked.command} was refused: {frame!r:.200}")
+
+    def _give_up(self, asked: Asked) -> None:
+        command, _, room = asked.command.partition(" ")
+        if command in ("join", "subscribe", "leave", "unsubscribe"):
+            self.moving.discard(room)
+        elif command == "hello" and self.line is not None:  # they come again
+            self.excuses.add(1000)
+            self.act_at = float("inf")
+            self.line.leave()
+
+    def _may_be_refused(self, code: int) -> bool:
+        """Whether the conditions are a reason for that."""
+        away = self.town.conditions.forgets and code == AWAY
+        return away or (self.in_discipline and code in (UNKNOWN_ROOM, DENIED))
 
     def _event(self, event: Frame) -> None:
         room, number = event["chatroomId"], event["id"]

@@ -21,6 +21,10 @@ GROWTH: Final = 48 * MIB
 """Bytes of resident memory above those of the first quiet point: logs fill, and stacks are touched."""
 
 
+SPARE: Final = Held(0, threads=2, descriptors=8)
+"""What a server may hold more over Redis: workers and connections that it did not need in the beginning."""
+
+
 class Moment(NamedTuple):
     """What the server held at one quiet point."""
 
@@ -138,7 +142,7 @@ class Quiet:
     def _write_to_the_absent(self) -> None:
         """Nobody takes messages for those who are gone."""
         here = {person.user for person in self._present()}
-        absent = {person.user for person in self._town.people if person.user} - here
+        absent = {person.user for person in self._town.people if person.user and not person.known} - here
         for asker in self._present()[:1]:
             for user in sorted(absent)[:5]:
                 taken = partial(self._taken, asker, user)
@@ -146,6 +150,8 @@ class Quiet:
             self._expect(self._settled, "a private message is not answered", self._unsettled)
 
     def _taken(self, asker: Person, user: int, reply: Frame) -> None:
+        if reply.get("stored"):  # for when they come back
+            return
         asker.fault(f"a private message to user {user}, who is gone, was answered with {reply}")
 
     # The server
@@ -155,7 +161,12 @@ class Quiet:
         if not exact:
             self._town.wait(lambda: False, 1.0)  # what is made once is made by now
             return
-        limit = Held(0, self._empty.threads + threads, self._empty.descriptors + descriptors)
+        spare = SPARE if self._town.conditions.forgets else Held(0, 0, 0)
+        limit = Held(
+            0,
+            self._empty.threads + threads + spare.threads,
+            self._empty.descriptors + descriptors + spare.descriptors,
+        )
 
         def fits() -> bool:
             now = held(self._pid)

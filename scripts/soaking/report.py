@@ -26,7 +26,7 @@ def table(town: Town, quiet: Quiet) -> Iterator[str]:
     counts = town.counts
     for name in _FIRST:
         yield f"{name:<32}{counts[name]:>12,}"
-    for prefix in ("closed with", "refused with", "did"):
+    for prefix in ("closed with", "refused with", "did", "disturbed by"):
         found = sorted(
             (name.removeprefix(prefix).strip(), count)
             for name, count in counts.items()

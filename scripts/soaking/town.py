@@ -8,7 +8,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from soaking.deeds import WEIGHTS
+from soaking.conditions import Conditions
+from soaking.deeds import MODERATION, WEIGHTS
 from soaking.ledger import Frame, Ledger, Log
 from soaking.line import Line
 from soaking.person import Person
@@ -21,6 +22,8 @@ LAG: Final = 1.0
 FORGIVEN: Final = 10.0
 """Seconds for which the server may close those whom the driver did not read for."""
 PEOPLE_A_ROOM: Final = 20
+MODERATORS_ACT: Final = 0.1
+"""How often a moderator does something as such."""
 
 
 class Stopped(Exception):
@@ -30,7 +33,9 @@ class Stopped(Exception):
 class Town:
     """The driver: `run` lets people do what they like, `quieten` has them finish and hold still."""
 
-    def __init__(self, port: int, people: int, seed: int, history_size: int, pace: float) -> None:
+    def __init__(
+        self, port: int, people: int, seed: int, *, history_size: int, pace: float, conditions: Conditions
+    ) -> None:
         self.port = port
         self.history_size = history_size
         self.pace = pace  # seconds between two deeds of one person, on average
@@ -39,6 +44,8 @@ class Town:
         self.ledger = Ledger()
         self.counts = self.ledger.counts
         self.rooms = [f"r{number}" for number in range(max(3, people // PEOPLE_A_ROOM))]
+        self.conditions = conditions
+        self.disciplined: dict[int, float] = {}  # users, and until when that is felt
         self.people = [Person(self, number) for number in range(people)]
         self.owed: list[tuple[Person, Line, str]] = []  # private messages that have to be with somebody
         self.worst_lag = 0.0
@@ -76,6 +83,8 @@ class Town:
             if self.elapsed() < self._next_look:
                 return False
             self._next_look = self.elapsed() + LOOK
+            if disturbed := self.conditions.look(self.elapsed()):
+                self.counts[f"disturbed by {disturbed}"] += 1
             for person in self.people:
                 if person.slow_until and person.slow_until <= self.elapsed():
                     self.hurry(person)
@@ -121,11 +130,14 @@ class Town:
             person.come(self._token_of_another() if self.random.random() < 0.1 else "")
         elif person.entered:
             deed = self.random.choices(self._deeds, self._weights)[0]
+            if self.conditions.moderates(person.number) and self.random.random() < MODERATORS_ACT:
+                deed = self.random.choice(MODERATION)
             self.counts[f"did {deed.__name__.replace('_', ' ')}"] += 1
             deed(person, self.random)
 
     def _token_of_another(self) -> str:
-        return self.random.choice(self.people).resume
+        another = self.random.choice(self.people)
+        return "" if another.known else another.resume
 
     # For people
 

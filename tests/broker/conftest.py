@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.broker import sqlite_files
 from tests.broker.brokers import KINDS, Kind, Make, Namespace
 from tests.broker.redis_server import RedisServer, why_not
 from threadchat.chat.broker_interface import Broker
@@ -48,3 +50,10 @@ def make(kind: Kind, request: pytest.FixtureRequest) -> Iterator[Make]:
     yield open_one
     for broker in made:
         broker.close()
+
+
+@pytest.fixture
+def make_sqlite(tmp_path: Path) -> Iterator[sqlite_files.Make]:
+    """Opens the file of this test; a broker that is still open is closed before, as a restart would."""
+    with sqlite_files.one_file(tmp_path / "chat.db") as make:
+        yield make

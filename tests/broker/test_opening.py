@@ -29,6 +29,7 @@ def test_a_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(broker, SqliteBroker)
     assert broker.path == tmp_path / "chat.db"
     assert broker.retention == Retention(3, 600_000, 60)
+    assert broker._limits.rooms == CONFIG.max_stored_rooms
     monkeypatch.chdir("/")
     assert opened(broker).put(*say("a")) == [1], "a relative path is not looked up twice"
     broker.close()

@@ -2,60 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.broker.brokers import Opened, Outlet, opened
+from tests.broker.sqlite_files import Make, Nothing, refusing, rows, sweep
 from tests.chat.helpers import PATIENCE, Clock, ids_of, join, run, say
 from threadchat.broker.sqlite import SqliteBroker, retention, room_store
 from threadchat.broker.sqlite.channel import Publication
-from threadchat.broker.sqlite.writer import PLACES, Work, Writer
+from threadchat.broker.sqlite.writer import PLACES, Writer
 from threadchat.chat.events import CLOSE, DELETE, Draft, Position
 from threadchat.chat.hub import Hub
 from threadchat.chat.sequencer import KEY_TTL
 from threadchat.chat.stream import EventStream, events_of
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
-Make = Callable[..., SqliteBroker]
-
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """Opens the file of this test; a broker that is still open is closed before, as a restart would."""
-    made: list[SqliteBroker] = []
-
-    def open_one(**options: Any) -> SqliteBroker:
-        for broker in made:
-            broker.close()
-        made.append(SqliteBroker(tmp_path / "chat.db", **options))
-        return made[-1]
-
-    yield open_one
-    for broker in made:
-        broker.close()
-
-
-def rows(broker: SqliteBroker, question: str) -> list[Any]:
-    """What the file says, seen from outside."""
-    with contextlib.closing(sqlite3.connect(broker.path)) as database:
-        return database.execute(question).fetchall()
-
-
-@contextlib.contextmanager
-def refusing(broker: SqliteBroker) -> Iterator[None]:
-    """Makes every commit fail."""
-    broker.writer.database.execute("PRAGMA query_only = 1")
-    yield
-    broker.writer.database.execute("PRAGMA query_only = 0")
+def make(make_sqlite: Make) -> Make:
+    """Opens the file of this test."""
+    return make_sqlite
 
 
 # -- restarts ------------------------------------------------------------------------------------------
@@ -201,7 +174,7 @@ def test_events_go_when_they_are_too_old(make: Make) -> None:
         room.page(0)
     assert caught.value.code == ErrorCode.UNRECOVERABLE_POSITION
     assert rows(broker, "SELECT count(*) FROM events") == [(3,)], "not looked at yet"
-    broker.writer.sweep()
+    sweep(broker)
     assert rows(broker, "SELECT offset FROM events") == [(2,), (3,)]
     room.put(*say("d"))
     clock.now += 60
@@ -240,12 +213,12 @@ def test_a_room_goes_with_its_last_event_unless_it_is_open(make: Make) -> None:
     room = opened(broker)
     room.put(*say("a"))
     clock.now += 1000
-    broker.writer.sweep()
+    sweep(broker)
     assert room.put(*say("b")) == [2]
     clock.now += 1000
     room.channel.retire(lambda: True)
     assert broker.exists("r")
-    broker.writer.sweep()
+    sweep(broker)
     assert not broker.exists("r")
     assert rows(broker, "SELECT * FROM events UNION ALL SELECT * FROM keys") == []
     again = opened(broker)
@@ -261,7 +234,7 @@ def test_a_room_that_went_while_it_was_opened_keeps_its_place(make: Make) -> Non
     first.channel.retire(lambda: True)
     channel = broker.open("r")
     clock.now += 1000
-    broker.writer.sweep()
+    sweep(broker)
     assert channel.publish(say("b")) == [Position(2, first.epoch)]
     assert opened(make()).epoch == first.epoch
 
@@ -273,7 +246,7 @@ def test_without_an_age_everything_stays(make: Make) -> None:
     room.put(*say("a"))
     room.channel.retire(lambda: True)
     clock.now += 1e9
-    broker.writer.sweep()
+    sweep(broker)
     assert opened(broker).page() == [1]
 
 
@@ -284,11 +257,11 @@ def test_closed_rooms_and_spent_keys_are_swept_away(make: Make) -> None:
     room.put(*say("a", key="k"))
     room.channel.close()
     other.put(*say("b", key="k"))
-    broker.writer.sweep()
+    sweep(broker)
     assert rows(broker, "SELECT name FROM rooms") == [("s",)]
     assert rows(broker, "SELECT count(*) FROM events") == rows(broker, "SELECT count(*) FROM keys") == [(1,)]
     clock.now += KEY_TTL
-    broker.writer.sweep()
+    sweep(broker)
     assert rows(broker, "SELECT count(*) FROM keys") == [(0,)]
 
 
@@ -298,7 +271,7 @@ def test_a_flood_of_keys_has_a_bound(make: Make, monkeypatch: pytest.MonkeyPatch
     room = opened(broker)
     for number in range(30):
         room.put(*say("a", key=str(number)))
-    broker.writer.sweep()
+    sweep(broker)
     assert rows(broker, "SELECT min(offset), count(*) FROM keys") == [(21, 10)]
 
 
@@ -314,7 +287,12 @@ def test_a_clock_that_is_set_back_makes_no_event_older(make: Make) -> None:
 def test_sweeping_comes_by_itself(make: Make) -> None:
     swept = threading.Semaphore(0)
     broker = make()
-    writer = Writer(broker.path, lambda database: swept.release(), sweep_interval=0.0)
+
+    def steps(database: sqlite3.Connection) -> Iterator[None]:
+        swept.release()
+        yield
+
+    writer = Writer(broker.path, steps, lambda database: None, sweep_interval=0.0)
     writer.do(Nothing())
     assert swept.acquire(timeout=PATIENCE)
     assert swept.acquire(timeout=PATIENCE), "again and again, though nobody writes"
@@ -322,13 +300,6 @@ def test_sweeping_comes_by_itself(make: Make) -> None:
 
 
 # -- commits -------------------------------------------------------------------------------------------
-
-
-class Nothing(Work):
-    """Writes nothing."""
-
-    def apply(self, database: sqlite3.Connection) -> None:
-        """See Work."""
 
 
 def test_a_commit_that_fails_is_a_temporary_error_and_nothing_else(
@@ -475,7 +446,7 @@ def test_a_publication_under_way_keeps_the_room(make: Make) -> None:
 
 
 def test_whoever_finds_no_place_is_refused(make: Make) -> None:
-    writer = Writer(make().path, lambda database: None, patience=0.0)
+    writer = Writer(make().path, lambda database: iter(()), lambda database: None, patience=0.0)
     held, go = threading.Event(), threading.Event()
 
     class Slow(Nothing):
@@ -527,10 +498,13 @@ def test_a_forked_process_gets_a_clear_no(make: Make, monkeypatch: pytest.Monkey
     broker.new_user()
     with monkeypatch.context() as forked:
         forked.setattr(os, "getpid", lambda: -1)
-        for use in (lambda: room.put(*say("a")), lambda: broker.open("s"), broker.new_user):
+        broker.reader._lock.acquire()  # another thread read when this one forked
+        uses = (lambda: room.put(*say("a")), room.page, lambda: broker.open("s"), broker.new_user)
+        for use in (*uses, lambda: broker.exists("s")):
             with pytest.raises(CommandError, match="before this one forked from it") as caught:
                 use()
             assert not caught.value.temporary
+        broker.reader._lock.release()
     assert room.put(*say("a")) == [1]
 
 

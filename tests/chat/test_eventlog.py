@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -143,8 +144,9 @@ def test_another_writer_of_the_file_is_not_written_over(lines: JsonLines, path: 
 
 
 def test_what_cannot_be_opened_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        JsonLines(tmp_path / "no" / "events.log")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        JsonLines(tmp_path / "file" / "events.log")
     with pytest.raises(IsADirectoryError):
         JsonLines(tmp_path)
 
@@ -315,3 +317,56 @@ def test_a_room_keeps_its_log(path: Path) -> None:
     room.close()
     thread.thread.join(PATIENCE)
     assert ids(path) == list(range(1, 503))
+
+
+def test_its_folder_is_made(tmp_path: Path) -> None:
+    JsonLines(tmp_path / "log" / "today" / "events.log").close()
+    assert (tmp_path / "log" / "today" / "events.log").exists()
+
+
+def test_a_pipe_that_nobody_reads_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(eventlog, "PATIENCE", 0.0)
+    fifo = tmp_path / "events"
+    os.mkfifo(fifo)
+    lines = JsonLines(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    for number in range(1, 4001):
+        note(lines, number, number)
+        lines.flush()
+    assert caplog.text.count("events are lost until it works again") == 1
+    got = b""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            got += os.read(reader, 65536)
+    note(lines, 4001, 4001)
+    lines.flush()
+    got += os.read(reader, 65536)
+    lines.close()
+    os.close(reader)
+    numbers = [json.loads(line)["id"] for line in got.splitlines()]
+    assert numbers[-1] == 4001, "and no line is torn"
+    assert numbers[:-1] == list(range(1, len(numbers)))
+    assert f"works again; {4000 - len(numbers) + 1} events were lost" in caplog.text
+
+
+def test_a_reader_that_pauses_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fifo = tmp_path / "events"
+    os.mkfifo(fifo)
+    lines = JsonLines(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    got: list[bytes] = []
+
+    def read(file: int) -> bool:
+        got.append(os.read(reader, 1 << 20))
+        return True
+
+    monkeypatch.setattr(eventlog, "_takes_more", read)
+    for number in range(1, 4001):
+        note(lines, number, number)
+        lines.flush()
+    got.append(os.read(reader, 1 << 20))
+    lines.close()
+    os.close(reader)
+    assert [json.loads(line)["id"] for line in b"".join(got).splitlines()] == list(range(1, 4001))

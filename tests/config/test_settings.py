@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from threadchat.config.load import load
-from threadchat.config.settings import SETTINGS, Config, shown
+from threadchat.config.setting import shown
+from threadchat.config.settings import SETTINGS, Config, UnusedSetting, warn_of_unused
 from threadchat.errors import ConfigError, ThreadchatError
 
 DEFAULTS = {
@@ -54,6 +57,7 @@ DEFAULTS = {
     "history_bytes": 4_194_304,
     "logs_bytes": 536_870_912,
     "history_age": 0.0,
+    "max_stored_rooms": 100_000,
     "room_ttl": 300.0,
     "announce_limit": 200,
     "room_pattern": "",
@@ -493,3 +497,47 @@ def test_what_is_overridden_is_checked_all_the_same(chdir_tmp: Path) -> None:
 )
 def test_values_are_shown_on_one_line(value: object, text: str) -> None:
     assert shown(value) == text
+
+
+# -- for programs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("history", "history_size"), ("max_conections", "max_connections"), ("message_bursts", "message_burst")],
+)
+def test_a_wrong_name_from_code_is_told_which_was_meant(name: str, meant: str) -> None:
+    for make in (Config, partial(dataclasses.replace, Config())):
+        with pytest.raises(ConfigError) as caught:
+            make(**{name: 5})
+        assert str(caught.value) == f"{name} is not a setting; did you mean {meant}?"
+    with pytest.raises(ConfigError, match=r"^colour is not a setting$"):
+        Config(colour="red")  # type: ignore[call-arg]
+
+
+def test_the_environment_of_a_program(chdir_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (chdir_tmp / "chat.toml").write_text("port = 81\nmax_rooms = 7\n")
+    environ = {"THREADCHAT_CONFIG": "chat.toml", "THREADCHAT_PORT": "82", "REDIS_HOST": "db", "OTHER": "x"}
+    config = Config.from_env(environ)
+    assert config == Config(port=82, max_rooms=7, broker="redis://db:6379/0")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert Config.from_env() == config
+    with pytest.raises(ConfigError, match="THREADCHAT_PROT is not a setting; did you mean THREADCHAT_PORT"):
+        Config.from_env({"THREADCHAT_PROT": "1"})
+    with pytest.raises(ConfigError, match="above THREADCHAT_PING_INTERVAL=200"):
+        Config.from_env({"THREADCHAT_PING_INTERVAL": "200"})
+
+
+def test_settings_of_the_process_do_nothing_in_a_program_and_say_so() -> None:
+    config = Config(log_level="debug", pin="off")
+    with pytest.warns(UnusedSetting) as caught:
+        warn_of_unused(config, 1)
+    assert [str(it.message).partition(",")[0] for it in caught] == [
+        "pin=off does nothing in a Chat of your own",
+        "log_level=debug does nothing in a Chat of your own",
+    ]
+    assert {it.filename for it in caught} == {__file__}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_unused(Config(), 1)

@@ -43,7 +43,7 @@ class Client:
 
     answers_pings = True
 
-    def __init__(self, crowd: Crowd, sock: socket.socket, path: str) -> None:
+    def __init__(self, crowd: Crowd, sock: socket.socket, path: str, headers: str = "") -> None:
         self.crowd = crowd
         self.sock = sock
         self.closed: int | None = None
@@ -57,7 +57,8 @@ class Client:
         sock.setblocking(False)
         self._write(
             f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            f"Sec-WebSocket-Version: 13\r\n{headers}\r\n".encode()
         )
 
     def on_text(self, payload: bytes) -> None:

@@ -22,7 +22,7 @@ from tests.chat.helpers import join, run
 from tests.server.session_helpers import until
 from tests.server.token_helpers import private_key, public_pem
 from tests.wire.helpers import PATIENCE, Peer, open_descriptors, text_frame
-from threadchat.config.settings import Config
+from threadchat.config.settings import Config, UnusedSetting
 from threadchat.errors import CloseCode, CommandError, ConfigError
 from threadchat.server.auth.users import User
 from threadchat.server.chat import Chat
@@ -174,10 +174,16 @@ def test_a_port_in_use_is_an_os_error(chat: Chat) -> None:
     assert other.drain(PATIENCE)
 
 
+def test_a_setting_of_the_process_is_warned_of_where_the_chat_is_made() -> None:
+    with pytest.warns(UnusedSetting, match="log_level=debug does nothing in a Chat of your own") as caught:
+        Chat(Config(log_level="debug")).close()
+    assert [it.filename for it in caught] == [__file__]
+
+
 def test_an_event_log_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     with pytest.raises(OSError):
-        Chat(Config(port=0, event_log=str(tmp_path / "no" / "such" / "folder")))
+        Chat(Config(port=0, event_log=str(tmp_path)))
     assert set(threading.enumerate()) == before
 
 

@@ -32,7 +32,9 @@ def _open_sqlite(path: str, config: Config) -> Broker:
         from threadchat.broker.sqlite import SqliteBroker
     except ImportError as error:  # fcntl, or a Python that was built without SQLite
         raise BrokerError(f"sqlite is not available here: {error}") from error
-    return SqliteBroker(path, config.history_size, config.history_bytes, config.history_age)
+    return SqliteBroker(
+        path, config.history_size, config.history_bytes, config.history_age, config.max_stored_rooms
+    )
 
 
 def _open_redis(url: str, config: Config) -> Broker:

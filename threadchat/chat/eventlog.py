@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import select
 import stat
 from typing import Final
 
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 MAX_PENDING: Final = 1 << 20
 """Bytes that a batch may gather before it is written early: events are few in a batch, but may be large."""
+PATIENCE: Final = 1.0
+"""Seconds for which a pipe's reader may pause; publishers have not been held up for that yet."""
 MODE: Final = 0o640
 """Of a new file: what people say to each other is not for everybody on the machine."""
 
@@ -42,15 +45,18 @@ class JsonLines:
     stands before others; one that an earlier run left torn gets a line of its own. Whatever else a
     write that fails (a full disk) leaves over is lost, and counted.
 
-    Constructing opens the file, whose folder has to exist, and raises OSError where that fails; a new file
-    is for its owner and group only.
+    Constructing opens the file, makes its folder where there is none, and raises OSError where that fails; a
+    new file is for its owner and group only.
     All else runs on the thread of one listener, and raises nothing.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
+        os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
         # Readable too, because only the last byte tells whether the last line is whole.
-        self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
+        # Not blocking: a pipe that nobody reads is as good as a full disk, and holds up nobody.
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        self._file = os.open(self._path, flags, MODE)
         self._rest = b""  # of a line that was begun, or what ends a torn one
         self._lines: list[bytes] = []
         self._pending = 0  # bytes in `_lines`
@@ -109,6 +115,10 @@ class JsonLines:
         while written < len(data):
             try:
                 count = os.write(self._file, view[written:])
+            except BlockingIOError as error:
+                if self._failing or not _takes_more(self._file):
+                    return written, error
+                continue
             except OSError as error:
                 return written, error
             if not count:
@@ -144,6 +154,13 @@ class JsonLines:
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"failing, {self._lost} lost" if self._failing else "open"
         return f"<JsonLines {self._path} {state}>"
+
+
+def _takes_more(file: int) -> bool:
+    """Whether a pipe is read within `PATIENCE`."""
+    poll = select.poll()
+    poll.register(file, select.POLLOUT)
+    return bool(poll.poll(PATIENCE * 1000))
 
 
 def _ends_torn(file: int) -> bool:

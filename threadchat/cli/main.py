@@ -6,22 +6,21 @@ import argparse
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Final
 
+from threadchat.cli.parser import EXIT_USAGE, Help, Parser
 from threadchat.cli.serve import serve
-from threadchat.config.load import Resolved, load, suggestion
-from threadchat.config.settings import HIDDEN, SETTINGS, Config, Group, Setting, shown
+from threadchat.config.load import Resolved, load
+from threadchat.config.setting import HIDDEN, Group, Setting, shown, suggestion
+from threadchat.config.settings import SETTINGS, Config
 from threadchat.errors import ConfigError
 from threadchat.version import __version__
 
-EXIT_USAGE: Final = 2
 COMMANDS: Final = ("serve", "config", "token", "connect", "tail")
 APART: Final = ("token", "connect", "tail")
 """Those with flags of their own."""
-WIDTH: Final = 100
 
 DESCRIPTION: Final = """\
 serve, which is the default, runs the chat server. config prints every setting in force and where its value
@@ -83,20 +82,6 @@ def _serve(config: Config) -> int:
     from threadchat.cli.supervisor import serve_with_workers
 
     return serve_with_workers(config)
-
-
-class Help(argparse.HelpFormatter):
-    """Help as wide as the terminal, but never wider than 100 columns."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=33, width=min(WIDTH, shutil.get_terminal_size().columns))
-
-
-class Parser(argparse.ArgumentParser):
-    """Complains in one line, where argparse would print thirty flags first."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"threadchat: {message}; --help lists the flags\n")
 
 
 def _parser() -> Parser:

@@ -14,12 +14,15 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
+from threadchat.cli.output import unblocked, unblocked_stderr
 from threadchat.cli.thread_dump import log_threads
+from threadchat.config.settings import UnusedSetting
 from threadchat.errors import BrokerError
 from threadchat.logs.format import configure_logging
 
@@ -49,7 +52,8 @@ EXIT_INTERRUPTED: Final = 130  # what shells report for a SIGINT
 
 def announce(url: str) -> None:
     """The start line: for people, and for programs that wait for it."""
-    print(f"threadchat: open {url} in a browser (Ctrl-C stops)", flush=True)
+    with unblocked(sys.stdout) as stdout:
+        print(f"threadchat: open {url} in a browser (Ctrl-C stops)", file=stdout, flush=True)
 
 
 def serve(config: Config, opened: Callable[[str], None] = announce) -> int:
@@ -57,10 +61,16 @@ def serve(config: Config, opened: Callable[[str], None] = announce) -> int:
 
     0 when everything ended within `drain_timeout`, 1 when it could not start or something still runs; a
     second SIGINT ends the process at once with 130. SIGHUP has it read its certificate again, SIGUSR1 has it
-    log what its threads do. `opened` is told once where the page is. Raises
+    log what its threads do. Signals that were ignored before, as `nohup` has it, stay so. `opened` is told
+    once where the page is. Only the very end waits for whoever reads stderr, for a second. Raises
     ConfigError. Runs on: the main thread.
     """
     at_terminal = has_terminal()  # first: it may be closed at any time
+    with unblocked_stderr():
+        return _serve(config, opened, at_terminal)
+
+
+def _serve(config: Config, opened: Callable[[str], None], at_terminal: bool) -> int:
     configure_logging(config.log_level, config.log_format)
     raise_descriptor_limit()
     tune_interpreter()
@@ -69,7 +79,9 @@ def serve(config: Config, opened: Callable[[str], None] = announce) -> int:
         from threadchat.server.chat import Chat
 
         try:
-            chat = Chat(config)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UnusedSetting)  # here they are in use
+                chat = Chat(config)
             configure_logging(config.log_level, config.log_format, chat.registry.connections)
         except BrokerError as error:
             return complain(f"broker {error}")
@@ -129,6 +141,8 @@ def why_not_listening(config: Config, error: OSError | UnicodeError) -> str:
 def _signals_to_queue() -> Iterator[queue.SimpleQueue[signal.Signals]]:
     """Signals only put themselves into the queue; the former handlers come back at the end.
 
+    Those that are ignored stay ignored: whoever started this process wanted it so.
+
     SimpleQueue.put may interrupt SimpleQueue.get on the same thread. Event.set may not: it takes a lock that
     an interrupted Event.wait can hold.
     """
@@ -142,7 +156,7 @@ def _signals_to_queue() -> Iterator[queue.SimpleQueue[signal.Signals]]:
             os._exit(EXIT_INTERRUPTED)  # whoever asks twice does not want to wait for goodbyes
         arrived.put(signal.Signals(number))
 
-    former = {number: signal.signal(number, note) for number in (*STOPS, *REQUESTS)}
+    former = {number: signal.signal(number, note) for number in heeded(*STOPS, *REQUESTS)}
     with last_resort():
         try:
             yield arrived
@@ -151,9 +165,17 @@ def _signals_to_queue() -> Iterator[queue.SimpleQueue[signal.Signals]]:
                 signal.signal(number, handler)
 
 
+def heeded(*numbers: signal.Signals) -> list[signal.Signals]:
+    """Those of the signals that are not ignored."""
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 @contextlib.contextmanager
 def last_resort() -> Iterator[None]:
     """SIGUSR2 has Python itself print all stacks, for a process in which no thread gets its turn."""
+    if signal.getsignal(signal.SIGUSR2) is signal.SIG_IGN:
+        yield
+        return
     try:
         faulthandler.register(signal.SIGUSR2)
     except (AttributeError, OSError, RuntimeError):  # another system; a stderr that is no file

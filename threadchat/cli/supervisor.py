@@ -9,12 +9,14 @@ import selectors
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from threadchat.cli.main import EXIT_USAGE
+from threadchat.cli.output import unblocked, unblocked_stderr
+from threadchat.cli.parser import EXIT_USAGE
 from threadchat.cli.serve import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -25,6 +27,7 @@ from threadchat.cli.serve import (
     browsable,
     complain,
     has_terminal,
+    heeded,
     last_resort,
     serve,
     why_not_listening,
@@ -49,13 +52,18 @@ def serve_with_workers(config: Config) -> int:
     """Runs `workers` servers on one port until SIGINT or SIGTERM and returns the exit code, as `serve` does.
 
     Raises ConfigError where this system does not spread connections over processes that share a port. Runs
-    on: the main thread, before any other thread is started, as it forks.
+    on: the main thread. As it forks, there may be no other thread but the one that writes to stderr.
     """
     if sys.platform != "linux":
         raise ConfigError(
             f"workers={config.workers}: only Linux spreads connections over processes that share a port; "
             "run one server a port here, with nginx in front"
         )
+    with unblocked_stderr():
+        return _supervise(config)
+
+
+def _supervise(config: Config) -> int:
     configure_logging(config.log_level, config.log_format)
     try:
         with bind(config.host, config.port) as probe:  # a program that shares its port would not be noticed
@@ -139,12 +147,12 @@ class Supervisor:
 
     def _fork(self, number: int) -> int:
         """Starts a worker; returns its pid."""
-        with _held_back(SIGNALS):
+        with _held_back(SIGNALS), warnings.catch_warnings():
+            # Python warns of threads. The only one here writes to stderr, and is prepared for it.
+            warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
             if pid == 0:
                 self._wakeups.leave_to_parent()
-                for each in SIGNALS:  # a request that comes before it serves is none of its business
-                    signal.signal(each, signal.SIG_IGN if each in REQUESTS else signal.SIG_DFL)
         return pid or self._work(number)
 
     def _work(self, number: int) -> NoReturn:
@@ -160,8 +168,8 @@ class Supervisor:
         except BaseException:
             log.exception("worker %d failed", number)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with unblocked(sys.stderr):
+                pass  # what was logged is written by then, or nobody reads it
             os._exit(code)
 
 
@@ -192,7 +200,9 @@ class Wakeups:
             os.set_blocking(end, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._heard, selectors.EVENT_READ)
-        self._former = {number: signal.signal(number, _note) for number in SIGNALS}
+        # What is ignored stays so, but for SIGCHLD: who ignores that cannot wait for children.
+        numbers = (*heeded(*STOPS, *REQUESTS), signal.SIGCHLD)
+        self._former = {number: signal.signal(number, _note) for number in numbers}
         self._former_wakeup = signal.set_wakeup_fd(self._told)
         return self
 
@@ -211,8 +221,11 @@ class Wakeups:
     # In a worker
 
     def leave_to_parent(self) -> None:
-        """Lets go of what only the supervisor uses."""
+        """Lets go of what only the supervisor uses. Requests that come before it serves do nothing."""
         signal.set_wakeup_fd(-1)
+        # SIGTERM even where the supervisor ignores it: that is how it ends its workers.
+        for number in ({*self._former} - REQUESTS) | {signal.SIGTERM}:
+            signal.signal(number, signal.SIG_DFL)
         self._selector.close()
         os.close(self._heard)
         os.close(self._held)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from threadchat.cli.main import EXIT_USAGE, Help, Parser
+from threadchat.cli.parser import EXIT_USAGE, Help, Parser
 from threadchat.config.load import load
 from threadchat.config.settings import SETTINGS
 from threadchat.errors import BadToken, ConfigError

@@ -1,4 +1,4 @@
-"""Finds the Redis that a container engine, or whoever started the container, put into the environment."""
+"""Knows the variables that container engines set: those that tell of a Redis, and those of other services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,28 @@ PORT: Final = "REDIS_PORT"
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 6379
 
-_ADDRESS: Final = r"(?:tcp://(\[[0-9A-Fa-f:.]+\]|[\w.-]+):)?([0-9]{1,5})/?"
+_ADDRESS: Final = r"[0-9A-Fa-f.:]+"
+_NUMBER: Final = r"\d{1,5}"
+_PROTOCOL: Final = "tcp|udp|sctp"
+_URL: Final = rf"(?:{_PROTOCOL})://.+:{_NUMBER}/?"
+_PORT: Final = r"_PORT_\d{1,5}_(?:TCP|UDP|SCTP)"
+_NAME: Final = r"/[^/]+/[^/]+"  # /who_links/alias
+
+_LINKS: Final = [
+    (re.compile(f"[A-Z0-9_]+?{name}"), re.compile(value))
+    for name, value in (
+        ("_SERVICE_HOST", _ADDRESS),
+        (r"_SERVICE_PORT(?:_[A-Z0-9_]+)?", _NUMBER),
+        ("_PORT", _URL),
+        (rf"{_PORT}(?:_START|_END)?", _URL),
+        (rf"{_PORT}_PROTO", _PROTOCOL),
+        (rf"{_PORT}_PORT(?:_START|_END)?", _NUMBER),
+        (rf"{_PORT}_ADDR", _ADDRESS),
+        ("_NAME", _NAME),
+    )
+]
+"""What Kubernetes sets in each pod for each service of its namespace, and Docker for each linked container:
+names and values."""
 
 
 class ContainerRedis(NamedTuple):
@@ -43,3 +64,16 @@ def container_redis(environ: Mapping[str, str]) -> ContainerRedis | None:
     if ":" in name and not name.startswith("["):
         name = f"[{name}]"
     return ContainerRedis(f"redis://{name}:{int(address[2])}/0", HOST if host else PORT)
+
+
+def is_link(variable: str, value: str, environ: Mapping[str, str]) -> bool:
+    """Whether an engine set this variable to tell of a service or a linked container.
+
+    A service named `threadchat` is told of as THREADCHAT_SERVICE_HOST, THREADCHAT_PORT=tcp://10.0.0.5:80 and
+    so on; one named `threadchat-redis` as THREADCHAT_REDIS_SERVICE_HOST. Docker tells of the environment of a
+    container, too, as THREADCHAT_ENV_PATH beside THREADCHAT_NAME.
+    """
+    alias, env, _ = variable.partition("_ENV_")
+    if env:
+        return re.fullmatch(_NAME, environ.get(f"{alias}_NAME", "")) is not None
+    return any(name.fullmatch(variable) and shape.fullmatch(value) for name, shape in _LINKS)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Any, Final, TypeVar
 
+from threadchat.config.setting import Origin, Setting, check_value, shown, suggestion
+from threadchat.config.setting import setting_field as _setting
+from threadchat.config.sources import resolve
 from threadchat.config.texts import (
     API_KEY,
     BROKER,
@@ -22,20 +28,8 @@ from threadchat.config.texts import (
     TOKEN_KEY,
     WORD,
 )
-from threadchat.config.values import (
-    Bytes,
-    Pattern,
-    Rule,
-    Seconds,
-    SecondsOrNever,
-    Secret,
-    Value,
-    Whole,
-    YesNo,
-)
+from threadchat.config.values import Bytes, Pattern, Seconds, SecondsOrNever, Whole, YesNo
 from threadchat.errors import ConfigError
-
-Group = Literal["address", "identity", "deadlines", "limits", "rooms", "operations"]
 
 _SECONDS = Seconds()
 _LONG = Seconds(high=366 * 86_400)
@@ -47,14 +41,28 @@ _MILLION = 1_000_000
 _GIB = 1024**3
 
 
-def _setting(default: Value, rule: Rule, group: Group, reason: str) -> Any:
-    described = {"default": default, "rule": rule, "group": group, "reason": reason}
-    return field(default=default, metadata=described)
+T = TypeVar("T")
 
 
+def _names_unknown_settings(made: type[T]) -> type[T]:
+    """Has a class say which setting a wrong name may have been meant for."""
+    init = made.__init__
+
+    @wraps(init)
+    def __init__(self: T, *args: Any, **values: Any) -> None:
+        for name in values:
+            if name not in SETTINGS:
+                raise ConfigError(f"{name} is not a setting{suggestion(name, SETTINGS)}")
+        init(self, *args, **values)
+
+    made.__init__ = __init__  # type: ignore[method-assign, assignment]
+    return made
+
+
+@_names_unknown_settings
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Every setting, checked when it is built: a wrong value, or pair of values, raises ConfigError.
+    """Every setting, checked when it is built: a wrong name, value, or pair of values, raises ConfigError.
 
     Durations are in seconds, given as int or float and kept as float; sizes are in bytes. Immutable, so
     any thread may read it; `dataclasses.replace` makes a changed one, which is checked again.
@@ -145,6 +153,8 @@ class Config:
         "memory for the events of all rooms together; above it the largest logs drop their oldest events")
     history_age: float = _setting(0.0, _AGE, "rooms",
         "age at which events go from a broker that lasts; 0 keeps them, as far as history_size allows")
+    max_stored_rooms: int = _setting(100_000, Whole(1, 100 * _MILLION, "rooms"), "rooms",
+        "rooms that an SQLite file keeps, beside open ones; those that were silent for longest go first")
     room_ttl: float = _setting(300.0, _LONG, "rooms",
         "an empty room keeps its events for so long, so that a reconnect finds them")
     announce_limit: int = _setting(200, Whole(0, _MILLION, "people"), "rooms",
@@ -183,6 +193,17 @@ class Config:
             object.__setattr__(self, name, values[name])  # frozen: the way to keep 5 as 5.0
         check_relations(values, {name: Origin("code", name, "=") for name in values})
 
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Config:
+        """The settings of `THREADCHAT_...` variables, and of the TOML file that THREADCHAT_CONFIG names.
+
+        They are read as the stand-alone server reads them: a variable comes before the file, the file before
+        the default, and REDIS_HOST may name the broker. Raises ConfigError, which names the variable.
+        """
+        values, origins = resolve(SETTINGS, {}, environ)
+        check_relations(values, origins)
+        return cls(**values)
+
     @property
     def allowed_origins(self) -> frozenset[str]:
         """The origins of `allow_origin`; `*` in it stands for any."""
@@ -194,71 +215,24 @@ class Config:
         return frozenset(filter(None, map(str.strip, self.subprotocols.split(","))))
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One field of Config and how it is spelled elsewhere."""
-
-    name: str
-    default: Value
-    rule: Rule
-    group: Group
-    reason: str
-
-    @property
-    def secret(self) -> bool:
-        """Whether its value is nothing to print."""
-        return isinstance(self.rule, Secret)
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def variable(self) -> str:
-        return "THREADCHAT_" + self.name.upper()
-
-
 SETTINGS: Final[Mapping[str, Setting]] = {it.name: Setting(it.name, **it.metadata) for it in fields(Config)}
 
-
-HIDDEN: Final = "(secret)"
-"""What is shown in place of a secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a value came from, and how name and value are written there."""
-
-    label: str
-    name: str
-    joint: str
-    suffix: str = ""
-
-    def saying(self, value: object) -> str:
-        return f"{self.name}{self.joint}{shown(value)}{self.suffix}"
+STAND_ALONE: Final = ("workers", "pin", "log_level", "log_format")
+"""Settings of the process, which a program that has a `Chat` of its own decides about itself."""
 
 
-def shown(value: object) -> str:
-    """A value as a person would write it: 30 rather than 30.0, and never more than one short line."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
-    text = text if text and text.isprintable() else repr(text)
-    return text if len(text) <= 80 else text[:80] + "..."
+class UnusedSetting(UserWarning):
+    """A setting does nothing where it was given."""
 
 
-def check_value(read: Callable[[Any], Value], setting: Setting, raw: object, origin: Origin) -> Value:
-    """The value that `read` makes of `raw`. Raises ConfigError, which says where it came from."""
-    rule = setting.rule
-    try:
-        value = read(raw)
-    except ValueError:
-        wrong = HIDDEN if setting.secret else shown(repr(raw))
-        raise ConfigError(f"{origin.name}: {wrong} is not {rule.noun}; it must be {rule.limits}") from None
-    if not rule.allows(value):
-        said = origin.saying(HIDDEN if setting.secret else raw)
-        raise ConfigError(f"{said}: must be {rule.limits}")
-    return value
+def warn_of_unused(config: Config, stacklevel: int) -> None:
+    """Warns of settings that do nothing in a program's own `Chat`; see `warnings.warn` for `stacklevel`."""
+    for name in STAND_ALONE:
+        if (value := getattr(config, name)) != SETTINGS[name].default:
+            text = f"{name}={shown(value)} does nothing in a Chat of your own, only in python -m threadchat"
+            if name.startswith("log"):
+                text += "; your program sets up Python's logging, which the package logs to"
+            warnings.warn(text, UnusedSetting, stacklevel + 1)
 
 
 def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> None:

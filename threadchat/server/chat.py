@@ -17,7 +17,7 @@ from threadchat.chat.eventlog import JsonLines
 from threadchat.chat.events import Position
 from threadchat.chat.hub import Hub
 from threadchat.chat.routing import Counted, make_routing
-from threadchat.config.settings import Config
+from threadchat.config.settings import Config, warn_of_unused
 from threadchat.errors import ConfigError, RoomClosed
 from threadchat.server import shutdown
 from threadchat.server.admin.administered import AdministeredChat
@@ -91,6 +91,7 @@ class Chat(WithHooks, AdministeredChat):
                 + (", which a mapping becomes by Config(**settings)" if isinstance(config, Mapping) else "")
             )
         self.config = config = config or Config()
+        warn_of_unused(config, 2)
         self.hooks = Hooks(**hooks)
         # With a pinger of a FakeClock, a test decides when deadlines go off.
         self.pinger = pinger or Pinger()

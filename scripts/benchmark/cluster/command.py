@@ -79,7 +79,7 @@ def run(given: argparse.Namespace, workloads: list[Workload], say: Say) -> int:
     versions = {"redis-py" if name == "redis" else name: value for name, value in versions.items()}
     versions[redis.name] = version(redis)
     measurements = _measure_all(given, Place(tools, redis, out / "logs"), workloads, setups, say)
-    report = ClusterReport(facts, versions, given.quick, workloads, setups, measurements)
+    report = ClusterReport(facts, versions, given.quick, workloads, measurements, setups)
     report.write(out)
     faults = report.faults()
     say("\n".join(["", report.caption(), "", report.text(), "", *[f"! {fault}" for fault in faults]]))

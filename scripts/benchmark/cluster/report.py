@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmark import tables
-from benchmark.cluster import settings
-from benchmark.cluster.settings import IN_MEMORY, Setup
-from benchmark.measurement import Measurement
-from benchmark.summary import Spread, Summary
+from benchmark.cluster.settings import (
+    IN_MEMORY,
+    LOAD_CPU,
+    NODES_CPU,
+    PUBLICATIONS,
+    REDIS_CPU,
+    REDIS_CPU_EACH,
+    REDIS_MOST,
+    REDIS_NODES,
+    ROUND_TRIPS,
+    SCRIPT_CPU,
+    SCRIPTS,
+    Setup,
+)
+from benchmark.results import Results
+from benchmark.summary import Spread
 from benchmark.workloads import CPU_EACH, DELIVERIES, P50, P99, Metric, Workload
 
 
 @dataclass(frozen=True)
-class ClusterReport:
+class ClusterReport(Results):
     """All that a run was and gave."""
 
-    machine: dict[str, str]
-    versions: dict[str, str]
-    quick: bool
-    workloads: list[Workload]
     setups: list[Setup]
-    measurements: list[Measurement]
-
-    @property
-    def summary(self) -> Summary:
-        """Return the figures, ready to be looked up."""
-        return Summary(self.measurements)
-
-    def caption(self) -> str:
-        """Return when, where and with what this was measured, in one line."""
-        facts = {**self.machine, **self.versions}
-        return ", ".join(f"{name} {value}" for name, value in facts.items())
 
     def faults(self) -> list[str]:
         """Return everything that should not have happened."""
@@ -92,10 +88,10 @@ class ClusterReport:
     def throughput(self) -> str:
         """Return what went through at most; empty where that was not measured."""
         first = ("workload", "set-up", "publications", "least – most", "deliveries", "÷ one in memory")
-        metrics = (P50, P99, CPU_EACH, settings.NODES_CPU, settings.LOAD_CPU)
+        metrics = (P50, P99, CPU_EACH, NODES_CPU, LOAD_CPU)
         rows = []
         for line in self._lines(closed_loop=True):
-            publications = settings.PUBLICATIONS
+            publications = PUBLICATIONS
             cells = [self._median(*line, publications), self._range(*line, publications)]
             cells += [self._median(*line, DELIVERIES), self._ratio(*line, publications)]
             rows.append([line[0].name, line[1].name, *cells, *(self._median(*line, one) for one in metrics)])
@@ -104,7 +100,7 @@ class ClusterReport:
     def latency(self) -> str:
         """Return how long messages took at a fixed rate; empty where that was not measured."""
         first = ("workload", "set-up", "p50", "least – most", "added", "p99", "least – most", "added")
-        metrics = (DELIVERIES, settings.NODES_CPU, settings.LOAD_CPU)
+        metrics = (DELIVERIES, NODES_CPU, LOAD_CPU)
         rows = []
         for line in self._lines(closed_loop=False):
             shown = (self._median, self._range, self._added)
@@ -115,13 +111,13 @@ class ClusterReport:
     def redis(self) -> str:
         """Return what the messages cost Redis."""
         metrics = (
-            settings.ROUND_TRIPS,
-            settings.SCRIPTS,
-            settings.SCRIPT_CPU,
-            settings.REDIS_CPU_EACH,
-            settings.REDIS_CPU,
+            ROUND_TRIPS,
+            SCRIPTS,
+            SCRIPT_CPU,
+            REDIS_CPU_EACH,
+            REDIS_CPU,
         )
-        most = (settings.REDIS_MOST, settings.REDIS_NODES)  # of little meaning where Redis is almost idle
+        most = (REDIS_MOST, REDIS_NODES)  # of little meaning where Redis is almost idle
         rows = []
         for closed_loop in (True, False):
             for workload, setup in self._lines(closed_loop):
@@ -141,20 +137,9 @@ class ClusterReport:
             "\"Busy nodes a Redis core\": the nodes' CPU time for a message and its deliveries by Redis's.",
         ]
         parts = [self.throughput(), self.latency(), self.redis(), "\n".join(notes)]
-        parts.append(tables.load_note(self.summary))
-        if self.quick:
-            parts.append("This was a quick run: small, short, and no measure of anything.")
-        return "\n\n".join(part for part in parts if part)
+        return self.put_together(parts)
 
     def write(self, out: Path) -> None:
         """Write cluster.json and cluster.md into `out`, which exists."""
-        (out / "cluster.md").write_text(f"{self.caption()}\n\n{self.text()}\n")
-        result = {
-            "machine": self.machine,
-            "versions": self.versions,
-            "quick": self.quick,
-            "workloads": [asdict(workload) for workload in self.workloads],
-            "setups": [asdict(setup) for setup in self.setups],
-            "measurements": [asdict(one) for one in self.measurements],
-        }
-        (out / "cluster.json").write_text(json.dumps(result, indent=1) + "\n")
+        setups = [asdict(setup) for setup in self.setups]
+        self.write_files(out, "cluster", self.text(), {"setups": setups})

@@ -18,7 +18,7 @@ static void greeted(struct connection *connection, const struct frame *frame)
         json_integer(frame->payload, frame->length, options.identity, &connection->identity);
     if (json_integer(frame->payload, frame->length, options.ready_key, &value) &&
         (options.ready_value < 0 || options.ready_value == value))
-        network_become_ready(connection);
+        connection_become_ready(connection);
 }
 
 static void take_message(struct connection *connection, const struct frame *frame, uint64_t time)
@@ -32,7 +32,7 @@ static void take_message(struct connection *connection, const struct frame *fram
     network.others++;
     if (memmem(frame->payload, frame->length, "\"error\"", 7) != NULL) {
         network.errors++;
-        network_note_fault("error", frame->payload, frame->length);
+        connection_note_fault("error", frame->payload, frame->length);
     }
     if (connection->state == GREETING)
         greeted(connection, frame);
@@ -47,7 +47,7 @@ static void take_close(struct connection *connection, const struct frame *frame)
     struct part part = {frame->payload, frame->length};
     websocket_frame(&connection->out, CLOSE, &part, 1);
     send(connection->fd, connection->out.data, connection->out.length, MSG_NOSIGNAL | MSG_DONTWAIT);
-    network_close_connection(connection, words);
+    connection_close(connection, words);
 }
 
 static void take_frame(struct connection *connection, const struct frame *frame, uint64_t time)
@@ -60,7 +60,7 @@ static void take_frame(struct connection *connection, const struct frame *frame,
     case PING:
         network.pings++;
         websocket_frame(&connection->out, PONG, &part, 1);
-        network_flush_later(connection);
+        connection_flush_later(connection);
         break;
     case PONG:
         break;
@@ -75,11 +75,11 @@ static size_t take_in(struct connection *connection, const uint8_t *data, size_t
     if (connection->state == UPGRADING) {
         long response = websocket_response(data, size);
         if (response < 0)
-            network_close_connection(connection, "the upgrade was refused");
+            connection_close(connection, "the upgrade was refused");
         if (response <= 0)
             return 0;
         used = (size_t)response;
-        network_upgraded(connection);
+        connection_upgraded(connection);
     }
     struct frame frame;
     for (size_t step; connection->state != CLOSED && (step = websocket_parse(data + used, size - used, &frame)); used += step)
@@ -100,7 +100,7 @@ static bool read_once(struct connection *connection)
     if (got < 0 && errno == EAGAIN)
         return false;
     if (got <= 0) {
-        network_close_connection(connection, got < 0 ? strerror(errno) : "end of stream");
+        connection_close(connection, got < 0 ? strerror(errno) : "end of stream");
         return false;
     }
     network.bytes_read += (uint64_t)got;

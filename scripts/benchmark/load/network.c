@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -23,77 +22,7 @@ enum {
     ENDED = EPOLLRDHUP | EPOLLHUP | EPOLLERR,
 };
 
-struct network network;
 static int epoll;
-static struct connection **flush_list;
-static int flush_count;
-
-void network_note_fault(const char *what, const void *detail, size_t length)
-{
-    if (network.first_fault[0])
-        return;
-    int room = (int)sizeof network.first_fault - 40;
-    snprintf(network.first_fault, sizeof network.first_fault, "%.30s: %.*s", what,
-             (int)length < room ? (int)length : room, (const char *)detail);
-}
-
-/* ---- closing, writing ---- */
-
-void network_close_connection(struct connection *connection, const char *why)
-{
-    bool was_ready = connection->state == READY;
-    close(connection->fd);
-    connection->state = CLOSED;
-    bytes_free(&connection->in);
-    bytes_free(&connection->out);
-    if (connection->stalled && was_ready) {
-        network.stalled_closed++;
-        return;
-    }
-    network_note_fault(was_ready ? "closed" : "not opened", why, strlen(why));
-    if (!was_ready)
-        network.failed++;
-    else {
-        network.closed++;
-        network.on_closed(connection);
-    }
-}
-
-static void flush(struct connection *connection)
-{
-    if (connection->out.length == 0)
-        return;
-    ssize_t sent = send(connection->fd, connection->out.data, connection->out.length, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0 && errno != EAGAIN)
-        return network_close_connection(connection, strerror(errno));
-    if (sent > 0)
-        bytes_consume(&connection->out, (size_t)sent);
-}
-
-void network_flush_later(struct connection *connection)
-{
-    if (!connection->to_flush)
-        flush_list[flush_count++] = connection;
-    connection->to_flush = true;
-}
-
-static void flush_all(void)
-{
-    for (int i = 0; i < flush_count; i++) {
-        flush_list[i]->to_flush = false;
-        if (flush_list[i]->state > CONNECTING && flush_list[i]->state < CLOSED)
-            flush(flush_list[i]);
-    }
-    flush_count = 0;
-}
-
-void network_send(struct connection *connection, const struct part *parts, int count)
-{
-    if (connection->state == CLOSED)
-        return;
-    websocket_frame(&connection->out, TEXT, parts, count);
-    network_flush_later(connection);
-}
 
 /* ---- opening ---- */
 
@@ -115,16 +44,11 @@ static void open_next(void)
     connection->state = CONNECTING;
     if (bind(connection->fd, (struct sockaddr *)&source, sizeof source) < 0 ||
         (connect(connection->fd, (struct sockaddr *)&server, sizeof server) < 0 && errno != EINPROGRESS))
-        return network_close_connection(connection, strerror(errno));
+        return connection_close(connection, strerror(errno));
     /* Edge-triggered: said once, never changed, and a connection that was emptied is not looked at again. */
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = connection};
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, connection->fd, &event) < 0)
         fail("epoll_ctl: %s", strerror(errno));
-}
-
-static struct blanks blanks_of(const struct connection *connection)
-{
-    return (struct blanks){.n = connection->number, .group = connection->group};
 }
 
 static void connected(struct connection *connection)
@@ -133,31 +57,12 @@ static void connected(struct connection *connection)
     socklen_t size = sizeof error;
     getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error)
-        return network_close_connection(connection, strerror(error));
+        return connection_close(connection, strerror(error));
     connection->state = UPGRADING;
     char path[512];
-    template_fill(path, sizeof path, options.path, blanks_of(connection));
+    template_fill(path, sizeof path, options.path, connection_blanks(connection));
     websocket_request(&connection->out, path, connection->port);
-    flush(connection);
-}
-
-void network_become_ready(struct connection *connection)
-{
-    connection->state = READY;
-    network.ready++;
-}
-
-void network_upgraded(struct connection *connection)
-{
-    connection->state = GREETING;
-    for (int i = 0; i < options.hellos; i++) {
-        char text[2048];
-        template_fill(text, sizeof text, options.hello[i], blanks_of(connection));
-        struct part part = {text, strlen(text)};
-        network_send(connection, &part, 1);
-    }
-    if (options.ready_key == NULL)
-        network_become_ready(connection);
+    connection_flush(connection);
 }
 
 static bool being_opened(void)
@@ -196,23 +101,23 @@ static void handle(struct connection *connection, uint32_t events)
         connected(connection);
     if (connection->stalled && connection->state == READY) {
         if (events & (EPOLLHUP | EPOLLERR))
-            network_close_connection(connection, "reset");
+            connection_close(connection, "reset");
     } else if (connection->state != CLOSED) {
         if (events & (EPOLLIN | ENDED))
             inbound_read(connection, events & ENDED);
         if (events & EPOLLOUT && connection->state != CLOSED && connection->out.length)
-            network_flush_later(connection);
+            connection_flush_later(connection);
     }
 }
 
 void network_turn(uint64_t until)
 {
     struct epoll_event events[EVENTS];
-    flush_all();
+    connection_flush_all();
     int count = wait_events(events, until);
     for (int i = 0; i < count; i++)
         handle(events[i].data.ptr, events[i].events);
-    flush_all();
+    connection_flush_all();
 }
 
 void network_run(uint64_t until)
@@ -231,9 +136,9 @@ void network_prepare(void)
 {
     network.count = options.connections + options.stalled;
     network.connections = calloc((size_t)network.count, sizeof *network.connections);
-    flush_list = calloc((size_t)network.count, sizeof *flush_list);
+    connection_prepare(network.count);
     epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (network.connections == NULL || flush_list == NULL || epoll < 0)
+    if (network.connections == NULL || epoll < 0)
         fail("out of memory or descriptors for %d connections", network.count);
     int group_size = options.connections / options.groups;
     for (int i = 0; i < network.count; i++) {

@@ -1,45 +1,10 @@
-/* network: the connections, from connect to close, on one epoll; it reads frames and hands on messages. */
+/* network: opens the connections, and waits for what happens to them, on one epoll. */
 #pragma once
-#include <stdbool.h>
 #include <stdint.h>
 
-#include "bytes.h"
-#include "websocket.h"
-
-enum state { UNUSED, CONNECTING, UPGRADING, GREETING, READY, CLOSED };
-
-struct connection {
-    int fd;
-    enum state state;
-    int number, group, port;
-    bool stalled;        /* a member that never reads once it is ready */
-    bool to_flush;       /* on the list of those that this turn wrote to */
-    long identity;       /* what the server calls it */
-    struct bytes in;     /* an incomplete frame */
-    struct bytes out;    /* not yet taken by the socket */
-    uint64_t delivered;  /* messages with a marker */
-};
-
-struct network {
-    struct connection *connections; /* options.connections members, then options.stalled ones */
-    int count, opened, ready, failed, closed, stalled_closed;
-    uint64_t bytes_read, pings, others, errors;
-    char first_fault[256];          /* the first error, close frame or failure, in words */
-    void (*on_message)(struct connection *, const uint8_t *payload, size_t length, uint64_t time);
-    void (*on_closed)(struct connection *);
-};
-
-extern struct network network;
+#include "connection.h"
 
 void network_prepare(void);
 void network_open_all(void);            /* returns when all are ready, failed, or late */
 void network_turn(uint64_t until);      /* waits for events, at the longest until then, and handles them */
 void network_run(uint64_t until);       /* turns until then */
-void network_send(struct connection *connection, const struct part *parts, int count);
-
-/* For inbound only. */
-void network_upgraded(struct connection *connection);     /* the server said 101: send the hellos */
-void network_become_ready(struct connection *connection);
-void network_flush_later(struct connection *connection);  /* something was appended to `out` */
-void network_close_connection(struct connection *connection, const char *why);
-void network_note_fault(const char *what, const void *detail, size_t length);

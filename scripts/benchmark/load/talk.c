@@ -53,7 +53,7 @@ static void say(struct talker *talker)
     uint32_t sequence = talker->sent++;
     marker_write(marker, (size_t)options.size, (uint32_t)(talker - talkers), sequence);
     struct part parts[3] = {talker->before, {marker, (size_t)options.size}, talker->after};
-    network_send(talker->connection, parts, 3);
+    connection_send(talker->connection, parts, 3);
     talk.sent++;
     if (options.window) {
         uint32_t cell = sequence % (uint32_t)options.window;

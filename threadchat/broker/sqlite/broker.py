@@ -5,25 +5,27 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from time import time
 from typing import Final
 
-from threadchat.broker.sqlite import sanctions
 from threadchat.broker.sqlite.channel import SqliteChannel
+from threadchat.broker.sqlite.checkpoint import Checkpoint
 from threadchat.broker.sqlite.reader import Reader
-from threadchat.broker.sqlite.retention import sweep
+from threadchat.broker.sqlite.retention import Limits, sweep
 from threadchat.broker.sqlite.room_store import Place, Retention, RoomStore
-from threadchat.broker.sqlite.sanctions import SqliteSanctions
-from threadchat.broker.sqlite.schema import Ownership, explained, prepare
+from threadchat.broker.sqlite.sanctions import SqliteSanctions, sweep_sanctions
+from threadchat.broker.sqlite.schema import Ownership, explained, newest_room, prepare
 from threadchat.broker.sqlite.writer import Work, Writer
 from threadchat.chat.broker_interface import Alone
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 
 USERS_TOGETHER: Final = 64
 """User ids that are taken from the file at a time; a process that is killed leaves so many unused at most."""
+MAX_ROOMS: Final = 100_000
+"""Rooms in the file, unless it is said otherwise. Small ones take about 500 bytes each."""
 
 
 class SqliteBroker(Alone):
@@ -31,11 +33,12 @@ class SqliteBroker(Alone):
 
     Each room keeps `history_size` events, `history_bytes` bytes of them, and none that is older than
     `history_age` seconds (0: however old). A forgotten room goes on later, in its epoch; a closed one
-    begins anew; one whose events are all too old is forgotten for good. `clock` gives Unix time.
+    begins anew; one whose events are all too old is forgotten for good. Once a minute rooms above `max_rooms`
+    are forgotten too: those that are not open and where it was silent longest. `clock` gives Unix time.
 
     One process has the file, and only the process that opened it may use it, not one that forks from it.
-    `_lock` guards `_channels`; `_ids` guards `_next_user` and `_users_end`, and is held while the writer
-    takes more ids.
+    `_lock` guards `_channels` and `_next_room`; `_ids` guards `_next_user` and `_users_end`, and is held
+    while the writer takes more ids.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class SqliteBroker(Alone):
         history_size: int = HISTORY_SIZE,
         history_bytes: int = HISTORY_BYTES,
         history_age: float = 0.0,
+        max_rooms: int = MAX_ROOMS,
         *,
         clock: Callable[[], float] = time,
     ) -> None:
@@ -51,6 +55,7 @@ class SqliteBroker(Alone):
         self.path = Path(path).absolute()
         self.clock = clock
         self.retention = Retention(history_size, history_bytes, history_age)
+        self._limits = Limits(self.retention_of, max_rooms)
         self.closed = False
         self._lock = threading.Lock()
         self._channels: dict[str, SqliteChannel] = {}
@@ -60,7 +65,9 @@ class SqliteBroker(Alone):
             with explained(self.path):
                 meta = prepare(self.path)
                 self.reader = Reader(self.path, self.retention)
-                self.writer = Writer(self.path, self._sweep)
+                checkpoint = Checkpoint(self.path, self.reader.held_back)
+                self.writer = Writer(self.path, self._sweep, checkpoint)
+                self._next_room = newest_room(self.writer.database) + 1
                 self.sanctions = SqliteSanctions(self.writer.database, self.writer, clock)
         except BaseException:
             self._ownership.release()
@@ -79,7 +86,7 @@ class SqliteBroker(Alone):
         found = self.reader.find(room)
         # Whoever asks for a room that is neither retired nor closed yet knows that it is being closed.
         if found is None or found.closed or not (before is None or before.retired):
-            return SqliteChannel(self, room, Place(None, secrets.token_hex(8), 0))
+            return SqliteChannel(self, room, self._new_place())
         return SqliteChannel(self, room, found.place)
 
     def new_user(self) -> int:
@@ -115,7 +122,11 @@ class SqliteBroker(Alone):
 
     def store(self, database: sqlite3.Connection, room: str, place: Place) -> RoomStore:
         """What the database has of a room. Runs on: the writer's thread."""
-        return RoomStore(database, room, place, self.retention, self.clock)
+        return RoomStore(database, room, place, self.retention_of(room), self.clock)
+
+    def retention_of(self, room: str) -> Retention:
+        """How much of a room is kept. Runs on: any thread."""
+        return self.retention
 
     def note(self, channel: SqliteChannel) -> None:
         """Told who has a room's log now. Runs on: any thread."""
@@ -130,11 +141,21 @@ class SqliteBroker(Alone):
 
     # Helpers
 
-    def _sweep(self, database: sqlite3.Connection) -> None:
+    def _new_place(self) -> Place:
+        # The row's number is given here, not by its first event: of two rooms of one name the later one
+        # may well be the first in which something is said, while the other is being closed.
         with self._lock:
-            in_use = {(channel.room, channel.epoch) for channel in self._channels.values()}
-        sweep(database, self.retention, self.clock(), in_use)
-        sanctions.sweep(database, self.clock())
+            self._next_room += 1
+            return Place(self._next_room - 1, secrets.token_hex(8), 0)
+
+    def _is_open(self, room: str, epoch: str) -> bool:
+        with self._lock:
+            channel = self._channels.get(room)
+        return channel is not None and channel.epoch == epoch
+
+    def _sweep(self, database: sqlite3.Connection) -> Iterator[None]:
+        sweep_sanctions(database, self.clock())
+        yield from sweep(database, self._limits, self.clock(), self._is_open)
 
 
 class NextUser(Work):

@@ -7,19 +7,35 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from threadchat.broker.sqlite.reader import Reader
 from threadchat.broker.sqlite.room_store import Place, RoomStore
-from threadchat.broker.sqlite.writer import Work
+from threadchat.broker.sqlite.writer import Work, Writer
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import CLOSE, Draft, Position, Record, record
 from threadchat.chat.sequencer import Outlet, Page, check_target
 from threadchat.errors import CommandError, RoomClosed
 
-if TYPE_CHECKING:
-    from threadchat.broker.sqlite.broker import SqliteBroker
-
 log = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """What a channel needs of its broker."""
+
+    closed: bool
+    reader: Reader
+    writer: Writer
+    clock: Callable[[], float]
+
+    def store(self, database: sqlite3.Connection, room: str, place: Place) -> RoomStore:
+        """What the database has of a room. Runs on: the writer's thread."""
+
+    def note(self, channel: SqliteChannel) -> None:
+        """Told who has a room's log now. Runs on: any thread."""
+
+    def forget(self, channel: SqliteChannel) -> None:
+        """Told that a channel takes nothing more. Runs on: any thread."""
 
 
 class SqliteChannel:
@@ -29,7 +45,7 @@ class SqliteChannel:
     `_committed` holds it, and an outlet's `deliver` runs under it. Nobody waits for the disk under it.
     """
 
-    def __init__(self, broker: SqliteBroker, room: str, place: Place) -> None:
+    def __init__(self, broker: Store, room: str, place: Place) -> None:
         self.room = room
         self.epoch = place.epoch
         self._broker = broker

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import queue
+import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from threadchat.broker.sqlite.room_store import Place, Retention, record_of
-from threadchat.broker.sqlite.schema import connect
+from threadchat.broker.sqlite.schema import check_process, connect
 from threadchat.chat.events import Position, Record
 from threadchat.chat.log import within
 from threadchat.chat.sequencer import MAX_HISTORY_BYTES, Page
@@ -31,16 +32,23 @@ class Named(NamedTuple):
 
 
 class Reader:
-    """A few connections that only read. All methods may be called from any thread."""
+    """A few connections that only read. All methods may be called from any thread.
+
+    `_lock` guards `_idle`, `_held` and `_closed`; nobody reads under it. It has two conditions: whoever wants
+    to read waits for `_free`, whoever holds readers back waits for `_all_idle`.
+    """
 
     def __init__(self, path: Path, retention: Retention) -> None:
         self._path = path
         self._retention = retention
-        self._closed = False
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._free = threading.Condition(self._lock)
+        self._all_idle = threading.Condition(self._lock)
         # None stands for a connection that was not needed yet.
-        self._idle: queue.LifoQueue[sqlite3.Connection | None] = queue.LifoQueue()
-        for _ in range(CONNECTIONS):
-            self._idle.put(None)
+        self._idle: list[sqlite3.Connection | None] = [None] * CONNECTIONS
+        self._held = False  # nobody may begin to read
+        self._closed = False
 
     def find(self, room: str) -> Named | None:
         """The newest log of a room of that name."""
@@ -83,11 +91,31 @@ class Reader:
 
     def close(self) -> None:
         """Waits for those who read, and closes the connections; whoever asks later is refused."""
-        self._closed = True
-        for database in [self._idle.get() for _ in range(CONNECTIONS)]:
+        with self._lock:
+            self._closed = True
+            self._free.notify_all()
+            self._all_idle.wait_for(lambda: len(self._idle) == CONNECTIONS)
+            databases, self._idle = self._idle, [None] * CONNECTIONS
+        for database in databases:
             if database is not None:
                 database.close()
-            self._idle.put(None)
+
+    @contextlib.contextmanager
+    def held_back(self, timeout: float) -> Iterator[bool]:
+        """Lets nobody begin to read during the block; gives whether those who read have finished in time.
+
+        `timeout` is in seconds.
+        Runs on: the writer's thread.
+        """
+        with self._lock:
+            self._held = True
+            alone = self._all_idle.wait_for(lambda: len(self._idle) == CONNECTIONS, timeout)
+        try:
+            yield alone
+        finally:
+            with self._lock:
+                self._held = False
+                self._free.notify_all()
 
     def _first(self, database: sqlite3.Connection, place: Place, now: float) -> int:
         """The oldest event that counts: some may be there that are too old, or too many."""
@@ -103,10 +131,8 @@ class Reader:
 
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
-        database = self._idle.get()
+        database = self._take()
         try:
-            if self._closed:
-                raise CommandError(ErrorCode.NOT_AVAILABLE, "the log is closed")
             database = database or connect(self._path, reading=True)
             database.execute("BEGIN")
             try:
@@ -116,7 +142,19 @@ class Reader:
         except sqlite3.Error as error:
             raise CommandError(ErrorCode.INTERNAL, f"the log cannot be read just now: {error}") from error
         finally:
-            self._idle.put(database)
+            with self._lock:
+                self._idle.append(database)
+                self._free.notify()
+                if len(self._idle) == CONNECTIONS:
+                    self._all_idle.notify_all()
+
+    def _take(self) -> sqlite3.Connection | None:
+        check_process(self._path, self._process)  # first: a lock that was held at the fork stays so there
+        with self._lock:
+            self._free.wait_for(lambda: self._closed or (self._idle and not self._held))
+            if self._closed:
+                raise CommandError(ErrorCode.NOT_AVAILABLE, "the log is closed")
+            return self._idle.pop()
 
 
 def _check_reach(since: Position, head: Position, lowest: int, highest: int) -> None:

@@ -3,44 +3,168 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Container
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
 from threadchat.broker.sqlite.room_store import Retention
 from threadchat.chat.sequencer import MAX_KEYS
 
+STEP: Final = 500
+"""Rows that are looked at, or dropped, in one step: a few milliseconds."""
+MINUTE: Final = 60
 
-def sweep(
-    database: sqlite3.Connection, retention: Retention, now: float, in_use: Container[tuple[str, str]]
-) -> None:
-    """One look at everything. `in_use` are the rooms, by name and epoch, that somebody has open."""
-    database.execute("DELETE FROM keys WHERE expires <= ?", (now,))
-    # A flood of keys has a bound, as in memory: so many events later the first are forgotten.
-    database.execute(
-        "DELETE FROM keys WHERE offset <= (SELECT head FROM rooms WHERE id = keys.room) - ?", (MAX_KEYS,)
+_END: Final = (1 << 62, b"")
+"""Behind every key."""
+
+IsOpen = Callable[[str, str], bool]
+"""Whether somebody has the room of that name and epoch open. Runs on: any thread."""
+
+
+class Room(NamedTuple):
+    """A row of the table of rooms."""
+
+    id: int
+    name: str
+    epoch: str
+
+
+class Limits(NamedTuple):
+    """What goes: what `retention_of` says of a room, and rooms above `rooms`, the most silent first."""
+
+    retention_of: Callable[[str], Retention]
+    rooms: int
+
+
+def sweep(database: sqlite3.Connection, limits: Limits, now: float, is_open: IsOpen) -> Iterator[None]:
+    """One look at everything, in steps of `STEP` rows; a transaction may end between any two of them.
+
+    A room goes when it was closed, when it has a successor of the same name, when all its events are too old,
+    or when there are too many rooms. One that is open stays.
+    """
+    database.create_function("kept_since", 1, lambda name: limits.retention_of(name).since(now))
+    yield from _drop_keys(database, now)
+    minutes: Counter[int] = Counter()  # in which rooms were last spoken in
+    for span in _spans(database):
+        for room in _over(database, span):
+            yield from _drop_room(database, room, is_open)
+        for number, oldest in _with_old_events(database, span):
+            yield from _drop_events(database, number, oldest)
+        minutes.update(_minutes(database, span))
+        yield
+    yield from _drop_silent(database, minutes, minutes.total() - limits.rooms, is_open)
+
+
+def _drop_keys(database: sqlite3.Connection, now: float) -> Iterator[None]:
+    """Drops keys that are spent, and in a flood of keys the first, as in memory: after so many events."""
+    after: tuple[int, bytes] = (0, b"")
+    while after != _END:
+        last = database.execute(
+            "SELECT room, name FROM keys WHERE (room, name) > (?, ?) ORDER BY room, name LIMIT 1 OFFSET ?",
+            (*after, STEP - 1),
+        ).fetchone()
+        database.execute(
+            "DELETE FROM keys WHERE (room, name) > (?, ?) AND (room, name) <= (?, ?) AND "
+            "(expires <= ? OR offset <= (SELECT head FROM rooms WHERE id = keys.room) - ?)",
+            (*after, *(last or _END), now, MAX_KEYS),
+        )
+        after = last or _END
+        yield
+
+
+# -- rooms -------------------------------------------------------------------------------------------
+
+
+def _spans(database: sqlite3.Connection) -> Iterator[tuple[int, int]]:
+    """All rooms, some at a time: above the one id, up to the other."""
+    after = 0
+    while True:
+        found = database.execute(
+            "SELECT max(id) FROM (SELECT id FROM rooms WHERE id > ? ORDER BY id LIMIT ?)", (after, STEP)
+        ).fetchone()
+        if found[0] is None:
+            return
+        yield after, found[0]
+        after = found[0]
+
+
+def _over(database: sqlite3.Connection, span: tuple[int, int]) -> list[Room]:
+    rows = database.execute(
+        "SELECT id, name, epoch FROM rooms AS room WHERE id > ? AND id <= ? AND (closed OR "
+        "spoke_at < kept_since(name) OR "
+        "EXISTS (SELECT 1 FROM rooms AS other WHERE other.name = room.name AND other.id > room.id))",
+        span,
     )
-    newest = {row for (row,) in database.execute("SELECT max(id) FROM rooms GROUP BY name")}
-    oldest = retention.since(now)
-    for row, name, epoch, spoke_at, closed in database.execute(
-        "SELECT id, name, epoch, spoke_at, closed FROM rooms"
-    ).fetchall():
-        if (name, epoch) in in_use:
-            _drop_events(database, row, oldest)
-        elif closed or row not in newest or spoke_at < oldest:
-            for table, column in (("rooms", "id"), ("events", "room"), ("keys", "room")):
-                database.execute(f"DELETE FROM {table} WHERE {column} = ?", (row,))
-        else:
-            _drop_events(database, row, oldest)
+    return [Room(*row) for row in rows]
 
 
-def _drop_events(database: sqlite3.Connection, room: int, oldest: float) -> None:
-    if not oldest:
+def _with_old_events(database: sqlite3.Connection, span: tuple[int, int]) -> list[tuple[int, float]]:
+    """The numbers of rooms whose first events are too old, and from when on events are kept there."""
+    return database.execute(
+        "SELECT id, kept_since(name) AS oldest FROM rooms WHERE id > ? AND id <= ? AND oldest > 0 AND "
+        "(SELECT time FROM events WHERE events.room = rooms.id ORDER BY offset LIMIT 1) < oldest",
+        span,
+    ).fetchall()
+
+
+def _minutes(database: sqlite3.Connection, span: tuple[int, int]) -> dict[int, int]:
+    return dict(
+        database.execute(
+            f"SELECT spoke_at / {MINUTE}, count(*) FROM rooms WHERE id > ? AND id <= ? GROUP BY 1", span
+        )
+    )
+
+
+def _drop_silent(
+    database: sqlite3.Connection, minutes: Counter[int], excess: int, is_open: IsOpen
+) -> Iterator[None]:
+    """Drops so many rooms: those where nobody has spoken for longest, to the minute."""
+    if excess <= 0:
         return
-    last = 0
-    for offset, time in database.execute(
-        "SELECT offset, time FROM events WHERE room = ? ORDER BY offset", (room,)
-    ):
-        if time >= oldest:
+    for last in sorted(minutes):
+        if minutes[last] >= excess:
             break
-        last = offset
-    if last:
-        database.execute("DELETE FROM events WHERE room = ? AND offset <= ?", (room, last))
+        excess -= minutes[last]
+    for span in _spans(database):
+        rows = database.execute(
+            f"SELECT id, name, epoch, spoke_at / {MINUTE} FROM rooms "
+            "WHERE id > ? AND id <= ? AND spoke_at < ?",
+            (*span, (last + 1) * MINUTE),
+        ).fetchall()
+        for *row, minute in rows:
+            room = Room(*row)
+            if (minute < last or excess > 0) and not is_open(room.name, room.epoch):
+                excess -= minute == last
+                yield from _drop_room(database, room, is_open)
+        yield
+
+
+# -- one room ----------------------------------------------------------------------------------------
+
+
+def _drop_room(database: sqlite3.Connection, room: Room, is_open: IsOpen) -> Iterator[None]:
+    """Drops a room's rows, its own at last, unless somebody opens it meanwhile."""
+    for table, row in (("events", "offset"), ("keys", "name")):
+        some = f"SELECT {row} FROM {table} WHERE room = ? ORDER BY {row} LIMIT {STEP}"
+        gone = STEP
+        while gone == STEP:
+            if is_open(room.name, room.epoch):
+                return
+            gone = database.execute(
+                f"DELETE FROM {table} WHERE room = ? AND {row} IN ({some})", (room.id, room.id)
+            ).rowcount
+            yield
+    if not is_open(room.name, room.epoch):
+        database.execute("DELETE FROM rooms WHERE id = ?", (room.id,))
+
+
+def _drop_events(database: sqlite3.Connection, room: int, oldest: float) -> Iterator[None]:
+    """Drops the events from before that time."""
+    gone = STEP
+    while gone == STEP:
+        gone = database.execute(
+            "DELETE FROM events WHERE room = ? AND time < ? AND offset IN "
+            f"(SELECT offset FROM events WHERE room = ? ORDER BY offset LIMIT {STEP})",
+            (room, oldest, room),
+        ).rowcount
+        yield

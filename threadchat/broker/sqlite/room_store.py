@@ -35,12 +35,13 @@ class Retention(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A room in the database: the id of its row, None before it has one, and where its log stands.
+    """A room in the database: the id of its row, which it may not have yet, and where its log stands.
 
-    Events up to `floor` do not count any more, though they may be there yet.
+    Of rooms with the same name the one that was opened last has the highest id. Events up to `floor` do not
+    count any more, though they may be there yet.
     """
 
-    id: int | None
+    id: int
     epoch: str
     head: int
     floor: int = 0
@@ -65,17 +66,17 @@ class RoomStore:
         self._retention = retention
         self._clock = clock
         found = database.execute(
-            "SELECT id, head, spoke_at, closed FROM rooms WHERE name = ? AND epoch = ?", (name, place.epoch)
+            "SELECT head, spoke_at, closed FROM rooms WHERE id = ?", (place.id,)
         ).fetchone()
-        row, head, spoke_at, closed = found or (place.id, place.head, 0, 0)
+        head, spoke_at, closed = found or (place.head, 0, 0)
         self._spoke_at: int = spoke_at
         self._closed = bool(closed)
-        self.place = Place(row, place.epoch, head, place.floor)
+        self.place = place._replace(head=head)
         # Of each event that is kept, oldest first: its bytes and its time.
         self._kept: deque[tuple[int, int]] = deque(
             database.execute(
                 "SELECT length(json), time FROM events WHERE room = ? AND offset > ? ORDER BY offset",
-                (row, place.floor),
+                (place.id, place.floor),
             )
         )
         self._bytes = sum(size for size, _ in self._kept)
@@ -126,41 +127,41 @@ class RoomStore:
         return known
 
     def _write(self, records: Sequence[Record], fresh: Keys, now: float) -> None:
-        event = records[-1].event
-        row = self._write_head(event)
+        event, row = records[-1].event, self.place.id
+        self._write_head(event)
         events = [(row, item.event.id, item.event.time, item.json) for item in records]
         _insert(self._database, "INSERT INTO events VALUES", events)
         for item in records:
             if item.event.target:
-                self._delete(row, item.event.target)
+                self._delete(item.event.target)
         keys = [(row, name, offset, now + KEY_TTL) for name, offset in fresh.items()]
         _insert(self._database, "INSERT OR REPLACE INTO keys VALUES", keys)
-        self.place, self._spoke_at = self.place._replace(id=row, head=event.id), event.time
+        self.place, self._spoke_at = self.place._replace(head=event.id), event.time
         self._kept.extend((len(item.json), item.event.time) for item in records)
         self._bytes += sum(len(item.json) for item in records)
         self._drop_old(now)
 
-    def _delete(self, row: int | None, offset: int) -> None:
+    def _delete(self, offset: int) -> None:
         """Takes the text out of a message. What is counted for it stays, until it goes."""
-        where = "WHERE room = ? AND offset = ?"
-        found = self._database.execute(f"SELECT json FROM events {where}", (row, offset)).fetchone()
+        where, place = "WHERE room = ? AND offset = ?", (self.place.id, offset)
+        found = self._database.execute(f"SELECT json FROM events {where}", place).fetchone()
         if found:
             json = without_text(record_of(found[0])).json
-            self._database.execute(f"UPDATE events SET json = ? {where}", (json, row, offset))
+            self._database.execute(f"UPDATE events SET json = ? {where}", (json, *place))
 
-    def _write_head(self, newest: Event) -> int | None:
-        """The id of the room's row, which is made where there is none.
+    def _write_head(self, newest: Event) -> None:
+        """Updates the room's row, or makes it where there is none.
 
-        That is so before the first event, and in a room that was forgotten for its age while it was opened.
+        That is so before the first event, and in a room that was forgotten while it was opened.
         """
         execute = self._database.execute
         head = newest.id, newest.time
         if execute("UPDATE rooms SET head = ?, spoke_at = ? WHERE id = ?", (*head, self.place.id)).rowcount:
-            return self.place.id
-        return execute(
+            return
+        execute(
             "INSERT INTO rooms (id, name, epoch, head, spoke_at) VALUES (?, ?, ?, ?, ?)",
             (self.place.id, self._name, self.place.epoch, *head),
-        ).lastrowid
+        )
 
     def _drop_old(self, now: float) -> None:
         """Counts out what is too much; the rows themselves go when there are some, which is cheaper."""

@@ -53,6 +53,6 @@ class _Statement(Work):
         database.execute(self._statement, self._values)
 
 
-def sweep(database: sqlite3.Connection, now: float) -> None:
+def sweep_sanctions(database: sqlite3.Connection, now: float) -> None:
     """Drops what is over. Runs on: the writer's thread, in a transaction."""
     database.execute("DELETE FROM sanctions WHERE until <= ?", (now,))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from threadchat.errors import BrokerError
+from threadchat.errors import BrokerError, CommandError, ErrorCode
 
 APPLICATION: Final = 0x74686368
 """Tells this program's files from others'; kept in the file as `application_id`."""
@@ -105,6 +105,23 @@ def prepare(path: Path) -> dict[str, Any]:
             for name, value in (("resume_key", secrets.token_bytes(32)), ("next_user", 1)):
                 database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
         return dict(database.execute("SELECT name, value FROM meta"))
+
+
+def check_process(path: Path, opener: int) -> None:
+    """Raises CommandError 100 in a process that forked from the one that opened the file, `opener`."""
+    if opener != os.getpid():
+        raise CommandError(
+            ErrorCode.INTERNAL,
+            f"{path} was opened in process {opener}, before this one forked from it; "
+            "open it in the process that uses it",
+            temporary=False,
+        )
+
+
+def newest_room(database: sqlite3.Connection) -> int:
+    """The highest number that a room's row ever had; 0 where there was none. Raises sqlite3.Error."""
+    found = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rooms'").fetchone()
+    return int(found[0]) if found else 0
 
 
 def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:

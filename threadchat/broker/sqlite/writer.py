@@ -9,12 +9,12 @@ import queue
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from threadchat.broker.sqlite.schema import connect, transaction
+from threadchat.broker.sqlite.schema import check_process, connect, transaction
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ PATIENCE: Final = 3.0
 """Seconds for which a newcomer waits for a place."""
 SWEEP_INTERVAL: Final = 60.0
 """Seconds between two looks at what nobody writes to but time."""
+SWEEP_SLICE: Final = 0.01
+"""Seconds of one look after which those who wait come first."""
 
 
 class Work(ABC):
@@ -56,19 +58,25 @@ class Writer:
     def __init__(
         self,
         path: Path,
-        sweep: Callable[[sqlite3.Connection], None],
+        sweep: Callable[[sqlite3.Connection], Iterator[None]],
+        checkpoint: Callable[[sqlite3.Connection], None],
         *,
         patience: float = PATIENCE,
         sweep_interval: float = SWEEP_INTERVAL,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`sweep` is called now and then, in a transaction of its own."""
+        """`sweep` is called now and then; its steps run in transactions between those of the works.
+
+        `checkpoint` is called after each transaction.
+        """
         self._path = path
         self._sweep = sweep
+        self._checkpoint = checkpoint
         self._patience = patience
         self._sweep_interval = sweep_interval
         self._clock = clock
         self._sweep_at = clock()
+        self._steps: Iterator[None] | None = None  # of a sweep that is under way
         self._places = threading.BoundedSemaphore(PLACES)  # what bounds `_works`
         self._works: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         # Guards `_closed` and `_thread`; works are put under it, so that none comes behind the end.
@@ -105,13 +113,7 @@ class Writer:
 
     def check_process(self) -> None:
         """Raises CommandError 100 in a forked process: what SQLite keeps in memory is not its own."""
-        if self._process != os.getpid():
-            raise CommandError(
-                ErrorCode.INTERNAL,
-                f"{self._path} was opened in process {self._process}, before this one forked from it; "
-                "open it in the process that uses it",
-                temporary=False,
-            )
+        check_process(self._path, self._process)
 
     def close(self, last: Work) -> None:
         """Writes what waits, then `last`, then closes the database; whoever comes later is refused."""
@@ -134,8 +136,9 @@ class Writer:
             works, closing = self._take()
             if works:
                 self.commit(works)
-            if self._clock() >= self._sweep_at:
+            if not closing and self._clock() >= self._sweep_at:
                 self.sweep()
+            self.checkpoint()
 
     def commit(self, works: Sequence[Work]) -> None:
         """Writes some works, together, and settles them. Runs on: the writer's thread."""
@@ -157,14 +160,33 @@ class Writer:
             for work in works:
                 work.settled.set()
 
-    def sweep(self) -> None:
-        """Drops what became too old. Runs on: the writer's thread."""
-        self._sweep_at = self._clock() + self._sweep_interval
+    def sweep(self) -> bool:
+        """Drops what became too old, for `SWEEP_SLICE`; True where more is left.
+
+        Runs on: the writer's thread.
+        """
+        until = self._clock() + SWEEP_SLICE
         try:
             with transaction(self.database):
-                self._sweep(self.database)
+                self._steps = self._steps or self._sweep(self.database)
+                for _ in self._steps:
+                    if self._clock() >= until:
+                        break
+                else:
+                    self._steps = None
         except Exception as error:
+            self._steps = None
             log.warning("%s: what is too old could not be dropped: %s", self._path, error)
+        if self._steps is None:
+            self._sweep_at = self._clock() + self._sweep_interval
+        return self._steps is not None
+
+    def checkpoint(self) -> None:
+        """Keeps the write-ahead log short. Runs on: the writer's thread."""
+        try:
+            self._checkpoint(self.database)
+        except sqlite3.Error as error:
+            log.warning("%s: its write-ahead log could not be emptied: %s", self._path, error)
 
     def _take(self) -> tuple[list[Work], bool]:
         """What waits, after a wait for the first of it, and whether the end has come."""

@@ -10,19 +10,20 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from threadchat.chat.events import EVENT_TYPES
-from threadchat.cli.main import EXIT_USAGE, Help, Parser
+from threadchat.cli.parser import EXIT_USAGE, Help, Parser
+from threadchat.cli.terminal.constants import (
+    DEFAULT_ROOM,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_REFUSED,
+    EXIT_UNREACHABLE,
+)
 from threadchat.client.client import TIMEOUT, chat_url
 from threadchat.client.positions import LARGEST_PAGE
 from threadchat.client.reconnecting_connection import without_password
 from threadchat.errors import BadUrl, ThreadchatError
 
-EXIT_OK: Final = 0
-EXIT_REFUSED: Final = 1
-EXIT_UNREACHABLE: Final = 3
-EXIT_INTERRUPTED: Final = 130  # what shells report for a SIGINT
-
 DEFAULT_URL: Final = "ws://127.0.0.1:8080/chat"
-DEFAULT_ROOM: Final = "lobby"
 
 CONNECT: Final = """\
 A chat in the terminal. Where the input is no terminal, each of its lines is published in --room instead, and

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 
-from threadchat.cli.main import EXIT_USAGE
-from threadchat.cli.terminal.arguments import DEFAULT_ROOM, EXIT_OK
+from threadchat.cli.parser import EXIT_USAGE
+from threadchat.cli.terminal.constants import DEFAULT_ROOM, EXIT_OK
 from threadchat.cli.terminal.text import wants_colour
 from threadchat.client import Client, Published
 from threadchat.errors import CommandError, ErrorCode

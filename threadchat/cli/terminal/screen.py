@@ -16,7 +16,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 
-from threadchat.cli.terminal.arguments import EXIT_OK
+from threadchat.cli.terminal.constants import EXIT_OK
 from threadchat.cli.terminal.shell import COMMANDS, Quit, Shell
 from threadchat.cli.terminal.text import Style, plain
 from threadchat.client import Client, State

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Final, TextIO
 
 from threadchat.chat.events import CLOSE
-from threadchat.cli.terminal.arguments import EXIT_OK
 from threadchat.cli.terminal.connect import open_client
+from threadchat.cli.terminal.constants import EXIT_OK
 from threadchat.cli.terminal.text import Style, wants_colour
 from threadchat.client import ChatEvent, Client, Page
 from threadchat.client.protocol import KICKED, NOTICES, REFUSED, as_json

@@ -1,0 +1,54 @@
+"""What every run has: where and with what it was measured, and the files into which its figures go."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark import tables
+from benchmark.measurement import Measurement
+from benchmark.summary import Summary
+from benchmark.workloads import Workload
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a run was and gave; a subclass adds what it compares."""
+
+    machine: dict[str, str]
+    versions: dict[str, str]
+    quick: bool
+    workloads: list[Workload]
+    measurements: list[Measurement]
+
+    @property
+    def summary(self) -> Summary:
+        """Return the figures, ready to be looked up."""
+        return Summary(self.measurements)
+
+    def caption(self) -> str:
+        """Return when, where and with what this was measured, in one line."""
+        where = ", ".join(f"{name} {value}" for name, value in self.machine.items())
+        return f"{where}; {', '.join(f'{name} {version}' for name, version in self.versions.items())}"
+
+    def put_together(self, parts: list[str]) -> str:
+        """Return those parts of the text that are not empty, and what has to be known about all of them."""
+        parts = [*parts, tables.load_note(self.summary)]
+        if self.quick:
+            parts.append("This was a quick run: small, short, and no measure of anything.")
+        return "\n\n".join(part for part in parts if part)
+
+    def write_files(self, out: Path, name: str, text: str, more: dict[str, Any]) -> None:
+        """Write `name`.md and `name`.json into `out`, which exists."""
+        (out / f"{name}.md").write_text(f"{self.caption()}\n\n{text}\n")
+        result = {
+            "machine": self.machine,
+            "versions": self.versions,
+            "quick": self.quick,
+            "workloads": [asdict(workload) for workload in self.workloads],
+            "measurements": [asdict(one) for one in self.measurements],
+            **more,
+        }
+        (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -1,0 +1,95 @@
+"""What a setting is: its unit, range and reason, how it is spelled, and what is said about a wrong value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Final, Literal
+
+from threadchat.config.values import Rule, Secret, Value
+from threadchat.errors import ConfigError
+
+Group = Literal["address", "identity", "deadlines", "limits", "rooms", "operations"]
+
+
+def setting_field(default: Value, rule: Rule, group: Group, reason: str) -> Any:
+    """The field of a setting, for a dataclass."""
+    metadata = {"default": default, "rule": rule, "group": group, "reason": reason}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One field of Config and how it is spelled elsewhere."""
+
+    name: str
+    default: Value
+    rule: Rule
+    group: Group
+    reason: str
+
+    @property
+    def secret(self) -> bool:
+        """Whether its value is nothing to print."""
+        return isinstance(self.rule, Secret)
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return "THREADCHAT_" + self.name.upper()
+
+
+HIDDEN: Final = "(secret)"
+"""What is shown in place of a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from, and how name and value are written there."""
+
+    label: str
+    name: str
+    joint: str
+    suffix: str = ""
+
+    def saying(self, value: object) -> str:
+        return f"{self.name}{self.joint}{shown(value)}{self.suffix}"
+
+
+def shown(value: object) -> str:
+    """A value as a person would write it: 30 rather than 30.0, and never more than one short line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    text = text if text and text.isprintable() else repr(text)
+    return text if len(text) <= 80 else text[:80] + "..."
+
+
+def check_value(read: Callable[[Any], Value], setting: Setting, raw: object, origin: Origin) -> Value:
+    """The value that `read` makes of `raw`. Raises ConfigError, which says where it came from."""
+    rule = setting.rule
+    try:
+        value = read(raw)
+    except ValueError:
+        wrong = HIDDEN if setting.secret else shown(repr(raw))
+        raise ConfigError(f"{origin.name}: {wrong} is not {rule.noun}; it must be {rule.limits}") from None
+    if not rule.allows(value):
+        said = origin.saying(HIDDEN if setting.secret else raw)
+        raise ConfigError(f"{said}: must be {rule.limits}")
+    return value
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or nothing.
+
+    The first that goes on after this word comes before others: history is history_size rather than
+    history_age.
+    """
+    names = list(known)
+    nearest = [name for name in names if name.startswith((f"{word}_", f"{word}-"))]
+    nearest = nearest or get_close_matches(word, names, n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""

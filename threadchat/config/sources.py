@@ -1,0 +1,99 @@
+"""Reads settings from where they may stand: flags, the environment, a TOML file and the defaults."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final
+
+from threadchat.config.container_environment import container_redis, is_link
+from threadchat.config.setting import Origin, Setting, check_value, shown, suggestion
+from threadchat.errors import ConfigError
+
+_PREFIX: Final = "THREADCHAT_"
+FILE_VARIABLE: Final = "THREADCHAT_CONFIG"
+
+
+Settings = Mapping[str, Setting]
+Given = dict[str, tuple[Any, Origin]]
+
+
+def resolve(
+    settings: Settings,
+    flags: Mapping[str, str],
+    environ: Mapping[str, str],
+    config_file: str | PathLike[str] | None = None,
+) -> tuple[dict[str, Any], dict[str, Origin]]:
+    """The value of every setting, and where it came from: see `load`. Raises ConfigError."""
+    path = config_file or environ.get(FILE_VARIABLE)
+    from_file = _from_file(settings, Path(path)) if path else {}
+    given = {**_defaults(settings), **_from_links(environ), **from_file}
+    given |= {**_from_environ(settings, environ), **_from_flags(settings, flags)}
+    values = {name: value for name, (value, _) in given.items()}
+    return values, {name: origin for name, (_, origin) in given.items()}
+
+
+def _defaults(settings: Settings) -> Given:
+    return {
+        name: (setting.default, Origin("default", name, "=", " (the default)"))
+        for name, setting in settings.items()
+    }
+
+
+def _from_flags(settings: Settings, flags: Mapping[str, str]) -> Given:
+    given: Given = {}
+    for name, text in flags.items():
+        setting = settings.get(name)
+        if setting is None:
+            raise ConfigError(f"{name} is not a setting{suggestion(name, settings)}")
+        origin = Origin(setting.flag, setting.flag, " ")
+        given[name] = (check_value(setting.rule.parse, setting, text, origin), origin)
+    return given
+
+
+def _from_links(environ: Mapping[str, str]) -> Given:
+    found = container_redis(environ)
+    return {"broker": (found.url, Origin(found.variable, "broker", "="))} if found else {}
+
+
+def _from_environ(settings: Settings, environ: Mapping[str, str]) -> Given:
+    by_variable = {setting.variable: setting for setting in settings.values()}
+    given: Given = {}
+    for variable, text in environ.items():
+        if not variable.startswith(_PREFIX) or variable == FILE_VARIABLE:
+            continue
+        setting = by_variable.get(variable)
+        if is_link(variable, text, environ):  # also THREADCHAT_PORT, where it is tcp://10.0.0.5:80
+            continue
+        if setting is None:
+            raise ConfigError(
+                f"{variable} is not a setting" + suggestion(variable, [*by_variable, FILE_VARIABLE])
+            )
+        origin = Origin(variable, variable, "=")
+        given[setting.name] = (check_value(setting.rule.parse, setting, text, origin), origin)
+    return given
+
+
+def _from_file(settings: Settings, path: Path) -> Given:
+    given: Given = {}
+    for key, raw in _read_toml(path).items():
+        setting = settings.get(key)
+        if setting is None:
+            hint = suggestion(key, settings)
+            if not hint and isinstance(raw, dict):
+                hint = "; settings stand at the top level, in no table"
+            raise ConfigError(f"{path}: {shown(key)} is not a setting{hint}")
+        origin = Origin(shown(path), f"{path}: {key}", " = ")
+        given[key] = (check_value(setting.rule.coerce, setting, raw, origin), origin)
+    return given
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, a NUL in the path
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
