@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.wire.helpers import PATIENCE, FakeClock, Hand, finish, run_all, switching
+from tests.wire.helpers import PATIENCE, FakeClock, Hand, run_all, short_of_threads, switching
 from threadchat.wire.pinger import Alarm, Deadlines, Pinger
 
 HALF_A_DAY = 12 * 3600.0
@@ -97,7 +97,7 @@ def test_an_action_that_fails_harms_nobody(hand: Hand, caplog: pytest.LogCapture
 
 def test_the_thread_starts_with_the_first_alarm_and_runs_what_is_due() -> None:
     pinger = Pinger()
-    assert pinger._thread is None
+    assert not pinger._thread.is_alive()
     done = threading.Event()
     names: list[str] = []
 
@@ -109,8 +109,6 @@ def test_the_thread_starts_with_the_first_alarm_and_runs_what_is_due() -> None:
     pinger.call_later(0, act)  # wakes the thread, which waits for the far one
     assert done.wait(PATIENCE)
     assert names == ["pinger"]
-    assert pinger._thread is not None
-    assert pinger._thread.daemon
     pinger.stop()
     assert not pinger._thread.is_alive()
 
@@ -135,15 +133,14 @@ def test_the_thread_sleeps_until_the_nearest_alarm(monkeypatch: pytest.MonkeyPat
     assert done.is_set()
 
 
-def test_a_thread_that_is_gone_is_started_again() -> None:
-    """After a fork the child has the object, but not the thread."""
+def test_a_thread_that_could_not_start_starts_with_the_next_alarm() -> None:
     pinger = Pinger()
-    gone = threading.Thread(target=lambda: None)
-    gone.start()
-    finish(gone)
-    pinger._thread = gone
     done = threading.Event()
-    pinger.call_later(0, done.set)
+    with short_of_threads("pinger") as failed:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            pinger.call_later(0, done.set)
+        assert failed == ["pinger"]
+        pinger.call_later(PATIENCE * 10, fail)
     assert done.wait(PATIENCE)
     pinger.stop()
 
@@ -152,15 +149,14 @@ def test_a_stopped_pinger_starts_no_thread() -> None:
     pinger = Pinger()
     pinger.stop()
     pinger.call_later(0, fail)
-    assert pinger._thread is None
+    assert not pinger._thread.is_alive()
 
 
 def test_an_action_may_stop_the_pinger() -> None:
     pinger = Pinger()
     pinger.call_later(0, pinger.stop)
-    thread = pinger._thread
-    assert thread is not None
-    finish(thread)
+    pinger._thread.join(PATIENCE)
+    assert not pinger._thread.is_alive()
 
 
 def test_many_threads_set_alarms_at_once() -> None:

@@ -228,7 +228,7 @@ class Room:
         """
         stream, subscription = self._open_stream(None, f"{self.name}-listener")
         thread = ListenerThread(listener, stream, self.name)
-        thread.thread.start()
+        thread.start()
         subscription.start()
         return thread
 

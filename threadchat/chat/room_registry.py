@@ -106,7 +106,7 @@ class RoomRegistry:
         with self._lock:
             if self._closed:
                 raise RoomClosed("the hub is closed")
-            thread.thread.start()  # under the lock: whoever closes joins all that are among the listeners
+            thread.start()  # under the lock: whoever closes joins all that are among the listeners
             self._listeners.append(thread)
             rooms = list(self._rooms.values())
         for room in rooms:

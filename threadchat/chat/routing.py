@@ -13,6 +13,7 @@ from threadchat.chat.events import Draft, Position
 from threadchat.chat.room import Room
 from threadchat.chat.stream import REQUEST_BUFFER, SEND_TIMEOUT
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
+from threadchat.wire.late_thread import LateThread
 
 Work = Callable[[], Any]
 Result = TypeVar("Result")
@@ -57,10 +58,10 @@ class Router:
         self._send_timeout = send_timeout
         self._places = threading.Semaphore(request_buffer)  # what bounds `_requests`
         self._requests: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
-        # Guards `_closed` and `_thread`; requests are put under it, so that none comes behind the end.
+        # Guards `_closed`; requests are put under it, so that none comes behind the end.
         self._closing = threading.Lock()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._thread = LateThread("router", self.run)
 
     def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:
         """See Routing."""
@@ -81,9 +82,7 @@ class Router:
             if not self._closed:
                 self._closed = True
                 self._requests.put(None)
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+        self._thread.join()
 
     def run(self) -> None:
         """Does one request after the other, until the hub is closed. Runs on: the router's thread."""
@@ -99,14 +98,15 @@ class Router:
         if not self._places.acquire(timeout=self._send_timeout):
             raise CommandError(ErrorCode.TOO_MANY_REQUESTS, "the router's request buffer is full")
         future: Future[Any] = Future()
-        with self._closing:
-            if self._closed:
-                self._places.release()
-                raise RoomClosed("the hub is closed")
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self.run, name="router", daemon=True)
+        try:
+            with self._closing:
+                if self._closed:
+                    raise RoomClosed("the hub is closed")
                 self._thread.start()
-            self._requests.put((work, future))
+                self._requests.put((work, future))
+        except BaseException:  # the router will not give the place back
+            self._places.release()
+            raise
         return future.result()
 
 

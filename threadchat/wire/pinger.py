@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
+from threadchat.wire.late_thread import LateThread
+
 log = logging.getLogger(__name__)
 
 Action = Callable[[], None]
@@ -39,8 +41,8 @@ class Alarm:
 class Pinger:
     """Calls actions when they are due, on the monotonic clock; an action must not block.
 
-    The thread starts with the first alarm, and again after a fork. `_changed` guards `_heap`,
-    `_thread` and `_stopped`; no action runs under it.
+    The thread starts with the first alarm, and again after a fork. `_changed` guards `_heap`
+    and `_stopped`; no action runs under it.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -48,7 +50,7 @@ class Pinger:
         self._heap: list[tuple[float, int, Alarm]] = []
         self._order = itertools.count()  # alarms of the same instant go off in the order they were set
         self._changed = threading.Condition(threading.Lock())
-        self._thread: threading.Thread | None = None
+        self._thread = LateThread("pinger", self._run)
         self._stopped = False
 
     def call_later(self, seconds: float, action: Action) -> Alarm:
@@ -62,7 +64,8 @@ class Pinger:
             heapq.heappush(self._heap, (when, next(self._order), alarm))
             if self._heap[0][2] is alarm:
                 self._changed.notify()
-            self._start_locked()
+            if not self._stopped:
+                self._thread.start()
         return alarm
 
     def run_due(self) -> float | None:
@@ -88,15 +91,7 @@ class Pinger:
         with self._changed:
             self._stopped = True
             self._changed.notify()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
-
-    def _start_locked(self) -> None:
-        if self._stopped or (self._thread is not None and self._thread.is_alive()):
-            return
-        self._thread = threading.Thread(target=self._run, name="pinger", daemon=True)
-        self._thread.start()
+        self._thread.join()
 
     def _run(self) -> None:
         while True:

@@ -44,7 +44,8 @@ class RedisBroker:
 
     Its threads start with its first use: a process that forks before that may use it in each child.
     While Redis is away, what needs it raises CommandError 100, temporary; what is open stays open and
-    catches up later. `_lock` guards `_channels`, `_forgotten`, `_started` and `_closed`; a leaf.
+    catches up later. `_lock` guards `_channels`, `_forgotten`, `_started` and `_closed`;
+    of other locks, only the connection's and a starting thread's are acquired under it.
     """
 
     def __init__(
@@ -97,6 +98,8 @@ class RedisBroker:
         self.messenger = NodeMessenger(self.node, self.names, self.connection, self.listener, self.workers)
         self.messenger.here = self._here
         self.connection.on_trouble = self.heartbeat.trouble
+        self.listener.subscribe(self.names.node(self.node), self._hear)
+        self.listener.subscribe(self.names.sanctions, self.sanctions.hear)
 
     # Broker
 
@@ -141,11 +144,10 @@ class RedisBroker:
                 return
             self._closed = True
             started = self._started
-        if started:
-            self.heartbeat.stop()
-            if self.connection.ready:
-                with contextlib.suppress(CommandError):  # others find this node dead, then
-                    self.heartbeat.retire()
+        self.heartbeat.stop()  # it may run where nothing else could start
+        if started and self.connection.ready:
+            with contextlib.suppress(CommandError):  # others find this node dead, then
+                self.heartbeat.retire()
         self.workers.stop()
         self.listener.stop()
         self.connection.close()
@@ -276,12 +278,11 @@ class RedisBroker:
                 return
             if self._pid != os.getpid():
                 self._build()
+            self.connection.expect()
+            # Where one of them cannot start, nothing counts as started: the next use tries again.
+            self.listener.thread.start()
+            self.heartbeat.thread.start()
             self._started = True
-        self.connection.expect()
-        self.listener.subscribe(self.names.node(self.node), self._hear)
-        self.listener.subscribe(self.names.sanctions, self.sanctions.hear)
-        self.listener.thread.start()
-        self.heartbeat.thread.start()
 
     def _hear(self, payloads: list[bytes]) -> None:
         """What is for this node alone. Runs on: the listener's thread."""

@@ -13,6 +13,7 @@ from threadchat.broker.redis.connection import CLUSTER
 from threadchat.broker.redis.publish_pipeline import room_command
 from threadchat.chat.events import Position
 from threadchat.errors import CommandError
+from threadchat.wire.late_thread import LateThread
 
 if TYPE_CHECKING:
     from threadchat.broker.redis.broker import RedisBroker
@@ -58,7 +59,7 @@ class Heartbeat:
         self._connected = False
         self._stopped = False
         self._beat_at = self._inspect_at = clock()
-        self.thread = threading.Thread(target=self.run, name="redis-heartbeat", daemon=True)
+        self.thread = LateThread("redis-heartbeat", self.run)
 
     # For others
 
@@ -91,8 +92,7 @@ class Heartbeat:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        if self.thread.ident is not None:
-            self.thread.join()
+        self.thread.join()
 
     # The thread
 
