@@ -755,6 +755,52 @@ def test_where_no_thread_can_be_started_nothing_is_left_behind(
             theirs.recv(1)
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupt_while_the_writer_starts_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    """Ctrl-C in `Thread.start`: before the thread is there, or while it is waited for."""
+    turnstile, hand, before = Turnstile(), Hand(), living_connections()
+    begin, writers = threading.Thread.start, []
+
+    def interrupted(self: threading.Thread) -> None:
+        writers.append(self)
+        if begun:
+            begin(self)
+        raise KeyboardInterrupt
+
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                Connection(1, ours, ENVIRON, turnstile=turnstile, pinger=hand.pinger)
+        if not begun:  # the system was about to
+            writers[0].start()
+        finish(*writers)
+        writers.clear()
+        assert free_permits(turnstile) == turnstile.permits
+        assert ours.fileno() >= 0
+        assert living_connections() == before
+        hand.advance(1000)
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+
+
+def test_an_interrupted_close_is_done_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with Served() as served:
+        with monkeypatch.context() as patch:
+            patch.setattr(served.connection.outbox, "close", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                served.connection.close(4000, "first")
+        served.connection.close(4001, "second")
+        assert served.peer.frame() == (frames.CLOSE, b"\x0f\xa0first")
+
+
 def test_the_dead_are_not_kept_alive_by_a_far_deadline() -> None:
     served = Served()
     served.connection.deadlines.set("age", 12 * 3600, lambda: None)

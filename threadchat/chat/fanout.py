@@ -10,12 +10,12 @@ from typing import Any
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import Position, Record
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE, Log, within
-from threadchat.chat.subscription import ALL, REPLAY_BYTES, Encode, Filter, Sink, Subscription, enter
+from threadchat.chat.subscription import ALL, REPLAY_BYTES, Encode, Filter, Sink, Subscription
 from threadchat.errors import RoomClosed
+from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
 
 _YES, _HIGH, _NO = Answer.YES, Answer.HIGH, Answer.NO
-
 Offer = Callable[[Any, list[Any]], Answer]
 
 
@@ -78,21 +78,20 @@ class Fanout:
 
     def deliver(self, records: Sequence[Record]) -> None:
         """The only way into the room. Runs on: the channel's caller, in the order of offsets."""
-        listed: list[Any] = []
         full: set[Any] = set()
-        try:
+
+        def offer(listed: list[Any]) -> None:
             with self._lock:
                 self._tail.extend(records)
                 refused = self._offer_locked(records, listed, full)
                 for subscription in refused:
                     self._demote_locked(subscription, records[0].event.id - 1)
                 self._refused += refused
-                if self._behind:
-                    brink = self._tail.brink
-                    full.update(each for each in self._behind if each.position < brink)
+                brink = self._tail.brink if self._behind else 0
+                full.update(each for each in self._behind if each.position < brink)
                 self._active_at = self._clock()
-        finally:
-            enter(listed)  # come what may: whoever is LISTED and not in the line is silent for good
+
+        entering(offer)
         if full:
             self._gate = Gate(line.ticket() for line in full)
 
@@ -110,14 +109,14 @@ class Fanout:
 
         Runs on: any thread.
         """
-        listed: list[Any] = []
-        try:
+
+        def offer(listed: list[Any]) -> None:
             with self._lock:
                 for subscription in self._choosy.union(*self._audiences.values()):
                     if subscription.encode in encoders and subscription.owner not in (None, but):
                         subscription.sink.offer_light(payload, listed)
-        finally:
-            enter(listed)
+
+        entering(offer)
 
     # Subscriptions
 
@@ -172,17 +171,19 @@ class Fanout:
         None at all (an empty list) where it is level, but its sink has no room for its marker.
         Runs on: the subscription's producer, and the subscriber's thread before there is one.
         """
-        listed: list[Any] = []
-        with self._lock:
-            if subscription.stopped:
-                return None
-            records = self._tail.after(subscription.position, limit)
-            live = records == [] and self._go_live_locked(subscription, listed)
-        enter(listed)
+
+        def read(listed: list[Any]) -> tuple[list[Record] | None, bool]:
+            with self._lock:
+                if subscription.stopped:
+                    return [], True
+                records = self._tail.after(subscription.position, limit)
+                return records, records == [] and self._go_live_locked(subscription, listed)
+
+        records, over = entering(read)
         if records is None:
             self.drop(subscription)
             subscription.sink.fall_behind()
-        return None if live or records is None else within(records, REPLAY_BYTES)
+        return None if over or records is None else within(records, REPLAY_BYTES)
 
     def drop(self, subscription: Subscription) -> None:
         """Ends a subscription. Runs on: any thread."""

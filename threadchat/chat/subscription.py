@@ -61,12 +61,6 @@ class Sink(Protocol):
         """Told that the log no longer reaches back to what this sink has had."""
 
 
-def enter(listed: list[Any]) -> None:
-    """Hands all that one call listed to their common line. Runs on: a thread that holds no room's lock."""
-    if listed:
-        listed[0].line.enter(listed)
-
-
 Encode = Callable[[Sequence[Record]], Any]
 """Makes one payload of some events; sinks that share a function share its results."""
 

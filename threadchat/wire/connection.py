@@ -85,6 +85,7 @@ class Connection(Life, FrameEncoder):
         )
         self.keepalive = Keepalive(self.deadlines, self.outbox, self._encode, self.counters, self._clock)
         self._held = bool(protocol.response)
+        self._ending = False  # it is seen to that the connection ends: by a Close, or without one
         self.offer = self.outbox.offer
         self.offer_light = self.outbox.offer_light
         self.nudge = self.outbox.nudge
@@ -110,8 +111,9 @@ class Connection(Life, FrameEncoder):
         try:
             self.keepalive.start(limits, jitter(), lambda: self.close(CloseCode.NO_PONG))
             self._writer.thread.start()
-        except RuntimeError:  # the system has no more threads
+        except BaseException:  # the system has no more threads, or a signal handler raised something
             self.deadlines.close()
+            self._writer.call_off()
             raise
 
     # The reader
@@ -228,13 +230,16 @@ class Connection(Life, FrameEncoder):
         Within `CLOSE_TIMEOUT` the TCP connection is gone. `reason` is the code's own where it is
         None. Runs on: any thread.
         """
-        if self.note_closed(code, reason):
-            assert self.closed is not None
-            self.deadlines.set("close", CLOSE_TIMEOUT, self._tear_down)
-            no_code = code == CloseCode.NO_STATUS
-            reason = self.closed.reason
-            encode = self._encode
-            self.outbox.close(Echo(encode) if no_code else FlushingClose(code, reason, encode))
+        self.note_closed(code, reason)
+        if self._ending:
+            return
+        # Where an exception from a signal handler has interrupted this, another call does it again.
+        assert self.closed is not None
+        code, reason, encode = self.closed.code, self.closed.reason, self._encode
+        self.deadlines.set("close", CLOSE_TIMEOUT, self._tear_down)
+        no_code = code == CloseCode.NO_STATUS
+        self.outbox.close(Echo(encode) if no_code else FlushingClose(code, reason, encode))
+        self._ending = True
 
     def abort(self, code: int, reason: str | None = None) -> None:
         """Ends the connection without a Close frame: the peer sees a reset. Runs on: any thread."""
@@ -262,6 +267,7 @@ class Connection(Life, FrameEncoder):
 
     def _tear_down(self) -> None:
         assert self.closed is not None
+        self._ending = True
         self.outbox.end(self.closed)
         self._transport.abort()
 

@@ -78,7 +78,7 @@ class Writer:
             while not self._done:
                 self._outbox.wait_for_permit()
                 self._has_permit = True
-                while self.turn():
+                while not self._done and self.turn():
                     pass
         except ConnectionClosed as reason:
             self._on_failure(reason)
@@ -86,11 +86,19 @@ class Writer:
             log.exception("%s failed", threading.current_thread().name)
             self._on_failure(ConnectionClosed(CloseCode.INTERNAL_ERROR))
         finally:
-            if self._has_permit:
-                self._give_back()
+            self._outbox.finish()
+            self._give_back()  # also one that was given for nothing, and is not seen any more
             self._on_end()
             # What refers back to the connection would leave it to the garbage collector.
             self._on_failure, self._on_end = _ignore, _nothing
+
+    def call_off(self) -> None:
+        """Has the thread end without touching the transport, also one that starts only later.
+
+        Runs on: whoever could not start the thread, or was interrupted while it started.
+        """
+        self._done = True
+        self._outbox.wake()  # without a permit, which it will not miss
 
     def turn(self) -> bool:
         """Sends what waits; True: the permit was kept for another turn. Runs on: the writer thread."""
@@ -107,6 +115,7 @@ class Writer:
             counters.bytes_out += sent
             counters.last_write = now
         if sent < size:
+            outbox.block()  # before the permit goes: it is given no other one meanwhile
             self._give_back()
             if outbox.joined:
                 data, sent = data[sent:], 0  # what has left need not be held while the peer takes its time
@@ -130,7 +139,6 @@ class Writer:
     def _finish(self, rest: memoryview) -> None:
         """Sends the rest of a take, however long the socket makes it wait: half a frame is fatal."""
         outbox, counters = self._outbox, self._counters
-        outbox.block()
         deadline = self._clock() + self._write_timeout
         while rest:
             remaining = deadline - self._clock()
@@ -148,4 +156,4 @@ class Writer:
 
     def _give_back(self) -> None:
         self._has_permit = False
-        self._turnstile.leave(self._outbox, again=False)
+        self._turnstile.withdraw(self._outbox)
