@@ -162,6 +162,27 @@ def test_a_pong_leaves_before_the_answer_to_what_came_after_its_ping() -> None:
         assert answers[1:] == [(TEXT, b"one"), (TEXT, b"two")]
 
 
+@pytest.mark.parametrize(("pings", "answered"), [(1, 1), (16, 16), (17, 1), (4000, 1)])
+def test_of_pings_that_pile_up_the_last_is_answered(pings: int, answered: int) -> None:
+    trailing = b"".join(client_frame(PING, b"%d" % i) for i in range(pings)) + text_frame("hi")
+    with Served(echo, trailing=trailing) as served:
+        pongs = [(PONG, b"%d" % i) for i in range(pings - answered, pings)]
+        assert [served.peer.frame() for _ in range(answered + 1)] == [*pongs, (TEXT, b"hi")]
+
+
+def test_a_read_with_control_frames_is_told_of_with_their_number() -> None:
+    ours, theirs = tcp_pair()
+    told: list[int] = []
+    with theirs:
+        connection = Connection(1, ours, ENVIRON, turnstile=Turnstile(), pinger=Hand().pinger)
+        peer = Peer(theirs)
+        peer.send(client_frame(PING, b"1") + client_frame(PONG) + text_frame("hi") + client_frame(PING))
+        for _ in connection.bursts(told.append):
+            peer.close()
+        connection.end_reading()
+    assert told == [3]
+
+
 def test_a_ping_overtakes_a_hundred_queued_texts_on_the_wire() -> None:
     turnstile = Turnstile(1)
     held = threading.Event()

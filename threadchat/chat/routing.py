@@ -56,10 +56,11 @@ class Router:
 
     def __init__(self, request_buffer: int = REQUEST_BUFFER, send_timeout: float = SEND_TIMEOUT) -> None:
         self._send_timeout = send_timeout
-        self._places = threading.Semaphore(request_buffer)  # what bounds `_requests`
+        self._most = request_buffer
         self._requests: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
         # Guards `_closed`; requests are put under it, so that none comes behind the end.
         self._closing = threading.Lock()
+        self._room = threading.Condition(self._closing)  # told when there is room for another request
         self._closed = False
         self._thread = LateThread("router", self.run)
 
@@ -82,12 +83,14 @@ class Router:
             if not self._closed:
                 self._closed = True
                 self._requests.put(None)
+                self._room.notify_all()
         self._thread.join()
 
     def run(self) -> None:
         """Does one request after the other, until the hub is closed. Runs on: the router's thread."""
         while (request := self._requests.get()) is not None:
-            self._places.release()
+            with self._room:
+                self._room.notify()
             work, future = request
             try:
                 future.set_result(work())
@@ -95,19 +98,18 @@ class Router:
                 future.set_exception(error)
 
     def _ask(self, work: Work) -> Any:
-        if not self._places.acquire(timeout=self._send_timeout):
-            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, "the router's request buffer is full")
         future: Future[Any] = Future()
-        try:
-            with self._closing:
-                if self._closed:
-                    raise RoomClosed("the hub is closed")
-                self._thread.start()
-                self._requests.put((work, future))
-        except BaseException:  # the router will not give the place back
-            self._places.release()
-            raise
+        with self._closing:
+            if not self._room.wait_for(self._has_room_locked, self._send_timeout):
+                raise CommandError(ErrorCode.TOO_MANY_REQUESTS, "the router's request buffer is full")
+            if self._closed:
+                raise RoomClosed("the hub is closed")
+            self._thread.start()
+            self._requests.put((work, future))
         return future.result()
+
+    def _has_room_locked(self) -> bool:
+        return self._closed or self._requests.qsize() < self._most
 
 
 class Counted:
