@@ -245,9 +245,11 @@ class Session(ABC):
     def _depart(self) -> None:
         self.connection.advance(ConnectionState.TO_BE_DISCONNECTED)
         try:
-            self.end()
+            try:
+                self.hub.depart(self)  # before others hear that this one has left a room
+            finally:
+                self.end()
         except Exception:
             log.exception("connection %d could not leave everything behind", self.connection.number)
         finally:
-            self.hub.depart(self)
             self.identity.departed(self.person)
