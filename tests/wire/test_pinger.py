@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.wire.helpers import PATIENCE, FakeClock, Hand, run_all, short_of_threads, switching
-from threadchat.wire.pinger import Alarm, Deadlines, Pinger
+from threadchat.wire.pinger import STOPPED, Alarm, Deadlines, Pinger
 
 HALF_A_DAY = 12 * 3600.0
 
@@ -131,6 +131,59 @@ def test_the_thread_sleeps_until_the_nearest_alarm(monkeypatch: pytest.MonkeyPat
     pinger._run()
     assert waits == [5, 2, None]
     assert done.is_set()
+
+
+@pytest.mark.parametrize(
+    ("late", "stopped"), [(0.0, False), (STOPPED, False), (STOPPED + 0.5, True), (500.0, True)]
+)
+def test_a_thread_that_wakes_much_too_late_was_stopped(
+    monkeypatch: pytest.MonkeyPatch, late: float, stopped: bool
+) -> None:
+    clock = FakeClock()
+    pinger = Pinger(clock)
+    known: list[float] = []
+
+    def wait(timeout: float | None = None) -> bool:
+        clock.advance((timeout or 0) + late)
+        pinger._stopped = len(known) == 1
+        return True
+
+    monkeypatch.setattr(pinger._changed, "wait", wait)
+    with pinger._changed:
+        pinger._heap += [(1005.0, 0, Alarm(1005, lambda: known.append(pinger.resumed_at)))]
+    pinger._run()
+    assert known == [1005 + late if stopped else float("-inf")], "known before anything is done about it"
+
+
+def test_an_action_that_takes_long_stops_the_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    pinger = Pinger(clock)
+
+    def wait(timeout: float | None = None) -> bool:
+        pinger._stopped = True
+        return True
+
+    monkeypatch.setattr(pinger._changed, "wait", wait)
+    with pinger._changed:
+        pinger._heap += [(1000.0, n, Alarm(1000, lambda: clock.advance(5))) for n in range(2)]
+    pinger._run()
+    assert pinger.resumed_at == 1005
+
+
+def test_a_thread_that_had_nothing_to_do_was_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    pinger = Pinger(clock)
+
+    def wait(timeout: float | None = None) -> bool:
+        assert timeout is None
+        clock.advance(5000)
+        pinger._stopped = True
+        pinger._heap += [(clock() - 0.5, 0, Alarm(clock() - 0.5, lambda: None))]
+        return True
+
+    monkeypatch.setattr(pinger._changed, "wait", wait)
+    pinger._run()
+    assert pinger.resumed_at == float("-inf")
 
 
 def test_a_thread_that_could_not_start_starts_with_the_next_alarm() -> None:

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
+from typing import Final
 
 from threadchat.wire.late_thread import LateThread
 
@@ -22,6 +23,11 @@ def attempt(action: Action) -> None:
         action()
     except Exception:
         log.exception("a deadline's action failed")
+
+
+STOPPED: Final = 1.0
+"""Seconds by which the thread is late if the process was stopped: by SIGSTOP, with its computer, or by others
+that took all the time there was."""
 
 
 class Alarm:
@@ -52,6 +58,9 @@ class Pinger:
         self._changed = threading.Condition(threading.Lock())
         self._thread = LateThread("pinger", self._run)
         self._stopped = False
+        self._awake_at: float | None = None  # when the thread meant to look next; nobody else sets it
+        self.resumed_at = float("-inf")
+        """When the process went on, after the last time that it was stopped, in the clock's seconds."""
 
     def call_later(self, seconds: float, action: Action) -> Alarm:
         """Calls `action` on the pinger's thread in `seconds`. Runs on: any thread."""
@@ -77,10 +86,11 @@ class Pinger:
             with self._changed:
                 if not self._heap:
                     return None
-                when = self._heap[0][0]
-                remaining = when - self.clock()
-                if remaining > 0:
-                    return remaining
+                when, now = self._heap[0][0], self.clock()
+                if self._awake_at is not None:
+                    self._look_back(now)
+                if when > now:
+                    return when - now
                 alarm = heapq.heappop(self._heap)[2]
             action = alarm.action
             if action is not None:
@@ -94,6 +104,7 @@ class Pinger:
         self._thread.join()
 
     def _run(self) -> None:
+        self._awake_at = self.clock()
         while True:
             self.run_due()
             with self._changed:
@@ -101,10 +112,19 @@ class Pinger:
                     return
                 if not self._heap:
                     self._changed.wait()
+                    self._awake_at = self.clock()  # there was nothing to be late for
                 else:
+                    self._awake_at = max(self._heap[0][0], self.clock())
                     remaining = self._heap[0][0] - self.clock()
                     if remaining > 0:
                         self._changed.wait(remaining)
+
+    def _look_back(self, now: float) -> None:
+        """Notes where the thread looks again much later than it meant to. Runs on: the pinger's thread."""
+        assert self._awake_at is not None
+        if now - self._awake_at > STOPPED:
+            self.resumed_at = now
+        self._awake_at = now
 
 
 class Deadlines:
@@ -120,6 +140,11 @@ class Deadlines:
         self._due: dict[str, tuple[float, Action]] = {}
         self._alarm: Alarm | None = None
         self._closed = False
+
+    @property
+    def resumed_at(self) -> float:
+        """When the process went on after it was stopped; see Pinger."""
+        return self._pinger.resumed_at
 
     def set(self, name: str, seconds: float, action: Action) -> None:
         """Sets or moves the deadline `name` to `seconds` from now. Runs on: any thread."""
