@@ -22,7 +22,7 @@ REPLAY_STEP: Final = 16
 """Events that a producer puts at a time: less than the half of an outbox that it may fill."""
 REPLAY_BYTES: Final = 64 << 10
 """JSON bytes that a producer puts at a time, unless one event is larger: a peer that reads 60 KB/s takes
-them well within `write_timeout`."""
+them within a second or so."""
 
 STALL_POLL: Final = 0.01
 """Seconds after which a publisher that waits for a producer looks whether that one waits for its peer."""
