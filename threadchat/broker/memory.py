@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
 from collections.abc import Callable
 from time import monotonic
@@ -10,6 +9,7 @@ from time import monotonic
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.sanctions import Sanctions
 from threadchat.chat.sequencer import Sequencer
+from threadchat.wire.numbers import Numbers
 
 
 class MemoryBroker:
@@ -27,7 +27,7 @@ class MemoryBroker:
         self._history_size = history_size
         self._history_bytes = history_bytes
         self._clock = clock
-        self._users = itertools.count(1)  # `next` of a count is one atomic step
+        self._users = Numbers()
 
     def open(self, room: str) -> Sequencer:
         """A new, empty log for a room; the hub asks once for each room. Runs on: any thread."""
@@ -35,7 +35,7 @@ class MemoryBroker:
 
     def new_user(self) -> int:
         """The next user id; from 1, each once. Runs on: any thread."""
-        return next(self._users)
+        return self._users.take()
 
     def close(self) -> None:
         """Nothing is left to be done. Runs on: any thread."""

@@ -136,9 +136,9 @@ class NodeMessenger:
 
         Raises CommandError 100 where one does not in time.
         """
-        number = next(self._numbers)
         question = _Question()
         with self._lock:
+            number = next(self._numbers)
             self._questions[number] = question
         try:
             sender = self._names.node(self._node) if wait else ""
