@@ -37,5 +37,11 @@ class MemoryBroker:
         """The next user id; from 1, each once. Runs on: any thread."""
         return self._users.take()
 
+    def leave_behind(self) -> None:
+        """Begins anew: another memory, and so other people, and other tokens for them to resume with."""
+        self.resume_key = secrets.token_bytes(32)
+        self._users = Numbers()
+        self.sanctions.leave_behind()
+
     def close(self) -> None:
         """Nothing is left to be done. Runs on: any thread."""

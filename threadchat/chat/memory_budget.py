@@ -59,6 +59,11 @@ class MemoryBudget:
         if not self._alarm:
             self._look_in(CALM)
 
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        self._lock = threading.Lock()
+        self._alarm = False
+
     def look(self) -> None:
         """Looks once, and shortens what it has to. Runs on: the pinger's thread."""
         with self._lock:

@@ -118,6 +118,13 @@ class RoomRegistry:
             self._closed = True
             return list(self._rooms.values()), list(self._listeners)
 
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        self._lock = threading.Lock()
+        self._opened = threading.Condition(self._lock)
+        self._rooms, self._slots = {}, OrderedDict()
+        self._opening, self._listeners = set(), []
+
     # Helpers
 
     def _is_crowded_locked(self, name: str) -> bool:

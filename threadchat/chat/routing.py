@@ -31,6 +31,9 @@ class Routing(Protocol):
     def close(self) -> None:
         """Ends whatever threads there are; what waits is done first, what comes later is refused."""
 
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process. Runs on: its only thread, first."""
+
 
 class Directory:
     """The publisher's own thread offers."""
@@ -44,6 +47,9 @@ class Directory:
         return deliver()
 
     def close(self) -> None:
+        """See Routing."""
+
+    def leave_behind(self) -> None:
         """See Routing."""
 
 
@@ -86,6 +92,12 @@ class Router:
                 self._room.notify_all()
         self._thread.join()
 
+    def leave_behind(self) -> None:
+        """See Routing."""
+        closed = self._closed
+        self.__init__(self._most, self._send_timeout)  # type: ignore[misc]
+        self._closed = closed
+
     def run(self) -> None:
         """Does one request after the other, until the hub is closed. Runs on: the router's thread."""
         while (request := self._requests.get()) is not None:
@@ -120,6 +132,7 @@ class Counted:
         self._published = published
         self.direct = routing.direct
         self.close = routing.close
+        self.leave_behind = routing.leave_behind
 
     def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:
         """See Routing."""

@@ -218,9 +218,10 @@ class Chat(WithHooks, Moderation):
         """
         self._http = None
         self._beginning = threading.Lock()
-        self.registry.leave_behind()
-        self.shedder.leave_behind()
-        self.statistics.leave_behind()
+        for part in (self.pinger, self.turnstile, self.registry, self.shedder, self.statistics, self.hub):
+            part.leave_behind()
+        self.inspector.leave_behind()
+        self._upgrade_handler.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
         """`drain`, within `drain_timeout` unless `timeout` says otherwise (seconds)."""

@@ -84,6 +84,10 @@ class UpgradeHandler:
         self._proxies = Proxies(config.trusted_proxy)
         self._told = False  # that the server shows no socket
 
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process. Runs on: its only thread, first."""
+        self._numbers = Numbers()
+
     def endpoint(self, dialect: Dialect) -> WSGIApplication:
         """A WSGI application for requests that are meant as a handshake."""
         return partial(self.receive, dialect)

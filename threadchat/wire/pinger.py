@@ -96,6 +96,13 @@ class Pinger:
             if action is not None:
                 attempt(action)
 
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        self._heap = []
+        self._changed = threading.Condition(threading.Lock())
+        self._thread = LateThread("pinger", self._run)
+        self._awake_at = None
+
     def stop(self) -> None:
         """Ends the thread; alarms that are still set never go off. Runs on: any thread but its own."""
         with self._changed:

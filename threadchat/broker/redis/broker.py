@@ -137,6 +137,13 @@ class RedisBroker:
         restarts (logs that began anew), canaries_lost, revivals, reaped (sessions of dead nodes)."""
         return dict(self.connection.counters)
 
+    def leave_behind(self) -> None:
+        """Begins anew, as another node. Runs on: the only thread of a forked process, first."""
+        self._lock = threading.Lock()
+        self._channels, self._forgotten = {}, set()
+        self._started = False  # the parts are made with the next use
+        self.sanctions.leave_behind()
+
     def close(self) -> None:
         """Leaves the cluster and ends all threads; a second time nothing happens."""
         with self._lock:

@@ -41,6 +41,12 @@ class RedisSanctions(Sanctions):
         self._level = threading.Condition(self._changing)
         self._newest = 0  # the number of the last change that the copy has
 
+    def leave_behind(self) -> None:
+        """See Sanctions."""
+        super().leave_behind()
+        self._level = threading.Condition(self._changing)
+        self._newest = 0  # which has everything read anew
+
     # Changes
 
     def impose(self, sanction: Sanction) -> None:
