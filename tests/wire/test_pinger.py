@@ -12,6 +12,7 @@ import pytest
 
 from tests.wire.helpers import PATIENCE, FakeClock, Hand, run_all, short_of_threads, switching
 from threadchat.wire.pinger import STOPPED, Alarm, Deadlines, Pinger
+from threadchat.wire.reports import REPORTS
 
 HALF_A_DAY = 12 * 3600.0
 
@@ -89,6 +90,7 @@ def test_an_action_that_fails_harms_nobody(hand: Hand, caplog: pytest.LogCapture
     with caplog.at_level(logging.ERROR):
         hand.advance(1)
     assert log == ["after it"]
+    assert REPORTS.flush(PATIENCE)
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -329,6 +331,7 @@ def test_an_action_that_fails_costs_no_other_deadline(hand: Hand, caplog: pytest
         hand.advance(1)
         hand.advance(1)
     assert log == ["good", "later"]
+    assert REPORTS.flush(PATIENCE)
     assert "ZeroDivisionError" in caplog.text
 
 

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from threadchat.chat.room import Room
+from threadchat.wire.reports import REPORTS
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class MemoryBudget:
         if monotonic() > self._told_at + TELLING:
             self._told_at = monotonic()
             what = "the logs of %d rooms took more than %d bytes of memory (logs_bytes): %d were shortened"
-            log.warning(what, len(rooms), self._most, count)
+            REPORTS.log(log, logging.WARNING, what, len(rooms), self._most, count)
 
 
 def weight_of(room: Room) -> int:

@@ -12,6 +12,7 @@ from typing import Final
 from threadchat.errors import CloseCode
 from threadchat.wire.connection import Connection
 from threadchat.wire.pinger import Alarm, Pinger
+from threadchat.wire.reports import REPORTS
 
 log = logging.getLogger(__name__)
 
@@ -95,4 +96,5 @@ class Shedder:
                 holders[id(frame)] -= 1
                 if not holders[id(frame)]:
                     total -= len(frame)
-        log.warning("more than %d bytes waited (queued_bytes): %d connections were let go", self._most, gone)
+        what = "more than %d bytes waited (queued_bytes): %d connections were let go"
+        REPORTS.log(log, logging.WARNING, what, self._most, gone)

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Final
 
 from threadchat.wire.late_thread import LateThread
+from threadchat.wire.reports import REPORTS
 
 log = logging.getLogger(__name__)
 
@@ -18,11 +19,11 @@ Action = Callable[[], None]
 
 
 def attempt(action: Action) -> None:
-    """Calls `action`; one that fails is logged and harms nobody."""
+    """Calls `action`; one that fails is logged, on another thread, and harms nobody."""
     try:
         action()
-    except Exception:
-        log.exception("a deadline's action failed")
+    except Exception as error:
+        REPORTS.log(log, logging.ERROR, "a deadline's action failed", exc_info=error)
 
 
 STOPPED: Final = 1.0
@@ -45,7 +46,7 @@ class Alarm:
 
 
 class Pinger:
-    """Calls actions when they are due, on the monotonic clock; an action must not block.
+    """Calls actions when they are due, on the monotonic clock; an action must not block, nor log by itself.
 
     The thread starts with the first alarm, and again after a fork. `_changed` guards `_heap`
     and `_stopped`; no action runs under it.
