@@ -33,7 +33,7 @@ class CloseCode(IntEnum):
     SHUTDOWN = 3001, "shutdown"
     EXPIRED = 3005, "expired"
     SLOW = 3008, "slow: the socket took no byte"
-    WRITE_TIMEOUT = 3009, "slow: a write was not accepted whole"
+    WRITE_TIMEOUT = 3009, "slow: too little was read"
     INSUFFICIENT_STATE = 3010, "insufficient state: the log no longer reaches back"
     NO_PONG = 3012, "no pong"
     TOO_MANY_REQUESTS = 3013, "too many requests"

@@ -103,7 +103,7 @@ def huge_lengths(target: Target) -> Answers:
     return answers(strangers)
 
 
-@abuse("fragment floods", "served", "1009")
+@abuse("fragment floods", "served", "1009", "3013")
 def fragment_floods(target: Target) -> Answers:
     """A message of a million empty fragments, one of single bytes, one with pings in between."""
     many = target.size(1_000_000, 30_000)
@@ -112,7 +112,7 @@ def fragment_floods(target: Target) -> Answers:
     floods = {
         "empty ones": (part(TEXT, b"") + part(CONTINUATION, b"") * many, "served"),
         "single bytes": (part(TEXT, b" ") + part(CONTINUATION, b" ") * (many // 5), "served"),
-        "pings between": (part(TEXT, b"") + pinged, "served"),
+        "pings between": (part(TEXT, b"") + pinged, "3013"),
         "tens without an end": (part(TEXT, b" ") + part(CONTINUATION, b" " * 10) * 51_300, "1009"),
     }
     for what, (data, expected) in floods.items():
@@ -123,7 +123,7 @@ def fragment_floods(target: Target) -> Answers:
     return total
 
 
-@abuse("ping flood", "served")
+@abuse("ping flood", "3013")
 def ping_flood(target: Target) -> Answers:
     """As many as can be, and the pongs are read."""
     count = target.size(100_000, 20_000)
@@ -135,7 +135,7 @@ def ping_flood(target: Target) -> Answers:
     return total
 
 
-@abuse("pong flood", "served")
+@abuse("pong flood", "3013")
 def pong_flood(target: Target) -> Answers:
     """Pongs that nobody has asked for."""
     stranger = target.enter()

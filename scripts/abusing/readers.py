@@ -22,7 +22,7 @@ def deaf_commands(target: Target) -> Answers:
     return answers(strangers)
 
 
-@abuse("pongs that are never read", "reset", flags=HASTY)
+@abuse("pongs that are never read", "3013", "reset", flags=HASTY)
 def deaf_pings(target: Target) -> Answers:
     """Pings without end, and nobody reads the pongs."""
     strangers = [target.enter(receive_buffer=SMALL) for _ in range(target.size(4, 1))]

@@ -19,6 +19,7 @@ if reason := why_not():
 from tests.broker.nodes import Cluster, broker_of, clusters, level, persist, refused, take, told
 from tests.chat.helpers import PATIENCE, Clock, Desk, ids_of, join, run, say
 from tests.e2e.process import until
+from tests.wire.helpers import short_of_threads
 from threadchat.broker.redis import RedisBroker
 from threadchat.broker.redis.room_channel import RedisChannel
 from threadchat.chat.events import JOIN, LEAVE, MESSAGE, Position
@@ -403,3 +404,23 @@ def test_a_closed_broker_has_left_nothing_running(cluster: Cluster) -> None:
     hub.close()
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("redis")]
     assert refused(hub.broker.new_user) is ErrorCode.INTERNAL
+
+
+@pytest.mark.parametrize("name", ["redis-listener", "redis-heartbeat"])
+def test_a_node_whose_thread_could_not_start_starts_with_the_next_use(cluster: Cluster, name: str) -> None:
+    broker = RedisBroker(cluster.server.url, prefix=cluster.prefix)
+    with short_of_threads(name):
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            broker.new_user()
+        assert broker.wait_ready(PATIENCE)
+    assert broker.new_user() == 1
+    broker.close()
+
+
+@pytest.mark.parametrize("name", ["redis-listener", "redis-heartbeat"])
+def test_a_node_whose_thread_never_started_can_be_closed(cluster: Cluster, name: str) -> None:
+    broker = RedisBroker(cluster.server.url, prefix=cluster.prefix)
+    with short_of_threads(name), pytest.raises(RuntimeError, match="can't start new thread"):
+        broker.new_user()
+    broker.close()
+    assert not broker.listener.thread.is_alive()

@@ -13,6 +13,7 @@ if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
 from tests.chat.helpers import PATIENCE, ids_of, join, records, run, say
+from tests.wire.helpers import short_of_threads
 from threadchat.broker.redis import RedisBroker, publish_pipeline
 from threadchat.broker.redis.commands import NOTHING, Known, Retention
 from threadchat.broker.redis.delivery_waiter import DeliveryWaiter
@@ -282,6 +283,36 @@ def test_a_failure_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     workers.stop()
     assert "redis-worker-1 failed" in caplog.text
     assert not workers.submit(done.set)
+
+
+def test_work_for_which_no_thread_starts_is_refused_and_the_next_is_done() -> None:
+    workers = WorkerPool(2)
+    done, never = threading.Event(), threading.Event()
+    with short_of_threads("redis-worker", times=3):
+        for _ in range(3):
+            assert not workers.submit(never.set)
+        assert workers.submit(done.set)
+        assert done.wait(PATIENCE)
+    workers.stop()
+    assert not never.is_set()
+
+
+def test_work_for_which_no_further_thread_starts_is_done_by_those_that_run() -> None:
+    workers = WorkerPool(2)
+    begun, may_go, done = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert may_go.wait(PATIENCE)
+
+    assert workers.submit(work)
+    assert begun.wait(PATIENCE)
+    with short_of_threads("redis-worker") as failed:
+        assert workers.submit(done.set)
+    assert failed == ["redis-worker-2"]
+    may_go.set()
+    assert done.wait(PATIENCE)
+    workers.stop()
 
 
 def test_too_much_work_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

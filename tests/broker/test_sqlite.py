@@ -15,6 +15,7 @@ import pytest
 from tests.broker.brokers import Opened, Outlet, opened
 from tests.broker.sqlite_files import Make, Nothing, refusing, rows, sweep
 from tests.chat.helpers import PATIENCE, Clock, ids_of, join, run, say
+from tests.wire.helpers import short_of_threads
 from threadchat.broker.sqlite import SqliteBroker, retention, room_store
 from threadchat.broker.sqlite.channel import Publication
 from threadchat.broker.sqlite.writer import PLACES, Writer
@@ -520,3 +521,13 @@ def test_readers_take_turns_when_there_are_many(make: Make) -> None:
 
     join(run(*[read] * 12))
     assert pages == [list(range(1, 51))] * 240
+
+
+def test_a_writer_that_could_not_start_starts_with_the_next_publication(make: Make) -> None:
+    channel = make().open("r")
+    with short_of_threads("sqlite-writer"):
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            channel.publish(say("lost"))
+        positions = channel.publish(say("a"))
+    assert isinstance(positions, list)
+    assert [position.offset for position in positions] == [1]

@@ -22,6 +22,7 @@ from threadchat.chat.sequencer import Sequencer
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.wire import periodic
 from threadchat.wire.periodic import CALM, TENSE
+from threadchat.wire.reports import REPORTS
 
 MOST = 4 << 20
 LARGE = "x" * 100_000
@@ -143,6 +144,7 @@ def test_below_the_bound_nothing_goes(hub: Hub, schedule: Schedule, caplog: pyte
     room = occupy(hub, "a", LARGE, count=13)
     schedule.advance(CALM)
     assert len(kept(room)) == 14
+    assert REPORTS.flush(60)
     assert not caplog.records
 
 
@@ -150,10 +152,12 @@ def test_the_log_tells_once_a_minute(hub: Hub, schedule: Schedule, caplog: pytes
     for _ in range(3):
         occupy(hub, "a", LARGE, count=30)
         schedule.advance(CALM)
+    assert REPORTS.flush(60)
     [message] = caplog.messages
     assert "1 rooms took more than 4194304 bytes of memory (logs_bytes): 1 were shortened" in message
     occupy(hub, "a", LARGE, count=30)
     schedule.advance(61)
+    assert REPORTS.flush(60)
     assert len(caplog.messages) == 2
 
 

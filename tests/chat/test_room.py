@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.chat.helpers import PATIENCE, Clock, Desk, Watched, ids_of, join, producers, run, say, texts
+from tests.wire.helpers import short_of_threads
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import Draft, Event, Position
 from threadchat.chat.room import Occupant, Room
@@ -626,3 +627,17 @@ def test_who_comes_while_the_log_takes_nothing_is_there(
         "room r: join of ann is not told: the disk is full",
         "room r: leave of ann is not told: the disk is full",
     ]
+
+
+def test_a_listener_whose_thread_cannot_start_listens_to_nothing() -> None:
+    room = Room("r")
+    heard: list[Event] = []
+    with short_of_threads("listener-r"):
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            room.attach_listener(heard.append)
+        assert room.fanout._behind == set()
+        listener = room.attach_listener(heard.append)
+    room.message("ann", "a")
+    room.close()
+    join([listener.thread])
+    assert [event.message for event in heard] == ["a", ""]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chat.helpers import PATIENCE, Desk, Tickets, ids_of, join, run, say
 from tests.server.session_helpers import until
-from tests.wire.helpers import switching
+from tests.wire.helpers import short_of_threads, switching
 from threadchat.chat.room import Room
 from threadchat.chat.routing import Counted, Directory, Router, Routing, make_routing
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
@@ -159,7 +159,7 @@ def test_closing_twice_is_once(routing: Routing) -> None:
 
 
 def test_one_thread_offers_and_it_starts_with_the_first_request(router: Router) -> None:
-    assert router._thread is None
+    assert not router._thread.is_alive()
     names: list[str] = []
 
     def note() -> bool:
@@ -168,6 +168,18 @@ def test_one_thread_offers_and_it_starts_with_the_first_request(router: Router) 
 
     join(run(*[lambda: router.direct(note)] * 8))
     assert names == ["router"] * 8
+
+
+def test_threads_that_run_short_take_no_places_away() -> None:
+    """One failed start for each place, and the next publication has one."""
+    router = Router(request_buffer=2, send_timeout=0)
+    room = Room("r")
+    with short_of_threads("router", times=2):
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                publish(router, room, "lost")
+        assert publish(router, room, "a") == [1]
+    router.close()
 
 
 class Stuck:
@@ -220,7 +232,6 @@ def test_what_waits_at_the_end_is_done_and_what_comes_later_is_refused() -> None
     stuck.let_go()
     join([*waiting, *closing])
     assert sorted(places) == [1, 2, 3, 4]
-    assert router._thread is not None
     assert not router._thread.is_alive()
 
 

@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,23 @@ def test_a_server_ends_in_order_with_its_terminal(terminal: tuple[int, str], tmp
     finally:
         server.kill()
         server.wait()
+
+
+def test_a_server_that_was_stopped_for_a_while_sends_nobody_away(serve: Serve) -> None:
+    """The time for a pong is over twice when it goes on; whoever answers then was never silent."""
+    server = serve("--ping-interval", "0.5", "--pong-timeout", "1.5", "--log-level", "info")
+    with connect(server.ws + "/chat", ping_interval=None) as ann:
+        hello(ann, "ann")
+        server.send_signal(signal.SIGSTOP)
+        time.sleep(4)  # the server's time passes, and nothing but time
+        server.send_signal(signal.SIGCONT)
+        for number in range(2, 8):  # several times the time for a pong
+            with pytest.raises(TimeoutError):
+                ann.recv(0.5)
+            ann.send(json.dumps({"type": "ping", "id": number}))
+            assert json.loads(ann.recv(PATIENCE)) == {"type": "ok", "re": number}
+    assert "3012" not in server.log()
+    assert server.stop() == 0
 
 
 # -- signals that are ignored at the start -------------------------------------------------------------

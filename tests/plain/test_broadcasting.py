@@ -132,9 +132,9 @@ def test_one_that_is_full_only_because_it_waits_for_its_turn_gets_it_after_that(
     """As many messages as an outbox takes, offered while no writer may run."""
     with crowd(1, outbox_messages=4) as (_, ours, clients):
         turnstile = ours[0].link.connection.line
-        until(lambda: turnstile._free == turnstile.permits, "the handshake's turn is over")
+        until(lambda: not turnstile._holders, "the handshake's turn is over")
         with turnstile._lock:
-            held, turnstile._free = turnstile._free, 0
+            held, turnstile.permits = turnstile.permits, 0
         for number in range(4):
             ours[0].link.offer(ours[0].link.connection.text(str(number)), listed := [])
             turnstile.enter(listed)
@@ -142,7 +142,7 @@ def test_one_that_is_full_only_because_it_waits_for_its_turn_gets_it_after_that(
         def release() -> None:
             until(lambda: len(turnstile._line) == 2, "the broadcast's ticket")
             with turnstile._lock:
-                turnstile._free = held
+                turnstile.permits = held
             turnstile.enter(())
 
         assert together(lambda: broadcast(ours, "4"), release) == [1, None]

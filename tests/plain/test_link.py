@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.process import until
 from tests.plain.helpers import linked, say_goodbye
-from tests.wire.helpers import client_frame, close_frame, text_frame
+from tests.wire.helpers import PATIENCE, client_frame, close_frame, text_frame
 from threadchat.errors import ConnectionClosed
 from threadchat.plain.engine import Engine
 from threadchat.plain.inbox import Inbox
@@ -208,3 +208,32 @@ def test_without_a_thread_for_the_reader_the_connection_ends(monkeypatch: pytest
     monkeypatch.setattr(threading.Thread, "start", fail)
     with pytest.raises(RuntimeError, match="new thread"), linked():
         pass
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupt_while_the_reader_starts_ends_the_connection(
+    monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    """Ctrl-C in `Thread.start`: one thread does the reader's part, this one or the one that has started."""
+    start, readers = threading.Thread.start, []
+
+    def interrupted(thread: threading.Thread) -> None:
+        if not thread.name.startswith("reader"):
+            start(thread)
+            return
+        readers.append(thread)
+        if begun:
+            start(thread)
+        raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt), linked():
+            pass
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    if not begun:
+        readers[0].start()  # the system was about to: it finds that its part is done
+        readers[0].join(PATIENCE)

@@ -12,6 +12,7 @@ from threadchat.server.shedder import Shedder
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.periodic import CALM, TENSE
 from threadchat.wire.protocol.requests import Text
+from threadchat.wire.reports import REPORTS
 
 MOST = 1000
 
@@ -77,6 +78,7 @@ def test_the_fullest_go_first_and_no_more_than_have_to(desk: Desk, caplog: pytes
     assert code == CloseCode.SLOW
     assert "700 bytes waited" in reason
     assert "queued_bytes" in reason
+    assert REPORTS.flush(60)
     assert "1 connections were let go" in caplog.text
     desk.shedder.look()
     assert [len(stub.aborted) for stub in stubs] == [0, 1, 0, 0]

@@ -14,6 +14,7 @@ from threadchat.errors import ConnectionClosed
 from threadchat.server.chat import Chat
 from threadchat.testing import Peer, StallingPeer
 from threadchat.wire.periodic import CALM
+from threadchat.wire.reports import REPORTS
 
 MOST = 1 << 20
 SIZE = 450_000
@@ -57,6 +58,7 @@ def test_who_lets_the_most_wait_goes_and_others_notice_nothing(
         chat.shedder.look()
         until(lambda: len(chat.registry) == 2)
         assert 0 < waiting(chat) <= MOST
+        assert REPORTS.flush(60)
         assert "1 connections were let go" in caplog.text
         assert ann.ask("ping")["type"] == "ok"
         eve.resume()

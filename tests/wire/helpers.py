@@ -349,7 +349,7 @@ def free_permits(turnstile: Turnstile) -> int:
     """How many permits are nobody's, once nobody has one for a moment only."""
     with turnstile._lock:
         assert not turnstile._line
-        return turnstile._free
+        return turnstile.permits - len(turnstile._holders)
 
 
 # -- threads and descriptors -------------------------------------------------------------------------
@@ -375,6 +375,28 @@ def run_all(bodies: list[Callable[[], None]]) -> None:
         assert not thread.is_alive(), "a thread is stuck"
     if failures:
         raise failures[0]
+
+
+@contextlib.contextmanager
+def short_of_threads(name: str, times: int = 1) -> Iterator[list[str]]:
+    """The next `times` that a thread is to start whose name begins so, the system has no more of them.
+
+    Gives the names of those that did not start.
+    """
+    genuine = threading.Thread.start
+    failed: list[str] = []
+
+    def fail_or_start(thread: threading.Thread) -> None:
+        if thread.name.startswith(name) and len(failed) < times:
+            failed.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        genuine(thread)
+
+    threading.Thread.start = fail_or_start  # type: ignore[method-assign]
+    try:
+        yield failed
+    finally:
+        threading.Thread.start = genuine  # type: ignore[method-assign]
 
 
 def start(body: Callable[[], Any]) -> threading.Thread:

@@ -162,6 +162,27 @@ def test_a_pong_leaves_before_the_answer_to_what_came_after_its_ping() -> None:
         assert answers[1:] == [(TEXT, b"one"), (TEXT, b"two")]
 
 
+@pytest.mark.parametrize(("pings", "answered"), [(1, 1), (16, 16), (17, 1), (4000, 1)])
+def test_of_pings_that_pile_up_the_last_is_answered(pings: int, answered: int) -> None:
+    trailing = b"".join(client_frame(PING, b"%d" % i) for i in range(pings)) + text_frame("hi")
+    with Served(echo, trailing=trailing) as served:
+        pongs = [(PONG, b"%d" % i) for i in range(pings - answered, pings)]
+        assert [served.peer.frame() for _ in range(answered + 1)] == [*pongs, (TEXT, b"hi")]
+
+
+def test_a_read_with_control_frames_is_told_of_with_their_number() -> None:
+    ours, theirs = tcp_pair()
+    told: list[int] = []
+    with theirs:
+        connection = Connection(1, ours, ENVIRON, turnstile=Turnstile(), pinger=Hand().pinger)
+        peer = Peer(theirs)
+        peer.send(client_frame(PING, b"1") + client_frame(PONG) + text_frame("hi") + client_frame(PING))
+        for _ in connection.bursts(told.append):
+            peer.close()
+        connection.end_reading()
+    assert told == [3]
+
+
 def test_a_ping_overtakes_a_hundred_queued_texts_on_the_wire() -> None:
     turnstile = Turnstile(1)
     held = threading.Event()
@@ -753,6 +774,52 @@ def test_where_no_thread_can_be_started_nothing_is_left_behind(
         theirs.setblocking(False)
         with pytest.raises(BlockingIOError):
             theirs.recv(1)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupt_while_the_writer_starts_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    """Ctrl-C in `Thread.start`: before the thread is there, or while it is waited for."""
+    turnstile, hand, before = Turnstile(), Hand(), living_connections()
+    begin, writers = threading.Thread.start, []
+
+    def interrupted(self: threading.Thread) -> None:
+        writers.append(self)
+        if begun:
+            begin(self)
+        raise KeyboardInterrupt
+
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                Connection(1, ours, ENVIRON, turnstile=turnstile, pinger=hand.pinger)
+        if not begun:  # the system was about to
+            writers[0].start()
+        finish(*writers)
+        writers.clear()
+        assert free_permits(turnstile) == turnstile.permits
+        assert ours.fileno() >= 0
+        assert living_connections() == before
+        hand.advance(1000)
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+
+
+def test_an_interrupted_close_is_done_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with Served() as served:
+        with monkeypatch.context() as patch:
+            patch.setattr(served.connection.outbox, "close", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                served.connection.close(4000, "first")
+        served.connection.close(4001, "second")
+        assert served.peer.frame() == (frames.CLOSE, b"\x0f\xa0first")
 
 
 def test_the_dead_are_not_kept_alive_by_a_far_deadline() -> None:

@@ -101,3 +101,23 @@ def test_closed_deadlines_are_the_end_of_it() -> None:
     kept.deadlines.close()
     assert kept.advance(1000) == b""
     assert kept.silences == 0
+
+
+def test_time_in_which_the_process_was_stopped_is_nobodys_silence() -> None:
+    """Both deadlines are over when it goes on: first comes the ping, and then the time for a pong."""
+    kept = Kept()
+    assert kept.advance(30) == PING
+    kept.hand.clock.advance(1000)
+    kept.hand.pinger.resumed_at = kept.hand.clock()
+    assert kept.advance(0) == PING
+    kept.advance(119)
+    assert kept.silences == 0
+    kept.advance(1)
+    assert kept.silences == 1
+
+
+def test_nobody_is_silent_who_was_not_pinged() -> None:
+    kept = Kept()
+    kept.deadlines.clear("ping")
+    kept.advance(120)
+    assert kept.silences == 0

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.wire.helpers import PATIENCE, FakeClock, Hand, finish, run_all, switching
-from threadchat.wire.pinger import Alarm, Deadlines, Pinger
+from tests.wire.helpers import PATIENCE, FakeClock, Hand, run_all, short_of_threads, switching
+from threadchat.wire.pinger import STOPPED, Alarm, Deadlines, Pinger
+from threadchat.wire.reports import REPORTS
 
 HALF_A_DAY = 12 * 3600.0
 
@@ -89,6 +90,7 @@ def test_an_action_that_fails_harms_nobody(hand: Hand, caplog: pytest.LogCapture
     with caplog.at_level(logging.ERROR):
         hand.advance(1)
     assert log == ["after it"]
+    assert REPORTS.flush(PATIENCE)
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -97,7 +99,7 @@ def test_an_action_that_fails_harms_nobody(hand: Hand, caplog: pytest.LogCapture
 
 def test_the_thread_starts_with_the_first_alarm_and_runs_what_is_due() -> None:
     pinger = Pinger()
-    assert pinger._thread is None
+    assert not pinger._thread.is_alive()
     done = threading.Event()
     names: list[str] = []
 
@@ -109,8 +111,6 @@ def test_the_thread_starts_with_the_first_alarm_and_runs_what_is_due() -> None:
     pinger.call_later(0, act)  # wakes the thread, which waits for the far one
     assert done.wait(PATIENCE)
     assert names == ["pinger"]
-    assert pinger._thread is not None
-    assert pinger._thread.daemon
     pinger.stop()
     assert not pinger._thread.is_alive()
 
@@ -135,15 +135,67 @@ def test_the_thread_sleeps_until_the_nearest_alarm(monkeypatch: pytest.MonkeyPat
     assert done.is_set()
 
 
-def test_a_thread_that_is_gone_is_started_again() -> None:
-    """After a fork the child has the object, but not the thread."""
+@pytest.mark.parametrize(
+    ("late", "stopped"), [(0.0, False), (STOPPED, False), (STOPPED + 0.5, True), (500.0, True)]
+)
+def test_a_thread_that_wakes_much_too_late_was_stopped(
+    monkeypatch: pytest.MonkeyPatch, late: float, stopped: bool
+) -> None:
+    clock = FakeClock()
+    pinger = Pinger(clock)
+    known: list[float] = []
+
+    def wait(timeout: float | None = None) -> bool:
+        clock.advance((timeout or 0) + late)
+        pinger._stopped = len(known) == 1
+        return True
+
+    monkeypatch.setattr(pinger._changed, "wait", wait)
+    with pinger._changed:
+        pinger._heap += [(1005.0, 0, Alarm(1005, lambda: known.append(pinger.resumed_at)))]
+    pinger._run()
+    assert known == [1005 + late if stopped else float("-inf")], "known before anything is done about it"
+
+
+def test_an_action_that_takes_long_stops_the_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    pinger = Pinger(clock)
+
+    def wait(timeout: float | None = None) -> bool:
+        pinger._stopped = True
+        return True
+
+    monkeypatch.setattr(pinger._changed, "wait", wait)
+    with pinger._changed:
+        pinger._heap += [(1000.0, n, Alarm(1000, lambda: clock.advance(5))) for n in range(2)]
+    pinger._run()
+    assert pinger.resumed_at == 1005
+
+
+def test_a_thread_that_had_nothing_to_do_was_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    pinger = Pinger(clock)
+
+    def wait(timeout: float | None = None) -> bool:
+        assert timeout is None
+        clock.advance(5000)
+        pinger._stopped = True
+        pinger._heap += [(clock() - 0.5, 0, Alarm(clock() - 0.5, lambda: None))]
+        return True
+
+    monkeypatch.setattr(pinger._changed, "wait", wait)
+    pinger._run()
+    assert pinger.resumed_at == float("-inf")
+
+
+def test_a_thread_that_could_not_start_starts_with_the_next_alarm() -> None:
     pinger = Pinger()
-    gone = threading.Thread(target=lambda: None)
-    gone.start()
-    finish(gone)
-    pinger._thread = gone
     done = threading.Event()
-    pinger.call_later(0, done.set)
+    with short_of_threads("pinger") as failed:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            pinger.call_later(0, done.set)
+        assert failed == ["pinger"]
+        pinger.call_later(PATIENCE * 10, fail)
     assert done.wait(PATIENCE)
     pinger.stop()
 
@@ -152,15 +204,14 @@ def test_a_stopped_pinger_starts_no_thread() -> None:
     pinger = Pinger()
     pinger.stop()
     pinger.call_later(0, fail)
-    assert pinger._thread is None
+    assert not pinger._thread.is_alive()
 
 
 def test_an_action_may_stop_the_pinger() -> None:
     pinger = Pinger()
     pinger.call_later(0, pinger.stop)
-    thread = pinger._thread
-    assert thread is not None
-    finish(thread)
+    pinger._thread.join(PATIENCE)
+    assert not pinger._thread.is_alive()
 
 
 def test_many_threads_set_alarms_at_once() -> None:
@@ -280,6 +331,7 @@ def test_an_action_that_fails_costs_no_other_deadline(hand: Hand, caplog: pytest
         hand.advance(1)
         hand.advance(1)
     assert log == ["good", "later"]
+    assert REPORTS.flush(PATIENCE)
     assert "ZeroDivisionError" in caplog.text
 
 

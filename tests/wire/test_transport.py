@@ -85,8 +85,10 @@ def receive_all(
     trailing: bytes = b"",
     max_message_size: int = 1 << 30,
     protocol: Protocol | None = None,
+    *,
+    stopped: bool = False,
 ) -> Outcome:
-    """Reads to the end."""
+    """Reads to the end; `stopped`: as after a Close of ours."""
     pongs: list[bytes] = []
     transport = make_transport(
         ChunkSocket(chunks),
@@ -95,6 +97,8 @@ def receive_all(
         max_message_size=max_message_size,
         protocol=protocol,
     )
+    if stopped:
+        transport.stop()
     messages: list[str | bytes] = []
     while True:
         try:
@@ -217,6 +221,18 @@ def test_a_flood_of_frames_lets_others_have_the_interpreter_now_and_then(
     assert len(pauses) == 10
     assert len(receive_all([], trailing=client_frame(TEXT, b"hi") * 640).messages) == 640
     assert len(pauses) == 10
+
+
+def test_after_our_close_a_peers_is_found_behind_what_was_on_its_way() -> None:
+    data = text_frame("late") * 200 + client_frame(PING) * 50 + close_frame(1001)
+    assert receive_all([data], stopped=True).code == 1001
+
+
+@pytest.mark.parametrize("frame", [text_frame("late"), client_frame(PING, b"x")])
+def test_after_our_close_a_flood_is_not_decoded_to_its_end(frame: bytes) -> None:
+    outcome = receive_all([frame * 5000, frame * 5000, close_frame(1001)], stopped=True)
+    assert outcome.code == 1006
+    assert 0 < len(outcome.messages + outcome.pongs) <= transport_module._LAST_FRAMES
 
 
 def test_nothing_is_kept_once_it_was_received() -> None:

@@ -142,16 +142,75 @@ def test_nobody_stands_twice(log: list[str], abcd: list[Entrant]) -> None:
     assert free_permits(turnstile) == 1
 
 
-def test_the_urgent_move_to_the_front(log: list[str], abcd: list[Entrant]) -> None:
+def test_the_urgent_take_turns_with_the_rest(log: list[str]) -> None:
+    a, b, c, d, e, f = (Entrant(name, log) for name in "abcdef")
+    turnstile = Turnstile(1)
+    turnstile.enter((a, b, c, d, e, f))
+    for entrant in (f, e, a):  # a runs; stands in no line
+        turnstile.urge(entrant)
+    for entrant in (a, f, b, e, c, d):
+        turnstile.leave(entrant, again=False)
+    assert log == ["a", "f", "b", "e", "c", "d"]
+    assert free_permits(turnstile) == 1
+
+
+def test_whoever_is_urged_keeps_the_place_in_the_line_too(log: list[str], abcd: list[Entrant]) -> None:
+    """So urging is for nobody's worse, and nobody is served twice for it."""
     a, b, c, d = abcd
     turnstile = Turnstile(1)
     turnstile.enter((a, b, c, d))
-    turnstile.urge(d)
-    turnstile.urge(a)  # runs; stands in no line
+    for entrant in (d, c, b):
+        turnstile.urge(entrant)
     for entrant in (a, d, b, c):
         turnstile.leave(entrant, again=False)
     assert log == ["a", "d", "b", "c"]
     assert free_permits(turnstile) == 1
+
+
+def test_those_who_are_urgent_again_and_again_starve_nobody(log: list[str], abcd: list[Entrant]) -> None:
+    """Three peers that ping whenever they were answered, and one who has something to read."""
+    *pingers, victim = abcd
+    turnstile = Turnstile(2)
+    turnstile.enter(pingers)
+    turnstile.urge(pingers[2])
+    turnstile.enter((victim,))
+    ticket = turnstile.ticket()
+    names = {entrant.name: entrant for entrant in abcd}
+    at = 0
+    while not ticket.passed:
+        served = names[log[at]]
+        at += 1
+        assert at < 12, "the ticket does not get its turn"
+        turnstile.leave(served, again=served is not victim)
+        turnstile.urge(served)
+    assert "d" in log[:7]
+
+
+def test_a_holder_that_stands_in_line_gets_no_second_permit(log: list[str], abcd: list[Entrant]) -> None:
+    a, b, *_ = abcd
+    turnstile = Turnstile(2)
+    turnstile.enter((a,))
+    turnstile.enter((a, b))
+    assert log == ["a", "b"]
+    turnstile.leave(b, again=False)
+    assert log == ["a", "b"], "a runs, and finds out itself that there is more"
+    assert turnstile.leave(a, again=False) is True
+    assert turnstile.leave(a, again=False) is False
+    assert free_permits(turnstile) == 2
+
+
+def test_whoever_withdraws_is_out_of_the_line_and_has_no_permit(log: list[str], abcd: list[Entrant]) -> None:
+    a, b, c, _ = abcd
+    turnstile = Turnstile(1)
+    turnstile.enter((a, b, c))
+    turnstile.urge(b)
+    turnstile.withdraw(b)
+    turnstile.enter((a,))
+    turnstile.withdraw(a)
+    assert log == ["a", "c"]
+    turnstile.withdraw(c)
+    assert free_permits(turnstile) == 1
+    assert not turnstile._urgent
 
 
 # -- tickets -------------------------------------------------------------------------------------------

@@ -299,13 +299,13 @@ def test_a_take_that_is_not_accepted_in_time_is_3009() -> None:
     bench.start().join()
     assert bench.transport.waits == [10.0]
     assert [(reason.code, reason.reason) for reason in bench.failures] == [
-        (3009, "5 bytes were not accepted within 10 s")
+        (3009, "the peer took 0 bytes in 10 s, and 5 are left")
     ]
 
 
 def test_a_byte_now_and_then_does_not_move_that_deadline() -> None:
     bench = Bench(FakeTransport(most=1))
-    bench.transport.when_full = lambda _: bench.clock.advance(3)
+    bench.transport.when_full = lambda timeout: bench.clock.advance(min(3, timeout))
     bench.outbox.put(Text(frames.encode(frames.TEXT, b"hello")))
     bench.start().join()
     assert bench.transport.waits == [10.0, 7.0, 4.0, 1.0]
@@ -322,6 +322,69 @@ def test_a_peer_that_reads_60_kb_a_second_stays() -> None:
     assert bench.failures == []
     assert len(bench.transport.frames()) == 101
     assert bench.clock() > 1016
+
+
+def test_a_frame_of_any_size_leaves_as_long_as_it_moves() -> None:
+    """5 MB, which take 83 s."""
+    bench = Bench(FakeTransport(most=6_000))
+    bench.transport.when_full = lambda _: bench.clock.advance(0.1)
+    bench.outbox.put(Text(frames.encode(frames.TEXT, bytes(5_000_000))))
+    bench.outbox.close(FlushingClose(1000))
+    bench.start().join()
+    assert bench.failures == []
+    assert len(bench.transport.frames()[0]) == 5_000_000
+    assert bench.clock() > 1080
+
+
+@pytest.mark.parametrize(("rate", "enough"), [(6_500, True), (6_300, False)])
+def test_a_frame_moves_where_the_socket_takes_6400_bytes_a_second(rate: int, enough: bool) -> None:
+    bench = Bench(FakeTransport(most=rate))
+    bench.transport.when_full = lambda _: bench.clock.advance(1)
+    bench.outbox.put(Text(frames.encode(frames.TEXT, bytes(500_000))))
+    bench.outbox.close(FlushingClose(1000))
+    bench.start().join()
+    assert [reason.code for reason in bench.failures] == ([] if enough else [3009])
+
+
+def test_lumps_of_a_third_of_a_buffer_are_progress_enough() -> None:
+    """At 60 KB/s, as the kernel of a peer that reads steadily makes them."""
+    bench = Bench(FakeTransport(most=43_000))
+    bench.transport.when_full = lambda _: bench.clock.advance(0.72)
+    bench.outbox.put(Text(frames.encode(frames.TEXT, bytes(5_000_000))))
+    bench.outbox.close(FlushingClose(1000))
+    bench.start().join()
+    assert bench.failures == []
+
+
+def test_one_that_goes_silent_in_the_middle_is_given_up_in_time() -> None:
+    bench = Bench(FakeTransport(most=100_000))
+
+    def stall(_: float) -> None:
+        bench.clock.advance(1)
+        if len(bench.transport.sent) >= 300_000:
+            bench.transport.most = 0
+
+    bench.transport.when_full = stall
+    bench.outbox.put(Text(frames.encode(frames.TEXT, bytes(500_000))))
+    bench.start().join()
+    assert [reason.code for reason in bench.failures] == [3009]
+    assert bench.clock() == 1012
+
+
+def test_time_in_which_the_process_was_stopped_is_not_the_peers() -> None:
+    bench = Bench(FakeTransport(most=2))
+    waits: list[float] = []
+
+    def stopped(timeout: float) -> None:
+        waits.append(timeout)
+        bench.clock.advance(500 if len(waits) == 1 else 1)
+
+    bench.transport.when_full = stopped
+    bench.outbox.put(Text(frames.encode(frames.TEXT, b"hello")))
+    bench.outbox.close(FlushingClose(1000))
+    bench.start().join()
+    assert bench.failures == []
+    assert bench.transport.frames() == [b"hello", CLOSE_PAYLOAD]
 
 
 def test_a_steady_reader_is_progress_for_the_puts_that_wait() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
 from collections.abc import Callable
 from time import monotonic
 
 from threadchat.chat.sanctions import Sanctions
 from threadchat.chat.sequencer import Sequencer
+from threadchat.wire.numbers import Numbers
 
 
 class MemoryBroker:
@@ -21,7 +21,7 @@ class MemoryBroker:
         self.resume_key = secrets.token_bytes(32)
         self.sanctions = Sanctions()
         self._clock = clock
-        self._users = itertools.count(1)  # `next` of a count is one atomic step
+        self._users = Numbers()
 
     def open(self, room: str) -> Sequencer:
         """A new, empty log for a room; the hub asks once for each room. Runs on: any thread."""
@@ -29,7 +29,13 @@ class MemoryBroker:
 
     def new_user(self) -> int:
         """The next user id; from 1, each once. Runs on: any thread."""
-        return next(self._users)
+        return self._users.take()
+
+    def leave_behind(self) -> None:
+        """Begins anew: another memory, and so other people, and other tokens for them to resume with."""
+        self.resume_key = secrets.token_bytes(32)
+        self._users = Numbers()
+        self.sanctions.leave_behind()
 
     def close(self) -> None:
         """Nothing is left to be done. Runs on: any thread."""

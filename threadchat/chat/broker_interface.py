@@ -31,6 +31,9 @@ class Broker(Protocol):
     def new_user(self) -> int:
         """The next user id."""
 
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process. Runs on: its only thread, first."""
+
     def close(self) -> None:
         """Ends what it has running; rooms that are closed after that end on this node alone."""
 

@@ -13,8 +13,9 @@ from threadchat.chat.events import Position, Record
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE, Log, within
 from threadchat.chat.producer import Producer
 from threadchat.chat.sequencer import MAX_HISTORY_BYTES, Page
-from threadchat.chat.subscription import ALL, REPLAY_BYTES, Batch, Encode, Filter, Sink, Subscription, enter
+from threadchat.chat.subscription import ALL, REPLAY_BYTES, Batch, Encode, Filter, Sink, Subscription
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
+from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
 
 
@@ -75,9 +76,9 @@ class Fanout:
 
     def deliver(self, records: Sequence[Record]) -> None:
         """The only way into the room. Runs on: the channel's caller, in the order of offsets."""
-        listed: list[Any] = []
         full: set[Any] = set()
-        try:
+
+        def offer(listed: list[Any]) -> None:
             with self._lock:
                 self._tail.extend(records)
                 if refused := self._audience.offer(records, listed, full):
@@ -86,8 +87,8 @@ class Fanout:
                     brink = self._tail.brink
                     full.update(each for each in self._behind if each.position.offset < brink)
                 self._active_at = self._clock()
-        finally:
-            enter(listed)  # come what may: whoever is LISTED and not in the line is silent for good
+
+        entering(offer)
         if full:
             self._gate = Gate(line.ticket() for line in full)
 
@@ -105,12 +106,12 @@ class Fanout:
 
         Runs on: any thread.
         """
-        listed: list[Any] = []
-        try:
+
+        def offer(listed: list[Any]) -> None:
             with self._lock:
                 self._audience.whisper(payload, encoders, listed, but=but)
-        finally:
-            enter(listed)
+
+        entering(offer)
 
     # Subscriptions
 
@@ -159,18 +160,20 @@ class Fanout:
 
     def next_batch(self, subscription: Subscription, limit: int) -> Batch | None:
         """See Source. Runs on: the producer, and the subscriber's thread before that."""
-        listed: list[Any] = []
-        with self._lock:
-            if subscription.stopped:
-                return None
-            position = subscription.position
-            records = self._tail.after(position.offset, limit)
-            live = records == [] and self._go_live_locked(subscription, listed)
-        enter(listed)
+
+        def read(listed: list[Any]) -> tuple[Position, list[Record] | None, bool]:
+            with self._lock:
+                position = subscription.position
+                if subscription.stopped:
+                    return position, [], True
+                records = self._tail.after(position.offset, limit)
+                return position, records, records == [] and self._go_live_locked(subscription, listed)
+
+        position, records, over = entering(read)
         if records is None:
             self.drop(subscription)
             subscription.sink.fall_behind()
-        return None if live or records is None else Batch(position, within(records, REPLAY_BYTES))
+        return None if over or records is None else Batch(position, within(records, REPLAY_BYTES))
 
     def advance(self, subscription: Subscription, batch: Batch) -> None:
         """See Source. Runs on: the producer."""

@@ -15,15 +15,11 @@ from threadchat.chat.room import ANNOUNCE_LIMIT, Room
 from threadchat.chat.room_registry import RoomRegistry, Schedule
 from threadchat.chat.routing import Directory, Routing
 from threadchat.chat.sanctions import BAN, Sanction
-from threadchat.chat.stream import (
-    REQUEST_BUFFER,
-    SEND_TIMEOUT,
-    Listener,
-    SharedStream,
-)
+from threadchat.chat.stream import REQUEST_BUFFER, SEND_TIMEOUT, Listener, SharedStream
 from threadchat.chat.subscription import Encode
 from threadchat.chat.user_directory import Session, UserDirectory
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
+from threadchat.wire.forking import Forked
 
 ROOM_TTL: Final = 300.0
 """Seconds after which a room where nobody is and nothing happens is forgotten, and its log with it."""
@@ -80,8 +76,11 @@ class Hub:
         self.sanctions.connect(self._carry_out)
         self._on_whisper: PassOn | None = None
         self._rooms = RoomRegistry(self._make_room, schedule, room_ttl, most=max_rooms, always=reserved)
+        self._parts: list[Forked] = [broker, self._routing, self._sessions, self._rooms]
         if schedule is not None and logs_bytes:
-            self._rooms.opened = MemoryBudget(self._rooms.all, schedule, logs_bytes).watch
+            budget = MemoryBudget(self._rooms.all, schedule, logs_bytes)
+            self._parts.append(budget.rounds)
+            self._rooms.opened = budget.watch
 
     # Rooms
 
@@ -238,6 +237,11 @@ class Hub:
         return self._sessions.addresses(user) | self._cluster.addresses(user)
 
     # The end
+
+    def leave_behind(self) -> None:
+        """Begins anew, with no room and nobody. Runs on: the only thread of a forked process, first."""
+        for part in self._parts:
+            part.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
         """Closes all rooms, ends listeners once they have seen everything, and every thread of the hub.

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from threadchat.chat.room import Room
 from threadchat.wire.periodic import Periodic, rest_for
+from threadchat.wire.reports import REPORTS
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ class MemoryBudget:
         self._rooms = rooms
         self._most = most
         self._told_at = -inf
-        self.watch = Periodic(self.look, schedule).watch  # told after a room was made; on any thread
+        self.rounds = Periodic(self.look, schedule)
+        self.watch = self.rounds.watch  # told after a room was made; on any thread
 
     def look(self) -> float | None:
         """Shortens what it has to; the seconds until the next look. Runs on: the pinger's thread."""
@@ -62,7 +64,7 @@ class MemoryBudget:
         if monotonic() > self._told_at + TELLING:
             self._told_at = monotonic()
             what = "the logs of %d rooms took more than %d bytes of memory (logs_bytes): %d were shortened"
-            log.warning(what, len(rooms), self._most, count)
+            REPORTS.log(log, logging.WARNING, what, len(rooms), self._most, count)
 
 
 def weight_of(room: Room) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
@@ -11,11 +10,11 @@ from typing import Final
 from threadchat.callbacks import check_callback
 from threadchat.chat.backpressure import Gate
 from threadchat.chat.events import MESSAGE, Draft, Event, Position, UserId
-from threadchat.chat.fanout import Fanout
 from threadchat.chat.keys import application_key
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
-from threadchat.chat.presence import Occupant, People, Presence
-from threadchat.chat.sequencer import Channel, Page, Sequencer
+from threadchat.chat.presence import Occupant, Presence
+from threadchat.chat.room_state import RoomState
+from threadchat.chat.sequencer import Channel, Page
 from threadchat.chat.stream import (
     REQUEST_BUFFER,
     SEND_TIMEOUT,
@@ -33,7 +32,7 @@ ANNOUNCE_LIMIT: Final = 200
 """People in a server's room from which on comings and goings are no events: each would reach everybody."""
 
 
-class Room:
+class Room(RoomState):
     """A sequence of events, the people who make them and everybody who listens.
 
     ```python
@@ -75,20 +74,12 @@ class Room:
         holds publishers up, in all. `announce_limit`: people above which comings and goings are no
         events; None for no such limit. `clock`: seconds, monotonic.
         """
-        self.name = name
-        self.fanout = Fanout(name, history_size, history_bytes, clock=clock)
-        self.subscribe = self.fanout.subscribe
         self._request_buffer = request_buffer
         self._send_timeout = send_timeout
         self._announce_limit = announce_limit
         self._announce_through = announce or Room.publish
-        self._announcing = threading.Lock()
-        self._lock = threading.Lock()
-        self._people = People()  # of this node
         self._presence = presence  # on all nodes; announces them, where it is there
-        self._streams: dict[tuple[UserId, str], EventStream] = {}
-        self.channel = channel or Sequencer(name, clock=clock)  # read only
-        self.channel.attach(self.fanout)
+        super().__init__(name, history_size, history_bytes, channel, clock)
 
     # What is said
 
@@ -215,7 +206,7 @@ class Room:
         check_callback("listener", listener, ("event",))
         stream, subscription = self._open_stream(None, f"{self.name}-listener")
         thread = ListenerThread(listener, stream, self.name)
-        thread.thread.start()
+        thread.start()
         subscription.start()
         return thread
 
@@ -225,11 +216,6 @@ class Room:
         """Publishes a last `close` event, which ends every stream; does nothing a second time."""
         if self.fanout.close():
             self.channel.close()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the room takes nobody and nothing any more."""
-        return self.fanout.closed
 
     def idle_for(self) -> float:
         """Seconds for which nobody was here and nothing happened; 0 while somebody is."""

@@ -108,7 +108,7 @@ class RoomRegistry:
         with self._lock:
             if self._closed:
                 raise RoomClosed("the hub is closed")
-            thread.thread.start()  # under the lock: whoever closes joins all that are among the listeners
+            thread.start()  # under the lock: whoever closes joins all that are among the listeners
             self._listeners.append(thread)
             rooms = list(self._rooms.values())
         for room in rooms:
@@ -119,6 +119,13 @@ class RoomRegistry:
         with self._lock:
             self._closed = True
             return list(self._rooms.values()), list(self._listeners)
+
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        self._lock = threading.Lock()
+        self._opened = threading.Condition(self._lock)
+        self._rooms, self._slots = {}, OrderedDict()
+        self._opening, self._listeners = set(), []
 
     # Helpers
 

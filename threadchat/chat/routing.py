@@ -13,6 +13,7 @@ from threadchat.chat.events import Draft, Position
 from threadchat.chat.room import Room
 from threadchat.chat.stream import REQUEST_BUFFER, SEND_TIMEOUT
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
+from threadchat.wire.late_thread import LateThread
 
 Work = Callable[[], Any]
 Result = TypeVar("Result")
@@ -30,6 +31,9 @@ class Routing(Protocol):
     def close(self) -> None:
         """Ends whatever threads there are; what waits is done first, what comes later is refused."""
 
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process. Runs on: its only thread, first."""
+
 
 class Directory:
     """The publisher's own thread offers."""
@@ -45,6 +49,9 @@ class Directory:
     def close(self) -> None:
         """See Routing."""
 
+    def leave_behind(self) -> None:
+        """See Routing."""
+
 
 class Router:
     """One thread offers, behind a bounded buffer of requests; a publisher waits for its answer.
@@ -55,12 +62,13 @@ class Router:
 
     def __init__(self, request_buffer: int = REQUEST_BUFFER, send_timeout: float = SEND_TIMEOUT) -> None:
         self._send_timeout = send_timeout
-        self._places = threading.Semaphore(request_buffer)  # what bounds `_requests`
+        self._most = request_buffer
         self._requests: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
-        # Guards `_closed` and `_thread`; requests are put under it, so that none comes behind the end.
+        # Guards `_closed`; requests are put under it, so that none comes behind the end.
         self._closing = threading.Lock()
+        self._room = threading.Condition(self._closing)  # told when there is room for another request
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._thread = LateThread("router", self.run)
 
     def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:
         """See Routing."""
@@ -81,14 +89,20 @@ class Router:
             if not self._closed:
                 self._closed = True
                 self._requests.put(None)
-            thread = self._thread
-        if thread is not None:
-            thread.join()
+                self._room.notify_all()
+        self._thread.join()
+
+    def leave_behind(self) -> None:
+        """See Routing."""
+        closed = self._closed
+        self.__init__(self._most, self._send_timeout)  # type: ignore[misc]
+        self._closed = closed
 
     def run(self) -> None:
         """Does one request after the other, until the hub is closed. Runs on: the router's thread."""
         while (request := self._requests.get()) is not None:
-            self._places.release()
+            with self._room:
+                self._room.notify()
             work, future = request
             try:
                 future.set_result(work())
@@ -96,18 +110,18 @@ class Router:
                 future.set_exception(error)
 
     def _ask(self, work: Work) -> Any:
-        if not self._places.acquire(timeout=self._send_timeout):
-            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, "the router's request buffer is full")
         future: Future[Any] = Future()
         with self._closing:
+            if not self._room.wait_for(self._has_room_locked, self._send_timeout):
+                raise CommandError(ErrorCode.TOO_MANY_REQUESTS, "the router's request buffer is full")
             if self._closed:
-                self._places.release()
                 raise RoomClosed("the hub is closed")
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self.run, name="router", daemon=True)
-                self._thread.start()
+            self._thread.start()
             self._requests.put((work, future))
         return future.result()
+
+    def _has_room_locked(self) -> bool:
+        return self._closed or self._requests.qsize() < self._most
 
 
 class Counted:
@@ -118,6 +132,7 @@ class Counted:
         self._published = published
         self.direct = routing.direct
         self.close = routing.close
+        self.leave_behind = routing.leave_behind
 
     def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:
         """See Routing."""

@@ -133,6 +133,10 @@ class Sanctions:
         """Has that called after each sanction that is new on this node; it may wait."""
         self._carry_out = carry_out
 
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        self._changing = threading.Lock()
+
     # Changes
 
     def impose(self, sanction: Sanction) -> None:

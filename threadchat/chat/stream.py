@@ -268,6 +268,14 @@ class ListenerThread:
         self._listener = listener
         self.thread = threading.Thread(target=self.run, name=f"listener-{name}", daemon=True)
 
+    def start(self) -> None:
+        """Starts the thread. Raises RuntimeError where the system has no more; the stream is closed then."""
+        try:
+            self.thread.start()
+        except RuntimeError:
+            self.stream.close()
+            raise
+
     def run(self) -> None:
         """Goes through the stream to its end. Runs on: the listener's thread."""
         try:

@@ -19,7 +19,7 @@ REPLAY_STEP: Final = 16
 """Events that a producer puts at a time: less than the half of an outbox that it may fill."""
 REPLAY_BYTES: Final = 64 << 10
 """JSON bytes that a producer puts at a time, unless one event is larger: a peer that reads 60 KB/s takes
-them well within `write_timeout`."""
+them within a second or so."""
 
 
 class Line(Protocol):
@@ -53,12 +53,6 @@ class Sink(Protocol):
 
     def fall_behind(self) -> None:
         """Told that the log no longer reaches back to what this sink has had."""
-
-
-def enter(listed: list[Any]) -> None:
-    """Hands all that one call listed to their common line. Runs on: a thread that holds no room's lock."""
-    if listed:
-        listed[0].line.enter(listed)
 
 
 Encode = Callable[[Sequence[Record]], Any]

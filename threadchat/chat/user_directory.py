@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from threadchat.chat.broker_interface import Reach
 from threadchat.chat.events import Direct, UserId
 from threadchat.chat.sanctions import Sanction
-from threadchat.chat.subscription import enter
 from threadchat.errors import CloseCode
+from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
 
 Covers = Callable[[Sanction, UserId | None, str], bool]
@@ -97,6 +97,10 @@ class UserDirectory:
                 self._sessions.pop(session.user, None)
             return len(remaining) < len(sessions)
 
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        self.__init__()  # type: ignore[misc]
+
     def offer(self, direct: Direct) -> Reach:
         """Offers a direct message to every session of the person whom it is for.
 
@@ -105,11 +109,7 @@ class UserDirectory:
         sessions = self.of(direct.to)
         if not sessions:
             return None
-        listed: list[Any] = []
-        try:
-            answers = [session.offer_direct(direct, listed) for session in sessions]
-        finally:
-            enter(listed)
+        answers = entering(lambda listed: [session.offer_direct(direct, listed) for session in sessions])
         if all(answer is Answer.GONE for answer in answers):
             return None
         return any(answer in (Answer.YES, Answer.HIGH) for answer in answers)

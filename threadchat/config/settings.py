@@ -116,7 +116,7 @@ class Config:
     send_timeout: float = _setting(3.0, _SECONDS, "deadlines",
         "a socket that took no byte for so long, while a message waits, is stalled")
     write_timeout: float = _setting(10.0, _SECONDS, "deadlines",
-        "one write must be taken whole by then; who reads slower cannot keep up")
+        "a socket that is full takes 6,400 bytes for each of these seconds, or its peer is too slow")
     drain_timeout: float = _setting(10.0, _SECONDS, "deadlines",
         "time a shutdown has to say goodbye to everybody and to flush")
     presence_ttl: float = _setting(15.0, _SIGN_OF_LIFE, "deadlines",

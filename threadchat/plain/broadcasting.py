@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from time import monotonic
 from typing import Literal, Protocol
 
 from threadchat.errors import CloseCode, ConfigError
 from threadchat.plain.link import Link
 from threadchat.plain.websocket import Message, encoded
+from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.protocol.deflate import Deflater
 from threadchat.wire.protocol.requests import Text
@@ -45,26 +47,29 @@ def broadcast(
     if not isinstance(message, Message):
         raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
     shared: dict[Deflater | None, Text] = {}
-    listed: list[Outbox] = []
     full: list[tuple[Link, Text]] = []
     high: Link | None = None
     taken = 0
-    for connection in connections:
-        link = connection.link
-        frame = shared.get(link.connection.deflater)
-        if frame is None:
-            frame = encoded(link.connection, message, text)
-            if not link.masks:
-                shared[link.connection.deflater] = frame
-        answer = link.offer(frame, listed)
-        if answer is Answer.YES:
-            taken += 1
-        elif answer is Answer.HIGH:
-            taken += 1
-            high = link
-        elif answer is Answer.NO:
-            full.append((link, frame))
-    _enter(listed)
+
+    def offer(listed: list[Outbox]) -> None:
+        nonlocal high, taken
+        for connection in connections:
+            link = connection.link
+            frame = shared.get(link.connection.deflater)
+            if frame is None:
+                frame = encoded(link.connection, message, text)
+                if not link.masks:
+                    shared[link.connection.deflater] = frame
+            answer = link.offer(frame, listed)
+            if answer is Answer.YES:
+                taken += 1
+            elif answer is Answer.HIGH:
+                taken += 1
+                high = link
+            elif answer is Answer.NO:
+                full.append((link, frame))
+
+    entering(offer)
     for link, frame in full:
         if _offered_again(link, frame):
             taken += 1
@@ -80,9 +85,7 @@ def _offered_again(link: Link, frame: Text) -> bool:
     deadline = monotonic() + link.connection.limits.send_timeout
     while not link.connection.stalled and monotonic() < deadline:
         _let_writers_go_first(link)
-        listed: list[Outbox] = []
-        answer = link.offer(frame, listed)
-        _enter(listed)
+        answer = entering(partial(link.offer, frame))
         if answer is not Answer.NO:
             return answer is not Answer.GONE
     return False
@@ -90,8 +93,3 @@ def _offered_again(link: Link, frame: Text) -> bool:
 
 def _let_writers_go_first(link: Link) -> None:
     link.connection.line.ticket().wait(link.connection.limits.send_timeout)
-
-
-def _enter(listed: list[Outbox]) -> None:
-    if listed:  # all have the one turnstile of this process
-        listed[0].line.enter(listed)

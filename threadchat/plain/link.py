@@ -66,11 +66,13 @@ class Link:
         self.local_address = self.connection.local_address
         self.remote_address = self.connection.remote_address
         self.thread = threading.Thread(target=self.read, name=f"reader-{self._seat.number}", daemon=True)
+        self._reader = threading.Lock()  # held by whoever does the reader's part
         try:
             self.thread.start()
-        except RuntimeError:  # the system has no more threads: the reader's part ends here
+        except BaseException:  # the system has no more threads, or a signal handler raised something
             self.connection.abort(CloseCode.INTERNAL_ERROR)
-            self.connection.end_reading()
+            if self._reader.acquire(blocking=False):  # else the thread runs, and sees that it is over
+                self.connection.end_reading()
             raise
         engine.introduce(self._seat.number, self)
 
@@ -96,6 +98,8 @@ class Link:
 
     def read(self) -> None:
         """Fills the inbox until the connection ends. Runs on: the reader thread."""
+        if not self._reader.acquire(blocking=False):
+            return
         connection, inbox = self.connection, self.inbox
         try:
             for messages in connection.bursts():

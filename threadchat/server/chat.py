@@ -232,9 +232,11 @@ class Chat(WithHooks, AdministeredChat):
         """
         self._http = None
         self._beginning = threading.Lock()
-        self.registry.leave_behind()
-        self.shedder.rounds.leave_behind()
-        self.statistics.leave_behind()
+        rounds = self.shedder.rounds
+        for part in (self.pinger, self.turnstile, self.registry, rounds, self.statistics, self.hub):
+            part.leave_behind()
+        self.inspector.leave_behind()
+        self._upgrade_handler.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
         """`drain`, within `drain_timeout` unless `timeout` says otherwise (seconds)."""

@@ -10,6 +10,7 @@ from threadchat.errors import CloseCode
 from threadchat.wire.connection import Connection
 from threadchat.wire.periodic import Periodic, rest_for
 from threadchat.wire.pinger import Pinger
+from threadchat.wire.reports import REPORTS
 
 log = logging.getLogger(__name__)
 
@@ -61,4 +62,5 @@ class Shedder:
                 holders[id(frame)] -= 1
                 if not holders[id(frame)]:
                     total -= len(frame)
-        log.warning("more than %d bytes waited (queued_bytes): %d connections were let go", self._most, gone)
+        what = "more than %d bytes waited (queued_bytes): %d connections were let go"
+        REPORTS.log(log, logging.WARNING, what, self._most, gone)

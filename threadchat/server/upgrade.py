@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
 from collections.abc import Callable, Iterable
@@ -32,6 +31,7 @@ from threadchat.server.http.socket_takeover import Taken, shows_socket, take_soc
 from threadchat.server.session.session import Session
 from threadchat.server.subprotocols import HEADER, choose
 from threadchat.wire.connection import Connection
+from threadchat.wire.numbers import Numbers
 
 log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
@@ -83,9 +83,13 @@ class UpgradeHandler:
         self._membership = membership
         self._admission = admission
         self._clock = clock
-        self._numbers = itertools.count(1)  # `next` of a count is one atomic step
+        self._numbers = Numbers()
         self._proxies = Proxies(config.trusted_proxy)
         self._told = False  # that the server shows no socket
+
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process. Runs on: its only thread, first."""
+        self._numbers = Numbers()
 
     def endpoint(self, dialect: Dialect) -> WSGIApplication:
         """A WSGI application for requests that are meant as a handshake."""
@@ -214,7 +218,7 @@ class UpgradeHandler:
 
     def _begin(self, run: Callable[[int], None], guest: Upgraded) -> None:
         taken = guest.taken
-        number = next(self._numbers) if taken.number is None else taken.number
+        number = self._numbers.take() if taken.number is None else taken.number
         if not taken.leaves_thread:
             run(number)
             return

@@ -15,8 +15,9 @@ from threadchat.wire.keepalive import Keepalive
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
 from threadchat.wire.outbox import Outbox, State
 from threadchat.wire.pinger import Deadlines, Pinger
+from threadchat.wire.pongs import Pongs
 from threadchat.wire.protocol.encoder import FrameEncoder
-from threadchat.wire.protocol.requests import Echo, FlushingClose, Handshake, Pong, Text, UserPing
+from threadchat.wire.protocol.requests import Echo, FlushingClose, Handshake, Text, UserPing
 from threadchat.wire.protocol.state_machine import Protocol, ServerProtocol
 from threadchat.wire.state import ConnectionState, Life
 from threadchat.wire.transport import Socket, Transport
@@ -69,7 +70,8 @@ class Connection(Life, FrameEncoder):
         FrameEncoder.__init__(self, protocol)
         self.counters = ConnectionCounters()
         self._user_pings = UserPings(number, pinger.clock, self.counters)
-        protocol.listen(self._ping_came, self._pong_came)
+        self._pongs = Pongs(self._encode)
+        protocol.listen(self._pongs.note, self._pong_came)
         self.number = number
         self.label = ""  # who it is, for logs
         self.limits = limits
@@ -85,6 +87,7 @@ class Connection(Life, FrameEncoder):
         )
         self.keepalive = Keepalive(self.deadlines, self.outbox, self._encode, self.counters, self._clock)
         self._held = bool(protocol.response)
+        self._ending = False  # it is seen to that the connection ends: by a Close, or without one
         self.offer = self.outbox.offer
         self.offer_light = self.outbox.offer_light
         self.nudge = self.outbox.nudge
@@ -110,8 +113,9 @@ class Connection(Life, FrameEncoder):
         try:
             self.keepalive.start(limits, jitter(), lambda: self.close(CloseCode.NO_PONG))
             self._writer.thread.start()
-        except RuntimeError:  # the system has no more threads
+        except BaseException:  # the system has no more threads, or a signal handler raised something
             self.deadlines.close()
+            self._writer.call_off()
             raise
 
     # The reader
@@ -126,14 +130,15 @@ class Connection(Life, FrameEncoder):
             self._held = False
             self.line.enter((self.outbox,))
 
-    def bursts(self) -> Iterator[list[str | bytes]]:
+    def bursts(self, on_control: Callable[[int], object] = int) -> Iterator[list[str | bytes]]:
         """The messages as they come in, those that came together in one list, until the connection closes.
 
-        Runs on: the reader thread, which is named after the connection.
+        `on_control` is told how many control frames came with one read, after they were dealt with. Runs on:
+        the reader thread, which is named after the connection.
         """
         threading.current_thread().name = f"reader-{self.number}"
         self.open()
-        transport, keepalive = self._transport, self.keepalive
+        transport, keepalive, controls = self._transport, self.keepalive, 0
         while True:
             keepalive.reading_since = self._clock()
             try:
@@ -142,6 +147,10 @@ class Connection(Life, FrameEncoder):
                 self._stream_ended(reason)
                 return
             keepalive.reading_since = None
+            if transport.controls != controls:
+                self._pongs.answer(self.outbox.put)
+                on_control(transport.controls - controls)
+                controls = transport.controls
             if messages and self.closed is None:
                 yield messages
             del messages  # else whoever says nothing more holds on to the last that was said, however large
@@ -228,13 +237,17 @@ class Connection(Life, FrameEncoder):
         Within `CLOSE_TIMEOUT` the TCP connection is gone. `reason` is the code's own where it is
         None. Runs on: any thread.
         """
-        if self.note_closed(code, reason):
-            assert self.closed is not None
-            self.deadlines.set("close", CLOSE_TIMEOUT, self._tear_down)
-            no_code = code == CloseCode.NO_STATUS
-            reason = self.closed.reason
-            encode = self._encode
-            self.outbox.close(Echo(encode) if no_code else FlushingClose(code, reason, encode))
+        self.note_closed(code, reason)
+        if self._ending:
+            return
+        # Where an exception from a signal handler has interrupted this, another call does it again.
+        assert self.closed is not None
+        code, reason, encode = self.closed.code, self.closed.reason, self._encode
+        self.deadlines.set("close", CLOSE_TIMEOUT, self._tear_down)
+        no_code = code == CloseCode.NO_STATUS
+        self.outbox.close(Echo(encode) if no_code else FlushingClose(code, reason, encode))
+        self._transport.stop()
+        self._ending = True
 
     def abort(self, code: int, reason: str | None = None) -> None:
         """Ends the connection without a Close frame: the peer sees a reset. Runs on: any thread."""
@@ -262,6 +275,8 @@ class Connection(Life, FrameEncoder):
 
     def _tear_down(self) -> None:
         assert self.closed is not None
+        self._ending = True
+        self._transport.stop()
         self.outbox.end(self.closed)
         self._transport.abort()
 
@@ -277,9 +292,6 @@ class Connection(Life, FrameEncoder):
         on_gone, self._on_gone = self._on_gone, None  # whoever is told may refer to this
         if on_gone is not None:
             on_gone(self)
-
-    def _ping_came(self, payload: bytes) -> None:
-        self.outbox.put(Pong(payload, self._encode))
 
     def _pong_came(self, payload: bytes) -> None:
         if payload:

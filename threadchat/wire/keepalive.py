@@ -66,10 +66,15 @@ class Keepalive:
         self._deadlines.set("ping", interval, partial(self._ping_is_due, interval))
 
     def _pong_is_due(self, timeout: float, on_silence: Callable[[], None]) -> None:
-        """Silence counts only while the reader waits: a handler that blocks is not the peer's fault."""
+        """Silence counts only while the reader waits, and while this process runs.
+
+        A handler that blocks is not the peer's fault, nor is a process that was stopped, or a computer that
+        slept. And nobody is silent who was not pinged.
+        """
         since = self.reading_since
-        quiet = 0.0 if since is None else self._clock() - since
-        if quiet >= timeout:
+        quiet = 0.0 if since is None else self._clock() - max(since, self._deadlines.resumed_at)
+        if quiet >= timeout and self._asked_at is not None:
             on_silence()
         else:
-            self._deadlines.set("pong", timeout - quiet, partial(self._pong_is_due, timeout, on_silence))
+            left = timeout - quiet if quiet < timeout else timeout
+            self._deadlines.set("pong", left, partial(self._pong_is_due, timeout, on_silence))

@@ -5,40 +5,27 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from enum import Enum, auto
+from functools import partial
 from time import monotonic
 from typing import Final, Protocol
 
 from threadchat.errors import Cancelled, ConnectionClosed, SendTimeout
 from threadchat.wire.counters import ConnectionCounters
+from threadchat.wire.listing import entering
+from threadchat.wire.outbox_state import Answer, State
 from threadchat.wire.priority_queue import MAX_TAKE, MAX_TAKE_REFUSED, PriorityQueue
 from threadchat.wire.protocol.requests import Close, Control, Request, Text
+
+__all__ = ["MAX_BYTES", "MAX_MESSAGES", "Answer", "Line", "Outbox", "State"]
 
 MAX_MESSAGES: Final = 100
 MAX_BYTES: Final = 1 << 20
 
 
-class Answer(Enum):
-    """What became of an offer. HIGH: taken, and the outbox is over three quarters full. GONE: closed."""
-
-    YES = auto()
-    HIGH = auto()
-    NO = auto()
-    GONE = auto()
-
-
-class State(Enum):
-    """Where an outbox's writer is. Guarded by the outbox's mutex."""
-
-    IDLE = auto()  # nothing waits; the writer sleeps
-    LISTED = auto()  # in the turnstile's line, or about to be put there by whoever listed it
-    RUNNING = auto()  # holds a permit
-    BLOCKED = auto()  # the socket is full; polls it, without a permit
-
-
 # Module names spare the hot paths an attribute look-up each.
 _YES, _HIGH, _NO, _GONE = Answer.YES, Answer.HIGH, Answer.NO, Answer.GONE
 _IDLE, _LISTED, _RUNNING, _BLOCKED = State.IDLE, State.LISTED, State.RUNNING, State.BLOCKED
+_NO_TURN = frozenset((State.BLOCKED, State.OVER))
 
 
 class Line(Protocol):
@@ -91,8 +78,8 @@ class Outbox(PriorityQueue):
     def offer(self, text: Text, listed: list[Outbox]) -> Answer:
         """Takes `text` if there is room. Never blocks. Runs on: any thread.
 
-        An outbox that had nothing to write adds itself to `listed`; the caller hands all that it
-        so listed to the turnstile's `enter` in one call, once it holds no lock.
+        An outbox that had nothing to write adds itself to `listed`, which `entering` owns: that hands
+        all that was so listed to the turnstile's `enter` in one call, once no lock is held.
         """
         with self.mutex:
             messages = self._messages + text.messages
@@ -101,18 +88,18 @@ class Outbox(PriorityQueue):
                 return _GONE
             if (messages > self.maxsize or size > self.max_bytes) and self._messages:
                 return _NO
-            self._texts.append(text)
-            self._messages = messages
-            self._bytes = size
             state = self.state
             if state is _IDLE:
-                self.state = _LISTED
                 # One look at the clock is enough for all who get a message.
                 self.waiting_since = listed[0].waiting_since if listed else self._clock()
-                listed.append(self)
-            elif state is _BLOCKED:
-                return _YES  # its peer is slow: a publisher is not held for that
-            return _HIGH if messages > self._high_messages or size > self._high_bytes else _YES
+                listed.append(self)  # before all else: an interrupt leaves nothing that would not be written
+                self.state = _LISTED
+            self._messages = messages
+            self._bytes = size
+            self._texts.append(text)
+            if messages <= self._high_messages and size <= self._high_bytes:
+                return _YES
+            return _YES if state is _BLOCKED else _HIGH  # its peer is slow: no publisher is held for that
 
     def offer_light(self, text: Text, listed: list[Outbox]) -> Answer:
         """Takes `text` only while under half full: what may be shed goes first. Runs on: any thread."""
@@ -121,9 +108,8 @@ class Outbox(PriorityQueue):
                 return _GONE
             if not self._half_empty_locked(text):
                 return _NO
+            self._list_locked(listed)
             self._put(text)
-            if self._list_locked():
-                listed.append(self)
             return _YES
 
     def put(self, item: Request, block: bool = True, timeout: float | None = None) -> None:
@@ -135,7 +121,7 @@ class Outbox(PriorityQueue):
         `block` is false.
         """
         if isinstance(item, Text):
-            self._put_text(item, self._room_locked, block, timeout, None)
+            entering(partial(self._put_text, item, has_room=self._room_locked, block=block, timeout=timeout))
         else:
             self._put_control(item)
 
@@ -145,7 +131,8 @@ class Outbox(PriorityQueue):
         Runs on: a producer of the connection. Raises Cancelled once `cancelled` answers so
         and `nudge` was called: nothing is put after that.
         """
-        self._put_text(text, self._half_empty_locked, True, timeout, cancelled)
+        has_room = self._half_empty_locked
+        entering(partial(self._put_text, text, has_room=has_room, timeout=timeout, cancelled=cancelled))
 
     def nudge(self) -> None:
         """Makes every waiting put look at its cancellation. Runs on: any thread."""
@@ -158,17 +145,19 @@ class Outbox(PriorityQueue):
 
     def end(self, reason: ConnectionClosed) -> None:
         """Drops what waits and lets the writer end: the connection is lost. Runs on: any thread."""
-        with self.mutex:
-            self._closed = self._closed or reason
-            self._end_locked()
-            newly_listed = self._list_locked()
-        if newly_listed:
-            self.line.enter((self,))
+        entering(partial(self._end, reason))
 
     # The writer
 
     def wake(self) -> bool:
-        """Gives the writer a permit. Runs on: whoever calls the turnstile. True: the permit is taken."""
+        """Gives the writer a permit. Runs on: whoever calls the turnstile, under its lock.
+
+        True: the permit is taken. False where it stands in line by mistake, as an interrupt may leave it: it
+        is OVER, BLOCKED (and enters by itself later), or has a permit that it has not seen yet. All three
+        are known before the turnstile's lock is free, so the mutex is not needed to read them.
+        """
+        if self.state in _NO_TURN or not self._wakeup.locked():
+            return False
         self._wakeup.release()
         return True
 
@@ -225,6 +214,11 @@ class Outbox(PriorityQueue):
             self._blocked_since = self._clock()
             self.not_full.notify_all()
 
+    def finish(self) -> None:
+        """No turn comes after this: OVER. Runs on: the writer thread, before it leaves for the last time."""
+        with self.mutex:
+            self.state = State.OVER
+
     def progress(self) -> None:
         """The socket took some bytes while BLOCKED. Runs on: the writer thread."""
         with self.mutex:
@@ -235,10 +229,12 @@ class Outbox(PriorityQueue):
     def _put_text(
         self,
         text: Text,
+        listed: list[Outbox],
+        *,
         has_room: Callable[[Text], bool],
-        block: bool,
+        block: bool = True,
         timeout: float | None,
-        cancelled: Callable[[], bool] | None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> None:
         with self.mutex:
             started = self._clock()
@@ -252,10 +248,8 @@ class Outbox(PriorityQueue):
                 if not block:
                     raise queue.Full
                 self._wait_locked(started, timeout)
+            self._list_locked(listed)
             self._put(text)
-            newly_listed = self._list_locked()
-        if newly_listed:
-            self.line.enter((self,))
 
     def _wait_locked(self, started: float, timeout: float | None) -> None:
         patience = timeout
@@ -270,27 +264,33 @@ class Outbox(PriorityQueue):
             self._waiting -= 1
 
     def _put_control(self, item: Control) -> None:
+        if entering(partial(self._add_control, item)):
+            self.line.urge(self)
+
+    def _add_control(self, item: Control, listed: list[Outbox]) -> bool:
+        """Whether the writer is to be urged on."""
         with self.mutex:
             if self._closed is not None:
-                return  # after a Close nothing follows
+                return False  # after a Close nothing follows
+            self._list_locked(listed)
+            self._put(item)
             if isinstance(item, Close):
                 self._closed = ConnectionClosed(item.code, item.reason)
                 self.not_full.notify_all()
-            self._put(item)
-            newly_listed = self._list_locked()
-            listed = self.state is _LISTED
-        if newly_listed:
-            self.line.enter((self,))
-        if listed:
-            self.line.urge(self)
+            return self.state is _LISTED
 
-    def _list_locked(self) -> bool:
-        """LISTED where it was IDLE; whether that was so."""
-        if self.state is not _IDLE:
-            return False
-        self.state = _LISTED
-        self.waiting_since = self._clock()
-        return True
+    def _end(self, reason: ConnectionClosed, listed: list[Outbox]) -> None:
+        with self.mutex:
+            self._list_locked(listed)
+            self._closed = self._closed or reason
+            self._end_locked()
+
+    def _list_locked(self, listed: list[Outbox]) -> None:
+        """LISTED where it was IDLE. Comes before what is to be written: see `offer`."""
+        if self.state is _IDLE:
+            self.waiting_since = self._clock()
+            listed.append(self)
+            self.state = _LISTED
 
     def _end_locked(self) -> None:
         self._discard_locked()

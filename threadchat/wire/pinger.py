@@ -8,6 +8,10 @@ import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
+from typing import Final
+
+from threadchat.wire.late_thread import LateThread
+from threadchat.wire.reports import REPORTS
 
 log = logging.getLogger(__name__)
 
@@ -15,11 +19,16 @@ Action = Callable[[], None]
 
 
 def attempt(action: Action) -> None:
-    """Calls `action`; one that fails is logged and harms nobody."""
+    """Calls `action`; one that fails is logged, on another thread, and harms nobody."""
     try:
         action()
-    except Exception:
-        log.exception("a deadline's action failed")
+    except Exception as error:
+        REPORTS.log(log, logging.ERROR, "a deadline's action failed", exc_info=error)
+
+
+STOPPED: Final = 1.0
+"""Seconds by which the thread is late if the process was stopped: by SIGSTOP, with its computer, or by others
+that took all the time there was."""
 
 
 class Alarm:
@@ -37,10 +46,10 @@ class Alarm:
 
 
 class Pinger:
-    """Calls actions when they are due, on the monotonic clock; an action must not block.
+    """Calls actions when they are due, on the monotonic clock; an action must not block, nor log by itself.
 
-    The thread starts with the first alarm, and again after a fork. `_changed` guards `_heap`,
-    `_thread` and `_stopped`; no action runs under it.
+    The thread starts with the first alarm, and again after a fork. `_changed` guards `_heap`
+    and `_stopped`; no action runs under it.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -48,8 +57,11 @@ class Pinger:
         self._heap: list[tuple[float, int, Alarm]] = []
         self._order = itertools.count()  # alarms of the same instant go off in the order they were set
         self._changed = threading.Condition(threading.Lock())
-        self._thread: threading.Thread | None = None
+        self._thread = LateThread("pinger", self._run)
         self._stopped = False
+        self._awake_at: float | None = None  # when the thread meant to look next; nobody else sets it
+        self.resumed_at = float("-inf")
+        """When the process went on, after the last time that it was stopped, in the clock's seconds."""
 
     def call_later(self, seconds: float, action: Action) -> Alarm:
         """Calls `action` on the pinger's thread in `seconds`. Runs on: any thread."""
@@ -62,7 +74,8 @@ class Pinger:
             heapq.heappush(self._heap, (when, next(self._order), alarm))
             if self._heap[0][2] is alarm:
                 self._changed.notify()
-            self._start_locked()
+            if not self._stopped:
+                self._thread.start()
         return alarm
 
     def run_due(self) -> float | None:
@@ -74,31 +87,32 @@ class Pinger:
             with self._changed:
                 if not self._heap:
                     return None
-                when = self._heap[0][0]
-                remaining = when - self.clock()
-                if remaining > 0:
-                    return remaining
+                when, now = self._heap[0][0], self.clock()
+                if self._awake_at is not None:
+                    self._look_back(now)
+                if when > now:
+                    return when - now
                 alarm = heapq.heappop(self._heap)[2]
             action = alarm.action
             if action is not None:
                 attempt(action)
+
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        self._heap = []
+        self._changed = threading.Condition(threading.Lock())
+        self._thread = LateThread("pinger", self._run)
+        self._awake_at = None
 
     def stop(self) -> None:
         """Ends the thread; alarms that are still set never go off. Runs on: any thread but its own."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
-
-    def _start_locked(self) -> None:
-        if self._stopped or (self._thread is not None and self._thread.is_alive()):
-            return
-        self._thread = threading.Thread(target=self._run, name="pinger", daemon=True)
-        self._thread.start()
+        self._thread.join()
 
     def _run(self) -> None:
+        self._awake_at = self.clock()
         while True:
             self.run_due()
             with self._changed:
@@ -106,10 +120,19 @@ class Pinger:
                     return
                 if not self._heap:
                     self._changed.wait()
+                    self._awake_at = self.clock()  # there was nothing to be late for
                 else:
+                    self._awake_at = max(self._heap[0][0], self.clock())
                     remaining = self._heap[0][0] - self.clock()
                     if remaining > 0:
                         self._changed.wait(remaining)
+
+    def _look_back(self, now: float) -> None:
+        """Notes where the thread looks again much later than it meant to. Runs on: the pinger's thread."""
+        assert self._awake_at is not None
+        if now - self._awake_at > STOPPED:
+            self.resumed_at = now
+        self._awake_at = now
 
 
 class Deadlines:
@@ -125,6 +148,11 @@ class Deadlines:
         self._due: dict[str, tuple[float, Action]] = {}
         self._alarm: Alarm | None = None
         self._closed = False
+
+    @property
+    def resumed_at(self) -> float:
+        """When the process went on after it was stopped; see Pinger."""
+        return self._pinger.resumed_at
 
     def set(self, name: str, seconds: float, action: Action) -> None:
         """Sets or moves the deadline `name` to `seconds` from now. Runs on: any thread."""

@@ -11,7 +11,7 @@ from threadchat.wire.protocol.requests import Close, Control, FlushingClose, Pin
 MAX_TAKE: Final = 256 << 10
 """Bytes of one take: enough for a burst to be one system call, too few to hold up a ping for long."""
 MAX_TAKE_REFUSED: Final = 64 << 10
-"""Bytes of one take once the socket refused some: at 60 KB/s it still leaves within `write_timeout`."""
+"""Bytes of one take once the socket refused some: at 60 KB/s a ping waits no longer than a second for it."""
 MAX_PONGS: Final = 16
 """Unwritten pongs; then the oldest goes, as RFC 6455 5.5.3 allows."""
 

@@ -35,6 +35,8 @@ _PAUSE: Final = 0.00005
 """Seconds of such a pause. Who computes without one keeps the interpreter for a whole switch interval. Beside
 a flood of pings, of which a read holds ten thousand, the three threads that somebody else's word goes through
 took more than a second."""
+_LAST_FRAMES: Final = 256
+"""Frames that are decoded after a Close of ours, to find the peer's among them; the rest is thrown away."""
 _LONGEST_POLL: Final = 0.25
 """Seconds. Linux calls a socket writable only once a third of its buffer is free: at 60 KB/s that was seen to
 take 3.8 s, longer than `send_timeout`, while a send would have succeeded after 2."""
@@ -77,6 +79,9 @@ class Transport:
         self._most_deflated = max_message_size + (max_message_size // 8 + 64) * protocol.inflates
         self._fragmented = False
         self._read_size = _READ_SIZE
+        self.controls = 0  # control frames that came; the reader's to count
+        self._stopped = False
+        self._last_frames = _LAST_FRAMES
 
     # The reader
 
@@ -120,6 +125,7 @@ class Transport:
 
     def discard(self) -> bool:
         """Reads and forgets; False once the peer ended the stream. Runs on: the reader thread."""
+        sleep(_PAUSE)  # whoever still floods a connection that is over does so in the others' time
         try:
             return bool(self.socket.recv(_READ_SIZE_BUSY))
         except OSError:
@@ -136,6 +142,8 @@ class Transport:
         size = len(data)
         decoded = 0
         while at < size and protocol.connected:
+            if self._stopped and not self._is_worth_reading():
+                break
             if not self._fragmented and (short := read_text(data, at, self._max_message_size)):
                 text, at = short
                 protocol.input_buffer.append(text)
@@ -147,6 +155,7 @@ class Transport:
             if header is None:
                 self._head = data[at:]
                 break
+            self.controls += header.opcode >= frames.CLOSE
             self._judge_size(header)
             if not protocol.connected:
                 break
@@ -154,6 +163,14 @@ class Transport:
             self._passing = header.end - end
             protocol.feed(data[at:end])
             at = end
+
+    def _is_worth_reading(self) -> bool:
+        """Counts the frames that come after our Close; after too many, what comes counts as the end."""
+        self._last_frames -= 1
+        if self._last_frames < 0:
+            self._protocol.connected = False
+            self._closed = ConnectionClosed(CloseCode.ABNORMAL, "the peer goes on after a Close")
+        return self._last_frames >= 0
 
     def _judge_size(self, header: frames.Header) -> None:
         """Refuses a message by the length that it declares, fragments added up.
@@ -205,6 +222,10 @@ class Transport:
         self._shut_down(socket.SHUT_WR)
 
     # Both, and everybody
+
+    def stop(self) -> None:
+        """Nothing that comes is of interest but the peer's Close: see `_LAST_FRAMES`. Runs on: any thread."""
+        self._stopped = True
 
     def addresses(self) -> tuple[Any, Any]:
         """Ours and the peer's; None for each where the socket is gone already. Runs on: any thread."""

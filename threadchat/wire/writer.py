@@ -10,12 +10,17 @@ from typing import Final, Protocol
 
 from threadchat.errors import CloseCode, ConnectionClosed
 from threadchat.wire.outbox import Outbox, State
+from threadchat.wire.pinger import STOPPED
 from threadchat.wire.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
 
 WRITE_TIMEOUT: Final = 10.0
-"""Seconds for one take to be accepted whole; with `MAX_TAKE_REFUSED` a peer that reads 60 KB/s stays."""
+"""Seconds within which a full socket has to take `SLOWEST` bytes for each of them, or all that is left."""
+SLOWEST: Final = 6_400
+"""Bytes a second of a peer that is waited for. It is a tenth of the 60 KB/s that are promised to be enough: a
+socket takes bytes in lumps, of a third of its buffer (43 KB) and more. With `WRITE_TIMEOUT` it is 64 KB in
+10 s: a byte now and then keeps nobody, and a message of any size leaves as long as it moves."""
 
 _IDLE, _LISTED = State.IDLE, State.LISTED  # spare each turn an attribute look-up
 
@@ -78,7 +83,7 @@ class Writer:
             while not self._done:
                 self._outbox.wait_for_permit()
                 self._has_permit = True
-                while self.turn():
+                while not self._done and self.turn():
                     pass
         except ConnectionClosed as reason:
             self._on_failure(reason)
@@ -86,11 +91,19 @@ class Writer:
             log.exception("%s failed", threading.current_thread().name)
             self._on_failure(ConnectionClosed(CloseCode.INTERNAL_ERROR))
         finally:
-            if self._has_permit:
-                self._give_back()
+            self._outbox.finish()
+            self._give_back()  # also one that was given for nothing, and is not seen any more
             self._on_end()
             # What refers back to the connection would leave it to the garbage collector.
             self._on_failure, self._on_end = _ignore, _nothing
+
+    def call_off(self) -> None:
+        """Has the thread end without touching the transport, also one that starts only later.
+
+        Runs on: whoever could not start the thread, or was interrupted while it started.
+        """
+        self._done = True
+        self._outbox.wake()  # without a permit, which it will not miss
 
     def turn(self) -> bool:
         """Sends what waits; True: the permit was kept for another turn. Runs on: the writer thread."""
@@ -107,6 +120,7 @@ class Writer:
             counters.bytes_out += sent
             counters.last_write = now
         if sent < size:
+            outbox.block()  # before the permit goes: it is given no other one meanwhile
             self._give_back()
             if outbox.joined:
                 data, sent = data[sent:], 0  # what has left need not be held while the peer takes its time
@@ -130,22 +144,27 @@ class Writer:
     def _finish(self, rest: memoryview) -> None:
         """Sends the rest of a take, however long the socket makes it wait: half a frame is fatal."""
         outbox, counters = self._outbox, self._counters
-        outbox.block()
-        deadline = self._clock() + self._write_timeout
+        timeout, step = self._write_timeout, self._write_timeout * SLOWEST
+        begun, missing = self._clock(), step
         while rest:
-            remaining = deadline - self._clock()
-            if remaining <= 0:
-                late = f"{len(rest)} bytes were not accepted within {self._write_timeout:g} s"
-                raise ConnectionClosed(CloseCode.WRITE_TIMEOUT, late)
+            asked = self._clock()
+            remaining = begun + timeout - asked
             self._transport.wait_writable(remaining)
             sent = self._transport.send(rest)
+            now = self._clock()
             if sent:
                 outbox.progress()
                 rest = rest[sent:]
                 counters.writes += 1
                 counters.bytes_out += sent
-                counters.last_write = self._clock()
+                counters.last_write = now
+                missing -= sent
+            if missing <= 0 or now - asked > remaining + STOPPED:  # the latter: this process was stopped
+                begun, missing = now, step
+            elif rest and now >= begun + timeout:
+                slow = f"the peer took {step - missing:.0f} bytes in {timeout:g} s, and {len(rest)} are left"
+                raise ConnectionClosed(CloseCode.WRITE_TIMEOUT, slow)
 
     def _give_back(self) -> None:
         self._has_permit = False
-        self._turnstile.leave(self._outbox, again=False)
+        self._turnstile.withdraw(self._outbox)

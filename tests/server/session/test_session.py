@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from tests.chat.helpers import Desk, ids_of
 from tests.server.session_helpers import Dialect, Json, Person, World, burst, until, worlds
 from tests.wire.helpers import client_frame
+from threadchat.chat.events import Record
 from threadchat.errors import CloseCode, RoomClosed
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.native import NativeSession
@@ -233,6 +235,19 @@ def test_an_exception_in_a_session_leaves_no_member_behind(
     assert bob.next()["type"] == "leave"
     ann.wait_gone()
     assert not world.hub.is_online(2)
+
+
+def test_a_person_is_not_online_any_more_when_others_hear_that_they_left(world: World) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def look(records: Sequence[Record]) -> list[int]:
+        seen.append((records[0].event.type, world.hub.is_online(1)))
+        return ids_of(records)
+
+    ann = world.join("ann", "r")
+    world.hub.find("r").subscribe(Desk(), look).start()
+    ann.leave()
+    assert seen == [("leave", False)]
 
 
 def test_an_exception_while_leaving_ends_nothing_else(

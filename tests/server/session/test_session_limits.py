@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from tests.server.session_helpers import Dialect, Json, Person, World, burst, until, worlds
+from tests.wire.helpers import client_frame
 from threadchat.server.auth.users import User
 from threadchat.server.protocol.commands import MAX_EPOCH, MAX_USERS
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.native import NativeSession
-from threadchat.server.session.session import MAX_ERRORS
+from threadchat.server.session.session import CONTROL_BURST, MAX_ERRORS
+from threadchat.wire.protocol.frames import PING, PONG
 
 DIALECTS: list[Dialect] = [NativeSession, DirectSession, BroadcastSession]
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
@@ -37,6 +39,13 @@ def connect(world: World, dialect: Dialect) -> Person:
     if dialect is DirectSession:
         assert set(person.next()) == {"id"}
     return person
+
+
+def flood(person: Person, opcode: int, count: int) -> None:
+    """Sends so many empty control frames at once, and waits until they were dealt with."""
+    before = person.connection._transport.controls
+    person.client.socket.sendall(client_frame(opcode) * count)
+    until(lambda: person.connection._transport.controls >= before + count)
 
 
 # -- how fast ----------------------------------------------------------------------------------------
@@ -70,6 +79,29 @@ def test_who_goes_on_is_sent_away(dialect: Dialect) -> None:
         assert ann.close_code() == 3013
         assert len(ann.heard_at_last()) == 10, "five were done, and five refused"
         assert ann.wait_gone().reason == "too many requests"
+
+
+@every_dialect
+@pytest.mark.parametrize(("opcode"), [PING, PONG])
+def test_pings_and_pongs_count_as_messages(dialect: Dialect, opcode: int) -> None:
+    with worlds(message_rate=2, message_burst=5) as world:
+        ann = connect(world, dialect)
+        flood(ann, opcode, 10)
+        ann.send_together(ping(dialect))
+        assert ann.close_code() == 3013, "five were taken, five too many could be borne, and one was not"
+
+
+@every_dialect
+def test_a_flood_of_pings_ends_where_messages_have_no_limit_too(dialect: Dialect) -> None:
+    with worlds() as world:
+        ann, bob = connect(world, dialect), connect(world, dialect)
+        flood(bob, PING, CONTROL_BURST)
+        flood(ann, PING, 2 * CONTROL_BURST)
+        assert ann.connection.closed is None
+        flood(ann, PING, 1)
+        assert ann.close_code() == 3013
+        assert ann.wait_gone().reason == "too many requests"
+        assert bob.connection.closed is None
 
 
 def test_refusals_for_haste_are_no_errors() -> None:

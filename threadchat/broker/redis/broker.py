@@ -45,7 +45,8 @@ class RedisBroker:
 
     Its threads start with its first use: a process that forks before that may use it in each child.
     While Redis is away, what needs it raises CommandError 100, temporary; what is open stays open and catches
-    up later. `_lock`, a leaf, guards `_channels`, `_forgotten`, `highest_user`, `_started` and `_closed`.
+    up later. `_lock` guards `_channels`, `_forgotten`, `highest_user`, `_started` and `_closed`. Of other
+    locks, only the connection's and a starting thread's are acquired while it is held.
     """
 
     def __init__(
@@ -102,6 +103,8 @@ class RedisBroker:
         self.messenger.here = self._here
         self.whispers = Whispers(self.node, self.names, self.connection, self._whispered)
         self.connection.on_trouble = self.heartbeat.trouble
+        self.listener.subscribe(self.names.node(self.node), self._hear)
+        self.listener.subscribe(self.names.sanctions, self.sanctions.hear)
 
     # Broker
 
@@ -140,6 +143,13 @@ class RedisBroker:
         restarts (logs that began anew), canaries_lost, revivals, reaped (sessions of dead nodes)."""
         return dict(self.connection.counters)
 
+    def leave_behind(self) -> None:
+        """Begins anew, as another node. Runs on: the only thread of a forked process, first."""
+        self._lock = threading.Lock()
+        self._channels, self._forgotten = {}, set()
+        self._started = False  # the parts are made with the next use
+        self.sanctions.leave_behind()
+
     def close(self) -> None:
         """Leaves the cluster and ends all threads; a second time nothing happens."""
         with self._lock:
@@ -147,11 +157,10 @@ class RedisBroker:
                 return
             self._closed = True
             started = self._started
-        if started:
-            self.heartbeat.stop()
-            if self.connection.ready:
-                with contextlib.suppress(CommandError):  # others find this node dead, then
-                    self.heartbeat.retire()
+        self.heartbeat.stop()  # it may run where nothing else could start
+        if started and self.connection.ready:
+            with contextlib.suppress(CommandError):  # others find this node dead, then
+                self.heartbeat.retire()
         self.workers.stop()
         self.listener.stop()
         self.connection.close()
@@ -284,12 +293,11 @@ class RedisBroker:
                 return
             if self._pid != os.getpid():
                 self._build()
+            self.connection.expect()
+            # Where one of them cannot start, nothing counts as started: the next use tries again.
+            self.listener.thread.start()
+            self.heartbeat.thread.start()
             self._started = True
-        self.connection.expect()
-        self.listener.subscribe(self.names.node(self.node), self._hear)
-        self.listener.subscribe(self.names.sanctions, self.sanctions.hear)
-        self.listener.thread.start()
-        self.heartbeat.thread.start()
 
     def _hear(self, payloads: list[bytes]) -> None:
         """What is for this node alone. Runs on: the listener's thread."""

@@ -18,6 +18,7 @@ from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.services import Services
 from threadchat.chat.events import Position
 from threadchat.errors import CommandError
+from threadchat.wire.late_thread import LateThread
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Heartbeat:
         self._unsettled: dict[str, RoomLog] = {}  # rooms where Redis does not know whom this node has
         self._stopped = False
         self._beat_at = self._inspect_at = clock()
-        self.thread = threading.Thread(target=self.run, name="redis-heartbeat", daemon=True)
+        self.thread = LateThread("redis-heartbeat", self.run)
 
     # For others
 
@@ -130,8 +131,7 @@ class Heartbeat:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        if self.thread.ident is not None:
-            self.thread.join()
+        self.thread.join()
 
     # The thread
 

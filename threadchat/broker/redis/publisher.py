@@ -15,6 +15,7 @@ from threadchat.broker.redis.publish_pipeline import Publication, PublishPipelin
 from threadchat.chat.events import Direct, Draft, Position
 from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.errors import CommandError
+from threadchat.wire.forking import begin_anew_after_fork
 
 
 class RedisPublisher:
@@ -31,8 +32,15 @@ class RedisPublisher:
     ) -> None:
         """As for RedisBroker. Raises ConfigError."""
         self._names = KeyNames(prefix)
-        self._connection = RedisConnection(url)
-        self._batch = PublishPipeline(self._connection, Retention(history_size, history_bytes, 0.0, room_ttl))
+        self._url = url
+        self._retention = Retention(history_size, history_bytes, 0.0, room_ttl)
+        self.leave_behind()
+        begin_anew_after_fork(self)
+
+    def leave_behind(self) -> None:
+        """Begins with connections of its own. Runs on: the only thread of a forked process, first."""
+        self._connection = RedisConnection(self._url)
+        self._batch = PublishPipeline(self._connection, self._retention)
 
     def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:
         """Publishes in a room, which begins with it where there is none."""

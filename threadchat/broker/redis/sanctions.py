@@ -46,6 +46,12 @@ class RedisSanctions(Sanctions):
             Key, Sanction | None
         ] = {}  # what Redis lost and has to be told again; None: it was lifted
 
+    def leave_behind(self) -> None:
+        """See Sanctions."""
+        super().leave_behind()
+        self._level = threading.Condition(self._changing)
+        self._newest = 0  # which has everything read anew
+
     # Changes
 
     def impose(self, sanction: Sanction) -> None:

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.errors import CommandError, ErrorCode
+from threadchat.wire.late_thread import LateThread
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Subscriber:
         self._wake_end, self._waking_end = socket.socketpair()
         self._wake_end.setblocking(False)
         self._waking_end.setblocking(False)
-        self.thread = threading.Thread(target=self.run, name="redis-listener", daemon=True)
+        self.thread = LateThread("redis-listener", self.run)
 
     # For others
 
@@ -104,8 +105,7 @@ class Subscriber:
             self._stopped = True
         self._stop_pause.set()
         self._wake()
-        if self.thread.ident is not None:
-            self.thread.join()
+        self.thread.join()
         self._wake_end.close()
         self._waking_end.close()
 

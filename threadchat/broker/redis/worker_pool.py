@@ -32,7 +32,8 @@ class WorkerPool:
         self._numbers = 0
 
     def submit(self, work: Callable[[], None]) -> bool:
-        """Has something done soon; False where too much waits, or after the end. Runs on: any thread."""
+        """Has something done soon; False where nobody will: after the end, where too much waits,
+        or where there is no thread, and none can be started. Runs on: any thread."""
         with self._changed:
             if self._stopped or len(self._work) >= MAX_WAITING:
                 return False
@@ -42,7 +43,13 @@ class WorkerPool:
                 name = f"redis-worker-{self._numbers}"
                 thread = threading.Thread(target=self.run, name=name, daemon=True)
                 self._running.add(thread)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:  # the system has no more threads
+                    self._running.discard(thread)
+                    if not self._running:
+                        self._work.pop()  # else one of those that run gets to it
+                        return False
             else:
                 self._changed.notify()
             return True

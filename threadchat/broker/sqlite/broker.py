@@ -111,10 +111,17 @@ class SqliteBroker(Alone):
         self.reader.close()
         self._ownership.release()
 
+    def leave_behind(self) -> None:
+        """Leaves the file alone from here on. Runs on: the only thread of a forked process, first."""
+        self._lock, self._ids = threading.Lock(), threading.Lock()
+        self.sanctions.leave_behind()
+        self.closed = True
+
     # See Cluster
 
     def exists(self, room: str) -> bool:
         """See Cluster."""
+        self.writer.check_process()
         found = self.reader.find(room)
         return found is not None and not found.closed
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from threadchat.broker.sqlite.schema import check_process, connect, transaction
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
+from threadchat.wire.late_thread import LateThread
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +80,10 @@ class Writer:
         self._steps: Iterator[None] | None = None  # of a sweep that is under way
         self._places = threading.BoundedSemaphore(PLACES)  # what bounds `_works`
         self._works: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        # Guards `_closed` and `_thread`; works are put under it, so that none comes behind the end.
+        # Guards `_closed`; works are put under it, so that none comes behind the end.
         self._closing = threading.Lock()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._thread = LateThread("sqlite-writer", self.run)
         self._process = os.getpid()
         self._failing = False  # the last commit failed; known to the writer only
         self.database = connect(path)
@@ -101,9 +102,7 @@ class Writer:
             with self._closing:
                 if self._closed:
                     raise RoomClosed("the broker is closed")
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self.run, name="sqlite-writer", daemon=True)
-                    self._thread.start()
+                self._thread.start()
                 self._works.put(work)
             work.settled.wait()
         finally:
@@ -123,9 +122,7 @@ class Writer:
             self._closed = True
             self._works.put(last)
             self._works.put(None)
-            thread = self._thread
-        if thread is not None and self._process == os.getpid():
-            thread.join()
+        self._thread.join()
         with contextlib.suppress(sqlite3.Error):  # a full disk; the next start tidies up
             self.database.close()
 

@@ -89,6 +89,11 @@ class Inspector:
         self._last: Snapshot | None = None
         self._taken = 0.0
 
+    def leave_behind(self) -> None:
+        """Begins anew in a forked process. Runs on: its only thread, first."""
+        self._lock = threading.Lock()
+        self._last = None
+
     @property
     def ready(self) -> bool:
         """Whether commands find what they need; only brokers that depend on others can say no."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from threadchat.errors import BadToken, ConfigError
+from threadchat.wire.forking import begin_anew_after_fork
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -40,6 +41,11 @@ class KeyFile:
         self._lock = threading.Lock()
         self._stamp = self._look()
         self._keys = self._read()
+        begin_anew_after_fork(self)
+
+    def leave_behind(self) -> None:
+        """Goes on with the same keys. Runs on: the only thread of a forked process, first."""
+        self._lock = threading.Lock()
 
     def find(self, kid: Any) -> Any:
         """The key that a token names, of the file as it is now. Raises BadToken."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import threading
 from enum import Enum, auto
-from typing import Any
+from functools import partial
 
 from threadchat.chat.events import Position, UserId
 from threadchat.chat.hub import Hub
 from threadchat.chat.producer import Producer
 from threadchat.chat.room import Room
-from threadchat.chat.subscription import Filter, Subscription, enter
+from threadchat.chat.subscription import Filter, Subscription
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.commands import Listen
 from threadchat.server.session import compression
 from threadchat.wire.connection import Connection
+from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
 from threadchat.wire.protocol.requests import Text
 
@@ -210,8 +211,6 @@ class Memberships:
                 self._changed.notify_all()
 
     def _tell(self, room: str, reason: str) -> None:
-        listed: list[Any] = []
-        answer = self._connection.offer(encoding.kicked_text(room, reason), listed)
-        enter(listed)
+        answer = entering(partial(self._connection.offer, encoding.kicked_text(room, reason)))
         if answer is Answer.NO:  # too slow to be told: it comes back, and finds out
             self._connection.fall_behind()

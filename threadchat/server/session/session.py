@@ -30,6 +30,10 @@ log.addFilter(LogRateLimit())
 MAX_ERRORS: Final = 64
 """Errors within `ERROR_WINDOW` after which a client is taken for broken."""
 ERROR_WINDOW: Final = 60.0
+CONTROL_RATE: Final = 100
+"""Pings and pongs a second that are taken of one connection where no `message_rate` bounds them."""
+CONTROL_BURST: Final = 1000
+"""Of them at once; programs that measure round trips send a few."""
 
 
 class Session(ABC):
@@ -69,6 +73,7 @@ class Session(ABC):
         self._errors: deque[float] | None = None  # when the last ones were
         rate = config.message_rate
         self._pace = RateLimit(rate, config.message_burst, clock) if rate else None
+        self._control_pace = self._pace or RateLimit(CONTROL_RATE, CONTROL_BURST, clock)
 
     def run(self) -> None:
         """Goes through all that the peer sends, then leaves everything behind. Raises nothing."""
@@ -80,7 +85,7 @@ class Session(ABC):
             self._turn_away_banned()  # after the hub knows it: a ban that comes now finds it there
             self.begin()
             handle = self._handle_burst if self._config.metrics == "off" else self._time_burst
-            for burst in connection.bursts():
+            for burst in connection.bursts(self._count_controls):
                 handle(burst)
                 del burst  # as in `bursts`
         except ConnectionClosed:
@@ -208,6 +213,13 @@ class Session(ABC):
         if granted < len(burst):
             self._refuse_excess(burst[granted:], pace)
 
+    def _count_controls(self, count: int) -> None:
+        """Pings and pongs count as messages do; nothing is refused, but too many of them end it (3013)."""
+        pace = self._control_pace
+        excess = count - pace.grant(count)
+        if excess and pace.tolerate(excess) < excess:
+            self.connection.close(CloseCode.TOO_MANY_REQUESTS)
+
     def _refuse_excess(self, excess: list[str | bytes], pace: RateLimit) -> None:
         """These are no mistakes, so they do not count as errors; there is a limit of their own (3013)."""
         error = CommandError(ErrorCode.TOO_MANY_REQUESTS, pace.refusal)
@@ -233,9 +245,11 @@ class Session(ABC):
     def _depart(self) -> None:
         self.connection.advance(ConnectionState.TO_BE_DISCONNECTED)
         try:
-            self.end()
+            try:
+                self.hub.depart(self)  # before others hear that this one has left a room
+            finally:
+                self.end()
         except Exception:
             log.exception("connection %d could not leave everything behind", self.connection.number)
         finally:
-            self.hub.depart(self)
             self.identity.departed(self.person)

@@ -1,0 +1,56 @@
+"""What a room consists of on this node, and how it begins anew in a forked process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from threadchat.chat.events import UserId
+from threadchat.chat.fanout import Fanout
+from threadchat.chat.presence import People
+from threadchat.chat.sequencer import Channel, Sequencer
+from threadchat.chat.stream import EventStream
+from threadchat.wire.forking import begin_anew_after_fork
+
+
+class RoomState:
+    """Its log, its subscribers, its people and their streams; the locks are explained at Room."""
+
+    def __init__(
+        self,
+        name: str,
+        history_size: int,
+        history_bytes: int,
+        channel: Channel | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.name = name
+        self._history_size = history_size
+        self._history_bytes = history_bytes
+        self._clock = clock
+        self._begin(channel)
+        if channel is None:  # else it is a hub's, which begins anew without it
+            begin_anew_after_fork(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the room takes nobody and nothing any more."""
+        return self.fanout.closed
+
+    def leave_behind(self) -> None:
+        """Begins anew, with nobody in it. Runs on: the only thread of a forked process, first."""
+        closed = self.closed
+        self._begin(None)
+        if closed:
+            self.fanout.close()
+            self.channel.close()
+
+    def _begin(self, channel: Channel | None) -> None:
+        self._announcing = threading.Lock()
+        self._lock = threading.Lock()
+        self._people = People()  # of this node
+        self._streams: dict[tuple[UserId, str], EventStream] = {}
+        self.fanout = Fanout(self.name, self._history_size, self._history_bytes, clock=self._clock)
+        self.subscribe = self.fanout.subscribe
+        self.channel = channel or Sequencer(self.name, clock=self._clock)
+        self.channel.attach(self.fanout)
