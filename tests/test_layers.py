@@ -23,8 +23,11 @@ FLOORS = (
     ("callbacks",),
     ("config",),
     ("logs",),
-    ("wire/protocol",),
+    ("wire/protocol", "wire/threads"),
     ("wire",),
+    ("wire/connecting",),
+    ("chat/log",),
+    ("chat/delivery",),
     ("chat",),
     ("broker/redis", "broker/sqlite"),
     ("broker",),
@@ -281,15 +284,15 @@ def test_a_library_out_of_its_place_is_found(module: str, source: str, found: li
 @pytest.mark.parametrize(
     ("sources", "found"),
     [
-        ({"chat/log.py": "from threadchat.chat import room", "chat/room.py": ""}, []),
+        ({"chat/log/tail.py": "from threadchat.chat import room", "chat/room.py": ""}, []),
         (
             {
-                "chat/log.py": "from threadchat.chat import room",
-                "chat/room.py": "if TYPE_CHECKING:\n    from threadchat.chat.events import Event",
-                "chat/events.py": "def f():\n    from threadchat.chat.log import Log",
+                "chat/log/tail.py": "from threadchat.chat import room",
+                "chat/room.py": "if TYPE_CHECKING:\n    from threadchat.chat.log.events import Event",
+                "chat/log/events.py": "def f():\n    from threadchat.chat.log.tail import Log",
                 "chat/hub.py": "from threadchat.chat import room",
             },
-            [["chat/events.py", "chat/log.py", "chat/room.py"]],
+            [["chat/log/events.py", "chat/log/tail.py", "chat/room.py"]],
         ),
     ],
 )

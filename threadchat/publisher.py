@@ -6,9 +6,9 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from threadchat.chat.events import MESSAGE, Direct, Draft, Position, UserId
-from threadchat.chat.keys import application_key
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.log.events import MESSAGE, Direct, Draft, Position, UserId
+from threadchat.chat.log.keys import application_key
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.errors import BrokerError, CommandError, ConfigError, ErrorCode
 from threadchat.normalize import nfc
 

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from tests.chat.helpers import PATIENCE, ids_of
 from threadchat.broker.memory import MemoryBroker
 from threadchat.broker.sqlite import SqliteBroker
-from threadchat.chat.backpressure import Gate
 from threadchat.chat.broker_interface import Broker
-from threadchat.chat.events import Draft, Position, Record
-from threadchat.chat.fanout import Fanout
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
-from threadchat.chat.sequencer import Channel, Page
+from threadchat.chat.delivery.fanout import Fanout
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import Draft, Position, Record
+from threadchat.chat.log.sequencer import Channel, Page
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 
 Make = Callable[..., Broker]
 

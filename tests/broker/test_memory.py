@@ -9,8 +9,8 @@ import pytest
 
 from tests.chat.helpers import ids_of, say
 from threadchat.broker.memory import MemoryBroker
-from threadchat.chat.events import Position
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import Position
 from threadchat.errors import CommandError
 
 

@@ -20,8 +20,8 @@ from tests.chat.helpers import PATIENCE, Clock, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.publisher import RedisPublisher
-from threadchat.chat.events import JOIN, LEAVE, MESSAGE
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import JOIN, LEAVE, MESSAGE
 from threadchat.errors import CommandError, ErrorCode
 
 

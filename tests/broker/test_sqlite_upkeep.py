@@ -18,7 +18,7 @@ from threadchat.broker.sqlite.checkpoint import RETRY, Checkpoint
 from threadchat.broker.sqlite.reader import CONNECTIONS, Reader
 from threadchat.broker.sqlite.room_store import Retention
 from threadchat.broker.sqlite.writer import SWEEP_SLICE, Writer
-from threadchat.chat.sequencer import KEY_TTL
+from threadchat.chat.log.sequencer import KEY_TTL
 
 
 @pytest.fixture

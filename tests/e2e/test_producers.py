@@ -9,8 +9,8 @@ from time import monotonic, sleep
 
 import pytest
 
-from threadchat.chat.events import MESSAGE, Draft
-from threadchat.chat.subscription import REPLAY_STEP
+from threadchat.chat.delivery.subscription import REPLAY_STEP
+from threadchat.chat.log.events import MESSAGE, Draft
 from threadchat.testing import LiveServer, Peer
 from threadchat.wire.connection import Connection
 

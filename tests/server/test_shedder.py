@@ -10,9 +10,9 @@ from tests.wire.helpers import Hand, RecordingLine
 from threadchat.errors import CloseCode, ConnectionClosed
 from threadchat.server.shedder import Shedder
 from threadchat.wire.outbox import Answer, Outbox
-from threadchat.wire.periodic import CALM, TENSE
 from threadchat.wire.protocol.requests import Text
-from threadchat.wire.reports import REPORTS
+from threadchat.wire.threads.periodic import CALM, TENSE
+from threadchat.wire.threads.reports import REPORTS
 
 MOST = 1000
 

@@ -13,8 +13,8 @@ from threadchat.config.settings import Config
 from threadchat.errors import ConnectionClosed
 from threadchat.server.chat import Chat
 from threadchat.testing import Peer, StallingPeer
-from threadchat.wire.periodic import CALM
-from threadchat.wire.reports import REPORTS
+from threadchat.wire.threads.periodic import CALM
+from threadchat.wire.threads.reports import REPORTS
 
 MOST = 1 << 20
 SIZE = 450_000

@@ -11,7 +11,7 @@ import pytest
 
 from tests.server.session_helpers import World, worlds
 from threadchat import Chat, Client, Publisher
-from threadchat.chat.events import Draft
+from threadchat.chat.log.events import Draft
 from threadchat.chat.sanctions import BAN, Sanction
 from threadchat.config.settings import Config
 from threadchat.server.admin.api import CALLS

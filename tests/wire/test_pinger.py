@@ -12,7 +12,7 @@ import pytest
 
 from tests.wire.helpers import PATIENCE, FakeClock, Hand, run_all, short_of_threads, switching
 from threadchat.wire.pinger import STOPPED, Alarm, Deadlines, Pinger
-from threadchat.wire.reports import REPORTS
+from threadchat.wire.threads.reports import REPORTS
 
 HALF_A_DAY = 12 * 3600.0
 

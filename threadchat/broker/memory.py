@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Callable
 from time import monotonic
 
+from threadchat.chat.log.sequencer import Sequencer
 from threadchat.chat.sanctions import Sanctions
-from threadchat.chat.sequencer import Sequencer
-from threadchat.wire.numbers import Numbers
+from threadchat.wire.threads.numbers import Numbers
 
 
 class MemoryBroker:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
-from threadchat.chat.events import MESSAGE, Position
+from threadchat.chat.log.events import MESSAGE, Position
+from threadchat.chat.log.sequencer import Page, check_target
 from threadchat.chat.room import Room
-from threadchat.chat.sequencer import Page, check_target
 from threadchat.errors import CommandError, ErrorCode
 
 

@@ -9,8 +9,8 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from threadchat.chat.room import Room
-from threadchat.wire.periodic import Periodic, rest_for
-from threadchat.wire.reports import REPORTS
+from threadchat.wire.threads.periodic import Periodic, rest_for
+from threadchat.wire.threads.reports import REPORTS
 
 log = logging.getLogger(__name__)
 

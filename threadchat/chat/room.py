@@ -8,14 +8,7 @@ from time import monotonic
 from typing import Final
 
 from threadchat.callbacks import check_callback
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import MESSAGE, Draft, Event, Position, UserId
-from threadchat.chat.keys import application_key
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
-from threadchat.chat.presence import Occupant, Presence
-from threadchat.chat.room_state import RoomState
-from threadchat.chat.sequencer import Channel, Page
-from threadchat.chat.stream import (
+from threadchat.chat.delivery.stream import (
     REQUEST_BUFFER,
     SEND_TIMEOUT,
     EventStream,
@@ -23,7 +16,14 @@ from threadchat.chat.stream import (
     ListenerThread,
     events_of,
 )
-from threadchat.chat.subscription import ALL, Filter, Subscription
+from threadchat.chat.delivery.subscription import ALL, Filter, Subscription
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import MESSAGE, Draft, Event, Position, UserId
+from threadchat.chat.log.keys import application_key
+from threadchat.chat.log.sequencer import Channel, Page
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.presence import Occupant, Presence
+from threadchat.chat.room_state import RoomState
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 log = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from threadchat.chat.events import UserId
-from threadchat.chat.fanout import Fanout
+from threadchat.chat.delivery.fanout import Fanout
+from threadchat.chat.delivery.stream import EventStream
+from threadchat.chat.log.events import UserId
+from threadchat.chat.log.sequencer import Channel, Sequencer
 from threadchat.chat.presence import People
-from threadchat.chat.sequencer import Channel, Sequencer
-from threadchat.chat.stream import EventStream
-from threadchat.wire.forking import begin_anew_after_fork
+from threadchat.wire.threads.forking import begin_anew_after_fork
 
 
 class RoomState:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from threadchat.chat.broker_interface import Reach
-from threadchat.chat.events import Direct, UserId
+from threadchat.chat.log.events import Direct, UserId
 from threadchat.chat.sanctions import Sanction
 from threadchat.errors import CloseCode
 from threadchat.wire.listing import entering

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from threadchat.chat.events import UserId
+from threadchat.chat.log.events import UserId
 from threadchat.client.synchronous import Awaited
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode
 from threadchat.normalize import NAMING, nfc

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from threadchat.errors import CloseCode
 from threadchat.wire.connection import Connection
-from threadchat.wire.periodic import Periodic, rest_for
 from threadchat.wire.pinger import Pinger
-from threadchat.wire.reports import REPORTS
+from threadchat.wire.threads.periodic import Periodic, rest_for
+from threadchat.wire.threads.reports import REPORTS
 
 log = logging.getLogger(__name__)
 

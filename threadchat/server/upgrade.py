@@ -31,7 +31,7 @@ from threadchat.server.http.socket_takeover import Taken, shows_socket, take_soc
 from threadchat.server.session.session import Session
 from threadchat.server.subprotocols import HEADER, choose
 from threadchat.wire.connection import Connection
-from threadchat.wire.numbers import Numbers
+from threadchat.wire.threads.numbers import Numbers
 
 log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from threadchat.wire.late_thread import LateThread
-from threadchat.wire.reports import REPORTS
+from threadchat.wire.threads.late_thread import LateThread
+from threadchat.wire.threads.reports import REPORTS
 
 log = logging.getLogger(__name__)
 

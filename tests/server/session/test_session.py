@@ -10,7 +10,7 @@ import pytest
 from tests.chat.helpers import Desk, ids_of
 from tests.server.session_helpers import Dialect, Json, Person, World, burst, until, worlds
 from tests.wire.helpers import client_frame
-from threadchat.chat.events import Record
+from threadchat.chat.log.events import Record
 from threadchat.errors import CloseCode, RoomClosed
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.native import NativeSession

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from threadchat.broker.redis.connection import ROOM, Command
 from threadchat.broker.redis.keys import RoomNames
-from threadchat.chat.events import Position
+from threadchat.chat.log.events import Position
 
 
 class Retention(NamedTuple):

@@ -16,9 +16,9 @@ from threadchat.broker.redis.room_channel import RedisChannel
 from threadchat.broker.redis.room_index import RoomIndex
 from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.services import Services
-from threadchat.chat.events import Position
+from threadchat.chat.log.events import Position
 from threadchat.errors import CommandError
-from threadchat.wire.late_thread import LateThread
+from threadchat.wire.threads.late_thread import LateThread
 
 log = logging.getLogger(__name__)
 

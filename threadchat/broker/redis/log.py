@@ -9,8 +9,8 @@ from threadchat.broker.redis import encoding
 from threadchat.broker.redis.commands import NOTHING, Known, Retention, room_command
 from threadchat.broker.redis.connection import Command, RedisConnection
 from threadchat.broker.redis.keys import RoomNames
-from threadchat.chat.events import Position, Record
-from threadchat.chat.sequencer import MAX_HISTORY_BYTES, Page, check_target
+from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES, Page, check_target
 from threadchat.errors import CommandError, ErrorCode
 
 NEWEST = 0

@@ -12,10 +12,10 @@ from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.node_messages import node_message_from_nobody
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
-from threadchat.chat.events import Direct, Draft, Position
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.log.events import Direct, Draft, Position
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.errors import CommandError
-from threadchat.wire.forking import begin_anew_after_fork
+from threadchat.wire.threads.forking import begin_anew_after_fork
 
 
 class RedisPublisher:

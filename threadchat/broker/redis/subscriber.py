@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.errors import CommandError, ErrorCode
-from threadchat.wire.late_thread import LateThread
+from threadchat.wire.threads.late_thread import LateThread
 
 log = logging.getLogger(__name__)
 

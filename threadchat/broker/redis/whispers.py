@@ -10,7 +10,7 @@ import msgspec
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.chat.broker_interface import Whispered
-from threadchat.chat.events import UserId
+from threadchat.chat.log.events import UserId
 from threadchat.errors import CommandError
 
 WHISPER: Final = b"~"

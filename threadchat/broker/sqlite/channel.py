@@ -12,9 +12,9 @@ from typing import Protocol
 from threadchat.broker.sqlite.reader import Reader
 from threadchat.broker.sqlite.room_store import Place, RoomStore
 from threadchat.broker.sqlite.writer import Work, Writer
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import CLOSE, Draft, Position, Record, record
-from threadchat.chat.sequencer import Outlet, Page, check_target
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import CLOSE, Draft, Position, Record, record
+from threadchat.chat.log.sequencer import Outlet, Page, check_target
 from threadchat.errors import CommandError, RoomClosed
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from threadchat.broker.sqlite.room_store import Retention
-from threadchat.chat.sequencer import MAX_KEYS
+from threadchat.chat.log.sequencer import MAX_KEYS
 
 STEP: Final = 500
 """Rows that are looked at, or dropped, in one step: a few milliseconds."""

@@ -16,7 +16,7 @@ from typing import Final
 
 from threadchat.broker.sqlite.schema import check_process, connect, transaction
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
-from threadchat.wire.late_thread import LateThread
+from threadchat.wire.threads.late_thread import LateThread
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threadchat.chat.events import Position
+from threadchat.chat.log.events import Position
 from threadchat.server.admin.snapshot import Inspector
 from threadchat.server.session.sanctioning import Moderation
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from threadchat.errors import BadToken, ConfigError
-from threadchat.wire.forking import begin_anew_after_fork
+from threadchat.wire.threads.forking import begin_anew_after_fork
 
 if TYPE_CHECKING:
     from types import ModuleType

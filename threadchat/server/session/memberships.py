@@ -7,11 +7,11 @@ import threading
 from enum import Enum, auto
 from functools import partial
 
-from threadchat.chat.events import Position, UserId
+from threadchat.chat.delivery.producer import Producer
+from threadchat.chat.delivery.subscription import Filter, Subscription
 from threadchat.chat.hub import Hub
-from threadchat.chat.producer import Producer
+from threadchat.chat.log.events import Position, UserId
 from threadchat.chat.room import Room
-from threadchat.chat.subscription import Filter, Subscription
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.commands import Listen

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from threadchat.chat.events import MESSAGE, Draft, Position
 from threadchat.chat.hub import Hub
-from threadchat.chat.keys import application_key
+from threadchat.chat.log.events import MESSAGE, Draft, Position
+from threadchat.chat.log.keys import application_key
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
 from threadchat.normalize import nfc

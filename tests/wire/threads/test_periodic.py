@@ -1,12 +1,12 @@
-"""When `wire/periodic.py` looks: as long as there is something, and sooner when it is tense."""
+"""When `wire/threads/periodic.py` looks: as long as there is something, and sooner when it is tense."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.wire.helpers import Hand
-from threadchat.wire import periodic as module
-from threadchat.wire.periodic import CALM, SHARE, TENSE, Periodic, rest_for
+from threadchat.wire.threads import periodic as module
+from threadchat.wire.threads.periodic import CALM, SHARE, TENSE, Periodic, rest_for
 
 
 class Watchman:

@@ -17,10 +17,10 @@ from tests.wire.helpers import PATIENCE, finish, hole, start
 from threadchat import Client, connect, serve
 from threadchat.errors import CannotConnect, ConnectTimeout
 from threadchat.testing import LiveServer
-from threadchat.wire import connecting, racing
-from threadchat.wire.cancellation import Cancellation
-from threadchat.wire.connecting import Deadline
-from threadchat.wire.racing import MOST_REMEMBERED, Found, Remembered, connect_first, interleaved
+from threadchat.wire.connecting import dial, racing
+from threadchat.wire.connecting.cancellation import Cancellation
+from threadchat.wire.connecting.dial import Deadline
+from threadchat.wire.connecting.racing import MOST_REMEMBERED, Found, Remembered, connect_first, interleaved
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -233,7 +233,7 @@ def two_addresses(monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[list[i
         found = [address(nowhere[1]), address(port)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         monkeypatch.setattr(racing, "_begin", tell)
-        monkeypatch.setattr(connecting, "_worked", Remembered())
+        monkeypatch.setattr(dial, "_worked", Remembered())
         yield tried
 
 

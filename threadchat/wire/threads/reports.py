@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from threadchat.wire.forking import begin_anew_after_fork
+from threadchat.wire.threads.forking import begin_anew_after_fork
 
 MOST: Final = 1000
 """Lines that may wait; what comes on top is dropped, and how much that was is told later."""

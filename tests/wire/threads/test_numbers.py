@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.wire.helpers import run_all, switching
-from threadchat.wire.numbers import Numbers
+from threadchat.wire.threads.numbers import Numbers
 
 
 def test_they_count_from_one() -> None:

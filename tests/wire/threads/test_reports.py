@@ -9,7 +9,7 @@ import pytest
 
 from tests.wire.helpers import PATIENCE, short_of_threads
 from threadchat.wire.pinger import Pinger
-from threadchat.wire.reports import Reports
+from threadchat.wire.threads.reports import Reports
 
 logger = logging.getLogger("somebody")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from typing import Any, Final, Protocol
 
-from threadchat.wire.cancellation import Cancellation
+from threadchat.wire.connecting.cancellation import Cancellation
 from threadchat.wire.transport import SEND_BUFFER
 
 ATTEMPT_DELAY: Final = 0.25

@@ -1,4 +1,4 @@
-"""How `chat/producer.py` serves all of a sink's subscriptions that are behind, on one thread, in turn."""
+"""How `chat/delivery/producer.py` serves a sink's subscriptions that are behind, on one thread, in turn."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.chat.helpers import (
     run,
     say,
 )
-from threadchat.chat.events import Position, Record
-from threadchat.chat.fanout import Fanout
-from threadchat.chat.producer import Producer
+from threadchat.chat.delivery.fanout import Fanout
+from threadchat.chat.delivery.producer import Producer
+from threadchat.chat.delivery.subscription import REPLAY_STEP, Subscription
+from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.sequencer import Sequencer
 from threadchat.chat.room import Room
-from threadchat.chat.sequencer import Sequencer
-from threadchat.chat.subscription import REPLAY_STEP, Subscription
 from threadchat.errors import ConnectionClosed
 from threadchat.wire.outbox import Answer
 from threadchat.wire.turnstile import Turnstile

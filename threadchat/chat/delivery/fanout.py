@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from time import monotonic
 from typing import Any
 
-from threadchat.chat.audience import Audience
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import Position, Record
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE, Log, within
-from threadchat.chat.producer import Producer
-from threadchat.chat.sequencer import MAX_HISTORY_BYTES, Page
-from threadchat.chat.subscription import ALL, REPLAY_BYTES, Batch, Encode, Filter, Sink, Subscription
+from threadchat.chat.delivery.audience import Audience
+from threadchat.chat.delivery.producer import Producer
+from threadchat.chat.delivery.subscription import ALL, REPLAY_BYTES, Batch, Encode, Filter, Sink, Subscription
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES, Page
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, Log, within
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from threadchat.chat.backpressure import Ticket
-from threadchat.chat.events import Position, Record, UserId
-from threadchat.chat.producer import Producer, Step
+from threadchat.chat.delivery.producer import Producer, Step
+from threadchat.chat.log.backpressure import Ticket
+from threadchat.chat.log.events import Position, Record, UserId
 from threadchat.errors import Cancelled, ConnectionClosed, SlowConsumer
 from threadchat.wire.outbox import Answer
 

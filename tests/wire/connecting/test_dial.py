@@ -33,9 +33,9 @@ from tests.wire.helpers import (
     text_frame,
 )
 from threadchat.errors import BadUrl, CannotConnect, ConnectTimeout, HandshakeRefused
-from threadchat.wire import connecting
-from threadchat.wire.cancellation import Cancellation
-from threadchat.wire.connecting import MAX_HEAD, dial
+from threadchat.wire.connecting import dial as dial_module
+from threadchat.wire.connecting.cancellation import Cancellation
+from threadchat.wire.connecting.dial import MAX_HEAD, dial
 from threadchat.wire.connection import DEFAULT_LIMITS, Connection
 from threadchat.wire.protocol import frames
 from threadchat.wire.tls import TlsSocket
@@ -124,7 +124,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
             found.append(sock)
             super().watch(sock)
 
-    monkeypatch.setattr(connecting, "Cancellation", Watching)
+    monkeypatch.setattr(dial_module, "Cancellation", Watching)
     monkeypatch.setattr(sys.modules[__name__], "Cancellation", Watching)
     yield found
     assert found
@@ -633,8 +633,8 @@ def test_a_certificate_that_nobody_vouches_for(
 
 
 def test_nobody_renegotiates_unless_the_program_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert connecting._usual_context().options & ssl.OP_NO_RENEGOTIATION
-    assert connecting._usual_context().verify_mode is ssl.CERT_REQUIRED
+    assert dial_module._usual_context().options & ssl.OP_NO_RENEGOTIATION
+    assert dial_module._usual_context().verify_mode is ssl.CERT_REQUIRED
     given: list[ssl.SSLContext] = []
 
     class Stop(Exception):
@@ -644,7 +644,7 @@ def test_nobody_renegotiates_unless_the_program_says_so(monkeypatch: pytest.Monk
         given.append(context)
         raise Stop
 
-    monkeypatch.setattr(connecting, "TlsSocket", stop)
+    monkeypatch.setattr(dial_module, "TlsSocket", stop)
     own = ssl.create_default_context()
     own.options &= ~ssl.OP_NO_RENEGOTIATION
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from tests.wire.helpers import PATIENCE, run_all, short_of_threads
-from threadchat.wire.late_thread import LateThread
+from threadchat.wire.threads.late_thread import LateThread
 
 
 class Body:
@@ -116,7 +116,7 @@ def test_of_two_threads_only_the_one_that_was_started_last_runs(
 def test_a_forked_process_starts_its_own() -> None:
     code = """
 import os, threading
-from threadchat.wire.late_thread import LateThread
+from threadchat.wire.threads.late_thread import LateThread
 go, ran = threading.Event(), threading.Event()
 def body():
     ran.set()

@@ -10,8 +10,8 @@ from time import monotonic
 from typing import Any, Final, Protocol
 
 from threadchat.callbacks import is_unrun
-from threadchat.chat.events import CLOSE, Event, Record
-from threadchat.chat.producer import Producer
+from threadchat.chat.delivery.producer import Producer
+from threadchat.chat.log.events import CLOSE, Event, Record
 from threadchat.errors import Cancelled, SlowConsumer
 from threadchat.wire.outbox import Answer
 

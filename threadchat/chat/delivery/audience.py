@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from typing import Any
 
-from threadchat.chat.events import Record
-from threadchat.chat.subscription import Encode, Subscription
+from threadchat.chat.delivery.subscription import Encode, Subscription
+from threadchat.chat.log.events import Record
 from threadchat.wire.outbox import Answer
 
 _YES, _HIGH, _NO = Answer.YES, Answer.HIGH, Answer.NO

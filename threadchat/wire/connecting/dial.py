@@ -10,13 +10,13 @@ from time import monotonic
 from typing import Final
 
 from threadchat.errors import BadUrl, CannotConnect, ConnectTimeout
-from threadchat.wire.address import Address, checked_subprotocols, parse, request_headers
-from threadchat.wire.cancellation import Cancellation
+from threadchat.wire.connecting.address import Address, checked_subprotocols, parse, request_headers
+from threadchat.wire.connecting.cancellation import Cancellation
+from threadchat.wire.connecting.racing import Remembered, connect_first
 from threadchat.wire.connection import Connection
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
 from threadchat.wire.pinger import Pinger
 from threadchat.wire.protocol.state_machine import ClientHandshake, ClientProtocol
-from threadchat.wire.racing import Remembered, connect_first
 from threadchat.wire.tls import TlsSocket
 from threadchat.wire.transport import Socket
 from threadchat.wire.turnstile import Turnstile
