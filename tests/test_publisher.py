@@ -11,8 +11,8 @@ import pytest
 from tests.broker.redis_server import RedisServer, why_not
 from tests.chat.helpers import join, run
 from threadchat import Publisher
-from threadchat.chat.events import Position
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import Position
 from threadchat.errors import BrokerError, CommandError, ConfigError, ErrorCode
 
 

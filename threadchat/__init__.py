@@ -36,13 +36,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from threadchat.broker.memory import MemoryBroker
+    from threadchat.chat.delivery.stream import EventStream
+    from threadchat.chat.delivery.subscription import Filter
     from threadchat.chat.eventlog import JsonLines
-    from threadchat.chat.events import Draft, Event, Position, Record
     from threadchat.chat.hub import Hub
+    from threadchat.chat.log.events import Draft, Event, Position, Record
     from threadchat.chat.presence import Occupant
     from threadchat.chat.room import Room
-    from threadchat.chat.stream import EventStream
-    from threadchat.chat.subscription import Filter
     from threadchat.client.client import Client
     from threadchat.client.protocol import ChatEvent
     from threadchat.config.settings import Config
@@ -90,19 +90,19 @@ _HOMES = {
     "ConnectionClosed": "threadchat.errors",
     "ConnectionClosedError": "threadchat.errors",
     "ConnectionClosedOK": "threadchat.errors",
-    "Draft": "threadchat.chat.events",
-    "Event": "threadchat.chat.events",
-    "EventStream": "threadchat.chat.stream",
-    "Filter": "threadchat.chat.subscription",
+    "Draft": "threadchat.chat.log.events",
+    "Event": "threadchat.chat.log.events",
+    "EventStream": "threadchat.chat.delivery.stream",
+    "Filter": "threadchat.chat.delivery.subscription",
     "HandshakeRefused": "threadchat.errors",
     "Hub": "threadchat.chat.hub",
     "JsonLines": "threadchat.chat.eventlog",
     "MemoryBroker": "threadchat.broker.memory",
     "NoSocket": "threadchat.errors",
     "Occupant": "threadchat.chat.presence",
-    "Position": "threadchat.chat.events",
+    "Position": "threadchat.chat.log.events",
     "Publisher": "threadchat.publisher",
-    "Record": "threadchat.chat.events",
+    "Record": "threadchat.chat.log.events",
     "Refuse": "threadchat.errors",
     "Room": "threadchat.chat.room",
     "RoomClosed": "threadchat.errors",

@@ -6,8 +6,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from threadchat.chat.events import MESSAGE, Direct, Draft, Position, UserId
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.log.events import MESSAGE, Direct, Draft, Position, UserId
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.errors import BrokerError, CommandError, ConfigError, ErrorCode
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from tests.chat.helpers import PATIENCE, ids_of
 from threadchat.broker.memory import MemoryBroker
 from threadchat.broker.sqlite import SqliteBroker
-from threadchat.chat.backpressure import Gate
 from threadchat.chat.broker_interface import Broker
-from threadchat.chat.events import Draft, Position, Record
-from threadchat.chat.sequencer import Channel
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import Draft, Position, Record
+from threadchat.chat.log.sequencer import Channel
 
 Make = Callable[..., Broker]
 

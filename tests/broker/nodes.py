@@ -10,10 +10,10 @@ from tests.broker.brokers import Namespace
 from tests.broker.redis_server import RedisServer
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
-from threadchat.chat.events import Event
+from threadchat.chat.delivery.stream import EventStream
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import Event
 from threadchat.chat.room import Room
-from threadchat.chat.stream import EventStream
 from threadchat.errors import CommandError, ErrorCode
 
 Result = TypeVar("Result")

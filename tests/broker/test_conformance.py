@@ -11,10 +11,10 @@ import pytest
 
 from tests.broker.brokers import Kind, Make, Opened, opened
 from tests.chat.helpers import PATIENCE, Clock, Ticket, ids_of, join, run, say
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import CLOSE, DELETE, MESSAGE, Draft, Event, Position
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import CLOSE, DELETE, MESSAGE, Draft, Event, Position
+from threadchat.chat.log.sequencer import KEY_TTL, MAX_HISTORY_BYTES
 from threadchat.chat.room import Room
-from threadchat.chat.sequencer import KEY_TTL, MAX_HISTORY_BYTES
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 

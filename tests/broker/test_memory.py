@@ -6,7 +6,7 @@ import pytest
 
 from tests.chat.helpers import put, say
 from threadchat.broker.memory import MemoryBroker
-from threadchat.chat.events import Position
+from threadchat.chat.log.events import Position
 from threadchat.errors import CommandError
 
 

@@ -21,9 +21,9 @@ from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
 from threadchat.broker.redis.heartbeat import IN_USE
 from threadchat.broker.redis.publish_pipeline import Publication
-from threadchat.chat.events import ADD, DELETE, JOIN, LEAVE, MESSAGE, REMOVE, Direct, Draft, Position
+from threadchat.chat.delivery.stream import EventStream, events_of
+from threadchat.chat.log.events import ADD, DELETE, JOIN, LEAVE, MESSAGE, REMOVE, Direct, Draft, Position
 from threadchat.chat.presence import Occupant
-from threadchat.chat.stream import EventStream, events_of
 from threadchat.errors import ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
 

@@ -21,10 +21,10 @@ from tests.chat.helpers import PATIENCE, Clock, Desk, ids_of, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
 from threadchat.broker.redis.room_channel import RedisChannel
-from threadchat.chat.events import JOIN, LEAVE, MESSAGE, Position
+from threadchat.chat.delivery.stream import EventStream, events_of
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import JOIN, LEAVE, MESSAGE, Position
 from threadchat.chat.room import Room
-from threadchat.chat.stream import EventStream, events_of
 from threadchat.errors import CommandError, ErrorCode, SlowConsumer
 
 

@@ -21,7 +21,7 @@ from threadchat.broker.redis.publish_pipeline import Publication, PublishPipelin
 from threadchat.broker.redis.reorder_buffer import MAX_HELD, ReorderBuffer
 from threadchat.broker.redis.worker_pool import WorkerPool
 from threadchat.chat.broker_interface import Broker, Cluster
-from threadchat.chat.events import Draft, Position, record
+from threadchat.chat.log.events import Draft, Position, record
 from threadchat.errors import CommandError, ConfigError, ErrorCode, RoomClosed
 
 # -- the broker --------------------------------------------------------------------------------------

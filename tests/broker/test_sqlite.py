@@ -19,10 +19,10 @@ from tests.chat.helpers import PATIENCE, Clock, ids_of, join, run, say
 from threadchat.broker.sqlite import SqliteBroker, retention, room_store
 from threadchat.broker.sqlite.channel import Publication
 from threadchat.broker.sqlite.writer import PLACES, Work, Writer
-from threadchat.chat.events import CLOSE, DELETE, Draft, Position
+from threadchat.chat.delivery.stream import EventStream, events_of
 from threadchat.chat.hub import Hub
-from threadchat.chat.sequencer import KEY_TTL
-from threadchat.chat.stream import EventStream, events_of
+from threadchat.chat.log.events import CLOSE, DELETE, Draft, Position
+from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 Make = Callable[..., SqliteBroker]

@@ -15,7 +15,7 @@ import pytest
 from tests.broker.brokers import opened
 from tests.chat.helpers import say
 from threadchat.broker.sqlite import SqliteBroker
-from threadchat.chat.events import MESSAGE, Draft
+from threadchat.chat.log.events import MESSAGE, Draft
 
 ROOMS = ("r", "s")
 KILLS = 8
@@ -24,7 +24,7 @@ KILLS = 8
 PUBLISHER = f"""
 import os, sys, threading
 from threadchat.broker.sqlite import SqliteBroker
-from threadchat.chat.events import MESSAGE, Draft
+from threadchat.chat.log.events import MESSAGE, Draft
 broker = SqliteBroker(sys.argv[1], history_size=1_000_000)
 life = sys.argv[2]
 channels = [(name, broker.open(name)) for name in {ROOMS}]

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import MESSAGE, Draft, Event, Record, record
-from threadchat.chat.sequencer import Sequencer
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import MESSAGE, Draft, Event, Record, record
+from threadchat.chat.log.sequencer import Sequencer
 from threadchat.errors import Cancelled, ConnectionClosed
 from threadchat.testing import FakeClock
 from threadchat.wire.outbox import Answer, Outbox, State

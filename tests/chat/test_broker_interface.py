@@ -10,11 +10,11 @@ import pytest
 from tests.chat.helpers import PATIENCE, Desk, ids_of, join, run, say
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.broker_interface import Alone, Cluster, Node, Reach, RoomInfo, Whispered
-from threadchat.chat.events import Direct, UserId
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.log.sequencer import Channel
 from threadchat.chat.presence import Occupant, Presence
 from threadchat.chat.room import Room
-from threadchat.chat.sequencer import Channel
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
 

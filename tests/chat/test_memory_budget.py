@@ -14,11 +14,11 @@ from tests.chat.helpers import Clock, Desk, ids_of, join, run, say
 from tests.chat.test_hub import Schedule, make_hub
 from threadchat.broker.sqlite import SqliteBroker
 from threadchat.chat import memory_budget as module
-from threadchat.chat.events import Position, Record
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.sequencer import Sequencer
 from threadchat.chat.memory_budget import CALM, TENSE, level_of, weight_of
 from threadchat.chat.room import Room
-from threadchat.chat.sequencer import Sequencer
 from threadchat.errors import CommandError, ErrorCode
 
 MOST = 4 << 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threadchat.chat.events import ADD, JOIN, LEAVE, REMOVE
+from threadchat.chat.log.events import ADD, JOIN, LEAVE, REMOVE
 from threadchat.chat.presence import Occupant, People
 
 

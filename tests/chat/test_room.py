@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tests.chat.helpers import PATIENCE, Clock, Desk, Watched, ids_of, join, producers, run, say, texts
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import Draft, Event, Position
+from threadchat.chat.delivery.stream import EventStream
+from threadchat.chat.delivery.subscription import Filter
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import Draft, Event, Position
+from threadchat.chat.log.sequencer import KEY_TTL, Page, Sequencer
 from threadchat.chat.room import Occupant, Room
-from threadchat.chat.sequencer import KEY_TTL, Page, Sequencer
-from threadchat.chat.stream import EventStream
-from threadchat.chat.subscription import Filter
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, SlowConsumer
 from threadchat.wire.outbox import Answer
 

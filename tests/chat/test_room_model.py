@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import MESSAGE, Draft, Event, Position
+from threadchat.chat.delivery.stream import EventStream
+from threadchat.chat.delivery.subscription import Filter
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import MESSAGE, Draft, Event, Position
+from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.chat.room import Room
-from threadchat.chat.sequencer import KEY_TTL
-from threadchat.chat.stream import EventStream
-from threadchat.chat.subscription import Filter
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.testing import FakeClock
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.chat.helpers import Tickets, ids_of
-from threadchat.chat import subscription as module
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import MESSAGE, Draft, Event, Position, Record
+from threadchat.chat.delivery import subscription as module
+from threadchat.chat.delivery.subscription import Filter, Subscription
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import MESSAGE, Draft, Event, Position, Record
 from threadchat.chat.room import Room
-from threadchat.chat.subscription import Filter, Subscription
 from threadchat.errors import Cancelled, ConnectionClosed, RoomClosed
 from threadchat.wire.outbox import Answer
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from threadchat.errors import ConnectionClosed
 from threadchat.testing import FakeClock
-from threadchat.wire.connecting import dial
+from threadchat.wire.connecting.dial import dial
 from threadchat.wire.connection import DEFAULT_LIMITS, Connection, Limits
 from threadchat.wire.pinger import Pinger
 from threadchat.wire.protocol import frames

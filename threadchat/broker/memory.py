@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Callable
 from time import monotonic
 
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.log.sequencer import Sequencer
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.sanctions import Sanctions
-from threadchat.chat.sequencer import Sequencer
 
 
 class MemoryBroker:

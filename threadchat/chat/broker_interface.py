@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from threadchat.chat.events import Direct, UserId
+from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.log.sequencer import Channel
 from threadchat.chat.presence import Presence
 from threadchat.chat.sanctions import Sanctions
-from threadchat.chat.sequencer import Channel
 
 Reach = bool | None
 """What became of a direct message: a session took it, all were full, or (None) the person is not online."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from threadchat.chat.events import Event
+from threadchat.chat.log.events import Event
 
 log = logging.getLogger(__name__)
 

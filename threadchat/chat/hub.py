@@ -8,21 +8,21 @@ from time import monotonic, time
 from typing import Any, Final, TypeVar
 
 from threadchat.chat.broker_interface import Alone, Broker, Cluster, Reach, RoomInfo
-from threadchat.chat.events import DELETE, MESSAGE, Direct, Draft, Event, Position, UserId
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
-from threadchat.chat.memory_budget import MemoryBudget
-from threadchat.chat.room import ANNOUNCE_LIMIT, Room
-from threadchat.chat.room_registry import RoomRegistry, Schedule
-from threadchat.chat.routing import Directory, Routing
-from threadchat.chat.sanctions import BAN, Sanction
-from threadchat.chat.sequencer import Page
-from threadchat.chat.stream import (
+from threadchat.chat.delivery.stream import (
     REQUEST_BUFFER,
     SEND_TIMEOUT,
     Listener,
     SharedStream,
 )
-from threadchat.chat.subscription import Encode
+from threadchat.chat.delivery.subscription import Encode
+from threadchat.chat.log.events import DELETE, MESSAGE, Direct, Draft, Event, Position, UserId
+from threadchat.chat.log.sequencer import Page
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.memory_budget import MemoryBudget
+from threadchat.chat.room import ANNOUNCE_LIMIT, Room
+from threadchat.chat.room_registry import RoomRegistry, Schedule
+from threadchat.chat.routing import Directory, Routing
+from threadchat.chat.sanctions import BAN, Sanction
 from threadchat.chat.user_directory import Session, UserDirectory
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 

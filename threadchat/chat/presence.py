@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from threadchat.chat.events import ADD, JOIN, LEAVE, REMOVE, UserId
+from threadchat.chat.log.events import ADD, JOIN, LEAVE, REMOVE, UserId
 
 
 class Occupant(NamedTuple):

@@ -8,13 +8,8 @@ from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
 from typing import Any, Final
 
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import MESSAGE, Draft, Event, Position, UserId
-from threadchat.chat.fanout import Fanout
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
-from threadchat.chat.presence import Occupant, People, Presence
-from threadchat.chat.sequencer import Channel, Page, Sequencer
-from threadchat.chat.stream import (
+from threadchat.chat.delivery.fanout import Fanout
+from threadchat.chat.delivery.stream import (
     REQUEST_BUFFER,
     SEND_TIMEOUT,
     EventStream,
@@ -22,7 +17,12 @@ from threadchat.chat.stream import (
     ListenerThread,
     events_of,
 )
-from threadchat.chat.subscription import ALL, Encode, Filter, Sink, Subscription
+from threadchat.chat.delivery.subscription import ALL, Encode, Filter, Sink, Subscription
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import MESSAGE, Draft, Event, Position, UserId
+from threadchat.chat.log.sequencer import Channel, Page, Sequencer
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.presence import Occupant, People, Presence
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 log = logging.getLogger(__name__)

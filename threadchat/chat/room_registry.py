@@ -8,9 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import Final
 
-from threadchat.chat.events import Event
+from threadchat.chat.delivery.stream import Listener, ListenerThread, SharedStream, events_of
+from threadchat.chat.log.events import Event
 from threadchat.chat.room import Room
-from threadchat.chat.stream import Listener, ListenerThread, SharedStream, events_of
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 PROBES: Final = 32

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import Draft, Position
+from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import Draft, Position
 from threadchat.chat.room import Room
-from threadchat.chat.stream import REQUEST_BUFFER, SEND_TIMEOUT
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 Work = Callable[[], Any]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from threadchat.chat.events import UserId
+from threadchat.chat.log.events import UserId
 from threadchat.errors import CommandError, ErrorCode
 
 BAN: Final = "ban"  # out, and not let in again

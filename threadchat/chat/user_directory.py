@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from threadchat.chat.broker_interface import Reach
-from threadchat.chat.events import Direct, UserId
+from threadchat.chat.delivery.subscription import enter
+from threadchat.chat.log.events import Direct, UserId
 from threadchat.chat.sanctions import Sanction
-from threadchat.chat.subscription import enter
 from threadchat.errors import CloseCode
 from threadchat.wire.outbox import Answer
 

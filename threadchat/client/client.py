@@ -18,8 +18,8 @@ from threadchat.client.protocol import ChatEvent, Page
 from threadchat.client.reconnecting_connection import Opener, ReconnectingConnection, without_password
 from threadchat.client.resumption import Resumption, Token
 from threadchat.errors import BadUrl, CloseCode, CommandError, ConfigError, ConnectionClosed
-from threadchat.wire.address import parse
-from threadchat.wire.cancellation import Cancellation
+from threadchat.wire.connecting.address import parse
+from threadchat.wire.connecting.cancellation import Cancellation
 
 if TYPE_CHECKING:
     import ssl as tls

@@ -9,7 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final, TypeVar
 
-from threadchat.chat.events import Position, UserId
+from threadchat.chat.log.events import Position, UserId
 from threadchat.client.in_flight import InFlightCommands
 from threadchat.client.moderation import ModerationCommands
 from threadchat.client.pending import KEY_SECONDS, OnLoss, Request

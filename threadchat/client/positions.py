@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from threadchat.chat.events import CLOSE, UserId
+from threadchat.chat.log.events import CLOSE, UserId
 from threadchat.client.event_queue import EventQueue
 from threadchat.client.protocol import GAP, REFUSED, RESET, ChatEvent, Joined, Page, notice
 from threadchat.errors import CommandError

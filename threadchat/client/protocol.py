@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from threadchat.chat.events import UserId
+from threadchat.chat.log.events import UserId
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode
 
 # Beside the types of a room's events, and `direct` and `typing`, the client tells these itself:

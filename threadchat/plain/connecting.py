@@ -11,8 +11,8 @@ from threadchat.plain.http import Headers, Request, Response
 from threadchat.plain.inbox import MAX_MESSAGES
 from threadchat.plain.link import Link
 from threadchat.plain.websocket import WebSocket
-from threadchat.wire.cancellation import Cancellation
-from threadchat.wire.connecting import dial
+from threadchat.wire.connecting.cancellation import Cancellation
+from threadchat.wire.connecting.dial import dial
 from threadchat.wire.outbox import MAX_BYTES as MAX_OUT_BYTES
 from threadchat.wire.outbox import MAX_MESSAGES as MAX_OUT_MESSAGES
 
@@ -53,7 +53,7 @@ def connect(
 
     `compression="deflate"` offers permessage-deflate (RFC 7692), by which messages of 128 bytes and more get
     smaller; `max_size` then is for what they become. `cancellation.cancel()`, of
-    `threadchat.wire.cancellation`, has another thread end the attempt.
+    `threadchat.wire.connecting.cancellation`, has another thread end the attempt.
 
     Otherwise than in `websockets`, compression has to be asked for, proxies are not supported, and redirects
     are not followed.

@@ -16,7 +16,7 @@ from threadchat.plain.link import Link
 from threadchat.plain.websocket import encoded
 from threadchat.server.http.handshake import refuse
 from threadchat.server.http.socket_takeover import take_socket
-from threadchat.wire.connecting import dial
+from threadchat.wire.connecting.dial import dial
 from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
 from threadchat.wire.limits import Limits
 from threadchat.wire.protocol.compatible import SimpleConnectionClosed as ConnectionClosed

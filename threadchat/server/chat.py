@@ -14,8 +14,8 @@ from wsgiref.types import WSGIApplication
 
 from threadchat.broker.opening import open_broker
 from threadchat.chat.eventlog import JsonLines
-from threadchat.chat.events import Position
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import Position
 from threadchat.chat.routing import Counted, make_routing
 from threadchat.config.settings import Config
 from threadchat.errors import ConfigError, RoomClosed

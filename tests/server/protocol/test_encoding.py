@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wire.helpers import split_frames
-from threadchat.chat.events import CLOSE, EVENT_TYPES, JOIN, MESSAGE, Direct, Draft, Position, record
+from threadchat.chat.log.events import CLOSE, EVENT_TYPES, JOIN, MESSAGE, Direct, Draft, Position, record
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.commands import COMMANDS, MAX_HISTORY

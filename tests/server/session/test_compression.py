@@ -13,9 +13,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.chat.helpers import Desk, join, records, run
 from threadchat import Chat, Config
-from threadchat.chat.events import Position
-from threadchat.chat.fanout import Fanout
-from threadchat.chat.subscription import Filter
+from threadchat.chat.delivery.fanout import Fanout
+from threadchat.chat.delivery.subscription import Filter
+from threadchat.chat.log.events import Position
 from threadchat.server.protocol import encoding
 from threadchat.server.session import compression
 from threadchat.wire.outbox import Answer

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.server.session_helpers import Json, Person, World, burst, standstill, worlds
-from threadchat.chat.events import Direct, Draft
+from threadchat.chat.log.events import Direct, Draft
 from threadchat.errors import CloseCode, CommandError
 from threadchat.server.protocol.encoding import BROADCAST_ROOM
 from threadchat.server.session.legacy import BroadcastSession, DirectSession

@@ -10,7 +10,7 @@ import pytest
 from tests.server.session_helpers import Json, Person, World, burst, standstill, worlds
 from tests.wire.helpers import PATIENCE
 from threadchat import __version__
-from threadchat.chat.events import Draft, Position
+from threadchat.chat.log.events import Draft, Position
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode
 from threadchat.server.session.publishing import publish

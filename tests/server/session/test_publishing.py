@@ -8,8 +8,8 @@ import pytest
 
 from tests.server.auth.test_users import Marked
 from threadchat.broker.memory import MemoryBroker
-from threadchat.chat.events import Event
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import Event
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError
 from threadchat.server.auth.users import User

@@ -11,7 +11,7 @@ import pytest
 
 from tests.server.session_helpers import Json, Person, World, worlds
 from tests.wire.helpers import PATIENCE
-from threadchat.chat.events import Draft
+from threadchat.chat.log.events import Draft
 from threadchat.errors import CommandError, Refuse
 from threadchat.server.auth.hooks import SessionInfo
 from threadchat.server.auth.users import User

@@ -25,11 +25,11 @@ from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.worker_pool import WorkerPool
 from threadchat.chat.broker_interface import Node, Reach, RoomInfo, Whispered
-from threadchat.chat.events import Direct, UserId
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.delivery.stream import SEND_TIMEOUT
+from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.log.sequencer import Channel
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.presence import Presence
-from threadchat.chat.sequencer import Channel
-from threadchat.chat.stream import SEND_TIMEOUT
 from threadchat.errors import CommandError
 
 log = logging.getLogger(__name__)

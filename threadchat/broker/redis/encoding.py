@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from threadchat.chat.events import Draft, Event, Record, record, without_text
+from threadchat.chat.log.events import Draft, Event, Record, record, without_text
 
 _HEAD: Final = len(b'{"id":0')
 _TAIL: Final = len(b',"unixTime":0}')

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from threadchat.broker.redis.connection import CLUSTER
 from threadchat.broker.redis.publish_pipeline import room_command
-from threadchat.chat.events import Position
+from threadchat.chat.log.events import Position
 from threadchat.errors import CommandError
 
 if TYPE_CHECKING:

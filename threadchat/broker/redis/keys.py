@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from threadchat.chat.events import UserId
+from threadchat.chat.log.events import UserId
 
 PREFIX: Final = "threadchat"
 

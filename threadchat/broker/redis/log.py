@@ -6,8 +6,8 @@ from threadchat.broker.redis import encoding
 from threadchat.broker.redis.connection import Command, RedisConnection
 from threadchat.broker.redis.keys import RoomNames
 from threadchat.broker.redis.publish_pipeline import Retention, room_command
-from threadchat.chat.events import Position, Record
-from threadchat.chat.sequencer import MAX_HISTORY_BYTES, Page
+from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES, Page
 from threadchat.errors import CommandError, ErrorCode
 
 NEWEST = 0

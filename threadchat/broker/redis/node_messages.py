@@ -16,7 +16,7 @@ from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.worker_pool import WorkerPool
 from threadchat.chat.broker_interface import Node, Reach
-from threadchat.chat.events import Direct, UserId
+from threadchat.chat.log.events import Direct, UserId
 from threadchat.errors import CommandError, ErrorCode
 
 log = logging.getLogger(__name__)

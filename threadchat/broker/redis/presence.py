@@ -11,7 +11,7 @@ import msgspec
 
 from threadchat.broker.redis.connection import Command, RedisConnection
 from threadchat.broker.redis.log import RoomLog
-from threadchat.chat.events import UserId
+from threadchat.chat.log.events import UserId
 from threadchat.chat.presence import Occupant
 from threadchat.errors import CommandError
 

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 from threadchat.broker.redis.connection import ROOM, Command, RedisConnection
 from threadchat.broker.redis.encoding import body_of
 from threadchat.broker.redis.keys import RoomNames
-from threadchat.chat.events import Draft, Position
-from threadchat.chat.sequencer import KEY_TTL
+from threadchat.chat.log.events import Draft, Position
+from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.node_messages import node_message_from_nobody
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline, Retention
-from threadchat.chat.events import Direct, Draft, Position
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.log.events import Direct, Draft, Position
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 
 
 class RedisPublisher:

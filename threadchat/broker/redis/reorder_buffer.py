@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from threadchat.broker.redis.encoding import Heard
-from threadchat.chat.events import Position, Record
+from threadchat.chat.log.events import Position, Record
 
 MAX_HELD: Final = 1024
 """Events kept while the room's gate is shut; what exceeds them is read from the log later."""

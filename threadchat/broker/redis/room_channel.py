@@ -16,9 +16,9 @@ from threadchat.broker.redis.log import NEWEST, RoomLog
 from threadchat.broker.redis.presence import RedisPresence
 from threadchat.broker.redis.publish_pipeline import Publication
 from threadchat.broker.redis.reorder_buffer import MAX_HELD, ReorderBuffer
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import CLOSE, Draft, Position, record
-from threadchat.chat.sequencer import Outlet, Page
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import CLOSE, Draft, Position, record
+from threadchat.chat.log.sequencer import Outlet, Page
 from threadchat.errors import CommandError, RoomClosed
 
 if TYPE_CHECKING:

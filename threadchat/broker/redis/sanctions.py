@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from threadchat.broker.redis.connection import CLUSTER, TIMEOUT
-from threadchat.chat.events import UserId
+from threadchat.chat.log.events import UserId
 from threadchat.chat.sanctions import MOST, Sanction, Sanctions, Subject
 from threadchat.errors import CommandError, ErrorCode
 

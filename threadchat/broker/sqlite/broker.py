@@ -20,7 +20,7 @@ from threadchat.broker.sqlite.sanctions import SqliteSanctions
 from threadchat.broker.sqlite.schema import Ownership, explained, prepare
 from threadchat.broker.sqlite.writer import Work, Writer
 from threadchat.chat.broker_interface import Alone
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 
 USERS_TOGETHER: Final = 64
 """User ids that are taken from the file at a time; a process that is killed leaves so many unused at most."""

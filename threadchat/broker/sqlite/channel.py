@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from threadchat.broker.sqlite.room_store import Place, RoomStore
 from threadchat.broker.sqlite.writer import Work
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import CLOSE, Draft, Position, Record, record
-from threadchat.chat.sequencer import Outlet, Page
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import CLOSE, Draft, Position, Record, record
+from threadchat.chat.log.sequencer import Outlet, Page
 from threadchat.errors import CommandError, RoomClosed
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 
 from threadchat.broker.sqlite.room_store import Place, Retention, record_of
 from threadchat.broker.sqlite.schema import connect
-from threadchat.chat.events import Position, Record
-from threadchat.chat.log import within
-from threadchat.chat.sequencer import MAX_HISTORY_BYTES, Page
+from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES, Page
+from threadchat.chat.log.tail import within
 from threadchat.errors import CommandError, ErrorCode
 
 CONNECTIONS: Final = 4

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Container
 
 from threadchat.broker.sqlite.room_store import Retention
-from threadchat.chat.sequencer import MAX_KEYS
+from threadchat.chat.log.sequencer import MAX_KEYS
 
 
 def sweep(

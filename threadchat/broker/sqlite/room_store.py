@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from threadchat.chat.events import Draft, Event, Position, Record, record, without_text
-from threadchat.chat.sequencer import KEY_TTL
+from threadchat.chat.log.events import Draft, Event, Position, Record, record, without_text
+from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.errors import RoomClosed
 
 Row = TypeVar("Row")

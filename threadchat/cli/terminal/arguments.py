@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from threadchat.chat.events import EVENT_TYPES
+from threadchat.chat.log.events import EVENT_TYPES
 from threadchat.cli.main import EXIT_USAGE, Help, Parser
 from threadchat.client.client import TIMEOUT, chat_url
 from threadchat.client.positions import LARGEST_PAGE

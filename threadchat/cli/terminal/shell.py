@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from threadchat.chat.events import UserId
+from threadchat.chat.log.events import UserId
 from threadchat.cli.terminal.text import DIM, WARNING, Style, plain
 from threadchat.client import ChatEvent, Client
 from threadchat.client.protocol import KICKED, REFUSED

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final, TextIO
 
-from threadchat.chat.events import CLOSE
+from threadchat.chat.log.events import CLOSE
 from threadchat.cli.terminal.arguments import EXIT_OK
 from threadchat.cli.terminal.connect import open_client
 from threadchat.cli.terminal.text import Style, wants_colour

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threadchat.chat.events import UserId
+from threadchat.chat.log.events import UserId
 from threadchat.chat.sanctions import BAN, MUTE, Sanction, Sanctions, in_force
 from threadchat.errors import CommandError, ErrorCode
 

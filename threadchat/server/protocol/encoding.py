@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from threadchat.chat.events import EVENT_TYPES, MESSAGE, Direct, Position, Record, UserId
+from threadchat.chat.log.events import EVENT_TYPES, MESSAGE, Direct, Position, Record, UserId
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.protocol.commands import COMMANDS, AnyCommand, CommandId
 from threadchat.wire.protocol import frames

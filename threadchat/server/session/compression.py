@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from threadchat.chat.events import Record
+from threadchat.chat.log.events import Record
 from threadchat.server.protocol import encoding
 from threadchat.wire.protocol.deflate import DEFLATERS, Deflater
 from threadchat.wire.protocol.requests import Text

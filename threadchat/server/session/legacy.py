@@ -6,8 +6,8 @@ import logging
 from abc import abstractmethod
 from typing import Any
 
-from threadchat.chat.events import MESSAGE, Direct, Draft
-from threadchat.chat.subscription import Subscription
+from threadchat.chat.delivery.subscription import Subscription
+from threadchat.chat.log.events import MESSAGE, Direct, Draft
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.users import User, stranger

@@ -7,10 +7,10 @@ import threading
 from enum import Enum, auto
 from typing import Any
 
-from threadchat.chat.events import Position, UserId
+from threadchat.chat.delivery.subscription import Filter, Subscription, enter
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import Position, UserId
 from threadchat.chat.room import Room
-from threadchat.chat.subscription import Filter, Subscription, enter
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.commands import Listen

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from threadchat.chat.events import MESSAGE, Direct, Draft
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import MESSAGE, Direct, Draft
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit

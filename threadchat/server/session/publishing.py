@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from threadchat.chat.events import MESSAGE, Draft, Position
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import MESSAGE, Draft, Position
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
 from threadchat.server.auth.name_policy import NamePolicy, name_policy

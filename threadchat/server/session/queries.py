@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from threadchat.chat.events import Position, UserId
+from threadchat.chat.delivery.subscription import Filter
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import Position, UserId
+from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES
 from threadchat.chat.presence import Occupant
-from threadchat.chat.sequencer import MAX_HISTORY_BYTES
-from threadchat.chat.subscription import Filter
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.commands import MAX_LISTED, Command, Count, History, Rooms, Who
 

@@ -6,8 +6,8 @@ import logging
 import math
 from typing import Any, Final, Literal
 
-from threadchat.chat.events import UserId
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import UserId
 from threadchat.chat.sanctions import BAN, KINDS, LATEST, MUTE, Sanction, neighbourhood, spelled
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.server.auth.users import LARGEST_ID

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
 
-from threadchat.chat.events import Direct
 from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import Direct
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit

@@ -1,11 +1,21 @@
-"""The shapes of `chat/events.py`: what goes to clients, and what is left out."""
+"""The shapes of `chat/log/events.py`: what goes to clients, and what is left out."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from threadchat.chat.events import CLOSE, EVENT_TYPES, JOIN, MESSAGE, Direct, Draft, Event, Position, record
+from threadchat.chat.log.events import (
+    CLOSE,
+    EVENT_TYPES,
+    JOIN,
+    MESSAGE,
+    Direct,
+    Draft,
+    Event,
+    Position,
+    record,
+)
 
 
 def test_a_message_as_clients_get_it() -> None:

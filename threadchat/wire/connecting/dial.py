@@ -10,8 +10,8 @@ from time import monotonic
 from typing import Final
 
 from threadchat.errors import BadUrl, CannotConnect, ConnectTimeout
-from threadchat.wire.address import Address, checked_subprotocols, parse, request_headers
-from threadchat.wire.cancellation import Cancellation
+from threadchat.wire.connecting.address import Address, checked_subprotocols, parse, request_headers
+from threadchat.wire.connecting.cancellation import Cancellation
 from threadchat.wire.connection import Connection
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
 from threadchat.wire.pinger import Pinger

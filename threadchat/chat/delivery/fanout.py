@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from time import monotonic
 from typing import Any
 
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import Position, Record
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE, Log, within
-from threadchat.chat.subscription import ALL, REPLAY_BYTES, Encode, Filter, Sink, Subscription, enter
+from threadchat.chat.delivery.subscription import ALL, REPLAY_BYTES, Encode, Filter, Sink, Subscription, enter
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, Log, within
 from threadchat.errors import RoomClosed
 from threadchat.wire.outbox import Answer
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from threadchat.errors import BadUrl
-from threadchat.wire.address import checked_subprotocols, parse, request_headers
+from threadchat.wire.connecting.address import checked_subprotocols, parse, request_headers
 
 
 @pytest.mark.parametrize(

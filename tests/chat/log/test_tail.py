@@ -1,4 +1,4 @@
-"""The bounds and the reach of `chat/log.py`."""
+"""The bounds and the reach of `chat/log/tail.py`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.helpers import ids_of, records
-from threadchat.chat.events import DELETE, MESSAGE, Draft, record
-from threadchat.chat.log import Log, within
+from threadchat.chat.log.events import DELETE, MESSAGE, Draft, record
+from threadchat.chat.log.tail import Log, within
 
 SIZE = len(records(1, 1)[0].json)
 

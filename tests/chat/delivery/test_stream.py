@@ -1,4 +1,4 @@
-"""How `chat/stream.py` holds events, and publishers, and how long."""
+"""How `chat/delivery/stream.py` holds events, and publishers, and how long."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.chat.helpers import PATIENCE, Clock, Watched, join, records, run
-from threadchat.chat.events import Draft, Event, record
-from threadchat.chat.stream import EventStream, ListenerThread, SharedStream, events_of
+from threadchat.chat.delivery.stream import EventStream, ListenerThread, SharedStream, events_of
+from threadchat.chat.log.events import Draft, Event, record
 from threadchat.errors import Cancelled, SlowConsumer
 from threadchat.wire.outbox import Answer
 

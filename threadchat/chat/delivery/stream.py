@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any, Final, Protocol
 
-from threadchat.chat.events import CLOSE, Event, Record
+from threadchat.chat.log.events import CLOSE, Event, Record
 from threadchat.errors import Cancelled, SlowConsumer
 from threadchat.wire.outbox import Answer
 

@@ -1,4 +1,4 @@
-"""How a subscription of `chat/subscription.py` catches up, goes live, falls behind and stops."""
+"""How a subscription of `chat/delivery/subscription.py` catches up, goes live, falls behind and stops."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.chat.helpers import (
     run,
     say,
 )
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import Draft, Position, Record
-from threadchat.chat.fanout import Fanout
+from threadchat.chat.delivery.fanout import Fanout
+from threadchat.chat.delivery.stream import EventStream, events_of
+from threadchat.chat.delivery.subscription import REPLAY_BYTES, REPLAY_STEP, Filter, Subscription
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import Draft, Position, Record
+from threadchat.chat.log.sequencer import Sequencer
 from threadchat.chat.room import Room
-from threadchat.chat.sequencer import Sequencer
-from threadchat.chat.stream import EventStream, events_of
-from threadchat.chat.subscription import REPLAY_BYTES, REPLAY_STEP, Filter, Subscription
 from threadchat.errors import ConnectionClosed, SlowConsumer
 from threadchat.wire.outbox import Answer, State
 from threadchat.wire.turnstile import Turnstile

@@ -32,9 +32,9 @@ from tests.wire.helpers import (
     text_frame,
 )
 from threadchat.errors import BadUrl, CannotConnect, ConnectTimeout, HandshakeRefused
-from threadchat.wire import connecting
-from threadchat.wire.cancellation import Cancellation
-from threadchat.wire.connecting import MAX_HEAD, dial
+from threadchat.wire.connecting import dial
+from threadchat.wire.connecting.cancellation import Cancellation
+from threadchat.wire.connecting.dial import MAX_HEAD, dial
 from threadchat.wire.connection import DEFAULT_LIMITS, Connection
 from threadchat.wire.protocol import frames
 from threadchat.wire.tls import TlsSocket
@@ -117,13 +117,13 @@ def echo(websocket: ServerConnection) -> None:
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
     """The sockets that were connected; none of them may be open at the end."""
     found: list[socket.socket] = []
-    connect = connecting._connect
+    connect = dial._connect
 
     def tell(sock: socket.socket, *rest: Any) -> socket.socket:
         found.append(sock)
         return connect(sock, *rest)
 
-    monkeypatch.setattr(connecting, "_connect", tell)
+    monkeypatch.setattr(dial, "_connect", tell)
     yield found
     assert found
     assert [sock.fileno() for sock in found] == [-1] * len(found)
@@ -476,7 +476,7 @@ def test_an_unknown_host(host: str) -> None:
 
 def test_all_addresses_of_a_host_are_tried_and_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[tuple[object, float]] = []
-    connect = connecting._connect
+    connect = dial._connect
 
     def tell(
         sock: socket.socket, endpoint: tuple[object, ...], seconds: float, cancellation: Cancellation
@@ -488,7 +488,7 @@ def test_all_addresses_of_a_host_are_tried_and_share_the_time(monkeypatch: pytes
         ports = [closed_port(), closed_port(), server.port]
         found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in ports]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        monkeypatch.setattr(connecting, "_connect", tell)
+        monkeypatch.setattr(dial, "_connect", tell)
         with pytest.raises(HandshakeRefused):
             reach("ws://many.example/", clock=lambda: 5.0, timeout=9)
     assert tried == [(ports[0], 3), (ports[1], 4.5), (ports[2], 9)]
@@ -499,7 +499,7 @@ def test_an_address_that_does_not_answer_is_out_of_time(monkeypatch: pytest.Monk
         sock.close()
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(connecting, "_connect", connect)
+    monkeypatch.setattr(dial, "_connect", connect)
     with pytest.raises(ConnectTimeout, match="within 7 s"):
         reach("ws://127.0.0.1/", timeout=7)
 
@@ -660,8 +660,8 @@ def test_a_certificate_that_nobody_vouches_for(
 
 
 def test_nobody_renegotiates_unless_the_program_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert connecting._usual_context().options & ssl.OP_NO_RENEGOTIATION
-    assert connecting._usual_context().verify_mode is ssl.CERT_REQUIRED
+    assert dial._usual_context().options & ssl.OP_NO_RENEGOTIATION
+    assert dial._usual_context().verify_mode is ssl.CERT_REQUIRED
     given: list[ssl.SSLContext] = []
 
     class Stop(Exception):
@@ -671,7 +671,7 @@ def test_nobody_renegotiates_unless_the_program_says_so(monkeypatch: pytest.Monk
         given.append(context)
         raise Stop
 
-    monkeypatch.setattr(connecting, "TlsSocket", stop)
+    monkeypatch.setattr(dial, "TlsSocket", stop)
     own = ssl.create_default_context()
     own.options &= ~ssl.OP_NO_RENEGOTIATION
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from threadchat.chat.events import Record, without_text
+from threadchat.chat.log.events import Record, without_text
 
 HISTORY_SIZE: Final = 1024
 HISTORY_BYTES: Final = 4 << 20

@@ -1,4 +1,4 @@
-"""Who gets what from `chat/fanout.py`, in which order, and when publishers have to wait."""
+"""Who gets what from `chat/delivery/fanout.py`, in which order, and when publishers have to wait."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.chat.helpers import (
     run,
     say,
 )
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import Draft, Position, Record
-from threadchat.chat.fanout import Fanout
-from threadchat.chat.sequencer import Sequencer
-from threadchat.chat.subscription import ALL, Filter, Subscription
+from threadchat.chat.delivery.fanout import Fanout
+from threadchat.chat.delivery.subscription import ALL, Filter, Subscription
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import Draft, Position, Record
+from threadchat.chat.log.sequencer import Sequencer
 from threadchat.errors import RoomClosed
 from threadchat.wire.outbox import Answer, State
 from threadchat.wire.turnstile import Turnstile

@@ -8,13 +8,13 @@ from collections.abc import Callable, Hashable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from threadchat.chat.backpressure import Ticket
-from threadchat.chat.events import Position, Record, UserId
+from threadchat.chat.log.backpressure import Ticket
+from threadchat.chat.log.events import Position, Record, UserId
 from threadchat.errors import Cancelled, ConnectionClosed, SlowConsumer
 from threadchat.wire.outbox import Answer
 
 if TYPE_CHECKING:
-    from threadchat.chat.fanout import Fanout
+    from threadchat.chat.delivery.fanout import Fanout
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""How `chat/sequencer.py` hands on; what all brokers do alike is in the conformance suite."""
+"""How `chat/log/sequencer.py` hands on; what all brokers do alike is in the conformance suite."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from tests.broker.brokers import Outlet
 from tests.chat.helpers import PATIENCE, Ticket, join, put, run, say
-from threadchat.chat import sequencer as module
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import Position, Record
-from threadchat.chat.sequencer import Sequencer
+from threadchat.chat.log import sequencer as module
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.sequencer import Sequencer
 
 
 def test_a_batch_is_handed_on_as_one() -> None:

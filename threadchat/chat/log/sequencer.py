@@ -9,9 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from threadchat.chat.backpressure import Gate
-from threadchat.chat.events import CLOSE, Draft, Position, Record, UserId, record
-from threadchat.chat.log import HISTORY_BYTES, HISTORY_SIZE, Log, within
+from threadchat.chat.log.backpressure import Gate
+from threadchat.chat.log.events import CLOSE, Draft, Position, Record, UserId, record
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, Log, within
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 KEY_TTL: Final = 300.0

@@ -1,12 +1,12 @@
-"""When `chat/backpressure.py` opens, and how long it holds."""
+"""When `chat/log/backpressure.py` opens, and how long it holds."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.chat.helpers import PATIENCE, Clock, Tickets, join, run
-from threadchat.chat import backpressure as module
-from threadchat.chat.backpressure import Gate
+from threadchat.chat.log import backpressure as module
+from threadchat.chat.log.backpressure import Gate
 
 
 def test_open_once_all_tickets_passed() -> None:
