@@ -166,7 +166,7 @@ def test_a_client_compresses_within_the_window_that_the_server_has(answer: str, 
     ],
 )
 def test_an_answer_that_nobody_asked_for_is_no_connection(answer: str) -> None:
-    with answering(answer) as (url, _), pytest.raises(CannotConnect, match="no WebSocket handshake"):
+    with answering(answer) as (url, _), pytest.raises(CannotConnect, match="not a WebSocket handshake"):
         Dialed(url, limits=COMPRESSED)
 
 

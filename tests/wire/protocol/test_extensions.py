@@ -109,5 +109,5 @@ def test_an_answer_says_what_holds(answer: str, keeps_window: bool, deflater: ob
     ],
 )
 def test_an_answer_that_no_offer_allows_is_an_error(answer: str) -> None:
-    with pytest.raises(ValueError, match="is no answer to permessage-deflate; server_no"):
+    with pytest.raises(ValueError, match="is not a valid answer to permessage-deflate; server_no"):
         judge_answer(answer)

@@ -1,4 +1,4 @@
-"""Errors that are simple-websocket's too, so that programs written for it catch them as they are."""
+"""Errors that are also simple-websocket's, so that programs written for it catch them unchanged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from threadchat.errors import ConnectionClosed, ThreadchatError
 
 
 class SimpleConnectionClosed(ConnectionClosed, _TheirClosed):  # type: ignore[misc]
-    """The end of a connection in the words of simple-websocket: `reason` is the code, `message` the text."""
+    """The connection is closed. As in simple-websocket, `reason` is the code and `message` the text."""
 
-    reason: int  # type: ignore[assignment]  # text in our own, the code there
+    reason: int  # type: ignore[assignment]  # text in our class, the code in theirs
 
     def __init__(self, code: int, message: str | None = None) -> None:
         ConnectionClosed.__init__(self, code, message or "")
@@ -20,10 +20,7 @@ class SimpleConnectionClosed(ConnectionClosed, _TheirClosed):  # type: ignore[mi
 
 
 class SimpleConnectionError(ThreadchatError, _TheirError):  # type: ignore[misc]
-    """No WebSocket came about; `status_code` is the HTTP status that goes with it, `text` says why.
-
-    `headers` belong to an answer with that status.
-    """
+    """The handshake failed; `text` says why. `status_code` and `headers` belong in the HTTP response."""
 
     def __init__(self, status_code: int, text: str, headers: list[tuple[str, str]] | None = None) -> None:
         Exception.__init__(self, text)
