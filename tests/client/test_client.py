@@ -417,7 +417,7 @@ def test_the_websocket_is_opened_with_what_the_caller_gave(monkeypatch: pytest.M
         asked.append((url, options))
         raise ConnectionRefusedError
 
-    monkeypatch.setattr("threadchat.plain.connecting.connect", connect)
+    monkeypatch.setattr("threadchat.plain.client.connect", connect)
     context = ssl.create_default_context()
     with pytest.raises(ConnectionRefusedError):
         Client("https://host", headers={"Cookie": "a=b"}, ssl=context, compression=True, timeout=7)

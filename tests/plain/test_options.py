@@ -26,8 +26,8 @@ def test_sizes() -> None:
     assert limits().max_message_size == 1000
     assert limits(max_size=(7, 3)).max_message_size == 7
     assert limits(max_size=None).max_message_size == options.UNLIMITED
-    assert options.inbox(3).max_messages == 3
-    assert options.inbox((5, 2)).max_messages == 5
+    assert options.receive_queue(3).max_messages == 3
+    assert options.receive_queue((5, 2)).max_messages == 5
 
 
 def test_send_timeout() -> None:
@@ -54,7 +54,7 @@ def test_what_cannot_be(given: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("most", [None, 0, (None, None)])
 def test_an_inbox_has_a_bound(most: Any) -> None:
     with pytest.raises(ConfigError, match="none is unlimited"):
-        options.inbox(most)
+        options.receive_queue(most)
 
 
 def terms(**given: Any) -> options.Terms:
@@ -83,8 +83,8 @@ def test_compression_is_deflate_or_none() -> None:
 def test_serve_and_connect_have_their_terms_in_common() -> None:
     found = terms(open_timeout=None, close_timeout=None, max_queue=3)
     assert (found.open_timeout, found.close_timeout) == (options.NEVER, None)
-    assert found.make_inbox().max_messages == 3
-    assert found.make_inbox() is not found.make_inbox()
+    assert found.make_receive_queue().max_messages == 3
+    assert found.make_receive_queue() is not found.make_receive_queue()
 
 
 @pytest.mark.parametrize("name", ["open_timeout", "close_timeout", "max_queue", "ping_interval", "max_size"])

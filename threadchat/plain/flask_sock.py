@@ -49,7 +49,7 @@ def _closing(handler: Handler) -> Handler:
         except ConnectionClosed:
             raise
         except Exception:
-            ws.link.close(CloseCode.INTERNAL_ERROR)
+            ws.threaded.close(CloseCode.INTERNAL_ERROR)
             raise
 
     return closing

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from threadchat.errors import ConfigError
-from threadchat.plain.inbox import MAX_MESSAGES, Inbox
+from threadchat.plain.receive_queue import MAX_MESSAGES, ReceiveQueue
 from threadchat.wire.limits import Limits
 from threadchat.wire.outbox import MAX_BYTES as MAX_OUT_BYTES
 from threadchat.wire.outbox import MAX_MESSAGES as MAX_OUT_MESSAGES
@@ -37,7 +37,7 @@ class Terms(NamedTuple):
     limits: Limits
     open_timeout: float
     close_timeout: float | None
-    make_inbox: Callable[[], Inbox]
+    make_receive_queue: Callable[[], ReceiveQueue]
 
 
 def terms(
@@ -66,12 +66,12 @@ def terms(
         outbox_bytes=outbox_bytes,
         compression=compression is not None,
     )
-    inbox(max_queue)
+    receive_queue(max_queue)
     return Terms(
         found,
         NEVER if patience is None else patience,
         positive("close_timeout", close_timeout),
-        lambda: inbox(max_queue),
+        lambda: receive_queue(max_queue),
     )
 
 
@@ -128,11 +128,11 @@ def positive(name: str, seconds: float | None) -> float | None:
     return seconds
 
 
-def inbox(max_queue: int | tuple[int | None, int | None] | None = MAX_MESSAGES) -> Inbox:
-    """An inbox of `max_queue` messages, or of the higher mark of two. Raises ConfigError."""
+def receive_queue(max_queue: int | tuple[int | None, int | None] | None = MAX_MESSAGES) -> ReceiveQueue:
+    """A receive queue of `max_queue` messages, or of the higher mark of two. Raises ConfigError."""
     most = max_queue[0] if isinstance(max_queue, tuple) else max_queue
     if most is None or most < 1:
         raise ConfigError(
             f"max_queue={max_queue}: must be a number of messages, at least 1; none is unlimited"
         )
-    return Inbox(most)
+    return ReceiveQueue(most)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from threadchat.errors import CloseCode, HandshakeRefused
 from threadchat.errors import ConnectionClosed as _Closed
 from threadchat.plain import options
-from threadchat.plain.link import Link
-from threadchat.plain.websocket import encoded
+from threadchat.plain.connection import encoded
+from threadchat.plain.threaded_connection import ThreadedConnection
 from threadchat.server.http.handshake import refuse
 from threadchat.server.http.socket_takeover import take_socket
 from threadchat.wire.connecting.dial import dial
@@ -36,7 +36,7 @@ class Offer(NamedTuple):
 class Base:
     """What both sides have in common. Every method may be called on any thread."""
 
-    link: Link
+    threaded: ThreadedConnection
     """What the shape is laid over; `broadcast` offers to it."""
 
     mode: str
@@ -45,23 +45,23 @@ class Base:
     @property
     def connected(self) -> bool:
         """Whether neither side has closed, as far as is known here."""
-        return self.link.is_open
+        return self.threaded.is_open
 
     @property
     def subprotocol(self) -> str | None:
         """What both sides agreed on, if they did."""
-        return self.link.connection.subprotocol
+        return self.threaded.connection.subprotocol
 
     @property
     def close_reason(self) -> int:
         """The code of the close; 1005 while there is none."""
-        closed = self.link.connection.closed
+        closed = self.threaded.connection.closed
         return int(CloseCode.NO_STATUS) if closed is None else closed.code
 
     @property
     def close_message(self) -> str | None:
         """The words that went with it."""
-        closed = self.link.connection.closed
+        closed = self.threaded.connection.closed
         return None if closed is None else closed.reason
 
     def send(self, data: Any) -> None:
@@ -72,7 +72,7 @@ class Base:
         """
         message = data if isinstance(data, bytes) else str(data)
         try:
-            self.link.send(encoded(self.link.connection, message))
+            self.threaded.send(encoded(self.threaded.connection, message))
         except _Closed as error:
             raise ConnectionClosed(self.close_reason, self.close_message) from error
 
@@ -82,7 +82,7 @@ class Base:
         Raises ConnectionClosed after the last one.
         """
         try:
-            return self.link.inbox.get(timeout)
+            return self.threaded.receive_queue.get(timeout)
         except TimeoutError:
             return None
         except EOFError:
@@ -93,12 +93,12 @@ class Base:
 
         Raises ConnectionClosed where it is closed already.
         """
-        if not self.link.is_open:
+        if not self.threaded.is_open:
             raise ConnectionClosed(self.close_reason, self.close_message)
-        self.link.close(reason or CloseCode.NORMAL, message or "")
+        self.threaded.close(reason or CloseCode.NORMAL, message or "")
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.link!r}>"
+        return f"<{type(self).__name__} {self.threaded!r}>"
 
 
 class Server(Base):
@@ -135,24 +135,24 @@ class Server(Base):
         taken = take_socket(environ)
         self.mode = taken.server
         try:
-            self.link = Link(
-                lambda seat, on_gone: Connection(
-                    seat.number,
+            self.threaded = ThreadedConnection(
+                lambda slot, on_gone: Connection(
+                    slot.number,
                     taken.sock,
                     environ,
                     taken.trailing,
-                    turnstile=seat.turnstile,
-                    pinger=seat.pinger,
+                    turnstile=slot.turnstile,
+                    pinger=slot.pinger,
                     limits=limits,
                     on_gone=on_gone,
                     subprotocols=[] if chosen is None else [chosen],
                 ),
-                options.inbox(),
+                options.receive_queue(),
             )
         except BaseException:
             taken.sock.close()
             raise
-        self.link.end_with(self)
+        self.threaded.end_with(self)
 
     @classmethod
     def accept(cls, environ: dict[str, Any], **named: Any) -> Server:
@@ -191,20 +191,20 @@ class Client(Base):
     ) -> None:
         limits = _limits(ping_interval, max_message_size)
         try:
-            self.link = Link(
-                lambda seat, on_gone: dial(
+            self.threaded = ThreadedConnection(
+                lambda slot, on_gone: dial(
                     url,
-                    turnstile=seat.turnstile,
-                    pinger=seat.pinger,
+                    turnstile=slot.turnstile,
+                    pinger=slot.pinger,
                     limits=limits,
-                    number=seat.number,
+                    number=slot.number,
                     subprotocols=_listed(subprotocols),
                     headers=headers,
                     timeout=timeout,
                     ssl_context=ssl_context,
                     on_gone=on_gone,
                 ),
-                options.inbox(),
+                options.receive_queue(),
                 masks=True,
             )
         except HandshakeRefused as error:
@@ -218,8 +218,8 @@ class Client(Base):
     def close(self, reason: int | None = None, message: str | None = None) -> None:
         """As `Base.close`, and waits until it is said: a program may end right after."""
         super().close(reason, message)
-        patience = self.link.flush_timeout
-        self.link.wait_gone(None if patience is None else patience + 2 * CLOSE_TIMEOUT)
+        patience = self.threaded.flush_timeout
+        self.threaded.wait_gone(None if patience is None else patience + 2 * CLOSE_TIMEOUT)
 
 
 def accept(

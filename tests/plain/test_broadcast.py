@@ -14,8 +14,8 @@ from tests.e2e.process import until
 from tests.plain.helpers import handshake, serving, together, url
 from threadchat import broadcast, connect
 from threadchat.errors import ConfigError, ConnectionClosedError
-from threadchat.plain import broadcasting
-from threadchat.plain.serving import Server
+from threadchat.plain import broadcast as broadcasting
+from threadchat.plain.server import Server
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def test_nobody_is_nobody() -> None:
 
 def test_closed_ones_are_passed_over() -> None:
     with crowd(2) as (_, ours, clients):
-        ours[0].link.connection.abort(1006)
+        ours[0].threaded.connection.abort(1006)
         assert broadcast(ours, "hello") == 1
         assert clients[1].recv(20) == "hello"
 
@@ -106,10 +106,10 @@ def test_one_that_never_reads_holds_up_nobody(on_full: Any) -> None:
                 slow.send("x")
         else:
             assert slow.close_code is None
-            while slow.link.connection.outbox.qsize():
+            while slow.threaded.connection.outbox.qsize():
                 stalled.socket.recv(1 << 20)
             assert broadcast(everybody, "again", on_full=on_full) == 3
-        slow.link.connection.abort(1006)
+        slow.threaded.connection.abort(1006)
         stalled.close()
 
 
@@ -131,12 +131,12 @@ def test_a_burst_closes_nobody_who_keeps_up() -> None:
 def test_one_that_is_full_only_because_it_waits_for_its_turn_gets_it_after_that() -> None:
     """As many messages as an outbox takes, offered while no writer may run."""
     with crowd(1, outbox_messages=4) as (_, ours, clients):
-        turnstile = ours[0].link.connection.line
+        turnstile = ours[0].threaded.connection.line
         until(lambda: turnstile._free == turnstile.permits, "the handshake's turn is over")
         with turnstile._lock:
             held, turnstile._free = turnstile._free, 0
         for number in range(4):
-            ours[0].link.offer(ours[0].link.connection.text(str(number)), listed := [])
+            ours[0].threaded.offer(ours[0].threaded.connection.text(str(number)), listed := [])
             turnstile.enter(listed)
 
         def release() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 from wsgiref.types import StartResponse
 
 from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.plain.handshake import HandshakePolicy, ServerConnection, accepted
 from threadchat.plain.http import Request, Response
-from threadchat.plain.inbox import Inbox
-from threadchat.plain.link import Link
-from threadchat.plain.opening import Doorkeeper, ServerConnection, accepted
+from threadchat.plain.receive_queue import ReceiveQueue
+from threadchat.plain.threaded_connection import ThreadedConnection
 from threadchat.server.http.socket_takeover import Taken, take_socket
 from threadchat.wire.connection import Connection
 from threadchat.wire.limits import Limits
@@ -21,7 +21,7 @@ from threadchat.wire.limits import Limits
 Handler = Callable[[ServerConnection], object]
 
 
-class Reception:
+class HandlerApplication:
     """A WSGI application whose call lasts as long as the connection that it opens.
 
     `_lock` guards `_open`, `_handlers` and `_ending`; nothing blocks under it.
@@ -30,17 +30,17 @@ class Reception:
     def __init__(
         self,
         handler: Handler,
-        doorkeeper: Doorkeeper,
+        policy: HandshakePolicy,
         *,
         limits: Limits,
-        make_inbox: Callable[[], Inbox],
+        make_receive_queue: Callable[[], ReceiveQueue],
         close_timeout: float | None,
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
         self._handler = handler
-        self._doorkeeper = doorkeeper
+        self._policy = policy
         self._limits = limits
-        self._make_inbox = make_inbox
+        self._make_inbox = make_receive_queue
         self._close_timeout = close_timeout
         self._log = logger
         self._lock = threading.Lock()
@@ -51,17 +51,17 @@ class Reception:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serves one request to its end. Runs on: the connection's thread, the handler's from here on."""
         connection = ServerConnection(Request.of_environ(environ))
-        refusal = self._doorkeeper.judge(connection, environ)
+        refusal = self._policy.judge(connection, environ)
         if refusal is not None:
             return _reply(refusal, start_response)
-        subprotocols = self._doorkeeper.subprotocol(connection)
+        subprotocols = self._policy.subprotocol(connection)
         if isinstance(subprotocols, Response):
             return _reply(subprotocols, start_response)
         if self._ending is not None:
             gone = Response.plain(HTTPStatus.SERVICE_UNAVAILABLE, "The server is shutting down.\n")
             return _reply(gone, start_response)
         taken = take_socket(environ)
-        self._open_link(connection, taken, environ, subprotocols)
+        self._open_connection(connection, taken, environ, subprotocols)
         del environ, refusal  # a handler runs in the call below for hours
         self._run(connection)
         return taken.finish(start_response)
@@ -69,7 +69,7 @@ class Reception:
     def connections(self) -> set[ServerConnection]:
         """Those that are open now. Runs on: any thread."""
         with self._lock:
-            return {connection for connection in self._open if connection.link.is_open}
+            return {connection for connection in self._open if connection.threaded.is_open}
 
     def is_handler(self) -> bool:
         """Whether a handler is asking."""
@@ -82,20 +82,20 @@ class Reception:
             self._ending = self._ending or (code, reason)
             connections = list(self._open)
         for connection in connections:
-            connection.link.close(code, reason)
+            connection.threaded.close(code, reason)
 
-    def _open_link(
+    def _open_connection(
         self, connection: ServerConnection, taken: Taken, environ: dict[str, Any], subprotocols: list[str]
     ) -> None:
         try:
-            link = Link(
-                lambda seat, on_gone: Connection(
-                    seat.number,
+            threaded = ThreadedConnection(
+                lambda slot, on_gone: Connection(
+                    slot.number,
                     taken.sock,
                     environ,
                     taken.trailing,
-                    turnstile=seat.turnstile,
-                    pinger=seat.pinger,
+                    turnstile=slot.turnstile,
+                    pinger=slot.pinger,
                     limits=self._limits,
                     on_gone=on_gone,
                     subprotocols=subprotocols,
@@ -106,19 +106,19 @@ class Reception:
         except BaseException:
             taken.sock.close()
             raise
-        agreed = link.connection
+        agreed = threaded.connection
         connection.response = accepted(connection.request, agreed.subprotocol, agreed.extensions)
-        connection.begin(link)
+        connection.begin(threaded)
 
     def _run(self, connection: ServerConnection) -> None:
         thread = threading.current_thread()
-        thread.name = f"handler-{connection.link.number}"
+        thread.name = f"handler-{connection.threaded.number}"
         with self._lock:
             self._open.add(connection)
             self._handlers.add(threading.get_ident())
             ending = self._ending
         if ending is not None:
-            connection.link.close(*ending)
+            connection.threaded.close(*ending)
         try:
             self._handle(connection)
         finally:
@@ -134,12 +134,12 @@ class Reception:
             self._log.info(
                 "%s: the handler ended with its connection: %s", threading.current_thread().name, error
             )
-            connection.link.close(CloseCode.INTERNAL_ERROR)
+            connection.threaded.close(CloseCode.INTERNAL_ERROR)
         except Exception:
             self._log.exception("%s: the handler failed", threading.current_thread().name)
-            connection.link.close(CloseCode.INTERNAL_ERROR)
+            connection.threaded.close(CloseCode.INTERNAL_ERROR)
         else:
-            connection.link.close(CloseCode.NORMAL, "")
+            connection.threaded.close(CloseCode.NORMAL, "")
 
 
 def _reply(response: Response, start_response: StartResponse) -> Iterable[bytes]:

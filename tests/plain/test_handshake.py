@@ -15,8 +15,8 @@ from websockets.sync.client import connect as their_connect
 from tests.plain.helpers import HANDSHAKE, echo, handshake, request, serving, url
 from threadchat import connect
 from threadchat.errors import ConfigError, HandshakeRefused
+from threadchat.plain.handshake import accepted, response_like
 from threadchat.plain.http import Headers, Request
-from threadchat.plain.opening import accepted, response_like
 
 
 def status(port: int, *lines: str, target: str = "/", method: str = "GET") -> tuple[int, str]:

@@ -6,11 +6,11 @@ import signal
 import threading
 
 from tests.wire.helpers import open_descriptors
-from threadchat.plain.waking import Wake
+from threadchat.plain.wakeup import Wakeup
 
 
 def test_woken_by_a_signal_handler_on_the_waiting_thread() -> None:
-    wake = Wake()
+    wake = Wakeup()
     seen: list[bool] = []
     main = threading.get_ident()
 
@@ -38,7 +38,7 @@ def test_woken_by_a_signal_handler_on_the_waiting_thread() -> None:
 
 def test_the_end_wakes_all_who_wait_and_leaves_no_descriptor() -> None:
     before = open_descriptors()
-    wake = Wake()
+    wake = Wakeup()
     threads = [threading.Thread(target=wake.wait) for _ in range(3)]
     for thread in threads:
         thread.start()

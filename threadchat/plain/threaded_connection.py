@@ -1,4 +1,4 @@
-"""One connection with its reader thread and its inbox, below whichever shape a program sees of it."""
+"""One connection with its reader thread and its receive_queue, below whichever shape a program sees of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from threadchat.errors import CloseCode
-from threadchat.plain.engine import ENGINE, Engine, Seat
-from threadchat.plain.inbox import Inbox
+from threadchat.plain.engine import ENGINE, Engine, Slot
+from threadchat.plain.receive_queue import ReceiveQueue
 from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
 from threadchat.wire.protocol.requests import Text
 from threadchat.wire.user_pings import OnPong
@@ -26,12 +26,12 @@ _IDLE_LOOK: Final = (
     1.0  # seconds between two looks of a reader that waits for room at whether there is a point
 )
 
-Open = Callable[[Seat, Callable[[Connection], None]], Connection]
-"""Makes a connection for a seat; the second argument is its `on_gone`."""
+Open = Callable[[Slot, Callable[[Connection], None]], Connection]
+"""Makes a connection for a slot; the second argument is its `on_gone`."""
 
 
-class Link:
-    """A connection whose messages go through an inbox, so that it is read while its owner does not receive.
+class ThreadedConnection:
+    """A connection whose messages go through a queue, so that it is read while its owner does not receive.
 
     `open` makes the connection, on the calling thread, and its errors are raised. The reader thread
     starts at once. `masks`: it is a client's, whose frames go out once. `gone` is set when reader and
@@ -41,43 +41,43 @@ class Link:
     def __init__(
         self,
         open: Open,
-        inbox: Inbox,
+        receive_queue: ReceiveQueue,
         *,
         masks: bool = False,
         flush_timeout: float | None = FLUSH_TIMEOUT,
         engine: Engine = ENGINE,
     ) -> None:
-        self.inbox = inbox
+        self.receive_queue = receive_queue
         self.masks = masks
         self.gone = threading.Event()
         self.flush_timeout = flush_timeout
         self._engine = engine
-        self._seat = engine.enter()
+        self._slot = engine.enter()
         self._flush_until: float | None = None
         self._close_left = False
         self._owner: weakref.ref[object] | None = None
         try:
-            self.connection = open(self._seat, self._has_gone)
+            self.connection = open(self._slot, self._has_gone)
         except BaseException:
-            engine.leave(self._seat.number)
+            engine.leave(self._slot.number)
             raise
         self.offer = self.connection.offer
         # Asked for while there is a socket.
         self.local_address = self.connection.local_address
         self.remote_address = self.connection.remote_address
-        self.thread = threading.Thread(target=self.read, name=f"reader-{self._seat.number}", daemon=True)
+        self.thread = threading.Thread(target=self.read, name=f"reader-{self._slot.number}", daemon=True)
         try:
             self.thread.start()
         except RuntimeError:  # the system has no more threads: the reader's part ends here
             self.connection.abort(CloseCode.INTERNAL_ERROR)
             self.connection.end_reading()
             raise
-        engine.introduce(self._seat.number, self)
+        engine.introduce(self._slot.number, self)
 
     @property
     def number(self) -> int:
         """The connection's, unique in this process."""
-        return self._seat.number
+        return self._slot.number
 
     @property
     def is_open(self) -> bool:
@@ -95,20 +95,20 @@ class Link:
         return self.connection.counters.round_trip or 0.0
 
     def read(self) -> None:
-        """Fills the inbox until the connection ends. Runs on: the reader thread."""
-        connection, inbox = self.connection, self.inbox
+        """Fills the receive queue until the connection ends. Runs on: the reader thread."""
+        connection, receive_queue = self.connection, self.receive_queue
         try:
             for messages in connection.bursts():
-                inbox.put(messages)
+                receive_queue.put(messages)
                 # Nobody tells a reader that waits here of a connection that is lost: it looks.
-                while connection.closed is None and not inbox.wait_for_room(_IDLE_LOOK):
+                while connection.closed is None and not receive_queue.wait_for_room(_IDLE_LOOK):
                     pass
                 del messages  # as in `bursts`
         except Exception:
             log.exception("reader-%d failed", self.number)
             connection.close(CloseCode.INTERNAL_ERROR)
         finally:
-            inbox.end()
+            receive_queue.end()
             connection.end_reading()
 
     def send(self, text: Text) -> None:
@@ -128,11 +128,11 @@ class Link:
         connection = self.connection
         if connection.closed is None:
             connection.close(code, reason)
-            clock = self._seat.pinger.clock
+            clock = self._slot.pinger.clock
             self._flush_until = None if self.flush_timeout is None else clock() + self.flush_timeout
             # In place of the deadline that the connection has set: it counts from here.
             connection.deadlines.set("close", _LOOK, self.check_close)
-        self.inbox.end()
+        self.receive_queue.end()
 
     def end_with(self, owner: object) -> None:
         """Closes (1001) within `OWNER_LOOK` seconds once nobody has `owner` any more.
@@ -151,7 +151,8 @@ class Link:
     def __repr__(self) -> str:
         state = "open" if self.is_open else f"closed: {self.connection.closed}"
         outbox = self.connection.outbox
-        return f"{self.number} {state} inbox={self.inbox.qsize()} outbox={outbox.qsize()}/{outbox.maxsize}"
+        received = self.receive_queue.qsize()
+        return f"{self.number} {state} received={received} outbox={outbox.qsize()}/{outbox.maxsize}"
 
     # The pinger's thread
 
@@ -159,7 +160,7 @@ class Link:
         """Lets what waits leave, and the peer answer, but neither for longer than it may."""
         connection = self.connection
         left = connection.outbox.ended
-        late = self._flush_until is not None and self._seat.pinger.clock() >= self._flush_until
+        late = self._flush_until is not None and self._slot.pinger.clock() >= self._flush_until
         if left and not self._close_left:
             self._close_left = True
             connection.deadlines.set("close", CLOSE_TIMEOUT - _LOOK, self.check_close)
@@ -177,5 +178,5 @@ class Link:
     # The thread that let go last
 
     def _has_gone(self, connection: Connection) -> None:
-        self._engine.leave(self._seat.number)
+        self._engine.leave(self._slot.number)
         self.gone.set()

@@ -22,7 +22,7 @@ from threadchat.errors import (
     ConnectionClosedOK,
     TooManyPings,
 )
-from threadchat.plain.websocket import WebSocket
+from threadchat.plain.connection import WebSocket
 from threadchat.wire.protocol import frames
 
 
@@ -179,7 +179,7 @@ def test_iteration_raises_at_a_bad_end() -> None:
 
 def test_a_lost_connection_is_a_bad_end_without_a_close() -> None:
     with pair() as found:
-        found.client.link.connection.abort(1006)
+        found.client.threaded.connection.abort(1006)
         with pytest.raises(ConnectionClosedError, match="1006") as caught:
             found.server.recv(20)
         assert (caught.value.rcvd, caught.value.sent) == (None, None)
@@ -213,7 +213,7 @@ def test_close_is_idempotent_and_waits_until_the_connection_is_gone() -> None:
         assert found.client.close_code is None
         assert not found.client.wait_closed(0)
         found.client.close(1000, "first")
-        assert found.client.link.gone.is_set()
+        assert found.client.threaded.gone.is_set()
         found.client.close(4000, "second")
         assert (found.client.close_code, found.client.close_reason) == (1000, "first")
 
@@ -387,7 +387,7 @@ def test_what_comes_ahead_of_recv_is_bounded_and_nothing_is_lost() -> None:
                 found.client.send(f"{number} " + "x" * 2000)
 
         def receive() -> list[int]:
-            until(lambda: found.server.link.inbox._full, "a full inbox")
+            until(lambda: found.server.threaded.receive_queue._full, "a full receive_queue")
             return [int(str(found.server.recv(30)).split(" ")[0]) for _ in range(2000)]
 
         assert together(send, receive)[1] == list(range(2000))
@@ -408,4 +408,4 @@ def test_what_is_known_of_it() -> None:
         assert found.client.id != found.server.id
         assert found.client.subprotocol is None
         assert repr(found.server).startswith("<ServerConnection ")
-        assert "open inbox=0 outbox=0/100" in repr(found.client)
+        assert "open received=0 outbox=0/100" in repr(found.client)

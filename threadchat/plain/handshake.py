@@ -11,8 +11,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from threadchat.errors import ConfigError
+from threadchat.plain.connection import WebSocket
 from threadchat.plain.http import Headers, Request, Response
-from threadchat.plain.websocket import WebSocket
 from threadchat.server.http.handshake import refuse, upgrade_requested
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
@@ -38,7 +38,7 @@ ProcessRequest = Callable[[ServerConnection, Request], Any]
 SelectSubprotocol = Callable[[ServerConnection, Sequence[str]], str | None]
 
 
-class Doorkeeper:
+class HandshakePolicy:
     """What a server asks of a request, by its options. To be used on any thread. Raises ConfigError."""
 
     def __init__(

@@ -110,7 +110,7 @@ def test_nobody_there() -> None:
         connect(address)
     with pytest.raises(ConnectionError):
         connect(address)
-    assert ENGINE._seats == {}
+    assert ENGINE._slots == {}
 
 
 def test_a_server_that_says_nothing() -> None:

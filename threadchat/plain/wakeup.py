@@ -11,7 +11,7 @@ _LOOK: Final = 0.5
 blocks, does not interrupt it: its Python handler would wait for as long as nothing else happens."""
 
 
-class Wake:
+class Wakeup:
     """Something to wait for. `wake` may be called where a signal has interrupted anything.
 
     An Event would not do: its lock may be held by the very thread that the signal interrupts.

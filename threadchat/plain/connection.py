@@ -17,7 +17,7 @@ from threadchat.errors import (
     ConnectionClosedOK,
 )
 from threadchat.plain.http import Request, Response
-from threadchat.plain.link import Link
+from threadchat.plain.threaded_connection import ThreadedConnection
 from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
 from threadchat.wire.protocol.requests import Text
 
@@ -31,15 +31,15 @@ class WebSocket:
     """One connection. Every method may be called on any thread, unless it says otherwise.
 
     Messages are `str` for text and `bytes` for binary. What is received while nobody calls `recv` waits in
-    an inbox of `max_queue` messages; then the peer is not read any more until there is room. `send` and
-    `ping` raise ConnectionClosed once the connection closes: ConnectionClosedOK after 1000 and 1001,
+    a queue of `max_queue` messages; then the peer is not read any more until there is room. `send` and `ping`
+    raise ConnectionClosed once the connection closes: ConnectionClosedOK after 1000 and 1001,
     ConnectionClosedError after anything else. Use it as a context manager, and it is closed at the end.
     """
 
     response: Response
     """The server's part of the handshake."""
 
-    link: Link
+    threaded: ThreadedConnection
     """What the shape is laid over; `broadcast` offers to it."""
 
     def __init__(self, request: Request) -> None:
@@ -47,9 +47,9 @@ class WebSocket:
         self.id: uuid.UUID = uuid.uuid4()
         self._receiving = threading.Lock()  # held by the one who receives; nobody waits for it
 
-    def begin(self, link: Link) -> None:
+    def begin(self, threaded: ThreadedConnection) -> None:
         """The connection is open. Runs on: the thread that opened it, before anybody else has it."""
-        self.link = link
+        self.threaded = threaded
 
     # Receiving
 
@@ -69,7 +69,7 @@ class WebSocket:
         if not self._receiving.acquire(blocking=False):
             raise ConcurrencyError("another thread receives from this connection; only one can at a time")
         try:
-            message = self.link.inbox.get(timeout)
+            message = self.threaded.receive_queue.get(timeout)
         except EOFError:
             raise self._ended() from None
         finally:
@@ -100,7 +100,7 @@ class WebSocket:
         if whole is None:
             return
         try:
-            self.link.send(encoded(self.link.connection, whole, text))
+            self.threaded.send(encoded(self.threaded.connection, whole, text))
         except ConnectionClosed as error:
             raise self._ended() from error
 
@@ -113,7 +113,7 @@ class WebSocket:
         payload = data.encode() if isinstance(data, str) else None if data is None else bytes(data)
         answered = threading.Event()
         try:
-            self.link.ping(payload, lambda seconds: answered.set())
+            self.threaded.ping(payload, lambda seconds: answered.set())
         except ConnectionClosed as error:
             raise self._ended() from error
         return answered
@@ -128,14 +128,14 @@ class WebSocket:
         """
         if code in _NOT_TO_SEND or not (1000 <= code < 1016 or 3000 <= code < 5000):
             raise ValueError(f"close code {code}: must be 1000, 1001, or from 3000 to 4999 (RFC 6455 7.4)")
-        link = self.link
-        link.close(code, reason)
-        patience = link.flush_timeout
-        link.wait_gone(None if patience is None else patience + 2 * CLOSE_TIMEOUT)
+        threaded = self.threaded
+        threaded.close(code, reason)
+        patience = threaded.flush_timeout
+        threaded.wait_gone(None if patience is None else patience + 2 * CLOSE_TIMEOUT)
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Waits until the connection is gone, at most `timeout` seconds; whether it is."""
-        return self.link.wait_gone(timeout)
+        return self.threaded.wait_gone(timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -151,37 +151,39 @@ class WebSocket:
     @property
     def subprotocol(self) -> str | None:
         """What both sides agreed on, if they did."""
-        return self.link.connection.subprotocol
+        return self.threaded.connection.subprotocol
 
     @property
     def latency(self) -> float:
         """Seconds from the last answered ping to its pong, those of `ping_interval` too; 0.0 before any."""
-        return self.link.latency
+        return self.threaded.latency
 
     @property
     def local_address(self) -> Any:
         """Host and port of this side, as of `socket.getsockname`."""
-        return self.link.local_address
+        return self.threaded.local_address
 
     @property
     def remote_address(self) -> Any:
         """Host and port of the peer; behind a proxy, the proxy's."""
-        return self.link.remote_address
+        return self.threaded.remote_address
 
     @property
     def close_code(self) -> int | None:
         """Why the connection closed, 1006 where it was lost; None while it is open."""
-        closed = self.link.connection.closed
+        closed = self.threaded.connection.closed
         return None if closed is None else closed.code
 
     @property
     def close_reason(self) -> str | None:
         """The words that went with `close_code`."""
-        closed = self.link.connection.closed
+        closed = self.threaded.connection.closed
         return None if closed is None else closed.reason
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.link!r}>" if hasattr(self, "link") else super().__repr__()
+        return (
+            f"<{type(self).__name__} {self.threaded!r}>" if hasattr(self, "threaded") else super().__repr__()
+        )
 
     # Helpers
 
@@ -189,17 +191,17 @@ class WebSocket:
         try:
             return message.decode()
         except UnicodeDecodeError:
-            self.link.close(CloseCode.INVALID_TEXT)
+            self.threaded.close(CloseCode.INVALID_TEXT)
             raise self._ended() from None
 
     def _ended(self) -> ConnectionClosed:
-        closed = self.link.connection.closed
-        assert closed is not None, "an inbox ends after its connection"
+        closed = self.threaded.connection.closed
+        assert closed is not None, "a receive queue ends after its connection"
         kind = ConnectionClosedOK if closed.code in _GOOD_ENDS else ConnectionClosedError
         ended = kind(closed.code, closed.reason)
         if closed.code != CloseCode.ABNORMAL:
             frame = CloseFrame(closed.code, closed.reason)
-            ended.rcvd = frame if self.link.peer_closed else None
+            ended.rcvd = frame if self.threaded.peer_closed else None
             ended.sent = frame
         return ended
 

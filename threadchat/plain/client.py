@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from threadchat.errors import ConfigError
 from threadchat.plain import options
+from threadchat.plain.connection import WebSocket
 from threadchat.plain.http import Headers, Request, Response
-from threadchat.plain.inbox import MAX_MESSAGES
-from threadchat.plain.link import Link
-from threadchat.plain.websocket import WebSocket
+from threadchat.plain.receive_queue import MAX_MESSAGES
+from threadchat.plain.threaded_connection import ThreadedConnection
 from threadchat.wire.connecting.cancellation import Cancellation
 from threadchat.wire.connecting.dial import dial
 from threadchat.wire.outbox import MAX_BYTES as MAX_OUT_BYTES
@@ -76,13 +76,13 @@ def connect(
         outbox_messages=outbox_messages,
         outbox_bytes=outbox_bytes,
     )
-    link = Link(
-        lambda seat, on_gone: dial(
+    threaded = ThreadedConnection(
+        lambda slot, on_gone: dial(
             url,
-            turnstile=seat.turnstile,
-            pinger=seat.pinger,
+            turnstile=slot.turnstile,
+            pinger=slot.pinger,
             limits=terms.limits,
-            number=seat.number,
+            number=slot.number,
             subprotocols=subprotocols,
             headers=headers,
             timeout=terms.open_timeout,
@@ -90,13 +90,13 @@ def connect(
             on_gone=on_gone,
             cancellation=cancellation,
         ),
-        terms.make_inbox(),
+        terms.make_receive_queue(),
         masks=True,
         flush_timeout=terms.close_timeout,
     )
     connection = ClientConnection(Request.of_url(url, Headers(headers)))
-    connection.response = Response(101, "Switching Protocols", Headers(link.connection.response_headers))
-    connection.begin(link)
+    connection.response = Response(101, "Switching Protocols", Headers(threaded.connection.response_headers))
+    connection.begin(threaded)
     return connection
 
 

@@ -12,10 +12,10 @@ from typing import Any, Self
 
 from threadchat.errors import CloseCode
 from threadchat.plain import options
-from threadchat.plain.inbox import MAX_MESSAGES
-from threadchat.plain.opening import Doorkeeper, ProcessRequest, SelectSubprotocol, ServerConnection
-from threadchat.plain.reception import Reception
-from threadchat.plain.waking import Wake
+from threadchat.plain.handshake import HandshakePolicy, ProcessRequest, SelectSubprotocol, ServerConnection
+from threadchat.plain.receive_queue import MAX_MESSAGES
+from threadchat.plain.wakeup import Wakeup
+from threadchat.plain.wsgi import HandlerApplication
 from threadchat.server.http.server import HttpServer
 from threadchat.wire.outbox import MAX_BYTES as MAX_OUT_BYTES
 from threadchat.wire.outbox import MAX_MESSAGES as MAX_OUT_MESSAGES
@@ -30,10 +30,10 @@ class Server:
     Use it as a context manager, and it is shut down at the end.
     """
 
-    def __init__(self, http: HttpServer, reception: Reception) -> None:
+    def __init__(self, http: HttpServer, application: HandlerApplication) -> None:
         self._http = http
-        self._reception = reception
-        self._wake = Wake()
+        self._application = application
+        self._wake = Wakeup()
 
     @property
     def socket(self) -> socket.socket:
@@ -53,7 +53,7 @@ class Server:
     @property
     def connections(self) -> set[ServerConnection]:
         """Those that are open now; good for `broadcast`."""
-        return self._reception.connections()
+        return self._application.connections()
 
     def fileno(self) -> int:
         """The listening socket's descriptor."""
@@ -85,11 +85,11 @@ class Server:
             self._wake.wake()
             return False
         if close_connections:
-            self._reception.end(code, reason)
+            self._application.end(code, reason)
         self._http.stop_accepting()
         self._http.hang_up()
         self._wake.end()
-        if self._reception.is_handler():
+        if self._application.is_handler():
             return False
         return self._http.join(options.NEVER if timeout is None else timeout)
 
@@ -135,7 +135,7 @@ def serve(
 
     Timeouts are in seconds, None for none, and sizes in bytes. `open_timeout`: for a whole request.
     `ping_interval`, `ping_timeout`: a peer that was silent for both together is gone (3012); it is not held
-    against it while the inbox is full. `close_timeout`: what waits may take so long to leave at the close.
+    against it while the queue is full. `close_timeout`: what waits may take so long to leave at the close.
     `send_timeout` (3 s): see `send`. `max_size`: larger messages are refused (1009). `max_queue`: messages
     received ahead of the handler. `outbox_messages`, `outbox_bytes`: what may wait for one peer (100, 1 MiB).
     `max_connections`: those above are answered 503; 0 is for no limit.
@@ -171,30 +171,30 @@ def serve(
         outbox_bytes=outbox_bytes,
     )
     log = logger or _log
-    doorkeeper = Doorkeeper(
+    policy = HandshakePolicy(
         origins=origins,
         subprotocols=subprotocols,
         select_subprotocol=select_subprotocol,
         process_request=process_request,
         logger=log,
     )
-    reception = Reception(
+    application = HandlerApplication(
         handler,
-        doorkeeper,
+        policy,
         limits=terms.limits,
-        make_inbox=terms.make_inbox,
+        make_receive_queue=terms.make_receive_queue,
         close_timeout=terms.close_timeout,
         logger=log,
     )
     http = HttpServer(
-        reception,
+        application,
         host=_LOOPBACK if host == "localhost" else host or "",
         port=port or 0,
         request_timeout=terms.open_timeout,
         max_connections=max_connections,
         certificates=options.server_tls(ssl),
     )
-    server = Server(http, reception)
+    server = Server(http, application)
     try:
         http.listen()
     except BaseException as error:

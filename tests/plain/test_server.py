@@ -25,7 +25,7 @@ from threadchat.errors import (
     ConnectionClosedOK,
     HandshakeRefused,
 )
-from threadchat.plain.waking import Wake
+from threadchat.plain.wakeup import Wakeup
 from threadchat.wire.protocol import frames
 
 
@@ -33,7 +33,7 @@ def test_a_handler_has_a_thread_of_its_own_with_a_name() -> None:
     seen: SimpleQueue[Any] = SimpleQueue()
 
     def handler(websocket: Any) -> None:
-        seen.put((threading.current_thread(), websocket.link.number))
+        seen.put((threading.current_thread(), websocket.threaded.number))
 
     with serving(handler) as server, connect(url(server)):
         thread, number = seen.get(timeout=20)
@@ -242,7 +242,7 @@ def test_an_interrupt_ends_serve_forever_and_the_block_shuts_down(monkeypatch: p
     def interrupted(wake: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Wake, "wait", interrupted)
+    monkeypatch.setattr(Wakeup, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt), serving(echo) as server:
         server.serve_forever()
     with pytest.raises(ConnectionRefusedError):

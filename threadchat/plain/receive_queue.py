@@ -13,11 +13,11 @@ MAX_BYTES: Final = 1 << 20
 """Bytes, and characters of text, of which most are one byte each."""
 
 
-class Inbox:
+class ReceiveQueue:
     """Messages from a reader to whoever receives.
 
     It is full from `max_messages` or `max_bytes` on, and has room again once it is half empty. The reader
-    puts what one read gave and then waits for room, so a full inbox holds at most one read (64 KiB) or one
+    puts what one read gave and then waits for room, so a full queue holds at most one read (64 KiB) or one
     message more than its bound. `_lock` guards everything here and is a leaf.
     """
 

@@ -7,8 +7,8 @@ from time import monotonic
 from typing import Literal, Protocol
 
 from threadchat.errors import CloseCode, ConfigError
-from threadchat.plain.link import Link
-from threadchat.plain.websocket import Message, encoded
+from threadchat.plain.connection import Message, encoded
+from threadchat.plain.threaded_connection import ThreadedConnection
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.protocol.deflate import Deflater
 from threadchat.wire.protocol.requests import Text
@@ -16,15 +16,19 @@ from threadchat.wire.protocol.requests import Text
 OnFull = Literal["close", "skip"]
 
 
-class Linked(Protocol):
+class HasThreadedConnection(Protocol):
     """Whatever has a connection of the plain layer: from serve, from connect, or from accept."""
 
     @property
-    def link(self) -> Link: ...
+    def threaded(self) -> ThreadedConnection: ...
 
 
 def broadcast(
-    connections: Iterable[Linked], message: Message, *, text: bool | None = None, on_full: OnFull = "close"
+    connections: Iterable[HasThreadedConnection],
+    message: Message,
+    *,
+    text: bool | None = None,
+    on_full: OnFull = "close",
 ) -> int:
     """Sends `message` on all of `connections`; returns how many took it. Closed ones are passed over.
 
@@ -46,50 +50,50 @@ def broadcast(
         raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
     shared: dict[Deflater | None, Text] = {}
     listed: list[Outbox] = []
-    full: list[tuple[Link, Text]] = []
-    high: Link | None = None
+    full: list[tuple[ThreadedConnection, Text]] = []
+    high: ThreadedConnection | None = None
     taken = 0
     for connection in connections:
-        link = connection.link
-        frame = shared.get(link.connection.deflater)
+        threaded = connection.threaded
+        frame = shared.get(threaded.connection.deflater)
         if frame is None:
-            frame = encoded(link.connection, message, text)
-            if not link.masks:
-                shared[link.connection.deflater] = frame
-        answer = link.offer(frame, listed)
+            frame = encoded(threaded.connection, message, text)
+            if not threaded.masks:
+                shared[threaded.connection.deflater] = frame
+        answer = threaded.offer(frame, listed)
         if answer is Answer.YES:
             taken += 1
         elif answer is Answer.HIGH:
             taken += 1
-            high = link
+            high = threaded
         elif answer is Answer.NO:
-            full.append((link, frame))
+            full.append((threaded, frame))
     _enter(listed)
-    for link, frame in full:
-        if _offered_again(link, frame):
+    for threaded, frame in full:
+        if _offered_again(threaded, frame):
             taken += 1
-        elif on_full == "close" and link.is_open:
-            link.connection.abort(CloseCode.SLOW, "too slow: the outbox is full")
+        elif on_full == "close" and threaded.is_open:
+            threaded.connection.abort(CloseCode.SLOW, "too slow: the outbox is full")
     if high is not None:
         _let_writers_go_first(high)
     return taken
 
 
-def _offered_again(link: Link, frame: Text) -> bool:
+def _offered_again(threaded: ThreadedConnection, frame: Text) -> bool:
     """Once more for one that is full only because its writer waits for its turn; the socket takes all."""
-    deadline = monotonic() + link.connection.limits.send_timeout
-    while not link.connection.stalled and monotonic() < deadline:
-        _let_writers_go_first(link)
+    deadline = monotonic() + threaded.connection.limits.send_timeout
+    while not threaded.connection.stalled and monotonic() < deadline:
+        _let_writers_go_first(threaded)
         listed: list[Outbox] = []
-        answer = link.offer(frame, listed)
+        answer = threaded.offer(frame, listed)
         _enter(listed)
         if answer is not Answer.NO:
             return answer is not Answer.GONE
     return False
 
 
-def _let_writers_go_first(link: Link) -> None:
-    link.connection.line.ticket().wait(link.connection.limits.send_timeout)
+def _let_writers_go_first(threaded: ThreadedConnection) -> None:
+    threaded.connection.line.ticket().wait(threaded.connection.limits.send_timeout)
 
 
 def _enter(listed: list[Outbox]) -> None:
