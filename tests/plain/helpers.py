@@ -1,4 +1,4 @@
-"""What the tests of plain/ share: a server on a free port, and a connection whose other end is plain bytes."""
+"""What the tests of plain/ share: a server on a free port, and a connection whose peer is plain bytes."""
 
 from __future__ import annotations
 
