@@ -76,7 +76,7 @@ def linked(
     small: bool = False,
     limits: Limits | None = None,
     receive_queue: ReceiveQueue | None = None,
-    flush_timeout: float | None = 10.0,
+    close_timeout: float | None = 10.0,
 ) -> Iterator[Scene]:
     """A threaded over TCP after its handshake; `small`: next to nothing fits into the socket."""
     hand = Hand()
@@ -95,7 +95,7 @@ def linked(
                 on_gone=on_gone,
             ),
             receive_queue or ReceiveQueue(),
-            flush_timeout=flush_timeout,
+            close_timeout=close_timeout,
             engine=engine,
         )
     except BaseException:

@@ -56,7 +56,7 @@ def test_their_fragments_are_one_message() -> None:
 def test_their_ways_to_end() -> None:
     with theirs(lambda websocket: websocket.close(4000, "out")) as address:
         websocket = connect(address)
-        with pytest.raises(ConnectionClosedError, match="4000 out"):
+        with pytest.raises(ConnectionClosedError, match="received 4000"):
             websocket.recv(20)
     with theirs(lambda websocket: None) as address:
         websocket = connect(address)
@@ -126,8 +126,10 @@ def test_what_is_no_address() -> None:
 
 
 def test_options_that_cannot_be() -> None:
-    with pytest.raises(ConfigError, match="proxies are not supported"):
-        connect("ws://127.0.0.1", proxy="http://proxy")  # type: ignore[arg-type]
+    with pytest.raises(BadUrl, match="ftp://proxy isn't a valid proxy: scheme ftp isn't supported"):
+        connect("ws://127.0.0.1", proxy="ftp://proxy")
+    with pytest.raises(TypeError, match="'proxy_ssl'; a proxy is spoken to without TLS"):
+        connect("ws://127.0.0.1", proxy_ssl=None)  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match="max_size"):
         connect("ws://127.0.0.1", max_size=-1)
     with pytest.raises(ConfigError, match="close_timeout"):

@@ -8,6 +8,7 @@ import pytest
 
 from threadchat.errors import ConfigError
 from threadchat.plain import options
+from threadchat.plain.websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 
 def limits(**given: Any) -> Any:
@@ -33,6 +34,8 @@ def test_sizes() -> None:
 def test_send_timeout() -> None:
     assert limits().send_timeout == 3
     assert limits(send_timeout=7).send_timeout == 7
+    assert limits().write_timeout == 10
+    assert limits(write_timeout=70).write_timeout == 70
 
 
 @pytest.mark.parametrize(
@@ -51,26 +54,34 @@ def test_what_cannot_be(given: dict[str, Any], message: str) -> None:
         limits(**given)
 
 
-@pytest.mark.parametrize("most", [None, 0, (None, None)])
-def test_an_inbox_has_a_bound(most: Any) -> None:
-    with pytest.raises(ConfigError, match="none is unlimited"):
+@pytest.mark.parametrize("most", [0, (0, None), (4, 4), (4, -1)])
+def test_a_queue_that_cannot_be(most: Any) -> None:
+    with pytest.raises(ConfigError, match="must be a number of messages, at least 1"):
         options.receive_queue(most)
 
 
+def test_a_queue_without_bound_and_one_with_two_marks() -> None:
+    assert options.receive_queue(None).max_messages == options.UNLIMITED
+    assert options.receive_queue((None, None)).max_messages == options.UNLIMITED
+    assert options.receive_queue((8, 1)).low_messages == 1
+
+
 def terms(**given: Any) -> options.Terms:
-    defaults: dict[str, Any] = {
-        "compression": None,
-        "open_timeout": 10.0,
-        "ping_interval": 20.0,
-        "ping_timeout": 20.0,
-        "close_timeout": 10.0,
-        "send_timeout": None,
-        "max_size": 1000,
-        "max_queue": 16,
-        "outbox_messages": 100,
-        "outbox_bytes": 1 << 20,
-    }
-    return options.terms(**defaults | given)
+    return options.terms("serve", given)  # type: ignore[arg-type]
+
+
+def test_what_there_is_none_of_says_what_to_do_instead() -> None:
+    with pytest.raises(TypeError, match=r"serve\(\) got an unexpected keyword argument 'pings'$"):
+        terms(pings=1)
+    with pytest.raises(TypeError, match="'thread_class'; each connection has its own threads"):
+        terms(thread_class=object)
+
+
+def test_extensions_are_permessage_deflate_or_none() -> None:
+    assert terms(extensions=[ServerPerMessageDeflateFactory()]).limits.compression
+    assert not terms(extensions=None).limits.compression
+    with pytest.raises(TypeError, match="permessage-deflate is the only one"):
+        terms(extensions=[object()])
 
 
 def test_compression_is_deflate_or_none() -> None:

@@ -84,7 +84,7 @@ def test_the_websockets_client_and_back() -> None:
 def test_what_is_too_big_is_refused() -> None:
     with serving(echo, max_size=1000) as server, connect(url(server)) as websocket:
         websocket.send("x" * 1001)
-        with pytest.raises(ConnectionClosedError, match="1009 message too big"):
+        with pytest.raises(ConnectionClosedError, match="1009"):
             websocket.recv(20)
 
 
@@ -173,7 +173,7 @@ def test_a_code_of_its_own() -> None:
         websocket.send("x")
         websocket.recv(20)
         server.shutdown(code=4321, reason="moving")
-        with pytest.raises(ConnectionClosedError, match="4321 moving"):
+        with pytest.raises(ConnectionClosedError, match="received 4321"):
             websocket.recv(20)
 
 
@@ -224,7 +224,7 @@ def test_a_signal_handler_may_shut_down() -> None:
         before = signal.signal(signal.SIGUSR1, lambda number, frame: server.shutdown())
 
         def interrupt() -> None:
-            until(lambda: bool(server._wake._waiters), "serve_forever")
+            until(lambda: bool(server._wakeup._waiters), "serve_forever")
             signal.pthread_kill(main, signal.SIGUSR1)
 
         thread = threading.Thread(target=interrupt)

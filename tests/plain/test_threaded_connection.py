@@ -81,7 +81,7 @@ def test_the_peers_close_is_answered_and_what_came_before_it_is_kept() -> None:
         assert scene.threaded.receive_queue.get() == "last"
         with pytest.raises(EOFError):
             scene.threaded.receive_queue.get()
-        assert scene.threaded.peer_closed
+        assert scene.threaded.connection.peer_closed
         assert scene.threaded.connection.closed is not None
         assert (scene.threaded.connection.closed.code, scene.threaded.connection.closed.reason) == (
             4000,
@@ -122,7 +122,7 @@ def test_what_waits_may_take_longer_than_that_to_leave() -> None:
 
 
 def test_but_no_longer_than_its_timeout() -> None:
-    with linked(small=True, flush_timeout=5.0) as scene:
+    with linked(small=True, close_timeout=5.0) as scene:
         for _ in range(20):
             scene.threaded.send(scene.threaded.connection.binary(bytes(40_000)))
         scene.threaded.close(1000, "")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from time import monotonic
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from threadchat.errors import CloseCode, ConfigError
-from threadchat.plain.connection import Message, encoded
+from threadchat.errors import ConnectionClosed as _Closed
+from threadchat.plain.messages import Message, encoded
 from threadchat.plain.threaded_connection import ThreadedConnection
+from threadchat.plain.websockets.exceptions import ConcurrencyError, ConnectionClosedError
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.protocol.deflate import Deflater
 from threadchat.wire.protocol.requests import Text
 
+_FULL: Final = "too slow: the outbox is full"
 OnFull = Literal["close", "skip"]
 
 
@@ -29,6 +32,7 @@ def broadcast(
     *,
     text: bool | None = None,
     on_full: OnFull = "close",
+    raise_exceptions: bool = False,
 ) -> int:
     """Sends `message` on all of `connections`; returns how many took it. Closed ones are passed over.
 
@@ -42,16 +46,17 @@ def broadcast(
     A caller that is faster than the writers is held until they have had a turn, at most `send_timeout`, so
     that a burst does not overfill outboxes whose peers keep up.
 
+    A connection on which a message in fragments is being sent misses this one. With `raise_exceptions` an
+    ExceptionGroup says in the end who did not get it.
+
     Runs on: any thread. Raises TypeError for a message that is neither text nor bytes.
     """
-    if on_full not in ("close", "skip"):
-        raise ConfigError(f"on_full={on_full!r}: must be 'close' or 'skip'")
-    if not isinstance(message, Message):
-        raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+    _check(message, on_full)
     shared: dict[Deflater | None, Text] = {}
     listed: list[Outbox] = []
     full: list[tuple[ThreadedConnection, Text]] = []
     high: ThreadedConnection | None = None
+    failed: list[Exception] = []
     taken = 0
     for connection in connections:
         threaded = connection.threaded
@@ -68,15 +73,26 @@ def broadcast(
             high = threaded
         elif answer is Answer.NO:
             full.append((threaded, frame))
+        elif answer is None:
+            failed.append(ConcurrencyError(f"{connection!r} is sending a message in fragments"))
     _enter(listed)
     for threaded, frame in full:
         if _offered_again(threaded, frame):
             taken += 1
-        elif on_full == "close" and threaded.is_open:
-            threaded.connection.abort(CloseCode.SLOW, "too slow: the outbox is full")
+        elif threaded.is_open:
+            failed.append(_give_up(threaded, on_full))
     if high is not None:
         _let_writers_go_first(high)
+    if failed and raise_exceptions:
+        raise ExceptionGroup("skipped broadcast", failed)
     return taken
+
+
+def _check(message: object, on_full: str) -> None:
+    if on_full not in ("close", "skip"):
+        raise ConfigError(f"on_full={on_full!r}: must be 'close' or 'skip'")
+    if not isinstance(message, Message):
+        raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
 
 
 def _offered_again(threaded: ThreadedConnection, frame: Text) -> bool:
@@ -88,8 +104,14 @@ def _offered_again(threaded: ThreadedConnection, frame: Text) -> bool:
         answer = threaded.offer(frame, listed)
         _enter(listed)
         if answer is not Answer.NO:
-            return answer is not Answer.GONE
+            return answer not in (Answer.GONE, None)
     return False
+
+
+def _give_up(threaded: ThreadedConnection, on_full: str) -> Exception:
+    if on_full == "close":
+        threaded.connection.abort(CloseCode.SLOW, _FULL)
+    return ConnectionClosedError(verdict=_Closed(CloseCode.SLOW, _FULL))
 
 
 def _let_writers_go_first(threaded: ThreadedConnection) -> None:

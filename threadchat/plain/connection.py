@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Literal, Self, overload
 
-from threadchat.errors import (
-    CloseCode,
-    CloseFrame,
+from threadchat.errors import CloseCode
+from threadchat.errors import ConnectionClosed as _Closed
+from threadchat.plain import endings
+from threadchat.plain.http import Request, Response
+from threadchat.plain.messages import BytesLike, Message, check_iterable, encoded, send_fragments
+from threadchat.plain.protocol_view import ProtocolView
+from threadchat.plain.threaded_connection import ThreadedConnection
+from threadchat.plain.websockets.exceptions import (
     ConcurrencyError,
     ConnectionClosed,
-    ConnectionClosedError,
     ConnectionClosedOK,
+    ProtocolError,
 )
-from threadchat.plain.http import Request, Response
-from threadchat.plain.threaded_connection import ThreadedConnection
-from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
-from threadchat.wire.protocol.requests import Text
+from threadchat.plain.websockets.protocol import Side, State
+from threadchat.wire.connection import CLOSE_TIMEOUT
+from threadchat.wire.protocol.frames import MAX_CONTROL
+from threadchat.wire.transport import Socket
 
-BytesLike = bytes | bytearray | memoryview
-Message = str | BytesLike
-_GOOD_ENDS: Final = (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS)
 _NOT_TO_SEND: Final = (1004, 1005, 1006, 1015)  # RFC 6455 7.4.1
+_MAX_REASON: Final = MAX_CONTROL - 2  # bytes, beside the code
 
 
 class WebSocket:
     """One connection. Every method may be called on any thread, unless it says otherwise.
 
     Messages are `str` for text and `bytes` for binary. What is received while nobody calls `recv` waits in
-    a queue of `max_queue` messages; then the peer is not read any more until there is room. `send` and `ping`
-    raise ConnectionClosed once the connection closes: ConnectionClosedOK after 1000 and 1001,
+    a queue of `max_queue` messages; then the peer is not read any more until there is room. `send`, `ping`
+    and `pong` raise ConnectionClosed once the connection closes: ConnectionClosedOK after 1000 and 1001,
     ConnectionClosedError after anything else. Use it as a context manager, and it is closed at the end.
     """
+
+    side: Side
 
     response: Response
     """The server's part of the handshake."""
@@ -42,7 +48,10 @@ class WebSocket:
     threaded: ThreadedConnection
     """What the shape is laid over; `broadcast` offers to it."""
 
-    def __init__(self, request: Request) -> None:
+    logger: logging.Logger | logging.LoggerAdapter[Any] = logging.getLogger(__name__)
+
+    def __init__(self, request: Request, *_: Any, **__: Any) -> None:
+        """What else a subclass hands on is not needed."""
         self.request = request
         self.id: uuid.UUID = uuid.uuid4()
         self._receiving = threading.Lock()  # held by the one who receives; nobody waits for it
@@ -66,17 +75,34 @@ class WebSocket:
         `decode=True` makes text of binary messages, False bytes of text. Raises TimeoutError,
         ConnectionClosed after the last message, and ConcurrencyError while another thread receives.
         """
-        if not self._receiving.acquire(blocking=False):
-            raise ConcurrencyError("another thread receives from this connection; only one can at a time")
+        self._begin_to_receive("recv")
         try:
             message = self.threaded.receive_queue.get(timeout)
         except EOFError:
+            self.threaded.wait_gone(CLOSE_TIMEOUT)
             raise self._ended() from None
         finally:
             self._receiving.release()
-        if decode is True and isinstance(message, bytes):
-            return self._decoded(message)
-        return message.encode() if decode is False and isinstance(message, str) else message
+        return self._as_asked(message, decode)
+
+    def recv_streaming(self, decode: bool | None = None) -> Iterator[str | bytes]:
+        """The next message as an iterator of its pieces, which has to be gone through to its end.
+
+        A message in fragments comes as one piece, since `max_size` bounds what is kept of it anyway. Raises
+        what `recv` does.
+        """
+        self._begin_to_receive("recv_streaming")
+        try:
+            message = self.threaded.receive_queue.get()
+        except EOFError:
+            self._receiving.release()
+            self.threaded.wait_gone(CLOSE_TIMEOUT)
+            raise self._ended() from None
+        except BaseException:
+            self._receiving.release()
+            raise
+        yield self._as_asked(message, decode)
+        self._receiving.release()
 
     def __iter__(self) -> Iterator[str | bytes]:
         """Messages until the connection ends with 1000 or 1001; another end raises ConnectionClosedError."""
@@ -93,45 +119,62 @@ class WebSocket:
 
         Returns once it waits for the connection's writer. Where much waits already it waits for room,
         as long as the peer takes something; a peer that takes nothing for `send_timeout` loses the
-        connection (3008). An iterable is one message in pieces, which is sent whole, and not at all where
-        there are none. Raises ConnectionClosed, and TypeError for anything else.
+        connection (3008). An iterable is one message, whose pieces go out as they are produced, each in a
+        frame of its own; meanwhile nothing else can be sent. Where it fails, the connection ends (1011).
+        Raises ConnectionClosed, ConcurrencyError, and TypeError for anything else.
         """
-        whole = message if isinstance(message, Message) else joined(message)
-        if whole is None:
-            return
+        threaded = self._open()
         try:
-            self.threaded.send(encoded(self.threaded.connection, whole, text))
-        except ConnectionClosed as error:
+            if isinstance(message, Message):
+                threaded.send(encoded(threaded.connection, message, text))
+            else:
+                self._send_pieces(threaded, check_iterable(message), text)
+        except _Closed as error:
             raise self._ended() from error
 
-    def ping(self, data: Message | None = None) -> threading.Event:
+    def ping(self, data: Message | None = None, *, ack_on_close: bool = False) -> threading.Event:
         """Sends a ping, ahead of what waits; the event is set by its pong, and `latency` with it.
 
-        `data`: up to 125 bytes that no other ping on its way has. Raises ValueError, ConnectionClosed, and
-        TooManyPings while 16 are unanswered.
+        `data`: up to 125 bytes that no other ping on its way has. With `ack_on_close` the end of the
+        connection sets the event too. Raises TypeError, ProtocolError for more bytes, ConcurrencyError for
+        the same ones, ConnectionClosed, and TooManyPings while 16 are unanswered.
         """
-        payload = data.encode() if isinstance(data, str) else None if data is None else bytes(data)
+        threaded = self._open()
+        payload = None if data is None else _control(data)
         answered = threading.Event()
         try:
-            self.threaded.ping(payload, lambda seconds: answered.set())
-        except ConnectionClosed as error:
+            threaded.ping(payload, lambda seconds: answered.set())
+        except ValueError as error:
+            raise ConcurrencyError(str(error)) from error
+        except _Closed as error:
             raise self._ended() from error
+        if ack_on_close:
+            threaded.call_when_gone(answered.set)
         return answered
+
+    def pong(self, data: Message = b"") -> None:
+        """Sends a pong that nobody asked for. Raises TypeError, ProtocolError and ConnectionClosed."""
+        self._open().connection.pong(_control(data))
 
     # Closing
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
         """Sends what waits, says goodbye, and waits until the connection is gone; later calls do nothing.
 
-        What waits may take `close_timeout` seconds, while the peer takes it, and the peer 2 s to answer.
-        `reason` is cut at 123 bytes. Raises ValueError for a code that must not be sent.
+        All that may take `close_timeout` seconds; a peer that has not answered by then counts as lost (1006).
+        Raises ProtocolError for a code that must not be sent, and for more than 123 bytes of reason.
         """
-        if code in _NOT_TO_SEND or not (1000 <= code < 1016 or 3000 <= code < 5000):
-            raise ValueError(f"close code {code}: must be 1000, 1001, or from 3000 to 4999 (RFC 6455 7.4)")
         threaded = self.threaded
-        threaded.close(code, reason)
-        patience = threaded.flush_timeout
-        threaded.wait_gone(None if patience is None else patience + 2 * CLOSE_TIMEOUT)
+        if threaded.is_open:
+            if code in _NOT_TO_SEND or not (1000 <= code < 1015 or 3000 <= code < 5000):
+                raise ProtocolError(
+                    f"close code {code}: must be 1000, 1001, or from 3000 to 4999 (RFC 6455 7.4)"
+                )
+            if len(reason.encode()) > _MAX_REASON:
+                raise ProtocolError(f"the reason of a close has at most {_MAX_REASON} bytes")
+            threaded.close(code, reason)
+        patience = threaded.close_timeout
+        threaded.wait_gone(None if patience is None else patience + CLOSE_TIMEOUT)
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Waits until the connection is gone, at most `timeout` seconds; whether it is."""
@@ -147,6 +190,21 @@ class WebSocket:
         self.close(CloseCode.NORMAL if kind is None else CloseCode.INTERNAL_ERROR)
 
     # What is known of it
+
+    @property
+    def state(self) -> State:
+        """Where it is between its handshake and its end."""
+        return endings.state(self.threaded) if hasattr(self, "threaded") else State.CONNECTING
+
+    @property
+    def protocol(self) -> ProtocolView:
+        """What is known of the protocol's state: see ProtocolView."""
+        return ProtocolView(self)
+
+    @property
+    def socket(self) -> Socket:
+        """The connection's socket, for its options; whoever reads or writes on it breaks the connection."""
+        return self.threaded.connection.socket
 
     @property
     def subprotocol(self) -> str | None:
@@ -170,62 +228,61 @@ class WebSocket:
 
     @property
     def close_code(self) -> int | None:
-        """Why the connection closed, 1006 where it was lost; None while it is open."""
-        closed = self.threaded.connection.closed
-        return None if closed is None else closed.code
+        """The peer's close code; 1006 where the connection was lost, or why it was ended; None before."""
+        return endings.close_code(self.threaded)
 
     @property
     def close_reason(self) -> str | None:
-        """The words that went with `close_code`."""
-        closed = self.threaded.connection.closed
-        return None if closed is None else closed.reason
+        """The text that went with `close_code`."""
+        return endings.close_reason(self.threaded)
 
     def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__} {self.threaded!r}>" if hasattr(self, "threaded") else super().__repr__()
-        )
+        if not hasattr(self, "threaded"):
+            return super().__repr__()
+        return f"<{type(self).__name__} {self.threaded!r}>"
 
     # Helpers
 
-    def _decoded(self, message: bytes) -> str:
-        try:
-            return message.decode()
-        except UnicodeDecodeError:
-            self.threaded.close(CloseCode.INVALID_TEXT)
-            raise self._ended() from None
+    def _open(self) -> ThreadedConnection:
+        if not self.threaded.is_open:
+            raise self._ended()
+        return self.threaded
+
+    def _begin_to_receive(self, what: str) -> None:
+        if not self._receiving.acquire(blocking=False):
+            raise ConcurrencyError(f"cannot call {what}: another thread is in recv or recv_streaming")
+
+    def _send_pieces(
+        self, threaded: ThreadedConnection, pieces: Iterable[Message], text: bool | None
+    ) -> None:
+        with threaded.fragments() as send:
+            try:
+                send_fragments(threaded.connection, send, pieces, text)
+            except _Closed:
+                raise
+            except BaseException:  # half a message is on the wire
+                threaded.close(CloseCode.INTERNAL_ERROR, "error in fragmented message")
+                raise
+
+    def _as_asked(self, message: str | bytes, decode: bool | None) -> str | bytes:
+        if decode is False and isinstance(message, str):
+            return message.encode()
+        if decode is True and isinstance(message, bytes):
+            try:
+                return message.decode()
+            except UnicodeDecodeError as error:
+                self.threaded.close(CloseCode.INVALID_TEXT, f"{error.reason} at position {error.start}")
+                raise self._ended() from error
+        return message
 
     def _ended(self) -> ConnectionClosed:
-        closed = self.threaded.connection.closed
-        assert closed is not None, "a receive queue ends after its connection"
-        kind = ConnectionClosedOK if closed.code in _GOOD_ENDS else ConnectionClosedError
-        ended = kind(closed.code, closed.reason)
-        if closed.code != CloseCode.ABNORMAL:
-            frame = CloseFrame(closed.code, closed.reason)
-            ended.rcvd = frame if self.threaded.peer_closed else None
-            ended.sent = frame
-        return ended
+        return endings.closed(self.threaded)
 
 
-def encoded(connection: Connection, message: Message, text: bool | None = None) -> Text:
-    """`message` in a frame of the connection's role; raises TypeError for what is none."""
-    if isinstance(message, str):
-        return connection.binary(message.encode()) if text is False else connection.text(message)
-    if isinstance(message, BytesLike):
-        return connection.text(bytes(message).decode()) if text else connection.binary(bytes(message))
-    raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-
-
-def joined(pieces: Iterable[Message]) -> Message | None:
-    """The pieces of one message, which are all text or all bytes; None where there are none."""
-    if isinstance(pieces, Mapping):
-        raise TypeError("a message is no mapping; send its keys(), or json.dumps of it")
-    if not isinstance(pieces, Iterable):
-        raise TypeError(f"a message is str, bytes, or an iterable of either, not {type(pieces).__name__}")
-    found = list(pieces)
-    if not found:
-        return None
-    if all(isinstance(piece, str) for piece in found):
-        return "".join(piece for piece in found if isinstance(piece, str))
-    if all(isinstance(piece, BytesLike) for piece in found):
-        return b"".join(piece for piece in found if not isinstance(piece, str))
-    raise TypeError("the pieces of a message are all str or all bytes")
+def _control(data: Message) -> bytes:
+    if not isinstance(data, str | BytesLike):
+        raise TypeError(f"the data of a ping or pong is str or bytes, not {type(data).__name__}")
+    payload = data.encode() if isinstance(data, str) else bytes(data)
+    if len(payload) > MAX_CONTROL:
+        raise ProtocolError(f"a ping or pong holds at most {MAX_CONTROL} bytes, not {len(payload)}")
+    return payload

@@ -7,17 +7,25 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
 
 from threadchat.errors import ConfigError
 from threadchat.plain.connection import WebSocket
-from threadchat.plain.http import Headers, Request, Response
+from threadchat.plain.http import SOFTWARE, Headers, Request, Response
+from threadchat.plain.websockets.exceptions import NegotiationError, installed
+from threadchat.plain.websockets.protocol import Side
 from threadchat.server.http.handshake import refuse, upgrade_requested
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 _FAILED: Final = "Failed to open a WebSocket connection.\nSee the server's log for more information.\n"
 _ANYBODY: Final = frozenset("*")
+_NO_AGREEMENT: Final[tuple[type[Exception], ...]] = (
+    ValueError,
+    NegotiationError,
+    *installed("NegotiationError"),
+)
 
 Origins = Sequence[str | re.Pattern[str] | None]
 
@@ -25,9 +33,17 @@ Origins = Sequence[str | re.Pattern[str] | None]
 class ServerConnection(WebSocket):
     """The server's side of a connection, which a handler gets.
 
-    `process_request` gets it before it is open, when only `request`, `id` and `respond` are of use; what is
-    set on it there, the handler finds.
+    `process_request` gets it before it is open, when only `request`, `id`, `logger`, `server` and `respond`
+    are of use; what is set on it there, the handler finds.
     """
+
+    side = Side.SERVER
+
+    server: Any = None
+    """The server that it came from."""
+
+    username: str
+    """Who showed a password, where `basic_auth` asked for one."""
 
     def respond(self, status: int, text: str) -> Response:
         """A plain-text response for `process_request` to return; it may be changed before."""
@@ -35,6 +51,7 @@ class ServerConnection(WebSocket):
 
 
 ProcessRequest = Callable[[ServerConnection, Request], Any]
+ProcessResponse = Callable[[ServerConnection, Request, Response], Any]
 SelectSubprotocol = Callable[[ServerConnection, Sequence[str]], str | None]
 
 
@@ -48,6 +65,8 @@ class HandshakePolicy:
         subprotocols: Sequence[str] | None,
         select_subprotocol: SelectSubprotocol | None,
         process_request: ProcessRequest | None,
+        process_response: ProcessResponse | None = None,
+        server_header: str | None = SOFTWARE,
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
         for name, value in (("origins", origins), ("subprotocols", subprotocols)):
@@ -57,6 +76,8 @@ class HandshakePolicy:
         self._subprotocols = list(subprotocols or ())
         self._select = select_subprotocol or self._first_of_ours
         self._process_request = process_request
+        self._process_response = process_response
+        self._server_header = server_header
         self._log = logger
 
     def judge(self, connection: ServerConnection, environ: dict[str, Any]) -> Response | None:
@@ -90,12 +111,30 @@ class HandshakePolicy:
         offered = [name.strip() for name in named.split(",") if name.strip()]
         try:
             chosen = self._select(connection, offered)
-        except ValueError as error:
-            return Response.plain(HTTPStatus.BAD_REQUEST, f"{error}\n")
+        except _NO_AGREEMENT as error:
+            sentence = f"Failed to open a WebSocket connection: {error}.\n"
+            return Response.plain(HTTPStatus.BAD_REQUEST, sentence)
         except Exception:
             self._log.exception("select_subprotocol failed")
             return Response.plain(HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
         return [] if chosen is None else [chosen]
+
+    def accept(self, connection: ServerConnection, subprotocol: str | None, extensions: str) -> Response:
+        """The response to a handshake that goes through, with the last word of `process_response`."""
+        return self.last_word(connection, accepted(connection.request, subprotocol, extensions))
+
+    def last_word(self, connection: ServerConnection, response: Response) -> Response:
+        """`response`, or what `process_response` has in its place."""
+        if self._server_header is not None:
+            response.headers["Server"] = self._server_header
+        if self._process_response is None:
+            return response
+        try:
+            answer = self._process_response(connection, connection.request, response)
+        except Exception:
+            self._log.exception("process_response failed")
+            return Response.plain(HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
+        return response if answer is None else response_like(answer)
 
     def _first_of_ours(self, connection: ServerConnection, offered: Sequence[str]) -> str | None:
         """As in `websockets`: a server that speaks subprotocols speaks to nobody without one."""
@@ -105,7 +144,7 @@ class HandshakePolicy:
             if name in offered:
                 return name
         ours = ", ".join(self._subprotocols)
-        raise ValueError(f"No subprotocol in common; Sec-WebSocket-Protocol has to name one of: {ours}.")
+        raise NegotiationError(f"no subprotocol in common; Sec-WebSocket-Protocol has to name one of: {ours}")
 
     def _lets_in(self, origins: list[str]) -> bool:
         if self._origins is None:
@@ -132,10 +171,10 @@ def accepted(request: Request, subprotocol: str | None, extensions: str = "") ->
     """The response that has opened a connection (RFC 6455 4.2.2)."""
     key = request.headers["Sec-WebSocket-Key"].encode("latin-1")
     digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
-    headers = Headers({"Upgrade": "websocket", "Connection": "Upgrade"})
+    headers = Headers({"Date": formatdate(usegmt=True), "Upgrade": "websocket", "Connection": "Upgrade"})
     headers["Sec-WebSocket-Accept"] = base64.b64encode(digest).decode()
-    if subprotocol is not None:
-        headers["Sec-WebSocket-Protocol"] = subprotocol
     if extensions:
         headers["Sec-WebSocket-Extensions"] = extensions
+    if subprotocol is not None:
+        headers["Sec-WebSocket-Protocol"] = subprotocol
     return Response(101, "Switching Protocols", headers)

@@ -16,13 +16,17 @@ MAX_BYTES: Final = 1 << 20
 class ReceiveQueue:
     """Messages from a reader to whoever receives.
 
-    It is full from `max_messages` or `max_bytes` on, and has room again once it is half empty. The reader
+    It is full from `max_messages` or `max_bytes` on, and has room again once it is half empty, or down to
+    `low_messages`. The reader
     puts what one read gave and then waits for room, so a full queue holds at most one read (64 KiB) or one
     message more than its bound. `_lock` guards everything here and is a leaf.
     """
 
-    def __init__(self, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES, low_messages: int | None = None
+    ) -> None:
         self.max_messages = max_messages
+        self.low_messages = max_messages // 2 if low_messages is None else low_messages
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
@@ -30,11 +34,14 @@ class ReceiveQueue:
         self._messages: deque[str | bytes] = deque()
         self._bytes = 0
         self._full = False
+        self._lossy = False
         self._ended = False
 
     def put(self, messages: Sequence[str | bytes]) -> None:
         """Takes all of `messages`. Runs on: the reader thread."""
         with self._lock:
+            if self._lossy and self._full:
+                return
             self._messages.extend(messages)
             self._bytes += sum(map(len, messages))
             self._full = len(self._messages) >= self.max_messages or self._bytes >= self.max_bytes
@@ -43,7 +50,7 @@ class ReceiveQueue:
     def wait_for_room(self, timeout: float | None = None) -> bool:
         """Waits while full, at most `timeout` seconds; whether there is room. Runs on: the reader thread."""
         with self._lock:
-            return self._room.wait_for(lambda: not self._full or self._ended, timeout)
+            return self._room.wait_for(lambda: not self._full or self._lossy or self._ended, timeout)
 
     def get(self, timeout: float | None = None) -> str | bytes:
         """The next message; waits for it at most `timeout` seconds, not at all for 0 or less.
@@ -66,6 +73,12 @@ class ReceiveQueue:
                 self._room.notify_all()
             return message
 
+    def stop_waiting(self) -> None:
+        """What comes while it is full is dropped from here on: its reader looks for the peer's Close."""
+        with self._lock:
+            self._lossy = True
+            self._room.notify_all()
+
     def end(self) -> None:
         """No more will come; what is here can still be taken. Runs on: any thread."""
         with self._lock:
@@ -78,4 +91,4 @@ class ReceiveQueue:
         return len(self._messages)
 
     def _has_room_locked(self) -> bool:
-        return len(self._messages) * 2 <= self.max_messages and self._bytes * 2 <= self.max_bytes
+        return len(self._messages) <= self.low_messages and self._bytes * 2 <= self.max_bytes

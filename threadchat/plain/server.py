@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 import ssl as tls
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from threadchat.errors import CloseCode
 from threadchat.plain import options
-from threadchat.plain.handshake import HandshakePolicy, ProcessRequest, SelectSubprotocol, ServerConnection
-from threadchat.plain.receive_queue import MAX_MESSAGES
+from threadchat.plain.handshake import (
+    HandshakePolicy,
+    ProcessRequest,
+    ProcessResponse,
+    SelectSubprotocol,
+    ServerConnection,
+)
+from threadchat.plain.http import SOFTWARE
+from threadchat.plain.options import Options
 from threadchat.plain.wakeup import Wakeup
-from threadchat.plain.wsgi import HandlerApplication
+from threadchat.plain.wsgi import CreateConnection, HandlerApplication
+from threadchat.server.http.listener import BACKLOG
 from threadchat.server.http.server import HttpServer
-from threadchat.wire.outbox import MAX_BYTES as MAX_OUT_BYTES
-from threadchat.wire.outbox import MAX_MESSAGES as MAX_OUT_MESSAGES
 
 _LOOPBACK = "127.0.0.1"  # which whoever looks for localhost finds, be it second; not so ::1
 _log = logging.getLogger(__name__)
@@ -30,10 +37,17 @@ class Server:
     Use it as a context manager, and it is shut down at the end.
     """
 
-    def __init__(self, http: HttpServer, application: HandlerApplication) -> None:
+    def __init__(
+        self,
+        http: HttpServer,
+        application: HandlerApplication,
+        logger: logging.Logger | logging.LoggerAdapter[Any],
+    ) -> None:
+        self.logger = logger
         self._http = http
+        self._asked: tuple[bool, int, str] = (True, CloseCode.GOING_AWAY, "")  # by a signal handler
         self._application = application
-        self._wake = Wakeup()
+        self._wakeup = Wakeup()
 
     @property
     def socket(self) -> socket.socket:
@@ -61,8 +75,10 @@ class Server:
 
     def serve_forever(self) -> None:
         """Waits for `shutdown`, and returns when it is done. The server serves without it as well."""
-        if self._wake.wait():
-            self.shutdown()
+        if self._wakeup.wait():
+            self.shutdown(*self._asked)
+        else:
+            self._http.join(options.NEVER)
 
     def shutdown(
         self,
@@ -81,14 +97,15 @@ class Server:
         Runs on: any thread. On the thread that is in `serve_forever` (in a signal handler, that is) it only
         wakes that, which then does all this. On a handler's thread it does not wait, and returns False.
         """
-        if self._wake.is_waiter():
-            self._wake.wake()
+        if self._wakeup.is_waiter():
+            self._asked = close_connections, code, reason
+            self._wakeup.wake()
             return False
         if close_connections:
             self._application.end(code, reason)
         self._http.stop_accepting()
         self._http.hang_up()
-        self._wake.end()
+        self._wakeup.end()
         if self._application.is_handler():
             return False
         return self._http.join(options.NEVER if timeout is None else timeout)
@@ -110,97 +127,101 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     *,
+    sock: socket.socket | None = None,
     ssl: tls.SSLContext | None = None,
     origins: Sequence[str | re.Pattern[str] | None] | None = None,
     subprotocols: Sequence[str] | None = None,
     select_subprotocol: SelectSubprotocol | None = None,
-    compression: str | None = None,
     process_request: ProcessRequest | None = None,
-    open_timeout: float | None = 10.0,
-    ping_interval: float | None = 20.0,
-    ping_timeout: float | None = 20.0,
-    close_timeout: float | None = 10.0,
-    send_timeout: float | None = None,
-    max_size: int | tuple[int | None, int | None] | None = options.MAX_SIZE,
-    max_queue: int | tuple[int | None, int | None] | None = MAX_MESSAGES,
-    outbox_messages: int = MAX_OUT_MESSAGES,
-    outbox_bytes: int = MAX_OUT_BYTES,
+    process_response: ProcessResponse | None = None,
+    server_header: str | None = SOFTWARE,
     max_connections: int = 0,
+    family: int = socket.AF_INET,
+    backlog: int | None = None,
+    reuse_port: bool = False,
     logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
+    create_connection: CreateConnection | None = None,
+    **common: Unpack[Options],
 ) -> Server:
     """Listens on `host` (None: every address) and `port` (None or 0: any free one), and serves from now on.
 
     `handler` is called for each connection with a ServerConnection, on a thread of its own. Its return closes
     the connection with 1000, an exception with 1011, and is logged.
 
-    Timeouts are in seconds, None for none, and sizes in bytes. `open_timeout`: for a whole request.
-    `ping_interval`, `ping_timeout`: a peer that was silent for both together is gone (3012); it is not held
-    against it while the queue is full. `close_timeout`: what waits may take so long to leave at the close.
-    `send_timeout` (3 s): see `send`. `max_size`: larger messages are refused (1009). `max_queue`: messages
-    received ahead of the handler. `outbox_messages`, `outbox_bytes`: what may wait for one peer (100, 1 MiB).
-    `max_connections`: those above are answered 503; 0 is for no limit.
-
-    `process_request(connection, request)` may return a response, say `connection.respond(401, "...")`, to
-    refuse, or None. `origins`: who may connect, of pages: names, patterns, and None for clients that are no
-    pages; not given, anybody, so list them where cookies count. `subprotocols`: the first one that the client
-    offers as well is spoken; without one it is refused. `select_subprotocol(connection, offered)` chooses
-    in its stead, and refuses by a ValueError.
-
-    `compression="deflate"`: with clients that offer permessage-deflate (RFC 7692), messages of 128 bytes and
-    more are compressed, each once, for all whom `broadcast` sends it to. `max_size` is for what those of the
-    clients inflate to.
-
-    `ssl`: the port speaks TLS, by this context with its certificate, and nothing else. `open_timeout` is
-    for its handshake as well, and those above `max_connections` are hung up on.
-
-    Otherwise than in `websockets`, compression has to be asked for.
+    Options that connect has too stand in `threadchat.plain.options.Options`; these are the server's:
+    - `sock`: a socket that listens already. `family`, `backlog`, `reuse_port`: as for socket.create_server.
+    - `ssl`: the port speaks TLS, by this context with its certificate, and nothing else. `open_timeout` is
+      for its handshake as well, and those above `max_connections` are hung up on.
+    - `max_connections`: those above it are answered 503; 0 is for no limit.
+    - `process_request(connection, request)` may return a response, say `connection.respond(401, "...")`, to
+      refuse, or None. `process_response(connection, request, response)` may change the response, or return
+      another one; one that is not 101 refuses.
+    - `origins`: who may connect, of pages: names, patterns, and None for clients that are no pages; not
+      given, anybody, so list them where cookies count.
+    - `subprotocols`: the first one that the client offers as well is spoken; without one it is refused.
+      `select_subprotocol(connection, offered)` chooses in its stead, and refuses by a NegotiationError.
+    - `server_header`: what the server calls itself; None for nothing. `logger`: where it logs.
+    - `create_connection(request)` makes the ServerConnection, which may be of a subclass.
 
     Raises OSError, whose text names the address, where it cannot be listened on; ConfigError for an option
-    that cannot be used.
+    that cannot be used, TypeError for one that there is none of.
     """
-    terms = options.terms(
-        compression=compression,
-        open_timeout=open_timeout,
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        close_timeout=close_timeout,
-        send_timeout=send_timeout,
-        max_size=max_size,
-        max_queue=max_queue,
-        outbox_messages=outbox_messages,
-        outbox_bytes=outbox_bytes,
-    )
+    terms = options.terms("serve", common)
     log = logger or _log
-    policy = HandshakePolicy(
-        origins=origins,
-        subprotocols=subprotocols,
-        select_subprotocol=select_subprotocol,
-        process_request=process_request,
-        logger=log,
-    )
     application = HandlerApplication(
         handler,
-        policy,
+        HandshakePolicy(
+            origins=origins,
+            subprotocols=subprotocols,
+            select_subprotocol=select_subprotocol,
+            process_request=process_request,
+            process_response=process_response,
+            server_header=server_header,
+            logger=log,
+        ),
+        create_connection=create_connection or ServerConnection,
         limits=terms.limits,
         make_receive_queue=terms.make_receive_queue,
         close_timeout=terms.close_timeout,
         logger=log,
     )
-    http = HttpServer(
-        application,
-        host=_LOOPBACK if host == "localhost" else host or "",
-        port=port or 0,
-        request_timeout=terms.open_timeout,
-        max_connections=max_connections,
-        certificates=options.server_tls(ssl),
-    )
-    server = Server(http, application)
+    certificates = options.server_tls(ssl)
     try:
+        if sock is None and (family != socket.AF_INET or backlog is not None or reuse_port):
+            place = (host or "", port or 0)
+            sock = socket.create_server(
+                place, family=family, backlog=backlog or BACKLOG, reuse_port=reuse_port
+            )
+        http = HttpServer(
+            application,
+            host=_LOOPBACK if host == "localhost" else host or "",
+            port=port or 0,
+            request_timeout=terms.open_timeout,
+            max_connections=max_connections,
+            certificates=certificates,
+            listener=sock,
+        )
         http.listen()
-    except BaseException as error:
-        server.shutdown()
-        if not isinstance(error, OSError):
-            raise
+    except OSError as error:
         where = f"{host or 'every address'} port {port or 'any'}"
         raise OSError(error.errno, f"cannot listen on {where}: {error.strerror or error}") from error
+    server = application.server = Server(http, application, log)
     return server
+
+
+def unix_serve(
+    handler: Callable[[ServerConnection], object],
+    path: str | os.PathLike[str] | None = None,
+    **named: Any,
+) -> Server:
+    """As serve, on a socket in the file system, which must not be there yet, or on `sock`."""
+    if path is not None:
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind(os.fspath(path))
+            listener.listen(BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        named["sock"] = listener
+    return serve(handler, **named)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from threadchat.errors import CloseCode
 from threadchat.plain.engine import ENGINE, Engine, Slot
 from threadchat.plain.receive_queue import ReceiveQueue
+from threadchat.plain.websockets.exceptions import ConcurrencyError
 from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
+from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.protocol.requests import Text
 from threadchat.wire.user_pings import OnPong
 
 log = logging.getLogger(__name__)
 
-FLUSH_TIMEOUT: Final = 10.0
-"""Seconds that what waits may take to leave before the Close; as `close_timeout` in `websockets`."""
+CLOSING_TIMEOUT: Final = 10.0
+"""Seconds from a `close` to the end, for what waits, the Close and its answer; as in `websockets`."""
 _LOOK: Final = 0.25  # seconds between two looks at whether the Close has left
 OWNER_LOOK: Final = 5.0
 """Seconds between two looks at whether there is still somebody who could use a connection."""
@@ -35,7 +38,10 @@ class ThreadedConnection:
 
     `open` makes the connection, on the calling thread, and its errors are raised. The reader thread
     starts at once. `masks`: it is a client's, whose frames go out once. `gone` is set when reader and
-    writer have let go of the socket.
+    writer have let go of the socket. `close_timeout`: seconds that a close may take in all, None for any
+    time; `answer_timeout`: those of them that the peer may take to answer our Close.
+
+    `_lock` guards `_fragmenting` and `_putting`. It is held while offering, never while blocking.
     """
 
     def __init__(
@@ -44,16 +50,23 @@ class ThreadedConnection:
         receive_queue: ReceiveQueue,
         *,
         masks: bool = False,
-        flush_timeout: float | None = FLUSH_TIMEOUT,
+        close_timeout: float | None = CLOSING_TIMEOUT,
+        answer_timeout: float | None = CLOSE_TIMEOUT,
         engine: Engine = ENGINE,
     ) -> None:
         self.receive_queue = receive_queue
         self.masks = masks
         self.gone = threading.Event()
-        self.flush_timeout = flush_timeout
+        self.close_timeout = close_timeout
+        self._answer_timeout = answer_timeout
+        self._lock = threading.Lock()
+        self._quiet = threading.Condition(self._lock)
+        self._fragmenting = False
+        self._putting = 0  # threads that put a whole message
+        self._on_gone: list[Callable[[], None]] = []
         self._engine = engine
         self._slot = engine.enter()
-        self._flush_until: float | None = None
+        self._close_until: float | None = None
         self._close_left = False
         self._owner: weakref.ref[object] | None = None
         try:
@@ -61,7 +74,7 @@ class ThreadedConnection:
         except BaseException:
             engine.leave(self._slot.number)
             raise
-        self.offer = self.connection.offer
+        self.connection.reads_on = True  # what the peer sent before it saw our Close
         # Asked for while there is a socket.
         self.local_address = self.connection.local_address
         self.remote_address = self.connection.remote_address
@@ -83,11 +96,6 @@ class ThreadedConnection:
     def is_open(self) -> bool:
         """Whether neither side has closed, as far as is known here."""
         return self.connection.closed is None
-
-    @property
-    def peer_closed(self) -> bool:
-        """Whether a Close of the peer has come."""
-        return self.connection.peer_closed
 
     @property
     def latency(self) -> float:
@@ -112,8 +120,45 @@ class ThreadedConnection:
             connection.end_reading()
 
     def send(self, text: Text) -> None:
-        """Puts a message, see `Connection.send`. Raises ConnectionClosed. Runs on: any thread."""
-        self.connection.send(text)
+        """Puts a message, see `Connection.send`. Runs on: any thread.
+
+        Raises ConnectionClosed, and ConcurrencyError while a message in fragments is on its way.
+        """
+        with self._lock:
+            self._refuse_locked()
+            self._putting += 1
+        try:
+            self.connection.send(text)
+        finally:
+            with self._lock:
+                self._putting -= 1
+                if self._fragmenting:
+                    self._quiet.notify_all()
+
+    def offer(self, text: Text, listed: list[Outbox]) -> Answer | None:
+        """As `Outbox.offer`; None while a message in fragments is on its way. Runs on: any thread."""
+        with self._lock:
+            return None if self._fragmenting else self.connection.offer(text, listed)
+
+    @contextmanager
+    def fragments(self) -> Iterator[Callable[[Text], None]]:
+        """Keeps the connection for one message in fragments, which what it yields puts. Runs on: any thread.
+
+        Raises ConcurrencyError where another one is on its way.
+        """
+        with self._lock:
+            self._refuse_locked()
+            self._fragmenting = True
+            self._quiet.wait_for(lambda: not self._putting)
+        try:
+            yield self.connection.send
+        finally:
+            with self._lock:
+                self._fragmenting = False
+
+    def _refuse_locked(self) -> None:
+        if self._fragmenting:
+            raise ConcurrencyError("a message in fragments is being sent; nothing can go in between")
 
     def ping(self, payload: bytes | None, on_pong: OnPong) -> None:
         """Sends a ping; its answer is the `latency` as well. See `Connection.ping`. Runs on: any thread."""
@@ -122,17 +167,25 @@ class ThreadedConnection:
     def close(self, code: int, reason: str | None = None) -> None:
         """Sends what waits, then a Close; never blocks, and the first call counts. Runs on: any thread.
 
-        What waits may take `flush_timeout` seconds to leave, while the peer takes it; `CLOSE_TIMEOUT` after
-        the Close has left, the connection is gone, whatever the peer does.
+        After `close_timeout`, or `answer_timeout` after the Close has left, the connection is gone, whatever
+        the peer does. What the peer had sent before can still be received, as far as the queue holds it.
         """
         connection = self.connection
         if connection.closed is None:
             connection.close(code, reason)
             clock = self._slot.pinger.clock
-            self._flush_until = None if self.flush_timeout is None else clock() + self.flush_timeout
+            self._close_until = None if self.close_timeout is None else clock() + self.close_timeout
             # In place of the deadline that the connection has set: it counts from here.
-            connection.deadlines.set("close", _LOOK, self.check_close)
-        self.receive_queue.end()
+            connection.deadlines.set("close", self._next_look(), self.check_close)
+        self.receive_queue.stop_waiting()
+
+    def call_when_gone(self, action: Callable[[], None]) -> None:
+        """Has `action`, which must not block, called once at the end. Runs on: any thread."""
+        with self._lock:
+            if not self.gone.is_set():
+                self._on_gone.append(action)
+                return
+        action()
 
     def end_with(self, owner: object) -> None:
         """Closes (1001) within `OWNER_LOOK` seconds once nobody has `owner` any more.
@@ -159,15 +212,21 @@ class ThreadedConnection:
     def check_close(self) -> None:
         """Lets what waits leave, and the peer answer, but neither for longer than it may."""
         connection = self.connection
-        left = connection.outbox.ended
-        late = self._flush_until is not None and self._slot.pinger.clock() >= self._flush_until
-        if left and not self._close_left:
-            self._close_left = True
-            connection.deadlines.set("close", CLOSE_TIMEOUT - _LOOK, self.check_close)
-        elif left or late:
+        now = self._slot.pinger.clock()
+        if self._close_until is not None and now >= self._close_until:
             connection.abort(CloseCode.ABNORMAL)
-        else:
-            connection.deadlines.set("close", _LOOK, self.check_close)
+            return
+        if connection.outbox.ended and not self._close_left:
+            self._close_left = True
+            if self._answer_timeout is not None:
+                until = now + self._answer_timeout - _LOOK
+                self._close_until = until if self._close_until is None else min(self._close_until, until)
+        connection.deadlines.set("close", self._next_look(), self.check_close)
+
+    def _next_look(self) -> float:
+        if self._close_until is None:
+            return _LOOK
+        return max(0.0, min(_LOOK, self._close_until - self._slot.pinger.clock()))
 
     def _look_for_owner(self) -> None:
         if self._owner is None or self._owner() is not None:
@@ -179,4 +238,8 @@ class ThreadedConnection:
 
     def _has_gone(self, connection: Connection) -> None:
         self._engine.leave(self._slot.number)
-        self.gone.set()
+        with self._lock:
+            self.gone.set()
+            actions, self._on_gone = self._on_gone, []
+        for action in actions:
+            action()

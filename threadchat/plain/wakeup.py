@@ -26,27 +26,25 @@ class Wakeup:
         self._ended = False
 
     def wait(self) -> bool:
-        """Waits for `wake` or `end`; False where it had ended before. Runs on: any thread."""
+        """Waits for `wake` or `end`; whether it was `wake`. Runs on: any thread."""
         here = threading.get_ident()
         with self._lock:
             if self._ended:
                 return False
             self._waiters.add(here)
         try:
-            self._receive()
+            return self._receive()
         finally:
             with self._lock:
                 self._waiters.discard(here)
                 self._close_locked()
-        return True
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
         while True:
             try:
-                self._woken.recv(1)
+                return bool(self._woken.recv(1))
             except TimeoutError:
                 continue
-            return
 
     def is_waiter(self) -> bool:
         """Whether the calling thread is in `wait`: a signal handler is asking. Takes no lock."""

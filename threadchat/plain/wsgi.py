@@ -6,19 +6,23 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from wsgiref.types import StartResponse
 
 from threadchat.errors import CloseCode, ConnectionClosed
-from threadchat.plain.handshake import HandshakePolicy, ServerConnection, accepted
+from threadchat.plain.handshake import HandshakePolicy, ServerConnection
 from threadchat.plain.http import Request, Response
 from threadchat.plain.receive_queue import ReceiveQueue
 from threadchat.plain.threaded_connection import ThreadedConnection
+from threadchat.plain.websockets.exceptions import installed
 from threadchat.server.http.socket_takeover import Taken, take_socket
 from threadchat.wire.connection import Connection
 from threadchat.wire.limits import Limits
+from threadchat.wire.protocol.state_machine import ServerProtocol
 
 Handler = Callable[[ServerConnection], object]
+CreateConnection = Callable[[Request], ServerConnection]
+_CLOSED: Final[tuple[type[Exception], ...]] = (ConnectionClosed, *installed("ConnectionClosed"))
 
 
 class HandlerApplication:
@@ -32,6 +36,7 @@ class HandlerApplication:
         handler: Handler,
         policy: HandshakePolicy,
         *,
+        create_connection: CreateConnection = ServerConnection,
         limits: Limits,
         make_receive_queue: Callable[[], ReceiveQueue],
         close_timeout: float | None,
@@ -39,6 +44,8 @@ class HandlerApplication:
     ) -> None:
         self._handler = handler
         self._policy = policy
+        self._create_connection = create_connection
+        self.server: Any = None
         self._limits = limits
         self._make_inbox = make_receive_queue
         self._close_timeout = close_timeout
@@ -50,19 +57,24 @@ class HandlerApplication:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serves one request to its end. Runs on: the connection's thread, the handler's from here on."""
-        connection = ServerConnection(Request.of_environ(environ))
+        connection = self._create_connection(Request.of_environ(environ))
+        connection.logger, connection.server = self._log, self.server
         refusal = self._policy.judge(connection, environ)
-        if refusal is not None:
-            return _reply(refusal, start_response)
-        subprotocols = self._policy.subprotocol(connection)
-        if isinstance(subprotocols, Response):
-            return _reply(subprotocols, start_response)
-        if self._ending is not None:
-            gone = Response.plain(HTTPStatus.SERVICE_UNAVAILABLE, "The server is shutting down.\n")
-            return _reply(gone, start_response)
+        if refusal is None and self._ending is not None:
+            refusal = Response.plain(HTTPStatus.SERVICE_UNAVAILABLE, "The server is shutting down.\n")
+        agreed = refusal or self._policy.subprotocol(connection)
+        if isinstance(agreed, Response):
+            return _reply(self._policy.last_word(connection, agreed), start_response)
+        inflate_to = self._limits.max_message_size if self._limits.compression else None
+        protocol = ServerProtocol(environ, agreed, inflate_to=inflate_to)
+        response = self._policy.accept(connection, protocol.subprotocol, protocol.extensions)
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            return _reply(response, start_response)
+        connection.response = response
+        protocol.response = response.serialize()
         taken = take_socket(environ)
-        self._open_connection(connection, taken, environ, subprotocols)
-        del environ, refusal  # a handler runs in the call below for hours
+        self._open_connection(connection, taken, protocol)
+        del environ, refusal, protocol, agreed  # a handler runs in the call below for hours
         self._run(connection)
         return taken.finish(start_response)
 
@@ -84,30 +96,27 @@ class HandlerApplication:
         for connection in connections:
             connection.threaded.close(code, reason)
 
-    def _open_connection(
-        self, connection: ServerConnection, taken: Taken, environ: dict[str, Any], subprotocols: list[str]
-    ) -> None:
+    def _open_connection(self, connection: ServerConnection, taken: Taken, protocol: ServerProtocol) -> None:
         try:
             threaded = ThreadedConnection(
                 lambda slot, on_gone: Connection(
                     slot.number,
                     taken.sock,
-                    environ,
+                    {},
                     taken.trailing,
                     turnstile=slot.turnstile,
                     pinger=slot.pinger,
                     limits=self._limits,
                     on_gone=on_gone,
-                    subprotocols=subprotocols,
+                    protocol=protocol,
                 ),
                 self._make_inbox(),
-                flush_timeout=self._close_timeout,
+                close_timeout=self._close_timeout,
+                answer_timeout=None,
             )
         except BaseException:
             taken.sock.close()
             raise
-        agreed = threaded.connection
-        connection.response = accepted(connection.request, agreed.subprotocol, agreed.extensions)
         connection.begin(threaded)
 
     def _run(self, connection: ServerConnection) -> None:
@@ -130,14 +139,14 @@ class HandlerApplication:
     def _handle(self, connection: ServerConnection) -> None:
         try:
             self._handler(connection)
-        except ConnectionClosed as error:
+        except _CLOSED as error:
             self._log.info(
                 "%s: the handler ended with its connection: %s", threading.current_thread().name, error
             )
-            connection.threaded.close(CloseCode.INTERNAL_ERROR)
+            connection.threaded.close(CloseCode.INTERNAL_ERROR, "")
         except Exception:
             self._log.exception("%s: the handler failed", threading.current_thread().name)
-            connection.threaded.close(CloseCode.INTERNAL_ERROR)
+            connection.threaded.close(CloseCode.INTERNAL_ERROR, "")
         else:
             connection.threaded.close(CloseCode.NORMAL, "")
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from threadchat.errors import CloseCode, ConnectionClosed, SendTimeout
+from threadchat.errors import CloseCode, CloseFrame, ConnectionClosed, SendTimeout
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.keepalive import Keepalive
@@ -69,7 +69,7 @@ class Connection(Life, FrameEncoder):
         FrameEncoder.__init__(self, protocol)
         self.counters = ConnectionCounters()
         self._user_pings = UserPings(number, pinger.clock, self.counters)
-        protocol.listen(self._ping_came, self._pong_came)
+        protocol.listen(self.pong, self._pong_came)
         self.number = number
         self.label = ""  # who it is, for logs
         self.limits = limits
@@ -85,6 +85,7 @@ class Connection(Life, FrameEncoder):
         )
         self.keepalive = Keepalive(self.deadlines, self.outbox, self._encode, self.counters, self._clock)
         self._held = bool(protocol.response)
+        self.reads_on = False  # whether messages that come after our Close count
         self.offer = self.outbox.offer
         self.offer_light = self.outbox.offer_light
         self.nudge = self.outbox.nudge
@@ -142,7 +143,7 @@ class Connection(Life, FrameEncoder):
                 self._stream_ended(reason)
                 return
             keepalive.reading_since = None
-            if messages and self.closed is None:
+            if messages and (self.closed is None or self.reads_on):
                 yield messages
             del messages  # else whoever says nothing more holds on to the last that was said, however large
 
@@ -201,6 +202,16 @@ class Connection(Life, FrameEncoder):
         return self._transport.peer_closed
 
     @property
+    def peer_close(self) -> CloseFrame | None:
+        """What the Close of the peer said; None where there was none. Runs on: any thread."""
+        return self._transport.peer_close
+
+    @property
+    def socket(self) -> Socket:
+        """For its options and addresses; whoever reads or writes on it breaks the connection."""
+        return self._transport.socket
+
+    @property
     def local_address(self) -> Any:
         """Host and port of this side, as of `socket.getsockname`; None once the socket is gone."""
         return self._transport.addresses()[0]
@@ -214,13 +225,17 @@ class Connection(Life, FrameEncoder):
         """Sends a ping, ahead of all text; never blocks. Runs on: any thread.
 
         `on_pong` is called on the reader thread with the seconds from this call to its pong, or to that
-        of a later ping (RFC 6455 5.5.3); never where the connection closes before. `payload` is 1 to 125
+        of a later ping (RFC 6455 5.5.3); never where the connection closes before. `payload` is up to 125
         bytes that no other ping in flight has; random ones where it is None. Raises ValueError,
         ConnectionClosed, and TooManyPings where 16 are unanswered.
         """
         if self.closed is not None:
             raise ConnectionClosed(self.closed.code, self.closed.reason)
         self._user_pings.ask(payload, on_pong, lambda data: self.outbox.put(UserPing(data, self._encode)))
+
+    def pong(self, payload: bytes) -> None:
+        """Sends a pong that nobody asked for; never blocks. Runs on: any thread."""
+        self.outbox.put(Pong(payload, self._encode))
 
     def close(self, code: int, reason: str | None = None) -> None:
         """Sends what waits, then a Close; never blocks. The first reason wins, later calls do nothing.
@@ -233,6 +248,7 @@ class Connection(Life, FrameEncoder):
             self.deadlines.set("close", CLOSE_TIMEOUT, self._tear_down)
             no_code = code == CloseCode.NO_STATUS
             reason = self.closed.reason
+            self.close_sent, self.peer_closed_first = CloseFrame(int(code), reason), self.peer_closed
             encode = self._encode
             self.outbox.close(Echo(encode) if no_code else FlushingClose(code, reason, encode))
 
@@ -278,11 +294,7 @@ class Connection(Life, FrameEncoder):
         if on_gone is not None:
             on_gone(self)
 
-    def _ping_came(self, payload: bytes) -> None:
-        self.outbox.put(Pong(payload, self._encode))
-
     def _pong_came(self, payload: bytes) -> None:
-        if payload:
-            self._user_pings.answer(payload)
-        else:
+        if not payload:
             self.keepalive.answered()
+        self._user_pings.answer(payload)

@@ -19,6 +19,8 @@ WAY_OUT: Final = (
 )
 _KEYS: Final = {"gunicorn": "gunicorn.socket", "werkzeug": "werkzeug.socket"}  # of the environ
 _GREENLETS: Final = ("gevent", "eventlet")
+TAKEN_BEFORE: Final = "threadchat.taken_before"
+"""The key of the environ under which a Taken waits for whoever asks for the socket next."""
 _TAKEN: Final = "threadchat.taken"  # a key of the environ
 
 Finish = Callable[[StartResponse], Iterable[bytes]]
@@ -52,6 +54,9 @@ def take_socket(environ: dict[str, Any]) -> Taken:
     Raises NoSocket, whose text says what to do instead, and OSError where no descriptor is left; the request
     can then still be answered. Runs on: the request's thread.
     """
+    before: Taken | None = environ.pop(TAKEN_BEFORE, None)
+    if before is not None:
+        return before
     if HANDOVER in environ:
         sock, trailing = environ[HANDOVER].take()
         return Taken(sock, trailing, False, environ[HANDOVER].number, "threadchat", _return_nothing)
@@ -60,6 +65,12 @@ def take_socket(environ: dict[str, Any]) -> Taken:
             _check(environ, environ[key], server)
             return _take_from(environ, environ[key], server)
     raise NoSocket(_why_none(environ))
+
+
+def has_small_pool(environ: dict[str, Any]) -> bool:
+    """Whether the thread of a request is one of a few, which somebody who stays on it takes from others."""
+    alone = "werkzeug.socket" in environ and not environ.get("wsgi.multithread", True)
+    return HANDOVER not in environ and ("gunicorn.socket" in environ or alone)
 
 
 def shows_socket(environ: dict[str, Any]) -> bool:
