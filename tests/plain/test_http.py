@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from threadchat.plain.http import Headers, MultipleValuesError, Request, Response
+from threadchat.plain.http import Headers, Request, Response
+from threadchat.plain.websockets.exceptions import InvalidHeaderValue, MultipleValuesError
 
 
 def test_headers_know_no_case_and_keep_every_line() -> None:
@@ -48,7 +49,7 @@ def test_what_was_on_the_wire() -> None:
 
 
 def test_no_value_breaks_out_of_its_line() -> None:
-    with pytest.raises(ValueError, match="invalid X header"):
+    with pytest.raises(InvalidHeaderValue, match="invalid X header"):
         Headers()["X"] = "a\r\nSet-Cookie: b"
 
 

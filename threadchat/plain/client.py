@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Unpack
 from urllib.parse import urljoin
 
-from threadchat.errors import HandshakeRefused
+from threadchat.errors import CannotConnect, HandshakeRefused
 from threadchat.plain import options
 from threadchat.plain.connection import WebSocket
 from threadchat.plain.http import Request, Response
@@ -49,7 +49,11 @@ class Heads:
 
     def note(self, request: bytes, response: bytes) -> None:
         """Keeps them, and lets the judge see an answer that is a yes."""
-        self.request, self.response = Request.parse(request), Response.parse(response)
+        self.request = Request.parse(request)
+        try:
+            self.response = Response.parse(response)
+        except ValueError as error:
+            raise CannotConnect(f"the server's answer is no WebSocket handshake: {error}") from error
         if self._judge is not None and self.response.status_code == 101:
             self._judge(self.request, self.response)
 
@@ -223,9 +227,9 @@ def _redirected(
     location = next((value for name, value in error.headers if name.lower() == "location"), None)
     if error.status not in _REDIRECTS or location is None:
         raise error
-    target = urljoin(uri.replace("ws", "http", 1), location)
-    if target.startswith("http"):
-        target = target.replace("http", "ws", 1)
+    target = location
+    if "://" not in location:  # urljoin does not know ws
+        target = urljoin(uri.replace("ws", "http", 1), location).replace("http", "ws", 1)
     there = parse(target)
     if sock is not None:
         raise ValueError(f"cannot follow redirect to {target} with a preexisting socket") from error

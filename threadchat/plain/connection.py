@@ -262,6 +262,7 @@ class WebSocket:
                 raise
             except BaseException:  # half a message is on the wire
                 threaded.close(CloseCode.INTERNAL_ERROR, "error in fragmented message")
+                threaded.wait_gone(CLOSE_TIMEOUT)
                 raise
 
     def _as_asked(self, message: str | bytes, decode: bool | None) -> str | bytes:

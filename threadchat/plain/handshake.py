@@ -90,7 +90,7 @@ class HandshakePolicy:
                 return Response.plain(HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
             if answer is not None:
                 return response_like(answer)
-        if not upgrade_requested(environ):
+        if not upgrade_requested(environ) or "upgrade" not in environ.get("HTTP_CONNECTION", "").lower():
             sentence = "This is a WebSocket server; connect with a WebSocket client, not with plain HTTP.\n"
             response = Response.plain(HTTPStatus.UPGRADE_REQUIRED, sentence)
             response.headers["Upgrade"] = "websocket"

@@ -6,12 +6,13 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
 from threadchat import __version__
-from threadchat.errors import ThreadchatError
+from threadchat.plain.websockets.exceptions import InvalidHeaderValue, MultipleValuesError
 from threadchat.server.http.connection import HANDOVER
 
 SOFTWARE: Final = f"Python/{sys.version_info[0]}.{sys.version_info[1]} threadchat/{__version__}"
@@ -20,13 +21,6 @@ _IN_PATHS = "/:@!$&'()*+,;=~"  # what RFC 3986 3.3 lets stand as it is
 
 
 _UNSAFE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
-
-
-class MultipleValuesError(LookupError):
-    """A header was asked for by its name, and there are several of that name."""
-
-    def __str__(self) -> str:
-        return repr(self.args[0]) if len(self.args) == 1 else super().__str__()
 
 
 class Headers(MutableMapping[str, str]):
@@ -66,9 +60,9 @@ class Headers(MutableMapping[str, str]):
         return values[0]
 
     def __setitem__(self, name: str, value: str) -> None:
-        """Adds a line. Raises ValueError for a value that would break out of it."""
+        """Adds a line. Raises InvalidHeaderValue for what would break out of it."""
         if _UNSAFE.search(str(value)):
-            raise UnsafeHeader(name, value)
+            raise InvalidHeaderValue(name, value)
         self._lines.append((name, value))
 
     def __delitem__(self, name: str) -> None:
@@ -138,17 +132,6 @@ class Headers(MutableMapping[str, str]):
         return {name: self.get_all(name) for name in self}
 
 
-class UnsafeHeader(ThreadchatError, ValueError):
-    """A header's value holds what no line can hold."""
-
-    def __init__(self, name: str, value: str) -> None:
-        super().__init__(name, value)
-        self.name, self.value = name, value
-
-    def __str__(self) -> str:
-        return f"invalid {self.name} header: {self.value}"
-
-
 @dataclass
 class Request:
     """What asked for a WebSocket. `path` includes the query."""
@@ -211,5 +194,8 @@ class Response:
     def plain(cls, status: int, text: str) -> Response:
         """One of plain text. Raises ValueError for a status that HTTP does not know."""
         status = HTTPStatus(status)
-        headers = Headers({"Content-Type": "text/plain; charset=utf-8"})
-        return cls(status.value, status.phrase, headers, text.encode())
+        body = text.encode()
+        headers = Headers({"Date": formatdate(usegmt=True), "Connection": "close"})
+        headers["Content-Length"] = str(len(body))
+        headers["Content-Type"] = "text/plain; charset=utf-8"
+        return cls(status.value, status.phrase, headers, body)

@@ -64,7 +64,6 @@ class Options(TypedDict, total=False):
 
 
 LEFT_OUT: Final = {
-    "max_workers": "broadcast needs no pool of threads: it waits for no peer",
     "proxy_ssl": "a proxy is spoken to without TLS; connect by yourself, and give connect(sock=...)",
     "proxy_server_hostname": "a proxy is spoken to without TLS; connect yourself, and give connect(sock=...)",
     "dualstack_ipv6": "give serve(sock=socket.create_server(..., dualstack_ipv6=True))",

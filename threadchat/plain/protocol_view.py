@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from threadchat.plain import endings
 from threadchat.plain.threaded_connection import ThreadedConnection
-from threadchat.plain.websockets.exceptions import ConnectionClosed, InvalidState
+from threadchat.plain.websockets.exceptions import ConnectionClosed
 from threadchat.plain.websockets.protocol import Side, State
 
 
@@ -72,7 +72,7 @@ class ProtocolView(NamedTuple):
 
     @property
     def close_exc(self) -> ConnectionClosed:
-        """What recv raises. Raises InvalidState before the end."""
+        """What recv raises. Raises AssertionError before the end."""
         if self.state is not State.CLOSED:
-            raise InvalidState("connection isn't closed yet")
+            raise AssertionError("connection isn't closed yet")
         return endings.closed(self.connection.threaded)

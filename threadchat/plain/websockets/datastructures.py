@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from threadchat.plain.http import Headers, MultipleValuesError
+from threadchat.plain.http import Headers
+from threadchat.plain.websockets.exceptions import MultipleValuesError
 
 __all__ = ["Headers", "HeadersLike", "MultipleValuesError"]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from threadchat import errors
 from threadchat.errors import BadUrl, CloseFrame, ThreadchatError
-from threadchat.plain import http
 
 
 class WebSocketException(ThreadchatError):
@@ -146,7 +145,7 @@ class InvalidStatus(InvalidHandshake):
 
     said = "server rejected WebSocket connection"
 
-    def __init__(self, response: http.Response) -> None:
+    def __init__(self, response: Any) -> None:
         Exception.__init__(self, response)
         self.response = response
 
@@ -157,7 +156,7 @@ class InvalidStatus(InvalidHandshake):
 class InvalidProxyStatus(ProxyError):
     """A proxy answered with another status than 2xx: `response` has it."""
 
-    def __init__(self, response: http.Response) -> None:
+    def __init__(self, response: Any) -> None:
         Exception.__init__(self, response)
         self.response = response
 
@@ -169,7 +168,6 @@ class InvalidHeader(InvalidHandshake):
     """A header is missing, empty or wrong."""
 
     def __init__(self, name: str, value: str | None = None) -> None:
-        Exception.__init__(self, name, value)
         self.name, self.value = name, value
 
     def __str__(self) -> str:
@@ -255,14 +253,22 @@ class InvalidState(WebSocketException, AssertionError):
     """A frame cannot be sent in the present state of the connection."""
 
 
+class MultipleValuesError(ThreadchatError, LookupError):
+    """A header was asked for by its name, and there are several of that name."""
+
+    def __str__(self) -> str:
+        return repr(self.args[0]) if len(self.args) == 1 else super().__str__()
+
+
 class ConcurrencyError(errors.ConcurrencyError, WebSocketException):
     """Two threads receive, or send in fragments, on one connection at once."""
 
 
 def installed(name: str) -> tuple[type[Exception], ...]:
     """The exception of that name of `websockets` itself, where it is installed and has one."""
+    module = "datastructures" if name == "MultipleValuesError" else "exceptions"
     try:
-        found: Any = getattr(importlib.import_module("websockets.exceptions"), name, None)
+        found: Any = getattr(importlib.import_module(f"websockets.{module}"), name, None)
     except ImportError:
         return ()
     return (found,) if isinstance(found, type) else ()
@@ -270,7 +276,7 @@ def installed(name: str) -> tuple[type[Exception], ...]:
 
 def _become_theirs_too() -> None:
     for name, kind in list(globals().items()):
-        if isinstance(kind, type) and issubclass(kind, WebSocketException):
+        if isinstance(kind, type) and kind.__module__ == __name__:
             ours = [base for base in kind.__bases__ if base.__module__ != "builtins"]
             kind.__bases__ = (*ours, *installed(name), *(set(kind.__bases__) - set(ours)))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from simple_websocket import ConnectionClosed as _TheirClosed
+from simple_websocket import ConnectionClosed as TheirConnectionClosed
 from simple_websocket import ConnectionError as _TheirError
 
 from threadchat.errors import CloseCode, ConnectionClosed, ThreadchatError
 
-TheirConnectionClosed = _TheirClosed
-"""What code that still imports simple-websocket raises and catches."""
+__all__ = ["SimpleConnectionClosed", "SimpleConnectionError", "TheirConnectionClosed"]
 
 
 class SimpleConnectionClosed(ConnectionClosed, TheirConnectionClosed):  # type: ignore[misc]

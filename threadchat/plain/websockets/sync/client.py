@@ -10,11 +10,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final
 
-from threadchat.errors import CannotConnect, ConnectTimeout, HandshakeRefused
+from threadchat.errors import BadUrl, CannotConnect, ConnectTimeout, HandshakeRefused
 from threadchat.plain import client as house
 from threadchat.plain.client import ClientConnection, Heads
 from threadchat.plain.http import Response
-from threadchat.plain.websockets.exceptions import InvalidMessage, InvalidStatus
+from threadchat.plain.websockets.exceptions import InvalidMessage, InvalidStatus, InvalidURI
+from threadchat.plain.websockets.headers import validate_subprotocols
 from threadchat.plain.websockets.http11 import USER_AGENT
 from threadchat.plain.websockets.sync.judging import check_answer
 from threadchat.plain.websockets.uri import parse_uri
@@ -139,6 +140,7 @@ def _connect(uri: str, named: dict[str, Any]) -> ClientConnection:
 
 
 def _defaults(named: dict[str, Any]) -> dict[str, Any]:
+    validate_subprotocols(named.get("subprotocols") or [])
     found = {"compression": "deflate", "user_agent_header": USER_AGENT, **named}
     found["logger"] = found.get("logger") or logging.getLogger("websockets.client")
     return found
@@ -154,8 +156,10 @@ def _opened(connect: Callable[[Heads], ClientConnection]) -> ClientConnection:
         raise InvalidStatus(response) from error
     except (AttemptFailed, ConnectTimeout):
         raise
-    except (CannotConnect, ValueError) as error:
-        if isinstance(error, CannotConnect) or heads.response is not None:
-            cause = EOFError(str(error)) if heads.response is None else error
-            raise InvalidMessage("did not receive a valid HTTP response") from cause
-        raise
+    except BadUrl as error:
+        if heads.response is None:
+            raise
+        raise InvalidURI(heads.response.headers.get("Location", ""), str(error)) from error  # a redirect
+    except CannotConnect as error:
+        cause = error if hasattr(heads, "request") else EOFError(str(error))
+        raise InvalidMessage("did not receive a valid HTTP response") from cause

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from threadchat.plain import options
 from threadchat.plain.broadcast import broadcast as _broadcast
 from threadchat.plain.connection import WebSocket as Connection
 from threadchat.plain.messages import Message
+
+_OF_A_POOL: Final = frozenset({"max_workers", "thread_name_prefix", "initializer", "initargs"})
 
 __all__ = ["Connection", "broadcast"]
 
@@ -19,11 +21,11 @@ def broadcast(
     *,
     raise_exceptions: bool = False,
     text: bool | None = None,
-    **left_out: Any,
+    **pool: Any,
 ) -> None:
     """Sends `message` on all of `connections` that are open; see `threadchat.broadcast`.
 
-    It needs no pool of threads, so `max_workers` and what else is for one is a TypeError.
+    It needs no pool of threads: `max_workers` and what else is for one changes nothing.
     """
-    options.refuse_unknown("broadcast", left_out)
+    options.refuse_unknown("broadcast", pool.keys() - _OF_A_POOL)
     _broadcast(connections, message, text=text, raise_exceptions=raise_exceptions)

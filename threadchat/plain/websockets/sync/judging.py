@@ -31,11 +31,18 @@ def check_answer(request: Request, response: Response) -> None:
     digest = hashlib.sha1(key + _GUID, usedforsecurity=False).digest()
     if accept != base64.b64encode(digest).decode():
         raise InvalidHeaderValue("Sec-WebSocket-Accept", accept)
-    if response.headers.get_all("Sec-WebSocket-Extensions") and not request.headers.get_all(
-        "Sec-WebSocket-Extensions"
-    ):
-        raise NegotiationError("no extensions supported")
+    _check_extensions(request, response)
     _check_subprotocol(request, response)
+
+
+def _check_extensions(request: Request, response: Response) -> None:
+    offered = ",".join(request.headers.get_all("Sec-WebSocket-Extensions"))
+    for extension in ",".join(response.headers.get_all("Sec-WebSocket-Extensions")).split(","):
+        name = extension.partition(";")[0].strip()
+        if name and not offered:
+            raise NegotiationError("no extensions supported")
+        if name and name not in [known.partition(";")[0].strip() for known in offered.split(",")]:
+            raise NegotiationError(f"unsupported extension: {name}")
 
 
 def _only(response: Response, name: str) -> str:

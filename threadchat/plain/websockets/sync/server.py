@@ -14,7 +14,11 @@ from threadchat.plain.handshake import ServerConnection
 from threadchat.plain.http import Request, Response
 from threadchat.plain.server import Server
 from threadchat.plain.websockets.exceptions import InvalidHeader
-from threadchat.plain.websockets.headers import build_www_authenticate_basic, parse_authorization_basic
+from threadchat.plain.websockets.headers import (
+    build_www_authenticate_basic,
+    parse_authorization_basic,
+    validate_subprotocols,
+)
 from threadchat.plain.websockets.sync.connection import broadcast
 
 __all__ = ["Server", "ServerConnection", "basic_auth", "broadcast", "serve", "unix_serve"]
@@ -33,6 +37,7 @@ def unix_serve(handler: Handler, path: str | os.PathLike[str] | None = None, **n
 
 
 def _defaults(named: dict[str, Any]) -> dict[str, Any]:
+    validate_subprotocols(named.get("subprotocols") or [])
     found = {"compression": "deflate", "logger": logging.getLogger("websockets.server"), **named}
     found["logger"] = found["logger"] or logging.getLogger("websockets.server")
     return found
