@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import socket
 import threading
@@ -72,8 +73,13 @@ def accept_for(request: bytes) -> str:
 
 
 @contextmanager
-def answering(answer: Callable[[bytes], bytes], *, stays: bool = True) -> Iterator[str]:
-    """A server that answers one request with bytes, and stays or ends the stream."""
+def answering(
+    answer: Callable[[bytes], bytes], *, stays: bool = True, then: bytes = b"", patience: float = WAIT
+) -> Iterator[str]:
+    """A server that answers one request with bytes, and stays or ends the stream.
+
+    `then`: what it says once the client has said something, for which it waits `patience` seconds.
+    """
     over = threading.Event()
     with socket.create_server((LOOPBACK, 0)) as listener:
 
@@ -89,8 +95,12 @@ def answering(answer: Callable[[bytes], bytes], *, stays: bool = True) -> Iterat
                         if stays:
                             over.wait(WAIT)
                         else:  # until the client has said something, its Close above all
-                            sock.settimeout(WAIT)
-                            sock.recv(4096)
+                            sock.settimeout(patience)
+                            with contextlib.suppress(TimeoutError):
+                                sock.recv(4096)
+                            if then:
+                                sock.sendall(then)
+                                sock.recv(4096)
             except OSError:
                 return
 

@@ -82,7 +82,7 @@ def answer(probe: Probe, library: Any) -> object:
     return result[0] if result else "no answer within 20 s"
 
 
-def plain(value: object) -> object:
+def plain(value: object) -> object:  # noqa: PLR0911
     """A value without what is a library's own: types by name, exceptions by kind."""
     if isinstance(value, BaseException):
         return f"raises {kind(value)}"
@@ -106,7 +106,7 @@ def kind(error: BaseException) -> str:
     known = type(error)
     while known.__module__.startswith("threadchat") and not known.__module__.startswith(_SHAPES):
         known = next(base for base in known.__mro__[1:] if _may_be_caught(base))
-    return known.__name__
+    return known.__name__.removeprefix("Simple")
 
 
 _SHAPES = ("threadchat.plain.websockets", "threadchat.wire.protocol.compatible")

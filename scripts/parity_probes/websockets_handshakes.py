@@ -136,7 +136,7 @@ def _answered(lib: Any, answer: Any) -> object:
     def ask(websocket: Any) -> object:
         return websocket.response.headers.get_all("X-A")
 
-    with answering(answer, stays=False) as address:
+    with answering(answer, stays=False, patience=0.3) as address:
         try:
             with connected(lib, address, open_timeout=5, close_timeout=0.2) as websocket:
                 return ask(websocket)
@@ -178,9 +178,11 @@ def _request_seen(lib: Any) -> object:
         websocket.send(repr((request.path, request.method, request.protocol, request.headers.get_all("X-A"))))
 
     options = {"additional_headers": [("X-A", "1"), ("X-A", "2")]}
-    with serving(lib, handler) as server:
-        with connected(lib, url(server, "/file/a%2Fb%20c?x=%2F&y"), **options) as websocket:
-            return websocket.recv(WAIT), websocket.request.headers.get_all("X-A"), websocket.request.path
+    with (
+        serving(lib, handler) as server,
+        connected(lib, url(server, "/file/a%2Fb%20c?x=%2F&y"), **options) as websocket,
+    ):
+        return websocket.recv(WAIT), websocket.request.headers.get_all("X-A"), websocket.request.path
 
 
 def _hook(lib: Any, ask: Any = None, **hooks: Any) -> object:
@@ -633,6 +635,10 @@ ASKED = {
     ),
     "connect: unknown option": lambda lib: connected(lib, "ws://127.0.0.1:9/", no_such_option=1),
     "serve: unknown option": lambda lib: lib.sync_server.serve(hold, LOOPBACK, 0, no_such_option=1),
+    "proxy by TLS": lambda lib: connected(lib, "ws://127.0.0.1/", proxy="https://127.0.0.1:9"),
+    "extensions: compress_settings": lambda lib: (
+        lib.extensions_permessage_deflate.ServerPerMessageDeflateFactory(compress_settings={"memLevel": 4})
+    ),
     "connect(uri=)": lambda lib: lib.sync_client.connect(uri="x"),
     "subprotocols as text": lambda lib: connected(lib, "ws://127.0.0.1:9/", subprotocols="chat"),
     "serve: subprotocols as text": lambda lib: lib.sync_server.serve(hold, LOOPBACK, 0, subprotocols="chat"),

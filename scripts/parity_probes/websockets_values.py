@@ -9,11 +9,12 @@ from parity_probes.probing import Table, attempt
 
 NAMES = {
     "exceptions": (
-        "WebSocketException ConnectionClosed ConnectionClosedOK ConnectionClosedError InvalidURI InvalidProxy "
-        "InvalidHandshake SecurityError RequestLineTooLong StatusLineTooLong HeaderLineTooLong TooManyHeaders "
-        "TooManyFragments ProxyError InvalidProxyMessage InvalidProxyStatus InvalidMessage InvalidMethod "
-        "InvalidProtocol InvalidStatus InvalidHeader InvalidHeaderFormat InvalidHeaderValue InvalidOrigin "
-        "InvalidUpgrade NegotiationError DuplicateParameter InvalidParameterName InvalidParameterValue "
+        "WebSocketException ConnectionClosed ConnectionClosedOK ConnectionClosedError InvalidURI "
+        "InvalidProxy InvalidHandshake SecurityError RequestLineTooLong StatusLineTooLong "
+        "HeaderLineTooLong TooManyHeaders TooManyFragments ProxyError InvalidProxyMessage "
+        "InvalidProxyStatus InvalidMessage InvalidMethod InvalidProtocol InvalidStatus "
+        "InvalidHeader InvalidHeaderFormat InvalidHeaderValue InvalidOrigin InvalidUpgrade "
+        "NegotiationError DuplicateParameter InvalidParameterName InvalidParameterValue "
         "ProtocolError PayloadTooBig InvalidState ConcurrencyError"
     ),
     "sync.client": "ClientConnection connect unix_connect reconnect unix_reconnect",

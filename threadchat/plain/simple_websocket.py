@@ -47,9 +47,6 @@ class Base:
     threaded: ThreadedConnection
     """What the shape is laid over; `broadcast` offers to it."""
 
-    mode: str
-    """The server that the connection came from; "client" for one that was dialled."""
-
     @property
     def connected(self) -> bool:
         """Whether neither side has closed, as far as is known here."""
@@ -149,6 +146,7 @@ class Server(Base):
         chosen = self.choose_subprotocol(Offer([name.strip() for name in offered if name.strip()]))
         taken = take_socket(environ)
         self.mode = taken.server
+        """The server that the connection came from."""
         self.finish = taken.finish
         """What a WSGI application calls last, with its `start_response`; see `Taken`."""
         try:
@@ -193,8 +191,6 @@ class Client(Base):
     Raises ConnectionError, with its HTTP status, where the server refuses; CannotConnect, which is Python's
     own ConnectionError and the system's error, where it is not reached; BadUrl for an address that is none.
     """
-
-    mode = "client"
 
     def __init__(  # noqa: PLR0917  # the order is simple-websocket's
         self,
