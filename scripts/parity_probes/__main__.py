@@ -33,12 +33,10 @@ def compare(name: str, table: Table, peer: object, ours: object, *, quick: bool,
     counts = {"same": 0, "different": 0, "on purpose": 0}
     asked = [probe for probe in table.probes if not (quick and probe.slow)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for probe, (theirs, mine, took) in zip(
-            asked, pool.map(lambda probe: ask(probe, peer, ours), asked), strict=True
-        ):
+        for probe, first in zip(asked, pool.map(lambda probe: ask(probe, peer, ours), asked), strict=True):
             why = table.reason(probe.name)
-            if theirs != mine and why is None:  # once more, in case that a busy machine was to blame
-                theirs, mine, took = ask(probe, peer, ours)
+            again = first[0] != first[1] and why is None  # a busy machine may have been to blame
+            theirs, mine, took = ask(probe, peer, ours) if again else first
             verdict = "same" if theirs == mine else "on purpose" if why else "different"
             counts[verdict] += 1
             if verdict != "same" or verbose:

@@ -440,7 +440,7 @@ def test_messages_are_compressed_where_both_want_it(ours: bool, theirs: bool) ->
             pass
         assert event.message == text
         link: Any = ann._in_flight._link
-        counters = link.link.connection.counters
+        counters = link.threaded.connection.counters
         for size in (counters.bytes_in, counters.bytes_out):
             assert (size < len(text) / 4) == (ours and theirs)
 

@@ -13,7 +13,7 @@ from threadchat.plain.engine import Engine
 from threadchat.plain.receive_queue import ReceiveQueue
 from threadchat.plain.server import Server, serve
 from threadchat.plain.threaded_connection import ThreadedConnection
-from threadchat.wire.connection import Connection
+from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
 from threadchat.wire.limits import Limits
 
 LOOPBACK = "127.0.0.1"
@@ -77,6 +77,7 @@ def linked(
     limits: Limits | None = None,
     receive_queue: ReceiveQueue | None = None,
     close_timeout: float | None = 10.0,
+    answer_timeout: float | None = CLOSE_TIMEOUT,
 ) -> Iterator[Scene]:
     """A threaded over TCP after its handshake; `small`: next to nothing fits into the socket."""
     hand = Hand()
@@ -96,6 +97,7 @@ def linked(
             ),
             receive_queue or ReceiveQueue(),
             close_timeout=close_timeout,
+            answer_timeout=answer_timeout,
             engine=engine,
         )
     except BaseException:

@@ -42,7 +42,7 @@ def test_a_browser_is_told_what_this_is() -> None:
     [
         ("Sec-WebSocket-Version: 12", 426),
         ("Sec-WebSocket-Key: short", 400),
-        ("Connection: close", 400),
+        ("Connection: close", 426),
     ],
 )
 def test_a_bad_handshake_has_its_status(spoilt: str, code: int) -> None:

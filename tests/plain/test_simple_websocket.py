@@ -169,7 +169,6 @@ def test_options_of_old() -> None:
         assert found.server.threaded.connection.limits.ping_interval == 25
         assert found.server.threaded.connection.limits.pong_timeout == 50
         assert found.server.mode == "threadchat"
-        assert found.client.mode == "client"
         assert found.server.environ["REQUEST_METHOD"] == "GET"
         assert repr(found.server).startswith("<Server ")
 

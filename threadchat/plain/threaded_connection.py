@@ -63,7 +63,7 @@ class ThreadedConnection:
         self._quiet = threading.Condition(self._lock)
         self._fragmenting = False
         self._putting = 0  # threads that put a whole message
-        self._on_gone: list[Callable[[], None]] = []
+        self._on_gone: list[Callable[[], None]] | None = []  # None: it is gone
         self._engine = engine
         self._slot = engine.enter()
         self._close_until: float | None = None
@@ -182,7 +182,7 @@ class ThreadedConnection:
     def call_when_gone(self, action: Callable[[], None]) -> None:
         """Has `action`, which must not block, called once at the end. Runs on: any thread."""
         with self._lock:
-            if not self.gone.is_set():
+            if self._on_gone is not None:
                 self._on_gone.append(action)
                 return
         action()
@@ -239,7 +239,7 @@ class ThreadedConnection:
     def _has_gone(self, connection: Connection) -> None:
         self._engine.leave(self._slot.number)
         with self._lock:
-            self.gone.set()
-            actions, self._on_gone = self._on_gone, []
+            actions, self._on_gone = self._on_gone or [], None
         for action in actions:
             action()
+        self.gone.set()
