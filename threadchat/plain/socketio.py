@@ -18,10 +18,10 @@ KNOWN: Final = ((4, 9), (5, 0))
 def use_threadchat(socketio: Any, app: Any = None, *, path: str = "/socket.io", **options: Any) -> None:
     """Has a Socket.IO server take its WebSockets from this package: bounded outboxes, one writer each.
 
-    `socketio`: a flask_socketio.SocketIO, a socketio.Server or an engineio.Server in threading mode. `app`: the
-    Flask application that it is part of; under gunicorn its WebSockets, which are those below `path`, then leave
-    the worker's threads. For another WSGI application wrap that in `threadchat.plain.own_thread.OwnThread`.
-    `options` are those of `threadchat.plain.simple_websocket.Server`; messages are bounded by the server's own
+    `socketio`: a flask_socketio.SocketIO, a socketio.Server or an engineio.Server in threading mode. `app`:
+    the Flask application that it is part of; under gunicorn its WebSockets, which are those below `path`,
+    then leave the worker's threads. Another WSGI application is to be wrapped in an OwnThread. `options` are
+    those of `threadchat.plain.simple_websocket.Server`; messages are bounded by the server's own
     `max_http_buffer_size`, where nothing else is said.
 
     To be called once, before the first client comes; nothing but this one server changes. Raises ConfigError
