@@ -28,7 +28,7 @@ PLACES = {
     "flask": ("plain/flask_sock.py",),
     "werkzeug": ("plain/flask_sock.py", "plain/websockets/sync/router.py"),
     "websockets": ("plain/websockets/exceptions.py",),
-    "socks": ("plain/proxies.py",),
+    "socks": ("plain/websockets/proxy.py",),
     "wsproto": ("wire/protocol/state_machine.py", "wire/protocol/parser.py"),
     "h11": ("server/*",),
     "socket": ("wire/*", "server/*", "plain/*", "broker/redis/*", "client/*", "testing/*", "standalone.py"),

@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-m", "parity_probes"]
 pytest.importorskip("flask_sock")
 
 
-@pytest.mark.parametrize("peer", ["websockets", "simple-websocket", "flask-sock"])
+@pytest.mark.parametrize("peer", ["websockets", "simple-websocket", "flask-sock", "websocket-client"])
 def test_nothing_differs_that_nobody_explains(peer: str) -> None:
     done = subprocess.run(
         [*COMMAND, peer, "--quick"], capture_output=True, text=True, env=ENVIRON, timeout=110, check=False

@@ -9,13 +9,14 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-from parity_probes import flask_sock, simple_websocket, websockets_sync
+from parity_probes import flask_sock, simple_websocket, websocket_client, websockets_sync
 from parity_probes.probing import Probe, Table, answer
 
 TABLES = {
     "websockets": websockets_sync.TABLE,
     "simple-websocket": simple_websocket.TABLE,
     "flask-sock": flask_sock.TABLE,
+    "websocket-client": websocket_client.TABLE,
 }
 
 

@@ -109,7 +109,7 @@ def kind(error: BaseException) -> str:
     return known.__name__.removeprefix("Simple")
 
 
-_SHAPES = ("threadchat.plain.websockets", "threadchat.wire.protocol.compatible")
+_SHAPES = ("threadchat.plain.websocket", "threadchat.wire.protocol.compatible")
 
 
 def _may_be_caught(base: type) -> bool:

@@ -15,10 +15,10 @@ from threadchat.plain import options
 from threadchat.plain.connection import WebSocket
 from threadchat.plain.http import Request, Response
 from threadchat.plain.options import Options
-from threadchat.plain.proxies import way_through
 from threadchat.plain.threaded_connection import ThreadedConnection
 from threadchat.plain.websockets.exceptions import SecurityError
 from threadchat.plain.websockets.protocol import Side
+from threadchat.plain.websockets.proxy import way_through
 from threadchat.wire.connecting.address import Address, parse
 from threadchat.wire.connecting.cancellation import Cancellation
 from threadchat.wire.connecting.dial import Deadline, OpenTcp, dial

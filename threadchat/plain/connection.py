@@ -14,7 +14,6 @@ from threadchat.errors import ConnectionClosed as _Closed
 from threadchat.plain import endings
 from threadchat.plain.http import Request, Response
 from threadchat.plain.messages import BytesLike, Message, check_iterable, encoded, send_fragments
-from threadchat.plain.protocol_view import ProtocolView
 from threadchat.plain.threaded_connection import ThreadedConnection
 from threadchat.plain.websockets.exceptions import (
     ConcurrencyError,
@@ -197,9 +196,9 @@ class WebSocket:
         return endings.state(self.threaded) if hasattr(self, "threaded") else State.CONNECTING
 
     @property
-    def protocol(self) -> ProtocolView:
+    def protocol(self) -> endings.ProtocolView:
         """What is known of the protocol's state: see ProtocolView."""
-        return ProtocolView(self)
+        return endings.ProtocolView(self)
 
     @property
     def socket(self) -> Socket:

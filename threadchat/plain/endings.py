@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+import uuid
+from typing import Any, Final, NamedTuple, Protocol
 
 from threadchat.errors import CloseCode, CloseFrame
 from threadchat.plain.threaded_connection import ThreadedConnection
@@ -11,7 +13,7 @@ from threadchat.plain.websockets.exceptions import (
     ConnectionClosedError,
     ConnectionClosedOK,
 )
-from threadchat.plain.websockets.protocol import State
+from threadchat.plain.websockets.protocol import Side, State
 
 _GOOD: Final = (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS)
 
@@ -54,3 +56,69 @@ def closed(threaded: ThreadedConnection) -> ConnectionClosed:
 
 def _is_good(frame: CloseFrame | None) -> bool:
     return frame is not None and frame.code in _GOOD
+
+
+class Viewed(Protocol):
+    """A connection, as far as it is looked at."""
+
+    side: Side
+    id: uuid.UUID
+    logger: logging.Logger | logging.LoggerAdapter[Any]
+    threaded: ThreadedConnection
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def subprotocol(self) -> str | None: ...
+    @property
+    def close_code(self) -> int | None: ...
+    @property
+    def close_reason(self) -> str | None: ...
+
+
+class ProtocolView(NamedTuple):
+    """What programs ask of `connection.protocol`; there is nothing to drive by it."""
+
+    connection: Viewed
+
+    @property
+    def side(self) -> Side:
+        """Which end this is."""
+        return self.connection.side
+
+    @property
+    def state(self) -> State:
+        """See WebSocket.state."""
+        return self.connection.state
+
+    @property
+    def subprotocol(self) -> str | None:
+        """See WebSocket.subprotocol."""
+        return self.connection.subprotocol
+
+    @property
+    def id(self) -> uuid.UUID:
+        """See WebSocket.id."""
+        return self.connection.id
+
+    @property
+    def logger(self) -> logging.Logger | logging.LoggerAdapter[Any]:
+        """See WebSocket.logger."""
+        return self.connection.logger
+
+    @property
+    def close_code(self) -> int | None:
+        """See WebSocket.close_code."""
+        return self.connection.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """See WebSocket.close_reason."""
+        return self.connection.close_reason
+
+    @property
+    def close_exc(self) -> ConnectionClosed:
+        """What recv raises. Raises AssertionError before the end."""
+        if self.state is not State.CLOSED:
+            raise AssertionError("connection isn't closed yet")
+        return closed(self.connection.threaded)
