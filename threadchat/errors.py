@@ -94,22 +94,53 @@ class BrokerError(ThreadchatError):
     """The broker cannot be opened; the message says why and, if known, what to do."""
 
 
+_MEANINGS = {
+    1000: "OK",
+    1001: "going away",
+    1002: "protocol error",
+    1003: "unsupported data",
+    1005: "no status received [internal]",
+    1006: "abnormal closure [internal]",
+    1007: "invalid frame payload data",
+    1008: "policy violation",
+    1009: "message too big",
+    1010: "mandatory extension",
+    1011: "internal error",
+    1012: "service restart",
+    1013: "try again later",
+    1014: "bad gateway",
+    1015: "TLS handshake failure [internal]",
+}
+"""The names of close codes in IANA's registry (RFC 6455 11.7)."""
+
+
 class CloseFrame(NamedTuple):
     """The code and the reason of a Close frame."""
 
     code: int
     reason: str
 
+    def __str__(self) -> str:
+        code = int(self.code)
+        kind = "registered" if 3000 <= code < 4000 else "private use" if 4000 <= code < 5000 else "unknown"
+        return f"{code} ({_MEANINGS.get(code, kind)}) {self.reason}".rstrip()
+
+    def __repr__(self) -> str:
+        return f"Close(code={int(self.code)}, reason={self.reason!r})"
+
 
 class ConnectionClosed(ThreadchatError):
     """The connection is closed or closing; `code` and `reason` say why.
 
-    `rcvd` and `sent` are the Close frames that were received and sent, or None, as in `websockets`. Only
-    the plain layer sets them.
+    `rcvd` and `sent` are the Close frames that were received and sent, or None, and `rcvd_then_sent` says
+    whether the received one came first, as in `websockets`. Only the plain layer sets them.
     """
 
+    code: int = CloseCode.ABNORMAL
+    reason: str = ""
     rcvd: CloseFrame | None = None
     sent: CloseFrame | None = None
+    rcvd_then_sent: bool | None = None
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"{int(code)} {reason}".rstrip())

@@ -16,8 +16,8 @@ from threadchat.wire.protocol.requests import Ping
 class Keepalive:
     """The automatic pings of one connection.
 
-    Only these pings have an empty payload (see `UserPings`), so an empty pong answers them. An unanswered
-    ping is repeated, and the round trip counts from the first.
+    Their payload is empty, so an empty pong answers them. An unanswered ping is repeated, and the round trip
+    counts from the first.
     """
 
     __slots__ = ("_asked_at", "_clock", "_counters", "_deadlines", "_encode", "_outbox", "reading_since")

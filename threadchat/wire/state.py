@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from enum import Enum
 
-from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.errors import CloseCode, CloseFrame, ConnectionClosed
 
 
 class ConnectionState(Enum):
@@ -28,6 +28,10 @@ class Life:
     def __init__(self) -> None:
         self.state = ConnectionState.UNDEFINED
         self.closed: ConnectionClosed | None = None
+        self.close_sent: CloseFrame | None = None
+        """Our Close, which may still wait in the outbox; None before `close` is called."""
+        self.peer_closed_first = False
+        """Whether the peer's Close came before ours."""
         self._lock = threading.Lock()
 
     def advance(self, state: ConnectionState) -> None:

@@ -11,7 +11,7 @@ import threading
 from time import sleep
 from typing import Any, Final
 
-from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.errors import CloseCode, CloseFrame, ConnectionClosed
 from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.state_machine import Protocol
@@ -118,6 +118,13 @@ class Transport:
     def peer_closed(self) -> bool:
         """Whether the peer sent a Close, after which nothing needs to be read."""
         return self._protocol.peer_closed
+
+    @property
+    def peer_close(self) -> CloseFrame | None:
+        """The peer's Close; None until it arrives."""
+        if not self._protocol.peer_closed:
+            return None
+        return CloseFrame(int(self._protocol.close_reason), self._protocol.close_message or "")
 
     def discard(self) -> bool:
         """Reads and discards bytes; False once the peer ended the stream. Runs on: the reader thread."""

@@ -39,11 +39,13 @@ class UserPings:
     def ask(self, payload: bytes | None, on_pong: OnPong | None, put: Callable[[bytes], None]) -> None:
         """Notes a ping and passes its payload to `put`. Raises ValueError and TooManyPings.
 
-        An empty payload is refused because it belongs to the keepalive, and the payload of an unanswered ping
-        because one pong could not be told from the other. Runs on: any thread.
+        A payload of an unanswered ping is refused, because one pong could not be told from the other. A ping
+        without a payload is also answered by the keepalive's pong. Runs on: any thread.
         """
-        if payload is not None and not 1 <= len(payload) <= frames.MAX_CONTROL:
-            raise ValueError(f"a ping's payload must be 1 to {frames.MAX_CONTROL} bytes, not {len(payload)}")
+        if payload is not None and len(payload) > frames.MAX_CONTROL:
+            raise ValueError(
+                f"a ping's payload must be at most {frames.MAX_CONTROL} bytes, not {len(payload)}"
+            )
         with self._lock:
             if payload is None:
                 payload = self._fresh_locked()

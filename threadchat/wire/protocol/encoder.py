@@ -13,7 +13,7 @@ class FrameEncoder:
     def __init__(self, protocol: Protocol) -> None:
         self.deflater = protocol.deflater
         """Compresses messages for this peer; None if they are sent uncompressed."""
-        self._encode = protocol.encode
+        self._encode = self.encode = protocol.encode
 
     def text(self, message: str) -> Text:
         """Encodes a text message. Raises ValueError for a lone surrogate.
@@ -22,6 +22,10 @@ class FrameEncoder:
         be sent only once (RFC 6455 5.3).
         """
         return self._message(frames.TEXT, message.encode())
+
+    def encoded_text(self, message: bytes) -> Text:
+        """Encodes a text message given as UTF-8, which is not checked; see `text`."""
+        return self._message(frames.TEXT, message)
 
     def binary(self, message: bytes) -> Text:
         """Encodes a binary message; see `text`."""
