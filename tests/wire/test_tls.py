@@ -574,7 +574,7 @@ def test_a_writer_does_not_spin_while_keys_are_negotiated(
         assert sock.send(b"hello\n") == 0
         assert waits == [(tls._HANG_UP, 0)]
         sock.wait_writable(10)
-        assert waits[1:] == [(tls._HANG_UP, tls._LOOK)], "neither for room nor for something to read"
+        assert waits[1:] == [(tls._HANG_UP, tls._RECHECK)], "neither for room nor for something to read"
         assert sock.send(b"hello\n") == 0
         reader = start(read)  # goes on with it
         sock.sendall(b"hello\n")

@@ -56,7 +56,7 @@ class Outbox(PriorityQueue):
         self.line = line
         self.state = _IDLE
         self.waiting_since: float | None = None
-        """When the writer last got something to write, in the clock's seconds; None if it has nothing."""
+        """When the writer got what it has to write now, in the clock's seconds; None if it has nothing."""
         self.counters = counters or ConnectionCounters()
         self.ended = False  # a Close was taken, or the connection is lost; nothing more is written
         self._clock = clock

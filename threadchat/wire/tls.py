@@ -23,7 +23,7 @@ _PORTION: Final = 2 * _RECORD
 """Bytes that are encrypted before the socket takes them; a ping waits for them if the peer is slow."""
 _MAX_ANSWERS: Final = 16 << 10
 """Bytes of TLS answers that may wait for a full socket; a peer that asks for more does not read them."""
-_LOOK: Final = 0.05
+_RECHECK: Final = 0.05
 """Seconds between two checks of a writer whether the peer has continued a negotiation. The writer cannot poll
 for this: the socket may have room all the time, and data may wait there for a reader that is busy elsewhere.
 In both cases the poll would return at once, and the writer would spin for as long as the peer likes."""
@@ -212,7 +212,7 @@ class TlsSocket:
     def wait_writable(self, seconds: float | None) -> None:
         """Blocks until `send` may succeed, at most `seconds`. Runs on: the writer thread."""
         if self._negotiates:
-            self._poll(_HANG_UP, _LOOK if seconds is None else min(seconds, _LOOK))
+            self._poll(_HANG_UP, _RECHECK if seconds is None else min(seconds, _RECHECK))
         else:
             self._poll(select.POLLOUT, seconds)
 

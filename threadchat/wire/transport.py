@@ -26,7 +26,7 @@ _READ_SIZE: Final = 1024
 """Bytes of a first read; every connection that waits in recv holds a buffer of this size."""
 _READ_SIZE_BUSY: Final = 64 << 10
 """Bytes of a read after a read that filled its buffer."""
-_BREATH: Final = 64
+_FRAMES_PER_PAUSE: Final = 64
 """Frames that the reader decodes with wsproto between two pauses; they take about a millisecond."""
 _PAUSE: Final = 0.00005
 """Seconds of such a pause. A thread that computes without a pause keeps the interpreter for a whole switch
@@ -152,14 +152,14 @@ class Transport:
                 protocol.input_buffer.append(text)
                 continue
             decoded += 1
-            if not decoded % _BREATH:
+            if not decoded % _FRAMES_PER_PAUSE:
                 sleep(_PAUSE)
             header = frames.read_header(data, at)
             if header is None:
                 self._head = data[at:]
                 break
             self.controls += header.opcode >= frames.CLOSE
-            self._judge_size(header)
+            self._check_size(header)
             if not protocol.connected:
                 break
             end = min(header.end, size)
@@ -175,7 +175,7 @@ class Transport:
             self._closed = ConnectionClosed(CloseCode.ABNORMAL, "the peer goes on after a Close")
         return self._last_frames >= 0
 
-    def _judge_size(self, header: frames.Header) -> None:
+    def _check_size(self, header: frames.Header) -> None:
         """Refuses a message by its declared length, which is summed over its fragments.
 
         The size of a compressed message is checked again while it is inflated.

@@ -233,7 +233,7 @@ def two_addresses(monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[list[i
         found = [address(nowhere[1]), address(port)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         monkeypatch.setattr(racing, "_begin", tell)
-        monkeypatch.setattr(dial, "_worked", Remembered())
+        monkeypatch.setattr(dial, "_remembered", Remembered())
         yield tried
 
 

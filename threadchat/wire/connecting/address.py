@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 from threadchat.errors import BadUrl
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_OURS: Final = re.compile(r"host|upgrade|connection|sec-websocket-.*", re.IGNORECASE)
+_SET_BY_HANDSHAKE: Final = re.compile(r"host|upgrade|connection|sec-websocket-.*", re.IGNORECASE)
 
 
 class Address(NamedTuple):
@@ -84,7 +84,7 @@ def request_headers(
         name, value = pair
         if not _TOKEN.fullmatch(name):
             raise BadUrl(f"header {name!r}: a name is letters, digits and dashes")
-        if _OURS.fullmatch(name):
+        if _SET_BY_HANDSHAKE.fullmatch(name):
             raise BadUrl(f"header {name!r}: the handshake sets it itself")
         if re.search(r"[^\t\x20-\x7e\x80-\xff]", value) or value != value.strip():
             raise BadUrl(

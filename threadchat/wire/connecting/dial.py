@@ -24,7 +24,7 @@ from threadchat.wire.turnstile import Turnstile
 
 MAX_HEAD: Final = 16 << 10
 """Largest head of the server's answer, in bytes."""
-_worked: Final = Remembered()  # shared by all attempts of this process
+_remembered: Final = Remembered()  # shared by all attempts of this process
 _READ_SIZE: Final = 4096
 _END_OF_HEAD: Final = re.compile(rb"\r?\n\r?\n")
 _INTERIM: Final = re.compile(rb"HTTP/1\.\d 1(?!01)\d\d ")  # such as 100 and 103; the final answer follows
@@ -129,12 +129,12 @@ def _connected(address: Address, deadline: Deadline, cancellation: Cancellation)
         reason = error if isinstance(error, OSError) else socket.gaierror(socket.EAI_NONAME, str(error))
         raise connect_error(reason, f"{host}: unknown host") from error
     try:
-        sock, endpoint = connect_first(_worked.ordered(host, port, found), deadline, cancellation)
+        sock, endpoint = connect_first(_remembered.ordered(host, port, found), deadline, cancellation)
     except CannotConnect:
         raise
     except OSError as error:
         raise _mapped(error, f"{host} port {port}", deadline) from error
-    _worked.note(host, port, endpoint)
+    _remembered.note(host, port, endpoint)
     return sock
 
 

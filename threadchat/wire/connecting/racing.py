@@ -43,14 +43,14 @@ class Remembered:
     def ordered(self, host: str, port: int, found: Sequence[Found]) -> list[Found]:
         """Returns the addresses in the order to try them: the one that worked last, then families in turn."""
         worked = self._endpoints.get((host, port))
-        return sorted(interleaved(found), key=lambda one: one[4] != worked)
+        return sorted(interleaved(found), key=lambda result: result[4] != worked)
 
 
 def interleaved(found: Sequence[Found]) -> list[Found]:
     """Alternates the address families, so that an unreachable family costs one delay, not one per address."""
-    families = dict.fromkeys(one[0] for one in found)
-    by_family = ([one for one in found if one[0] == family] for family in families)
-    return [one for one in chain.from_iterable(zip_longest(*by_family)) if one is not None]
+    families = dict.fromkeys(result[0] for result in found)
+    by_family = ([result for result in found if result[0] == family] for family in families)
+    return [result for result in chain.from_iterable(zip_longest(*by_family)) if result is not None]
 
 
 def connect_first(
@@ -85,9 +85,9 @@ def connect_first(
                 _drop(key.fileobj, selector, cancellation)
 
 
-def _begin(one: Found, selector: selectors.BaseSelector, cancellation: Cancellation) -> OSError | None:
+def _begin(found: Found, selector: selectors.BaseSelector, cancellation: Cancellation) -> OSError | None:
     """Begins to connect to one address; returns the error if that fails at once."""
-    family, kind, protocol, _, endpoint = one
+    family, kind, protocol, _, endpoint = found
     try:
         sock = socket.socket(family, kind, protocol)
     except OSError as error:

@@ -10,7 +10,7 @@ NAME: Final = "permessage-deflate"
 STATELESS: Final = "server_no_context_takeover; client_no_context_takeover"
 """No message refers back to an earlier one. So no connection keeps a window in memory, and one compressed
 message serves all its receivers."""
-WISH: Final = f"{STATELESS}; client_max_window_bits"
+OFFER: Final = f"{STATELESS}; client_max_window_bits"
 """The parameters of a client's offer; the last allows the server to limit our window (7.1.2.2)."""
 
 _SERVER_WINDOW: Final = "server_max_window_bits"
@@ -37,24 +37,24 @@ def accept_offer(offers: str) -> Agreement | None:
     Returns None if there is none. An offer with an invalid, unknown or repeated parameter is skipped (7.1).
     """
     for offer in offers.split(","):
-        wishes = _parameters(offer, needs_value=(_SERVER_WINDOW,))
-        if wishes is None:
+        requested = _parameters(offer, needs_value=(_SERVER_WINDOW,))
+        if requested is None:
             continue
-        deflater = _deflater(wishes.get(_SERVER_WINDOW))
+        deflater = _deflater(requested.get(_SERVER_WINDOW))
         if deflater is None:
             continue
         answer = f"{NAME}; {STATELESS}"
-        if _SERVER_WINDOW in wishes:
+        if _SERVER_WINDOW in requested:
             answer += f"; {_SERVER_WINDOW}={deflater.window_bits}"
         return Agreement(answer, deflater, keeps_window=False)
     return None
 
 
-def judge_answer(answer: str) -> Agreement:
-    """Reads a server's answer to `WISH`. Raises ValueError if our offer does not allow the answer."""
+def read_answer(answer: str) -> Agreement:
+    """Reads a server's answer to `OFFER`. Raises ValueError if our offer does not allow the answer."""
     granted = _parameters(answer, needs_value=(_SERVER_WINDOW, _CLIENT_WINDOW))
     if granted is None:
-        raise ValueError(f"{answer!r:.200} is not a valid answer to {NAME}; {WISH}")
+        raise ValueError(f"{answer!r:.200} is not a valid answer to {NAME}; {OFFER}")
     keeps_window = "server_no_context_takeover" not in granted
     return Agreement(answer, _deflater(granted.get(_CLIENT_WINDOW)), keeps_window)
 

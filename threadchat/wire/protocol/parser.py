@@ -81,7 +81,7 @@ class _Inflating(Extension):
         self, proto: FrameDecoder | FrameProtocol, data: bytes
     ) -> bytes | CloseReason:
         """Returns a part of a frame's payload, inflated if the message is compressed."""
-        return _judged(self._inflater.feed, data) if self._frame_is_deflated else data
+        return _or_parse_failure(self._inflater.feed, data) if self._frame_is_deflated else data
 
     def frame_inbound_complete(
         self, proto: FrameDecoder | FrameProtocol, fin: bool
@@ -92,10 +92,10 @@ class _Inflating(Extension):
         if not (fin and self._frame_is_deflated):
             return None
         self._message_is_deflated = False
-        return _judged(self._inflater.end)
+        return _or_parse_failure(self._inflater.end)
 
 
-def _judged(inflate: Callable[..., bytes], *data: bytes) -> bytes:
+def _or_parse_failure(inflate: Callable[..., bytes], *data: bytes) -> bytes:
     """Turns our error into wsproto's, so that wsproto still returns the messages before it."""
     try:
         return inflate(*data)
@@ -119,7 +119,7 @@ class _Messages(MessageDecoder):
         return frame
 
 
-class JudgedFrames(FrameProtocol):
+class CorrectedFrames(FrameProtocol):
     """wsproto's frames, with the corrections of this module."""
 
     def __init__(self, client: bool, inflater: Inflater | None = None) -> None:
@@ -144,7 +144,7 @@ class Frames(FrameConnection):
     def __init__(self, role: ConnectionType, inflater: Inflater | None = None) -> None:
         super().__init__(role)
         del self._proto._parse_more  # see `retire`
-        self._proto = JudgedFrames(self.client, inflater)
+        self._proto = CorrectedFrames(self.client, inflater)
 
     def end(self) -> None:
         """Discards the parser after the last frame; see `retire`."""

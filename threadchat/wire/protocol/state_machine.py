@@ -18,7 +18,7 @@ from wsproto.utilities import ProtocolError, RemoteProtocolError
 from threadchat.errors import CannotConnect, CloseCode, ConnectionClosed, HandshakeRefused
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.deflate import Deflater, Inflater
-from threadchat.wire.protocol.extensions import NAME, WISH, Agreement, accept_offer, judge_answer
+from threadchat.wire.protocol.extensions import NAME, OFFER, Agreement, accept_offer, read_answer
 from threadchat.wire.protocol.parser import Frames, retire
 
 Headers = list[tuple[str, str]]
@@ -214,14 +214,14 @@ class _Offer(Extension):
     agreed: Agreement | None = None
 
     def offer(self) -> str:
-        return WISH
+        return OFFER
 
     def finalize(self, offer: str) -> None:
         """Reads the server's answer. Raises wsproto's error if it is invalid or a second one."""
         if self.agreed is not None:
             raise RemoteProtocolError(f"{self.name} is in the answer twice")
         try:
-            self.agreed = judge_answer(offer)
+            self.agreed = read_answer(offer)
         except ValueError as error:
             raise RemoteProtocolError(str(error)) from error
 
