@@ -27,8 +27,8 @@ def attempt(action: Action) -> None:
 
 
 STOPPED: Final = 1.0
-"""Seconds; a thread that wakes later than this after its time tells that the process was stopped: by SIGSTOP,
-by a sleeping computer, or by other programs that took all CPU time."""
+"""Seconds. If the thread wakes so much too late, the process was stopped: by SIGSTOP, because the computer
+slept, or because other programs took all CPU time."""
 
 
 class Alarm:

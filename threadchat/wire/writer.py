@@ -16,7 +16,7 @@ from threadchat.wire.turnstile import Turnstile
 log = logging.getLogger(__name__)
 
 WRITE_TIMEOUT: Final = 10.0
-"""Seconds in which a full socket must take `SLOWEST` bytes for each of them, or all that is left."""
+"""Seconds in which a full socket must take `SLOWEST` bytes for each second, or else all that is left."""
 SLOWEST: Final = 6_400
 """Bytes a second; a peer that takes fewer is too slow. This is a tenth of the 60 KB/s that are promised to
 be enough, because a socket takes bytes in lumps of a third of its buffer (43 KB) or more. With

@@ -38,7 +38,7 @@ def parse(url: str) -> Address:
         return BadUrl(f"{shown}: {what}; an address looks like ws://host:port/path or wss://host/path")
 
     if not isinstance(url, str) or re.search(r"[\x00-\x20\x7f\ud800-\udfff]", url):
-        raise bad("must be text without spaces and control characters")
+        raise bad("must be text without spaces or control characters")
     try:
         parts = urlsplit(url)
         port = parts.port
