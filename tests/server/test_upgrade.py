@@ -199,7 +199,7 @@ def test_the_application_may_refuse_in_its_own_words(open_front: Open) -> None:
     ("answer", "told"),
     [
         (lambda environ: 1 / 0, "authenticate failed"),
-        (lambda environ: {"id": "abc"}, "'abc' is not an integer"),
+        (lambda environ: {"id": ""}, "'' is not an integer"),
         (lambda environ: object(), "has no id"),
     ],
 )

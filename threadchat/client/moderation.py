@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+from threadchat.chat.log.events import UserId
 from threadchat.client.pending import OnLoss, Request
 from threadchat.client.protocol import (
     AnyReply,
@@ -27,14 +28,14 @@ class ModerationCommands:
     @abstractmethod
     def _ask(self, request: Request[AnyReply], timeout: float | None) -> AnyReply: ...
 
-    def kick(self, user: int, room: str = "", *, reason: str = "", timeout: float | None = None) -> int:
+    def kick(self, user: UserId, room: str = "", *, reason: str = "", timeout: float | None = None) -> int:
         """Throws somebody out, who may come back; returns how many seats, or connections, that ended."""
         fields = {"user": user, "room": room, "reason": reason}
         return self._ask(Request("kick", fields, Ended), timeout).ended
 
     def ban(
         self,
-        user: int | None = None,
+        user: UserId | None = None,
         *,
         address: str | None = None,
         room: str = "",
@@ -52,7 +53,7 @@ class ModerationCommands:
 
     def mute(
         self,
-        user: int | None = None,
+        user: UserId | None = None,
         *,
         address: str | None = None,
         room: str = "",
@@ -66,7 +67,7 @@ class ModerationCommands:
 
     def unban(
         self,
-        user: int | None = None,
+        user: UserId | None = None,
         *,
         address: str | None = None,
         room: str = "",
@@ -77,7 +78,7 @@ class ModerationCommands:
 
     def unmute(
         self,
-        user: int | None = None,
+        user: UserId | None = None,
         *,
         address: str | None = None,
         room: str = "",
@@ -100,5 +101,5 @@ class ModerationCommands:
         return self._ask(Request("close", {"room": room}, Reply, on_loss=OnLoss.REFUSED), timeout)
 
 
-def _fields(user: int | None, address: str | None, room: str, **others: Any) -> dict[str, Any]:
+def _fields(user: UserId | None, address: str | None, room: str, **others: Any) -> dict[str, Any]:
     return {"user": user, "address": address, "room": room, **others}

@@ -57,7 +57,7 @@ class Welcome(Reply, frozen=True):
     when the token does, in Unix time.
     """
 
-    user: int
+    user: UserId
     session: str
     resume: str
     nickname: str = ""
@@ -145,7 +145,7 @@ class SanctionInfo(msgspec.Struct, frozen=True):
     """
 
     kind: str
-    user: int | None = None
+    user: UserId | None = None
     address: str = ""
     room: str = ""
     until: int | None = None

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
+from threadchat.chat.log.events import UserId
 from threadchat.client.event_queue import EventQueue
 from threadchat.client.pending import OnLoss, Request
 from threadchat.client.positions import Positions
@@ -36,7 +37,7 @@ class Resumption:
 
     def __init__(self, nickname: str | None, token: Token | None, inbox: EventQueue) -> None:
         self.nickname = nickname or ""
-        self.user: int | None = None
+        self.user: UserId | None = None
         self.session = ""
         self.expires: int | None = None
         self.inbox = inbox

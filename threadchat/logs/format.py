@@ -14,7 +14,7 @@ from threadchat.wire.connection import Connection
 
 _BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NUMBERED: Final = re.compile(r"connection %d( \(%s\))?")
-_LABEL: Final = re.compile(r"user (-?\d+)\b")
+_LABEL: Final = re.compile(r'user (-?\d+\b|"(?:[^"\\]|\\.)*")')  # as `spelled_id` has it
 
 Connections = Callable[[], Iterable[Connection]]
 """Those that there are now. Runs on: any thread, but whoever holds a lock that it takes does not log."""
@@ -60,7 +60,7 @@ class AsJson(logging.Formatter):
         if number is not None:
             line["connection"] = number
             if user := _LABEL.match(label or self._label_of(number)):
-                line["user"] = int(user[1])
+                line["user"] = json.loads(user[1])
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self.formatException(record.exc_info)
         elif record.stack_info:

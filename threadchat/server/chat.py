@@ -15,7 +15,7 @@ from wsgiref.types import WSGIApplication
 from threadchat.broker.opening import open_broker
 from threadchat.chat.eventlog import JsonLines
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import Position
+from threadchat.chat.log.events import Position, UserId
 from threadchat.chat.routing import Counted, make_routing
 from threadchat.config.settings import Config
 from threadchat.errors import ConfigError, RoomClosed
@@ -61,9 +61,10 @@ class Chat(WithHooks, Moderation):
     may block: on a database, say. What they raise is logged and answered with error 100, and ends nothing;
     `Refuse("why")` is how they say no (error 103).
 
-    `authenticate(environ)` → an integer id from 1 on; or an object or mapping with `id` and `nickname`; or
-    None for somebody unknown, who may have a token, or is anonymous, or refused with `anonymous=False` (None:
-    as the setting says). Called for each request for a WebSocket, before it is answered.
+    `authenticate(environ)` → an id, which is an integer from 1 on or text such as a UUID; or an object or
+    mapping with `id` and `nickname`; or None for somebody unknown, who may have a token, or is anonymous, or
+    refused with `anonymous=False` (None: as the setting says). Called for each request for a WebSocket,
+    before it is answered.
     `on_connect(info: SessionInfo)`, with hello: what it raises refuses the hello.
     `on_message(user: User, room, text)` → the text to be published, or None to refuse it.
     `authorize(user: User, action, room)` → whether they may; action is join, subscribe, message, history,
@@ -199,7 +200,7 @@ class Chat(WithHooks, Moderation):
         self._begin()
         return publishing.publish(self.hub, self.config, room, message, user=user, nickname=nickname, key=key)
 
-    def direct(self, to: int, message: str, user: object = None, *, nickname: str = "") -> None:
+    def direct(self, to: UserId, message: str, user: object = None, *, nickname: str = "") -> None:
         """Says something to one person, on every session they have; no log keeps it.
 
         `user` and `nickname` are as for `publish`. Raises CommandError: 107 for what cannot be said, 108

@@ -60,7 +60,8 @@ def test_direct(ask: Application, ann: _Client) -> None:
     heard = next(event for event in ann if event.type == "direct")
     assert (heard.nickname, heard.message) == ("shop", "psst")
     assert ask.refused("direct", to=99, message="psst") == (404, 108)
-    assert ask.refused("direct", to="ann", message="psst") == (400, 107)
+    assert ask.refused("direct", to="ann", message="psst") == (404, 108)
+    assert ask.refused("direct", to=True, message="psst") == (400, 107)
 
 
 def test_disconnect(ask: Application, ann: _Client) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from threadchat.broker.sqlite.room_store import Place, Retention, record_of
+from threadchat.broker.sqlite.room_store import Place, Retention
 from threadchat.broker.sqlite.schema import connect
-from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.events import Position, Record, record_of
 from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES, Page
 from threadchat.chat.log.tail import within
 from threadchat.errors import CommandError, ErrorCode

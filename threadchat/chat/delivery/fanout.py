@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Hashable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
+from threadchat.chat.delivery.offering import Tell, any_skips, offer_selected, offer_whisper
 from threadchat.chat.delivery.subscription import ALL, REPLAY_BYTES, Encode, Filter, Sink, Subscription, enter
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import Position, Record
@@ -58,7 +60,7 @@ class Fanout:
         Where it does not go on from where it was, those who listen fall behind, but in the background.
         """
         with self._lock:
-            everybody = {*self._behind, *self._choosy}.union(*self._audiences.values())
+            everybody = self._live_locked() | self._behind
             self._tail = self._tail.emptied()
             self._tail.head, self._epoch = head
             for subscription in everybody:
@@ -106,16 +108,15 @@ class Fanout:
                 subscription.start_producer()
 
     def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
-        """Offers what is in no log to members who use one of these and have room to spare, `but` one user's.
+        """Offers a payload to members who use one of these, `but` one user's. Runs on: any thread."""
+        self.tell(partial(offer_whisper, payload, encoders, but))
 
-        Runs on: any thread.
-        """
+    def tell(self, offer: Tell) -> None:
+        """Has `offer` offer those who are live what is in no log. Runs on: any thread."""
         listed: list[Any] = []
         try:
             with self._lock:
-                for subscription in self._choosy.union(*self._audiences.values()):
-                    if subscription.encode in encoders and subscription.owner not in (None, but):
-                        subscription.sink.offer_light(payload, listed)
+                offer(self._live_locked(), listed)
         finally:
             enter(listed)
 
@@ -132,6 +133,7 @@ class Fanout:
         name: str = "",
         marker: Any = None,
         background: bool = False,
+        session: str = "",
     ) -> Subscription:
         """Registers a subscription, from `since` or from now on; it gets nothing before its `start`.
 
@@ -156,6 +158,7 @@ class Fanout:
                 name=name,
                 marker=marker,
                 background=background,
+                session=session,
             )
             self._attended += not background
             self._behind.add(subscription)
@@ -212,10 +215,7 @@ class Fanout:
         return self._tail.weight
 
     def shorten(self, most: int) -> int:
-        """Drops the tail's oldest events down to that weight; the offset before the first that stays.
-
-        Whoever had not had them yet has fallen behind (3010). Runs on: any thread.
-        """
+        """Drops the tail's oldest events down to that weight; the offset before the first that stays."""
         with self._lock:
             return self._tail.shorten(most)
 
@@ -250,7 +250,10 @@ class Fanout:
         self, records: Sequence[Record], listed: list[Any], full: set[Any]
     ) -> list[Subscription]:
         """The hot path: one payload for each way of encoding, one offer for each subscriber."""
-        refused = []
+        refused: list[Subscription] = []
+        if any_skips(records):
+            offer_selected(self._live_locked(), records, listed, full, refused)
+            return refused
         for encode, audience in self._audiences.items():
             payload = encode(records)
             for subscription, offer in audience.items():
@@ -260,14 +263,11 @@ class Fanout:
                         refused.append(subscription)
                     elif answer is _HIGH:
                         full.add(subscription.sink.line)
-        for subscription in self._choosy:
-            if wanted := subscription.wanted(records):
-                answer = subscription.sink.offer(subscription.encode(wanted), listed)
-                if answer is _NO:
-                    refused.append(subscription)
-                elif answer is _HIGH:
-                    full.add(subscription.sink.line)
+        offer_selected(self._choosy, records, listed, full, refused)
         return refused
+
+    def _live_locked(self) -> set[Subscription]:
+        return self._choosy.union(*self._audiences.values())
 
     def _go_live_locked(self, subscription: Subscription, listed: list[Any]) -> bool:
         if subscription.marker is not None:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from threadchat.chat.sanctions import Sanction
-from threadchat.server.admin.api_schema import Call, Fields, UserId
-from threadchat.server.protocol.commands import RoomName
+from threadchat.server.admin.api_schema import Call, Fields
+from threadchat.server.protocol.commands import Id, RoomName
 
 if TYPE_CHECKING:
     from threadchat.server.chat import Chat
 
-Id = Annotated[int, Meta(ge=1)]
+EventId = Annotated[int, Meta(ge=1)]
 Span = Annotated[float, Meta(gt=0)]
 
 
 class Subject(Call, frozen=True):
     """Whom a sanction is for: a user or an address, in one room or everywhere."""
 
-    user: UserId | None = None
+    user: Id | None = None
     address: str | None = None
     room: str = ""
 
@@ -30,7 +30,7 @@ class Sanctioning(Subject, frozen=True):
 
     seconds: Span | None = None
     reason: str = ""
-    by: UserId | None = None
+    by: Id | None = None
 
 
 class Ban(Sanctioning, frozen=True):
@@ -92,10 +92,10 @@ class Sanctions(Call, frozen=True):
 class Kick(Call, frozen=True):
     """Puts somebody out, of one room or of the chat; they may come back."""
 
-    user: UserId
+    user: Id
     room: str = ""
     reason: str = ""
-    by: UserId | None = None
+    by: Id | None = None
 
     def answer(self, chat: Chat) -> Fields:
         return {"ended": chat.kick(self.user, room=self.room, reason=self.reason, by=self.by)}
@@ -105,8 +105,8 @@ class Delete(Call, frozen=True):
     """Deletes one message of a room's log."""
 
     room: RoomName
-    event: Id
-    by: UserId | None = None
+    event: EventId
+    by: Id | None = None
 
     def answer(self, chat: Chat) -> Fields:
         chat.delete(self.room, self.event, by=self.by)

@@ -8,16 +8,14 @@ import msgspec
 from msgspec import Meta
 
 from threadchat.errors import CloseCode
-from threadchat.server.auth.users import LARGEST_ID
 from threadchat.server.protocol import commands
-from threadchat.server.protocol.commands import MAX_HISTORY, MAX_ROOM_NAME, RoomName
+from threadchat.server.protocol.commands import MAX_HISTORY, MAX_ROOM_NAME, Id, RoomName
 from threadchat.server.session import queries
 
 if TYPE_CHECKING:
     from threadchat.server.chat import Chat
 
 Fields = dict[str, Any]
-UserId = Annotated[int, Meta(ge=-LARGEST_ID, le=LARGEST_ID)]
 Code = Annotated[int, Meta(ge=3000, le=4999)]  # RFC 6455 section 7.4.2: those for applications
 
 
@@ -33,7 +31,7 @@ class Publish(Call, frozen=True):
 
     room: str
     message: str
-    user: UserId | None = None
+    user: Id | None = None
     nickname: str = ""
     key: str = ""
 
@@ -45,9 +43,9 @@ class Publish(Call, frozen=True):
 class SendDirect(Call, frozen=True):
     """Says something to one person."""
 
-    to: UserId
+    to: Id
     message: str
-    user: UserId | None = None
+    user: Id | None = None
     nickname: str = ""
 
     def answer(self, chat: Chat) -> Fields:
@@ -58,7 +56,7 @@ class SendDirect(Call, frozen=True):
 class Disconnect(Call, frozen=True):
     """Ends a person's connections, on all nodes."""
 
-    user: UserId
+    user: Id
     code: Code = int(CloseCode.FORCE_DISCONNECT)
 
     def answer(self, chat: Chat) -> Fields:
@@ -78,7 +76,7 @@ class Who(Call, frozen=True):
     """Who is in a room."""
 
     room: RoomName
-    after: commands.Id | None = None
+    after: Id | None = None
 
     def answer(self, chat: Chat) -> Fields:
         return queries.who(chat.hub, commands.Who(room=self.room, after=self.after))

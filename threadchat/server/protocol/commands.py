@@ -7,6 +7,8 @@ from typing import Annotated, Final, get_args
 import msgspec
 from msgspec import Meta
 
+from threadchat.chat.log.ids import MAX_ID
+
 MAX_NICKNAME: Final = 64
 MAX_ROOM_NAME: Final = 128
 MAX_ABOUT: Final = 1024
@@ -20,7 +22,7 @@ MAX_USERS: Final = 100
 # Which characters names may have, `names.py` says.
 Nickname = Annotated[str, Meta(min_length=1, max_length=MAX_NICKNAME)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=MAX_ROOM_NAME)]
-Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=MAX_NICKNAME)]
+Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=MAX_ID)]
 Users = Annotated[list[Id], Meta(max_length=MAX_USERS)]
 CommandId = int | str | None
 
@@ -149,7 +151,7 @@ Place = Annotated[str, Meta(max_length=MAX_ROOM_NAME)]
 class Kick(Command, frozen=True):
     """Throws somebody out, who may come back."""
 
-    user: int
+    user: Id
     room: Place = ""
     reason: str = ""
 
@@ -157,7 +159,7 @@ class Kick(Command, frozen=True):
 class Lifting(Command, frozen=True):
     """What takes a sanction back: against a user or an address."""
 
-    user: int | None = None
+    user: Id | None = None
     address: str | None = None
     room: Place = ""
 

@@ -35,7 +35,7 @@ class BroadcastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DirectMessage(msgspec.Struct, frozen=True):
     """What a client of the direct dialect sends."""
 
-    to: int
+    to: int | str
     message: str
 
 

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from typing import Any
 
 from threadchat import __version__
+from threadchat.chat.log.ids import spelled_id
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth import users
@@ -55,7 +56,7 @@ class HelloSession(Session):
         except CommandError:  # they may say hello once more
             self.begin()
             raise
-        if self.nickname:
+        if self.nickname or self.identity.identity is not None:  # whoever is known may listen without a name
             self._enter_chat()
         else:
             self.expire("profile", self._config.profile_timeout, CloseCode.STALE)
@@ -116,7 +117,8 @@ class HelloSession(Session):
             self.names.nickname(asked)
 
     def _enter_chat(self) -> None:
-        self.connection.label = f"user {self.user} {self.nickname!r}"
+        assert self.user is not None
+        self.connection.label = f"user {spelled_id(self.user)} {self.nickname!r}"
         self.connection.advance(ConnectionState.IN_CHAT)
 
     def _resume(self) -> dict[str, Any]:

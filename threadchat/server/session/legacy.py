@@ -52,7 +52,7 @@ class LegacySession(Session):
 
 
 class DirectSession(LegacySession):
-    """Messages between integer ids."""
+    """Messages between ids."""
 
     def begin(self) -> None:
         """Tells the peer its id, before anything that others send it.

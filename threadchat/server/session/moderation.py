@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from threadchat.chat.log.events import UserId
 from threadchat.chat.sanctions import BAN, MUTE, spelled, within
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.auth.sanction_check import SanctionCheck
@@ -113,7 +114,7 @@ def _lift(session: NativeSession, kind: str, command: commands.Lifting) -> Field
     return {"lifted": lifted}
 
 
-def _check(session: NativeSession, room: str, user: int | None = None, address: str | None = None) -> None:
+def _check(session: NativeSession, room: str, user: UserId | None = None, address: str | None = None) -> None:
     """Raises CommandError 103 for one who may not moderate there, 107 for one who means themselves.
 
     Moderators may be moderated by each other; but what was imposed on oneself, somebody else has to lift.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import MESSAGE, Direct, Draft
+from threadchat.chat.log.events import MESSAGE, Direct, Draft, UserId
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
@@ -231,7 +231,9 @@ class NativeSession(HelloSession):
         self._let_in(command, membership)
         self._memberships.settle(membership)
 
-    def _take_membership(self, command: commands.Listen, user: int | None, marker: Text | None) -> Membership:
+    def _take_membership(
+        self, command: commands.Listen, user: UserId | None, marker: Text | None
+    ) -> Membership:
         membership = self._memberships.take(command, user, marker)
         try:
             self.sanction_check.check_banned(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import MESSAGE, Draft, Position
+from threadchat.chat.log.events import MESSAGE, Draft, Position, UserId
+from threadchat.chat.log.ids import ID_RULE, LARGEST_ID, is_user_id
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
 from threadchat.server.auth.name_policy import NamePolicy, name_policy
-from threadchat.server.auth.users import LARGEST_ID, as_user, exactly_text
+from threadchat.server.auth.users import as_user, exact_id, exactly_text
 from threadchat.server.protocol.commands import MAX_KEY, MAX_NICKNAME, MAX_ROOM_NAME
 from threadchat.server.protocol.encoding import BROADCAST_ROOM
 
@@ -34,10 +35,10 @@ def check_message(message: Any, most: int) -> str:
     return exactly_text(message)
 
 
-def check_sender(user: object, nickname: Any) -> tuple[int | None, str]:
+def check_sender(user: object, nickname: Any) -> tuple[UserId | None, str]:
     """Whose id and name a message goes out under; a nickname of its own beats the user's.
 
-    Raises CommandError 107.
+    An id that is text is its own name where there is no other, as in `Room.message`. Raises CommandError 107.
     """
     try:
         known = as_user(user, -LARGEST_ID)  # an anonymous person is somebody too
@@ -45,7 +46,17 @@ def check_sender(user: object, nickname: Any) -> tuple[int | None, str]:
         raise _bad(f"user: {error}") from None
     if nickname != "":
         nickname = _text("nickname", nickname, MAX_NICKNAME)
-    return (known.id or None if known else None), (nickname or (known.nickname if known else ""))
+    if known is None:
+        return None, nickname
+    own = known.nickname or (known.id if isinstance(known.id, str) else "")
+    return known.id or None, nickname or own
+
+
+def check_user(user: Any) -> UserId:
+    """The id of a person, a stranger's too. Raises CommandError 107."""
+    if not is_user_id(user, -LARGEST_ID):
+        raise _bad(f"user is {user!r:.60}; it must be a user id: {ID_RULE}")
+    return exact_id(user)
 
 
 def publish(
@@ -68,8 +79,7 @@ def publish(
 
 def direct(hub: Hub, to: Any, message: Any, *, user: object, nickname: Any, most: int) -> None:
     """See `Chat.direct`; `most`: bytes of a message."""
-    if isinstance(to, bool) or not isinstance(to, int):
-        raise _bad(f"to is {to!r:.60}; it must be a user id, which is an integer")
+    to = check_user(to)
     sender, called = check_sender(user, nickname)
     try:
         hub.direct(to, check_message(message, most), sender=sender, nickname=called)

@@ -10,7 +10,8 @@ from time import monotonic
 from typing import Any, Final
 
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import Direct
+from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.log.ids import spelled_id
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
@@ -59,7 +60,7 @@ class Session(ABC):
         self.identity = identity or Identity(connection)
         self.screens = self.identity.screens  # whether anybody asks what is said or done, and by whom
         self.sanction_check = SanctionCheck(hub.sanctions, self.identity.address)
-        self.user: int | None = None
+        self.user: UserId | None = None
         self.nickname = ""
         self.about = ""
         self.work = Work()
@@ -158,10 +159,10 @@ class Session(ABC):
         """Whether the application, or tokens, know people by ids of their own."""
         return self.identity.authenticates
 
-    def arrive(self, user: int) -> None:
+    def arrive(self, user: UserId) -> None:
         """From here on the hub finds this session by `user`. Raises CommandError where a hook minds it."""
         self.user = user
-        self.connection.label = f"user {user}"
+        self.connection.label = f"user {spelled_id(user)}"
         self.hub.arrive(self)
         self.sanction_check.belong_to(user)
         self._turn_away_banned()
