@@ -16,7 +16,7 @@ def open_broker(setting: str, config: Config) -> Broker:
     """
     scheme, _, rest = setting.partition(":")
     if setting == "memory":
-        return MemoryBroker(config.history_size, config.history_bytes)
+        return MemoryBroker(config.history_size, config.history_bytes, inbox_size=_inbox_size(config))
     if scheme == "sqlite" and rest:
         return _open_sqlite(rest, config)
     if scheme in ("redis", "rediss", "unix"):
@@ -29,7 +29,14 @@ def _open_sqlite(path: str, config: Config) -> Broker:
         from threadchat.broker.sqlite import SqliteBroker
     except ImportError as error:  # fcntl, or a Python that was built without SQLite
         raise BrokerError(f"sqlite is not available here: {error}") from error
-    return SqliteBroker(path, config.history_size, config.history_bytes, config.history_age)
+    return SqliteBroker(
+        path,
+        config.history_size,
+        config.history_bytes,
+        config.history_age,
+        inbox_size=_inbox_size(config),
+        inbox_age=config.inbox_age,
+    )
 
 
 def _open_redis(url: str, config: Config) -> Broker:
@@ -47,4 +54,11 @@ def _open_redis(url: str, config: Config) -> Broker:
         room_ttl=config.room_ttl,
         send_timeout=config.send_timeout,
         presence_ttl=config.presence_ttl,
+        inbox_size=_inbox_size(config),
+        inbox_age=config.inbox_age,
     )
+
+
+def _inbox_size(config: Config) -> int:
+    """Where nobody has an inbox, nothing is published in one; but a log keeps one event at least."""
+    return max(1, config.inbox_size)

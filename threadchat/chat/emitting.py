@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
+from time import time
 from typing import Any, Final
 
 import msgspec
 
-from threadchat.chat.log.events import EVENT, Draft, Record, plain, record
-from threadchat.errors import CommandError, ErrorCode
+from threadchat.chat.delivery.fanout import Fanout
+from threadchat.chat.delivery.offering import offer_passing
+from threadchat.chat.log.events import EVENT, Draft, Position, Record, plain, record
+from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 MAX_EVENT_NAME: Final = 64
 NAME_RULE: Final = f"1 to {MAX_EVENT_NAME} of a-z, 0-9 and _ . : -"
@@ -55,6 +59,40 @@ def check_names(names: Iterable[str] | None) -> None:
     """The same for all of a filter; None is none."""
     for name in names or ():
         check_name(name)
+
+
+class Emitter:
+    """What a room has for events of the program's own. To be called on any thread."""
+
+    name: str
+    fanout: Fanout
+
+    def publish(self, drafts: Sequence[Draft]) -> list[Position]:
+        """Gives drafts their places. Raises RoomClosed."""
+        raise NotImplementedError("a room publishes")
+
+    def emit(
+        self, name: str, data: object = None, *, keep: bool = True, skip: str = "", key: str = ""
+    ) -> Position | None:
+        """Has an event of the program's own happen: with a name, and data that is any JSON value.
+
+        `keep` false: it is told to those who listen now and have room to spare, and is in no log. `skip` is a
+        session that does not get it; the same `key` within five minutes says it once. Returns its place; None
+        where it has none, and in a closed room. Raises CommandError 107 for a name that is none (of a-z, 0-9
+        and _ . : -), and for data that JSON cannot carry. Waits as `message` does.
+        """
+        draft = draft_event(name, data, skip=skip, key=key)
+        if not keep:
+            self.tell(passing(draft, self.name, int(time())))
+            return None
+        try:
+            return self.publish([draft])[0]
+        except RoomClosed:
+            return None
+
+    def tell(self, record: Record) -> None:
+        """Offers an event that is in no log to those who are here now."""
+        self.fanout.tell(partial(offer_passing, record))
 
 
 def _bad(reason: str) -> CommandError:

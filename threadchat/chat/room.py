@@ -18,6 +18,7 @@ from threadchat.chat.delivery.stream import (
     events_of,
 )
 from threadchat.chat.delivery.subscription import ALL, Encode, Filter, Sink, Subscription
+from threadchat.chat.emitting import Emitter
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import MESSAGE, Draft, Event, Position, UserId
 from threadchat.chat.log.sequencer import Channel, Page, Sequencer
@@ -31,7 +32,7 @@ ANNOUNCE_LIMIT: Final = 200
 """People in a server's room from which on comings and goings are no events: each would reach everybody."""
 
 
-class Room:
+class Room(Emitter):
     """A sequence of events, the people who make them and everybody who listens.
 
     ```python
@@ -210,13 +211,14 @@ class Room:
         owner: Hashable = None,
         name: str = "",
         marker: Any = None,
+        session: str = "",
     ) -> Subscription:
         """Registers a subscription, from `since` or from now on; it gets nothing before its `start`.
 
-        Raises RoomClosed.
+        It gets no event that skips `session`. Raises RoomClosed.
         """
         return self.fanout.subscribe(
-            sink, encode, wanted=wanted, since=since, owner=owner, name=name, marker=marker
+            sink, encode, wanted=wanted, since=since, owner=owner, name=name, marker=marker, session=session
         )
 
     def attach_listener(self, listener: Listener | Callable[[Event], object]) -> ListenerThread:

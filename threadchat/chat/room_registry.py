@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from threadchat.chat.delivery.stream import Listener, ListenerThread, SharedStream, events_of
-from threadchat.chat.log.events import Event
+from threadchat.chat.log.events import Event, is_inbox
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
@@ -45,17 +45,19 @@ class RoomRegistry:
         make: Callable[[str], Room],
         schedule: Schedule | None,
         room_ttl: float,
+        inbox_ttl: float | None = None,
         *,
         most: int = 0,
         always: Collection[str] = (),
     ) -> None:
-        """`make` makes a room; without `schedule` none is forgotten by time.
+        """`make` makes a room; without `schedule` none is forgotten by time, inboxes after `inbox_ttl`.
 
         `most` rooms are open at once, 0 for any number, and beside them those of the names `always`.
         """
         self._make = make
         self._schedule = schedule
         self._room_ttl = room_ttl
+        self._inbox_ttl = room_ttl if inbox_ttl is None else inbox_ttl
         self._most = most
         self._always = frozenset(always)
         self._lock = threading.Lock()
@@ -180,13 +182,15 @@ class RoomRegistry:
         """Forgets the slot's room, or looks again when it may have been empty for long enough."""
         room = slot.room
         assert room is not None
-        if room.retire(self._room_ttl) or room.closed:
+        ttl = self._inbox_ttl if is_inbox(room.name) else self._room_ttl
+        if room.retire(ttl) or room.closed:
             with self._lock:
                 if slot.room is room:  # nobody took the place over just now
                     slot.armed = False
                     self._forget_locked(slot, room)
                     return
-        self._expire_later(slot, max(0.01, self._room_ttl - room.idle_for()))
+        # Never later than a room's own time: the slot may be another room's by then.
+        self._expire_later(slot, max(0.01, min(self._room_ttl, ttl - room.idle_for())))
 
     def _forget_locked(self, slot: Slot, room: Room) -> bool:
         """Takes a closed room off the books; False where somebody else did, or began to."""
@@ -199,6 +203,8 @@ class RoomRegistry:
 
 
 def _listen(room: Room, listener: ListenerThread) -> None:
+    if is_inbox(room.name):
+        return  # which is its person's alone
     with contextlib.suppress(RoomClosed):  # it went just now, and said nothing more
         name = f"{room.name}-listener"
         room.fanout.subscribe(listener.stream, events_of, name=name, background=True).start()

@@ -15,6 +15,7 @@ from wsgiref.types import WSGIApplication
 from threadchat.broker.opening import open_broker
 from threadchat.chat.eventlog import JsonLines
 from threadchat.chat.hub import Hub
+from threadchat.chat.inboxes import InboxRules
 from threadchat.chat.log.events import Position, UserId
 from threadchat.chat.routing import Counted, make_routing
 from threadchat.config.settings import Config
@@ -25,7 +26,9 @@ from threadchat.server.admin.snapshot import Inspector
 from threadchat.server.auth.hooks import Given, Hooks, WithHooks
 from threadchat.server.auth.identity import Admission
 from threadchat.server.auth.tokens import Tokens
+from threadchat.server.auth.users import is_stranger
 from threadchat.server.connection_registry import ConnectionRegistry
+from threadchat.server.emitting import Emitting
 from threadchat.server.http.routes import Routes
 from threadchat.server.http.server import HttpServer
 from threadchat.server.http.static import read_page
@@ -33,6 +36,7 @@ from threadchat.server.http_factory import make_http
 from threadchat.server.mount import Mount
 from threadchat.server.protocol.encoding import BROADCAST_ROOM
 from threadchat.server.session import publishing
+from threadchat.server.session.app_commands import Calls, WithCommands
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.native import NativeSession
 from threadchat.server.session.sanctioning import Moderation
@@ -49,7 +53,7 @@ _PATIENT_PART: Final = 0.8
 """Of the time for a drain, before connections are cut off: their threads need the rest to end."""
 
 
-class Chat(WithHooks, Moderation):
+class Chat(WithHooks, WithCommands, Emitting, Moderation):
     """A whole chat: `mount` it in a WSGI application, or let it `listen` on a port, or both.
 
     Every method may be called from any thread, needs no context of the application, and `publish` and
@@ -68,7 +72,7 @@ class Chat(WithHooks, Moderation):
     `on_connect(info: SessionInfo)`, with hello: what it raises refuses the hello.
     `on_message(user: User, room, text)` → the text to be published, or None to refuse it.
     `authorize(user: User, action, room)` → whether they may; action is join, subscribe, message, history,
-    who, or direct, where the recipient's id takes the place of the room.
+    who, or direct and call, where the recipient's id or the command's name takes the place of the room.
     `moderates(user: User, room)` → whether somebody known may kick, ban, mute and delete there; an empty
     room means everywhere. A token may say so too.
     `on_disconnect(info: SessionInfo, code, reason)`, once for each `on_connect` that let somebody in.
@@ -85,6 +89,7 @@ class Chat(WithHooks, Moderation):
         """Raises ConfigError, BrokerError, and OSError where the event log cannot be written."""
         self.config = config = config or Config()
         self.hooks = Hooks(**hooks)
+        self.calls = Calls()
         # With a pinger of a FakeClock, a test decides when deadlines go off.
         self.pinger = pinger or Pinger()
         self.turnstile = Turnstile()
@@ -108,6 +113,7 @@ class Chat(WithHooks, Moderation):
             send_timeout=config.send_timeout,
             announce_limit=config.announce_limit,
             fell_behind=self.statistics.fell_behind,
+            inboxes=InboxRules(self._keeps_inbox, config.inbox_size, config.inbox_age),
             clock=self.pinger.clock,
         )
         self.inspector = Inspector(self.statistics, self.hub, self.pinger.clock)
@@ -120,6 +126,7 @@ class Chat(WithHooks, Moderation):
             self._connect,
             membership=self.statistics.membership,
             admission=Admission(self.tokens, config.anonymous if anonymous is None else anonymous),
+            calls=self.calls,
             clock=self.pinger.clock,
         )
         self._http: HttpServer | None = None
@@ -200,16 +207,6 @@ class Chat(WithHooks, Moderation):
         self._begin()
         return publishing.publish(self.hub, self.config, room, message, user=user, nickname=nickname, key=key)
 
-    def direct(self, to: UserId, message: str, user: object = None, *, nickname: str = "") -> None:
-        """Says something to one person, on every session they have; no log keeps it.
-
-        `user` and `nickname` are as for `publish`. Raises CommandError: 107 for what cannot be said, 108
-        where that person is not online, 111 where no session had room. Runs on: any thread.
-        """
-        self._begin()
-        most = self.config.max_message_size
-        publishing.direct(self.hub, to, message, user=user, nickname=nickname, most=most)
-
     # The end
 
     def leave_behind(self) -> None:
@@ -222,6 +219,7 @@ class Chat(WithHooks, Moderation):
         self.registry.leave_behind()
         self.shedder.leave_behind()
         self.statistics.leave_behind()
+        self.calls.pool.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
         """`drain`, within `drain_timeout` unless `timeout` says otherwise (seconds)."""
@@ -251,6 +249,7 @@ class Chat(WithHooks, Moderation):
         clean = self.hub.close(max(0.0, begun + timeout - monotonic())) and clean
         if self._event_log is not None:  # nobody ever used it
             self._event_log.close()
+        self.calls.pool.stop()
         self.pinger.stop()
         return clean
 
@@ -278,6 +277,11 @@ class Chat(WithHooks, Moderation):
                     self._event_log = None
             shutdown.close_at_exit(self)
             self._process = os.getpid()
+
+    def _keeps_inbox(self, user: UserId) -> bool:
+        """Whoever is known to the application, or by a token."""
+        knows = self.hooks.authenticate is not None or self.tokens is not None
+        return knows and self.config.inbox_size > 0 and not is_stranger(user)
 
     def _connect(self, number: int, sock: Any, headers: dict[str, Any], trailing: bytes) -> Connection:
         self._begin()

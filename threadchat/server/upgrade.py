@@ -27,6 +27,7 @@ from threadchat.server.http.handshake import Refusal, refuse
 from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.replies import reply
 from threadchat.server.http.socket_takeover import Taken, shows_socket, take_socket
+from threadchat.server.session.app_commands import NO_CALLS, Calls
 from threadchat.server.session.session import Session
 from threadchat.wire.connection import Connection
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
 
 Dialect = Callable[..., Session]
+_SHOWN: Final = ("HTTP_", "REMOTE_", "PATH_INFO", "SCRIPT_NAME", "QUERY_STRING")
+"""What of a handshake's environ connections and the application's commands get."""
 _SORRY = "The server failed here, the request is not to blame; try again later."
 _RETRY = ("Retry-After", "5")
 _BEARER: Final = re.compile(r"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
@@ -70,6 +73,7 @@ class UpgradeHandler:
         *,
         membership: Callable[[Connection, Session], object] = lambda connection, session: None,
         admission: Admission = ANYBODY,
+        calls: Calls = NO_CALLS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._hub = hub
@@ -79,6 +83,7 @@ class UpgradeHandler:
         self._connect = connect
         self._membership = membership
         self._admission = admission
+        self._calls = calls
         self._clock = clock
         self._numbers = itertools.count(1)  # `next` of a count is one atomic step
         self._proxies = Proxies(config.trusted_proxy)
@@ -103,7 +108,7 @@ class UpgradeHandler:
         guest = self._take(environ)
         if isinstance(guest, Refusal):
             return _turn_away(guest, environ, start_response)
-        headers = {name: value for name, value in environ.items() if name.startswith(("HTTP_", "REMOTE_"))}
+        headers = {name: value for name, value in environ.items() if name.startswith(_SHOWN)}
         self._begin(partial(self._run, dialect, guest, headers, answer), guest)
         return guest.taken.finish(start_response)
 
@@ -236,6 +241,8 @@ class UpgradeHandler:
             headers.get("REMOTE_ADDR", ""),
             admission=self._admission,
             shown=caller.shown,
+            calls=self._calls,
+            environ=headers if self._calls else None,
         )
         session = dialect(connection, self._hub, self._config, identity=identity, clock=self._clock)
         self._membership(connection, session)

@@ -99,11 +99,11 @@ def test_any_object_is_a_command_or_a_refusal(command: str, fields: dict[str, An
 
 
 def test_event_types_are_checked() -> None:
-    encoding.check_types(None)
-    encoding.check_types([])
-    encoding.check_types(sorted(EVENT_TYPES))
+    encoding.check_filter(None)
+    encoding.check_filter([])
+    encoding.check_filter(sorted(EVENT_TYPES))
     with pytest.raises(CommandError, match="types: 'live' is none of add, close, delete, event") as raised:
-        encoding.check_types(["message", "live"])
+        encoding.check_filter(["message", "live"])
     assert raised.value.code is ErrorCode.BAD_REQUEST
 
 

@@ -17,18 +17,19 @@ from threadchat.broker.redis.connection import CLUSTER, RedisConnection
 from threadchat.broker.redis.heartbeat import CANARY, IN_USE, SHORTEST_LIFE, Heartbeat
 from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.node_messages import NodeMessenger
+from threadchat.broker.redis.people import People
 from threadchat.broker.redis.presence import RedisPresence, Scope, scope_of
-from threadchat.broker.redis.publish_pipeline import PublishPipeline, Retention
+from threadchat.broker.redis.publish_pipeline import PublishPipeline, Retention, inbox_retention
 from threadchat.broker.redis.room_channel import WHISPER, RedisChannel
 from threadchat.broker.redis.room_index import RoomIndex
 from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.worker_pool import WorkerPool
-from threadchat.chat.broker_interface import Node, Reach, RoomInfo, Whispered
+from threadchat.chat.broker_interface import Node, OpenInbox, Reach, RoomInfo, Whispered
 from threadchat.chat.delivery.stream import SEND_TIMEOUT
-from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.log.events import Direct, UserId, is_inbox
 from threadchat.chat.log.sequencer import Channel
-from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 from threadchat.chat.presence import Presence
 from threadchat.errors import CommandError
 
@@ -39,7 +40,7 @@ PRESENCE_TTL: Final = 15.0
 ROOM_TTL: Final = 300.0
 
 
-class RedisBroker:
+class RedisBroker(People):
     """A Broker that is a Cluster too: every method may be called from any thread.
 
     Its threads start with its first use: a process that forks before that may use it in each child.
@@ -57,6 +58,8 @@ class RedisBroker:
         room_ttl: float = ROOM_TTL,
         send_timeout: float = SEND_TIMEOUT,
         presence_ttl: float = PRESENCE_TTL,
+        inbox_size: int = INBOX_SIZE,
+        inbox_age: float = INBOX_AGE,
         prefix: str = PREFIX,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -67,6 +70,7 @@ class RedisBroker:
         """
         self.names = KeyNames(prefix)
         self.retention = Retention(history_size, history_bytes, history_age, max(room_ttl, SHORTEST_LIFE))
+        self._inbox_retention = inbox_retention(inbox_size, history_bytes, inbox_age)
         self.send_timeout = send_timeout
         self._url = url
         self._presence_ttl = presence_ttl
@@ -74,6 +78,7 @@ class RedisBroker:
         self._announce_limit: int | None = None
         self._here: Node | None = None
         self._whispered: Whispered | None = None
+        self._open_inbox: OpenInbox | None = None
         self._lock = threading.Lock()
         self._channels: dict[str, RedisChannel] = {}
         self._forgotten: set[str] = set()
@@ -95,7 +100,7 @@ class RedisBroker:
         self.heartbeat = Heartbeat(self, self._presence_ttl, clock=self._clock)
         self.listener = Subscriber(self.connection, self.heartbeat.deaf, self.heartbeat.connected)
         self.messenger = NodeMessenger(self.node, self.names, self.connection, self.listener, self.workers)
-        self.messenger.here = self._here
+        self.messenger.here, self.messenger.open_inbox = self._here, self._open_inbox
         self.connection.on_trouble = self.heartbeat.trouble
 
     # Broker
@@ -157,9 +162,10 @@ class RedisBroker:
 
     # Cluster
 
-    def connect(self, node: Node, whispered: Whispered) -> None:
+    def connect(self, node: Node, whispered: Whispered, open_inbox: OpenInbox) -> None:
         """See Cluster."""
         self.messenger.here = self._here = node
+        self.messenger.open_inbox = self._open_inbox = open_inbox
         self._whispered = whispered
 
     def presence(self, channel: Channel, announce_limit: int | None) -> Presence:
@@ -203,18 +209,6 @@ class RedisBroker:
                 return True
             raise
 
-    def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
-        """See Cluster."""
-        return self.messenger.disconnect(user, code, reason)
-
-    def kick(self, user: UserId, room: str, reason: str) -> int:
-        """See Cluster."""
-        return self.messenger.kick(user, room, reason)
-
-    def addresses(self, user: UserId) -> set[str]:
-        """See Cluster."""
-        return self.messenger.addresses(user)
-
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         """See Cluster."""
         heading = b"%b%b %b\n" % (WHISPER, self.node.encode(), msgspec.json.encode(but))
@@ -224,6 +218,10 @@ class RedisBroker:
 
     # For the parts of this broker
 
+    def retention_of(self, room: str) -> Retention:
+        """How much of a room is kept, or of an inbox."""
+        return self._inbox_retention if is_inbox(room) else self.retention
+
     def await_ready(self) -> None:
         """Raises CommandError 100 while this node is not part of the cluster, after a moment's patience."""
         self._start()
@@ -232,7 +230,7 @@ class RedisBroker:
     def hear_whisper(self, room: str, payload: bytes) -> None:
         """Passes another node's whisper on. Runs on: the listener's thread."""
         heading, _, frame = payload.partition(b"\n")
-        node, but = heading.removeprefix(WHISPER).split(b" ")
+        node, but = heading.removeprefix(WHISPER).split(b" ", 1)  # an id may have spaces
         if node.decode() != self.node and self._whispered is not None:
             self._whispered(room, frame, msgspec.json.decode(but))
 

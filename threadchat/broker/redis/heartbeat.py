@@ -137,6 +137,7 @@ class Heartbeat:
             self.sync()
             if self._broker.connection.set_ready(True):
                 log.info("connected to Redis")
+            self._broker.workers.submit(self._find_inboxes)
 
     def inspect(self) -> None:
         """Compares this node's place in each room with the log's, and keeps the rooms that are in use."""
@@ -157,6 +158,13 @@ class Heartbeat:
             presence.sync()
 
     # Helpers
+
+    def _find_inboxes(self) -> None:
+        """Runs on: a worker's thread."""
+        try:
+            self._broker.messenger.find_inboxes()
+        except CommandError as error:  # which is found out again when Redis is back
+            log.info("inboxes are looked for later: %s", error)
 
     def _is_urgent_locked(self) -> bool:
         return self._stopped or self._alarm or (self._connected and not self._broker.connection.ready)

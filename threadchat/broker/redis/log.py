@@ -24,11 +24,11 @@ class RoomLog:
         self.room = room
         self.names = names
         self._connection = connection
-        self._retention = retention
+        self.retention = retention
 
     def command(self, name: str, *arguments: object) -> Command:
         """A command of room.lua for this room."""
-        return room_command(self.names, self._retention, name, *arguments)
+        return room_command(self.names, self.retention, name, *arguments)
 
     def read(
         self, first: int, limit: int, size: int, *, backwards: bool, epoch: str = ""

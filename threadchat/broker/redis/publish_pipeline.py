@@ -33,6 +33,11 @@ class Retention(NamedTuple):
     room_ttl: float
 
 
+def inbox_retention(events: int, size: int, age: float) -> Retention:
+    """What is kept of an inbox: it lasts as long as its events do."""
+    return Retention(events, size, age, age)
+
+
 def room_command(names: RoomNames, retention: Retention, command: str, *arguments: Any) -> Command:
     """A command of room.lua."""
     return ROOM(names.keys, *_common(names, retention, command), *arguments)
@@ -62,6 +67,7 @@ class Publication:
         "known",
         "names",
         "positions",
+        "retention",
         "room",
         "size",
         "turn",
@@ -74,8 +80,14 @@ class Publication:
         drafts: Sequence[Draft],
         known: Position,
         blanks: Sequence[tuple[int, bytes]] = (),
+        *,
+        retention: Retention | None = None,
     ) -> None:
-        """`blanks` take the places of the bodies of older events, which are given by their offsets."""
+        """`blanks` take the places of the bodies of older events, which are given by their offsets.
+
+        `retention` is the room's own; None: the batch's.
+        """
+        self.retention = retention
         self.blanks = blanks
         self.names = names
         self.room = room
@@ -175,7 +187,7 @@ class PublishPipeline:
                 drafts += (body, 1 if key else 0)
         return ROOM(
             (*names.keys, *keys),
-            *_common(names, self._retention, "publish"),
+            *_common(names, together[0].retention or self._retention, "publish"),
             known.epoch,
             known.offset,
             int(KEY_TTL * 1000),

@@ -48,7 +48,7 @@ class RedisChannel:
         self.room = room
         self.presence: RedisPresence | None = None
         self._broker = broker
-        self.log = RoomLog(room, broker.names.room(room), broker.connection, broker.retention)
+        self.log = RoomLog(room, broker.names.room(room), broker.connection, broker.retention_of(room))
         self._outlet: Outlet | None = None
         self._lock = threading.Lock()
         self._held = ReorderBuffer()
@@ -90,7 +90,9 @@ class RedisChannel:
             known = Position(self._held.delivered, self._held.epoch)
         try:
             blanks = [self.log.blank(known.epoch, draft.target) for draft in drafts if draft.target]
-            publication = Publication(self.log.names, self.room, drafts, known, blanks)
+            publication = Publication(
+                self.log.names, self.room, drafts, known, blanks, retention=self.log.retention
+            )
             positions = self._broker.batch.publish(publication)
         except RoomClosed:
             self._await(known._replace(offset=known.offset + 1), TIMEOUT)  # closed elsewhere: hear of it
@@ -200,7 +202,7 @@ class RedisChannel:
         shorten = idle and not self._was_idle
         self._was_idle = idle
         if idle:
-            life = self._broker.retention.room_ttl if shorten else 0
+            life = self.log.retention.room_ttl if shorten else 0
         with self._lock:
             known = self._held.epoch, self._held.delivered
         return self.log.command("inspect", *known, int(shorten), int(life * 1000))
@@ -218,10 +220,8 @@ class RedisChannel:
     def _begin(self) -> None:
         """Gives the outlet all of the log that it may keep, and goes on from there."""
         assert self._outlet is not None
-        broker = self._broker
-        head, _, records = self.log.read(
-            NEWEST, broker.retention.events, broker.retention.size, backwards=True
-        )
+        kept = self.log.retention
+        head, _, records = self.log.read(NEWEST, kept.events, kept.size, backwards=True)
         records.reverse()
         with self._lock:
             self._outlet.begin(self._held.begin(head, records))

@@ -9,6 +9,7 @@ from typing import Final
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.chat.broker_interface import RoomInfo
+from threadchat.chat.log.events import is_inbox
 
 PRUNED_AT_ONCE: Final = 20
 """KeyNames that are looked at, at random, each time: the list stays about as long as there are rooms."""
@@ -35,6 +36,7 @@ class RoomIndex:
 
     def register(self, node: str, rooms: Sequence[str]) -> None:
         """Notes that there are these rooms, and that a node may have people there."""
+        rooms = [room for room in rooms if not is_inbox(room)]  # nobody asks for these by a list
         if rooms:
             now = int(time() * 1000)
             scored = [part for room in rooms for part in (now, room)]

@@ -33,6 +33,7 @@ class SqliteChannel:
         self.room = room
         self.epoch = place.epoch
         self._broker = broker
+        self._retention = broker.retention_of(room)
         self._lock = threading.Lock()
         self._outlet: Outlet | None = None
         self._delivered = 0  # the newest event that the outlet has had
@@ -50,7 +51,7 @@ class SqliteChannel:
         """See Channel: the outlet gets what is kept of the log, and then what follows."""
         with self._lock:
             place = self._place
-            records = self._broker.reader.tail(place, self._broker.clock())
+            records = self._broker.reader.tail(place, self._retention, self._broker.clock())
             outlet.begin(Position(place.head - len(records), place.epoch))
             if records:
                 outlet.deliver(records)
@@ -75,7 +76,8 @@ class SqliteChannel:
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
         """See Channel. Raises CommandError 100 where the database cannot be read."""
-        return self._broker.reader.page(self._place, since, limit, reverse, self._broker.clock())
+        now = self._broker.clock()
+        return self._broker.reader.page(self._place, self._retention, since, limit, reverse, now=now)
 
     def close(self) -> None:
         """See Channel. Where that cannot be written, or the broker is closed, the room ends here only."""

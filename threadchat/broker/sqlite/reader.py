@@ -33,9 +33,8 @@ class Named(NamedTuple):
 class Reader:
     """A few connections that only read. All methods may be called from any thread."""
 
-    def __init__(self, path: Path, retention: Retention) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._retention = retention
         self._closed = False
         # None stands for a connection that was not needed yet.
         self._idle: queue.LifoQueue[sqlite3.Connection | None] = queue.LifoQueue()
@@ -50,26 +49,35 @@ class Reader:
             ).fetchone()
         return found and Named(Place(*found[:3]), bool(found[3]))
 
-    def tail(self, place: Place, now: float) -> list[Record]:
+    def tail(self, place: Place, kept: Retention, now: float) -> list[Record]:
         """The newest events of a room, oldest first: as many as are kept."""
         records: list[Record] = []
         size = 0
         with self._snapshot() as database:
-            first = self._first(database, place, now)
+            first = _first(database, place, kept, now)
             for (json,) in database.execute(_NEWEST, (place.id, place.head + 1, first)):
                 size += len(json)
-                if len(records) == self._retention.events or (records and size > self._retention.bytes):
+                if len(records) == kept.events or (records and size > kept.bytes):
                     break
                 records.append(record_of(json))
         records.reverse()
         return records
 
-    def page(self, place: Place, since: Position | None, limit: int, reverse: bool, now: float) -> Page:
+    def page(
+        self,
+        place: Place,
+        kept: Retention,
+        since: Position | None,
+        limit: int,
+        reverse: bool,
+        *,
+        now: float,
+    ) -> Page:
         """See Channel.history. `place` may be a little behind."""
         with self._snapshot() as database:
             found = database.execute("SELECT head FROM rooms WHERE id = ?", (place.id,)).fetchone()
             head = Position(found[0] if found else place.head, place.epoch)
-            first = self._first(database, place._replace(head=head.offset), now)
+            first = _first(database, place._replace(head=head.offset), kept, now)
             if since is not None:
                 _check_reach(since, head, 0 if reverse else first - 1, head.offset + reverse)
             if since is None or reverse:
@@ -89,18 +97,6 @@ class Reader:
                 database.close()
             self._idle.put(None)
 
-    def _first(self, database: sqlite3.Connection, place: Place, now: float) -> int:
-        """The oldest event that counts: some may be there that are too old, or too many."""
-        oldest = self._retention.since(now)
-        times = database.execute(
-            "SELECT offset, time FROM events WHERE room = ? AND offset > ? ORDER BY offset",
-            (place.id, place.floor),
-        )
-        for offset, time in times:
-            if time >= oldest:
-                return int(offset)
-        return place.head + 1
-
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
         database = self._idle.get()
@@ -117,6 +113,19 @@ class Reader:
             raise CommandError(ErrorCode.INTERNAL, f"the log cannot be read just now: {error}") from error
         finally:
             self._idle.put(database)
+
+
+def _first(database: sqlite3.Connection, place: Place, kept: Retention, now: float) -> int:
+    """The oldest event that counts: some may be there that are too old, or too many."""
+    oldest = kept.since(now)
+    times = database.execute(
+        "SELECT offset, time FROM events WHERE room = ? AND offset > ? ORDER BY offset",
+        (place.id, place.floor),
+    )
+    for offset, time in times:
+        if time >= oldest:
+            return int(offset)
+    return place.head + 1
 
 
 def _check_reach(since: Position, head: Position, lowest: int, highest: int) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from threadchat.broker.sqlite.room_store import Retention
 from threadchat.chat.log.sequencer import MAX_KEYS
 
 
 def sweep(
-    database: sqlite3.Connection, retention: Retention, now: float, in_use: Container[tuple[str, str]]
+    database: sqlite3.Connection,
+    retention_of: Callable[[str], Retention],
+    now: float,
+    in_use: Container[tuple[str, str]],
 ) -> None:
     """One look at everything. `in_use` are the rooms, by name and epoch, that somebody has open."""
     database.execute("DELETE FROM keys WHERE expires <= ?", (now,))
@@ -19,10 +22,10 @@ def sweep(
         "DELETE FROM keys WHERE offset <= (SELECT head FROM rooms WHERE id = keys.room) - ?", (MAX_KEYS,)
     )
     newest = {row for (row,) in database.execute("SELECT max(id) FROM rooms GROUP BY name")}
-    oldest = retention.since(now)
     for row, name, epoch, spoke_at, closed in database.execute(
         "SELECT id, name, epoch, spoke_at, closed FROM rooms"
     ).fetchall():
+        oldest = retention_of(name).since(now)
         if (name, epoch) in in_use:
             _drop_events(database, row, oldest)
         elif closed or row not in newest or spoke_at < oldest:

@@ -91,11 +91,12 @@ class Direct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
     time: int = msgspec.field(name="unixTime")
 
 
-class KeptDirect(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False, tag=DIRECT):
+class KeptDirect(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """A Direct in an inbox: its names in JSON are those of a Direct, not those of an Event."""
 
     id: int
-    inbox: bool = True
+    inbox: bool
+    type: str
     sender: UserId | None = msgspec.field(name="from", default=None)
     to: UserId
     nickname: str = ""
@@ -196,6 +197,8 @@ def _as_direct(event: Event) -> KeptDirect:
     assert event.to is not None
     return KeptDirect(
         id=event.id,
+        inbox=True,
+        type=DIRECT,
         sender=event.user,
         to=event.to,
         nickname=event.nickname,

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from threadchat.errors import BadToken
 from threadchat.server.protocol import commands
 
-Action = Literal["join", "subscribe", "message", "history", "who", "direct"]
+Action = Literal["join", "subscribe", "message", "history", "who", "direct", "call"]
 """What the hook `authorize` is asked about."""
 
 AnyAction = Action | Literal["typing", "moderate"]
@@ -25,7 +25,8 @@ NEEDS: Final[dict[str, str]] = {
     "message": WRITE,
     "typing": WRITE,
 }
-"""The letter that each needs; `direct` is about a person, and no room's permission counts for it."""
+"""The letter that each needs; `direct` is about a person and `call` about a command of the application's, so
+no room's permission counts for these."""
 
 ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.Join: "join",
@@ -35,6 +36,7 @@ ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.Who: "who",
     commands.Typing: "typing",
     commands.SendDirect: "direct",
+    commands.Call: "call",
 }
 """What a command does, where somebody may be forbidden to; messages are looked at one by one, later."""
 
@@ -46,6 +48,7 @@ PHRASES: Final[dict[str, str]] = {
     "who": "see who is in room",
     "typing": "write in room",
     "direct": "write to user",
+    "call": "call",
     "moderate": "moderate room",
 }
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final, get_args
 import msgspec
 from msgspec import Meta
 
+from threadchat.chat.emitting import MAX_EVENT_NAME
 from threadchat.chat.log.ids import MAX_ID
 
 MAX_NICKNAME: Final = 64
@@ -17,13 +18,15 @@ MAX_EPOCH: Final = 128
 MAX_HISTORY: Final = 1000
 MAX_LISTED: Final = 1000
 MAX_USERS: Final = 100
-"""The first ones in characters, the last three in events, in rooms or people, and in users of a filter."""
+MAX_NAMES: Final = 100
+"""The first ones in characters; then in events, in rooms or people, and in users and names of a filter."""
 
 # Which characters names may have, `names.py` says.
 Nickname = Annotated[str, Meta(min_length=1, max_length=MAX_NICKNAME)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=MAX_ROOM_NAME)]
 Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=MAX_ID)]
 Users = Annotated[list[Id], Meta(max_length=MAX_USERS)]
+EventNames = Annotated[list[str], Meta(max_length=MAX_NAMES)]
 CommandId = int | str | None
 
 
@@ -46,6 +49,7 @@ class Hello(Command, frozen=True):
     token: str | None = None
     resume: str | None = None
     nickname: Nickname | None = None
+    inbox: Since | None = None
 
 
 class Profile(Command, frozen=True):
@@ -67,6 +71,7 @@ class Listen(Command, frozen=True):
     room: RoomName
     types: list[str] | None = None
     users: Users | None = None
+    names: EventNames | None = None
     since: Since | None = None
 
 
@@ -100,10 +105,18 @@ class Message(InRoom, frozen=True):
 
 
 class SendDirect(Command, frozen=True, tag="direct"):
-    """Says something to one person."""
+    """Says something to one person; the same key again says nothing new to whoever has an inbox."""
 
     to: Id
     message: str
+    key: Annotated[str, Meta(max_length=MAX_KEY)] = ""
+
+
+class Call(Command, frozen=True):
+    """Has the application do something of its own."""
+
+    name: Annotated[str, Meta(max_length=MAX_EVENT_NAME)]
+    data: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Count(InRoom, frozen=True):
@@ -111,6 +124,7 @@ class Count(InRoom, frozen=True):
 
     types: list[str] | None = None
     users: Users | None = None
+    names: EventNames | None = None
 
 
 class History(InRoom, frozen=True):
@@ -215,6 +229,7 @@ AnyCommand = (
     | Unsubscribe
     | Message
     | SendDirect
+    | Call
     | Count
     | History
     | Who

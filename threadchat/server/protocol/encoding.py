@@ -8,11 +8,12 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from threadchat.chat.log.events import EVENT_TYPES, MESSAGE, Direct, Position, Record, UserId
+from threadchat.chat.emitting import check_names
+from threadchat.chat.log.events import EVENT_TYPES, MESSAGE, Direct, Position, Record, UserId, is_inbox
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.protocol.commands import COMMANDS, AnyCommand, CommandId
 from threadchat.wire.protocol import frames
-from threadchat.wire.protocol.requests import Text
+from threadchat.wire.protocol.requests import Latest, Text
 
 BROADCAST_ROOM: Final = "/ws"
 """The room of the broadcast dialect; the native one does not reach it."""
@@ -131,8 +132,18 @@ def _explain(text: str, error: Exception) -> BadCommand:
 _EXAMPLE: Final = '{"type": "hello", "id": 1, "nickname": "ann"}'
 
 
-def check_types(types: Sequence[str] | None) -> None:
-    """Raises CommandError 107 for an event type that does not exist."""
+def check_reachable(room: str) -> None:
+    """Raises CommandError 103 for a room of the server's own: that of `/ws`, and people's inboxes."""
+    if room == BROADCAST_ROOM:
+        reason = f"{BROADCAST_ROOM} is the broadcast endpoint's room"
+        raise CommandError(ErrorCode.PERMISSION_DENIED, reason)
+    if is_inbox(room):
+        raise CommandError(ErrorCode.PERMISSION_DENIED, "an inbox is its person's alone")
+
+
+def check_filter(types: Sequence[str] | None, names: Sequence[str] | None = None) -> None:
+    """Raises CommandError 107 for an event type that does not exist, and for what is no event's name."""
+    check_names(names)
     unknown = sorted(set(types or ()) - EVENT_TYPES)
     if unknown:
         known = ", ".join(sorted(EVENT_TYPES))
@@ -185,7 +196,10 @@ def error_text(error: CommandError, command_id: CommandId) -> Text:
 def native_events(records: Sequence[Record]) -> Text:
     """Events for the native dialect, any number in one request."""
     if len(records) == 1:
-        return Text(frames.encode(frames.TEXT, records[0].json))
+        [(event, json)] = records
+        frame = frames.encode(frames.TEXT, json)
+        # What is in no log: the next one of its name says more.
+        return Text(frame) if event.id else Latest(frame, (event.room, event.name))
     return Text(b"".join([frames.encode(frames.TEXT, item.json) for item in records]), len(records))
 
 
@@ -199,9 +213,14 @@ def broadcast_events(records: Sequence[Record]) -> Text:
     return Text(b"".join(messages), len(messages))
 
 
-def live_text(room: str) -> Text:
-    """Says that a replay is over."""
-    return json_text({"type": "live", "chatroomId": room})
+def live_text(room: str | None) -> Text:
+    """Says that a replay is over: of a room, or (None) of the inbox."""
+    return json_text({"type": "live", **({"inbox": True} if room is None else {"chatroomId": room})})
+
+
+def moved_text(kind: str, room: str, **fields: Any) -> Text:
+    """Says that the application had one join a room or leave it."""
+    return json_text({"type": kind, "chatroomId": room, **fields})
 
 
 def typing_text(room: str, user: UserId, nickname: str) -> Text:

@@ -30,6 +30,10 @@ class HelloSession(Session):
         self.session = secrets.token_hex(8)
 
     @abstractmethod
+    def open_own_inbox(self, since: commands.Since | None) -> dict[str, Any]:
+        """What the reply to hello says of the inbox; nothing for whoever has none. Raises CommandError."""
+
+    @abstractmethod
     def renamed(self) -> None:
         """Told when the nickname is another one."""
 
@@ -65,6 +69,7 @@ class HelloSession(Session):
             "user": user,
             "session": self.session,
             **given,
+            **self.open_own_inbox(command.inbox),
             **self._resume(),
             **self._expires(),
             "version": __version__,

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import Any
 
 from threadchat.chat.delivery.subscription import Subscription
-from threadchat.chat.log.events import MESSAGE, Direct, Draft
+from threadchat.chat.log.events import DIRECT, MESSAGE, Direct, Draft, Record
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.users import User, stranger
@@ -78,6 +78,14 @@ class DirectSession(LegacySession):
     def encode_direct(self, direct: Direct) -> Text:
         """See Session."""
         return encoding.classic_direct(direct)
+
+    def offer_event(self, told: Record, listed: list[Any]) -> Answer:
+        """See Session. Of what goes to an inbox, this dialect has words for messages to the person."""
+        event = told.event
+        if event.type != DIRECT or event.to is None or event.to != self.user:
+            return Answer.GONE
+        direct = Direct(sender=event.user, to=event.to, message=event.message, time=event.time)
+        return self.offer_direct(direct, listed)
 
 
 class BroadcastSession(LegacySession):

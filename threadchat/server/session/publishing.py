@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import MESSAGE, Draft, Position, UserId
+from threadchat.chat.log.events import MESSAGE, Draft, Position, UserId, is_inbox
 from threadchat.chat.log.ids import ID_RULE, LARGEST_ID, is_user_id
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
@@ -20,6 +20,8 @@ def check_room(room: Any, names: NamePolicy | None = None) -> str:
     name = _text("room", room, MAX_ROOM_NAME)
     if names is not None and name != BROADCAST_ROOM:
         names.room(name)
+    if is_inbox(name):
+        raise _bad("an inbox is its person's alone; name the user in its place")
     return name
 
 
@@ -65,24 +67,29 @@ def publish(
     """See `Chat.publish`; `config` says what a room may be called, and how long a message may be."""
     name = check_room(room, name_policy(config.room_pattern, config.nickname_pattern))
     sender, called = check_sender(user, nickname)
-    if not isinstance(key, str) or len(key) > MAX_KEY:
-        raise _bad(f"key is {key!r:.60}; it must be text of at most {MAX_KEY} characters")
-    check_encodable("key", key)
-    draft = Draft(
-        MESSAGE, sender, called, check_message(message, config.max_message_size), "", exactly_text(key)
-    )
+    said = check_message(message, config.max_message_size)
+    draft = Draft(MESSAGE, sender, called, said, "", check_key(key))
     try:
         return hub.publish(name, [draft])[0]
     except RoomClosed:
         raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
 
 
-def direct(hub: Hub, to: Any, message: Any, *, user: object, nickname: Any, most: int) -> None:
+def check_key(key: Any) -> str:
+    """A message key, which may be empty. Raises CommandError 107."""
+    if not isinstance(key, str) or len(key) > MAX_KEY:
+        raise _bad(f"key is {key!r:.60}; it must be text of at most {MAX_KEY} characters")
+    check_encodable("key", key)
+    return exactly_text(key)
+
+
+def direct(hub: Hub, to: Any, message: Any, *, user: object, nickname: Any, most: int, key: Any = "") -> bool:
     """See `Chat.direct`; `most`: bytes of a message."""
     to = check_user(to)
     sender, called = check_sender(user, nickname)
     try:
-        hub.direct(to, check_message(message, most), sender=sender, nickname=called)
+        said = check_message(message, most)
+        return hub.send(to, said, sender=sender, nickname=called, key=check_key(key))
     except RoomClosed:
         raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
 

@@ -26,8 +26,8 @@ def answer(hub: Hub, command: Command) -> Fields:
 
 def count(hub: Hub, command: Count) -> Fields:
     """How many of the log's events pass a filter."""
-    encoding.check_types(command.types)
-    return {"count": hub.find(command.room).count(Filter(command.types, command.users))}
+    encoding.check_filter(command.types, command.names)
+    return {"count": hub.find(command.room).count(Filter(command.types, command.users, command.names))}
 
 
 def history(hub: Hub, command: History) -> Fields:

@@ -10,8 +10,9 @@ from time import monotonic
 from typing import Any, Final
 
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.log.events import Direct, Record, UserId
 from threadchat.chat.log.ids import spelled_id
+from threadchat.chat.room import Room
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
@@ -129,6 +130,25 @@ class Session(ABC):
     def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
         """Takes a direct message if there is room. Runs on: the sender's thread."""
         return self.connection.offer(self.connection.packed(self.encode_direct(direct)), listed)
+
+    @property
+    def has_inbox(self) -> bool:
+        """Whether it listens to its person's inbox. Runs on: any thread."""
+        return False
+
+    def open_inbox(self, inbox: Room) -> None:  # noqa: B027  # a dialect without inboxes does nothing
+        """Listens to its person's inbox, if it does not yet. Raises RoomClosed. Runs on: any thread."""
+
+    def offer_event(self, told: Record, listed: list[Any]) -> Answer:
+        """Takes an event for its person, if the dialect has words for it. Runs on: any thread."""
+        return Answer.GONE
+
+    def move(self, action: str, room: str) -> bool:
+        """Joins a room, or leaves it, for the application; whether that changed anything.
+
+        Raises CommandError. Runs on: any thread.
+        """
+        return False
 
     def close(self, code: int, reason: str | None = None) -> None:
         """Ends the connection, flushing what waits; never blocks. Runs on: any thread."""
