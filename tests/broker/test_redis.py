@@ -16,7 +16,7 @@ if reason := why_not():
 from redis.crc import key_slot
 
 from tests.broker.nodes import Cluster, broker_of, clusters, level, refused, take, told
-from tests.chat.helpers import PATIENCE, join, run, say
+from tests.chat.helpers import PATIENCE, WithoutInbox, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
 from threadchat.broker.redis.heartbeat import IN_USE
@@ -115,7 +115,7 @@ def test_a_deletion_that_comes_to_a_new_log_deletes_nothing_there(cluster: Clust
     assert [item.event.message for item in hub.room("r").history().records] == ["a", "b", ""]
 
 
-class Someone:
+class Someone(WithoutInbox):
     """A session that takes direct messages, or has no room for them."""
 
     def __init__(self, user: int, answer: Answer = Answer.YES) -> None:

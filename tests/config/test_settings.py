@@ -54,6 +54,8 @@ DEFAULTS = {
     "logs_bytes": 536_870_912,
     "history_age": 0.0,
     "room_ttl": 300.0,
+    "inbox_size": 256,
+    "inbox_age": 604_800.0,
     "announce_limit": 200,
     "room_pattern": "",
     "nickname_pattern": "",

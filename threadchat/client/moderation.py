@@ -5,18 +5,50 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+import msgspec
+
 from threadchat.chat.log.events import UserId
 from threadchat.client.pending import OnLoss, Request
-from threadchat.client.protocol import (
-    AnyReply,
-    Ended,
-    Imposed,
-    Lifted,
-    Published,
-    Reply,
-    Sanctioned,
-    SanctionInfo,
-)
+from threadchat.client.protocol import AnyReply, Published, Reply
+
+
+class SanctionInfo(msgspec.Struct, frozen=True):
+    """A ban or a mute (`kind`) of a user or an address; `room` is empty where it holds everywhere.
+
+    `until` is Unix time, in seconds; None: for good.
+    """
+
+    kind: str
+    user: UserId | None = None
+    address: str = ""
+    room: str = ""
+    until: int | None = None
+    reason: str = ""
+    by: UserId | None = None
+
+
+class Imposed(Reply, frozen=True):
+    """What is in force now."""
+
+    sanctions: tuple[SanctionInfo, ...]
+
+
+class Sanctioned(Imposed, frozen=True):
+    """What is in force: the newest of `count`."""
+
+    count: int
+
+
+class Lifted(Reply, frozen=True):
+    """Whether there was something to be taken back."""
+
+    lifted: bool
+
+
+class Ended(Reply, frozen=True):
+    """How many seats or connections somebody had."""
+
+    ended: int
 
 
 class ModerationCommands:

@@ -40,6 +40,24 @@ class Publish(Call, frozen=True):
         return {"offset": place.offset, "epoch": place.epoch}
 
 
+class Emit(Call, frozen=True):
+    """Has an event of the application's own happen, in a room or for one person."""
+
+    name: str
+    room: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    user: Id | None = None
+    keep: bool = True
+    skip: str = ""
+    key: str = ""
+
+    def answer(self, chat: Chat) -> Fields:
+        place = chat.emit(
+            self.room, self.name, self.data, user=self.user, keep=self.keep, skip=self.skip, key=self.key
+        )
+        return {} if place is None else {"offset": place.offset, "epoch": place.epoch}
+
+
 class SendDirect(Call, frozen=True):
     """Says something to one person."""
 
@@ -47,10 +65,11 @@ class SendDirect(Call, frozen=True):
     message: str
     user: Id | None = None
     nickname: str = ""
+    key: str = ""
 
     def answer(self, chat: Chat) -> Fields:
-        chat.direct(self.to, self.message, self.user, nickname=self.nickname)
-        return {}
+        stored = chat.direct(self.to, self.message, self.user, nickname=self.nickname, key=self.key)
+        return {"stored": True} if stored else {}
 
 
 class Disconnect(Call, frozen=True):

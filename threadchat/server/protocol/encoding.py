@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -50,19 +51,26 @@ _decode_direct = msgspec.json.Decoder(DirectMessage).decode
 _decode_id = msgspec.json.Decoder(int | str).decode
 _decode_type = msgspec.json.Decoder(str).decode
 
-MOST_CONTAINERS: Final = 500
-"""Arrays and objects of one message. Python 3.12 and 3.13 let a decoder go 10,000 of them deep, which is more
-than a thread's stack of 1 MiB holds: the process would be gone."""
+MOST_NESTED: Final = 500
+"""Arrays and objects within each other in one message. Python 3.12 and 3.13 let a decoder go 10,000 of them
+deep, which is more than a thread's stack of 1 MiB holds: the process would be gone."""
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # to the end, where it has none
+
+
+_STEPS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
+_BESIDE: Final = re.compile(r"[^\[\]{}]+")
 
 
 def check_depth(text: str) -> None:
     """Raises CommandError 107 for what could be nested too deeply to be decoded."""
-    if text.count("[") + text.count("{") <= MOST_CONTAINERS:
+    if text.count("[") + text.count("{") <= MOST_NESTED:
         return
     bare = _STRING.sub("", text)
-    if bare.count("[") + bare.count("{") > MOST_CONTAINERS:
-        reason = f"more than {MOST_CONTAINERS} arrays and objects in one message; a message needs a few"
+    if bare.count("[") + bare.count("{") <= MOST_NESTED:
+        return
+    steps = map(_STEPS.__getitem__, _BESIDE.sub("", bare))
+    if max(accumulate(steps), default=0) > MOST_NESTED:
+        reason = f"arrays and objects are nested more than {MOST_NESTED} deep; a message needs a few"
         raise CommandError(ErrorCode.BAD_REQUEST, reason)
 
 
@@ -72,7 +80,7 @@ def check_depth(text: str) -> None:
 def decode_command(text: str) -> AnyCommand:
     """One native command. Raises BadCommand."""
     try:
-        if len(text) > MOST_CONTAINERS:  # the most are short
+        if len(text) > MOST_NESTED:  # the most are short
             check_depth(text)
         command: AnyCommand = _decode_command(text)
         return command
@@ -216,6 +224,11 @@ def broadcast_events(records: Sequence[Record]) -> Text:
 def live_text(room: str | None) -> Text:
     """Says that a replay is over: of a room, or (None) of the inbox."""
     return json_text({"type": "live", **({"inbox": True} if room is None else {"chatroomId": room})})
+
+
+def inbox_text(position: Position) -> Text:
+    """Says where the inbox begins, which did not exist when hello was said."""
+    return json_text({"type": "inbox", **position_fields(position)})
 
 
 def moved_text(kind: str, room: str, **fields: Any) -> Text:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from typing import Any, Final
 
-from threadchat.chat.delivery.subscription import Subscription
+from threadchat.chat.delivery.subscription import Subscription, enter
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Position, UserId
 from threadchat.chat.room import Room
@@ -14,6 +14,7 @@ from threadchat.errors import RoomClosed
 from threadchat.server.protocol import encoding
 from threadchat.server.session import compression
 from threadchat.wire.connection import Connection
+from threadchat.wire.outbox import Answer
 from threadchat.wire.protocol.requests import Text
 
 NOTHING: Final = Position(0, "")
@@ -32,6 +33,7 @@ class Inbox:
         "_connection",
         "_hub",
         "_lock",
+        "_news",
         "_opened",
         "_session",
         "_started",
@@ -45,6 +47,7 @@ class Inbox:
         self._session = session
         self._lock = threading.Lock()
         self._opened = self._started = self._stopped = False
+        self._news: Text | None = None  # what is said before the first event
         self._announced: Room | None = None  # what `attach` was told of before `open` was through
         self._subscription: Subscription | None = None
 
@@ -72,7 +75,7 @@ class Inbox:
             self._started = True
             subscription = self._subscription
             if subscription is not None and not self._stopped:
-                subscription.start()
+                self._begin_locked(subscription)
 
     def attach(self, room: Room) -> None:
         """Told that there is something in it, or will be at once. Raises RoomClosed. Runs on: any thread."""
@@ -81,8 +84,9 @@ class Inbox:
                 self._announced = room
             elif not self._stopped and self._subscription is None:
                 subscription = self._subscribe_locked(room, NOTHING)
+                self._news = encoding.inbox_text(subscription.origin)
                 if self._started:
-                    subscription.start()
+                    self._begin_locked(subscription)
 
     def stop(self) -> None:
         """Ends it. Runs on: any thread."""
@@ -91,6 +95,16 @@ class Inbox:
             subscription = self._subscription
         if subscription is not None:
             subscription.stop()
+
+    def _begin_locked(self, subscription: Subscription) -> None:
+        """Lets events come; behind where they begin, if the reply to hello could not say that."""
+        if self._news is not None:
+            listed: list[Any] = []
+            answer = self._connection.offer(self._news, listed)
+            enter(listed)
+            if answer is Answer.NO:  # too slow to be told: it comes back, and finds out
+                self._connection.fall_behind()
+        subscription.start()
 
     def _subscribe_locked(
         self, room: Room, since: Position | None, marker: Text | None = None
