@@ -30,7 +30,7 @@ class Node:
 
     def __init__(self, url: str, stack: ExitStack) -> None:
         config = Config(broker=url)
-        self.chat = stack.enter_context(Chat(config, authenticate=lambda environ: _known(environ)))
+        self.chat = stack.enter_context(Chat(config, authenticate=_known))
         self.memory = stack.enter_context(InMemory(self.chat))
 
     def enter(self, user: str | None, **fields: Any) -> Peer:
@@ -210,7 +210,7 @@ def test_what_comes_while_a_node_is_deaf_is_found(server: RedisServer, nodes: li
 def test_an_inbox_lives_as_long_as_what_is_in_it(server: RedisServer, nodes: list[Node]) -> None:
     with server.client() as client:
         nodes[0].enter("nobody writes to me")
-        assert not [key for key in client.scan_iter("*inbox*")]
+        assert not list(client.scan_iter("*inbox*"))
         nodes[0].chat.emit(user="ann", name="notice")
         keys = list(client.scan_iter("*inbox*"))
         assert {client.pttl(key) // 86_400_000 for key in keys} <= {6, 7}
