@@ -163,6 +163,10 @@ class Inboxes:
         if user in self._sessions and self.keeps_inbox(user):
             self.in_room(inbox_of(user), lambda inbox: self._sessions.open_inbox(user, inbox))
 
+    def is_heard(self) -> bool:
+        """Whether anybody listens in this process."""
+        return self._rooms.is_heard()
+
     # What the application asks
 
     def sessions(self, user: UserId) -> list[str]:

@@ -120,9 +120,9 @@ class Room(Emitter):
     def history(self, since: Position | None = None, limit: int = 100, reverse: bool = False) -> Page:
         """A page of the log: the newest events, or those after `since`, or with `reverse` those before it.
 
-        It has up to `limit` events and 512 KiB of JSON, oldest first unless `reverse`: `page.records`, each
-        with its `event`, and `page.head`, where the log stood. Raises CommandError 112 where the log does
-        not reach `since`. Runs on: any thread.
+        It is a sequence of up to `limit` events and 512 KiB of JSON, oldest first unless `reverse`;
+        `page.records` have their JSON too, and `page.head` is where the log stood. Raises CommandError 112
+        where the log does not reach `since`. Runs on: any thread.
         """
         return self.channel.history(since, limit, reverse)
 

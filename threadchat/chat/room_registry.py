@@ -114,6 +114,10 @@ class RoomRegistry:
         for room in rooms:
             _listen(room, thread)
 
+    def is_heard(self) -> bool:
+        """Whether anybody listens to one of the rooms, or to all."""
+        return bool(self._listeners) or any(not room.idle_for() for room in self.all())
+
     def close(self) -> tuple[list[Room], list[ListenerThread]]:
         """Makes no more rooms; returns those that there are, and who listens to all of them."""
         with self._lock:

@@ -33,6 +33,7 @@ from threadchat.server.http.routes import Routes
 from threadchat.server.http.server import HttpServer
 from threadchat.server.http.static import read_page
 from threadchat.server.http_factory import make_http
+from threadchat.server.listening_check import ListeningCheck
 from threadchat.server.mount import Mount
 from threadchat.server.protocol.encoding import BROADCAST_ROOM
 from threadchat.server.session import publishing
@@ -116,6 +117,7 @@ class Chat(WithHooks, WithCommands, Emitting, Moderation):
             inboxes=InboxRules(self._keeps_inbox, config.inbox_size, config.inbox_age),
             clock=self.pinger.clock,
         )
+        self.audience = ListeningCheck(self.hub, config)
         self.inspector = Inspector(self.statistics, self.hub, self.pinger.clock)
         self._limits = Limits(**{name: getattr(config, name) for name in Limits._fields})
         self._upgrade_handler = UpgradeHandler(
@@ -149,7 +151,9 @@ class Chat(WithHooks, WithCommands, Emitting, Moderation):
         endpoint = self._upgrade_handler.endpoint(NativeSession)
         alone = not self.config.broker.startswith(("redis:", "rediss:", "unix:"))
         doors = Operators.asked_for(self, self.config).find if api else None
-        return Mount(app, path, endpoint, read_page() if page else None, operators=doors, alone=alone)
+        mount = Mount(app, path, endpoint, read_page() if page else None, operators=doors, alone=alone)
+        self.audience.may_come(mount)
+        return mount
 
     def listen(
         self,
@@ -178,6 +182,7 @@ class Chat(WithHooks, WithCommands, Emitting, Moderation):
         log.debug("ready: %s", self.inspector.ready)
         http.listen()
         self._http = http
+        self.audience.may_come()
 
     @property
     def url(self) -> str:
@@ -205,6 +210,7 @@ class Chat(WithHooks, WithCommands, Emitting, Moderation):
         CommandError: 107 for what cannot be said, 108 once the chat is closed. Runs on: any thread.
         """
         self._begin()
+        self.audience.check()
         return publishing.publish(self.hub, self.config, room, message, user=user, nickname=nickname, key=key)
 
     # The end

@@ -11,6 +11,7 @@ from threadchat.chat.presence import Occupant
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.server.auth.name_policy import name_policy
+from threadchat.server.listening_check import ListeningCheck
 from threadchat.server.protocol.encoding import check_reachable
 from threadchat.server.session.publishing import check_key, check_room, check_sender, check_user, direct
 
@@ -24,6 +25,7 @@ class Emitting:
 
     hub: Hub
     config: Config
+    audience: ListeningCheck
 
     def _begin(self) -> None:
         raise NotImplementedError("a chat says what its first use is")
@@ -50,6 +52,7 @@ class Emitting:
         online, else CommandError 108 is raised.
         """
         self._begin()
+        self.audience.check()
         if (room == "") == (user is None):
             raise CommandError(ErrorCode.BAD_REQUEST, "give either a room or a user")
         if skip is not None and not isinstance(skip, str):
@@ -80,6 +83,7 @@ class Emitting:
         online, 111 where no session had room. Runs on: any thread.
         """
         self._begin()
+        self.audience.check()
         most = self.config.max_message_size
         return direct(self.hub, to, message, user=user, nickname=nickname, most=most, key=key)
 
