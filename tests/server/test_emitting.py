@@ -14,7 +14,8 @@ from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.chat import Chat
 from threadchat.server.protocol.encoding import native_events
-from threadchat.testing import InMemory, Peer
+from threadchat.server.session.application import MOST_WAITING, WAITING_WINDOW
+from threadchat.testing import FakeClock, InMemory, Peer
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.protocol.requests import Latest, Text
 from threadchat.wire.turnstile import Turnstile
@@ -347,6 +348,21 @@ def test_a_direct_message_waits_for_whoever_is_known(chat: Chat, memory: InMemor
     assert "id" not in stranger.next()
     assert first.refused("direct", to=-999, message="hi") == ErrorCode.NOT_AVAILABLE
     assert chat.direct("cy", "from the application", user="robot") is True
+
+
+def test_one_connection_leaves_only_so_much_for_those_who_are_away() -> None:
+    clock = FakeClock()
+    known = {"authenticate": lambda environ: environ.get("HTTP_X_USER")}
+    with Chat(Config(), pinger=clock.pinger(), **known) as chat, InMemory(chat) as memory:
+        ann, bob = Tab(memory, "ann"), Tab(memory, "bob")
+        for number in range(MOST_WAITING):
+            assert ann.ask("direct", to=f"nobody {number}", message="spam")["stored"] is True
+        assert ann.refused("direct", to="one more", message="spam") == ErrorCode.TOO_MANY_REQUESTS
+        assert "stored" not in ann.ask("direct", to="bob", message="hi"), "whoever is there is reached"
+        assert bob.take(2)[1]["message"] == "hi"
+        clock.advance(WAITING_WINDOW / MOST_WAITING)
+        assert ann.ask("direct", to="one more", message="spam")["stored"] is True
+        assert ann.refused("direct", to="another", message="spam") == ErrorCode.TOO_MANY_REQUESTS
 
 
 def test_the_old_dialect_keeps_nothing_and_is_reached(chat: Chat, memory: InMemory) -> None:

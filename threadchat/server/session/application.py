@@ -12,7 +12,7 @@ import msgspec
 
 from threadchat.chat.delivery.subscription import enter
 from threadchat.chat.emitting import draft_event, passing
-from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.events import Position, Record, UserId
 from threadchat.chat.room import Room
 from threadchat.chat.sanctions import BAN, subject_for
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, Refuse, RoomClosed
@@ -23,6 +23,7 @@ from threadchat.server.session.caller import Caller
 from threadchat.server.session.hello import HelloSession
 from threadchat.server.session.inbox import Inbox
 from threadchat.server.session.memberships import Memberships
+from threadchat.server.session.rate_limit import TokenBucket
 from threadchat.wire.outbox import Answer
 from threadchat.wire.protocol.requests import Text
 
@@ -31,6 +32,10 @@ log.addFilter(LogRateLimit())
 
 MOST_POOLED: Final = 16
 """Calls of one connection that may be on the pool at once, so that one client does not fill it."""
+
+MOST_WAITING: Final = 100
+WAITING_WINDOW: Final = 3600.0
+"""Direct messages that one connection may leave for people who are away, and the seconds for so many more."""
 
 _MOVED: Final = {"join": "joined", "subscribe": "subscribed", "leave": "left", "unsubscribe": "unsubscribed"}
 """What the client is told once the application had it do that."""
@@ -45,7 +50,16 @@ class ApplicationSession(HelloSession):
         super().__init__(*arguments, **options)
         self._inbox: Inbox | None = None
         self._caller: Caller | None = None
+        self._waiting: TokenBucket | None = None  # of messages to people who are away
         self._pooled = threading.Semaphore(MOST_POOLED)
+
+    def arrive(self, user: UserId) -> None:
+        """See Session. Whom the application refuses leaves the rooms that it has put them into."""
+        try:
+            super().arrive(user)
+        except CommandError:
+            self._memberships.give_up_all(ended=False)
+            raise
 
     # The inbox
 
@@ -84,6 +98,25 @@ class ApplicationSession(HelloSession):
     def offer_event(self, told: Record, listed: list[Any]) -> Answer:
         """See Session. Runs on: any thread."""
         return self.connection.offer_light(encoding.native_events([told]), listed)
+
+    def check_leaving(self, to: UserId) -> None:
+        """Raises CommandError 111 where this connection has left too much for people who are away.
+
+        Else anybody could fill the store with inboxes of people who never come.
+        """
+        if self._waiting is None:
+            return
+        self._waiting.take(0, self._clock())  # time has passed
+        if self._waiting.spent and not self.hub.is_connected(to):
+            reason = f"{MOST_WAITING} messages of yours wait for people who are away; try again in a while"
+            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)
+
+    def left_waiting(self) -> dict[str, Any]:
+        """Notes a message that waits for somebody who is away; what the reply says of that."""
+        if self._waiting is None:
+            self._waiting = TokenBucket(MOST_WAITING / WAITING_WINDOW, MOST_WAITING, self._clock())
+        self._waiting.take(1, self._clock())
+        return {"stored": True}
 
     def end(self) -> None:
         """Ends the inbox's subscription."""

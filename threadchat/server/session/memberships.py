@@ -175,10 +175,10 @@ class Memberships:
         if ours:
             self._end(membership)
 
-    def give_up_all(self) -> None:
-        """Leaves every room, whatever happens in one of them."""
+    def give_up_all(self, *, ended: bool = True) -> None:
+        """Leaves every room, whatever happens in one of them; nobody sits down any more once it `ended`."""
         with self._changed:
-            self._ended = True
+            self._ended = ended
             memberships = list(self._memberships.values())
         with contextlib.ExitStack() as stack:
             for membership in memberships:

@@ -198,6 +198,7 @@ class NativeSession(ApplicationSession):
         self._keep(command)
 
     def _direct(self, command: commands.SendDirect) -> dict[str, Any]:
+        self.check_leaving(command.to)
         stored = self.hub.send(
             command.to,
             command.message,
@@ -206,7 +207,7 @@ class NativeSession(ApplicationSession):
             key=command.key and _CLIENTS + command.key,
             skip=self.session,
         )
-        return {"stored": True} if stored else {}
+        return self.left_waiting() if stored else {}
 
     def _typing(self, command: commands.Typing) -> dict[str, Any]:
         assert self.user is not None
