@@ -15,7 +15,7 @@ from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.chat import Chat
 from threadchat.server.protocol.encoding import native_events
 from threadchat.server.session.application import MOST_WAITING, WAITING_WINDOW
-from threadchat.testing import FakeClock, InMemory, Peer
+from threadchat.testing import FakeClock, InMemory, LiveServer, Peer, StallingPeer
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.protocol.requests import Latest, Text
 from threadchat.wire.turnstile import Turnstile
@@ -488,3 +488,19 @@ def test_what_is_given_as_json_is_encoded_no_more(chat: Chat, memory: InMemory) 
     ann.ask("subscribe", room="r")
     chat.emit("r", "raw", msgspec.Raw(b'{"a": [1,\n2]}'))
     assert ann.take(2)[1]["data"] == {"a": [1, 2]}
+
+
+def test_a_slow_reader_sees_the_newest_progress_and_holds_nothing() -> None:
+    with LiveServer() as server, StallingPeer(server.url) as slow:
+        slow.ask("hello", nickname="slow")
+        slow.ask("subscribe", room="job-81")
+        assert slow.next()["type"] == "live"
+        slow.stall()
+        [connection] = server.chat.registry.connections()
+        data = "x" * 4000
+        for number in range(5000):
+            server.chat.emit("job-81", "progress", [number, data], keep=False)
+            assert connection.outbox.qsize() <= 1
+        slow.resume()
+        while slow.next()["data"][0] != 4999:
+            pass

@@ -263,7 +263,8 @@ class Fanout:
                         refused.append(subscription)
                     elif answer is _HIGH:
                         full.add(subscription.sink.line)
-        offer_selected(self._choosy, records, listed, full, refused)
+        if self._choosy:
+            offer_selected(self._choosy, records, listed, full, refused)
         return refused
 
     def _live_locked(self) -> set[Subscription]:
