@@ -215,3 +215,33 @@ def test_an_inbox_lives_as_long_as_what_is_in_it(server: RedisServer, nodes: lis
         keys = list(client.scan_iter("*inbox*"))
         assert {client.pttl(key) // 86_400_000 for key in keys} <= {6, 7}
         assert not client.zrange("threadchat:rooms", 0, -1), "it is in no list of rooms"
+
+
+def test_a_node_opens_no_inbox_of_people_who_are_elsewhere(nodes: list[Node]) -> None:
+    first, second, _ = nodes
+    ann = second.enter("ann")
+    for number in range(20):
+        first.chat.emit(user=f"away {number}", name="notice")
+    first.chat.emit(user="ann", name="notice", data=1)
+    first.chat.emit(user="ann", name="notice", data=2)
+    assert [event["data"] for event in heard(ann, 2)] == [1, 2]
+    assert first.chat.hub.rooms() == []
+    assert len(second.chat.hub.rooms()) == 1
+
+
+def test_whoever_comes_while_something_is_put_into_the_inbox_gets_it(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They look for their inbox before it is there, and are here once it is."""
+    first = nodes[0]
+    broker: Any = first.chat.hub.broker
+    publish, came = broker.publish, []
+
+    def late(*arguments: Any) -> Any:
+        came.append(first.enter("ann"))
+        assert welcome(came[0])["inbox"] == {"offset": 0, "epoch": ""}
+        return publish(*arguments)
+
+    monkeypatch.setattr(broker, "publish", late)
+    first.chat.emit(user="ann", name="notice", data=1)
+    assert heard(came[0], 1)[0]["data"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.chat.helpers import PATIENCE, Desk, WithoutInbox, ids_of, join, run, 
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.broker_interface import Alone, Cluster, Node, OpenInbox, Reach, RoomInfo, Whispered
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.log.events import Direct, Draft, Position, UserId
 from threadchat.chat.log.sequencer import Channel
 from threadchat.chat.presence import Occupant, Presence
 from threadchat.chat.room import Room
@@ -102,6 +103,9 @@ class Others(MemoryBroker):
     def notify(self, user: UserId, json: bytes, *, kept: bool) -> bool:
         self.calls.append(("notify", user, json, kept))
         return bool(self.reach)
+
+    def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position] | None:
+        return None
 
     def sessions(self, user: UserId) -> list[str]:
         return ["there-1"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from threadchat.chat.log.events import Direct, Record, UserId
+from threadchat.chat.log.events import Direct, Draft, Position, Record, UserId
 from threadchat.chat.log.sequencer import Channel
 from threadchat.chat.presence import Presence
 from threadchat.chat.sanctions import Sanctions
@@ -69,10 +69,8 @@ class Node(Protocol):
 
 
 Whispered = Callable[[str, bytes, UserId], None]
-"""Offers another node's whisper, a frame, to those of a room's members who are here, but one user's.
-
-What begins with a brace is no frame but an event, for all who listen.
-"""
+"""Offers another node's whisper, a frame, to those of a room's members who are here, but one user's; or what
+is an event, to all who listen."""
 OpenInbox = Callable[[UserId], None]
 """Has a person's sessions here listen to their inbox; may wait."""
 
@@ -125,6 +123,9 @@ class Cluster(Protocol):
 
         Whether another node has that person online. Never fails: whatever is kept is found later.
         """
+
+    def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position] | None:
+        """Publishes in a room that is not open here; None where it has to be opened for that."""
 
     def sessions(self, user: UserId) -> list[str]:
         """The ids of a person's sessions on other nodes."""
@@ -182,6 +183,10 @@ class Alone:
     def notify(self, user: UserId, json: bytes, *, kept: bool) -> bool:
         """See Cluster."""
         return False
+
+    def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position] | None:
+        """See Cluster."""
+        return None
 
     def sessions(self, user: UserId) -> list[str]:
         """See Cluster."""

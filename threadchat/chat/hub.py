@@ -15,7 +15,7 @@ from threadchat.chat.delivery.stream import (
     SharedStream,
 )
 from threadchat.chat.delivery.subscription import Encode
-from threadchat.chat.inboxes import NO_INBOXES, Inboxes, InboxRules
+from threadchat.chat.inboxes import NO_INBOXES, Inboxes, InboxRules, passing_event
 from threadchat.chat.log.events import (
     DELETE,
     Direct,
@@ -24,7 +24,6 @@ from threadchat.chat.log.events import (
     Position,
     UserId,
     is_inbox,
-    record_of,
 )
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.memory_budget import MemoryBudget
@@ -293,7 +292,7 @@ class Hub(Inboxes):
 
     def _pass_on(self, room: str, frame: bytes, but: UserId) -> None:
         known = self._rooms.get(room)
-        if frame.startswith(b"{"):
-            self.hear_event(room, record_of(frame))
+        if (told := passing_event(frame)) is not None:
+            self.hear_event(room, told)
         elif known is not None and self._on_whisper is not None:
             self._on_whisper(known, frame, but)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import time
 from typing import Final, NamedTuple, TypeVar
 
@@ -11,15 +11,18 @@ import msgspec
 
 from threadchat.chat.broker_interface import Cluster
 from threadchat.chat.emitting import passing
-from threadchat.chat.log.events import DIRECT, Draft, Position, Record, UserId, inbox_of, is_inbox, record
+from threadchat.chat.log.events import DIRECT, Draft, Position, Record, UserId, inbox_of, record, record_of
 from threadchat.chat.log.tail import INBOX_AGE, INBOX_SIZE
 from threadchat.chat.room import Room
 from threadchat.chat.room_registry import RoomRegistry
 from threadchat.chat.routing import Routing
 from threadchat.chat.user_directory import UserDirectory
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
+from threadchat.wire.protocol import frames
 
 log = logging.getLogger(__name__)
+
+_TYPING: Final = b'{"type":"typing"'
 
 Result = TypeVar("Result")
 
@@ -81,7 +84,7 @@ class Inboxes:
         here = self._rooms.get(room)
         if here is not None:
             self._routing.direct(lambda: here.tell(told))
-        self._cluster.whisper(room, told.json, draft.skip)
+        self._cluster.whisper(room, passing_frame(told), draft.skip)
         return None
 
     def hear_event(self, room: str, told: Record) -> None:
@@ -117,14 +120,24 @@ class Inboxes:
             here = self._sessions.notify(user, told)
             return Sent(None, self._cluster.notify(user, told.json, kept=False) or here)
 
+        [position] = self._publish(user, name, draft)
+        told = record(draft, position.offset, name, int(time()))
+        here = self._sessions.notify(user, told, kept=True)
+        return Sent(position, self._cluster.notify(user, told.json, kept=True) or here)
+
+    def _publish(self, user: UserId, name: str, draft: Draft) -> list[Position]:
+        """Publishes in a person's inbox; opens it for that only if they are here, or the broker says so."""
+        if user not in self._sessions and self._rooms.get(name) is None:
+            positions = self._cluster.publish(name, [draft])
+            if positions is not None:
+                self.open_inbox(user)  # for whoever came meanwhile and had not found it
+                return positions
+
         def publish(inbox: Room) -> list[Position]:
             self._sessions.open_inbox(user, inbox)  # first: so that it comes in by the inbox
             return self._routing.publish(inbox, [draft])
 
-        [position] = self.in_room(name, publish)
-        told = record(draft, position.offset, name, int(time()))
-        here = self._sessions.notify(user, told, kept=True)
-        return Sent(position, self._cluster.notify(user, told.json, kept=True) or here)
+        return self.in_room(name, publish)
 
     def send(
         self,
@@ -185,6 +198,13 @@ class Inboxes:
         return self._sessions.move(user, deed, room) + self._cluster.move(user, deed, room)
 
 
-def without_inboxes(names: Sequence[str]) -> list[str]:
-    """The rooms among these that are no inboxes."""
-    return [name for name in names if not is_inbox(name)]
+def passing_frame(told: Record) -> bytes:
+    """An event that is in no log as nodes pass it on: the frame that clients get."""
+    return frames.encode(frames.TEXT, told.json)
+
+
+def passing_event(frame: bytes) -> Record | None:
+    """The event in a frame that another node passed on; None where somebody is typing."""
+    header = frames.read_header(frame, 0)
+    json = frame if header is None else frame[header.body :]
+    return None if json.startswith(_TYPING) or not json.startswith(b"{") else record_of(json)

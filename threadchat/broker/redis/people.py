@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.node_messages import NodeMessenger
-from threadchat.chat.log.events import UserId
+from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline, Retention
+from threadchat.chat.log.events import Draft, Position, UserId
 
 
 class People:
     """The part of a broker that hands such questions to its messenger; see Cluster. To be called on any thread."""
 
+    names: KeyNames
+    batch: PublishPipeline
     messenger: NodeMessenger
 
     def await_ready(self) -> None:
         """Raises CommandError 100 while this node is not part of the cluster."""
         raise NotImplementedError("a broker knows")
+
+    def retention_of(self, room: str) -> Retention:
+        """How much of a room is kept."""
+        raise NotImplementedError("a broker knows")
+
+    def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:
+        """See Cluster: the log is in Redis, whoever has the room open."""
+        self.await_ready()
+        retention = self.retention_of(room)
+        publication = Publication(self.names.room(room), room, drafts, Position(0, ""), retention=retention)
+        return self.batch.publish(publication)
 
     def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
         """See Cluster."""

@@ -13,6 +13,7 @@ from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.node_messages import event_from_nobody, node_message_from_nobody
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline, Retention, inbox_retention
 from threadchat.broker.redis.room_channel import WHISPER
+from threadchat.chat.inboxes import passing_frame
 from threadchat.chat.log.events import Direct, Draft, Position, Record, UserId, is_inbox
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 
@@ -54,7 +55,7 @@ class RedisPublisher:
         """Tells an event that is in no log to those who listen to a room, on all nodes."""
         self._connection.set_ready(True)
         heading = b"%b %b\n" % (WHISPER, msgspec.json.encode(told.event.skip))
-        self._connection.publish(self._names.room(room).channel, heading + told.json)
+        self._connection.publish(self._names.room(room).channel, heading + passing_frame(told))
 
     def notify(self, user: UserId, told: Record, *, kept: bool) -> bool:
         """Tells the nodes that have a person online of an event; whether there is one."""
