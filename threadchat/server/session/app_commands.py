@@ -127,8 +127,14 @@ def _decoder_for(name: str, function: Callable[..., object]) -> Callable[[msgspe
     if parameter.annotation is kinds.empty or parameter.kind is kinds.VAR_POSITIONAL:
         return msgspec.json.Decoder().decode
     try:
-        return msgspec.json.Decoder(get_type_hints(function)[parameter.name]).decode
+        return msgspec.json.Decoder(_resolved(function, parameter.annotation)).decode
     except (TypeError, NameError) as error:
         raise ConfigError(
             f"command({name!r}): its data cannot be read as {parameter.annotation}: {error}"
         ) from None
+
+
+def _resolved(function: Callable[..., object], annotation: Any) -> Any:
+    """What one annotation of a function means; others may name what is imported for type checkers alone."""
+    holder = type("Holder", (), {"__annotations__": {"data": annotation}})
+    return get_type_hints(holder, getattr(inspect.unwrap(function), "__globals__", {}))["data"]
