@@ -101,7 +101,7 @@ class Publisher:
         inbox = inbox_of(user)
         place = self._speaker.publish(inbox, [draft])[0] if keep and known else None
         told = record(draft, place.offset if place else 0, inbox, now)
-        if not self._speaker.notify(user, told, kept=place is not None) and keep and not known:
+        if not self._speaker.notify(user, told, kept=keep) and keep and not known:
             raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {user} is not online")
         return place
 

@@ -192,7 +192,7 @@ class WithoutInbox:
     def open_inbox(self, inbox: Room) -> None:
         """See Session."""
 
-    def offer_event(self, told: Record, listed: list[Any]) -> Answer:
+    def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
         """See Session."""
         return Answer.GONE
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.server.session_helpers import standstill
 from threadchat.chat.log.events import inbox_of
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
@@ -280,6 +281,17 @@ def test_strangers_have_no_inbox(chat: Chat, memory: InMemory) -> None:
     assert stranger.next()["name"] == "hello"
     assert code_of(chat.emit, user=-999, name="hello") == ErrorCode.NOT_AVAILABLE
     assert chat.emit(user=-999, name="hello", keep=False) is None
+
+
+def test_what_is_for_a_stranger_gives_way_only_if_it_need_not_be_kept(chat: Chat, memory: InMemory) -> None:
+    stranger = Tab(memory, None)
+    user = stranger.welcome["user"]
+    with standstill(chat.turnstile):
+        for number in range(3):
+            chat.emit(user=user, name="notice", data=number)
+            chat.emit(user=user, name="progress", data=number, keep=False)
+    told = [(event["name"], event["data"]) for event in stranger.take(4)]
+    assert told == [("notice", 0), ("notice", 1), ("notice", 2), ("progress", 2)]
 
 
 def test_nobody_is_known_where_nobody_authenticates() -> None:

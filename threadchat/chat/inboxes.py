@@ -117,8 +117,8 @@ class Inboxes:
         name = inbox_of(user)
         if not (keep and self.keeps_inbox(user)):
             told = record(draft, 0, name, int(time()))
-            here = self._sessions.notify(user, told)
-            return Sent(None, self._cluster.notify(user, told.json, kept=False) or here)
+            here = self._sessions.notify(user, told, kept=keep)
+            return Sent(None, self._cluster.notify(user, told.json, kept=keep) or here)
 
         [position] = self._publish(user, name, draft)
         told = record(draft, position.offset, name, int(time()))

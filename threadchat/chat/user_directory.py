@@ -50,8 +50,11 @@ class Session(Protocol):
     def open_inbox(self, inbox: Room) -> None:
         """Listens to its person's inbox, if it does not yet. Raises RoomClosed. Runs on: any thread."""
 
-    def offer_event(self, told: Record, listed: list[Any]) -> Answer:
-        """Takes an event for its person from no room, or answers NO, or GONE. Runs on: any thread."""
+    def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
+        """Takes an event for its person from no room, or answers NO, or GONE. Runs on: any thread.
+
+        A `light` one it takes only with room to spare, and in the place of an older one of that name.
+        """
 
     def move(self, deed: str, room: str) -> bool:
         """Joins, leaves, subscribes to or unsubscribes from a room; whether that changed anything.
@@ -139,14 +142,17 @@ class UserDirectory:
         return any(answer in (Answer.YES, Answer.HIGH) for answer in answers)
 
     def notify(self, user: UserId, told: Record, *, kept: bool = False) -> bool:
-        """Offers an event to a person's sessions, `kept` to those without an inbox; whether there are any."""
+        """Offers an event to a person's sessions; whether there are any.
+
+        What is `kept` goes to those without an inbox only, and gives way to nothing.
+        """
         sessions = self.of(user)
         listed: list[Any] = []
         try:
             for session in sessions:
                 skipped = told.event.skip != "" and session.session == told.event.skip
                 if not skipped and not (kept and session.has_inbox):
-                    session.offer_event(told, listed)
+                    session.offer_event(told, listed, light=not kept)
         finally:
             enter(listed)
         return bool(sessions)

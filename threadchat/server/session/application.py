@@ -95,9 +95,12 @@ class ApplicationSession(HelloSession):
         if self._inbox is not None:
             self._inbox.attach(inbox)
 
-    def offer_event(self, told: Record, listed: list[Any]) -> Answer:
+    def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
         """See Session. Runs on: any thread."""
-        return self.connection.offer_light(encoding.native_events([told]), listed)
+        text = encoding.native_events([told])
+        if light:
+            return self.connection.offer_light(text, listed)
+        return self.connection.offer(self.connection.packed(Text(text.frame)), listed)
 
     def check_leaving(self, to: UserId) -> None:
         """Raises CommandError 111 where this connection has left too much for people who are away.

@@ -79,7 +79,7 @@ class DirectSession(LegacySession):
         """See Session."""
         return encoding.classic_direct(direct)
 
-    def offer_event(self, told: Record, listed: list[Any]) -> Answer:
+    def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
         """See Session. Of what goes to an inbox, this dialect has words for messages to the person."""
         event = told.event
         if event.type != DIRECT or event.to is None or event.to != self.user:

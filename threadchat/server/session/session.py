@@ -139,7 +139,7 @@ class Session(ABC):
     def open_inbox(self, inbox: Room) -> None:  # noqa: B027  # a dialect without inboxes does nothing
         """Listens to its person's inbox, if it does not yet. Raises RoomClosed. Runs on: any thread."""
 
-    def offer_event(self, told: Record, listed: list[Any]) -> Answer:
+    def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
         """Takes an event for its person, if the dialect has words for it. Runs on: any thread."""
         return Answer.GONE
 
