@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 
 from threadchat.chat.emitting import encode_data
+from threadchat.chat.eventlog import JsonLines
 from threadchat.chat.log.events import Event, Position, Record, inbox_of, is_inbox, record_of
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode
@@ -114,3 +116,19 @@ def test_what_was_encoded_is_read_again() -> None:
     assert (direct.event.user, direct.event.to, direct.event.inbox) == (7, "a", True)
     with pytest.raises(msgspec.DecodeError):
         record_of(b'{"id":3}')
+
+
+def test_what_is_not_kept_is_shed_before_it_holds_anybody_up(tmp_path: Path) -> None:
+    room = Room("r", request_buffer=8)
+    stream = room.add("ann", "laptop")
+    path = tmp_path / "events.jsonl"
+    listener = room.attach_listener(JsonLines(path))
+    for number in range(100):
+        room.emit("progress", number, keep=False)
+    room.emit("kept")  # waits for nobody
+    room.close()
+    listener.thread.join(30)
+    names = [event.name for event in stream]
+    assert names[-2:] == ["kept", ""]
+    assert names.count("progress") <= 4
+    assert [msgspec.json.decode(line)["type"] for line in path.read_text().splitlines()] == ["event", "close"]

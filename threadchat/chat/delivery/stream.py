@@ -128,7 +128,15 @@ class EventStream:
             self._full = True
             return Answer.HIGH
 
-    offer_light = offer
+    def offer_light(self, payload: tuple[Event, ...], listed: list[Any]) -> Answer:
+        """As `offer`, but only while under half full, so that it never holds publishers up."""
+        with self._changed:
+            if self._ended:
+                return Answer.YES
+            if (len(self._events) + len(payload)) * 2 > self._limit:
+                return Answer.NO
+            self._append_locked(payload)
+            return Answer.YES
 
     def feed(self, payload: tuple[Event, ...], cancelled: Callable[[], bool]) -> None:
         """Takes the events once there is room; an empty stream takes any number. Runs on: a producer."""
