@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from threadchat.chat.delivery.subscription import Encode, Subscription
@@ -21,14 +21,12 @@ def offer_selected(
     refused: list[Subscription],
 ) -> None:
     """Offers each what it selects. Runs on: publishers, under the room's lock."""
-    encode = _encode_once(records)
-    for subscription in subscriptions:
-        if wanted := subscription.select(records):
-            answer = subscription.sink.offer(encode(subscription.encode, wanted), listed)
-            if answer is Answer.NO:
-                refused.append(subscription)
-            elif answer is Answer.HIGH:
-                full.add(subscription.sink.line)
+    for subscription, payload in _payloads(subscriptions, records):
+        answer = subscription.sink.offer(payload, listed)
+        if answer is Answer.NO:
+            refused.append(subscription)
+        elif answer is Answer.HIGH:
+            full.add(subscription.sink.line)
 
 
 def any_skips(records: Sequence[Record]) -> bool:
@@ -54,22 +52,25 @@ def offer_whisper(
 
 def offer_passing(record: Record, subscriptions: Iterable[Subscription], listed: list[Any]) -> None:
     """Offers what is in no log to those who want it and have room to spare. Runs on: as above."""
-    records = [record]
-    encode = _encode_once(records)
-    for subscription in subscriptions:
-        if wanted := subscription.select(records):
-            subscription.sink.offer_light(encode(subscription.encode, wanted), listed)
+    for subscription, payload in _payloads(subscriptions, [record]):
+        subscription.sink.offer_light(payload, listed)
 
 
-def _encode_once(records: Sequence[Record]) -> Callable[[Encode, Sequence[Record]], Any]:
-    """Encodes a selection; where that is all of `records`, once for all who share an encoding."""
+def _payloads(
+    subscriptions: Iterable[Subscription], records: Sequence[Record]
+) -> Iterator[tuple[Subscription, Any]]:
+    """What each selects, encoded; where that is all of `records`, once for all who share an encoding."""
+    skips = {item.event.skip for item in records if item.event.skip}
     whole: dict[Encode, Any] = {}
-
-    def encode(by: Encode, wanted: Sequence[Record]) -> Any:
-        if len(wanted) < len(records):
-            return by(wanted)
-        if by not in whole:
-            whole[by] = by(records)
-        return whole[by]
-
-    return encode
+    for subscription in subscriptions:
+        wanted = subscription.wanted(records)
+        if subscription.session in skips:
+            wanted = subscription.select(records)
+        encode = subscription.encode
+        if len(wanted) == len(records):
+            payload = whole.get(encode)
+            if payload is None:
+                payload = whole[encode] = encode(records)
+            yield subscription, payload
+        elif wanted:
+            yield subscription, encode(wanted)
