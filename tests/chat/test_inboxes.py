@@ -70,6 +70,21 @@ def test_inboxes_count_among_the_rooms() -> None:
     hub.close()
 
 
+def test_an_empty_room_goes_before_an_inbox() -> None:
+    """Else whoever makes many rooms would empty the inboxes of all who are away."""
+    hub = make_hub(FakeClock(), max_rooms=3)
+    hub.emit_to("ann", draft_event("notice", 1))
+    for number in range(10):
+        hub.room(f"room {number}")
+    assert hub.find_inbox("ann") is not None
+    for user in ("bob", "cy"):
+        hub.emit_to(user, draft_event("notice", 1))
+    hub.emit_to("dan", draft_event("notice", 1))
+    assert len(hub.rooms()) == 3
+    assert hub.find_inbox("dan") is not None
+    hub.close()
+
+
 def test_what_is_too_old_leaves_an_inbox_in_a_file(tmp_path: Path) -> None:
     now = [1000.0]
 

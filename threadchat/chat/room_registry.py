@@ -162,21 +162,32 @@ class RoomRegistry:
         return room
 
     def _make_place(self) -> Slot:
-        """Forgets an empty room. Raises CommandError 106."""
+        """Forgets an empty room; an inbox only where there is none. Raises CommandError 106."""
+        spared = []
         for _ in range(PROBES):
             with self._lock:
                 name, slot = next(iter(self._slots.items()), ("", None))
                 if slot is None:
                     break
                 self._slots.move_to_end(name)  # whatever it is, others are looked at first next time
-                room = slot.room
-            assert room is not None
-            if name not in self._always and (room.retire(0.0) or room.closed):
-                with self._lock:
-                    if self._forget_locked(slot, room):
-                        return slot
+            if is_inbox(name):
+                spared.append(slot)
+            elif name not in self._always and self._vacate(slot):
+                return slot
+        for slot in spared:
+            if self._vacate(slot):
+                return slot
         reason = f"{self._most} rooms are open and in use, and no more may be (max_rooms); try again later"
         raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason, temporary=True)
+
+    def _vacate(self, slot: Slot) -> bool:
+        """Forgets a room if it is empty; False where it is not, or somebody else was faster."""
+        room = slot.room
+        assert room is not None
+        if not (room.retire(0.0) or room.closed):
+            return False
+        with self._lock:
+            return self._forget_locked(slot, room)
 
     def _expire_later(self, slot: Slot, seconds: float) -> None:
         if self._schedule is not None:
