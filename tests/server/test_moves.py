@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -129,6 +131,22 @@ def test_a_ban_while_being_put_into_a_room_evicts(
     kinds = [ann.next()["type"] for _ in range(3)]
     assert kinds[0] == "joined"
     assert "kicked" in kinds
+
+
+def test_a_session_that_has_called_leaves_no_cycle(chat: Chat, memory: InMemory) -> None:
+    chat.command("c")(lambda caller: caller.join("r"))
+    ann = enter(memory)
+    ann.ask("call", name="c")
+    chat.emit(user="ann", name="notice")
+    [session] = chat.hub._sessions.of("ann")
+    gone = weakref.ref(session)
+    del session
+    gc.disable()
+    try:
+        memory.close()
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_whom_on_connect_refuses_is_in_no_room(chat: Chat, memory: InMemory) -> None:

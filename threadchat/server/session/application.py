@@ -51,7 +51,7 @@ class ApplicationSession(HelloSession):
         self._inbox: Inbox | None = None
         self._caller: Caller | None = None
         self._waiting: TokenBucket | None = None  # of messages to people who are away
-        self._pooled = threading.Semaphore(MOST_POOLED)
+        self._pooled: threading.Semaphore | None = None  # most connections have no use for it
 
     def arrive(self, user: UserId) -> None:
         """See Session. Whom the application refuses leaves the rooms that it has put them into."""
@@ -123,6 +123,7 @@ class ApplicationSession(HelloSession):
 
     def end(self) -> None:
         """Ends the inbox's subscription."""
+        self._caller = None  # which refers to the session
         if self._inbox is not None:
             self._inbox.stop()
 
@@ -137,11 +138,16 @@ class ApplicationSession(HelloSession):
         if not handler.pooled:
             return self._run(handler, caller, command.data)
         data = msgspec.Raw(bytes(command.data))  # apart from the buffer that the command came in
-        if not self._pooled.acquire(blocking=False):
+        slots = self._pooled
+        if slots is None:
+            slots = self._pooled = threading.Semaphore(MOST_POOLED)
+        if not slots.acquire(blocking=False):
             reason = f"{MOST_POOLED} calls of this connection are being done already; wait for one of them"
             raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)
-        if not self.identity.calls.pool.submit(partial(self._run_pooled, handler, caller, data, command)):
-            self._pooled.release()
+        if not self.identity.calls.pool.submit(
+            partial(self._run_pooled, handler, caller, data, command.id, slots)
+        ):
+            slots.release()
             raise CommandError(ErrorCode.TOO_MANY_REQUESTS, "too many calls wait already; try again later")
         return None
 
@@ -157,21 +163,26 @@ class ApplicationSession(HelloSession):
             raise CommandError(ErrorCode.INTERNAL) from error
 
     def _run_pooled(
-        self, handler: Handler, caller: Caller, data: msgspec.Raw, command: commands.Call
+        self,
+        handler: Handler,
+        caller: Caller,
+        data: msgspec.Raw,
+        command_id: commands.CommandId,
+        slots: threading.Semaphore,
     ) -> None:
         """Runs on: a thread of the pool."""
         try:
             try:
                 fields = self._run(handler, caller, data)
             except CommandError as error:
-                self.connection.send(encoding.error_text(error, command.id))
+                self.connection.send(encoding.error_text(error, command_id))
                 self.work.count_error(error.code)
             else:
-                self.reply(command.id, fields)
+                self.reply(command_id, fields)
         except ConnectionClosed:
             pass  # there is nobody left to tell
         finally:
-            self._pooled.release()
+            slots.release()
 
     def tell(self, name: str, data: object) -> None:
         """See Caller.emit. Runs on: any thread."""
