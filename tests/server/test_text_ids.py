@@ -8,8 +8,8 @@ import pytest
 
 from tests.server.session_helpers import Person, World
 from threadchat.config.settings import Config
-from threadchat.errors import CloseCode
-from threadchat.server.auth.users import User
+from threadchat.errors import CloseCode, ThreadchatError
+from threadchat.server.auth.users import User, as_user
 from threadchat.server.chat import Chat
 from threadchat.server.session.legacy import DirectSession
 from threadchat.testing import InMemory
@@ -89,3 +89,39 @@ def test_a_program_speaks_as_somebody_whose_id_is_text() -> None:
         chat.hub.room("r").message("robot", "hi")
         events = [event for event in (ann.next() for _ in range(3)) if event["type"] == "message"]
         assert [(event["userId"], event["from"]) for event in events] == [("robot", "robot")] * 2
+
+
+NFC, NFD = "Ren\xe9", "Rene\u0301"
+
+
+def test_an_id_in_two_spellings_is_one_person(world: World) -> None:
+    assert as_user(NFD) == User(NFC)
+    rene, ann = enter(world, User(NFC, "rene")), enter(world, User("ann", "ann"))
+    assert ann.ask("direct", to=NFD, message="hi")["type"] == "ok"
+    assert rene.next()["message"] == "hi"
+    for person in (rene, ann):
+        person.ask("join", room="r")
+    rene.ask("message", room="r", message="hi")
+    assert ann.ask("count", room="r", users=[NFD])["count"] == 2
+    mod = enter(world, User("mod", "mod"))
+    assert mod.ask("kick", user=NFD)["ended"] == 1
+    assert [item["user"] for item in mod.ask("ban", user=NFD)["sanctions"]] == [NFC]
+
+
+@pytest.mark.parametrize("to", ["", "a\n", "a\u200b", "a\u034f", "\u3164"])
+def test_nobody_has_an_id_that_nobody_sees(world: World, to: str) -> None:
+    ann = enter(world, User("ann", "ann"))
+    assert ann.refused("direct", to=to, message="hi") == 107
+    with pytest.raises(ThreadchatError):
+        as_user(to)
+
+
+def test_the_application_writes_an_id_either_way() -> None:
+    with Chat(Config(), authenticate=lambda environ: NFC) as chat, InMemory(chat) as memory:
+        rene = memory.connect()
+        rene.ask("hello")
+        assert chat.connected(NFD)
+        assert chat.sessions(NFD) != []
+        assert chat.join(NFD, "r") == 1
+        chat.emit(user=NFD, name="order")
+        assert [event for event in (rene.next() for _ in range(4)) if event["type"] == "event"] != []

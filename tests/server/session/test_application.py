@@ -184,6 +184,12 @@ def test_what_is_no_command(chat: Chat) -> None:
     with pytest.raises(ConfigError, match="cannot be called"):
         chat.command("d")(7)  # type: ignore[type-var]
 
+    async def later(caller: Caller) -> None:
+        pass
+
+    with pytest.raises(ConfigError, match="is async"):
+        chat.command("d")(later)
+
 
 def test_the_commands_of_a_connection_are_done_in_order(chat: Chat, memory: InMemory) -> None:
     seen: list[object] = []

@@ -74,7 +74,7 @@ class ReorderBuffer:
 
 
 class DeliveryWaiter:
-    """Lets publishers wait for what they said. Its owner locks it; each is woken once, by nobody else's event."""
+    """Lets publishers wait for what they said. Its owner locks it; each is woken once, by its own event."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[float, int, threading.Lock]] = []

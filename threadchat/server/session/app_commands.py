@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeVar, get_type_hints
 
 import msgspec
 
+from threadchat.callbacks import check_callback, is_unrun
 from threadchat.chat.emitting import check_name, encode_data
 from threadchat.errors import CommandError, ConfigError, ErrorCode
 from threadchat.server.session.caller import Caller
@@ -37,6 +38,8 @@ class Handler:
             result = self._function(caller)
         else:
             result = self._function(caller, self._read(self._decode, data))
+        if is_unrun(result):
+            raise TypeError(f"{self.name} returned a coroutine or a generator: its body did not run")
         if result is None:
             return {}
         try:
@@ -111,8 +114,7 @@ class WithCommands:
 
 def _decoder_for(name: str, function: Callable[..., object]) -> Callable[[msgspec.Raw], Any] | None:
     """What reads the data of a command; None for a function that takes none."""
-    if not callable(function):
-        raise ConfigError(f"command({name!r}): {function!r:.60} cannot be called; give a function")
+    check_callback(f"command({name!r})", function)
     kinds = inspect.Parameter
     places = [
         parameter

@@ -17,6 +17,7 @@ from threadchat.chat.room import Room
 from threadchat.chat.sanctions import BAN, subject_for
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, Refuse, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.normalize import nfc
 from threadchat.server.protocol import commands, encoding
 from threadchat.server.session.app_commands import Handler
 from threadchat.server.session.caller import Caller
@@ -194,6 +195,7 @@ class ApplicationSession(HelloSession):
 
     def move(self, action: str, room: str) -> bool:
         """See Session. Runs on: any thread."""
+        room = nfc(room)
         if action in ("leave", "unsubscribe"):
             if not self._memberships.leave(room, member=action == "leave"):
                 return False
