@@ -195,7 +195,7 @@ def test_what_comes_while_a_node_is_deaf_is_found(server: RedisServer, nodes: li
     first, second, _ = nodes
     ann = second.enter("ann")
     broker: Any = second.chat.hub.broker
-    post = broker.post
+    post = broker.messenger
     lost: list[Any] = []
     hear, post.hear = post.hear, None
     broker.listener.unsubscribe(post._names.person("ann"), hear)

@@ -107,7 +107,7 @@ def test_what_is_too_old_leaves_an_inbox_in_a_file(tmp_path: Path) -> None:
         broker, hub = open_hub()
     now[0] += 41
     with broker.writer.database:
-        broker._sweep(broker.writer.database)
+        list(broker._sweep(broker.writer.database))
     assert not broker.exists(inbox_of("ann"))
     assert broker.exists("lobby")
     hub.close()

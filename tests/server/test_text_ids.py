@@ -111,7 +111,7 @@ def test_an_id_in_two_spellings_is_one_person(world: World) -> None:
 @pytest.mark.parametrize("to", ["", "a\n", "a\u200b", "a\u034f", "\u3164"])
 def test_nobody_has_an_id_that_nobody_sees(world: World, to: str) -> None:
     ann = enter(world, User("ann", "ann"))
-    assert ann.refused("direct", to=to, message="hi") == 107
+    assert ann.refused("direct", to=to, message="hi") == 108
     with pytest.raises(ThreadchatError):
         as_user(to)
 

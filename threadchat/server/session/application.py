@@ -105,12 +105,12 @@ class ApplicationSession(HelloSession):
         return self.connection.offer(self.connection.packed(Text(text.frame)), listed)
 
     def check_leaving(self, to: UserId) -> None:
-        """Raises CommandError 107 for what is no id, 111 where too much of this connection's waits already.
+        """Raises CommandError 108 for what is no id, 111 where too much of this connection's waits already.
 
         Else anybody could fill the store with inboxes of people who never come.
         """
         if not is_user_id(to, -LARGEST_ID):
-            raise CommandError(ErrorCode.BAD_REQUEST, f"to is {to!r:.60}; it must be {ID_RULE}")
+            raise CommandError(ErrorCode.NOT_AVAILABLE, f"nobody is {to!r:.60}; an id is {ID_RULE}")
         if self._waiting is None:
             return
         self._waiting.take(0, self._clock())  # time has passed
