@@ -120,3 +120,15 @@ def test_what_is_passed_on_is_a_frame_that_older_nodes_hand_on_as_it_is() -> Non
     large = passing(draft_event("progress", "x" * 100_000), "r", 7)
     assert passing_event(passing_frame(large)) == large
     assert passing_event(typing_text("r", 7, "ann").frame) is None
+
+
+def test_in_memory_an_inbox_keeps_as_many_events_as_its_rules_say() -> None:
+    hub = Hub(MemoryBroker(), history_size=9, inboxes=EVERYBODY._replace(size=3))
+    for number in range(9):
+        hub.emit_to("ann", draft_event("notice", number))
+        hub.publish("lobby", [draft_event("e", number)])
+    inbox = hub.find_inbox("ann")
+    assert inbox is not None
+    assert [event.data for event in inbox.history()] == [6, 7, 8]
+    assert len(hub.find("lobby").history()) == 9
+    hub.close()

@@ -150,6 +150,7 @@ def test_what_is_not_kept_is_told_to_those_who_are_there(chat: Chat, memory: InM
         ({"name": "e", "user": 0}, 107),
         ({"room": "r", "name": "e", "skip": 7}, 107),
         ({"room": "r", "name": "e", "key": "k" * 129}, 107),
+        ({"room": "r", "name": "e", "key": "\0k"}, 107),  # as those of clients begin
         ({"room": "/ws", "name": "e"}, 103),
         ({"room": inbox_of("ann"), "name": "e"}, 107),
         ({"room": "a\nb", "name": "e"}, 107),

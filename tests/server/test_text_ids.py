@@ -9,6 +9,7 @@ import pytest
 from tests.server.session_helpers import Person, World
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, ThreadchatError
+from threadchat.server.admin.api import CALLS
 from threadchat.server.auth.users import User, as_user
 from threadchat.server.chat import Chat
 from threadchat.server.session.legacy import DirectSession
@@ -125,3 +126,4 @@ def test_the_application_writes_an_id_either_way() -> None:
         assert chat.join(NFD, "r") == 1
         chat.emit(user=NFD, name="order")
         assert [event for event in (rene.next() for _ in range(4)) if event["type"] == "event"] != []
+        assert CALLS["disconnect"](user=NFD).answer(chat) == {"connections": 1}  # type: ignore[call-arg]
