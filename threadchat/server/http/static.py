@@ -21,6 +21,7 @@ _TYPES = {
     ".json": "application/json",
     ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".ts": "text/plain; charset=utf-8",  # no type is registered for TypeScript
     ".webmanifest": "application/manifest+json",
 }
 
@@ -53,6 +54,12 @@ def read_page(folder: Traversable | None = None) -> dict[str, Resource]:
             raise FileNotFoundError(f"the page has no {name}; is threadchat installed whole?")
         resources[path] = resources[f"/page/{name}"]
     return resources
+
+
+def read_client() -> dict[str, Resource]:
+    """The browser's client and its types, for the page and for everybody else's pages."""
+    resources = read_folder(importlib.resources.files("threadchat.server") / "browser", "/")
+    return {path: resources[path] for path in ("/threadchat.js", "/threadchat.d.ts")}
 
 
 def read_folder(folder: Traversable, prefix: str) -> dict[str, Resource]:

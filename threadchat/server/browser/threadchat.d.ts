@@ -1,0 +1,222 @@
+/** Types of threadchat.js, the browser's client of a threadchat server. */
+
+/** An integer from 1, or text, is somebody known; an integer below 0 is always a stranger. 7 is not "7". */
+export type UserId = number | string;
+
+/** A place in a log: the events with an id above `offset` follow. It means nothing in another `epoch`. */
+export interface Position {
+  offset: number;
+  epoch: string;
+}
+
+export interface Options {
+  /** Who one is: a token, or what fetches one. It is asked for anew before each connection. */
+  token?: string | (() => string | Promise<string>);
+  /** Needed to join, to speak and to type, unless the application gives a name. */
+  nickname?: string;
+  /** Milliseconds that a command may take, the wait for a connection counted; 10,000 unless given. */
+  timeout?: number;
+  /** Messages, and commands too, that may wait at a time; 200 unless given. */
+  queue?: number;
+  /** Where the tab keeps who one is and what waits, over a reload; `sessionStorage` unless given, null: nowhere. */
+  storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
+  /** The WebSocket to use where the environment has none. */
+  WebSocket?: new (url: string) => SocketLike;
+}
+
+/** As much of a WebSocket as is used. */
+export interface SocketLike {
+  onopen: ((event: any) => void) | null;
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  send(text: string): void;
+  close(code?: number, reason?: string): void;
+}
+
+/** What there is of a connection. It comes back by itself from "away", and never from "ended". */
+export interface State {
+  phase: "connecting" | "online" | "away" | "ended";
+  /** Why it is away or ended: a close code (1000 and above), or the code of the error that refused the hello. */
+  code?: number;
+  reason?: string;
+  /** Milliseconds from now to the next attempt; absent while one is under way, or none is planned. */
+  retryIn?: number;
+}
+
+/** Who the server says one is. */
+export interface Me {
+  user: UserId;
+  session: string;
+  nickname: string;
+  /** Whether the application, or a token, says who this is. */
+  known: boolean;
+  /** Whether this is who one was on the connection before, or before the reload. */
+  same: boolean;
+}
+
+/** A number: the server's error code, or 1009 for what was too long for it. The words are the client's own. */
+export type ErrorCode =
+  | number
+  /** No reply in time. It may have been carried out. */
+  | "timeout"
+  /** The connection ended before the reply came. It may have been carried out. */
+  | "lost"
+  /** As much as may wait waits already. */
+  | "full"
+  /** The server has ended the visit, or `close` was called. */
+  | "ended"
+  /** Not sent: one came back as somebody else, or left. */
+  | "changed"
+  /** Not sent from here: another tab, of which this one is a copy, sends it. */
+  | "taken";
+
+/** Why a command was not carried out, or may not have been. */
+export class ChatError extends Error {
+  constructor(code: ErrorCode, reason: string, temporary?: boolean);
+  readonly code: ErrorCode;
+  readonly reason: string;
+  /** Whether the same may be tried again as it is. */
+  readonly temporary: boolean;
+}
+
+/** Every frame has a `type`; README lists which there are, and what else each one has. */
+export interface Frame {
+  type: string;
+  chatroomId?: string;
+  inbox?: true;
+  /** Its place in the log; what is in no log has none. */
+  id?: number;
+  unixTime?: number;
+  [field: string]: unknown;
+}
+
+/** Something that the application emitted; no client can. */
+export interface AppEvent<Data = any> extends Frame {
+  type: "event";
+  name: string;
+  data: Data;
+}
+
+export interface Message extends Frame {
+  type: "message";
+  id: number;
+  userId?: UserId;
+  from?: string;
+  message?: string;
+  deleted?: true;
+}
+
+export interface Direct extends Frame {
+  type: "direct";
+  from: UserId;
+  to: UserId;
+  nickname?: string;
+  message: string;
+}
+
+/** Events between the two are missing for good: the log no longer has them (gap), or is a new one (reset). */
+export interface Missed {
+  before: Position;
+  after: Position;
+}
+
+export interface Subscribed extends Position {
+  /** Whether all that was missed follows; absent where nothing was asked for. */
+  recovered?: boolean;
+}
+
+/** What a room or the inbox brings, in order and each event once. */
+export interface Feed {
+  /** The last event that came; null before the first subscription. */
+  readonly position: Position | null;
+  on(what: "gap" | "reset", listener: (missed: Missed) => void): () => void;
+  /**
+   * Hears the events of this name, or the frames of this type: `message`, `join`, `typing`, … `event` brings
+   * whatever the application emits, and alone those of its events that are named like a type. Returns what ends it.
+   */
+  on<Data = any>(name: string, listener: (data: Data, event: AppEvent<Data>) => void): () => void;
+}
+
+export interface Inbox extends Feed {
+  on(what: "direct", listener: (direct: Direct) => void): () => void;
+  on(what: "gap" | "reset", listener: (missed: Missed) => void): () => void;
+  on<Data = any>(name: string, listener: (data: Data, event: AppEvent<Data>) => void): () => void;
+}
+
+export interface Filter {
+  types?: string[];
+  users?: UserId[];
+  names?: string[];
+}
+
+export interface Sent {
+  /** The event's id in the room. */
+  offset: number;
+  /** The log that it is in, where one listens to the room. */
+  epoch: string | null;
+}
+
+/** Something that was said and not confirmed yet. */
+export interface Waiting {
+  readonly key: string;
+  readonly message: string;
+  /** Milliseconds of Unix time. */
+  readonly at: number;
+  /** As of `message` and `direct`. */
+  readonly done: Promise<any>;
+}
+
+export interface Room extends Feed {
+  readonly name: string;
+  /** The room is heard, without one's being in it, for as long as there is a listener. */
+  on(what: "message", listener: (message: Message) => void): () => void;
+  on(what: "gap" | "reset", listener: (missed: Missed) => void): () => void;
+  /** Each time that the server lets one in, after a reconnect too. */
+  on(what: "subscribed", listener: (reply: Subscribed) => void): () => void;
+  /** The server lets one in no more: no event follows until `join`, or the next `on`. */
+  on(what: "refused", listener: (error: ChatError) => void): () => void;
+  on<Data = any>(name: string, listener: (data: Data, event: AppEvent<Data>) => void): () => void;
+  /** Becomes a member, seen by others, and stays one over reconnects. */
+  join(): Promise<Subscribed>;
+  /** Is a member no more; listeners go on hearing the room. */
+  leave(): Promise<void>;
+  /** Says something: one after the other, each once, whatever the connection does meanwhile. */
+  message(text: string, options?: { key?: string }): Promise<Sent>;
+  /** What was said here and is not confirmed yet, before a reload too. */
+  readonly waiting: Waiting[];
+  /** Does any other command about this room: `room.request("history", { limit: 50 })`. */
+  request(type: string, fields?: object, options?: { timeout?: number }): Promise<any>;
+}
+
+export interface Chat {
+  readonly state: State;
+  /** null before the first hello was answered. */
+  readonly me: Me | null;
+  /** What is for oneself alone. */
+  readonly inbox: Inbox;
+  on(what: "state", listener: (state: State) => void): () => void;
+  /** After each hello. */
+  on(what: "hello", listener: (me: Me) => void): () => void;
+  /** The server complains of something that is no reply to a command. */
+  on(what: "error", listener: (error: ChatError) => void): () => void;
+  /** A filter counts where it is given for the first time. */
+  room(name: string, filter?: Filter): Room;
+  /** Asks the application for something; rejects with a ChatError. It is sent once at most. */
+  call<Reply = any>(name: string, data?: unknown, options?: { timeout?: number }): Promise<Reply>;
+  /** Says something to one person, as `Room.message` does to a room. */
+  direct(to: UserId, text: string, options?: { key?: string }): Promise<any>;
+  /** What was said to somebody and is not confirmed yet. */
+  waitingFor(to: UserId): Waiting[];
+  /** Does any other command of the protocol; resolves with the whole reply. It is sent once at most. */
+  request(type: string, fields?: object, options?: { timeout?: number }): Promise<any>;
+  /** Takes another nickname. */
+  rename(nickname: string): Promise<void>;
+  /** Tries now, and anew where the server ended the visit. */
+  connect(): void;
+  /** Ends the visit for good, and forgets it. A page that is left need not call it. */
+  close(): void;
+}
+
+/** Opens a chat. `url` is the socket's, relative to the page if you like; http(s) means ws(s). */
+export function connect(url: string | URL, options?: Options): Chat;

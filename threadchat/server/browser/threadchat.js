@@ -1,0 +1,1096 @@
+/**
+ * The browser's client of a threadchat server: rooms, the application's events and commands, the inbox.
+ *
+ * One connection that comes back by itself; whatever a room or the inbox says arrives in order and once, and so does
+ * what is said. Runs wherever there is a WebSocket. threadchat.d.ts has the types, README.md how it is used.
+ */
+
+/** @import * as Api from "./threadchat.js" */
+
+const ATTEMPT = 10_000; // ms that one attempt may take: token, socket and hello
+const FIRST_PAUSE = 500; // ms that the first pause lasts at most; doubles up to LONGEST_PAUSE
+const LONGEST_PAUSE = 15_000;
+const STEADY = 10_000; // ms after which a connection was a good one: the pauses start over
+const TICK = 5_000; // ms between two looks at the silence
+const QUIET = 25_000; // ms of silence after which the server is asked whether it is there
+const ANSWER = 10_000; // ms that it has to say so
+const FIRST_RETRY = 1_000; // ms before a temporary refusal is tried again; doubles up to LAST_RETRY
+const LAST_RETRY = 8_000;
+const KEY_LIFE = 270_000; // ms for which a key surely stands for the first attempt (the server: 300 s)
+const CLAIM = 1_000; // ms that the former page of a reloaded tab has to let go of what waits
+const SAVE_AFTER = 100; // ms from a change to its being stored
+
+/** Codes below 3000 after which trying again makes sense. 1009 is one: only a frame was too long. */
+const PASSING = new Set([1001, 1005, 1006, 1009, 1011, 1012, 1013, 1014]);
+const TOO_BIG = 1009;
+const INVALID_TOKEN = 3500;
+const UNKNOWN_ROOM = 102;
+const PERMISSION_DENIED = 103;
+
+/** Types of frames, and what is told of a room: an event of the application that is named so is heard as `event`. */
+const TYPES = new Set(
+  "message join add remove leave delete close event direct typing live kicked gap reset subscribed refused".split(" "),
+);
+
+/** Milliseconds that never go back, and go on over a reload of the page. */
+const now = () => performance.timeOrigin + performance.now();
+
+/** @param {number} code */
+const comesBack = (code) => PASSING.has(code) || (code >= 3000 && code < 3500);
+
+export class ChatError extends Error {
+  name = "ChatError";
+
+  /** @param {Api.ErrorCode} code @param {string} reason */
+  constructor(code, reason, temporary = false) {
+    super(reason);
+    this.code = code;
+    this.reason = reason;
+    this.temporary = temporary;
+  }
+}
+
+const lost = () => new ChatError("lost", "the connection was lost before the answer came");
+
+/** @param {unknown} error @param {Api.ErrorCode} code */
+const failedBy = (error, code) => error instanceof ChatError && error.code === code;
+
+/** JSON in which half a surrogate pair, which is no text, has become U+FFFD. @param {object} command */
+function encode(command) {
+  const mend = (/** @type {string} */ escape) => (escape === "\\\\" ? escape : "\ufffd");
+  return JSON.stringify(command).replace(/\\\\|\\ud[89a-f][0-9a-f]{2}/g, mend);
+}
+
+/** @template T */
+class Deferred {
+  constructor() {
+    /** @type {Promise<T>} */
+    this.promise = new Promise((resolve, reject) => {
+      /** @type {(value: T | PromiseLike<T>) => void} */
+      this.resolve = resolve;
+      /** @type {(error: unknown) => void} */
+      this.reject = reject;
+    });
+  }
+
+  /** Nobody need look at how it ends. */
+  unheeded() {
+    this.promise.catch(() => {});
+    return this;
+  }
+}
+
+// --- listeners ---
+
+/** Who hears what. One that throws is reported, and disturbs nobody else. */
+class Listeners {
+  /** @type {Map<string, Set<{call: Function}>>} */
+  #heard = new Map();
+
+  get any() {
+    return this.#heard.size > 0;
+  }
+
+  /** Returns what takes the listener away. @param {string} what @param {Function} call */
+  add(what, call) {
+    const entry = { call };
+    const entries = this.#heard.get(what) ?? new Set();
+    this.#heard.set(what, entries.add(entry));
+    return () => {
+      entries.delete(entry);
+      if (!entries.size && this.#heard.get(what) === entries) {
+        this.#heard.delete(what);
+      }
+    };
+  }
+
+  /** @param {string} what @param {unknown[]} details */
+  tell(what, ...details) {
+    for (const { call } of [...(this.#heard.get(what) ?? [])]) {
+      try {
+        call(...details);
+      } catch (error) {
+        (globalThis.reportError ?? console.error)(error);
+      }
+    }
+  }
+}
+
+// --- one connection ---
+
+/** One WebSocket: matches replies to commands, and notices silence, as browsers hide the server's pings. */
+class Connection {
+  /** @type {Api.SocketLike | null} */
+  #socket = null;
+  /** @type {Map<number, {deferred: Deferred<any>, size: number, taken?: (reply: any) => void}>} */
+  #asked = new Map();
+  #number = 0;
+  #over = false;
+  #received;
+  #closed;
+  #attempt = setTimeout(() => this.drop(), ATTEMPT);
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #watch;
+  #ticked = 0;
+  #heard = 0;
+  #probed = 0;
+
+  /** @param {{received: (frame: Api.Frame) => void, closed: (code: number, reason: string) => void}} handlers */
+  constructor({ received, closed }) {
+    this.#received = received;
+    this.#closed = closed;
+  }
+
+  /** Resolves when the socket is open. @param {Api.SocketLike} socket @returns {Promise<void>} */
+  open(socket) {
+    this.#socket = socket;
+    socket.onopen = () => deferred.resolve(undefined);
+    socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
+    socket.onclose = ({ code, reason }) => this.drop(code, reason);
+    socket.onerror = () => {}; // the close that follows says more
+    const deferred = this.#expect(0);
+    return deferred.promise;
+  }
+
+  /** The hello was answered: from here on silence counts. */
+  established() {
+    clearTimeout(this.#attempt);
+    this.#ticked = now();
+    this.#watch = setInterval(() => this.#tick(), TICK);
+  }
+
+  /**
+   * Resolves with the reply; rejects with a ChatError. `taken` is given the reply before any later frame is looked at.
+   * @param {object} command @param {(reply: any) => void} [taken] @returns {Promise<any>}
+   */
+  ask(command, taken) {
+    if (this.#over || !this.#socket) {
+      return Promise.reject(lost());
+    }
+    const text = encode({ ...command, id: this.#number + 1 });
+    const { promise } = this.#expect(text.length, taken);
+    this.#socket.send(text);
+    return promise;
+  }
+
+  /** Waits, but rejects where the connection does not last so long. @param {number} ms */
+  pause(ms) {
+    const { promise, resolve } = this.#expect(0);
+    setTimeout(resolve, ms);
+    return promise;
+  }
+
+  /** Asks whether the server is there; without an answer the connection ends. */
+  probe() {
+    if (!this.#probed && this.#watch) {
+      this.#probed = now();
+      this.ask({ type: "ping" }).catch(() => {});
+    }
+  }
+
+  /** Gives it up, without waiting for a close handshake that nobody may answer. */
+  drop(code = 1006, reason = "") {
+    if (this.#over) {
+      return;
+    }
+    this.#over = true;
+    clearTimeout(this.#attempt);
+    clearInterval(this.#watch);
+    if (this.#socket) {
+      this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+      this.#socket.close(1000);
+    }
+    const asked = [...this.#asked.values()];
+    const longest = Math.max(...asked.map(({ size }) => size));
+    for (const { deferred, size } of asked) {
+      const culprit = code === TOO_BIG && size === longest;
+      deferred.reject(culprit ? new ChatError(TOO_BIG, reason || "message too big") : lost());
+    }
+    this.#closed(code, reason);
+  }
+
+  /** @param {number} size @param {(reply: any) => void} [taken] */
+  #expect(size, taken) {
+    const deferred = new Deferred().unheeded();
+    this.#number += 1;
+    this.#asked.set(this.#number, { deferred, size, taken });
+    return deferred;
+  }
+
+  /** @param {any} frame */
+  #receive(frame) {
+    this.#heard = now();
+    this.#probed = 0;
+    const asked = this.#asked.get(frame.re);
+    if (asked && (frame.type === "ok" || frame.type === "error")) {
+      this.#asked.delete(frame.re);
+      if (frame.type === "ok") {
+        asked.taken?.(frame);
+        asked.deferred.resolve(frame);
+      } else {
+        asked.deferred.reject(new ChatError(frame.code, frame.reason, frame.temporary));
+      }
+    } else if (frame.type !== "ok") {
+      this.#received(frame);
+    }
+  }
+
+  #tick() {
+    // A late tick: the page was frozen, and what came meanwhile is still to be looked at. So the silence starts now.
+    const frozen = now() - this.#ticked > 2 * TICK;
+    this.#ticked = now();
+    if (frozen) {
+      this.#probed = 0;
+      this.probe();
+    } else if (this.#probed && now() - this.#probed > ANSWER) {
+      this.drop();
+    } else if (now() - this.#heard > QUIET) {
+      this.probe();
+    }
+  }
+}
+
+// --- what a tab keeps ---
+
+/**
+ * What outlives a reload: who one is, where the inbox was, what waits. A tab that is duplicated copies all of it; the
+ * lock tells which of the two goes on with what waits. Without locks (plain http) the messages' keys must do.
+ */
+class Tab {
+  #storage;
+  #name;
+  #release = () => {};
+
+  /** @param {Api.Options["storage"]} storage @param {string} url */
+  constructor(storage, url) {
+    this.#storage = storage;
+    this.#name = `threadchat ${url}`;
+  }
+
+  /** @returns {any} */
+  load() {
+    try {
+      return JSON.parse(this.#storage?.getItem(this.#name) ?? "{}");
+    } catch {
+      return {}; // storage is forbidden
+    }
+  }
+
+  /** @param {object} kept */
+  save(kept) {
+    try {
+      this.#storage?.setItem(this.#name, JSON.stringify(kept));
+    } catch {
+      // Storage is full or forbidden: the chat still works, it only forgets on reload.
+    }
+  }
+
+  forget() {
+    this.#storage?.removeItem(this.#name);
+  }
+
+  /** Whether this page is the one to go on with what the tab `id` kept. @param {string} id @returns {Promise<boolean>} */
+  claim(id) {
+    const { locks } = globalThis.navigator ?? {};
+    if (!locks || !this.#storage) {
+      return Promise.resolve(true);
+    }
+    this.release();
+    const patience = new AbortController();
+    const timer = setTimeout(() => patience.abort(), CLAIM);
+    return new Promise((resolve) => {
+      const hold = () => new Promise((/** @type {(value?: unknown) => void} */ release) => {
+        clearTimeout(timer);
+        this.#release = release;
+        resolve(true);
+      });
+      this.#release = () => patience.abort();
+      locks.request(`${this.#name} ${id}`, { signal: patience.signal }, hold).catch(() => resolve(false));
+    });
+  }
+
+  /** The page is left; whoever comes next may go on. */
+  release() {
+    this.#release();
+    this.#release = () => {};
+  }
+}
+
+// --- the session: connections one after the other ---
+
+/** Keeps a connection: back-off, hello, and what the browser tells of network, tab and page. */
+class Session {
+  /** @type {Api.State} */
+  state = { phase: "connecting" };
+  /** @type {Api.Me | null} */
+  me = null;
+  /** @type {string | undefined} */
+  resume;
+  /** @type {string | undefined} */
+  nickname;
+  #url;
+  #options;
+  #handlers;
+  /** @type {Connection | null} */
+  #connection = null;
+  #online = new Deferred().unheeded();
+  #requests = 0;
+  #attempts = 0;
+  #since = 0; // when the present connection was established
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retry;
+  #tokenRefused = false;
+  #hidden = false; // the page lies in the browser's back/forward cache
+  #closing = new AbortController();
+
+  /**
+   * @param {string} url @param {Api.Options} options
+   * @param {{
+   *   greeting: () => object,
+   *   welcomed: (reply: any, before: Api.Me | null) => void,
+   *   received: (frame: Api.Frame) => void,
+   *   turned: (state: Api.State) => void,
+   *   left: () => void,
+   *   returned: () => void,
+   * }} handlers
+   */
+  constructor(url, options, handlers) {
+    this.#url = url;
+    this.#options = options;
+    this.#handlers = handlers;
+    this.nickname = options.nickname;
+    this.#listen(globalThis, "online", () => this.#wake());
+    this.#listen(globalThis, "offline", () => this.#connection?.probe());
+    this.#listen(globalThis, "pagehide", () => this.#leave());
+    this.#listen(globalThis, "pageshow", ({ persisted }) => persisted && this.#return());
+    this.#listen(globalThis.document, "visibilitychange", () => document.hidden || this.#wake());
+  }
+
+  get online() {
+    return this.state.phase === "online";
+  }
+
+  /** Opens now, whatever the back-off says; does nothing while there is a connection or an attempt at one. */
+  async connect() {
+    if (this.#connection || this.#hidden) {
+      return;
+    }
+    clearTimeout(this.#retry);
+    const connection = new Connection({
+      received: this.#handlers.received,
+      closed: (code, reason) => this.#closed(connection, code, reason),
+    });
+    this.#connection = connection;
+    this.#turn({ phase: this.state.phase === "away" ? "away" : "connecting" });
+    try {
+      const token = await this.#token();
+      if (this.#connection !== connection) {
+        return; // it took too long, or the page was left
+      }
+      await connection.open(new (this.#options.WebSocket ?? WebSocket)(this.#url));
+      const { nickname, resume } = this;
+      const hello = { type: "hello", nickname: nickname || undefined, resume, token, ...this.#handlers.greeting() };
+      await connection.ask(hello, (reply) => this.#welcome(connection, reply));
+    } catch (error) {
+      if (error instanceof ChatError && error.code !== "lost" && !error.temporary) {
+        this.end(error);
+      } else {
+        connection.drop(); // no token was to be had, or the server is busy
+      }
+    }
+  }
+
+  /** Nothing that happens to the page counts any more. */
+  close() {
+    this.#closing.abort();
+    this.end(new ChatError(1000, "the chat was closed"));
+  }
+
+  /** The visit is over. @param {ChatError} error */
+  end(error) {
+    const connection = this.#connection;
+    this.#connection = null;
+    clearTimeout(this.#retry);
+    connection?.drop();
+    this.#turn({ phase: "ended", code: Number(error.code), reason: error.reason });
+    this.#online.reject(new ChatError("ended", error.reason));
+    this.#online = new Deferred().unheeded();
+  }
+
+  /**
+   * Sends a command once there is a connection, and once only. @param {object} command @param {number} [timeout]
+   * @returns {Promise<any>}
+   */
+  async request(command, timeout = this.#options.timeout ?? 10_000) {
+    if (this.#requests >= (this.#options.queue ?? 200)) {
+      throw new ChatError("full", "too many commands wait already");
+    }
+    if (this.state.phase === "ended") {
+      throw new ChatError("ended", this.state.reason ?? "");
+    }
+    this.#requests += 1;
+    const late = new Deferred().unheeded();
+    const timer = setTimeout(() => late.reject(new ChatError("timeout", `no reply within ${timeout} ms`)), timeout);
+    try {
+      while (!this.online) {
+        await Promise.race([this.#online.promise, late.promise]);
+      }
+      return await Promise.race([this.#ask(command), late.promise]);
+    } finally {
+      clearTimeout(timer);
+      this.#requests -= 1;
+    }
+  }
+
+  /**
+   * Does a command that may be repeated: a temporary refusal is tried again, on the same connection only.
+   * @param {object} command @param {(reply: any) => void} [taken] @returns {Promise<any>}
+   */
+  async persist(command, taken) {
+    const connection = this.#connection;
+    for (let wait = FIRST_RETRY; ; wait *= 2) {
+      try {
+        return await (connection?.ask(command, taken) ?? Promise.reject(lost()));
+      } catch (error) {
+        if (!(error instanceof ChatError && error.temporary) || wait > LAST_RETRY) {
+          throw error;
+        }
+      }
+      await connection?.pause(wait * (0.5 + Math.random() / 2));
+    }
+  }
+
+  /** @param {object} command @returns {Promise<any>} */
+  #ask(command) {
+    return this.#connection?.ask(command) ?? Promise.reject(lost());
+  }
+
+  async #token() {
+    const { token } = this.#options;
+    return typeof token === "function" ? token() : token;
+  }
+
+  /** @param {Connection} connection @param {any} reply */
+  #welcome(connection, reply) {
+    connection.established();
+    this.#since = now();
+    this.#tokenRefused = false;
+    const before = this.me;
+    const { user, session, known = false, resumed = false } = reply;
+    this.nickname = reply.nickname ?? this.nickname ?? before?.nickname;
+    this.resume = reply.resume;
+    const same = resumed || (known && before?.known === true && before.user === user);
+    this.me = { user, session, nickname: this.nickname ?? "", known, same };
+    this.#turn({ phase: "online" });
+    this.#handlers.welcomed(reply, before);
+    this.#online.resolve(undefined);
+    this.#online = new Deferred().unheeded();
+  }
+
+  /** @param {Connection} connection @param {number} code @param {string} reason */
+  #closed(connection, code, reason) {
+    if (this.#connection !== connection) {
+      return; // it was given up before
+    }
+    this.#connection = null;
+    if (this.#since && now() - this.#since > STEADY) {
+      this.#attempts = 0;
+    }
+    this.#since = 0;
+    // A token may have grown old: where it can be fetched anew, it is, once.
+    const again = code === INVALID_TOKEN && typeof this.#options.token === "function" && !this.#tokenRefused;
+    this.#tokenRefused = code === INVALID_TOKEN;
+    if (this.#hidden) {
+      this.#turn({ phase: "away", code, reason });
+    } else if (again || comesBack(code)) {
+      // Drawn from 0 up, so that those who lost their server together do not come back together.
+      const retryIn = Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#attempts++);
+      this.#retry = setTimeout(() => this.connect(), retryIn);
+      this.#turn({ phase: "away", code, reason, retryIn });
+    } else {
+      this.end(new ChatError(code, reason));
+    }
+  }
+
+  /** The network or the tab came back: try at once, or find out whether the connection survived. */
+  #wake() {
+    if (this.#connection) {
+      this.#connection.probe();
+    } else if (this.state.phase === "away") {
+      this.connect();
+    }
+  }
+
+  /** The page is left, maybe for the back/forward cache, which takes none that has a connection. */
+  #leave() {
+    this.#hidden = true;
+    clearTimeout(this.#retry);
+    this.#connection?.drop(1001, "the page was left");
+    this.#handlers.left();
+  }
+
+  #return() {
+    this.#hidden = false;
+    this.#handlers.returned();
+    this.#wake();
+  }
+
+  /** @param {Partial<EventTarget> | undefined} target @param {string} event @param {(event: any) => void} listener */
+  #listen(target, event, listener) {
+    target?.addEventListener?.(event, listener, { signal: this.#closing.signal });
+  }
+
+  /** @param {Api.State} state */
+  #turn(state) {
+    this.state = state;
+    this.#handlers.turned(state);
+  }
+}
+
+// --- what is said ---
+
+/**
+ * @typedef {object} Item what was said and is not confirmed yet
+ * @property {string} lane the conversation that it belongs to
+ * @property {{type: "message", room: string, message: string, key: string} |
+ *   {type: "direct", to: Api.UserId, message: string, key: string}} command
+ * @property {number} at
+ * @property {{user: Api.UserId, epoch: string | null, at: number} | null} tried the first attempt
+ * @property {boolean} kept it comes from storage, or from a page that was left: another tab may have it, too
+ * @property {Deferred<any>} deferred
+ */
+
+/** Sends what is said: in order, one at a time for each conversation, and each once. */
+class Outbox {
+  /** @type {Map<string, Item[]>} */
+  #lanes = new Map();
+  /** @type {Set<string>} */
+  #busy = new Set();
+  #limit;
+  #handlers;
+
+  /**
+   * @param {number} limit
+   * @param {{
+   *   ready: (item: Item) => boolean,
+   *   attempt: (item: Item) => NonNullable<Item["tried"]>,
+   *   send: (command: Item["command"]) => Promise<any>,
+   *   changed: () => void,
+   * }} handlers `attempt` says as whom, and into which log, something would be sent now
+   */
+  constructor(limit, handlers) {
+    this.#limit = limit;
+    this.#handlers = handlers;
+  }
+
+  get items() {
+    return [...this.#lanes.values()].flat();
+  }
+
+  /** @param {string} lane @returns {Api.Waiting[]} */
+  waiting(lane) {
+    return (this.#lanes.get(lane) ?? []).map(({ command: { key, message }, at, deferred: { promise: done } }) => {
+      return { key, message, at, done };
+    });
+  }
+
+  /** @param {Omit<Item, "deferred">} item @returns {Promise<any>} */
+  add(item) {
+    if (this.items.length >= this.#limit) {
+      return Promise.reject(new ChatError("full", "too many messages wait already"));
+    }
+    const deferred = new Deferred();
+    this.#lanes.set(item.lane, [...(this.#lanes.get(item.lane) ?? []), { ...item, deferred }]);
+    this.#handlers.changed();
+    this.flush(item.lane);
+    return deferred.promise;
+  }
+
+  /** Sends what can be sent. @param {string} lane */
+  async flush(lane) {
+    if (this.#busy.has(lane)) {
+      return;
+    }
+    this.#busy.add(lane);
+    for (let item; (item = this.#lanes.get(lane)?.[0]) && this.#handlers.ready(item); ) {
+      await this.#deliver(item);
+    }
+    this.#busy.delete(lane);
+  }
+
+  flushAll() {
+    for (const lane of this.#lanes.keys()) {
+      this.flush(lane);
+    }
+  }
+
+  /** Gives up what waits and is one of these. @param {(item: Item) => boolean} which @param {ChatError} error */
+  giveUp(which, error) {
+    for (const item of this.items.filter(which)) {
+      this.#remove(item);
+      item.deferred.reject(item.tried && error.code !== "taken" ? lost() : error);
+    }
+  }
+
+  /** @param {Item} item */
+  async #deliver(item) {
+    const { user, epoch, at } = this.#handlers.attempt(item);
+    const { tried } = item;
+    // In another log nobody knows of the first attempt; in this one the key must still be known, to the same user.
+    const again = !tried || (tried.epoch && epoch && tried.epoch !== epoch) || (tried.user === user && at - tried.at < KEY_LIFE);
+    if (!again) {
+      this.#remove(item);
+      item.deferred.reject(lost());
+      return;
+    }
+    item.tried ??= { user, epoch, at };
+    this.#handlers.changed();
+    try {
+      const { type, re, ...reply } = await this.#handlers.send(item.command);
+      this.#remove(item);
+      item.deferred.resolve(item.command.type === "message" ? { ...reply, epoch } : reply);
+    } catch (error) {
+      if (!failedBy(error, "lost")) {
+        this.#remove(item);
+        item.deferred.reject(error);
+      }
+    }
+  }
+
+  /** @param {Item} item */
+  #remove(item) {
+    const left = (this.#lanes.get(item.lane) ?? []).filter((other) => other !== item);
+    left.length ? this.#lanes.set(item.lane, left) : this.#lanes.delete(item.lane);
+    this.#handlers.changed();
+  }
+}
+
+// --- what is heard ---
+
+/** A log that is followed: takes each event once, in order, and tells what is missing. */
+class Feed {
+  /** @type {Api.Position | null} */
+  position = null;
+  #listeners = new Listeners();
+
+  get isHeard() {
+    return this.#listeners.any;
+  }
+
+  /** @param {string} what @param {Function} listener */
+  on(what, listener) {
+    return this.#listeners.add(what, listener);
+  }
+
+  /** @param {string} what @param {unknown[]} details */
+  tell(what, ...details) {
+    this.#listeners.tell(what, ...details);
+  }
+
+  /**
+   * The server goes on after `since`, if it still can; else from where it says.
+   * @param {Api.Position | null} since @param {Api.Subscribed} reply
+   */
+  follow(since, { offset, epoch, recovered }) {
+    if (since && recovered) {
+      return;
+    }
+    this.position = { offset, epoch };
+    if (since) {
+      this.tell(since.epoch === epoch ? "gap" : "reset", { before: since, after: this.position });
+    }
+  }
+
+  /** @param {any} frame */
+  receive(frame) {
+    if (frame.id !== undefined) {
+      if (!this.position || frame.id <= this.position.offset) {
+        return; // it came before
+      }
+      this.position = { offset: frame.id, epoch: this.position.epoch };
+    }
+    if (frame.type !== "event") {
+      this.tell(frame.type, frame, frame);
+      return;
+    }
+    this.tell("event", frame.data, frame);
+    if (!TYPES.has(frame.name)) {
+      this.tell(frame.name, frame.data, frame);
+    }
+  }
+}
+
+/** @implements {Api.Room} */
+class Room extends Feed {
+  #session;
+  #outbox;
+  #filter;
+  #member = false; // `join` was called
+  #barred = false; // the server put one out
+  #settling = false;
+  /** @type {"" | "subscribe" | "join"} what the present connection has */
+  #seat = "";
+  /** @type {Deferred<any> | null} */
+  #joining = null;
+
+  /** @param {string} name @param {Api.Filter} filter @param {Session} session @param {Outbox} outbox */
+  constructor(name, filter, session, outbox) {
+    super();
+    this.name = name;
+    this.lane = `#${name}`;
+    this.#filter = filter;
+    this.#session = session;
+    this.#outbox = outbox;
+  }
+
+  /** @param {string} what @param {Function} listener */
+  on(what, listener) {
+    const off = super.on(what, listener);
+    this.#barred = false;
+    this.settle();
+    return () => {
+      off();
+      this.settle();
+    };
+  }
+
+  /** @returns {Promise<Api.Subscribed>} */
+  join() {
+    this.#member = true;
+    this.#barred = false;
+    this.#joining ??= new Deferred();
+    const { promise } = this.#joining;
+    if (this.#seat === "join" && this.position) {
+      this.#joining.resolve(this.position);
+      this.#joining = null;
+    }
+    this.settle();
+    return promise;
+  }
+
+  async leave() {
+    this.#member = false;
+    this.#joining?.reject(new ChatError("changed", "the room was left"));
+    this.#joining = null;
+    await this.settle();
+  }
+
+  /** @param {string} text */
+  message(text, { key = newKey() } = {}) {
+    const command = { type: /** @type {const} */ ("message"), room: this.name, message: text, key };
+    return this.#outbox.add({ lane: this.lane, command, at: Date.now(), tried: null, kept: false });
+  }
+
+  get waiting() {
+    return this.#outbox.waiting(this.lane);
+  }
+
+  /** @param {string} type @param {object} [fields] @param {{timeout?: number}} [options] */
+  request(type, fields, { timeout } = {}) {
+    return this.#session.request({ ...fields, type, room: this.name }, timeout);
+  }
+
+  /** Whether what is said here may be sent: not before one is in, where one wants to be. */
+  get isSettled() {
+    return this.#session.online && this.#seat === this.#wanted;
+  }
+
+  get #wanted() {
+    if (this.#barred) {
+      return "";
+    }
+    return this.#member ? "join" : this.isHeard ? "subscribe" : "";
+  }
+
+  /** Goes in or out, until the server has what is wanted. A connection has one subscription for each room. */
+  async settle() {
+    if (this.#settling) {
+      return;
+    }
+    this.#settling = true;
+    while (this.#session.online && this.#seat !== this.#wanted) {
+      try {
+        await (this.#seat ? this.#exit() : this.#enter());
+      } catch (error) {
+        if (error instanceof ChatError && error.code !== "lost") {
+          this.#putOut(error);
+          this.tell("refused", error);
+        }
+      }
+    }
+    this.#settling = false;
+    this.#outbox.flush(this.lane);
+  }
+
+  /** The connection is gone, and one's place in the room with it. */
+  lost() {
+    this.#seat = "";
+  }
+
+  /** @param {any} frame */
+  receive(frame) {
+    super.receive(frame);
+    if (frame.type === "kicked") {
+      this.#putOut(new ChatError(PERMISSION_DENIED, frame.reason));
+    } else if (frame.type === "close") {
+      this.#putOut(new ChatError(UNKNOWN_ROOM, "the room was closed"));
+    }
+  }
+
+  async #enter() {
+    const seat = /** @type {"subscribe" | "join"} */ (this.#wanted);
+    const since = this.position;
+    const command = { ...this.#filter, type: seat, room: this.name, since: since ?? undefined };
+    await this.#session.persist(command, ({ offset, epoch, recovered }) => {
+      const reply = { offset, epoch, recovered };
+      this.#seat = seat;
+      this.follow(since, reply);
+      this.tell("subscribed", reply);
+      if (seat === "join") {
+        this.#joining?.resolve(reply);
+        this.#joining = null;
+      }
+    });
+  }
+
+  async #exit() {
+    try {
+      await this.#session.persist({ type: this.#seat === "join" ? "leave" : "unsubscribe", room: this.name });
+    } catch (error) {
+      if (!failedBy(error, UNKNOWN_ROOM)) {
+        throw error;
+      }
+    }
+    this.#seat = "";
+    if (!this.#wanted) {
+      this.position = null; // whoever listens again begins with what is new then
+    }
+  }
+
+  /** @param {ChatError} error */
+  #putOut(error) {
+    const { lane } = this;
+    if (this.#member) {
+      this.#outbox.giveUp((item) => item.lane === lane, error);
+    }
+    this.#seat = "";
+    this.#barred = true;
+    this.#member = false;
+    this.#joining?.reject(error);
+    this.#joining = null;
+  }
+}
+
+// --- all of it ---
+
+/** A key tells a second attempt from a second message. */
+const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
+
+/** @param {Api.UserId} user */
+const laneOf = (user) => `@${JSON.stringify(user)}`; // 7 is not "7"
+
+/** @implements {Api.Chat} */
+class Chat {
+  inbox = new Feed();
+  #listeners = new Listeners();
+  /** @type {Map<string, Room>} */
+  #rooms = new Map();
+  #session;
+  #outbox;
+  #tab;
+  #id = newKey();
+  #claimed = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #saving;
+
+  /** @param {string} url @param {Api.Options} options */
+  constructor(url, options) {
+    this.#tab = new Tab(options.storage === undefined ? sessionStorageOf(globalThis) : options.storage, url);
+    this.#session = new Session(url, options, {
+      greeting: () => ({ inbox: this.inbox.position ?? undefined }),
+      welcomed: (reply, before) => this.#welcomed(reply, before),
+      received: (frame) => this.#received(frame),
+      turned: (state) => this.#turned(state),
+      left: () => this.#left(),
+      returned: () => this.#claim(),
+    });
+    this.#outbox = new Outbox(options.queue ?? 200, {
+      ready: (item) => this.#mayBeSent(item),
+      attempt: ({ command }) => {
+        const epoch = command.type === "message" ? this.room(command.room).position?.epoch : null;
+        return { user: this.me?.user ?? 0, epoch: epoch ?? null, at: now() };
+      },
+      send: (command) => this.#session.persist(command),
+      changed: () => this.#changed(),
+    });
+    this.#restore();
+    this.#claim();
+    this.connect();
+  }
+
+  get state() {
+    return this.#session.state;
+  }
+
+  get me() {
+    return this.#session.me;
+  }
+
+  /** @param {string} what @param {Function} listener */
+  on(what, listener) {
+    return this.#listeners.add(what, listener);
+  }
+
+  /** @param {string} name @param {Api.Filter} [filter] @returns {Room} */
+  room(name, filter = {}) {
+    const room = this.#rooms.get(name) ?? new Room(name, filter, this.#session, this.#outbox);
+    this.#rooms.set(name, room);
+    return room;
+  }
+
+  /** @param {string} name @param {unknown} [data] @param {{timeout?: number}} [options] */
+  async call(name, data, options) {
+    const reply = await this.request("call", { name, data }, options);
+    return reply.data;
+  }
+
+  /** @param {Api.UserId} to @param {string} text */
+  direct(to, text, { key = newKey() } = {}) {
+    const command = { type: /** @type {const} */ ("direct"), to, message: text, key };
+    return this.#outbox.add({ lane: laneOf(to), command, at: Date.now(), tried: null, kept: false });
+  }
+
+  /** @param {Api.UserId} to */
+  waitingFor(to) {
+    return this.#outbox.waiting(laneOf(to));
+  }
+
+  /** @param {string} type @param {object} [fields] @param {{timeout?: number}} [options] */
+  request(type, fields, { timeout } = {}) {
+    return this.#session.request({ ...fields, type }, timeout);
+  }
+
+  /** @param {string} nickname */
+  async rename(nickname) {
+    const { resume } = await this.request("profile", { nickname });
+    const session = this.#session;
+    Object.assign(session, { nickname, resume, me: session.me && { ...session.me, nickname } });
+    this.#changed();
+  }
+
+  connect() {
+    this.#session.connect();
+  }
+
+  close() {
+    this.#session.close();
+    this.#outbox.giveUp(() => true, new ChatError("ended", "the chat was closed"));
+    clearTimeout(this.#saving);
+    this.#tab.forget();
+    this.#tab.release();
+  }
+
+  /** @param {any} reply @param {Api.Me | null} before */
+  #welcomed(reply, before) {
+    const { me } = this;
+    if (before && me && !me.same) {
+      // What somebody said is not said by somebody else; and a stranger's number may be another stranger's by now.
+      const which = (/** @type {Item} */ { command }) => me.known || before.known || command.type === "direct";
+      this.#outbox.giveUp(which, new ChatError("changed", "one came back as somebody else"));
+    }
+    if (reply.inbox) {
+      this.inbox.follow(this.inbox.position, reply.inbox);
+    }
+    this.#listeners.tell("hello", me);
+    this.#changed();
+    this.#rooms.forEach((room) => room.settle());
+    this.#outbox.flushAll();
+  }
+
+  /** @param {any} frame */
+  #received(frame) {
+    if (frame.type === "error") {
+      this.#listeners.tell("error", new ChatError(frame.code, frame.reason, frame.temporary));
+    } else if (frame.inbox || frame.type === "direct") {
+      this.inbox.receive(frame);
+      this.#changed();
+    } else {
+      this.#rooms.get(frame.chatroomId)?.receive(frame);
+    }
+  }
+
+  /** @param {Api.State} state */
+  #turned(state) {
+    if (state.phase !== "online") {
+      this.#rooms.forEach((room) => room.lost());
+    }
+    this.#listeners.tell("state", state);
+  }
+
+  /** @param {Item} item */
+  #mayBeSent({ command }) {
+    const { online } = this.#session;
+    return online && this.#claimed && (command.type === "direct" || this.room(command.room).isSettled);
+  }
+
+  // What the tab keeps
+
+  #restore() {
+    const { id, me, nickname, resume, inbox, waiting = [] } = this.#tab.load();
+    this.#id = id ?? this.#id;
+    this.#session.me = me ?? null;
+    this.#session.nickname ??= nickname;
+    this.#session.resume = resume;
+    this.inbox.position = inbox ?? null;
+    for (const item of waiting) {
+      this.#outbox.add({ ...item, kept: true }).catch(() => {}); // the page that said it is gone
+    }
+  }
+
+  #changed() {
+    this.#saving ??= setTimeout(() => this.#save(), SAVE_AFTER);
+  }
+
+  #save() {
+    clearTimeout(this.#saving);
+    this.#saving = undefined;
+    const { me, nickname, resume } = this.#session;
+    const waiting = this.#outbox.items.map(({ lane, command, at, tried }) => ({ lane, command, at, tried }));
+    this.#tab.save({ id: this.#id, me, nickname, resume, inbox: this.inbox.position, waiting });
+  }
+
+  #left() {
+    this.#save();
+    this.#outbox.items.forEach((item) => (item.kept = true));
+    this.#claimed = false;
+    this.#tab.release();
+  }
+
+  /** Goes on with what waits, unless another tab does. */
+  async #claim() {
+    if (!(await this.#tab.claim(this.#id))) {
+      this.#outbox.giveUp(({ kept }) => kept, new ChatError("taken", "another tab sends it"));
+      this.#id = newKey();
+      await this.#tab.claim(this.#id);
+    }
+    this.#claimed = true;
+    this.#outbox.flushAll();
+  }
+}
+
+/** @param {{sessionStorage?: Storage}} scope */
+function sessionStorageOf(scope) {
+  try {
+    return scope.sessionStorage ?? null;
+  } catch {
+    return null; // forbidden
+  }
+}
+
+/** @type {typeof Api.connect} */
+export function connect(url, options = {}) {
+  const address = new URL(url, globalThis.document?.baseURI);
+  address.protocol = address.protocol.replace("http", "ws");
+  address.hash = "";
+  return new Chat(address.href, options);
+}
