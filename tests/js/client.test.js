@@ -121,7 +121,8 @@ describe("the connection", () => {
     assert.equal(clock.pending, 0);
   });
 
-  it("asks for a token anew each time, and tries again where none is to be had", async () => {
+  it("asks for a token anew each time, and tries again where none is to be had", async (t) => {
+    t.mock.method(Math, "random", () => 1);
     const tokens = [() => "first", () => Promise.reject(new Error("no network")), async () => "second"];
     const [chat, socket] = await open({ token: () => tokens.shift()() });
     await socket.welcome();
@@ -293,6 +294,7 @@ describe("a room", () => {
     const heard = [];
     room.on("order.created", (data, { id }) => heard.push([id, data]));
     const event = (id) => ({ type: "event", id, chatroomId: "orders", name: "order.created", data: { n: id } });
+    await settle();
     assert.equal(socket.last.type, "subscribe");
     const { id: re } = socket.last;
     await socket.say({ type: "ok", re, ...HEAD }, event(11), event(11), event(9), event(12));
@@ -344,6 +346,7 @@ describe("a room", () => {
     const [chat, socket] = await open();
     await socket.welcome();
     chat.room("orders", { names: ["order.created"], users: [7, "7"] }).on("order.created", () => {});
+    await settle();
     const { type, names, users } = socket.last;
     assert.deepEqual({ type, names, users }, { type: "subscribe", names: ["order.created"], users: [7, "7"] });
   });

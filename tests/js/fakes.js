@@ -93,12 +93,15 @@ export class FakeSocket {
   }
 
   /** Answers a command: the last one, unless it is given. */
-  ok(fields = {}, { id } = this.last) {
-    return this.say({ type: "ok", re: id, ...fields });
+  async ok(fields = {}, command = null) {
+    await settle();
+    const { id } = command ?? this.last;
+    await this.say({ type: "ok", re: id, ...fields });
   }
 
-  refuse(code, more = {}, { id } = this.last) {
-    return this.say({ type: "error", re: id, code, reason: "because", temporary: false, ...more });
+  async refuse(code, more = {}) {
+    await settle();
+    await this.say({ type: "error", re: this.last.id, code, reason: "because", temporary: false, ...more });
   }
 
   async open() {
@@ -110,8 +113,7 @@ export class FakeSocket {
   /** Opens, and answers the hello. */
   async welcome(fields = {}) {
     await this.open();
-    const { id } = this.last;
-    await this.ok({ user: 1, session: "s", resume: "r", version: "0", ...fields }, { id });
+    await this.ok({ user: 1, session: "s", resume: "r", version: "0", ...fields });
   }
 
   async hangUp(code = 1006, reason = "") {

@@ -24,6 +24,12 @@ export interface Options {
   WebSocket?: new (url: string) => SocketLike;
 }
 
+export interface RequestOptions {
+  timeout?: number;
+  /** Tries again where the refusal was temporary: for what may be done twice. */
+  retry?: boolean;
+}
+
 /** As much of a WebSocket as is used. */
 export interface SocketLike {
   onopen: ((event: any) => void) | null;
@@ -186,7 +192,7 @@ export interface Room extends Feed {
   /** What was said here and is not confirmed yet, before a reload too. */
   readonly waiting: Waiting[];
   /** Does any other command about this room: `room.request("history", { limit: 50 })`. */
-  request(type: string, fields?: object, options?: { timeout?: number }): Promise<any>;
+  request(type: string, fields?: object, options?: RequestOptions): Promise<any>;
 }
 
 export interface Chat {
@@ -208,12 +214,12 @@ export interface Chat {
   direct(to: UserId, text: string, options?: { key?: string }): Promise<any>;
   /** What was said to somebody and is not confirmed yet. */
   waitingFor(to: UserId): Waiting[];
-  /** Does any other command of the protocol; resolves with the whole reply. It is sent once at most. */
-  request(type: string, fields?: object, options?: { timeout?: number }): Promise<any>;
+  /** Does any other command of the protocol; resolves with the whole reply. It is not sent on another connection. */
+  request(type: string, fields?: object, options?: RequestOptions): Promise<any>;
   /** Takes another nickname. */
   rename(nickname: string): Promise<void>;
-  /** Tries now, and anew where the server ended the visit. */
-  connect(): void;
+  /** Tries now, and anew where the server ended the visit: under another nickname, if it did not like the first. */
+  connect(nickname?: string): void;
   /** Ends the visit for good, and forgets it. A page that is left need not call it. */
   close(): void;
 }

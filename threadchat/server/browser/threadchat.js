@@ -418,10 +418,10 @@ class Session {
   }
 
   /**
-   * Sends a command once there is a connection, and once only. @param {object} command @param {number} [timeout]
+   * Sends a command once there is a connection. @param {object} command @param {Api.RequestOptions} [options]
    * @returns {Promise<any>}
    */
-  async request(command, timeout = this.#options.timeout ?? 10_000) {
+  async request(command, { timeout = this.#options.timeout ?? 10_000, retry = false } = {}) {
     if (this.#requests >= (this.#options.queue ?? 200)) {
       throw new ChatError("full", "too many commands wait already");
     }
@@ -435,7 +435,8 @@ class Session {
       while (!this.online) {
         await Promise.race([this.#online.promise, late.promise]);
       }
-      return await Promise.race([this.#ask(command), late.promise]);
+      const reply = retry ? this.persist(command) : this.#ask(command);
+      return await Promise.race([reply, late.promise]);
     } finally {
       clearTimeout(timer);
       this.#requests -= 1;
@@ -785,9 +786,9 @@ class Room extends Feed {
     return this.#outbox.waiting(this.lane);
   }
 
-  /** @param {string} type @param {object} [fields] @param {{timeout?: number}} [options] */
-  request(type, fields, { timeout } = {}) {
-    return this.#session.request({ ...fields, type, room: this.name }, timeout);
+  /** @param {string} type @param {object} [fields] @param {Api.RequestOptions} [options] */
+  request(type, fields, options) {
+    return this.#session.request({ ...fields, type, room: this.name }, options);
   }
 
   /** Whether what is said here may be sent: not before one is in, where one wants to be. */
@@ -808,6 +809,7 @@ class Room extends Feed {
       return;
     }
     this.#settling = true;
+    await null; // listeners and `join` that come together make one subscription
     while (this.#session.online && this.#seat !== this.#wanted) {
       try {
         await (this.#seat ? this.#exit() : this.#enter());
@@ -965,9 +967,9 @@ class Chat {
     return this.#outbox.waiting(laneOf(to));
   }
 
-  /** @param {string} type @param {object} [fields] @param {{timeout?: number}} [options] */
-  request(type, fields, { timeout } = {}) {
-    return this.#session.request({ ...fields, type }, timeout);
+  /** @param {string} type @param {object} [fields] @param {Api.RequestOptions} [options] */
+  request(type, fields, options) {
+    return this.#session.request({ ...fields, type }, options);
   }
 
   /** @param {string} nickname */
@@ -978,7 +980,9 @@ class Chat {
     this.#changed();
   }
 
-  connect() {
+  /** @param {string} [nickname] */
+  connect(nickname = this.#session.nickname) {
+    this.#session.nickname = nickname;
     this.#session.connect();
   }
 
