@@ -342,6 +342,47 @@ describe("a room", () => {
     assert.deepEqual(told.filter(([what]) => what === "subscribed").map(([, { recovered }]) => recovered), [undefined, true, false, false]);
   });
 
+  it("is gone into and out of by the application, too, and gone back into", async () => {
+    const [chat, socket] = await open();
+    await socket.welcome();
+    await socket.say({ type: "joined", chatroomId: "orders", ...HEAD }, { type: "message", id: 11, chatroomId: "orders" });
+    const room = chat.room("orders");
+    assert.deepEqual(room.position, { offset: 11, epoch: "a" });
+    const next = await reconnect();
+    assert.deepEqual([next.last.type, next.last.since], ["join", { offset: 11, epoch: "a" }]);
+    await next.ok({ ...HEAD, recovered: true });
+    const told = [];
+    room.on("left", () => told.push("left"));
+    await next.say({ type: "left", chatroomId: "orders" });
+    assert.deepEqual(told, ["left"]);
+    assert.equal((await reconnect()).last.type, "hello");
+  });
+
+  it("that the application is faster to go into is the same room", async () => {
+    const [chat, socket] = await open();
+    await socket.welcome();
+    const room = chat.room("orders");
+    const joined = room.join();
+    await settle();
+    await socket.say({ type: "joined", chatroomId: "orders", ...HEAD });
+    await socket.refuse(105);
+    assert.deepEqual(await joined, HEAD);
+    assert.deepEqual(room.position, HEAD);
+  });
+
+  it("does not tell what this tab is not to hear, over a reconnect either", async () => {
+    const [chat, socket] = await open();
+    await socket.welcome({ session: "first" });
+    const heard = [];
+    chat.room("orders").on("moved", (data) => heard.push(data));
+    await socket.ok(HEAD);
+    const next = await reconnect({ session: "second" });
+    await next.ok({ ...HEAD, recovered: true });
+    const moved = (id, skip) => ({ type: "event", id, chatroomId: "orders", name: "moved", data: id, skip });
+    await next.say(moved(11, "first"), moved(12, "other"), moved(13));
+    assert.deepEqual(heard, [12, 13]);
+  });
+
   it("asks for what its filter lets through", async () => {
     const [chat, socket] = await open();
     await socket.welcome();
@@ -421,13 +462,15 @@ describe("a room", () => {
 });
 
 describe("messages", () => {
+  const known = { user: 3, known: true, inbox: HEAD };
+
   it("go out one after the other, with keys, and again with the same ones", async () => {
     const [chat, socket] = await open();
     const said = [chat.room("a").message("1"), chat.room("a").message("2"), chat.room("b").message("3"), chat.direct("7", "4"), chat.direct(7, "5")];
-    await socket.welcome();
+    await socket.welcome(known);
     const texts = (where) => where.sent.slice(1).map(({ message }) => message);
     assert.deepEqual(texts(socket), ["1", "3", "4", "5"]);
-    const next = await reconnect({ resumed: true });
+    const next = await reconnect(known);
     assert.deepEqual(texts(next), ["1", "3", "4", "5"]);
     const keys = (where) => where.sent.slice(1).map(({ key }) => key);
     assert.deepEqual(keys(next), keys(socket));
@@ -440,15 +483,33 @@ describe("messages", () => {
     assert.deepEqual((await Promise.all(said)).map(({ offset }) => offset), [0, 9, 1, 2, 3]);
   });
 
+  for (const [who, to, repeated] of [
+    [{ user: 3, known: true, inbox: HEAD }, 7, true],
+    [{ user: 3, known: true, inbox: HEAD }, "7", true],
+    [{ user: 3, known: true, inbox: HEAD }, -7, false],
+    [{ user: 3, known: true }, 7, false], // nobody has an inbox here
+    [{ user: -3 }, 7, true],
+    [{ user: 3 }, 7, false], // nobody is known here
+  ]) {
+    it(`for ${JSON.stringify(to)} is ${repeated ? "" : "not "}repeated by ${JSON.stringify(who)}: only inboxes know keys`, async () => {
+      const [chat, socket] = await open();
+      await socket.welcome(who);
+      const said = begun(chat.direct(to, "1"));
+      const next = await reconnect({ ...who, resumed: true });
+      assert.equal(await outcome(said), repeated ? "pending" : "lost");
+      assert.equal(next.last.type, repeated ? "direct" : "hello");
+    });
+  }
+
   it("are not repeated once their key may be forgotten", async () => {
     const [chat, socket] = await open();
-    await socket.welcome();
+    await socket.welcome(known);
     const said = begun(chat.room("a").message("1"));
     const direct = begun(chat.direct(7, "2"));
     await socket.hangUp();
     clock.freeze(271_000);
     await clock.pass(500);
-    await newest().welcome({ resumed: true });
+    await newest().welcome(known);
     assert.deepEqual([await outcome(said), await outcome(direct)], ["lost", "lost"]);
     assert.equal(newest().last.type, "hello");
   });
@@ -561,6 +622,27 @@ describe("the inbox", () => {
     await reconnect({ user: 7, known: true, inbox: { offset: 50, epoch: "a", recovered: false } });
     await reconnect({ user: 7, known: true, inbox: { offset: 2, epoch: "b", recovered: false } });
     assert.deepEqual(missed, [["gap", 50], ["reset", 2]]);
+  });
+
+  it("that begins to exist later is followed, too", async () => {
+    const [chat, socket] = await open();
+    const missed = [];
+    chat.inbox.on("reset", (details) => missed.push(details));
+    await socket.welcome({ user: 7, known: true, inbox: { offset: 0, epoch: "" } });
+    await socket.say(notice(1));
+    const next = await reconnect({ user: 7, known: true, inbox: { offset: 1, epoch: "a", recovered: true } });
+    assert.deepEqual(next.sent[0].inbox, { offset: 1, epoch: "" });
+    assert.deepEqual(chat.inbox.position, { offset: 1, epoch: "a" });
+    assert.deepEqual(missed, []);
+  });
+
+  it("brings what the application tells this tab alone", async () => {
+    const [chat, socket] = await open();
+    const heard = [];
+    chat.inbox.on("hint", (data) => heard.push(data));
+    await socket.welcome();
+    await socket.say({ type: "event", name: "hint", data: "from a command" });
+    assert.deepEqual(heard, ["from a command"]);
   });
 
   it("brings strangers what is said to them, which is in no log", async () => {

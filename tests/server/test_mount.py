@@ -85,6 +85,20 @@ def test_the_page_is_below_the_path() -> None:
     assert call("/chat/nothing")[1] == {"X-App": "yes"}
 
 
+@pytest.mark.parametrize("page", [False, True])
+def test_the_browsers_client_is_below_the_path(page: bool) -> None:
+    call = Caller("/deep/chat", page=page)
+    status, headers, body = call("/deep/chat/threadchat.js")
+    assert (status, headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
+    assert b"export function connect" in body
+    assert "script-src 'self'" in headers["Content-Security-Policy"]
+    assert call("/deep/chat/threadchat.js", HTTP_IF_NONE_MATCH=headers["ETag"])[0] == 304
+    assert call("/deep/chat/threadchat.d.ts")[0] == 200
+    assert call("/deep/chat/threadchat.js", "POST")[0] == 405
+    assert call("/threadchat.js")[1] == {"X-App": "yes"}
+    assert call("/deep/chat/package.json")[1] == {"X-App": "yes"}
+
+
 @pytest.mark.parametrize("path", ["/chat", "/chat/", "/chat/chat", "/chat/page/app.js"])
 def test_a_reply_to_head_has_no_body(path: str) -> None:
     """gunicorn 21 sends what there is and keeps the connection: the next reply would begin with a page."""

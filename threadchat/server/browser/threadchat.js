@@ -26,11 +26,14 @@ const TOO_BIG = 1009;
 const INVALID_TOKEN = 3500;
 const UNKNOWN_ROOM = 102;
 const PERMISSION_DENIED = 103;
+const ALREADY = 105;
+const SESSIONS_KEPT = 50; // of this tab: what they said is not heard again
 
 /** Types of frames, and what is told of a room: an event of the application that is named so is heard as `event`. */
-const TYPES = new Set(
-  "message join add remove leave delete close event direct typing live kicked gap reset subscribed refused".split(" "),
-);
+const TYPES = new Set([
+  ...["message", "join", "add", "remove", "leave", "delete", "close", "event", "direct", "typing", "live", "kicked"],
+  ...["joined", "subscribed", "left", "unsubscribed", "gap", "reset", "refused"],
+]);
 
 /** Milliseconds that never go back, and go on over a reload of the page. */
 const now = () => performance.timeOrigin + performance.now();
@@ -574,10 +577,10 @@ class Outbox {
    * @param {number} limit
    * @param {{
    *   ready: (item: Item) => boolean,
-   *   attempt: (item: Item) => NonNullable<Item["tried"]>,
+   *   attempt: (item: Item) => NonNullable<Item["tried"]> & {keyed: boolean},
    *   send: (command: Item["command"]) => Promise<any>,
    *   changed: () => void,
-   * }} handlers `attempt` says as whom, and into which log, something would be sent now
+   * }} handlers `attempt` says as whom, and into which log, something would be sent now, and whether its key counts there
    */
   constructor(limit, handlers) {
     this.#limit = limit;
@@ -635,11 +638,11 @@ class Outbox {
 
   /** @param {Item} item */
   async #deliver(item) {
-    const { user, epoch, at } = this.#handlers.attempt(item);
+    const { keyed, user, epoch, at } = this.#handlers.attempt(item);
     const { tried } = item;
     // In another log nobody knows of the first attempt; in this one the key must still be known, to the same user.
-    const again = !tried || (tried.epoch && epoch && tried.epoch !== epoch) || (tried.user === user && at - tried.at < KEY_LIFE);
-    if (!again) {
+    const elsewhere = tried?.epoch && epoch && tried.epoch !== epoch;
+    if (tried && !elsewhere && !(keyed && tried.user === user && at - tried.at < KEY_LIFE)) {
       this.#remove(item);
       item.deferred.reject(lost());
       return;
@@ -693,22 +696,22 @@ class Feed {
    * @param {Api.Position | null} since @param {Api.Subscribed} reply
    */
   follow(since, { offset, epoch, recovered }) {
-    if (since && recovered) {
-      return;
-    }
-    this.position = { offset, epoch };
-    if (since) {
+    this.position = { offset: since && recovered ? since.offset : offset, epoch };
+    if (since && !recovered) {
       this.tell(since.epoch === epoch ? "gap" : "reset", { before: since, after: this.position });
     }
   }
 
-  /** @param {any} frame */
-  receive(frame) {
-    if (frame.id !== undefined) {
-      if (!this.position || frame.id <= this.position.offset) {
+  /** @param {any} frame @param {boolean} [skipped] */
+  receive(frame, skipped = false) {
+    if (frame.id !== undefined && this.position) {
+      if (frame.id <= this.position.offset) {
         return; // it came before
       }
       this.position = { offset: frame.id, epoch: this.position.epoch };
+    }
+    if (skipped) {
+      return;
     }
     if (frame.type !== "event") {
       this.tell(frame.type, frame, frame);
@@ -726,7 +729,8 @@ class Room extends Feed {
   #session;
   #outbox;
   #filter;
-  #member = false; // `join` was called
+  /** @type {"" | "subscribe" | "join"} what was asked for, by `join` or by the application, beside listeners */
+  #asked = "";
   #barred = false; // the server put one out
   #settling = false;
   /** @type {"" | "subscribe" | "join"} what the present connection has */
@@ -757,7 +761,7 @@ class Room extends Feed {
 
   /** @returns {Promise<Api.Subscribed>} */
   join() {
-    this.#member = true;
+    this.#asked = "join";
     this.#barred = false;
     this.#joining ??= new Deferred();
     const { promise } = this.#joining;
@@ -770,7 +774,7 @@ class Room extends Feed {
   }
 
   async leave() {
-    this.#member = false;
+    this.#asked = "";
     this.#joining?.reject(new ChatError("changed", "the room was left"));
     this.#joining = null;
     await this.settle();
@@ -800,7 +804,7 @@ class Room extends Feed {
     if (this.#barred) {
       return "";
     }
-    return this.#member ? "join" : this.isHeard ? "subscribe" : "";
+    return this.#asked || (this.isHeard ? "subscribe" : "");
   }
 
   /** Goes in or out, until the server has what is wanted. A connection has one subscription for each room. */
@@ -814,7 +818,8 @@ class Room extends Feed {
       try {
         await (this.#seat ? this.#exit() : this.#enter());
       } catch (error) {
-        if (error instanceof ChatError && error.code !== "lost") {
+        const overtaken = this.#seat && failedBy(error, ALREADY); // the application had put one in, and has said so
+        if (error instanceof ChatError && error.code !== "lost" && !overtaken) {
           this.#putOut(error);
           this.tell("refused", error);
         }
@@ -829,13 +834,23 @@ class Room extends Feed {
     this.#seat = "";
   }
 
-  /** @param {any} frame */
-  receive(frame) {
-    super.receive(frame);
-    if (frame.type === "kicked") {
-      this.#putOut(new ChatError(PERMISSION_DENIED, frame.reason));
-    } else if (frame.type === "close") {
+  /** @param {any} frame @param {boolean} [skipped] */
+  receive(frame, skipped) {
+    const { type, reason, offset, epoch } = frame;
+    if (type === "joined" || type === "subscribed") {
+      const seat = type === "joined" ? "join" : "subscribe";
+      this.#asked ||= seat;
+      this.#barred = false;
+      this.#let(seat, null, { offset, epoch });
+      return;
+    }
+    super.receive(frame, skipped);
+    if (type === "kicked") {
+      this.#putOut(new ChatError(PERMISSION_DENIED, reason));
+    } else if (type === "close") {
       this.#putOut(new ChatError(UNKNOWN_ROOM, "the room was closed"));
+    } else if (type === "left" || type === "unsubscribed") {
+      this.#putOut(new ChatError(UNKNOWN_ROOM, "the application had one leave the room"));
     }
   }
 
@@ -843,16 +858,20 @@ class Room extends Feed {
     const seat = /** @type {"subscribe" | "join"} */ (this.#wanted);
     const since = this.position;
     const command = { ...this.#filter, type: seat, room: this.name, since: since ?? undefined };
-    await this.#session.persist(command, ({ offset, epoch, recovered }) => {
-      const reply = { offset, epoch, recovered };
-      this.#seat = seat;
-      this.follow(since, reply);
-      this.tell("subscribed", reply);
-      if (seat === "join") {
-        this.#joining?.resolve(reply);
-        this.#joining = null;
-      }
-    });
+    await this.#session.persist(command, ({ offset, epoch, recovered }) =>
+      this.#let(seat, since, { offset, epoch, recovered }),
+    );
+  }
+
+  /** The server let one in. @param {"subscribe" | "join"} seat @param {Api.Position | null} since @param {Api.Subscribed} reply */
+  #let(seat, since, reply) {
+    this.#seat = seat;
+    this.follow(since, reply);
+    this.tell("subscribed", reply);
+    if (seat === "join") {
+      this.#joining?.resolve(reply);
+      this.#joining = null;
+    }
   }
 
   async #exit() {
@@ -860,7 +879,7 @@ class Room extends Feed {
       await this.#session.persist({ type: this.#seat === "join" ? "leave" : "unsubscribe", room: this.name });
     } catch (error) {
       if (!failedBy(error, UNKNOWN_ROOM)) {
-        throw error;
+        throw error; // one was out already, otherwise
       }
     }
     this.#seat = "";
@@ -872,12 +891,12 @@ class Room extends Feed {
   /** @param {ChatError} error */
   #putOut(error) {
     const { lane } = this;
-    if (this.#member) {
+    if (this.#asked === "join") {
       this.#outbox.giveUp((item) => item.lane === lane, error);
     }
     this.#seat = "";
     this.#barred = true;
-    this.#member = false;
+    this.#asked = "";
     this.#joining?.reject(error);
     this.#joining = null;
   }
@@ -901,6 +920,8 @@ class Chat {
   #outbox;
   #tab;
   #id = newKey();
+  /** @type {string[]} the sessions that this tab had: what one of them is not to hear, the next ones are not either */
+  #sessions = [];
   #claimed = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #saving;
@@ -919,8 +940,10 @@ class Chat {
     this.#outbox = new Outbox(options.queue ?? 200, {
       ready: (item) => this.#mayBeSent(item),
       attempt: ({ command }) => {
-        const epoch = command.type === "message" ? this.room(command.room).position?.epoch : null;
-        return { user: this.me?.user ?? 0, epoch: epoch ?? null, at: now() };
+        const inRoom = command.type === "message";
+        const epoch = inRoom ? this.room(command.room).position?.epoch : null;
+        const keyed = inRoom || this.#hasInbox(command.to);
+        return { keyed, user: this.me?.user ?? 0, epoch: epoch ?? null, at: now() };
       },
       send: (command) => this.#session.persist(command),
       changed: () => this.#changed(),
@@ -1002,8 +1025,11 @@ class Chat {
       const which = (/** @type {Item} */ { command }) => me.known || before.known || command.type === "direct";
       this.#outbox.giveUp(which, new ChatError("changed", "one came back as somebody else"));
     }
+    this.#sessions = [...this.#sessions, reply.session].slice(-SESSIONS_KEPT);
     if (reply.inbox) {
       this.inbox.follow(this.inbox.position, reply.inbox);
+    } else {
+      this.inbox.position = null;
     }
     this.#listeners.tell("hello", me);
     this.#changed();
@@ -1015,12 +1041,24 @@ class Chat {
   #received(frame) {
     if (frame.type === "error") {
       this.#listeners.tell("error", new ChatError(frame.code, frame.reason, frame.temporary));
-    } else if (frame.inbox || frame.type === "direct") {
-      this.inbox.receive(frame);
-      this.#changed();
-    } else {
-      this.#rooms.get(frame.chatroomId)?.receive(frame);
+      return;
     }
+    const skipped = frame.skip !== undefined && this.#sessions.includes(frame.skip);
+    if (frame.chatroomId === undefined) {
+      this.inbox.receive(frame, skipped);
+      this.#changed();
+    } else if (frame.type === "joined" || frame.type === "subscribed") {
+      this.room(frame.chatroomId).receive(frame);
+    } else {
+      this.#rooms.get(frame.chatroomId)?.receive(frame, skipped);
+    }
+  }
+
+  /** Only the known have inboxes; where the server knows people, the ids of strangers are below 0. @param {Api.UserId} user */
+  #hasInbox(user) {
+    const { me } = this;
+    const here = me?.known ? this.inbox.position !== null : Number(me?.user) < 0;
+    return here && (typeof user === "string" || user > 0);
   }
 
   /** @param {Api.State} state */
@@ -1040,12 +1078,13 @@ class Chat {
   // What the tab keeps
 
   #restore() {
-    const { id, me, nickname, resume, inbox, waiting = [] } = this.#tab.load();
+    const { id, me, nickname, resume, inbox, sessions = [], waiting = [] } = this.#tab.load();
     this.#id = id ?? this.#id;
     this.#session.me = me ?? null;
     this.#session.nickname ??= nickname;
     this.#session.resume = resume;
     this.inbox.position = inbox ?? null;
+    this.#sessions = sessions;
     for (const item of waiting) {
       this.#outbox.add({ ...item, kept: true }).catch(() => {}); // the page that said it is gone
     }
@@ -1060,7 +1099,8 @@ class Chat {
     this.#saving = undefined;
     const { me, nickname, resume } = this.#session;
     const waiting = this.#outbox.items.map(({ lane, command, at, tried }) => ({ lane, command, at, tried }));
-    this.#tab.save({ id: this.#id, me, nickname, resume, inbox: this.inbox.position, waiting });
+    const sessions = this.#sessions;
+    this.#tab.save({ id: this.#id, me, nickname, resume, inbox: this.inbox.position, sessions, waiting });
   }
 
   #left() {
@@ -1074,6 +1114,7 @@ class Chat {
   async #claim() {
     if (!(await this.#tab.claim(this.#id))) {
       this.#outbox.giveUp(({ kept }) => kept, new ChatError("taken", "another tab sends it"));
+      this.#sessions = this.me ? [this.me.session] : [];
       this.#id = newKey();
       await this.#tab.claim(this.#id);
     }
