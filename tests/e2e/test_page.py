@@ -291,6 +291,43 @@ def test_a_cut_loses_and_doubles_nothing(room: Room, chat_server: Any, cable: Ca
     seen.close()
 
 
+def test_of_a_duplicated_tab_one_sends_what_waits(room: Room, cable: Cable, bot: Bot) -> None:
+    ann = room.enter("ann", url=cable.url)
+    cable.cut()
+    ann.see("banner", state="away")
+    ann.say("once")
+    stored = "return Object.values(sessionStorage).filter((text) => text.includes('once')).length"
+    ann.wait(lambda: ann.run(stored), "it to be stored")
+    cable.mend()
+    copy = ann.duplicate()
+    room.people.append(copy)
+    copy.arrived()
+    copy.wait(lambda: copy.texts() == ["once"], "the message that the other tab sent")
+    ann.wait(lambda: ann.all("message-row", state="delivered"), "it to be delivered")
+    for person in (ann, copy):
+        assert person.texts() == ["once"]
+        assert not person.all("failed")
+    assert bot.texts() == ["once"]
+    copy.say("from the copy")
+    ann.wait_for_text("from the copy")
+    assert len(ann.all("person", name="ann")) == 1, "it is the same person"
+
+
+def test_back_and_forth_is_the_same_page_again(room: Room, chat_server: Any, bot: Bot) -> None:
+    ann = room.enter("ann")
+    ann.say("before")
+    ann.see("message-row", state="delivered")
+    ann.run("window.mark = true")
+    ann.look().get(chat_server.url + "/page/favicon.svg")
+    bot.say("meanwhile")
+    ann.look().back()
+    ann.wait(lambda: ann.texts() == ["before", "meanwhile"], "what was missed")
+    assert ann.run("return window.mark"), "it comes out of the browser's cache"
+    ann.say("after")
+    ann.wait_for_text("after")
+    ann.wait(lambda: ann.all("banner", state="none"), "no banner")
+
+
 def test_a_final_close_is_explained_and_not_retried(room: Room, cable: Cable) -> None:
     ann = room.enter("ann", url=cable.url)
     ann.say("before")

@@ -59,7 +59,7 @@ class Mount:
         self._app = app
         self._path = path
         self._endpoint = endpoint
-        files = read_client() | (page or {})
+        files = {**read_client(), **(page or {})}
         self._files = {path + name: resource for name, resource in files.items()}
         self._has_page = page is not None
         self._sockets = {path} if page is None else {path, f"{path}/chat"}
