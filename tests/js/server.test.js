@@ -3,22 +3,11 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 
-import { connect } from "../../threadchat/server/browser/threadchat.js";
+import { closeAll, cut, next, open, state, withServer } from "./helpers.js";
 import { Server, until } from "./server.js";
-import { NodeSocket, sockets } from "./websocket.js";
+import { sockets } from "./websocket.js";
 
-const chats = [];
-
-function open(server, nickname, more = {}) {
-  const chat = connect(server.url, { nickname, WebSocket: NodeSocket, storage: null, ...more });
-  chats.push(chat);
-  return chat;
-}
-
-/** Resolves with the next thing of this kind. */
-const next = (source, what) => new Promise((resolve) => {
-  const off = source.on(what, (thing) => (off(), resolve(thing)));
-});
+const enter = (server, nickname, more = {}) => open(server.url, { nickname, ...more });
 
 /** The texts that a room brings from now on. */
 function texts(room) {
@@ -27,13 +16,7 @@ function texts(room) {
   return heard;
 }
 
-const state = (chat, phase) => until(() => chat.state.phase === phase, `${phase}, it is ${chat.state.phase}`);
-const cut = () => sockets.splice(0).forEach((socket) => socket.cut());
-
-afterEach(() => {
-  chats.splice(0).forEach((chat) => chat.close());
-  sockets.length = 0;
-});
+afterEach(closeAll);
 
 describe("on one server", () => {
   let server;
@@ -42,7 +25,7 @@ describe("on one server", () => {
   after(() => server.stop());
 
   it("says and hears", async () => {
-    const [ann, bob] = [open(server, "ann"), open(server, "bob")];
+    const [ann, bob] = [enter(server, "ann"), enter(server, "bob")];
     const heard = texts(bob.room("garden"));
     await next(bob.room("garden"), "live");
     const sent = await ann.room("garden").message("hi");
@@ -54,7 +37,7 @@ describe("on one server", () => {
   });
 
   it("mends half a surrogate pair, wherever it is, and nothing else", async () => {
-    const ann = open(server, "ann");
+    const ann = enter(server, "ann");
     const heard = texts(ann.room("emoji"));
     await next(ann.room("emoji"), "live");
     const whole = 'é "\\ud83d" \\\\ud83d \u0001 😀';
@@ -64,7 +47,7 @@ describe("on one server", () => {
   });
 
   it("recovers what it missed, in order and once, and sends once what it does not know to have arrived", async () => {
-    const [ann, bob] = [open(server, "ann"), open(server, "bob")];
+    const [ann, bob] = [enter(server, "ann"), enter(server, "bob")];
     const room = ann.room("cut");
     const heard = texts(room);
     await room.join();
@@ -87,7 +70,7 @@ describe("on one server", () => {
   });
 
   it("subscribes with the first listener and unsubscribes with the last", async () => {
-    const [ann, bob] = [open(server, "ann"), open(server, "bob")];
+    const [ann, bob] = [enter(server, "ann"), enter(server, "bob")];
     const room = ann.room("quiet");
     const [off, offToo] = [room.on("message", () => {}), room.on("typing", () => {})];
     await next(room, "live");
@@ -105,7 +88,7 @@ describe("on one server", () => {
   });
 
   it("turns a listener into a member and back, and misses nothing", async () => {
-    const [ann, bob] = [open(server, "ann"), open(server, "bob")];
+    const [ann, bob] = [enter(server, "ann"), enter(server, "bob")];
     const room = ann.room("turns");
     const heard = texts(room);
     await next(room, "live");
@@ -125,7 +108,7 @@ describe("on one server", () => {
   });
 
   it("ends up where it was sent last, however fast one changes one's mind", async () => {
-    const ann = open(server, "ann");
+    const ann = enter(server, "ann");
     const room = ann.room("mind");
     for (let turn = 0; turn < 10; turn += 1) {
       room.join().catch(() => {});
@@ -136,7 +119,7 @@ describe("on one server", () => {
   });
 
   it("reaches one person, and says who is not there", async () => {
-    const [ann, bob] = [open(server, "ann"), open(server, "bob")];
+    const [ann, bob] = [enter(server, "ann"), enter(server, "bob")];
     await Promise.all([next(ann, "hello"), next(bob, "hello")]);
     const heard = next(bob.inbox, "direct");
     await ann.direct(bob.me.user, "psst");
@@ -145,7 +128,7 @@ describe("on one server", () => {
   });
 
   it("rejects what is refused, with code and reason", async () => {
-    const ann = open(server, "ann");
+    const ann = enter(server, "ann");
     await assert.rejects(ann.request("nonsense"), { code: 104, temporary: false });
     await assert.rejects(ann.room("/ws").join(), { code: 103 });
     const [refused] = await Promise.all([next(ann.room("/ws"), "refused"), ann.room("/ws").join().catch(() => {})]);
@@ -153,7 +136,7 @@ describe("on one server", () => {
   });
 
   it("is told that a frame was too long, and comes back", async () => {
-    const ann = open(server, "ann");
+    const ann = enter(server, "ann");
     const long = ann.room("long").message("x".repeat(600_000));
     const short = ann.room("short").message("short");
     await assert.rejects(long, { code: 1009 });
@@ -161,7 +144,7 @@ describe("on one server", () => {
   });
 
   it("is somebody else than another one, and the same after it comes back", async () => {
-    const ann = open(server, "ann");
+    const ann = enter(server, "ann");
     const { user, same } = await next(ann, "hello");
     assert.equal(same, false);
     const hello = next(ann, "hello");
@@ -174,10 +157,9 @@ describe("on one server", () => {
   });
 });
 
-it("goes over two kills of the server: each message once, in order, and a reset is told", async () => {
-  const server = await Server.start();
-  try {
-    const ann = open(server, "ann");
+it("goes over two kills of the server: each message once, in order, and a reset is told", () =>
+  withServer(Server.start(), async (server) => {
+    const ann = enter(server, "ann");
     const room = ann.room("garden");
     const heard = texts(room);
     const resets = [];
@@ -202,31 +184,22 @@ it("goes over two kills of the server: each message once, in order, and a reset 
     assert.deepEqual(heard, said.map((_, number) => String(number)));
     assert.equal(resets.length, 2);
     assert.notEqual(resets[0].before.epoch, resets[0].after.epoch);
-  } finally {
-    chats.splice(0).forEach((chat) => chat.close());
-    await server.stop();
-  }
-});
+  }));
 
-it("says what ended it, and can be told to try anew", async () => {
-  const server = await Server.start("--token-key", "k".repeat(32), "--anonymous", "no");
-  try {
-    const bad = open(server, "", { token: "no token at all" });
+it("says what ended it, and can be told to try anew", () =>
+  withServer(Server.start("--token-key", "k".repeat(32), "--anonymous", "no"), async (server) => {
+    const bad = enter(server, "", { token: "no token at all" });
     await state(bad, "ended");
     assert.equal(bad.state.code, 3500);
     await assert.rejects(bad.call("x"), { code: "ended" });
     let asked = 0;
-    const old = open(server, "", { token: async () => `no token ${(asked += 1)}` });
+    const old = enter(server, "", { token: async () => `no token ${(asked += 1)}` });
     await state(old, "ended");
     assert.equal(asked, 2, "one that is fetched may have grown old, once");
-    const none = open(server, "ann");
+    const none = enter(server, "ann");
     await state(none, "ended");
     assert.equal(none.state.code, 101);
     none.connect();
     assert.equal(none.state.phase, "connecting");
     await state(none, "ended");
-  } finally {
-    chats.splice(0).forEach((chat) => chat.close());
-    await server.stop();
-  }
-});
+  }));
