@@ -1043,6 +1043,9 @@ class Chat {
       this.#listeners.tell("error", new ChatError(frame.code, frame.reason, frame.temporary));
       return;
     }
+    if (frame.type === "inbox") {
+      this.inbox.follow(null, frame); // there was none yet when hello was answered
+    }
     const skipped = frame.skip !== undefined && this.#sessions.includes(frame.skip);
     if (frame.chatroomId === undefined) {
       this.inbox.receive(frame, skipped);
