@@ -296,8 +296,8 @@ def test_of_a_duplicated_tab_one_sends_what_waits(room: Room, cable: Cable, bot:
     cable.cut()
     ann.see("banner", state="away")
     ann.say("once")
-    stored = "return Object.values(sessionStorage).filter((text) => text.includes('once')).length"
-    ann.wait(lambda: ann.run(stored), "it to be stored")
+    stored = "const all = Object.values(sessionStorage); return all.some((text) => text.includes('once'))"
+    ann.wait(lambda: ann.run(f"{stored} && 'threadchat.session' in sessionStorage"), "it to be stored")
     cable.mend()
     copy = ann.duplicate()
     room.people.append(copy)

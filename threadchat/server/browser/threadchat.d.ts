@@ -18,7 +18,10 @@ export interface Options {
   timeout?: number;
   /** Messages, and commands too, that may wait at a time; 200 unless given. */
   queue?: number;
-  /** Where the tab keeps who one is and what waits, over a reload; `sessionStorage` unless given, null: nowhere. */
+  /**
+   * Where the tab keeps who one is and what waits, over a reload: `sessionStorage` unless given; null: nowhere. Two
+   * chats of one page with the same server need two.
+   */
   storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
   /** The WebSocket to use where the environment has none. */
   WebSocket?: new (url: string) => SocketLike;
@@ -70,7 +73,7 @@ export type ErrorCode =
   | "lost"
   /** As much as may wait waits already. */
   | "full"
-  /** The server has ended the visit, or `close` was called. */
+  /** The server has ended the connection for good, or `close` was called. */
   | "ended"
   /** Not sent: one came back as somebody else, or left. */
   | "changed"
@@ -197,7 +200,7 @@ export interface Room extends Feed {
 
 export interface Chat {
   readonly state: State;
-  /** null before the first hello was answered. */
+  /** Who one was before the reload, or null, until the first hello is answered. */
   readonly me: Me | null;
   /** What is for oneself alone. */
   readonly inbox: Inbox;
@@ -218,9 +221,9 @@ export interface Chat {
   request(type: string, fields?: object, options?: RequestOptions): Promise<any>;
   /** Takes another nickname. */
   rename(nickname: string): Promise<void>;
-  /** Tries now, and anew where the server ended the visit: under another nickname, if it did not like the first. */
+  /** Tries now, and anew where the state is "ended": under another nickname, if the server did not like the first. */
   connect(nickname?: string): void;
-  /** Ends the visit for good, and forgets it. A page that is left need not call it. */
+  /** Ends the chat, and forgets who one was. A page that is left need not call it. */
   close(): void;
 }
 

@@ -76,8 +76,8 @@ class Deferred {
     });
   }
 
-  /** Nobody need look at how it ends. */
-  unheeded() {
+  /** A rejection that nobody looks at is no error. */
+  optional() {
     this.promise.catch(() => {});
     return this;
   }
@@ -125,18 +125,18 @@ class Listeners {
 class Connection {
   /** @type {Api.SocketLike | null} */
   #socket = null;
-  /** @type {Map<number, {deferred: Deferred<any>, size: number, taken?: (reply: any) => void}>} */
-  #asked = new Map();
-  #number = 0;
-  #over = false;
+  /** @type {Map<number, {deferred: Deferred<any>, size: number, onReply?: (reply: any) => void}>} */
+  #pending = new Map();
+  #lastId = 0;
+  #ended = false;
   #received;
   #closed;
-  #attempt = setTimeout(() => this.drop(), ATTEMPT);
+  #opening = setTimeout(() => this.drop(), ATTEMPT);
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #watch;
-  #ticked = 0;
-  #heard = 0;
-  #probed = 0;
+  #lastTick = 0;
+  #lastFrame = 0;
+  #probedAt = 0; // when the question was sent that waits for its answer; 0: there is none
 
   /** @param {{received: (frame: Api.Frame) => void, closed: (code: number, reason: string) => void}} handlers */
   constructor({ received, closed }) {
@@ -147,107 +147,113 @@ class Connection {
   /** Resolves when the socket is open. @param {Api.SocketLike} socket @returns {Promise<void>} */
   open(socket) {
     this.#socket = socket;
-    socket.onopen = () => deferred.resolve(undefined);
+    const { id, promise } = this.#expect(0);
+    socket.onopen = () => this.#settle(id);
     socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
     socket.onclose = ({ code, reason }) => this.drop(code, reason);
     socket.onerror = () => {}; // the close that follows says more
-    const deferred = this.#expect(0);
-    return deferred.promise;
+    return promise;
   }
 
   /** The hello was answered: from here on silence counts. */
   established() {
-    clearTimeout(this.#attempt);
-    this.#ticked = now();
+    clearTimeout(this.#opening);
+    this.#lastTick = now();
     this.#watch = setInterval(() => this.#tick(), TICK);
   }
 
   /**
-   * Resolves with the reply; rejects with a ChatError. `taken` is given the reply before any later frame is looked at.
-   * @param {object} command @param {(reply: any) => void} [taken] @returns {Promise<any>}
+   * Resolves with the reply; rejects with a ChatError. `onReply` gets the reply before the next frame is looked at,
+   * which is too early for whoever awaits the promise.
+   * @param {object} command @param {(reply: any) => void} [onReply] @returns {Promise<any>}
    */
-  ask(command, taken) {
-    if (this.#over || !this.#socket) {
+  request(command, onReply) {
+    if (this.#ended || !this.#socket) {
       return Promise.reject(lost());
     }
-    const text = encode({ ...command, id: this.#number + 1 });
-    const { promise } = this.#expect(text.length, taken);
+    const text = encode({ ...command, id: this.#lastId + 1 });
+    const { promise } = this.#expect(text.length, onReply);
     this.#socket.send(text);
     return promise;
   }
 
   /** Waits, but rejects where the connection does not last so long. @param {number} ms */
   pause(ms) {
-    const { promise, resolve } = this.#expect(0);
-    setTimeout(resolve, ms);
+    const { id, promise } = this.#expect(0);
+    setTimeout(() => this.#settle(id), ms);
     return promise;
   }
 
   /** Asks whether the server is there; without an answer the connection ends. */
   probe() {
-    if (!this.#probed && this.#watch) {
-      this.#probed = now();
-      this.ask({ type: "ping" }).catch(() => {});
+    if (!this.#probedAt && this.#watch) {
+      this.#probedAt = now();
+      this.request({ type: "ping" });
     }
   }
 
   /** Gives it up, without waiting for a close handshake that nobody may answer. */
   drop(code = 1006, reason = "") {
-    if (this.#over) {
+    if (this.#ended) {
       return;
     }
-    this.#over = true;
-    clearTimeout(this.#attempt);
+    this.#ended = true;
+    clearTimeout(this.#opening);
     clearInterval(this.#watch);
     if (this.#socket) {
       this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
       this.#socket.close(1000);
     }
-    const asked = [...this.#asked.values()];
-    const longest = Math.max(...asked.map(({ size }) => size));
-    for (const { deferred, size } of asked) {
-      const culprit = code === TOO_BIG && size === longest;
-      deferred.reject(culprit ? new ChatError(TOO_BIG, reason || "message too big") : lost());
+    const pending = [...this.#pending.values()];
+    const longest = Math.max(1, ...pending.map(({ size }) => size));
+    for (const { deferred, size } of pending) {
+      const tooBig = code === TOO_BIG && size === longest;
+      deferred.reject(tooBig ? new ChatError(TOO_BIG, reason || "message too big") : lost());
     }
     this.#closed(code, reason);
   }
 
-  /** @param {number} size @param {(reply: any) => void} [taken] */
-  #expect(size, taken) {
-    const deferred = new Deferred().unheeded();
-    this.#number += 1;
-    this.#asked.set(this.#number, { deferred, size, taken });
-    return deferred;
+  /** @param {number} size @param {(reply: any) => void} [onReply] */
+  #expect(size, onReply) {
+    const id = (this.#lastId += 1);
+    const deferred = new Deferred().optional();
+    this.#pending.set(id, { deferred, size, onReply });
+    return { id, promise: deferred.promise };
+  }
+
+  /** @param {number} id @param {any} [reply] */
+  #settle(id, reply) {
+    const expected = this.#pending.get(id);
+    this.#pending.delete(id);
+    if (reply?.type === "error") {
+      expected?.deferred.reject(new ChatError(reply.code, reply.reason, reply.temporary));
+    } else {
+      expected?.onReply?.(reply);
+      expected?.deferred.resolve(reply);
+    }
   }
 
   /** @param {any} frame */
   #receive(frame) {
-    this.#heard = now();
-    this.#probed = 0;
-    const asked = this.#asked.get(frame.re);
-    if (asked && (frame.type === "ok" || frame.type === "error")) {
-      this.#asked.delete(frame.re);
-      if (frame.type === "ok") {
-        asked.taken?.(frame);
-        asked.deferred.resolve(frame);
-      } else {
-        asked.deferred.reject(new ChatError(frame.code, frame.reason, frame.temporary));
-      }
-    } else if (frame.type !== "ok") {
+    this.#lastFrame = now();
+    this.#probedAt = 0;
+    if (frame.re !== undefined) {
+      this.#settle(frame.re, frame);
+    } else {
       this.#received(frame);
     }
   }
 
   #tick() {
-    // A late tick: the page was frozen, and what came meanwhile is still to be looked at. So the silence starts now.
-    const frozen = now() - this.#ticked > 2 * TICK;
-    this.#ticked = now();
+    // A late tick: the page was frozen, and what came meanwhile is not read yet. So the silence begins now.
+    const frozen = now() - this.#lastTick > 2 * TICK;
+    this.#lastTick = now();
     if (frozen) {
-      this.#probed = 0;
+      this.#probedAt = 0;
       this.probe();
-    } else if (this.#probed && now() - this.#probed > ANSWER) {
+    } else if (this.#probedAt && now() - this.#probedAt > ANSWER) {
       this.drop();
-    } else if (now() - this.#heard > QUIET) {
+    } else if (now() - this.#lastFrame > QUIET) {
       this.probe();
     }
   }
@@ -336,7 +342,7 @@ class Session {
   #handlers;
   /** @type {Connection | null} */
   #connection = null;
-  #online = new Deferred().unheeded();
+  #online = new Deferred().optional();
   #requests = 0;
   #attempts = 0;
   #since = 0; // when the present connection was established
@@ -393,7 +399,7 @@ class Session {
       await connection.open(new (this.#options.WebSocket ?? WebSocket)(this.#url));
       const { nickname, resume } = this;
       const hello = { type: "hello", nickname: nickname || undefined, resume, token, ...this.#handlers.greeting() };
-      await connection.ask(hello, (reply) => this.#welcome(connection, reply));
+      await connection.request(hello, (reply) => this.#welcome(connection, reply));
     } catch (error) {
       if (error instanceof ChatError && error.code !== "lost" && !error.temporary) {
         this.end(error);
@@ -403,13 +409,13 @@ class Session {
     }
   }
 
-  /** Nothing that happens to the page counts any more. */
+  /** Ends it, and no longer listens to the page. */
   close() {
     this.#closing.abort();
     this.end(new ChatError(1000, "the chat was closed"));
   }
 
-  /** The visit is over. @param {ChatError} error */
+  /** Nothing is tried again, unless `connect` is called. @param {ChatError} error */
   end(error) {
     const connection = this.#connection;
     this.#connection = null;
@@ -417,7 +423,7 @@ class Session {
     connection?.drop();
     this.#turn({ phase: "ended", code: Number(error.code), reason: error.reason });
     this.#online.reject(new ChatError("ended", error.reason));
-    this.#online = new Deferred().unheeded();
+    this.#online = new Deferred().optional();
   }
 
   /**
@@ -432,13 +438,13 @@ class Session {
       throw new ChatError("ended", this.state.reason ?? "");
     }
     this.#requests += 1;
-    const late = new Deferred().unheeded();
+    const late = new Deferred().optional();
     const timer = setTimeout(() => late.reject(new ChatError("timeout", `no reply within ${timeout} ms`)), timeout);
     try {
       while (!this.online) {
         await Promise.race([this.#online.promise, late.promise]);
       }
-      const reply = retry ? this.persist(command) : this.#ask(command);
+      const reply = retry ? this.persist(command) : this.#connection?.request(command);
       return await Promise.race([reply, late.promise]);
     } finally {
       clearTimeout(timer);
@@ -448,25 +454,23 @@ class Session {
 
   /**
    * Does a command that may be repeated: a temporary refusal is tried again, on the same connection only.
-   * @param {object} command @param {(reply: any) => void} [taken] @returns {Promise<any>}
+   * @param {object} command @param {(reply: any) => void} [onReply] @returns {Promise<any>}
    */
-  async persist(command, taken) {
+  async persist(command, onReply) {
     const connection = this.#connection;
+    if (!connection) {
+      throw lost();
+    }
     for (let wait = FIRST_RETRY; ; wait *= 2) {
       try {
-        return await (connection?.ask(command, taken) ?? Promise.reject(lost()));
+        return await connection.request(command, onReply);
       } catch (error) {
         if (!(error instanceof ChatError && error.temporary) || wait > LAST_RETRY) {
           throw error;
         }
       }
-      await connection?.pause(wait * (0.5 + Math.random() / 2));
+      await connection.pause(wait * (0.5 + Math.random() / 2));
     }
-  }
-
-  /** @param {object} command @returns {Promise<any>} */
-  #ask(command) {
-    return this.#connection?.ask(command) ?? Promise.reject(lost());
   }
 
   async #token() {
@@ -488,7 +492,7 @@ class Session {
     this.#turn({ phase: "online" });
     this.#handlers.welcomed(reply, before);
     this.#online.resolve(undefined);
-    this.#online = new Deferred().unheeded();
+    this.#online = new Deferred().optional();
   }
 
   /** @param {Connection} connection @param {number} code @param {string} reason */
@@ -555,7 +559,7 @@ class Session {
 
 /**
  * @typedef {object} Item what was said and is not confirmed yet
- * @property {string} lane the conversation that it belongs to
+ * @property {string} target the conversation that it belongs to
  * @property {{type: "message", room: string, message: string, key: string} |
  *   {type: "direct", to: Api.UserId, message: string, key: string}} command
  * @property {number} at
@@ -567,7 +571,7 @@ class Session {
 /** Sends what is said: in order, one at a time for each conversation, and each once. */
 class Outbox {
   /** @type {Map<string, Item[]>} */
-  #lanes = new Map();
+  #queues = new Map();
   /** @type {Set<string>} */
   #busy = new Set();
   #limit;
@@ -577,10 +581,11 @@ class Outbox {
    * @param {number} limit
    * @param {{
    *   ready: (item: Item) => boolean,
+   *   closed: () => boolean,
    *   attempt: (item: Item) => NonNullable<Item["tried"]> & {keyed: boolean},
    *   send: (command: Item["command"]) => Promise<any>,
    *   changed: () => void,
-   * }} handlers `attempt` says as whom, and into which log, something would be sent now, and whether its key counts there
+   * }} handlers `attempt` says as whom and into which log an item would be sent now, and whether keys count there
    */
   constructor(limit, handlers) {
     this.#limit = limit;
@@ -588,43 +593,46 @@ class Outbox {
   }
 
   get items() {
-    return [...this.#lanes.values()].flat();
+    return [...this.#queues.values()].flat();
   }
 
-  /** @param {string} lane @returns {Api.Waiting[]} */
-  waiting(lane) {
-    return (this.#lanes.get(lane) ?? []).map(({ command: { key, message }, at, deferred: { promise: done } }) => {
+  /** @param {string} target @returns {Api.Waiting[]} */
+  waiting(target) {
+    return (this.#queues.get(target) ?? []).map(({ command: { key, message }, at, deferred: { promise: done } }) => {
       return { key, message, at, done };
     });
   }
 
   /** @param {Omit<Item, "deferred">} item @returns {Promise<any>} */
   add(item) {
+    if (this.#handlers.closed()) {
+      return Promise.reject(new ChatError("ended", "there is no connection any more"));
+    }
     if (this.items.length >= this.#limit) {
       return Promise.reject(new ChatError("full", "too many messages wait already"));
     }
     const deferred = new Deferred();
-    this.#lanes.set(item.lane, [...(this.#lanes.get(item.lane) ?? []), { ...item, deferred }]);
+    this.#queues.set(item.target, [...(this.#queues.get(item.target) ?? []), { ...item, deferred }]);
     this.#handlers.changed();
-    this.flush(item.lane);
+    this.flush(item.target);
     return deferred.promise;
   }
 
-  /** Sends what can be sent. @param {string} lane */
-  async flush(lane) {
-    if (this.#busy.has(lane)) {
+  /** Sends what can be sent. @param {string} target */
+  async flush(target) {
+    if (this.#busy.has(target)) {
       return;
     }
-    this.#busy.add(lane);
-    for (let item; (item = this.#lanes.get(lane)?.[0]) && this.#handlers.ready(item); ) {
+    this.#busy.add(target);
+    for (let item; (item = this.#queues.get(target)?.[0]) && this.#handlers.ready(item); ) {
       await this.#deliver(item);
     }
-    this.#busy.delete(lane);
+    this.#busy.delete(target);
   }
 
   flushAll() {
-    for (const lane of this.#lanes.keys()) {
-      this.flush(lane);
+    for (const target of this.#queues.keys()) {
+      this.flush(target);
     }
   }
 
@@ -663,8 +671,8 @@ class Outbox {
 
   /** @param {Item} item */
   #remove(item) {
-    const left = (this.#lanes.get(item.lane) ?? []).filter((other) => other !== item);
-    left.length ? this.#lanes.set(item.lane, left) : this.#lanes.delete(item.lane);
+    const left = (this.#queues.get(item.target) ?? []).filter((other) => other !== item);
+    left.length ? this.#queues.set(item.target, left) : this.#queues.delete(item.target);
     this.#handlers.changed();
   }
 }
@@ -729,12 +737,13 @@ class Room extends Feed {
   #session;
   #outbox;
   #filter;
-  /** @type {"" | "subscribe" | "join"} what was asked for, by `join` or by the application, beside listeners */
-  #asked = "";
-  #barred = false; // the server put one out
-  #settling = false;
+  /** @type {"" | "subscribe" | "join"} what `join` or the application asked for; listeners count beside it */
+  #requested = "";
+  #excluded = false; // the server let one in no more
+  /** @type {Promise<void> | null} */
+  #settling = null;
   /** @type {"" | "subscribe" | "join"} what the present connection has */
-  #seat = "";
+  #active = "";
   /** @type {Deferred<any> | null} */
   #joining = null;
 
@@ -742,7 +751,7 @@ class Room extends Feed {
   constructor(name, filter, session, outbox) {
     super();
     this.name = name;
-    this.lane = `#${name}`;
+    this.target = `#${name}`;
     this.#filter = filter;
     this.#session = session;
     this.#outbox = outbox;
@@ -751,7 +760,7 @@ class Room extends Feed {
   /** @param {string} what @param {Function} listener */
   on(what, listener) {
     const off = super.on(what, listener);
-    this.#barred = false;
+    this.#excluded = false;
     this.settle();
     return () => {
       off();
@@ -761,11 +770,11 @@ class Room extends Feed {
 
   /** @returns {Promise<Api.Subscribed>} */
   join() {
-    this.#asked = "join";
-    this.#barred = false;
+    this.#requested = "join";
+    this.#excluded = false;
     this.#joining ??= new Deferred();
     const { promise } = this.#joining;
-    if (this.#seat === "join" && this.position) {
+    if (this.#active === "join" && this.position) {
       this.#joining.resolve(this.position);
       this.#joining = null;
     }
@@ -774,7 +783,7 @@ class Room extends Feed {
   }
 
   async leave() {
-    this.#asked = "";
+    this.#requested = "";
     this.#joining?.reject(new ChatError("changed", "the room was left"));
     this.#joining = null;
     await this.settle();
@@ -783,11 +792,11 @@ class Room extends Feed {
   /** @param {string} text */
   message(text, { key = newKey() } = {}) {
     const command = { type: /** @type {const} */ ("message"), room: this.name, message: text, key };
-    return this.#outbox.add({ lane: this.lane, command, at: Date.now(), tried: null, kept: false });
+    return this.#outbox.add({ target: this.target, command, at: Date.now(), tried: null, kept: false });
   }
 
   get waiting() {
-    return this.#outbox.waiting(this.lane);
+    return this.#outbox.waiting(this.target);
   }
 
   /** @param {string} type @param {object} [fields] @param {Api.RequestOptions} [options] */
@@ -797,78 +806,84 @@ class Room extends Feed {
 
   /** Whether what is said here may be sent: not before one is in, where one wants to be. */
   get isSettled() {
-    return this.#session.online && this.#seat === this.#wanted;
+    return this.#session.online && this.#active === this.#wanted;
   }
 
   get #wanted() {
-    if (this.#barred) {
+    if (this.#excluded) {
       return "";
     }
-    return this.#asked || (this.isHeard ? "subscribe" : "");
+    return this.#requested || (this.isHeard ? "subscribe" : "");
   }
 
   /** Goes in or out, until the server has what is wanted. A connection has one subscription for each room. */
-  async settle() {
-    if (this.#settling) {
-      return;
-    }
-    this.#settling = true;
+  settle() {
+    this.#settling ??= this.#reconcile().finally(() => {
+      this.#settling = null;
+      this.#outbox.flush(this.target);
+    });
+    return this.#settling;
+  }
+
+  async #reconcile() {
     await null; // listeners and `join` that come together make one subscription
-    while (this.#session.online && this.#seat !== this.#wanted) {
+    while (this.#session.online && this.#active !== this.#wanted) {
       try {
-        await (this.#seat ? this.#exit() : this.#enter());
+        await (this.#active ? this.#exit() : this.#enter());
       } catch (error) {
-        const overtaken = this.#seat && failedBy(error, ALREADY); // the application had put one in, and has said so
+        const overtaken = this.#active && failedBy(error, ALREADY); // the application was faster, and has said so
         if (error instanceof ChatError && error.code !== "lost" && !overtaken) {
-          this.#putOut(error);
+          this.#exclude(error);
           this.tell("refused", error);
         }
       }
     }
-    this.#settling = false;
-    this.#outbox.flush(this.lane);
   }
 
   /** The connection is gone, and one's place in the room with it. */
   lost() {
-    this.#seat = "";
+    this.#active = "";
   }
 
   /** @param {any} frame @param {boolean} [skipped] */
   receive(frame, skipped) {
     const { type, reason, offset, epoch } = frame;
     if (type === "joined" || type === "subscribed") {
-      const seat = type === "joined" ? "join" : "subscribe";
-      this.#asked ||= seat;
-      this.#barred = false;
-      this.#let(seat, null, { offset, epoch });
+      const mode = type === "joined" ? "join" : "subscribe";
+      this.#requested = this.#requested === "join" ? "join" : mode;
+      this.#excluded = false;
+      this.#entered(mode, null, { offset, epoch });
+      this.settle();
       return;
     }
     super.receive(frame, skipped);
     if (type === "kicked") {
-      this.#putOut(new ChatError(PERMISSION_DENIED, reason));
+      this.#exclude(new ChatError(PERMISSION_DENIED, reason));
     } else if (type === "close") {
-      this.#putOut(new ChatError(UNKNOWN_ROOM, "the room was closed"));
+      this.#exclude(new ChatError(UNKNOWN_ROOM, "the room was closed"));
     } else if (type === "left" || type === "unsubscribed") {
-      this.#putOut(new ChatError(UNKNOWN_ROOM, "the application had one leave the room"));
+      this.#exclude(new ChatError(UNKNOWN_ROOM, "the application had one leave the room"));
     }
   }
 
   async #enter() {
-    const seat = /** @type {"subscribe" | "join"} */ (this.#wanted);
+    const mode = /** @type {"subscribe" | "join"} */ (this.#wanted);
     const since = this.position;
-    const command = { ...this.#filter, type: seat, room: this.name, since: since ?? undefined };
+    const command = { ...this.#filter, type: mode, room: this.name, since: since ?? undefined };
     await this.#session.persist(command, ({ offset, epoch, recovered }) =>
-      this.#let(seat, since, { offset, epoch, recovered }),
+      this.#entered(mode, since, { offset, epoch, recovered }),
     );
   }
 
-  /** The server let one in. @param {"subscribe" | "join"} seat @param {Api.Position | null} since @param {Api.Subscribed} reply */
-  #let(seat, since, reply) {
-    this.#seat = seat;
+  /**
+   * The server let one in.
+   * @param {"subscribe" | "join"} mode @param {Api.Position | null} since @param {Api.Subscribed} reply
+   */
+  #entered(mode, since, reply) {
+    this.#active = mode;
     this.follow(since, reply);
     this.tell("subscribed", reply);
-    if (seat === "join") {
+    if (mode === "join") {
       this.#joining?.resolve(reply);
       this.#joining = null;
     }
@@ -876,27 +891,27 @@ class Room extends Feed {
 
   async #exit() {
     try {
-      await this.#session.persist({ type: this.#seat === "join" ? "leave" : "unsubscribe", room: this.name });
+      await this.#session.persist({ type: this.#active === "join" ? "leave" : "unsubscribe", room: this.name });
     } catch (error) {
       if (!failedBy(error, UNKNOWN_ROOM)) {
-        throw error; // one was out already, otherwise
+        throw error; // otherwise one was out already
       }
     }
-    this.#seat = "";
+    this.#active = "";
     if (!this.#wanted) {
       this.position = null; // whoever listens again begins with what is new then
     }
   }
 
   /** @param {ChatError} error */
-  #putOut(error) {
-    const { lane } = this;
-    if (this.#asked === "join") {
-      this.#outbox.giveUp((item) => item.lane === lane, error);
+  #exclude(error) {
+    const { target } = this;
+    if (this.#requested === "join") {
+      this.#outbox.giveUp((item) => item.target === target, error);
     }
-    this.#seat = "";
-    this.#barred = true;
-    this.#asked = "";
+    this.#active = "";
+    this.#excluded = true;
+    this.#requested = "";
     this.#joining?.reject(error);
     this.#joining = null;
   }
@@ -908,7 +923,7 @@ class Room extends Feed {
 const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 /** @param {Api.UserId} user */
-const laneOf = (user) => `@${JSON.stringify(user)}`; // 7 is not "7"
+const targetOf = (user) => `@${JSON.stringify(user)}`; // 7 is not "7"
 
 /** @implements {Api.Chat} */
 class Chat {
@@ -939,6 +954,7 @@ class Chat {
     });
     this.#outbox = new Outbox(options.queue ?? 200, {
       ready: (item) => this.#mayBeSent(item),
+      closed: () => this.state.phase === "ended",
       attempt: ({ command }) => {
         const inRoom = command.type === "message";
         const epoch = inRoom ? this.room(command.room).position?.epoch : null;
@@ -982,12 +998,12 @@ class Chat {
   /** @param {Api.UserId} to @param {string} text */
   direct(to, text, { key = newKey() } = {}) {
     const command = { type: /** @type {const} */ ("direct"), to, message: text, key };
-    return this.#outbox.add({ lane: laneOf(to), command, at: Date.now(), tried: null, kept: false });
+    return this.#outbox.add({ target: targetOf(to), command, at: Date.now(), tried: null, kept: false });
   }
 
   /** @param {Api.UserId} to */
   waitingFor(to) {
-    return this.#outbox.waiting(laneOf(to));
+    return this.#outbox.waiting(targetOf(to));
   }
 
   /** @param {string} type @param {object} [fields] @param {Api.RequestOptions} [options] */
@@ -1011,7 +1027,6 @@ class Chat {
 
   close() {
     this.#session.close();
-    this.#outbox.giveUp(() => true, new ChatError("ended", "the chat was closed"));
     clearTimeout(this.#saving);
     this.#tab.forget();
     this.#tab.release();
@@ -1039,15 +1054,12 @@ class Chat {
 
   /** @param {any} frame */
   #received(frame) {
+    const skipped = frame.skip !== undefined && this.#sessions.includes(frame.skip);
     if (frame.type === "error") {
       this.#listeners.tell("error", new ChatError(frame.code, frame.reason, frame.temporary));
-      return;
-    }
-    if (frame.type === "inbox") {
+    } else if (frame.type === "inbox") {
       this.inbox.follow(null, frame); // there was none yet when hello was answered
-    }
-    const skipped = frame.skip !== undefined && this.#sessions.includes(frame.skip);
-    if (frame.chatroomId === undefined) {
+    } else if (frame.chatroomId === undefined) {
       this.inbox.receive(frame, skipped);
       this.#changed();
     } else if (frame.type === "joined" || frame.type === "subscribed") {
@@ -1057,7 +1069,10 @@ class Chat {
     }
   }
 
-  /** Only the known have inboxes; where the server knows people, the ids of strangers are below 0. @param {Api.UserId} user */
+  /**
+   * Only the known have inboxes; where the server knows people, the ids of strangers are below 0.
+   * @param {Api.UserId} user
+   */
   #hasInbox(user) {
     const { me } = this;
     const here = me?.known ? this.inbox.position !== null : Number(me?.user) < 0;
@@ -1068,6 +1083,9 @@ class Chat {
   #turned(state) {
     if (state.phase !== "online") {
       this.#rooms.forEach((room) => room.lost());
+    }
+    if (state.phase === "ended") {
+      this.#outbox.giveUp(() => true, new ChatError("ended", state.reason ?? ""));
     }
     this.#listeners.tell("state", state);
   }
@@ -1101,7 +1119,7 @@ class Chat {
     clearTimeout(this.#saving);
     this.#saving = undefined;
     const { me, nickname, resume } = this.#session;
-    const waiting = this.#outbox.items.map(({ lane, command, at, tried }) => ({ lane, command, at, tried }));
+    const waiting = this.#outbox.items.map(({ target, command, at, tried }) => ({ target, command, at, tried }));
     const sessions = this.#sessions;
     this.#tab.save({ id: this.#id, me, nickname, resume, inbox: this.inbox.position, sessions, waiting });
   }

@@ -41,6 +41,7 @@ export function refusal(error, what) {
 
 const NOT_SENT = {
   changed: "This was not sent.",
+  ended: "This was not sent.",
   full: "Too much waits for the connection already; this was not sent.",
   lost: "The connection was lost while this was sent. It may have arrived.",
   1009: "This message is too long for the server.",
