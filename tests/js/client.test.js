@@ -362,12 +362,16 @@ describe("a room", () => {
     const [chat, socket] = await open();
     await socket.welcome();
     const room = chat.room("orders");
+    room.on("refused", () => assert.fail("it is in"));
     const joined = room.join();
     await settle();
+    assert.equal(socket.last.type, "join", "and not a subscription for the listener first");
     await socket.say({ type: "joined", chatroomId: "orders", ...HEAD });
     await socket.refuse(105);
     assert.deepEqual(await joined, HEAD);
-    assert.deepEqual(room.position, HEAD);
+    room.message("1");
+    await settle();
+    assert.equal(socket.last.type, "message");
   });
 
   it("does not tell what this tab is not to hear, over a reconnect either", async () => {

@@ -1,11 +1,13 @@
 /** A clock that a test moves, a server that says what a test has it say, and as much of a browser as is asked for. */
 
+import "./crypto.js";
 import { connect } from "../../threadchat/server/browser/threadchat.js";
 
 /** Lets all that promises have to do be done. */
 export const settle = () => new Promise(setImmediate);
 
-const real = { setTimeout, clearTimeout, setInterval, clearInterval, now: performance.now };
+const NAMES = ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"];
+const real = Object.fromEntries(NAMES.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]));
 
 /** Stands in for timers and for the monotonic clock, until `restore`. */
 export class Clock {
@@ -19,15 +21,20 @@ export class Clock {
       return this.#number;
     };
     const drop = (number) => this.#timers.delete(number);
-    Object.assign(globalThis, { setTimeout: add, clearTimeout: drop, clearInterval: drop });
-    globalThis.setInterval = (call, every) => add(call, every, every);
-    performance.now = () => this.#now;
+    const stands = {
+      setTimeout: add,
+      clearTimeout: drop,
+      setInterval: (call, every) => add(call, every, every),
+      clearInterval: drop,
+      performance: { timeOrigin: 1.7e12, now: () => this.#now },
+    };
+    for (const [name, value] of Object.entries(stands)) {
+      Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    }
   }
 
   restore() {
-    const { now, ...timers } = real;
-    Object.assign(globalThis, timers);
-    performance.now = now;
+    Object.defineProperties(globalThis, real);
   }
 
   get pending() {

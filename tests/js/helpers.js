@@ -1,5 +1,6 @@
 /** What the tests against real servers share: chats that end with their test, and waiting for what comes. */
 
+import "./crypto.js";
 import { connect } from "../../threadchat/server/browser/threadchat.js";
 import { until } from "./server.js";
 import { NodeSocket, sockets } from "./websocket.js";
