@@ -684,9 +684,7 @@ describe("a tab", () => {
     return { storage, chat, said };
   }
 
-  afterEach(() => delete globalThis.navigator);
-  const browserWithLocks = () =>
-    Object.defineProperty(globalThis, "navigator", { value: { locks: new FakeLocks() }, configurable: true, writable: true });
+  const browserWithLocks = () => (navigator.locks = new FakeLocks());
 
   it("that is loaded again is the same person, and sends what waited", async () => {
     const { storage } = await waiting();

@@ -6,10 +6,13 @@ import { connect } from "../../threadchat/server/browser/threadchat.js";
 /** Lets all that promises have to do be done. */
 export const settle = () => new Promise(setImmediate);
 
-const NAMES = ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"];
-const real = Object.fromEntries(NAMES.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]));
+const NAMES = ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance", "navigator"];
+const ABSENT = { value: undefined, configurable: true, writable: true };
+const real = Object.fromEntries(
+  NAMES.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name) ?? ABSENT]),
+);
 
-/** Stands in for timers and for the monotonic clock, until `restore`. */
+/** Stands in for timers, for the monotonic clock, and for a browser that has no locks, until `restore`. */
 export class Clock {
   #timers = new Map();
   #now = 0;
@@ -27,6 +30,7 @@ export class Clock {
       setInterval: (call, every) => add(call, every, every),
       clearInterval: drop,
       performance: { timeOrigin: 1.7e12, now: () => this.#now },
+      navigator: {},
     };
     for (const [name, value] of Object.entries(stands)) {
       Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
