@@ -100,7 +100,10 @@ describe("with one application", () => {
     const { position } = ann.room("job");
     await ann.call("progress", 1000);
     await until(() => heard.at(-1) === 1000, "the newest");
-    assert.deepEqual(heard, [...heard].sort((a, b) => a - b));
+    assert.deepEqual(
+      heard,
+      [...heard].sort((a, b) => a - b),
+    );
     assert.deepEqual(ann.room("job").position, position);
   });
 });

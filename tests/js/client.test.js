@@ -66,7 +66,20 @@ describe("the connection", () => {
     assert.equal(chat.state.retryIn, 500);
   });
 
-  for (const [code, phase] of [[1001, "away"], [1006, "away"], [1011, "away"], [1012, "away"], [3001, "away"], [3499, "away"], [1000, "ended"], [1002, "ended"], [1008, "ended"], [3500, "ended"], [3503, "ended"], [4000, "ended"]]) {
+  for (const [code, phase] of [
+    [1001, "away"],
+    [1006, "away"],
+    [1011, "away"],
+    [1012, "away"],
+    [3001, "away"],
+    [3499, "away"],
+    [1000, "ended"],
+    [1002, "ended"],
+    [1008, "ended"],
+    [3500, "ended"],
+    [3503, "ended"],
+    [4000, "ended"],
+  ]) {
     it(`is ${phase} after a close with ${code}`, async () => {
       const [chat, socket] = await open();
       await socket.welcome();
@@ -74,7 +87,11 @@ describe("the connection", () => {
       assert.equal(chat.state.phase, phase);
       assert.equal(chat.state.code, code);
       assert.equal(chat.state.reason, "why");
-      assert.equal(clock.pending, phase === "away" ? 2 : 1, "an attempt is planned, or none; and what is stored");
+      assert.equal(
+        clock.pending,
+        phase === "away" ? 2 : 1,
+        "an attempt is planned, or none; and what is stored",
+      );
     });
   }
 
@@ -112,7 +129,11 @@ describe("the connection", () => {
     await clock.pass(10_000);
     assert.equal(chat.state.phase, "away");
     assert.ok(socket.closed);
-    const hanging = connect("ws://test", { token: () => new Promise(() => {}), WebSocket: FakeSocket, storage: null });
+    const hanging = connect("ws://test", {
+      token: () => new Promise(() => {}),
+      WebSocket: FakeSocket,
+      storage: null,
+    });
     await clock.pass(10_000);
     assert.equal(hanging.state.phase, "away");
     hanging.close();
@@ -231,7 +252,12 @@ describe("calls", () => {
     const [chat, socket] = await open();
     await socket.welcome();
     const done = chat.call("order.cancel", { id: 17 });
-    assert.deepEqual(socket.last, { type: "call", id: socket.last.id, name: "order.cancel", data: { id: 17 } });
+    assert.deepEqual(socket.last, {
+      type: "call",
+      id: socket.last.id,
+      name: "order.cancel",
+      data: { id: 17 },
+    });
     await socket.ok({ data: { left: 3 } });
     assert.deepEqual(await done, { left: 3 });
     const refused = begun(chat.call("order.cancel", {}));
@@ -293,13 +319,26 @@ describe("a room", () => {
     const room = chat.room("orders");
     const heard = [];
     room.on("order.created", (data, { id }) => heard.push([id, data]));
-    const event = (id) => ({ type: "event", id, chatroomId: "orders", name: "order.created", data: { n: id } });
+    const event = (id) => ({
+      type: "event",
+      id,
+      chatroomId: "orders",
+      name: "order.created",
+      data: { n: id },
+    });
     await settle();
     assert.equal(socket.last.type, "subscribe");
     const { id: re } = socket.last;
     await socket.say({ type: "ok", re, ...HEAD }, event(11), event(11), event(9), event(12));
-    await socket.say({ ...event(13), name: "order.paid" }, { type: "event", chatroomId: "orders", name: "order.created", data: "kept nowhere" });
-    assert.deepEqual(heard, [[11, { n: 11 }], [12, { n: 12 }], [undefined, "kept nowhere"]]);
+    await socket.say(
+      { ...event(13), name: "order.paid" },
+      { type: "event", chatroomId: "orders", name: "order.created", data: "kept nowhere" },
+    );
+    assert.deepEqual(heard, [
+      [11, { n: 11 }],
+      [12, { n: 12 }],
+      [undefined, "kept nowhere"],
+    ]);
     assert.deepEqual(room.position, { offset: 13, epoch: "a" });
   });
 
@@ -317,7 +356,10 @@ describe("a room", () => {
       { type: "event", id: 12, chatroomId: "orders", name: "message", data: "emitted" },
     );
     assert.deepEqual(heard["order.created"], []);
-    assert.deepEqual(heard.message.map(({ id }) => id), [11]);
+    assert.deepEqual(
+      heard.message.map(({ id }) => id),
+      [11],
+    );
     assert.deepEqual(heard.event, ["emitted"]);
   });
 
@@ -330,22 +372,35 @@ describe("a room", () => {
       room.on(what, (details) => told.push([what, details]));
     }
     await socket.ok(HEAD);
-    for (const reply of [{ ...HEAD, recovered: true }, { offset: 99, epoch: "a", recovered: false }, { offset: 3, epoch: "b", recovered: false }]) {
+    for (const reply of [
+      { ...HEAD, recovered: true },
+      { offset: 99, epoch: "a", recovered: false },
+      { offset: 3, epoch: "b", recovered: false },
+    ]) {
       const next = await reconnect();
       assert.deepEqual(next.last.since, room.position);
       await next.ok(reply);
     }
-    assert.deepEqual(told.filter(([what]) => what !== "subscribed"), [
-      ["gap", { before: HEAD, after: { offset: 99, epoch: "a" } }],
-      ["reset", { before: { offset: 99, epoch: "a" }, after: { offset: 3, epoch: "b" } }],
-    ]);
-    assert.deepEqual(told.filter(([what]) => what === "subscribed").map(([, { recovered }]) => recovered), [undefined, true, false, false]);
+    assert.deepEqual(
+      told.filter(([what]) => what !== "subscribed"),
+      [
+        ["gap", { before: HEAD, after: { offset: 99, epoch: "a" } }],
+        ["reset", { before: { offset: 99, epoch: "a" }, after: { offset: 3, epoch: "b" } }],
+      ],
+    );
+    assert.deepEqual(
+      told.filter(([what]) => what === "subscribed").map(([, { recovered }]) => recovered),
+      [undefined, true, false, false],
+    );
   });
 
   it("is gone into and out of by the application, too, and gone back into", async () => {
     const [chat, socket] = await open();
     await socket.welcome();
-    await socket.say({ type: "joined", chatroomId: "orders", ...HEAD }, { type: "message", id: 11, chatroomId: "orders" });
+    await socket.say(
+      { type: "joined", chatroomId: "orders", ...HEAD },
+      { type: "message", id: 11, chatroomId: "orders" },
+    );
     const room = chat.room("orders");
     assert.deepEqual(room.position, { offset: 11, epoch: "a" });
     const next = await reconnect();
@@ -387,13 +442,31 @@ describe("a room", () => {
     assert.deepEqual(heard, [12, 13]);
   });
 
+  it("is no longer waited for when the chat has ended, and gone into when it begins anew", async () => {
+    const [chat, socket] = await open();
+    const room = chat.room("orders");
+    const joined = begun(room.join());
+    await socket.welcome();
+    await socket.hangUp(3503);
+    assert.equal(await outcome(joined), "ended");
+    assert.equal(await outcome(room.join()), "ended");
+    chat.connect();
+    await settle();
+    await newest().welcome();
+    await settle();
+    assert.equal(newest().last.type, "join");
+  });
+
   it("asks for what its filter lets through", async () => {
     const [chat, socket] = await open();
     await socket.welcome();
     chat.room("orders", { names: ["order.created"], users: [7, "7"] }).on("order.created", () => {});
     await settle();
     const { type, names, users } = socket.last;
-    assert.deepEqual({ type, names, users }, { type: "subscribe", names: ["order.created"], users: [7, "7"] });
+    assert.deepEqual(
+      { type, names, users },
+      { type: "subscribe", names: ["order.created"], users: [7, "7"] },
+    );
   });
 
   it("goes on where one listener throws", async (t) => {
@@ -406,7 +479,10 @@ describe("a room", () => {
     const off = room.on("message", () => (off(), heard.push("once")));
     room.on("message", ({ id }) => heard.push(id));
     await socket.ok(HEAD);
-    await socket.say({ type: "message", id: 11, chatroomId: "orders" }, { type: "message", id: 12, chatroomId: "orders" });
+    await socket.say(
+      { type: "message", id: 11, chatroomId: "orders" },
+      { type: "message", id: 12, chatroomId: "orders" },
+    );
     assert.deepEqual(heard, ["once", 11, 12]);
     assert.equal(reported.mock.callCount(), 2);
   });
@@ -440,7 +516,10 @@ describe("a room", () => {
     assert.equal(newest().last.type, "subscribe");
   });
 
-  for (const [what, frame, code] of [["kicked", { type: "kicked", reason: "enough" }, 103], ["close", { type: "close", id: 11 }, 102]]) {
+  for (const [what, frame, code] of [
+    ["kicked", { type: "kicked", reason: "enough" }, 103],
+    ["close", { type: "close", id: 11 }, 102],
+  ]) {
     it(`is not gone back into after "${what}", and what waits for it is refused`, async () => {
       const [chat, socket] = await open();
       await socket.welcome();
@@ -470,7 +549,13 @@ describe("messages", () => {
 
   it("go out one after the other, with keys, and again with the same ones", async () => {
     const [chat, socket] = await open();
-    const said = [chat.room("a").message("1"), chat.room("a").message("2"), chat.room("b").message("3"), chat.direct("7", "4"), chat.direct(7, "5")];
+    const said = [
+      chat.room("a").message("1"),
+      chat.room("a").message("2"),
+      chat.room("b").message("3"),
+      chat.direct("7", "4"),
+      chat.direct(7, "5"),
+    ];
     await socket.welcome(known);
     const texts = (where) => where.sent.slice(1).map(({ message }) => message);
     assert.deepEqual(texts(socket), ["1", "3", "4", "5"]);
@@ -484,7 +569,10 @@ describe("messages", () => {
     }
     assert.equal(next.last.message, "2");
     await next.ok({ offset: 9 });
-    assert.deepEqual((await Promise.all(said)).map(({ offset }) => offset), [0, 9, 1, 2, 3]);
+    assert.deepEqual(
+      (await Promise.all(said)).map(({ offset }) => offset),
+      [0, 9, 1, 2, 3],
+    );
   });
 
   for (const [who, to, repeated] of [
@@ -558,7 +646,10 @@ describe("messages", () => {
     const [chat] = await open({ queue: 3 });
     const said = [1, 2, 3, 4].map((text) => begun(chat.room("a").message(String(text))));
     assert.deepEqual(await Promise.all(said.map(outcome)), ["pending", "pending", "pending", "full"]);
-    assert.deepEqual(chat.room("a").waiting.map(({ message }) => message), ["1", "2", "3"]);
+    assert.deepEqual(
+      chat.room("a").waiting.map(({ message }) => message),
+      ["1", "2", "3"],
+    );
     chat.close();
     assert.deepEqual(await Promise.all(said.map(outcome)), ["ended", "ended", "ended", "full"]);
   });
@@ -625,7 +716,10 @@ describe("the inbox", () => {
     assert.deepEqual(heard, [11, 13]);
     await reconnect({ user: 7, known: true, inbox: { offset: 50, epoch: "a", recovered: false } });
     await reconnect({ user: 7, known: true, inbox: { offset: 2, epoch: "b", recovered: false } });
-    assert.deepEqual(missed, [["gap", 50], ["reset", 2]]);
+    assert.deepEqual(missed, [
+      ["gap", 50],
+      ["reset", 2],
+    ]);
   });
 
   it("that begins to exist later is followed, too", async () => {
@@ -653,7 +747,10 @@ describe("the inbox", () => {
     const heard = [];
     chat.inbox.on("direct", ({ message }) => heard.push(message));
     await socket.welcome();
-    await socket.say({ type: "direct", from: 3, to: 1, message: "hi" }, { type: "direct", from: 3, to: 1, message: "hi" });
+    await socket.say(
+      { type: "direct", from: 3, to: 1, message: "hi" },
+      { type: "direct", from: 3, to: 1, message: "hi" },
+    );
     assert.deepEqual(heard, ["hi", "hi"]);
   });
 
@@ -689,7 +786,10 @@ describe("a tab", () => {
   it("that is loaded again is the same person, and sends what waited", async () => {
     const { storage } = await waiting();
     const [chat, socket] = await page(storage);
-    assert.deepEqual(chat.room("a").waiting.map(({ message }) => message), ["once"]);
+    assert.deepEqual(
+      chat.room("a").waiting.map(({ message }) => message),
+      ["once"],
+    );
     const [{ done }] = chat.room("a").waiting;
     await socket.welcome({ ...named, resumed: true });
     assert.equal(socket.sent[0].resume, "proof");
@@ -714,7 +814,10 @@ describe("a tab", () => {
     assert.equal(socket.last.message, "own");
     await socket.ok({ offset: 1 });
     await own;
-    assert.deepEqual(original.room("a").waiting.map(({ message }) => message), ["once"]);
+    assert.deepEqual(
+      original.room("a").waiting.map(({ message }) => message),
+      ["once"],
+    );
   });
 
   it("that is loaded again waits for its former page to be gone", async () => {

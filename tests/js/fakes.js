@@ -48,7 +48,7 @@ export class Clock {
   /** Lets time pass, with all that is due in it. */
   async pass(ms) {
     const end = this.#now + ms;
-    for (let due; (due = this.#due(end)); ) {
+    for (let due; (due = this.#due(end));) {
       const [number, timer] = due;
       this.#now = Math.max(this.#now, timer.at);
       timer.every ? (timer.at += timer.every) : this.#timers.delete(number);
@@ -175,7 +175,12 @@ export class FakeLocks {
 
 /** A chat on fake sockets, and the one that it opens first. */
 export async function open(options = {}) {
-  const chat = connect("ws://test/chat", { nickname: "ann", WebSocket: FakeSocket, storage: null, ...options });
+  const chat = connect("ws://test/chat", {
+    nickname: "ann",
+    WebSocket: FakeSocket,
+    storage: null,
+    ...options,
+  });
   await settle();
   return [chat, FakeSocket.all.at(-1)];
 }

@@ -60,7 +60,7 @@ export class Server {
 /** Waits until something holds that nothing announces. */
 export async function until(condition, what) {
   const deadline = Date.now() + 20_000;
-  for (let found; !(found = await condition()); ) {
+  for (let found; !(found = await condition());) {
     if (Date.now() > deadline) {
       throw new Error(`still waiting: ${what}`);
     }

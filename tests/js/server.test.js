@@ -57,10 +57,16 @@ describe("on one server", () => {
     const [socket] = sockets;
     socket.deaf = true; // what ann says arrives, and she never hears that it did
     const unsure = room.message("3");
-    await until(async () => (await bob.room("cut").request("history")).events.some((e) => e.message === "3"), "3");
+    await until(
+      async () => (await bob.room("cut").request("history")).events.some((e) => e.message === "3"),
+      "3",
+    );
     socket.cut();
     const waiting = room.message("5");
-    assert.deepEqual(room.waiting.map(({ message }) => message), ["3", "5"]);
+    assert.deepEqual(
+      room.waiting.map(({ message }) => message),
+      ["3", "5"],
+    );
     await bob.room("cut").message("4");
     assert.ok((await unsure).offset < (await waiting).offset);
     await until(() => heard.length === 5, "all of it");
@@ -103,7 +109,10 @@ describe("on one server", () => {
     }
     await talk;
     await until(() => heard.length === 40, "all of it");
-    assert.deepEqual(heard, Array.from({ length: 40 }, (_, number) => String(number)));
+    assert.deepEqual(
+      heard,
+      Array.from({ length: 40 }, (_, number) => String(number)),
+    );
     assert.deepEqual((await room.request("who")).users, []);
   });
 
@@ -131,7 +140,13 @@ describe("on one server", () => {
     const ann = enter(server, "ann");
     await assert.rejects(ann.request("nonsense"), { code: 104, temporary: false });
     await assert.rejects(ann.room("/ws").join(), { code: 103 });
-    const [refused] = await Promise.all([next(ann.room("/ws"), "refused"), ann.room("/ws").join().catch(() => {})]);
+    const [refused] = await Promise.all([
+      next(ann.room("/ws"), "refused"),
+      ann
+        .room("/ws")
+        .join()
+        .catch(() => {}),
+    ]);
     assert.equal(refused.code, 103);
   });
 
@@ -181,7 +196,10 @@ it("goes over two kills of the server: each message once, in order, and a reset 
       await Promise.all(said);
     }
     await until(() => heard.length === 60, `all of it, there are ${heard.length}`);
-    assert.deepEqual(heard, said.map((_, number) => String(number)));
+    assert.deepEqual(
+      heard,
+      said.map((_, number) => String(number)),
+    );
     assert.equal(resets.length, 2);
     assert.notEqual(resets[0].before.epoch, resets[0].after.epoch);
   }));

@@ -9,7 +9,13 @@ interface Order {
 }
 
 export async function use(): Promise<void> {
-  const chat = connect("/chat", { token: async () => "token", nickname: "ann", timeout: 5_000, queue: 50, storage: null });
+  const chat = connect("/chat", {
+    token: async () => "token",
+    nickname: "ann",
+    timeout: 5_000,
+    queue: 50,
+    storage: null,
+  });
   connect(new URL("https://example.org/chat"));
 
   const off: () => void = chat.room("orders").on<Order>("order.created", (data, event) => {
@@ -17,7 +23,9 @@ export async function use(): Promise<void> {
     console.log(total);
   });
   off();
-  chat.room("lobby", { names: ["a"], users: [7, "7"] }).on("message", (message: Message) => console.log(message.from));
+  chat
+    .room("lobby", { names: ["a"], users: [7, "7"] })
+    .on("message", (message: Message) => console.log(message.from));
   chat.room("lobby").on("gap", ({ before, after }) => console.log(before.offset, after.epoch));
   chat.inbox.on("direct", ({ from, message }) => console.log(from, message));
   chat.inbox.on("notice", (data) => console.log(data.text));
@@ -41,7 +49,7 @@ export async function use(): Promise<void> {
   // @ts-expect-error text, and not an object
   chat.room("lobby").message({ text: "hi" });
   // @ts-expect-error it is read only
-  chat.state.phase = "online", chat.state = { phase: "online" };
+  ((chat.state.phase = "online"), (chat.state = { phase: "online" }));
   // @ts-expect-error there is no such phase
   console.log(chat.state.phase === "offline");
   // @ts-expect-error there is no such event of a chat

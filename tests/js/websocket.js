@@ -117,5 +117,11 @@ function firstFrame(data) {
     [length, start] = [data.length >= 10 ? Number(data.readBigUInt64BE(2)) : NaN, 10];
   }
   const end = start + length;
-  return data.length >= end && { opcode: data[0] & 15, payload: data.subarray(start, end), rest: data.subarray(end) };
+  return (
+    data.length >= end && {
+      opcode: data[0] & 15,
+      payload: data.subarray(start, end),
+      rest: data.subarray(end),
+    }
+  );
 }

@@ -31,7 +31,20 @@ const SESSIONS_KEPT = 50; // of this tab: what they said is not heard again
 
 /** Types of frames, and what is told of a room: an event of the application that is named so is heard as `event`. */
 const TYPES = new Set([
-  ...["message", "join", "add", "remove", "leave", "delete", "close", "event", "direct", "typing", "live", "kicked"],
+  ...[
+    "message",
+    "join",
+    "add",
+    "remove",
+    "leave",
+    "delete",
+    "close",
+    "event",
+    "direct",
+    "typing",
+    "live",
+    "kicked",
+  ],
   ...["joined", "subscribed", "left", "unsubscribed", "gap", "reset", "refused"],
 ]);
 
@@ -308,11 +321,12 @@ class Tab {
     const patience = new AbortController();
     const timer = setTimeout(() => patience.abort(), CLAIM);
     return new Promise((resolve) => {
-      const hold = () => new Promise((/** @type {(value?: unknown) => void} */ release) => {
-        clearTimeout(timer);
-        this.#release = release;
-        resolve(true);
-      });
+      const hold = () =>
+        new Promise((/** @type {(value?: unknown) => void} */ release) => {
+          clearTimeout(timer);
+          this.#release = release;
+          resolve(true);
+        });
       this.#release = () => patience.abort();
       locks.request(`${this.#name} ${id}`, { signal: patience.signal }, hold).catch(() => resolve(false));
     });
@@ -398,7 +412,13 @@ class Session {
       }
       await connection.open(new (this.#options.WebSocket ?? WebSocket)(this.#url));
       const { nickname, resume } = this;
-      const hello = { type: "hello", nickname: nickname || undefined, resume, token, ...this.#handlers.greeting() };
+      const hello = {
+        type: "hello",
+        nickname: nickname || undefined,
+        resume,
+        token,
+        ...this.#handlers.greeting(),
+      };
       await connection.request(hello, (reply) => this.#welcome(connection, reply));
     } catch (error) {
       if (error instanceof ChatError && error.code !== "lost" && !error.temporary) {
@@ -439,7 +459,10 @@ class Session {
     }
     this.#requests += 1;
     const late = new Deferred().optional();
-    const timer = setTimeout(() => late.reject(new ChatError("timeout", `no reply within ${timeout} ms`)), timeout);
+    const timer = setTimeout(
+      () => late.reject(new ChatError("timeout", `no reply within ${timeout} ms`)),
+      timeout,
+    );
     try {
       while (!this.online) {
         await Promise.race([this.#online.promise, late.promise]);
@@ -598,9 +621,11 @@ class Outbox {
 
   /** @param {string} target @returns {Api.Waiting[]} */
   waiting(target) {
-    return (this.#queues.get(target) ?? []).map(({ command: { key, message }, at, deferred: { promise: done } }) => {
-      return { key, message, at, done };
-    });
+    return (this.#queues.get(target) ?? []).map(
+      ({ command: { key, message }, at, deferred: { promise: done } }) => {
+        return { key, message, at, done };
+      },
+    );
   }
 
   /** @param {Omit<Item, "deferred">} item @returns {Promise<any>} */
@@ -624,7 +649,7 @@ class Outbox {
       return;
     }
     this.#busy.add(target);
-    for (let item; (item = this.#queues.get(target)?.[0]) && this.#handlers.ready(item); ) {
+    for (let item; (item = this.#queues.get(target)?.[0]) && this.#handlers.ready(item);) {
       await this.#deliver(item);
     }
     this.#busy.delete(target);
@@ -772,14 +797,15 @@ class Room extends Feed {
   join() {
     this.#requested = "join";
     this.#excluded = false;
-    this.#joining ??= new Deferred();
-    const { promise } = this.#joining;
-    if (this.#active === "join" && this.position) {
-      this.#joining.resolve(this.position);
-      this.#joining = null;
+    if (this.#session.state.phase === "ended") {
+      return Promise.reject(new ChatError("ended", "there is no connection any more"));
     }
+    if (this.#active === "join" && this.position) {
+      return Promise.resolve(this.position);
+    }
+    this.#joining ??= new Deferred();
     this.settle();
-    return promise;
+    return this.#joining.promise;
   }
 
   async leave() {
@@ -840,9 +866,13 @@ class Room extends Feed {
     }
   }
 
-  /** The connection is gone, and one's place in the room with it. */
-  lost() {
+  /** The connection is gone, and what it had of the room; `error` where none will follow. @param {ChatError} [error] */
+  lost(error) {
     this.#active = "";
+    if (error) {
+      this.#joining?.reject(error);
+      this.#joining = null;
+    }
   }
 
   /** @param {any} frame @param {boolean} [skipped] */
@@ -891,7 +921,10 @@ class Room extends Feed {
 
   async #exit() {
     try {
-      await this.#session.persist({ type: this.#active === "join" ? "leave" : "unsubscribe", room: this.name });
+      await this.#session.persist({
+        type: this.#active === "join" ? "leave" : "unsubscribe",
+        room: this.name,
+      });
     } catch (error) {
       if (!failedBy(error, UNKNOWN_ROOM)) {
         throw error; // otherwise one was out already
@@ -1037,7 +1070,8 @@ class Chat {
     const { me } = this;
     if (before && me && !me.same) {
       // What somebody said is not said by somebody else; and a stranger's number may be another stranger's by now.
-      const which = (/** @type {Item} */ { command }) => me.known || before.known || command.type === "direct";
+      const which = (/** @type {Item} */ { command }) =>
+        me.known || before.known || command.type === "direct";
       this.#outbox.giveUp(which, new ChatError("changed", "one came back as somebody else"));
     }
     this.#sessions = [...this.#sessions, reply.session].slice(-SESSIONS_KEPT);
@@ -1081,11 +1115,12 @@ class Chat {
 
   /** @param {Api.State} state */
   #turned(state) {
+    const ended = state.phase === "ended" ? new ChatError("ended", state.reason ?? "") : undefined;
     if (state.phase !== "online") {
-      this.#rooms.forEach((room) => room.lost());
+      this.#rooms.forEach((room) => room.lost(ended));
     }
-    if (state.phase === "ended") {
-      this.#outbox.giveUp(() => true, new ChatError("ended", state.reason ?? ""));
+    if (ended) {
+      this.#outbox.giveUp(() => true, ended);
     }
     this.#listeners.tell("state", state);
   }
@@ -1119,7 +1154,12 @@ class Chat {
     clearTimeout(this.#saving);
     this.#saving = undefined;
     const { me, nickname, resume } = this.#session;
-    const waiting = this.#outbox.items.map(({ target, command, at, tried }) => ({ target, command, at, tried }));
+    const waiting = this.#outbox.items.map(({ target, command, at, tried }) => ({
+      target,
+      command,
+      at,
+      tried,
+    }));
     const sessions = this.#sessions;
     this.#tab.save({ id: this.#id, me, nickname, resume, inbox: this.inbox.position, sessions, waiting });
   }

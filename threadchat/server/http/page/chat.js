@@ -96,7 +96,7 @@ export class Chat {
     const { me } = this.#model;
     const mine = from === me.user && to !== me.user; // said in another tab
     const direct = this.#model.direct(mine ? to : from, mine ? "" : nickname);
-    direct.add({ userId: from, name: mine ? me.nickname : nickname ?? direct.nickname, text, at, mine });
+    direct.add({ userId: from, name: mine ? me.nickname : (nickname ?? direct.nickname), text, at, mine });
     this.#changed();
   }
 

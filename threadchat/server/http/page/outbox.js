@@ -74,7 +74,12 @@ export class Outbox {
         conversation.timeline.discard(message);
       } else {
         const problem = notSent(error, conversation);
-        Object.assign(message, { state: "failed", problem, matched: null, final: Boolean(conversation.ended) });
+        Object.assign(message, {
+          state: "failed",
+          problem,
+          matched: null,
+          final: Boolean(conversation.ended),
+        });
       }
     }
     this.#changed();
