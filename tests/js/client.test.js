@@ -1,4 +1,4 @@
-/** threadchat.js on a fake server and a fake clock: what has to hold when time, network and browser misbehave. */
+/** threadchat.js on a fake server and a fake clock: what holds when time, network and browser misbehave. */
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
@@ -505,6 +505,28 @@ describe("a room", () => {
     assert.equal(await outcome(joining), 106);
   });
 
+  it("is tried for as long as the refusals are temporary", async () => {
+    const [chat, socket] = await open();
+    await socket.welcome();
+    const heard = [];
+    chat.room("orders").on("message", ({ id }) => heard.push(id));
+    for (let attempt = 0; attempt < 20; attempt += 1) {
+      await socket.refuse(111, { temporary: true });
+      await clock.pass(8_000);
+      assert.equal(socket.last.type, "subscribe");
+    }
+    await socket.ok(HEAD);
+    await socket.say({ type: "message", id: 11, chatroomId: "orders" });
+    assert.deepEqual(heard, [11]);
+  });
+
+  it("has one name, however that is written", async () => {
+    const [chat] = await open();
+    assert.equal(chat.room("cafe\u0301"), chat.room("caf\u00e9"));
+    assert.equal(chat.room("cafe\u0301").name, "caf\u00e9");
+    assert.equal(chat.room("a\ud83d😀").name, "a\ufffd😀");
+  });
+
   it("does not wait for a former connection's pause", async () => {
     const [chat, socket] = await open();
     await socket.welcome();
@@ -583,7 +605,8 @@ describe("messages", () => {
     [{ user: -3 }, 7, true],
     [{ user: 3 }, 7, false], // nobody is known here
   ]) {
-    it(`for ${JSON.stringify(to)} is ${repeated ? "" : "not "}repeated by ${JSON.stringify(who)}: only inboxes know keys`, async () => {
+    const [whom, whose] = [JSON.stringify(to), JSON.stringify(who)];
+    it(`to ${whom} are ${repeated ? "" : "not "}repeated by ${whose}: only inboxes know keys`, async () => {
       const [chat, socket] = await open();
       await socket.welcome(who);
       const said = begun(chat.direct(to, "1"));

@@ -1,4 +1,4 @@
-/** A clock that a test moves, a server that says what a test has it say, and as much of a browser as is asked for. */
+/** A clock that a test moves, a server that says what a test wants, and as much of a browser as is used. */
 
 import "./crypto.js";
 import { connect } from "../../threadchat/server/browser/threadchat.js";

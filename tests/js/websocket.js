@@ -1,6 +1,6 @@
 /**
- * A WebSocket client (RFC 6455) as small as these tests need it: Node has none of its own before version 22, and one
- * from npm would need a network. `cut` ends it as a pulled cable does, and `deaf` loses what the server says.
+ * A WebSocket client (RFC 6455) as small as these tests need it: Node has none of its own before version 22, and
+ * one from npm would need a network. `cut` ends it as a pulled cable does, and `deaf` loses what the server says.
  */
 
 import { randomBytes } from "node:crypto";

@@ -19,8 +19,8 @@ export interface Options {
   /** Messages, and commands too, that may wait at a time; 200 unless given. */
   queue?: number;
   /**
-   * Where the tab keeps who one is and what waits, over a reload: `sessionStorage` unless given; null: nowhere. Two
-   * chats of one page with the same server need two.
+   * Where the tab keeps who the user is, and unsent messages, over a reload; `sessionStorage` unless given. null
+   * keeps nothing. Two chats of one page with the same server need a storage each.
    */
   storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
   /** The WebSocket to use where the environment has none. */
@@ -46,7 +46,7 @@ export interface SocketLike {
 /** What there is of a connection. It comes back by itself from "away", and never from "ended". */
 export interface State {
   phase: "connecting" | "online" | "away" | "ended";
-  /** Why it is away or ended: a close code (1000 and above), or the code of the error that refused the hello. */
+  /** Why it is away or ended: a close code (from 1000 on), or the code of the error that refused hello. */
   code?: number;
   reason?: string;
   /** Milliseconds from now to the next attempt; absent while one is under way, or none is planned. */
@@ -64,7 +64,7 @@ export interface Me {
   same: boolean;
 }
 
-/** A number: the server's error code, or 1009 for what was too long for it. The words are the client's own. */
+/** A number is the server's error code, or 1009 for a message that was too long. The words are the client's. */
 export type ErrorCode =
   | number
   /** No reply in time. It may have been carried out. */
@@ -141,8 +141,9 @@ export interface Feed {
   readonly position: Position | null;
   on(what: "gap" | "reset", listener: (missed: Missed) => void): () => void;
   /**
-   * Hears the events of this name, or the frames of this type: `message`, `join`, `typing`, … `event` brings
-   * whatever the application emits, and alone those of its events that are named like a type. Returns what ends it.
+   * Listens to events of this name, or to frames of this type: `message`, `join`, `typing` and so on. `event`
+   * brings every event that the application emits; one that is named like a type comes as `event` only. Returns
+   * a function that removes the listener.
    */
   on<Data = any>(name: string, listener: (data: Data, event: AppEvent<Data>) => void): () => void;
 }
@@ -217,11 +218,11 @@ export interface Chat {
   direct(to: UserId, text: string, options?: { key?: string }): Promise<any>;
   /** What was said to somebody and is not confirmed yet. */
   waitingFor(to: UserId): Waiting[];
-  /** Does any other command of the protocol; resolves with the whole reply. It is not sent on another connection. */
+  /** Does any other command of the protocol, over one connection only. Resolves with the whole reply. */
   request(type: string, fields?: object, options?: RequestOptions): Promise<any>;
   /** Takes another nickname. */
   rename(nickname: string): Promise<void>;
-  /** Tries now, and anew where the state is "ended": under another nickname, if the server did not like the first. */
+  /** Connects now, or again after the end: with another nickname, if the server refused the first. */
   connect(nickname?: string): void;
   /** Ends the chat, and forgets who one was. A page that is left need not call it. */
   close(): void;

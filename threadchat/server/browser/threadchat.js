@@ -1,8 +1,8 @@
 /**
  * The browser's client of a threadchat server: rooms, the application's events and commands, the inbox.
  *
- * One connection that comes back by itself; whatever a room or the inbox says arrives in order and once, and so does
- * what is said. Runs wherever there is a WebSocket. threadchat.d.ts has the types, README.md how it is used.
+ * It keeps one connection and reconnects by itself. Events arrive in order and once, messages are sent in order
+ * and once. It runs wherever there is a WebSocket. The types are in threadchat.d.ts, an introduction in README.md.
  */
 
 /** @import * as Api from "./threadchat.js" */
@@ -14,8 +14,9 @@ const STEADY = 10_000; // ms after which a connection was a good one: the pauses
 const TICK = 5_000; // ms between two looks at the silence
 const QUIET = 25_000; // ms of silence after which the server is asked whether it is there
 const ANSWER = 10_000; // ms that it has to say so
-const FIRST_RETRY = 1_000; // ms before a temporary refusal is tried again; doubles up to LAST_RETRY
-const LAST_RETRY = 8_000;
+const FIRST_RETRY = 1_000; // ms before a temporary refusal is tried again; doubles up to LONGEST_RETRY
+const LONGEST_RETRY = 8_000;
+const ATTEMPTS = 5; // at a message, or a request with `retry`; at a subscription there is no limit
 const KEY_LIFE = 270_000; // ms for which a key surely stands for the first attempt (the server: 300 s)
 const CLAIM = 1_000; // ms that the former page of a reloaded tab has to let go of what waits
 const SAVE_AFTER = 100; // ms from a change to its being stored
@@ -29,7 +30,7 @@ const PERMISSION_DENIED = 103;
 const ALREADY = 105;
 const SESSIONS_KEPT = 50; // of this tab: what they said is not heard again
 
-/** Types of frames, and what is told of a room: an event of the application that is named so is heard as `event`. */
+/** What `on` reserves: types of frames, and what the client tells. An event named so is heard as `event` only. */
 const TYPES = new Set([
   ...[
     "message",
@@ -76,6 +77,9 @@ function encode(command) {
   const mend = (/** @type {string} */ escape) => (escape === "\\\\" ? escape : "\ufffd");
   return JSON.stringify(command).replace(/\\\\|\\ud[89a-f][0-9a-f]{2}/g, mend);
 }
+
+/** A room's name as the server has it: "é" is one room, however it is written. @param {string} name */
+const normalize = (name) => name.replace(/\p{Surrogate}/gu, "\ufffd").normalize();
 
 /** @template T */
 class Deferred {
@@ -151,7 +155,12 @@ class Connection {
   #lastFrame = 0;
   #probedAt = 0; // when the question was sent that waits for its answer; 0: there is none
 
-  /** @param {{received: (frame: Api.Frame) => void, closed: (code: number, reason: string) => void}} handlers */
+  /**
+   * @param {{
+   *   received: (frame: Api.Frame) => void,
+   *   closed: (code: number, reason: string) => void,
+   * }} handlers
+   */
   constructor({ received, closed }) {
     this.#received = received;
     this.#closed = closed;
@@ -176,8 +185,8 @@ class Connection {
   }
 
   /**
-   * Resolves with the reply; rejects with a ChatError. `onReply` gets the reply before the next frame is looked at,
-   * which is too early for whoever awaits the promise.
+   * Resolves with the reply; rejects with a ChatError. `onReply` is called with the reply before the next frame
+   * is read; a promise may settle only after that.
    * @param {object} command @param {(reply: any) => void} [onReply] @returns {Promise<any>}
    */
   request(command, onReply) {
@@ -275,8 +284,9 @@ class Connection {
 // --- what a tab keeps ---
 
 /**
- * What outlives a reload: who one is, where the inbox was, what waits. A tab that is duplicated copies all of it; the
- * lock tells which of the two goes on with what waits. Without locks (plain http) the messages' keys must do.
+ * Stores what outlives a reload: who the user is, the position in the inbox, unsent messages. Duplicating a tab
+ * copies all of it, so a lock decides which of the two pages sends the messages. Where there are no locks (plain
+ * http) both send them, and their keys keep them from arriving twice.
  */
 class Tab {
   #storage;
@@ -311,7 +321,10 @@ class Tab {
     this.#storage?.removeItem(this.#name);
   }
 
-  /** Whether this page is the one to go on with what the tab `id` kept. @param {string} id @returns {Promise<boolean>} */
+  /**
+   * Takes the lock of the tab `id`. False where another page holds it.
+   * @param {string} id @returns {Promise<boolean>}
+   */
   claim(id) {
     const { locks } = globalThis.navigator ?? {};
     if (!locks || !this.#storage) {
@@ -332,7 +345,7 @@ class Tab {
     });
   }
 
-  /** The page is left; whoever comes next may go on. */
+  /** Gives the lock back: the page is being left. */
   release() {
     this.#release();
     this.#release = () => {};
@@ -467,7 +480,7 @@ class Session {
       while (!this.online) {
         await Promise.race([this.#online.promise, late.promise]);
       }
-      const reply = retry ? this.persist(command) : this.#connection?.request(command);
+      const reply = retry ? this.persist(command, ATTEMPTS) : this.#connection?.request(command);
       return await Promise.race([reply, late.promise]);
     } finally {
       clearTimeout(timer);
@@ -477,18 +490,19 @@ class Session {
 
   /**
    * Does a command that may be repeated: a temporary refusal is tried again, on the same connection only.
-   * @param {object} command @param {(reply: any) => void} [onReply] @returns {Promise<any>}
+   * @param {object} command @param {number} attempts @param {(reply: any) => void} [onReply]
+   * @returns {Promise<any>}
    */
-  async persist(command, onReply) {
+  async persist(command, attempts, onReply) {
     const connection = this.#connection;
     if (!connection) {
       throw lost();
     }
-    for (let wait = FIRST_RETRY; ; wait *= 2) {
+    for (let attempt = 1, wait = FIRST_RETRY; ; attempt += 1, wait = Math.min(2 * wait, LONGEST_RETRY)) {
       try {
         return await connection.request(command, onReply);
       } catch (error) {
-        if (!(error instanceof ChatError && error.temporary) || wait > LAST_RETRY) {
+        if (!(error instanceof ChatError && error.temporary) || attempt >= attempts) {
           throw error;
         }
       }
@@ -566,7 +580,10 @@ class Session {
     this.#wake();
   }
 
-  /** @param {Partial<EventTarget> | undefined} target @param {string} event @param {(event: any) => void} listener */
+  /**
+   * @param {Partial<EventTarget> | undefined} target @param {string} event
+   * @param {(event: any) => void} listener
+   */
   #listen(target, event, listener) {
     target?.addEventListener?.(event, listener, { signal: this.#closing.signal });
   }
@@ -608,7 +625,8 @@ class Outbox {
    *   attempt: (item: Item) => NonNullable<Item["tried"]> & {keyed: boolean},
    *   send: (command: Item["command"]) => Promise<any>,
    *   changed: () => void,
-   * }} handlers `attempt` says as whom and into which log an item would be sent now, and whether keys count there
+   * }} handlers `attempt` says as which user, and into which log, an item would be sent now; `keyed`, whether
+   *   the server recognises its key there
    */
   constructor(limit, handlers) {
     this.#limit = limit;
@@ -661,7 +679,7 @@ class Outbox {
     }
   }
 
-  /** Gives up what waits and is one of these. @param {(item: Item) => boolean} which @param {ChatError} error */
+  /** Rejects some of what waits. @param {(item: Item) => boolean} which @param {ChatError} error */
   giveUp(which, error) {
     for (const item of this.items.filter(which)) {
       this.#remove(item);
@@ -673,7 +691,7 @@ class Outbox {
   async #deliver(item) {
     const { keyed, user, epoch, at } = this.#handlers.attempt(item);
     const { tried } = item;
-    // In another log nobody knows of the first attempt; in this one the key must still be known, to the same user.
+    // Sending it again is safe into another log, or while the server remembers the user's key in this one.
     const elsewhere = tried?.epoch && epoch && tried.epoch !== epoch;
     if (tried && !elsewhere && !(keyed && tried.user === user && at - tried.at < KEY_LIFE)) {
       this.#remove(item);
@@ -857,7 +875,8 @@ class Room extends Feed {
       try {
         await (this.#active ? this.#exit() : this.#enter());
       } catch (error) {
-        const overtaken = this.#active && failedBy(error, ALREADY); // the application was faster, and has said so
+        // 105 while active: the application put the user in first, and its notice came before this error.
+        const overtaken = this.#active && failedBy(error, ALREADY);
         if (error instanceof ChatError && error.code !== "lost" && !overtaken) {
           this.#exclude(error);
           this.tell("refused", error);
@@ -866,7 +885,7 @@ class Room extends Feed {
     }
   }
 
-  /** The connection is gone, and what it had of the room; `error` where none will follow. @param {ChatError} [error] */
+  /** The connection is gone; `error` is given where no other will follow. @param {ChatError} [error] */
   lost(error) {
     this.#active = "";
     if (error) {
@@ -900,7 +919,7 @@ class Room extends Feed {
     const mode = /** @type {"subscribe" | "join"} */ (this.#wanted);
     const since = this.position;
     const command = { ...this.#filter, type: mode, room: this.name, since: since ?? undefined };
-    await this.#session.persist(command, ({ offset, epoch, recovered }) =>
+    await this.#session.persist(command, Infinity, ({ offset, epoch, recovered }) =>
       this.#entered(mode, since, { offset, epoch, recovered }),
     );
   }
@@ -921,10 +940,8 @@ class Room extends Feed {
 
   async #exit() {
     try {
-      await this.#session.persist({
-        type: this.#active === "join" ? "leave" : "unsubscribe",
-        room: this.name,
-      });
+      const type = this.#active === "join" ? "leave" : "unsubscribe";
+      await this.#session.persist({ type, room: this.name }, Infinity);
     } catch (error) {
       if (!failedBy(error, UNKNOWN_ROOM)) {
         throw error; // otherwise one was out already
@@ -968,7 +985,7 @@ class Chat {
   #outbox;
   #tab;
   #id = newKey();
-  /** @type {string[]} the sessions that this tab had: what one of them is not to hear, the next ones are not either */
+  /** @type {string[]} ids of this tab's sessions; an event that skips one of them is skipped for the tab */
   #sessions = [];
   #claimed = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -994,7 +1011,7 @@ class Chat {
         const keyed = inRoom || this.#hasInbox(command.to);
         return { keyed, user: this.me?.user ?? 0, epoch: epoch ?? null, at: now() };
       },
-      send: (command) => this.#session.persist(command),
+      send: (command) => this.#session.persist(command, ATTEMPTS),
       changed: () => this.#changed(),
     });
     this.#restore();
@@ -1017,8 +1034,9 @@ class Chat {
 
   /** @param {string} name @param {Api.Filter} [filter] @returns {Room} */
   room(name, filter = {}) {
-    const room = this.#rooms.get(name) ?? new Room(name, filter, this.#session, this.#outbox);
-    this.#rooms.set(name, room);
+    const normal = normalize(name);
+    const room = this.#rooms.get(normal) ?? new Room(normal, filter, this.#session, this.#outbox);
+    this.#rooms.set(normal, room);
     return room;
   }
 
@@ -1069,7 +1087,7 @@ class Chat {
   #welcomed(reply, before) {
     const { me } = this;
     if (before && me && !me.same) {
-      // What somebody said is not said by somebody else; and a stranger's number may be another stranger's by now.
+      // Nobody's words go out under another name. And a stranger's id may be another stranger's by now.
       const which = (/** @type {Item} */ { command }) =>
         me.known || before.known || command.type === "direct";
       this.#outbox.giveUp(which, new ChatError("changed", "one came back as somebody else"));

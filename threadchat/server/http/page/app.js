@@ -180,7 +180,7 @@ const addressOf = (key) => {
 function addressed() {
   const text = location.hash.slice(1);
   try {
-    const room = decodeURIComponent(text).trim();
+    const room = decodeURIComponent(text).trim().normalize();
     if (text.startsWith("@")) {
       return model.directs.has(room) ? { key: room } : null;
     }
@@ -214,7 +214,7 @@ $("leave").addEventListener("click", () => close(model.current));
 $("skip").addEventListener("click", () => composer.focus());
 $("room-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const name = $("room-name").value.trim().replace(/^#+/, "");
+  const name = $("room-name").value.trim().replace(/^#+/, "").normalize();
   if (name) {
     $("room-name").value = "";
     joinRoom(name);
