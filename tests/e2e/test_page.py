@@ -195,6 +195,42 @@ def test_private_conversation(room: Room) -> None:
     ann.wait(lambda: ann.texts() == ["only for you", "and back"], "the failed message to be gone")
 
 
+def test_what_is_said_to_one_who_is_known_waits_and_is_in_all_tabs(room: Room) -> None:
+    with Chat(Config(port=0)) as chat:
+        chat.authenticate(lambda environ: environ.get("HTTP_COOKIE", "").removeprefix("who=") or None)
+        chat.listen()
+        url = chat.url.rstrip("/")
+        urls = {"ann": url, "7": url.replace("127.0.0.1", "localhost")}  # a cookie is a host's
+
+        def enter(name: str) -> Person:
+            person = room.window("/healthz", urls[name])
+            person.run(f"document.cookie = 'who={name}; path=/'")
+            person.look().get(urls[name])
+            return person.enter(f"{name}-nick")
+
+        ann, there, bob = enter("ann"), enter("ann"), enter("7")
+        ann.see("person", name="7-nick").click()
+        ann.say("1")
+        bob.see("direct", name="ann-nick").click()
+        bob.wait_for_text("1")
+        there.see("direct", name="7-nick").click()
+        there.wait_for_text("1")
+        assert there.see("message-row").get_attribute("class").split().count("mine") == 1
+        bob.look().get(urls["7"] + "/page/favicon.svg?left")
+        ann.wait(lambda: not chat.connected("7"), "him to be gone")
+        ann.say("2")
+        ann.wait(lambda: len(ann.all("message-row", state="delivered")) == 2, "it to be stored")
+        bob.look().get(urls["7"])
+        bob.see("direct", name="ann-nick").click()
+        bob.wait(lambda: bob.texts() == ["1", "2"], "what waited")
+        bob.say("3")
+        for person in (ann, there):
+            person.wait(lambda person=person: person.texts() == ["1", "2", "3"], "all of it, once")
+        for person in list(room.people):
+            person.leave()
+            room.people.remove(person)
+
+
 def test_reload_is_the_same_person_in_the_same_place(room: Room, bot: Bot) -> None:
     bot.ask(type="join", room="lobby")
     ann = room.enter("ann")

@@ -95,8 +95,9 @@ export class Chat {
   #received({ from, to, nickname, message: text, unixTime: at }) {
     const { me } = this.#model;
     const mine = from === me.user && to !== me.user; // said in another tab
-    const direct = this.#model.direct(mine ? to : from, mine ? "" : nickname);
-    direct.add({ userId: from, name: mine ? me.nickname : (nickname ?? direct.nickname), text, at, mine });
+    const name = nickname ?? this.#model.nameOf(from);
+    const direct = mine ? this.#model.direct(to, this.#model.nameOf(to)) : this.#model.direct(from, name);
+    direct.add({ userId: from, name, text, at, mine });
     this.#changed();
   }
 

@@ -163,6 +163,12 @@ export class Model {
     return this.rooms.get(name);
   }
 
+  /** A nickname that somebody has in a room here, or their id. */
+  nameOf(user) {
+    const known = [...this.rooms.values()].map(({ people }) => people.get(user)?.nickname);
+    return known.find(Boolean) ?? String(user);
+  }
+
   direct(id, nickname) {
     const key = directKey(id);
     if (!this.directs.has(key)) {
