@@ -127,17 +127,17 @@ it("goes over two kills of the server: each event once, in order, and nothing is
           assert.equal(error.code, "lost");
           return create(id);
         });
-      for (const id of numbers(90)) {
+      for (const id of numbers(200)) {
         const calling = create(id);
-        if (id % 40 === 0) {
+        if (id % 80 === 0) {
           await server.stop("SIGKILL");
           await state(caller, "away");
           await server.start();
         }
         await calling;
       }
-      await until(() => heard.orders.length >= 90 && heard.notices.length >= 90, "all of it");
-      assert.deepEqual(heard, { orders: numbers(90), notices: numbers(90) });
+      await until(() => heard.orders.length >= 200 && heard.notices.length >= 200, "all of it");
+      assert.deepEqual(heard, { orders: numbers(200), notices: numbers(200) });
       assert.deepEqual(missed, []);
     });
   } finally {

@@ -793,35 +793,65 @@ describe("a tab", () => {
   /** Opens a page in a tab, which has this storage. */
   const page = (storage) => open({ storage });
 
-  /** A page that waits for its connection, with one message; its storage. */
+  /** A page that waits for its connection, with one message; its storage; and how it is left. */
   async function waiting() {
+    const browser = new EventTarget();
+    globalThis.addEventListener = browser.addEventListener.bind(browser);
     const storage = new FakeStorage();
     const [chat, socket] = await page(storage);
+    delete globalThis.addEventListener; // other pages hear of themselves
     await socket.welcome(named);
     await socket.hangUp();
     const said = begun(chat.room("a").message("once"));
     await clock.pass(100);
-    return { storage, chat, said };
+    const tell = (event, more) => browser.dispatchEvent(Object.assign(new Event(event), more));
+    return { storage, chat, said, tell };
   }
 
   const browserWithLocks = () => (navigator.locks = new FakeLocks());
+  const texts = (chat) => chat.room("a").waiting.map(({ message }) => message);
 
-  it("that is loaded again is the same person, and sends what waited", async () => {
-    const { storage } = await waiting();
-    const [chat, socket] = await page(storage);
-    assert.deepEqual(
-      chat.room("a").waiting.map(({ message }) => message),
-      ["once"],
-    );
-    const [{ done }] = chat.room("a").waiting;
-    await socket.welcome({ ...named, resumed: true });
-    assert.equal(socket.sent[0].resume, "proof");
-    assert.equal(socket.last.message, "once");
-    await socket.ok({ offset: 3 });
-    assert.deepEqual(await done, { offset: 3, epoch: null });
-    await clock.pass(100);
-    const [later] = await page(storage);
-    assert.deepEqual(later.room("a").waiting, []);
+  for (const locks of [true, false]) {
+    it(`that is loaded again is the same person, and sends what waited, ${locks ? "with" : "without"} locks`, async () => {
+      locks && browserWithLocks();
+      const { storage, tell } = await waiting();
+      tell("pagehide");
+      const [chat, socket] = await page(storage);
+      assert.deepEqual(texts(chat), ["once"]);
+      const [{ done }] = chat.room("a").waiting;
+      await socket.welcome({ ...named, resumed: true });
+      assert.equal(socket.sent[0].resume, "proof");
+      assert.equal(socket.last.message, "once");
+      await socket.ok({ offset: 3 });
+      assert.deepEqual(await done, { offset: 3, epoch: null });
+      await clock.pass(100);
+      const [later] = await page(storage);
+      assert.deepEqual(texts(later), []);
+    });
+  }
+
+  it("that is duplicated copies nothing that waits where there are no locks", async () => {
+    const { storage, chat, tell } = await waiting();
+    const [copy] = await page(storage.copy());
+    assert.deepEqual(texts(copy), []);
+    assert.deepEqual(texts(chat), ["once"]);
+    tell("pagehide", { persisted: true });
+    tell("pageshow", { persisted: true });
+    const [another] = await page(storage.copy());
+    assert.deepEqual(texts(another), []);
+    assert.deepEqual(texts(chat), ["once"]);
+  });
+
+  it("whose page comes back finds that a copy of it has sent what waited", async () => {
+    browserWithLocks();
+    const { storage, said, tell } = await waiting();
+    tell("pagehide", { persisted: true });
+    const [copy] = await page(storage.copy());
+    await settle();
+    assert.deepEqual(texts(copy), ["once"]);
+    tell("pageshow", { persisted: true });
+    await clock.pass(1_000);
+    assert.equal(await outcome(said), "taken");
   });
 
   it("that is duplicated sends nothing of what waits in the other one", async () => {
@@ -844,15 +874,12 @@ describe("a tab", () => {
   });
 
   it("that is loaded again waits for its former page to be gone", async () => {
-    const browser = new EventTarget();
-    globalThis.addEventListener = browser.addEventListener.bind(browser);
     browserWithLocks();
-    const { storage } = await waiting();
-    delete globalThis.addEventListener; // only the former page hears that it is left
+    const { storage, tell } = await waiting();
     const [, socket] = await page(storage);
     await socket.welcome({ ...named, resumed: true });
     assert.equal(socket.last.type, "hello");
-    browser.dispatchEvent(new Event("pagehide"));
+    tell("pagehide");
     await settle();
     assert.equal(socket.last.message, "once");
   });
@@ -865,6 +892,7 @@ describe("a tab", () => {
     await socket.welcome();
     await clock.pass(100);
     assert.equal(chat.state.phase, "online");
+    chat.close();
   });
 
   it("has no storage left once the chat was closed", async () => {

@@ -286,7 +286,7 @@ class Connection {
 /**
  * Stores what outlives a reload: who the user is, the position in the inbox, unsent messages. Duplicating a tab
  * copies all of it, so a lock decides which of the two pages sends the messages. Where there are no locks (plain
- * http) both send them, and their keys keep them from arriving twice.
+ * http), messages are stored only while the page is being left, so that there are none to be copied before.
  */
 class Tab {
   #storage;
@@ -318,7 +318,19 @@ class Tab {
   }
 
   forget() {
-    this.#storage?.removeItem(this.#name);
+    try {
+      this.#storage?.removeItem(this.#name);
+    } catch {
+      // It is forbidden, so there is nothing.
+    }
+  }
+
+  get #locks() {
+    return globalThis.navigator?.locks;
+  }
+
+  get hasLocks() {
+    return Boolean(this.#locks);
   }
 
   /**
@@ -326,7 +338,7 @@ class Tab {
    * @param {string} id @returns {Promise<boolean>}
    */
   claim(id) {
-    const { locks } = globalThis.navigator ?? {};
+    const locks = this.#locks;
     if (!locks || !this.#storage) {
       return Promise.resolve(true);
     }
@@ -1000,7 +1012,7 @@ class Chat {
       received: (frame) => this.#received(frame),
       turned: (state) => this.#turned(state),
       left: () => this.#left(),
-      returned: () => this.#claim(),
+      returned: () => this.#open(),
     });
     this.#outbox = new Outbox(options.queue ?? 200, {
       ready: (item) => this.#mayBeSent(item),
@@ -1015,7 +1027,7 @@ class Chat {
       changed: () => this.#changed(),
     });
     this.#restore();
-    this.#claim();
+    this.#open();
     this.connect();
   }
 
@@ -1168,29 +1180,26 @@ class Chat {
     this.#saving ??= setTimeout(() => this.#save(), SAVE_AFTER);
   }
 
-  #save() {
+  #save(leaving = false) {
     clearTimeout(this.#saving);
     this.#saving = undefined;
     const { me, nickname, resume } = this.#session;
-    const waiting = this.#outbox.items.map(({ target, command, at, tried }) => ({
-      target,
-      command,
-      at,
-      tried,
-    }));
-    const sessions = this.#sessions;
-    this.#tab.save({ id: this.#id, me, nickname, resume, inbox: this.inbox.position, sessions, waiting });
+    const items = leaving || this.#tab.hasLocks ? this.#outbox.items : [];
+    const waiting = items.map(({ target, command, at, tried }) => ({ target, command, at, tried }));
+    const [id, inbox, sessions] = [this.#id, this.inbox.position, this.#sessions];
+    this.#tab.save({ id, me, nickname, resume, inbox, sessions, waiting });
   }
 
   #left() {
-    this.#save();
+    this.#save(true);
     this.#outbox.items.forEach((item) => (item.kept = true));
     this.#claimed = false;
     this.#tab.release();
   }
 
-  /** Goes on with what waits, unless another tab does. */
-  async #claim() {
+  /** The page begins, or is back: it sends what waits, unless another one does. */
+  async #open() {
+    this.#save();
     if (!(await this.#tab.claim(this.#id))) {
       this.#outbox.giveUp(({ kept }) => kept, new ChatError("taken", "another tab sends it"));
       this.#sessions = this.me ? [this.me.session] : [];
