@@ -10,9 +10,9 @@ export interface Position {
 }
 
 export interface Options {
-  /** Who one is: a token, or what fetches one. It is asked for anew before each connection. */
+  /** A token, or a function that fetches one; it is called before each connection. */
   token?: string | (() => string | Promise<string>);
-  /** Needed to join, to speak and to type, unless the application gives a name. */
+  /** Needed to join, to write and to type, unless the application gives a name. */
   nickname?: string;
   /** Milliseconds that a command may take, the wait for a connection counted; 10,000 unless given. */
   timeout?: number;
@@ -53,14 +53,14 @@ export interface State {
   retryIn?: number;
 }
 
-/** Who the server says one is. */
+/** The user, as the server knows them. */
 export interface Me {
   user: UserId;
   session: string;
   nickname: string;
   /** Whether the application, or a token, says who this is. */
   known: boolean;
-  /** Whether this is who one was on the connection before, or before the reload. */
+  /** Whether it is the user of the connection before, or of before the reload. */
   same: boolean;
 }
 
@@ -75,7 +75,7 @@ export type ErrorCode =
   | "full"
   /** The server has ended the connection for good, or `close` was called. */
   | "ended"
-  /** Not sent: one came back as somebody else, or left. */
+  /** Not done: the user is another one after a reconnect, or `leave` was called. */
   | "changed"
   /** Not sent from here: another tab, of which this one is a copy, sends it. */
   | "taken";
@@ -167,33 +167,36 @@ export interface Sent {
   epoch: string | null;
 }
 
-/** Something that was said and not confirmed yet. */
+/** A message that the server has not confirmed yet. */
 export interface Waiting {
   readonly key: string;
   readonly message: string;
   /** Milliseconds of Unix time. */
   readonly at: number;
-  /** As of `message` and `direct`. */
+  /** Settles as the promise of `message` or `direct` does. */
   readonly done: Promise<any>;
 }
 
 export interface Room extends Feed {
   readonly name: string;
-  /** The room is heard, without one's being in it, for as long as there is a listener. */
+  /** Subscribes to the room with the first listener, and unsubscribes with the last. */
   on(what: "message", listener: (message: Message) => void): () => void;
   on(what: "gap" | "reset", listener: (missed: Missed) => void): () => void;
-  /** Each time that the server lets one in, after a reconnect too. */
+  /** Each time that the server grants the subscription, also after a reconnect. */
   on(what: "subscribed", listener: (reply: Subscribed) => void): () => void;
-  /** The server lets one in no more: no event follows until `join`, or the next `on`. */
+  /** The server refuses it for good: no event follows until `join` or `on` is called again. */
   on(what: "refused", listener: (error: ChatError) => void): () => void;
   on<Data = any>(name: string, listener: (data: Data, event: AppEvent<Data>) => void): () => void;
-  /** Becomes a member, seen by others, and stays one over reconnects. */
+  /** Becomes a member of the room, whom others see, and stays one over reconnects. */
   join(): Promise<Subscribed>;
-  /** Is a member no more; listeners go on hearing the room. */
+  /** Ends the membership. Listeners stay subscribed. */
   leave(): Promise<void>;
-  /** Says something: one after the other, each once, whatever the connection does meanwhile. */
+  /**
+   * Sends a message once there is a connection: in order, and once. Rejects with a ChatError: `lost` where it may
+   * have arrived, `ended` where there will be no connection.
+   */
   message(text: string, options?: { key?: string }): Promise<Sent>;
-  /** What was said here and is not confirmed yet, before a reload too. */
+  /** Messages to this room that are not confirmed yet, those from before a reload among them. */
   readonly waiting: Waiting[];
   /** Does any other command about this room: `room.request("history", { limit: 50 })`. */
   request(type: string, fields?: object, options?: RequestOptions): Promise<any>;
@@ -201,22 +204,22 @@ export interface Room extends Feed {
 
 export interface Chat {
   readonly state: State;
-  /** Who one was before the reload, or null, until the first hello is answered. */
+  /** The user. Until the first hello is answered: the user before the reload, or null. */
   readonly me: Me | null;
-  /** What is for oneself alone. */
+  /** What is for this user alone. */
   readonly inbox: Inbox;
   on(what: "state", listener: (state: State) => void): () => void;
   /** After each hello. */
   on(what: "hello", listener: (me: Me) => void): () => void;
-  /** The server complains of something that is no reply to a command. */
+  /** The server reports an error that answers no command. */
   on(what: "error", listener: (error: ChatError) => void): () => void;
-  /** A filter counts where it is given for the first time. */
+  /** The room of that name, always the same object. Only the filter of the first call counts. */
   room(name: string, filter?: Filter): Room;
-  /** Asks the application for something; rejects with a ChatError. It is sent once at most. */
+  /** Calls a command of the application. Rejects with a ChatError. It is sent once at most. */
   call<Reply = any>(name: string, data?: unknown, options?: { timeout?: number }): Promise<Reply>;
-  /** Says something to one person, as `Room.message` does to a room. */
+  /** Sends a message to one person, as `Room.message` does to a room. */
   direct(to: UserId, text: string, options?: { key?: string }): Promise<any>;
-  /** What was said to somebody and is not confirmed yet. */
+  /** Messages to that person that are not confirmed yet. */
   waitingFor(to: UserId): Waiting[];
   /** Does any other command of the protocol, over one connection only. Resolves with the whole reply. */
   request(type: string, fields?: object, options?: RequestOptions): Promise<any>;
@@ -224,7 +227,7 @@ export interface Chat {
   rename(nickname: string): Promise<void>;
   /** Connects now, or again after the end: with another nickname, if the server refused the first. */
   connect(nickname?: string): void;
-  /** Ends the chat, and forgets who one was. A page that is left need not call it. */
+  /** Ends the chat and forgets the user. A page need not call it when it is left. */
   close(): void;
 }
 
