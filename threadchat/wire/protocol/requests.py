@@ -25,12 +25,11 @@ class Text:
 
 
 class Latest(Text):
-    """Text that is worth nothing once there is a newer one: that takes its place while it still waits."""
+    """Text that a newer one with the same `key` replaces while it waits, as a state replaces the last one."""
 
     __slots__ = ("key",)
 
     def __init__(self, frame: bytes, key: Hashable) -> None:
-        """What has the same `key` is newer."""
         super().__init__(frame)
         self.key = key
 
