@@ -125,7 +125,7 @@ class PriorityQueue(queue.Queue[Request]):
         return messages * 2 <= self.maxsize and size * 2 <= self.max_bytes
 
     def _light_room_locked(self, text: Text) -> bool:
-        """Like `_half_empty_locked`, but drops an older `Latest` with the same key, whose room is then free."""
+        """Like `_half_empty_locked`, but an older `Latest` with the same key is dropped to make room."""
         if isinstance(text, Latest):
             for waiting in self._texts:
                 if isinstance(waiting, Latest) and waiting.key == text.key:
