@@ -1,4 +1,4 @@
-"""Checks what an application hands in to be called: when it is set, and what a call of it returned."""
+"""Checks the callbacks of an application when they are set, and what they return when they are called."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _DO_INSTEAD: Final = "nothing here awaits it; write it with def, it runs on a th
 
 
 def check_callback(name: str, function: Any, arguments: Sequence[str] | None = None) -> None:
-    """Raises ConfigError for what cannot be called with those arguments, by position.
+    """Raises ConfigError if `function` cannot be called with these positional arguments.
 
-    Where `arguments` is None any signature will do. An `async def` is refused: its call returns a coroutine,
-    which is true and which nothing runs. So is a generator function, whose body would not run either. A
-    signature that Python cannot tell passes. Runs on: any thread.
+    If `arguments` is None, any signature is accepted. An `async def` is refused, because calling it only
+    returns a coroutine, which is true and which nobody awaits. A generator function is refused, because its
+    body would not run. A callable whose signature Python does not know is accepted. Runs on: any thread.
     """
     if not callable(function):
         raise ConfigError(f"{name}={function!r:.60} cannot be called; give a function")
@@ -27,7 +27,7 @@ def check_callback(name: str, function: Any, arguments: Sequence[str] | None = N
     if arguments is None:
         return
     try:
-        # A decorator may well pass other arguments on than it takes.
+        # A decorator may take other arguments than it passes on.
         signature = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
         return
@@ -43,8 +43,8 @@ def check_callback(name: str, function: Any, arguments: Sequence[str] | None = N
 def is_unrun(answer: object) -> bool:
     """Whether a call returned a coroutine or a generator instead of doing its work.
 
-    A coroutine is closed, so that Python does not warn of it as well. An object that only could be awaited
-    passes: werkzeug's LocalProxy is one, whatever it stands for. Runs on: any thread.
+    Closes a coroutine, so that Python does not warn about it. Other awaitable objects are accepted, because
+    werkzeug's LocalProxy is awaitable whatever it stands for. Runs on: any thread.
     """
     if inspect.iscoroutine(answer):
         answer.close()
@@ -53,7 +53,7 @@ def is_unrun(answer: object) -> bool:
 
 
 def _kind(function: Any) -> str | None:
-    """What is wrong with a callable whose call does nothing by itself; None for all others."""
+    """What is wrong with a callable that does nothing when called. None for all others."""
     while isinstance(function, functools.partial):
         function = function.func
     for candidate in (function, type(function).__call__):

@@ -1,4 +1,6 @@
-"""Publishes into a cluster's rooms from a process that serves nobody: a job, a script, a web application."""
+"""Publishes in a cluster's rooms from a process that serves no clients: a job, a script, a web
+application.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Publisher:
-    """Says things in rooms, and to people, of the nodes that share a Redis.
+    """Publishes in rooms, and to people, of the nodes that share a Redis.
 
     ```python
     from threadchat import Publisher
@@ -28,8 +30,8 @@ class Publisher:
         publisher.publish("lobby", "the nightly report is there", nickname="reporter")
     ```
 
-    It has no thread, and hears nothing. Every method may be called from any thread, and in each child
-    after a fork. Two calls that meet share a round trip.
+    It starts no thread and receives nothing. Every method may be called from any thread, and also in a child
+    process after a fork. Calls at the same time share a round trip.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class Publisher:
         inbox_size: int = INBOX_SIZE,
         inbox_age: float = INBOX_AGE,
     ) -> None:
-        """`url` is what the nodes have as `broker`, and the others what they have under these names.
+        """`url` is the nodes' `broker` setting. The other arguments are the nodes' settings of the same
+        names.
 
-        Connects with the first publication. Raises ConfigError for another kind of URL, and BrokerError where
+        Connects with the first publication. Raises ConfigError for another kind of URL, and BrokerError if
         redis-py is not installed.
         """
         if url.partition("://")[0] not in ("redis", "rediss", "unix"):
@@ -54,25 +57,25 @@ class Publisher:
             if error.name != "redis":
                 raise
             raise BrokerError("redis needs redis-py: pip install 'threadchat[redis]'") from error
-        self._speaker: RedisPublisher = RedisPublisher(
+        self._redis: RedisPublisher = RedisPublisher(
             url, history_size, history_bytes, inbox_size=inbox_size, inbox_age=inbox_age
         )
 
     def publish(
         self, room: str, message: str, *, user: UserId | None = None, nickname: str = "", key: str = ""
     ) -> Position:
-        """Says something in a room, which begins with it where there is none; returns its place.
+        """Publishes a message in a room, which is created if needed. Returns its position.
 
-        Once it returns, the message is in the room's log and on its way. The same `key` of the same user
-        within five minutes says it once. Raises CommandError 100, temporary, while Redis is away, and 107
-        for a room or a message that is empty, and for a key that begins with a NUL.
+        Once this returns, the message is in the room's log and on its way. Messages of one user with the same
+        `key` within five minutes are published once. Raises CommandError 100, temporary, while Redis is away.
+        Raises 107 if the room or the message is empty, or the key begins with a NUL.
         """
         if not room.strip() or not message:
             raise CommandError(ErrorCode.BAD_REQUEST, "a room has a name, and a message says something")
         user = None if user is None else nfc_id(user)
         called = nfc(nickname) or ("" if user is None else str(user))
         draft = Draft(MESSAGE, user, called, message, "", application_key(key))
-        return self._speaker.publish(nfc(room), [draft])[0]
+        return self._redis.publish(nfc(room), [draft])[0]
 
     def emit(
         self,
@@ -85,11 +88,12 @@ class Publisher:
         skip: str = "",
         key: str = "",
     ) -> Position | None:
-        """Has an event of the application's own happen in a room, or (`user`) for one person, on all nodes.
+        """Emits an event of the application's own in a room, or for one person (`user`), on all nodes.
 
-        Everything is as for `Chat.emit`: what is kept is in the room's log, or in the inbox of whoever is
-        known, and its place is returned. Raises CommandError 107 for a name that is none and for data that
-        JSON cannot carry, 108 for a stranger who is not online, and 100, temporary, while Redis is away.
+        Works as `Chat.emit`. With `keep`, the event is kept in the room's log, or in the person's inbox if
+        they have one, and its position is returned. Raises CommandError 107 if the name is not valid or the
+        data cannot be encoded as JSON, 108 for a stranger who is not online, and 100, temporary, while Redis
+        is away.
         """
         if (room.strip() == "") == (user is None) or is_inbox(room):
             raise CommandError(ErrorCode.BAD_REQUEST, "give either a room or a user")
@@ -97,33 +101,34 @@ class Publisher:
         if user is None:
             room = nfc(room)
             if keep:
-                return self._speaker.publish(room, [draft])[0]
-            self._speaker.tell(room, passing(draft, room, now))
+                return self._redis.publish(room, [draft])[0]
+            self._redis.tell(room, passing(draft, room, now))
             return None
         if not is_user_id(user, -LARGEST_ID):
             raise CommandError(ErrorCode.BAD_REQUEST, f"user is {user!r:.60}; it must be {ID_RULE}")
         user = nfc_id(user)
         known = isinstance(user, str) or user > 0
         inbox = inbox_of(user)
-        place = self._speaker.publish(inbox, [draft])[0] if keep and known else None
+        place = self._redis.publish(inbox, [draft])[0] if keep and known else None
         told = record(draft, place.offset if place else 0, inbox, now)
-        if not self._speaker.notify(user, told, kept=keep) and keep and not known:
+        if not self._redis.notify(user, told, kept=keep) and keep and not known:
             raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {user} is not online")
         return place
 
     def direct(self, to: UserId, message: str, *, user: UserId | None = None, nickname: str = "") -> None:
-        """Says something to one person, on every node that has them online; whether they take it is not told.
+        """Sends a message to one person, on every node where they are online. It is not known whether a
+        session takes it.
 
-        Raises CommandError 108 where no node has them online, and 100 while Redis is away.
+        Raises CommandError 108 if they are online on no node, and 100 while Redis is away.
         """
         to, user = nfc_id(to), None if user is None else nfc_id(user)
         direct = Direct(sender=user, to=to, nickname=nfc(nickname), message=message, time=int(time.time()))
-        if not self._speaker.direct(direct):
+        if not self._redis.direct(direct):
             raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {to} is not online")
 
     def close(self) -> None:
-        """Closes the connections; a later publication opens new ones."""
-        self._speaker.close()
+        """Closes the connections. A later publication opens new ones."""
+        self._redis.close()
 
     def __enter__(self) -> Publisher:
         return self

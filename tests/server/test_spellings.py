@@ -135,7 +135,7 @@ def test_a_publisher_names_rooms_and_people_either_way(monkeypatch: pytest.Monke
     told: list[tuple[str, list[Draft]]] = []
     publisher = Publisher.__new__(Publisher)
     speaker: Any = SimpleNamespace(publish=lambda room, drafts: told.append((room, drafts)) or [0])
-    monkeypatch.setattr(publisher, "_speaker", speaker, raising=False)
+    monkeypatch.setattr(publisher, "_redis", speaker, raising=False)
     publisher.publish(NFD, "hi", nickname=NFD)
     ((room, (draft,)),) = told
     assert (room, draft.nickname) == (NFC, NFC)

@@ -1,4 +1,4 @@
-"""What the hub asks of a broker, and what several nodes share; `Alone` is a node without others."""
+"""What the hub needs from a broker, and what several nodes share. `Alone` is a node without others."""
 
 from __future__ import annotations
 
@@ -11,35 +11,39 @@ from threadchat.chat.presence import Presence
 from threadchat.chat.sanctions import Sanctions
 
 Reach = bool | None
-"""What became of a direct message: a session took it, all were full, or (None) the person is not online."""
+"""What became of a direct message. True: a session took it. False: every session was full. None: the person
+is not online.
+"""
 
 
 class Broker(Protocol):
-    """Where logs and ids live. To be called on any thread."""
+    """Where logs and ids are kept. Every method may be called from any thread."""
 
     @property
     def resume_key(self) -> bytes:
-        """Signs resume tokens; the same on all nodes."""
+        """Signs resume tokens. All nodes have the same key."""
 
     @property
     def sanctions(self) -> Sanctions:
-        """Who is banned or muted; the same on all nodes."""
+        """Who is banned or muted. All nodes have the same list."""
 
     def open(self, room: str) -> Channel:
-        """The channel of a room; the hub asks once, until it forgets the room."""
+        """Returns the channel of a room. The hub calls this once and keeps the channel until it forgets the
+        room.
+        """
 
     def new_user(self) -> int:
         """The next user id."""
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process. Runs on: its only thread, first."""
+        """Starts from scratch in a forked process. Runs on: its only thread, before anything else."""
 
     def close(self) -> None:
-        """Ends what it has running; rooms that are closed after that end on this node alone."""
+        """Stops the broker's threads. A room that is closed after this ends on this node only."""
 
 
 class RoomInfo(NamedTuple):
-    """A room as a list of rooms shows it: people are counted once, whatever they have open."""
+    """A room as a list of rooms shows it. A person counts once, however many sessions they have."""
 
     name: str
     people: int
@@ -47,96 +51,117 @@ class RoomInfo(NamedTuple):
 
 
 def fullest_first(rooms: Iterable[RoomInfo]) -> list[RoomInfo]:
-    """The order of a list of rooms."""
+    """Sorts rooms for a list: most people first, then by name."""
     return sorted(rooms, key=lambda room: (-room.people, room.name))
 
 
 class Node(Protocol):
-    """The people of this node, for others. Only `evict` may wait. Runs on: the cluster's threads."""
+    """The people of this node, as other nodes use them. Only `evict` may block. Runs on: the cluster's
+    threads.
+    """
 
     def offer(self, direct: Direct) -> Reach:
-        """Offers a direct message to the sessions here."""
+        """Offers a direct message to the person's sessions on this node."""
 
     def end(self, user: UserId, code: int, reason: str | None = None) -> int:
-        """Ends the connections here of one person; returns how many there were."""
+        """Closes a person's connections on this node. Returns how many there were."""
 
     def evict(self, user: UserId, room: str, reason: str) -> int:
-        """Ends what one person has in a room here; returns in how many sessions there was something."""
+        """Ends a person's membership or subscription in a room on this node. Returns the number of sessions
+        that had one.
+        """
 
     def addresses(self, user: UserId) -> set[str]:
-        """Where the connections here of one person come from."""
+        """The addresses of a person's connections on this node."""
 
     def notify(self, user: UserId, told: Record, *, kept: bool = False) -> bool:
-        """Offers an event to a person's sessions here, `kept` to those without an inbox."""
+        """Offers an event to a person's sessions on this node. A `kept` event goes only to sessions without
+        an inbox.
+        """
 
     def sessions(self, user: UserId) -> list[str]:
-        """The ids of the sessions here of one person."""
+        """The ids of a person's sessions on this node."""
 
     def move(self, user: UserId, deed: str, room: str) -> int:
-        """Has the sessions here of one person do that in a room; may wait. Returns how many did."""
+        """Makes a person's sessions on this node do `deed` (join, leave, subscribe, unsubscribe) in a room.
+
+        May block. Returns the number of sessions that did it.
+        """
 
 
 Whispered = Callable[[str, bytes, UserId], None]
-"""Offers another node's whisper, a frame, to those of a room's members who are here, but one user's; or what
-is an event, to all who listen."""
+"""Delivers what another node published without a log: a room, a frame, and the user or session to leave out.
+
+A typing notice goes to the room's members on this node, and an event to all of its subscribers.
+"""
 OpenInbox = Callable[[UserId], None]
-"""Has a person's sessions here listen to their inbox; may wait."""
+"""Subscribes a person's sessions on this node to their inbox. May block."""
 
 
 @runtime_checkable
 class Cluster(Protocol):
-    """What a broker offers that many nodes share; one that does not is used as if it were `Alone`.
+    """What a broker offers when many nodes share it. A broker without this is used as if it were `Alone`.
 
-    To be called on any thread. CommandError 100 is raised where the others cannot be asked just now.
+    Every method may be called from any thread. A method raises CommandError 100 if the other nodes cannot be
+    asked at the moment.
     """
 
     def connect(self, node: Node, whispered: Whispered, open_inbox: OpenInbox) -> None:
-        """Told once who is to hear of what other nodes ask and pass on."""
+        """Called once, with what to call for the requests and messages of other nodes."""
 
     def presence(self, channel: Channel, announce_limit: int | None) -> Presence | None:
-        """Who is in a channel's room on all nodes; None where this node's people are all there are.
+        """Who is in the channel's room on all nodes. Returns None if there are no other nodes.
 
-        In rooms with more people than the limit nobody is announced.
+        Nobody is announced in a room with more people than the limit.
         """
 
     def exists(self, room: str) -> bool:
-        """Whether there is such a room, though this node does not have it open."""
+        """Whether the room exists, for a room that is not open on this node."""
 
     def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
-        """All rooms, the fullest first, given those that are open here with the people whom they have here.
+        """All rooms, the fullest first. `here` lists the rooms that are open on this node, with their people
+        on this node.
 
-        The list is everybody's who asks: it must not be changed.
+        Callers share the returned list and must not change it.
         """
 
     def arrive(self, user: UserId) -> None:
-        """A session of that person's came here. Never fails."""
+        """Notes that a session of this person came online on this node. Never fails."""
 
     def depart(self, user: UserId) -> None:
-        """A session of that person's went. Never fails."""
+        """Notes that a session of this person on this node has ended. Never fails."""
 
     def direct(self, direct: Direct, here: Reach) -> Reach:
-        """Sends a direct message to the person's sessions on other nodes; what became of it on all."""
+        """Sends a direct message to the person's sessions on other nodes. Returns its reach on all nodes,
+        `here` included.
+        """
 
     def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
-        """Ends a person's connections on other nodes; returns how many there were."""
+        """Closes a person's connections on other nodes. Returns how many there were."""
 
     def kick(self, user: UserId, room: str, reason: str) -> int:
-        """Ends what a person has in a room on other nodes; returns how many sessions had something."""
+        """Ends a person's membership or subscription in a room on other nodes. Returns the number of sessions
+        that had one.
+        """
 
     def addresses(self, user: UserId) -> set[str]:
-        """Where a person's connections on other nodes come from."""
+        """The addresses of a person's connections on other nodes."""
 
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
-        """Passes on to other nodes what may be lost. Never fails."""
+        """Sends other nodes a frame that is in no log and may be lost. Never fails."""
 
     def notify(self, user: UserId, json: bytes, *, kept: bool) -> bool:
-        """Tells a person's sessions on other nodes of an event, or that it is `kept` in the person's inbox.
+        """Sends an event to a person's sessions on other nodes, or tells them that it is `kept` in the
+        person's inbox.
 
-        Whether another node has that person online. Never fails: whatever is kept is found later.
+        Returns whether the person is online on another node. Never fails, because a kept event is found
+        later.
         """
 
     def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position] | None:
-        """Publishes in a room that is not open here; None where it has to be opened for that."""
+        """Publishes in a room that is not open on this node. Returns None if the room must be opened for
+        that.
+        """
 
     def sessions(self, user: UserId) -> list[str]:
         """The ids of a person's sessions on other nodes."""
@@ -145,11 +170,13 @@ class Cluster(Protocol):
         """Whether a person has a session on another node."""
 
     def move(self, user: UserId, deed: str, room: str) -> int:
-        """Has a person's sessions on other nodes do that in a room; how many did."""
+        """Makes a person's sessions on other nodes do `deed` in a room. Returns the number of sessions that
+        did it.
+        """
 
 
 class Alone:
-    """A node that has no others: everything is here, and ends with it."""
+    """A node without other nodes."""
 
     def connect(self, node: Node, whispered: Whispered, open_inbox: OpenInbox) -> None:
         """See Cluster."""

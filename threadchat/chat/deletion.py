@@ -1,4 +1,4 @@
-"""Finds the message that a deletion is for."""
+"""Finds the message that a deletion refers to."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from threadchat.errors import CommandError, ErrorCode
 
 
 def find_message(room: Room, event: int, epoch: str) -> Position:
-    """The place of a message that has its text. Raises CommandError 107 where there is none, and 112."""
+    """The position of a message that still has its text.
+
+    Raises CommandError 107 if there is no such message, and 112 if `epoch` is not the epoch of the room's
+    log.
+    """
     head = room.fanout.head
     target = Position(event, epoch or head.epoch)
     check_target(target, head.epoch)
     page: Page | None = None
     if 0 < event <= head.offset:
-        with contextlib.suppress(CommandError):  # it is older than the log, or another log began
+        with contextlib.suppress(CommandError):  # it is older than the log, or a new log has begun
             page = room.history(Position(event - 1, head.epoch), 1)
     kept = [item.event for item in page.records] if page else []
     if not kept or kept[0].type != MESSAGE or kept[0].deleted:

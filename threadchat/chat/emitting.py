@@ -1,4 +1,4 @@
-"""Makes drafts of an application's own events: checks what they are called, and encodes their data once."""
+"""Makes drafts of the application's own events: checks their names and encodes their data once."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _encode = msgspec.json.Encoder(enc_hook=plain).encode
 
 
 def draft_event(name: Any, data: object, *, skip: str = "", key: str = "", most: int | None = None) -> Draft:
-    """An event that has no place yet; its data may have `most` bytes of JSON.
+    """A draft of an application's event. Its data may take `most` bytes of JSON.
 
-    Raises CommandError 107 for a name that is none, and for what JSON cannot carry.
+    Raises CommandError 107 if the name is not valid or the data cannot be encoded as JSON.
     """
     check_name(name)
     return Draft(EVENT, name=str(name), data=encode_data(data, most), skip=skip, key=application_key(key))
 
 
 def encode_data(data: object, most: int | None = None) -> bytes:
-    """Some value's JSON on one line, in at most `most` bytes. Raises CommandError 107."""
+    """Encodes a value as one line of JSON, of at most `most` bytes. Raises CommandError 107."""
     try:
         json = _encode(data)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _bad(f"data cannot be sent as JSON: {error}") from None
-    if b"\n" in json:  # JSON that was given as it is
+    if b"\n" in json:  # a msgspec.Raw, which is copied as it is
         json = msgspec.json.format(json, indent=-1)
     if most is not None and len(json) > most:
         raise _bad(f"data has {len(json)} bytes of JSON; at most {most} are allowed (max_message_size)")
@@ -46,41 +46,44 @@ def encode_data(data: object, most: int | None = None) -> bytes:
 
 
 def passing(draft: Draft, room: str, time: int) -> Record:
-    """An event that is told now and is in no log; `time` is Unix time."""
+    """An event for those who are subscribed now, which is in no log. `time` is Unix time in seconds."""
     return record(draft, 0, room, time)
 
 
 def check_name(name: Any) -> None:
-    """Raises CommandError 107 for what is no name of an event or a command."""
+    """Raises CommandError 107 if the value is not a valid name of an event or a command."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise _bad(f"name is {name!r:.80}; it must be {NAME_RULE}")
 
 
 def check_names(names: Iterable[str] | None) -> None:
-    """The same for all of a filter; None is none."""
+    """Checks all names of a filter. None means no names."""
     for name in names or ():
         check_name(name)
 
 
 class Emitter:
-    """What a room has for events of the program's own. To be called on any thread."""
+    """The part of a room that emits the application's own events. Every method may be called from any
+    thread.
+    """
 
     name: str
     fanout: Fanout
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position]:
-        """Gives drafts their places. Raises RoomClosed."""
+        """Publishes drafts and returns their positions. Raises RoomClosed."""
         raise NotImplementedError("a room publishes")
 
     def emit(
         self, name: str, data: object = None, *, keep: bool = True, skip: str = "", key: str = ""
     ) -> Position | None:
-        """Has an event of the program's own happen: with a name, and data that is any JSON value.
+        """Emits an event of the application's own, with a name and data. The data is any JSON value.
 
-        `keep` false: it is told to those who listen now and have room to spare, and is in no log. `skip` is a
-        session that does not get it; the same `key` within five minutes says it once. Returns its place; None
-        where it has none, and in a closed room. Raises CommandError 107 for a name that is none (of a-z, 0-9
-        and _ . : -), and for data that JSON cannot carry. Waits as `message` does.
+        With `keep` false, the event is not logged, and only subscribers that have plenty of room get it.
+        `skip` is the id of a session that does not get the event. Events of the same `key` within five
+        minutes are published once. Returns the event's position, or None if it is not logged or the room is
+        closed. Raises CommandError 107 if the name is not valid (a-z, 0-9 and _ . : -) or the data cannot be
+        encoded as JSON. Blocks as `message` does.
         """
         draft = draft_event(name, data, skip=skip, key=key)
         if not keep:
@@ -92,7 +95,7 @@ class Emitter:
             return None
 
     def tell(self, record: Record) -> None:
-        """Offers an event that is in no log to those who are here now."""
+        """Offers an event that is in no log to the current subscribers."""
         self.fanout.tell(partial(offer_passing, record))
 
 

@@ -1,4 +1,4 @@
-"""A listener that keeps every event in a file, one line of JSON each."""
+"""A listener that writes every event to a file, one line of JSON each."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from threadchat.chat.log.events import Event
 log = logging.getLogger(__name__)
 
 MAX_PENDING: Final = 1 << 20
-"""Bytes that a batch may gather before it is written early: events are few in a batch, but may be large."""
+"""Bytes to gather before writing early. A batch has few events, but they may be large."""
 PATIENCE: Final = 1.0
-"""Seconds for which a pipe's reader may pause; publishers have not been held up for that yet."""
+"""Seconds for which the reader of a pipe may pause. The listener's stream buffers events meanwhile."""
 MODE: Final = 0o640
-"""Of a new file: what people say to each other is not for everybody on the machine."""
+"""The mode of a new file. What people write to each other is not for every user of the machine."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class JsonLines:
-    """Appends events to a file, one line of JSON each, one write a batch: a listener of a room or a hub.
+    """A listener for a room or a hub that appends events to a file: a line of JSON each, one write a batch.
 
     ```python
     from pathlib import Path
@@ -37,30 +37,30 @@ class JsonLines:
     listener = room.attach_listener(JsonLines("events.jsonl"))
     room.message("ann", "hi")
     room.close()
-    listener.thread.join()  # a daemon: wait until the last line is written
+    listener.thread.join()  # it is a daemon thread: wait for its last write
     assert Path("events.jsonl").read_text().count("\n") == 2
     ```
 
-    A line that was begun is finished by the next write that succeeds, so that no torn one ever
-    stands before others; one that an earlier run left torn gets a line of its own. Whatever else a
-    write that fails (a full disk) leaves over is lost, and counted.
+    If a write fails (the disk is full, say) in the middle of a line, the next successful write finishes that
+    line, so a partial line never stands before others. If an earlier run left a partial line, a line break
+    is written after it. Other events of a failed write are lost and counted.
 
-    Constructing opens the file, makes its folder where there is none, and raises OSError where that fails; a
-    new file is for its owner and group only.
-    All else runs on the thread of one listener, and raises nothing.
+    The constructor opens the file and creates its folder if needed. It raises OSError if that fails. Only
+    the owner and the group may read a new file. Everything else runs on the thread of one listener and
+    raises nothing.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
         os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
-        # Readable too, because only the last byte tells whether the last line is whole.
-        # Not blocking: a pipe that nobody reads is as good as a full disk, and holds up nobody.
+        # Readable, because only the last byte tells whether the last line is complete.
+        # Non-blocking, because a pipe that nobody reads is treated like a full disk and must not block.
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         self._file = os.open(self._path, flags, MODE)
-        self._rest = b""  # of a line that was begun, or what ends a torn one
+        self._rest = b""  # the rest of a partial line, or the line break after an old one
         self._lines: list[bytes] = []
         self._pending = 0  # bytes in `_lines`
-        self._lost = 0  # events, since writing began to fail
+        self._lost = 0  # events lost since writing began to fail
         self._failing = False
         self._closed = False
         try:
@@ -71,7 +71,7 @@ class JsonLines:
             raise
 
     def __call__(self, event: Event) -> None:
-        """Notes an event for the next write; what is in no log is in this one neither."""
+        """Adds an event to the next write. Events without an id are in no log and are left out here too."""
         if not event.id:
             return
         line = _encode(event) + b"\n"
@@ -81,7 +81,7 @@ class JsonLines:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what was noted; a failure is logged once, until it works again."""
+        """Writes the events that were added. A failure is logged once, until writing works again."""
         lines, self._lines, self._pending = self._lines, [], 0
         if self._closed or not (lines or self._is_inside()):
             return
@@ -97,7 +97,7 @@ class JsonLines:
             log.error("event log %s: %s; events are lost until it works again", self._path, failure)
 
     def close(self) -> None:
-        """Writes what was noted, and closes the file; a second call does nothing."""
+        """Writes the events that were added and closes the file. A second call does nothing."""
         if self._closed:
             return
         self.flush()
@@ -106,7 +106,7 @@ class JsonLines:
             log.error("event log %s: closed; %d events were lost", self._path, self._lost + self._is_inside())
         try:
             os.close(self._file)
-        except OSError as error:  # some file systems tell only now
+        except OSError as error:  # some file systems report a failed write only now
             log.error("event log %s: closing: %s", self._path, error)
 
     # Helpers
@@ -129,7 +129,9 @@ class JsonLines:
         return written, None
 
     def _keep_begun_line(self, lines: list[bytes], written: int) -> None:
-        """After a failure: what was not begun is lost, what was begun is kept for the next write."""
+        """After a failed write, keeps the rest of the partial line for the next write. Counts the lines after
+        it as lost.
+        """
         if written < len(self._rest):
             self._rest = self._rest[written:]
             self._lost += len(lines)
@@ -150,7 +152,7 @@ class JsonLines:
         self._lost = 0
 
     def _is_inside(self) -> bool:
-        """Whether a line of this run was begun and not finished."""
+        """Whether a line of this run is partially written."""
         return len(self._rest) > 0 and self._rest != b"\n"
 
     def __repr__(self) -> str:
@@ -159,14 +161,14 @@ class JsonLines:
 
 
 def _takes_more(file: int) -> bool:
-    """Whether a pipe is read within `PATIENCE`."""
+    """Whether the pipe's reader makes room within `PATIENCE`."""
     poll = select.poll()
     poll.register(file, select.POLLOUT)
     return bool(poll.poll(PATIENCE * 1000))
 
 
 def _ends_torn(file: int) -> bool:
-    """Whether the file's last line has no end; a device's never counts as torn."""
+    """Whether the last line of the file has no line break. For a device, always False."""
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode) or not status.st_size:
         return False

@@ -1,4 +1,4 @@
-"""The rooms by their names, and the people by their ids: who is online, and on which sessions."""
+"""The rooms by name, and the people by id: who is online, and on which sessions."""
 
 from __future__ import annotations
 
@@ -24,18 +24,17 @@ from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.wire.threads.forking import Forked
 
 ROOM_TTL: Final = 300.0
-"""Seconds after which a room where nobody is and nothing happens is forgotten, and its log with it."""
+"""Seconds after which an empty, idle room is forgotten together with its log."""
 
 Result = TypeVar("Result")
 PassOn = Callable[[Room, bytes, UserId], object]
-"""Offers another node's whisper, a frame, to a room's members here, but one user's."""
+"""Offers a frame that another node whispered to a room's members on this node, except one user."""
 
 
 class Hub(Inboxes):
-    """Rooms come with their first use and go when they have been empty for `room_ttl`.
+    """Creates rooms when they are first used, and forgets them when they have been empty for `room_ttl`.
 
-    Every method may be called from any thread. Where the broker is a Cluster, rooms and people are those of
-    all its nodes.
+    Any thread may call any method. If the broker is a Cluster, rooms and people are those of all its nodes.
     """
 
     def __init__(
@@ -57,11 +56,11 @@ class Hub(Inboxes):
         inboxes: InboxRules = NO_INBOXES,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`broker` keeps the logs: a MemoryBroker, say. Rooms are forgotten only with `schedule`, which is a
-        pinger's `call_later`, once nobody was there for `room_ttl` seconds. `max_rooms` may be open at once,
-        0 for any number, and beside them the `reserved` ones. `fell_behind` is told how many live
-        subscriptions just did, on a publisher's thread. With `schedule`, all logs together take `logs_bytes`
-        of memory, or however much where that is 0. `inboxes` says who has one. All else is as for Room.
+        """`broker` keeps the logs, for example a MemoryBroker. Without `schedule`, a pinger's `call_later`,
+        no room is forgotten and `logs_bytes`, the limit for the memory of all logs (0: none), has no effect.
+        At most `max_rooms` rooms may be open (0: any number), not counting the `reserved` ones. `fell_behind`
+        is told, on a publisher's thread, how many live subscriptions fell behind. `inboxes` says who has an
+        inbox. The other arguments are as for Room.
         """
         self.broker = broker
         self._routing = routing or Directory()
@@ -91,15 +90,14 @@ class Hub(Inboxes):
     # Rooms
 
     def room(self, name: str) -> Room:
-        """The room of that name, made if there is none.
+        """Returns the room of that name, a new one if needed. Raises RoomClosed once the hub is closed.
 
-        Raises RoomClosed once the hub is closed, and CommandError 106, temporary, where no more rooms may be
-        and none of those that are is empty.
+        Raises CommandError 106, temporary, if the limit of rooms is reached and none of them is empty.
         """
         return self._rooms.open(name)
 
     def find(self, name: str) -> Room:
-        """The room of that name. Raises CommandError 102 where there is none."""
+        """Returns the room of that name. Raises CommandError 102 if it does not exist."""
         room = self._rooms.get(name)
         if room is not None:
             return room
@@ -112,12 +110,12 @@ class Hub(Inboxes):
         return self._rooms.all()
 
     def list_rooms(self) -> list[RoomInfo]:
-        """All rooms that there are, on any node, the fullest first; the list must not be changed."""
+        """All rooms on all nodes, the fullest first. Callers must not change the list."""
         here = [RoomInfo(room.name, room.people, room.fanout.head.offset) for room in self.rooms()]
         return self._cluster.rooms([info for info in here if not is_inbox(info.name)])
 
     def in_room(self, name: str, action: Callable[[Room], Result]) -> Result:
-        """Does something in the room of that name, in a new one where the old one just went.
+        """Calls `action` with the room of that name; if it just closed, again with a new one.
 
         Raises RoomClosed once the hub is closed.
         """
@@ -134,10 +132,9 @@ class Hub(Inboxes):
         return self.in_room(name, lambda room: self._routing.publish(room, drafts))
 
     def whisper(self, room: Room, payload: Any, encoders: Collection[Encode], *, but: UserId) -> None:
-        """Offers what is in no log to those of a room's members who have room to spare, but one user's.
+        """Offers a payload that is in no log to members with plenty of room, except the user `but`.
 
-        `encoders` are those of the members who would understand it. Other nodes get the payload's `frame`,
-        for what `on_whisper` was given.
+        `encoders` are those of the members who understand it. Other nodes get the payload's `frame`.
         """
 
         def deliver() -> bool:
@@ -148,69 +145,72 @@ class Hub(Inboxes):
         self._cluster.whisper(room.name, payload.frame, but)
 
     def on_whisper(self, pass_on: PassOn) -> None:
-        """Has whispers of other nodes passed on to a room's members here; must not block."""
+        """Sets the callback for other nodes' whispers. It passes them on to the members on this node and must
+        not block.
+        """
         self._on_whisper = pass_on
 
     def delete(
         self, name: str, event: int, *, epoch: str = "", user: UserId | None = None, nickname: str = ""
     ) -> Position:
-        """Deletes a message of the room of that name: its text goes from the log, and all are told.
+        """Deletes a message: removes its text from the log and tells all subscribers.
 
-        `event` is its id, and `epoch` names the log in which it was read; empty: the one that there is now.
-        `user` and `nickname` are whoever does it. Returns the place of the `delete` event. Raises
-        CommandError 102 for a room that there is not, 107 where `event` is no message's id in its log, 112
-        where its log is another one.
+        `event` is its id, and `epoch` the log in which it was read; if empty, the current log. `user` and
+        `nickname` say who deletes it. Returns the position of the `delete` event. Raises CommandError 102 for
+        an unknown room, 107 if `event` is not a message in its log, and 112 if its log has another epoch.
         """
         target = find_message(self.find(name), event, epoch)
         return self.publish(name, [Draft(DELETE, user, nickname, target=target)])[0]
 
     def close_room(self, name: str) -> None:
-        """Closes a room with a last event; the name is free for a new one. Raises CommandError 102."""
+        """Closes a room with a last event. Its name is then free for a new room. Raises CommandError 102."""
         self.find(name).close()
 
     def attach_listener(self, listener: Listener | Callable[[Event], object]) -> None:
         """Calls `listener` for every event of every room from now on, on a thread of its own.
 
-        Raises RoomClosed once the hub is closed, and ConfigError for what cannot be called with an event.
+        Raises RoomClosed once the hub is closed, and ConfigError if `listener` does not take an event.
         """
         self._rooms.attach(listener, SharedStream(self._request_buffer, self._send_timeout))
 
     # People
 
     def attend(self, session: Session) -> None:
-        """Notes a session that is nobody's yet, so that a ban of its address ends it; `depart` forgets it."""
+        """Notes a session that has no user yet, so that a ban of its address ends it. `depart` forgets it."""
         self._sessions.attend(session)
 
     def arrive(self, session: Session) -> None:
-        """Notes that a session's user is online. The session's `user` is set."""
+        """Notes that a session's user is online. The session's `user` must be set."""
         assert session.user is not None
         self._sessions.arrive(session)
         self._cluster.arrive(session.user)
 
     def depart(self, session: Session) -> None:
-        """Forgets a session and whose it is."""
+        """Forgets a session and its user."""
         self._sessions.leave(session)
         self.disown(session)
 
     def disown(self, session: Session) -> None:
-        """Forgets whose a session is; does nothing where it never arrived."""
+        """Forgets a session's user. Does nothing if the session never arrived."""
         if self._sessions.depart(session):
             assert session.user is not None
             self._cluster.depart(session.user)
 
     def is_online(self, user: UserId) -> bool:
-        """Whether that user has a session on this node."""
+        """Whether the user has a session on this node."""
         return user in self._sessions
 
     def about(self, user: UserId) -> str:
-        """What that user says of themselves here, newest session first; empty where nothing was said."""
+        """What the user says of themselves on this node. The newest session counts first. Empty if there is
+        nothing.
+        """
         sessions = self._sessions.of(user)
         return next((session.about for session in reversed(sessions) if session.about), "")
 
     def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
-        """Sends a message to every session of one person. No copy is kept and none comes back.
+        """Sends a message to every session of one person. No copy is kept.
 
-        Raises CommandError 108 where that person is not online, 111 where no session had room.
+        Raises CommandError 108 if the person is not online, and 111 if none of the sessions had room.
         """
         direct = Direct(sender=sender, to=to, nickname=nickname, message=message, time=int(time()))
         here: Reach = None
@@ -225,42 +225,43 @@ class Hub(Inboxes):
     def disconnect(
         self, user: UserId, code: int = CloseCode.FORCE_DISCONNECT, reason: str | None = None
     ) -> int:
-        """Ends every connection of one person, on all nodes; returns how many there were.
+        """Closes every connection of one person, on all nodes. Returns how many there were.
 
-        The peers are told `reason`, or the code's own where it is None.
+        The peers get `reason`, or the default reason of the code.
         """
         return self._sessions.end(user, code, reason) + self._cluster.disconnect(user, code, reason)
 
     def kick(self, user: UserId, room: str, reason: str = "") -> int:
-        """Ends one person's membership or subscription in a room, on all nodes; they may come back.
+        """Ends one person's membership or subscription in a room, on all nodes. They may come back.
 
-        Returns in how many sessions there was one. May wait, as long as announcing that takes.
+        Returns the number of sessions that had one. Blocks while this is announced.
         """
         return self._sessions.evict(user, room, reason) + self._cluster.kick(user, room, reason)
 
     def addresses(self, user: UserId) -> set[str]:
-        """Where one person's connections come from, on all nodes."""
+        """The addresses of one person's connections, on all nodes."""
         return self._sessions.addresses(user) | self._cluster.addresses(user)
 
     # The end
 
     def leave_behind(self) -> None:
-        """Begins anew, with no room and nobody. Runs on: the only thread of a forked process, first."""
+        """Starts again with no rooms and no people. Runs on: the only thread of a forked process, before
+        anything else.
+        """
         for part in self._parts:
             part.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
-        """Closes all rooms, ends listeners once they have seen everything, and every thread of the hub.
+        """Closes all rooms and ends every thread of the hub. Listeners still get the events that are waiting.
 
-        False where a listener takes longer than `timeout` seconds, or else `send_timeout`, for what
-        it still has to see.
+        Returns False if a listener needs more than `timeout` seconds for that (None: `send_timeout`).
         """
         deadline = monotonic() + (self._send_timeout if timeout is None else timeout)
         rooms, listeners = self._rooms.close()
-        self.broker.close()  # first: what others go on with does not end with this node
+        self.broker.close()  # first, so that rooms of other nodes do not end with this node
         for room in rooms:
             room.close()
-            for listener in listeners:  # more rooms than a stream holds events must not cost it one
+            for listener in listeners:  # a stream may hold fewer events than there are rooms
                 listener.stream.hold(max(0.0, deadline - monotonic()))
         self._routing.close()
         for listener in listeners:

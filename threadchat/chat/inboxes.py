@@ -1,4 +1,4 @@
-"""Reaches people: events and direct messages for one person, kept in their inbox while they are away."""
+"""Reaches one person: events and direct messages, which an inbox keeps while the person is away."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ Result = TypeVar("Result")
 
 
 class InboxRules(NamedTuple):
-    """Who has an inbox, how many events it has, and after how many seconds without any it is forgotten."""
+    """Who has an inbox, how many events it keeps, and after how many seconds without events it is
+    forgotten.
+    """
 
     keeps: Callable[[UserId], bool]
     size: int
@@ -39,17 +41,19 @@ NO_INBOXES: Final = InboxRules(lambda user: False, INBOX_SIZE, INBOX_AGE)
 
 
 class Sent(NamedTuple):
-    """What became of something for one person: its place in their inbox, and whether they are online."""
+    """The result of sending something to one person: its position in their inbox, and whether they are
+    online.
+    """
 
     position: Position | None
     online: bool
 
 
 class Inboxes:
-    """The part of a hub that knows inboxes. Every method may be called from any thread, and may wait.
+    """The part of a hub that handles inboxes. Every method may be called from any thread and may block.
 
-    An inbox is a room that only its person reads. It begins with the first event for them, so an empty one
-    costs nothing: whoever emits opens it, on each node where the person is online, for all their sessions.
+    An inbox is a room that only its owner reads. It is created with its first event, so an empty inbox costs
+    nothing. Whoever emits opens it for all sessions of the person, on each node where the person is online.
     """
 
     _sessions: UserDirectory
@@ -59,23 +63,26 @@ class Inboxes:
     _inbox_rules: InboxRules
 
     def in_room(self, name: str, action: Callable[[Room], Result]) -> Result:
-        """Does something in the room of that name. Raises RoomClosed once the hub is closed."""
+        """Calls `action` with the room of that name. Raises RoomClosed once the hub is closed."""
         raise NotImplementedError("a hub has rooms")
 
     def find(self, name: str) -> Room:
-        """The room of that name. Raises CommandError 102 where there is none."""
+        """Returns the room of that name. Raises CommandError 102 if it does not exist."""
         raise NotImplementedError("a hub has rooms")
 
     def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
-        """Sends a message to every session of one person, and keeps no copy. Raises CommandError 108, 111."""
+        """Sends a message to every session of one person. No copy is kept. Raises CommandError 108 and
+        111.
+        """
         raise NotImplementedError("a hub has people")
 
     # Events
 
     def emit(self, room: str, draft: Draft, *, keep: bool = True) -> Position | None:
-        """Publishes an event in a room, or (`keep` false) tells it to those who listen now, on all nodes.
+        """Publishes an event in a room. With `keep` false, only offers it to current subscribers on all
+        nodes.
 
-        Returns its place; None where it has none. Raises RoomClosed once the hub is closed.
+        Returns the event's position, or None if it is in no log. Raises RoomClosed once the hub is closed.
         """
         if keep:
             [position] = self.in_room(room, lambda opened: self._routing.publish(opened, [draft]))
@@ -88,7 +95,9 @@ class Inboxes:
         return None
 
     def hear_event(self, room: str, told: Record) -> None:
-        """Tells what another node passed on to those who listen here; never blocks."""
+        """Offers an event that another node passed on to the room's subscribers on this node. Never
+        blocks.
+        """
         here = self._rooms.get(room)
         if here is not None:
             here.tell(told)
@@ -96,11 +105,13 @@ class Inboxes:
     # One person
 
     def keeps_inbox(self, user: UserId) -> bool:
-        """Whether that person has an inbox: whoever is known."""
+        """Whether the person has an inbox."""
         return self._inbox_rules.keeps(user)
 
     def find_inbox(self, user: UserId) -> Room | None:
-        """A person's inbox, if there is anything in it. Raises CommandError 100, and 106 (see `room`)."""
+        """A person's inbox, or None if nothing was ever kept in it. Raises CommandError 100, and 106 as
+        `room` does.
+        """
         try:
             return self.find(inbox_of(user))
         except CommandError as error:
@@ -109,10 +120,10 @@ class Inboxes:
             return None
 
     def emit_to(self, user: UserId, draft: Draft, *, keep: bool = True) -> Sent:
-        """Has an event happen for one person, on every session that they have.
+        """Emits an event to all sessions of one person.
 
-        It is kept in their inbox, if they have one and `keep` says so. Raises RoomClosed once the hub is
-        closed, CommandError 100 where the broker is away, and 106 where no more inboxes may be open.
+        The event is kept in their inbox if they have one and `keep` is true. Raises RoomClosed once the hub
+        is closed, CommandError 100 if the broker is away, and 106 if no more inboxes may be open.
         """
         name = inbox_of(user)
         if not (keep and self.keeps_inbox(user)):
@@ -126,15 +137,17 @@ class Inboxes:
         return Sent(position, self._cluster.notify(user, told.json, kept=True) or here)
 
     def _publish(self, user: UserId, name: str, draft: Draft) -> list[Position]:
-        """Publishes in a person's inbox; opens it for that only if they are here, or the broker says so."""
+        """Publishes in a person's inbox. Opens it on this node only if the person is online here, or the
+        broker needs it.
+        """
         if user not in self._sessions and self._rooms.get(name) is None:
             positions = self._cluster.publish(name, [draft])
             if positions is not None:
-                self.open_inbox(user)  # for whoever came meanwhile and had not found it
+                self.open_inbox(user)  # a session may have come meanwhile, before the inbox existed
                 return positions
 
         def publish(inbox: Room) -> list[Position]:
-            self._sessions.open_inbox(user, inbox)  # first: so that it comes in by the inbox
+            self._sessions.open_inbox(user, inbox)  # first, so that the draft reaches them through the inbox
             return self._routing.publish(inbox, [draft])
 
         return self.in_room(name, publish)
@@ -149,10 +162,11 @@ class Inboxes:
         key: str = "",
         skip: str = "",
     ) -> bool:
-        """Sends a direct message, through the inbox of whoever has one; whether it waits there.
+        """Sends a direct message, through the inbox if the recipient has one. Returns whether it waits there
+        unread.
 
-        The sender's other sessions get it too; `skip` is the one that it comes from. Raises CommandError 108
-        and 111 as `direct` does for those who have no inbox, and what `emit_to` raises.
+        The sender's other sessions get it too. `skip` is the id of the session that sent it. Raises what
+        `emit_to` raises. If the recipient has no inbox, raises CommandError 108 and 111 as `direct` does.
         """
         draft = Draft(DIRECT, sender, nickname, message, key=key, to=to)
         if sender == to:
@@ -165,22 +179,22 @@ class Inboxes:
         if sender is not None and sender != to and self.keeps_inbox(sender):
             try:
                 self.emit_to(sender, msgspec.structs.replace(draft, skip=skip))
-            except (CommandError, RoomClosed) as error:  # it has arrived where it had to
+            except (CommandError, RoomClosed) as error:  # the recipient has it
                 log.info("a direct message is not in the inbox of its sender: %s", error)
         return stored
 
-    # Asked by other nodes; see Node
+    # Requested by other nodes; see Node
 
     def open_inbox(self, user: UserId) -> None:
-        """Has a person's sessions here listen to their inbox, in which something came. May wait."""
+        """Subscribes a person's sessions on this node to their inbox. May block."""
         if user in self._sessions and self.keeps_inbox(user):
             self.in_room(inbox_of(user), lambda inbox: self._sessions.open_inbox(user, inbox))
 
     def is_heard(self) -> bool:
-        """Whether anybody listens in this process."""
+        """Whether anybody is subscribed to anything in this process."""
         return self._rooms.is_heard()
 
-    # What the application asks
+    # For the application
 
     def sessions(self, user: UserId) -> list[str]:
         """The ids of a person's sessions on the native dialect, on all nodes. Raises CommandError 100."""
@@ -191,20 +205,20 @@ class Inboxes:
         return user in self._sessions or self._cluster.is_connected(user)
 
     def move(self, user: UserId, deed: str, room: str) -> int:
-        """Has all sessions of a person `join`, `leave`, `subscribe` to or `unsubscribe` from a room.
+        """Makes all sessions of a person `join`, `leave`, `subscribe` to or `unsubscribe` from a room.
 
-        Returns how many did; those that had done so before did not. Raises CommandError 100.
+        Returns the number of sessions for which this changed anything. Raises CommandError 100.
         """
         return self._sessions.move(user, deed, room) + self._cluster.move(user, deed, room)
 
 
 def passing_frame(told: Record) -> bytes:
-    """An event that is in no log as nodes pass it on: the frame that clients get."""
+    """An event that is in no log, as nodes send it to each other: the frame that clients get."""
     return frames.encode(frames.TEXT, told.json)
 
 
 def passing_event(frame: bytes) -> Record | None:
-    """The event in a frame that another node passed on; None where somebody is typing."""
+    """The event in a frame from another node, or None if the frame is a typing notice."""
     header = frames.read_header(frame, 0)
     json = frame if header is None else frame[header.body :]
     return None if json.startswith(_TYPING) or not json.startswith(b"{") else record_of(json)

@@ -1,4 +1,6 @@
-"""Bounds the memory that the logs of all rooms take together: above it, the largest get shorter."""
+"""Limits the memory that the logs of all rooms take together. Above the limit, the largest logs are
+shortened.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from threadchat.wire.threads.reports import REPORTS
 log = logging.getLogger(__name__)
 
 TELLING: Final = 60.0
-"""Seconds for which no second warning follows one."""
+"""Minimum seconds between two warnings."""
 
 
 class Weighed(NamedTuple):
@@ -26,11 +28,11 @@ class Weighed(NamedTuple):
 
 
 class MemoryBudget:
-    """Looks at all logs now and then, as long as there are rooms; writing to one costs nothing more.
+    """Checks all logs now and then, as long as there are rooms. Appending to a log costs nothing extra.
 
-    So between two looks the logs may grow by what comes in meanwhile. Where they take more than they may,
-    the largest drop their oldest events until all fit, and so that the longest that are left are alike;
-    those of rooms that nobody is in do so first.
+    Between two checks the logs may exceed the limit by what is published meanwhile. Above the limit, the
+    largest logs drop their oldest events until all logs fit, so that the largest ones end up equally long.
+    Logs of empty rooms are shortened first.
     """
 
     def __init__(
@@ -39,15 +41,15 @@ class MemoryBudget:
         schedule: Callable[[float, Callable[[], None]], object],
         most: int,
     ) -> None:
-        """`most` bytes may the logs of `rooms` take. `schedule` is a pinger's `call_later`."""
+        """`most` is the limit in bytes for the logs of all `rooms`. `schedule` is a pinger's `call_later`."""
         self._rooms = rooms
         self._most = most
         self._told_at = -inf
         self.rounds = Periodic(self.look, schedule)
-        self.watch = self.rounds.watch  # told after a room was made; on any thread
+        self.watch = self.rounds.watch  # called after a room was created; on any thread
 
     def look(self) -> float | None:
-        """Shortens what it has to; the seconds until the next look. Runs on: the pinger's thread."""
+        """Shortens logs if needed. Returns the seconds until the next check. Runs on: the pinger's thread."""
         rooms = self._rooms()
         taken = sum([weight_of(room) for room in rooms])
         if taken > self._most:
@@ -68,12 +70,14 @@ class MemoryBudget:
 
 
 def weight_of(room: Room) -> int:
-    """Bytes of memory that a room's log takes, with its message keys."""
+    """Bytes of memory that a room's log and message keys take."""
     return room.fanout.weight + room.channel.weight
 
 
 def fit(weighed: list[Weighed], most: int) -> int:
-    """Shortens the largest logs until all together take `most` bytes; returns how many it shortened."""
+    """Shortens the largest logs until all of them take `most` bytes in total. Returns how many it
+    shortened.
+    """
     excess = sum(weight for weight, _ in weighed) - most
     if excess <= 0:
         return 0
@@ -89,7 +93,7 @@ def fit(weighed: list[Weighed], most: int) -> int:
 
 
 def level_of(weights: Sequence[int], most: int) -> int:
-    """What `weights`, the largest first, may be at most, so that together they are `most`."""
+    """The limit to apply to each of `weights` (the largest first) so that their sum becomes `most`."""
     rest = sum(weights)
     for count, weight in enumerate(weights, 1):
         rest -= weight
@@ -100,9 +104,9 @@ def level_of(weights: Sequence[int], most: int) -> int:
 
 
 def shorten(room: Room, most: int) -> None:
-    """Drops a log's oldest events down to `most` bytes, with the keys of those that are gone."""
+    """Drops a log's oldest events, together with their keys, until it takes `most` bytes."""
     room.channel.forget(room.fanout.shorten(most))
     aim = most
-    while weight_of(room) > most and aim:  # those that stay have many keys
+    while weight_of(room) > most and aim:  # the events that are left have many keys
         aim //= 2
         room.channel.forget(room.fanout.shorten(aim))

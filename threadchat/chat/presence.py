@@ -1,4 +1,6 @@
-"""Who is in a room: the people on this node, and what a broker that many nodes share adds to them."""
+"""Who is in a room: the people on this node, and the interface through which a broker adds those of other
+nodes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from threadchat.chat.log.events import ADD, JOIN, LEAVE, REMOVE, UserId
 
 
 class Occupant(NamedTuple):
-    """A person in a room, with as many sessions as they have windows open."""
+    """A person in a room. They have one session for each open window."""
 
     user: UserId
     nickname: str
@@ -17,26 +19,29 @@ class Occupant(NamedTuple):
 
 
 class Presence(Protocol):
-    """Who is in one room on any node. Told of this node's people, it announces them; nobody else does.
+    """Who is in one room, on all nodes. It is told of this node's people and is the only one to announce
+    them.
 
-    To be called on any thread, by one at a time for each session.
+    Every method may be called from any thread, but for one session by one thread at a time.
     """
 
     def enter(self, user: UserId, session: str, nickname: str, about: str) -> None:
-        """A session came here. Never fails: what cannot be told now is told later."""
+        """A session on this node entered the room. Never fails: if it cannot be recorded now, that is done
+        later.
+        """
 
     def leave(self, user: UserId, session: str) -> None:
-        """A session that came here left. Never fails."""
+        """A session on this node that had entered has left. Never fails."""
 
     def rename(self, user: UserId, nickname: str, about: str) -> None:
-        """A person who is here calls themselves something else. Never fails."""
+        """A person on this node has a new nickname. Never fails."""
 
     def who(self) -> list[Occupant]:
-        """Everybody in the room. Raises CommandError 100, temporary, where that cannot be found out."""
+        """Everybody in the room. Raises CommandError 100, temporary, if that is unknown at the moment."""
 
 
 class People:
-    """The people whom one node has in a room, in its memory. Its owner locks it."""
+    """The people whom one node has in a room, in memory. The owner does the locking."""
 
     def __init__(self) -> None:
         self._occupants: dict[UserId, Occupant] = {}
@@ -45,7 +50,7 @@ class People:
         return len(self._occupants)
 
     def enter(self, user: UserId, session: str, nickname: str, about: str = "") -> str | None:
-        """Notes a session; whether that is a `join` or an `add`, None where it is here already."""
+        """Adds a session. Returns `join` or `add`, or None if the session is in the room already."""
         occupant = self._occupants.get(user)
         sessions = occupant.sessions if occupant else frozenset()
         if session in sessions:
@@ -54,7 +59,9 @@ class People:
         return ADD if sessions else JOIN
 
     def leave(self, user: UserId, session: str) -> tuple[str, Occupant] | None:
-        """Forgets a session; whether that is a `remove` or a `leave`, and whose. None where it is not."""
+        """Removes a session. Returns `remove` or `leave`, and whose session it was. None if it is not in the
+        room.
+        """
         occupant = self._occupants.get(user)
         if occupant is None or session not in occupant.sessions:
             return None
@@ -66,17 +73,17 @@ class People:
         return (REMOVE if remaining else LEAVE), occupant
 
     def rename(self, user: UserId, nickname: str, about: str = "") -> bool:
-        """Notes a new nickname; False where that person is not here."""
+        """Sets a nickname. Returns False if the person is not in the room."""
         if user not in self._occupants:
             return False
         self._occupants[user] = self._occupants[user]._replace(nickname=nickname, about=about)
         return True
 
     def who(self) -> list[Occupant]:
-        """Everybody here."""
+        """Everybody in the room on this node."""
         return list(self._occupants.values())
 
     def has(self, user: UserId | None, session: str) -> bool:
-        """Whether that session is here."""
+        """Whether the session is in the room."""
         occupant = None if user is None else self._occupants.get(user)
         return occupant is not None and session in occupant.sessions

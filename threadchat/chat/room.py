@@ -1,4 +1,4 @@
-"""A room: what is said in it, who is in it, and who listens; works without any server."""
+"""A room: its events, its members and its subscribers. It works without a server."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ from threadchat.errors import CommandError, ErrorCode, RoomClosed
 log = logging.getLogger(__name__)
 
 ANNOUNCE_LIMIT: Final = 200
-"""People in a server's room from which on comings and goings are no events: each would reach everybody."""
+"""The number of people in a server's room above which joins and leaves are no events: each would be sent to
+everybody.
+"""
 
 
 class Room(RoomState, Emitter):
-    """A sequence of events, the people who make them and everybody who listens.
+    """A sequence of events, its members, and its subscribers.
 
     ```python
     from threadchat import Room
@@ -44,8 +46,8 @@ class Room(RoomState, Emitter):
     ]
     ```
 
-    Every method may be called from any thread. `_announcing` makes a coming or going and its event
-    one step; it may be held while a publisher waits. `_lock` guards `_people` and `_streams`.
+    Every method may be called from any thread. `_announcing` makes a change of membership and its event one
+    step; it may be held while a publisher waits. `_lock` guards `_people` and `_streams`.
     """
 
     def __init__(
@@ -62,28 +64,29 @@ class Room(RoomState, Emitter):
         announce: Callable[[Room, Sequence[Draft]], object] | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """A room by itself needs its `name` only; a hub gives the rest.
+        """A room on its own needs only a `name`. A hub passes the other arguments.
 
-        `request_buffer`: events that a stream or listener holds. `history_size` events are kept, and of
-        those at most `history_bytes` bytes of JSON. `send_timeout`: seconds for which a stream that is full
-        holds publishers up, in all. `announce_limit`: people above which comings and goings are no
-        events; None for no such limit. `clock`: seconds, monotonic.
+        `request_buffer` is the number of events that a stream or listener holds. The log keeps `history_size`
+        events, and at most `history_bytes` bytes of JSON. `send_timeout` is the number of seconds for which a
+        full stream may block publishers in total. `announce_limit` is the number of people above which joins
+        and leaves are no events; None means no limit. `clock` returns monotonic seconds.
         """
         self._request_buffer = request_buffer
         self._send_timeout = send_timeout
         self._announce_limit = announce_limit
         self._announce_through = announce or Room.publish
-        self._presence = presence  # on all nodes; announces them, where it is there
+        self._presence = presence  # of all nodes; if set, it makes the announcements
         super().__init__(name, history_size, history_bytes, channel, clock)
 
-    # What is said
+    # Events
 
     def message(self, user: UserId, text: str, *, nickname: str = "", key: str = "") -> Position | None:
-        """Says `text` to everybody who listens; returns its place, None in a closed room.
+        """Publishes a message. Returns its position, or None if the room is closed.
 
-        One need not be a member. `nickname` is the user's id where it is empty. The same `key` of the same
-        user within five minutes says it once; one that begins with a NUL is refused (CommandError 107). Waits
-        only while a stream or listener is nearly full, `send_timeout` seconds at most. Runs on: any thread.
+        The user need not be a member. An empty `nickname` means the user's id. Messages of one user with the
+        same `key` within five minutes are published once. A key that begins with a NUL is refused
+        (CommandError 107). Blocks only while a stream or listener is nearly full, at most `send_timeout`
+        seconds. Runs on: any thread.
         """
         try:
             draft = Draft(MESSAGE, user, nickname or str(user), text, "", application_key(key))
@@ -92,7 +95,7 @@ class Room(RoomState, Emitter):
             return None
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position]:
-        """Gives drafts their places and everybody their events; waits at the gate while there is one.
+        """Publishes drafts and returns their positions. While there is a gate, waits for it first.
 
         Raises RoomClosed.
         """
@@ -103,28 +106,29 @@ class Room(RoomState, Emitter):
             answer.wait(self._send_timeout)
 
     def try_publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
-        """As `publish`, but returns the gate, with nothing done, instead of waiting at it."""
+        """Like `publish`, but instead of waiting for a gate it publishes nothing and returns the gate."""
         return self.channel.publish(drafts)
 
     def history(self, since: Position | None = None, limit: int = 100, reverse: bool = False) -> Page:
-        """A page of the log: the newest events, or those after `since`, or with `reverse` those before it.
+        """A page of the log: the newest events, the events after `since`, or with `reverse` the events before
+        it.
 
-        It is a sequence of up to `limit` events and 512 KiB of JSON, oldest first unless `reverse`;
-        `page.records` have their JSON too, and `page.head` is where the log stood. Raises CommandError 112
-        where the log does not reach `since`. Runs on: any thread.
+        The page is a sequence of up to `limit` events and 512 KiB of JSON, oldest first unless `reverse`.
+        `page.records` also has the JSON, and `page.head` is the position of the newest event. Raises
+        CommandError 112 if the log does not reach back to `since`. Runs on: any thread.
         """
         return self.channel.history(since, limit, reverse)
 
     def count(self, wanted: Filter = ALL) -> int:
-        """How many of the log's events pass a filter."""
+        """The number of events in the log that pass a filter."""
         return self.fanout.count(wanted)
 
-    # Who is there
+    # Members
 
     def add(self, user: UserId, session: str, *, nickname: str = "") -> EventStream:
-        """Makes one a member; returns the stream of all that happens from here on, the coming included.
+        """Adds a member. Returns the stream of all events from now on, including the member's own `join`.
 
-        Raises CommandError 105 where that session is in the room already, and RoomClosed.
+        Raises CommandError 105 if the session is in the room already, and RoomClosed.
         """
         stream, subscription = self._open_stream(user, f"{self.name}-{session}")
         try:
@@ -136,7 +140,7 @@ class Room(RoomState, Emitter):
         return stream
 
     def remove(self, user: UserId, session: str) -> None:
-        """Ends a membership and its stream. Raises CommandError 102 where there is none."""
+        """Ends a membership and its stream. Raises CommandError 102 if there is none."""
         with self._lock:
             stream = self._streams.pop((user, session), None)
         if stream is not None:
@@ -144,11 +148,11 @@ class Room(RoomState, Emitter):
         self.leave(user, session)
 
     def enter(self, user: UserId, session: str, nickname: str, about: str = "") -> None:
-        """Makes one a member who listens elsewhere. Raises CommandError 105, RoomClosed."""
+        """Adds a member without a stream. Raises CommandError 105 and RoomClosed."""
         self._enter(user, session, nickname, about, None)
 
     def leave(self, user: UserId, session: str) -> None:
-        """Ends a membership and announces it. Raises CommandError 102 where there is none."""
+        """Ends a membership and announces that. Raises CommandError 102 if there is none."""
         with self._announcing:
             with self._lock:
                 announced = self._announced_locked()
@@ -162,16 +166,16 @@ class Room(RoomState, Emitter):
                 self._announce(Draft(kind, user, occupant.nickname, "", session))
 
     def rename(self, user: UserId, nickname: str, about: str = "") -> None:
-        """Notes a member's new nickname, and what they say of themselves; no event."""
+        """Sets a member's nickname, and what they say of themselves. Publishes no event."""
         with self._lock:
             known = self._people.rename(user, nickname, about)
         if known and self._presence is not None:
             self._presence.rename(user, nickname, about)
 
     def who(self) -> list[Occupant]:
-        """Everybody in the room, on whichever node.
+        """Everybody in the room, on all nodes.
 
-        Raises CommandError 100, temporary, where other nodes' people cannot be found out.
+        Raises CommandError 100, temporary, if the people of other nodes are unknown at the moment.
         """
         if self._presence is not None and not self.closed:
             return self._presence.who()
@@ -180,23 +184,23 @@ class Room(RoomState, Emitter):
 
     @property
     def people(self) -> int:
-        """How many people of this node are in the room."""
+        """The number of people of this node in the room."""
         return len(self._people)
 
     def has(self, user: UserId | None, session: str) -> bool:
-        """Whether that session, of this node, is in the room."""
+        """Whether a session of this node is in the room."""
         with self._lock:
             return self._people.has(user, session)
 
-    # Who listens
+    # Listeners
 
     def attach_listener(self, listener: Listener | Callable[[Event], object]) -> ListenerThread:
         """Calls `listener` for every event from now on, on a thread of its own.
 
-        Raises RoomClosed, and ConfigError for what cannot be called with an event, or is async. What it
-        raises is logged and ends nothing. Its methods `flush` and `close`, if it has them, are called after
-        each batch and at the end. The thread is a daemon that ends with the room; `thread.join()` of what is
-        returned waits for it.
+        Raises RoomClosed, and ConfigError if `listener` cannot be called with an event or is async.
+        Exceptions of the listener are logged and end nothing. If it has methods `flush` and `close`, they are
+        called after each batch and at the end. The thread is a daemon and ends with the room. Call
+        `thread.join()` on the returned object to wait for it.
         """
         check_callback("listener", listener, ("event",))
         stream, subscription = self._open_stream(None, f"{self.name}-listener")
@@ -208,17 +212,17 @@ class Room(RoomState, Emitter):
     # The end
 
     def close(self) -> None:
-        """Publishes a last `close` event, which ends every stream; does nothing a second time."""
+        """Publishes a last `close` event, which ends every stream. A second call does nothing."""
         if self.fanout.close():
             self.channel.close()
 
     def idle_for(self) -> float:
-        """Seconds for which nobody was here and nothing happened; 0 while somebody is."""
+        """Seconds for which the room was empty and idle. 0 while somebody is in it."""
         with self._lock:
             return 0.0 if self._people else self.fanout.idle_for()
 
     def retire(self, idle_for: float) -> bool:
-        """Forgets a room where nobody was and nothing happened for so many seconds; True if it was so."""
+        """Forgets the room if it was empty and idle for `idle_for` seconds. Returns whether it did."""
         return self.channel.retire(lambda: self._close_if_idle(idle_for))
 
     def __repr__(self) -> str:
@@ -259,7 +263,7 @@ class Room(RoomState, Emitter):
     def _announce(self, draft: Draft) -> None:
         try:
             self._announce_through(self, [draft])
-        except RoomClosed:  # it has said its last; those who listen know
+        except RoomClosed:  # its subscribers got the `close` event instead
             log.debug("room %s was closed before %s of %s", self.name, draft.type, draft.nickname)
-        except CommandError as error:  # the log takes nothing just now; who is there, is there all the same
+        except CommandError as error:  # the log takes no events now; the membership is valid anyway
             log.warning("room %s: %s of %s is not told: %s", self.name, draft.type, draft.nickname, error)

@@ -1,4 +1,6 @@
-"""The rooms of one node by name: made with their first use, forgotten once they were empty for a while."""
+"""The rooms of one node by name. Rooms are created when first used, and forgotten after being empty for a
+while.
+"""
 
 from __future__ import annotations
 
@@ -16,30 +18,33 @@ from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 PROBES: Final = 32
-"""Rooms that are looked at for one to go in another's favour: whoever asks does not pay for all of them."""
+"""The number of rooms that are tried when one has to make place for another: one caller must not pay for a
+full search.
+"""
 
 Schedule = Callable[[float, Callable[[], None]], object]
-"""Calls something in so many seconds, on a thread that must not be blocked: the pinger's `call_later`."""
+"""Calls a function after so many seconds, on a thread that must not be blocked: the pinger's `call_later`."""
 
 
 class Slot:
-    """A room's place among those that there may be, with its timer, which it leaves to whoever comes next.
+    """A place among the permitted number of rooms, with a timer. When a room is forgotten, the next one takes
+    over the slot.
 
-    So there are no more timers than places, however fast rooms come and go.
+    So there are never more timers than slots, however fast rooms come and go.
     """
 
     __slots__ = ("armed", "room")
 
     def __init__(self) -> None:
         self.room: Room | None = None
-        self.armed = False  # whether its timer runs
+        self.armed = False  # whether the timer runs
 
 
 class RoomRegistry:
     """Every method may be called from any thread.
 
-    `_lock` guards all that changes here, the slots too. No room is made or asked under it: its broker may
-    have to ask others.
+    `_lock` guards everything that changes here, slots included. It is not held while a room is created or
+    queried, because a broker may have to ask other nodes for that.
     """
 
     def __init__(
@@ -52,9 +57,10 @@ class RoomRegistry:
         most: int = 0,
         always: Collection[str] = (),
     ) -> None:
-        """`make` makes a room; without `schedule` none is forgotten by time, inboxes after `inbox_ttl`.
+        """`make` creates a room. Without `schedule`, no room is forgotten because of its age. `inbox_ttl` is
+        for inboxes.
 
-        `most` rooms are open at once, 0 for any number, and beside them those of the names `always`.
+        At most `most` rooms are open at once (0: any number), not counting those named in `always`.
         """
         self._make = make
         self._schedule = schedule
@@ -64,26 +70,26 @@ class RoomRegistry:
         self._always = frozenset(always)
         self._lock = threading.Lock()
         self._opened = threading.Condition(self._lock)
-        self._rooms: dict[str, Room] = {}  # read without the lock, too
-        self._slots: OrderedDict[str, Slot] = OrderedDict()  # of the same; the next to be looked at first
+        self._rooms: dict[str, Room] = {}  # also read without the lock
+        self._slots: OrderedDict[str, Slot] = OrderedDict()  # by name; the next to try comes first
         self._opening: set[str] = set()
         self._listeners: list[ListenerThread] = []
-        self.opened: Callable[[], object] = int  # told after a room was made; by itself nobody asks
+        self.opened: Callable[[], object] = int  # called after a room was created
         self._closed = False
 
     def __len__(self) -> int:
         return len(self._rooms)
 
     def get(self, name: str) -> Room | None:
-        """The room of that name, if it is open here."""
+        """The room of that name if it is open on this node, otherwise None."""
         room = self._rooms.get(name)
         return None if room is None or room.closed else room
 
     def open(self, name: str) -> Room:
-        """The room of that name, made if there is none. Raises RoomClosed after `close`.
+        """Returns the room of that name, a new one if needed. Raises RoomClosed after `close`.
 
-        Where there are as many as there may be, an empty one goes, the next one in turn: nobody is locked
-        out by rooms that nobody is in. Raises CommandError 106, temporary, where none was found.
+        If the limit is reached, an empty room is forgotten, so that empty rooms do not lock anybody out.
+        Raises CommandError 106, temporary, if no empty room was found.
         """
         room = self.get(name)
         if room is not None:
@@ -105,30 +111,32 @@ class RoomRegistry:
             return [room for room in self._rooms.values() if not room.closed]
 
     def attach(self, listener: Listener | Callable[[Event], object], stream: SharedStream) -> None:
-        """Has `listener` called for every event of every room. Raises ConfigError, RoomClosed."""
+        """Calls `listener` for every event of every room. Raises ConfigError and RoomClosed."""
         check_callback("listener", listener, ("event",))
         thread = ListenerThread(listener, stream, "hub")
         with self._lock:
             if self._closed:
                 raise RoomClosed("the hub is closed")
-            thread.start()  # under the lock: whoever closes joins all that are among the listeners
+            thread.start()  # under the lock, because `close` joins the threads of all listeners
             self._listeners.append(thread)
             rooms = list(self._rooms.values())
         for room in rooms:
             _listen(room, thread)
 
     def is_heard(self) -> bool:
-        """Whether anybody listens to one of the rooms, or to all."""
+        """Whether anybody is subscribed to a room, or listens to all rooms."""
         return bool(self._listeners) or any(not room.idle_for() for room in self.all())
 
     def close(self) -> tuple[list[Room], list[ListenerThread]]:
-        """Makes no more rooms; returns those that there are, and who listens to all of them."""
+        """Creates no more rooms. Returns the rooms, and the listeners to all of them."""
         with self._lock:
             self._closed = True
             return list(self._rooms.values()), list(self._listeners)
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        """Starts from scratch in a forked process; the parent keeps the rest. Runs on: its only thread,
+        before anything else.
+        """
         self._lock = threading.Lock()
         self._opened = threading.Condition(self._lock)
         self._rooms, self._slots = {}, OrderedDict()
@@ -137,7 +145,7 @@ class RoomRegistry:
     # Helpers
 
     def _is_crowded_locked(self, name: str) -> bool:
-        """Whether a new room of that name, which is being opened, is one too many."""
+        """Whether a new room of that name, which is being opened, exceeds the limit."""
         if not self._most or name in self._slots or name in self._always:
             return False
         coming = sum(other not in self._slots for other in self._opening)
@@ -145,10 +153,10 @@ class RoomRegistry:
         return len(self._slots) + coming - apart > self._most
 
     def _open(self, name: str, crowded: bool) -> Room:
-        """Makes the room of that name, while others who want it wait."""
+        """Creates the room of that name. Others that want the same room wait."""
         room = None
         try:
-            # A room of that name that was closed, and is still on the books, leaves the new one its slot.
+            # If a closed room of that name is still registered, the new room takes over its slot.
             slot = self._make_place() if crowded else self._slots.get(name) or Slot()
             room = self._make(name)
         finally:
@@ -157,7 +165,7 @@ class RoomRegistry:
                 self._opened.notify_all()
                 closed = self._closed
                 if room is not None and not closed:
-                    for listener in self._listeners:  # first: as soon as others find the room, they speak
+                    for listener in self._listeners:  # first: once others find the room, they publish
                         _listen(room, listener)
                     self._rooms[name] = room
                     self._slots[name] = slot
@@ -172,14 +180,14 @@ class RoomRegistry:
         return room
 
     def _make_place(self) -> Slot:
-        """Forgets an empty room; an inbox only where there is none. Raises CommandError 106."""
+        """Forgets an empty room, and an inbox only if there is no other. Raises CommandError 106."""
         spared = []
         for _ in range(PROBES):
             with self._lock:
                 name, slot = next(iter(self._slots.items()), ("", None))
                 if slot is None:
                     break
-                self._slots.move_to_end(name)  # whatever it is, others are looked at first next time
+                self._slots.move_to_end(name)  # next time, others are tried first
             if is_inbox(name):
                 spared.append(slot)
             elif name not in self._always and self._vacate(slot):
@@ -191,7 +199,7 @@ class RoomRegistry:
         raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason, temporary=True)
 
     def _vacate(self, slot: Slot) -> bool:
-        """Forgets a room if it is empty; False where it is not, or somebody else was faster."""
+        """Forgets a room if it is empty. Returns False if it is not, or if another thread was faster."""
         room = slot.room
         assert room is not None
         if not (room.retire(0.0) or room.closed):
@@ -204,21 +212,21 @@ class RoomRegistry:
             self._schedule(seconds, lambda: self._expire(slot))
 
     def _expire(self, slot: Slot) -> None:
-        """Forgets the slot's room, or looks again when it may have been empty for long enough."""
+        """Forgets the slot's room, or schedules another check for when it may have been empty long enough."""
         room = slot.room
         assert room is not None
         ttl = self._inbox_ttl if is_inbox(room.name) else self._room_ttl
         if room.retire(ttl) or room.closed:
             with self._lock:
-                if slot.room is room:  # nobody took the place over just now
+                if slot.room is room:  # no other room took over the slot just now
                     slot.armed = False
                     self._forget_locked(slot, room)
                     return
-        # Never later than a room's own time: the slot may be another room's by then.
+        # At most `room_ttl`, even for an inbox: by then the slot may belong to another room.
         self._expire_later(slot, max(0.01, min(self._room_ttl, ttl - room.idle_for())))
 
     def _forget_locked(self, slot: Slot, room: Room) -> bool:
-        """Takes a closed room off the books; False where somebody else did, or began to."""
+        """Removes a closed room. Returns False if another thread has removed or reopened it."""
         if self._slots.get(room.name) is not slot or room.name in self._opening:
             return False
         del self._slots[room.name]
@@ -229,8 +237,8 @@ class RoomRegistry:
 
 def _listen(room: Room, listener: ListenerThread) -> None:
     if is_inbox(room.name):
-        return  # which is its person's alone
-    with contextlib.suppress(RoomClosed):  # it went just now, and said nothing more
+        return  # it is private
+    with contextlib.suppress(RoomClosed):  # it has just closed, and nothing follows
         room.fanout.subscribe(
             listener.stream,
             events_of,

@@ -1,4 +1,4 @@
-"""What a room consists of on this node, and how it begins anew in a forked process."""
+"""The parts of a room on this node, and how it starts from scratch in a forked process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from threadchat.wire.threads.forking import begin_anew_after_fork
 
 
 class RoomState:
-    """Its log, its subscribers, its people and their streams; the locks are explained at Room."""
+    """A room's log, subscribers, people and their streams. Room documents the locks."""
 
     def __init__(
         self,
@@ -29,16 +29,18 @@ class RoomState:
         self._history_bytes = history_bytes
         self._clock = clock
         self._begin(channel)
-        if channel is None:  # else it is a hub's, which begins anew without it
+        if channel is None:  # otherwise a hub has it, and drops it after a fork
             begin_anew_after_fork(self)
 
     @property
     def closed(self) -> bool:
-        """Whether the room takes nobody and nothing any more."""
+        """Whether the room accepts neither members nor events any more."""
         return self.fanout.closed
 
     def leave_behind(self) -> None:
-        """Begins anew, with nobody in it. Runs on: the only thread of a forked process, first."""
+        """Starts again with nobody in the room. Runs on: the only thread of a forked process, before anything
+        else.
+        """
         closed = self.closed
         self._begin(None)
         if closed:

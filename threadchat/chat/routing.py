@@ -1,4 +1,4 @@
-"""Who does the offering: the publisher's own thread (directory), or one thread for a hub (router)."""
+"""Decides which thread offers events: the publisher's own (directory), or one thread per hub (router)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ Result = TypeVar("Result")
 
 
 class Routing(Protocol):
-    """How a hub's publications and direct messages get to their outboxes. To be called on any thread."""
+    """How a hub's events and direct messages reach the outboxes. Every method may be called from any
+    thread.
+    """
 
     def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:
-        """Publishes in `room` and returns the places. Raises RoomClosed."""
+        """Publishes in `room` and returns the positions. Raises RoomClosed."""
 
     def direct(self, deliver: Callable[[], Result]) -> Result:
-        """Runs what offers a direct message, and returns its answer."""
+        """Calls `deliver`, which offers a direct message, and returns its result."""
 
     def close(self) -> None:
-        """Ends whatever threads there are; what waits is done first, what comes later is refused."""
+        """Ends the routing's threads. Waiting requests are done first, later ones are refused."""
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process. Runs on: its only thread, first."""
+        """Starts from scratch in a forked process. Runs on: its only thread, before anything else."""
 
 
 class Directory:
-    """The publisher's own thread offers."""
+    """The publisher's own thread does the offering."""
 
     def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:
         """See Routing."""
@@ -54,19 +56,19 @@ class Directory:
 
 
 class Router:
-    """One thread offers, behind a bounded buffer of requests; a publisher waits for its answer.
+    """One thread does the offering. Its request buffer is bounded, and publishers wait for its answers.
 
-    The router's thread never waits for a room: where a room's gate is shut it hands the gate back,
-    and the publisher waits at it.
+    The router's thread never waits for a room. If a room has a gate to wait for, the router returns the gate
+    and the publisher waits.
     """
 
     def __init__(self, request_buffer: int = REQUEST_BUFFER, send_timeout: float = SEND_TIMEOUT) -> None:
         self._send_timeout = send_timeout
         self._most = request_buffer
         self._requests: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
-        # Guards `_closed`; requests are put under it, so that none comes behind the end.
+        # Guards `_closed`. Requests are put under it, so that none comes after the end.
         self._closing = threading.Lock()
-        self._room = threading.Condition(self._closing)  # told when there is room for another request
+        self._space = threading.Condition(self._closing)  # notified when there is room for another request
         self._closed = False
         self._thread = LateThread("router", self.run)
 
@@ -89,7 +91,7 @@ class Router:
             if not self._closed:
                 self._closed = True
                 self._requests.put(None)
-                self._room.notify_all()
+                self._space.notify_all()
         self._thread.join()
 
     def leave_behind(self) -> None:
@@ -99,10 +101,10 @@ class Router:
         self._closed = closed
 
     def run(self) -> None:
-        """Does one request after the other, until the hub is closed. Runs on: the router's thread."""
+        """Does one request after another until the hub is closed. Runs on: the router's thread."""
         while (request := self._requests.get()) is not None:
-            with self._room:
-                self._room.notify()
+            with self._space:
+                self._space.notify()
             work, future = request
             try:
                 future.set_result(work())
@@ -112,7 +114,7 @@ class Router:
     def _ask(self, work: Work) -> Any:
         future: Future[Any] = Future()
         with self._closing:
-            if not self._room.wait_for(self._has_room_locked, self._send_timeout):
+            if not self._space.wait_for(self._has_room_locked, self._send_timeout):
                 raise CommandError(ErrorCode.TOO_MANY_REQUESTS, "the router's request buffer is full")
             if self._closed:
                 raise RoomClosed("the hub is closed")
@@ -125,7 +127,7 @@ class Router:
 
 
 class Counted:
-    """Another routing; tells how many events went through it, joins and leaves too."""
+    """Wraps a routing and reports how many events go through it, joins and leaves included."""
 
     def __init__(self, routing: Routing, published: Callable[[int], object]) -> None:
         self._routing = routing

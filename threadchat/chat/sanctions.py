@@ -1,4 +1,4 @@
-"""Bans and mutes: against whom, where, until when; and quick answers to whether one holds."""
+"""Bans and mutes: of whom, in which room and until when. Looking one up is fast."""
 
 from __future__ import annotations
 
@@ -17,29 +17,32 @@ from threadchat.chat.log.events import UserId
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.normalize import nfc
 
-BAN: Final = "ban"  # out, and not let in again
-MUTE: Final = "mute"  # may listen, but not speak
+BAN: Final = "ban"  # removed, and not let in again
+MUTE: Final = "mute"  # may read, but not write
 KINDS: Final = (BAN, MUTE)
 
 MOST: Final = 10_000
-"""Sanctions at a time; each node has all of them in its memory."""
+"""The maximum number of sanctions. Each node has all of them in memory."""
 LATEST: Final = 253_402_300_799
-"""The last second that a date can name, in Unix time."""
+"""The last second that a date can express, as Unix time."""
 
-_ZONE: Final = re.compile("%[^/]*")  # which of this machine's links IPv6 means; says nothing of who it is
+_ZONE: Final = re.compile("%[^/]*")  # an IPv6 zone: names a network interface of this machine, not the peer
 
 Subject = UserId
-"""Whom it is against, see `subject_for`; other text is an address or a network in its one spelling."""
+"""Whom a sanction is against; see `subject_for`. Text without the prefix is an address or a network, as
+`spelled` returns it.
+"""
 _TEXT_ID: Final = "@"
-"""Begins the subject that stands for a user whose id is text; no address has it."""
+"""The prefix of the subject for a user whose id is text. No address begins with it."""
 Key = tuple[str, Subject, str]
-"""Kind, subject and room: there is at most one sanction of each."""
+"""Kind, subject and room. There is at most one sanction for each key."""
 
 
 class Sanction(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A ban or a mute, in one room or everywhere (`room` empty), until a Unix time or for good (None).
+    """A ban or a mute in one room, or everywhere if `room` is empty. It ends at a Unix time, or never if
+    `until` is None.
 
-    `room` is compared in NFC: an older server kept it as it came.
+    `room` is compared in NFC, because older servers stored it unnormalized.
     """
 
     kind: str
@@ -51,15 +54,15 @@ class Sanction(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def key(self) -> Key:
-        """What a later one of the same replaces it by."""
+        """A new sanction replaces the one with the same key."""
         return self.kind, self.subject, self.room
 
     def holds(self, now: float) -> bool:
-        """Whether it is in force at a Unix time."""
+        """Whether the sanction is in force at a Unix time."""
         return self.until is None or now < self.until
 
     def sentence(self, whom: str = "you are") -> str:
-        """What the one whom it concerns is told, or another one."""
+        """Describes the sanction to the person it is against, or with another `whom` to somebody else."""
         what = "banned" if self.kind == BAN else "muted"
         where = f" {'from' if self.kind == BAN else 'in'} room {self.room}" if self.room else ""
         end = "" if self.until is None else f" until {datetime.fromtimestamp(self.until, UTC):%F %T} UTC"
@@ -67,7 +70,7 @@ class Sanction(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return f"{whom} {what}{where}{end}{why}"
 
     def describe(self) -> dict[str, Any]:
-        """What a list of sanctions shows; what does not apply is left out."""
+        """The entry in a list of sanctions. Empty fields are left out."""
         user = user_of(self.subject)
         subject = {"address": self.subject} if user is None else {"user": user}
         rest = {"room": self.room, "until": self.until, "reason": self.reason, "by": self.by}
@@ -75,20 +78,20 @@ class Sanction(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 def subject_for(user: UserId) -> Subject:
-    """The subject of a sanction against a user: an integer as it is, text with an @ before it."""
+    """The subject of a sanction against a user: an integer id unchanged, a text id with an @ before it."""
     return user if isinstance(user, int) else _TEXT_ID + user
 
 
 def user_of(subject: Subject) -> UserId | None:
-    """The user whom a subject stands for; None for an address or a network."""
+    """The user id that a subject stands for. None for an address or a network."""
     if isinstance(subject, int):
         return subject
     return subject.removeprefix(_TEXT_ID) if subject.startswith(_TEXT_ID) else None
 
 
 def spelled(address: str) -> str:
-    """The one spelling of an address or a network: `192.0.2.7/24` is `192.0.2.0/24`, `::ffff:192.0.2.7` is
-    `192.0.2.7`, and `fe80::1%eth0` is `fe80::1`. Raises CommandError 107 for what is neither.
+    """Returns the canonical form of an address or a network: `192.0.2.0/24` for `192.0.2.7/24`, `192.0.2.7`
+    for `::ffff:192.0.2.7`, and `fe80::1` for `fe80::1%eth0`. Raises CommandError 107 if it is neither.
     """
     try:
         network = ipaddress.ip_network(_ZONE.sub("", address.strip()), strict=False)
@@ -102,13 +105,15 @@ def spelled(address: str) -> str:
 
 
 def neighbourhood(address: str) -> str:
-    """What to ban somebody by who has that address: it, or the /64 of IPv6, where one host has all of it."""
+    """What to ban in order to keep out a peer with this address: the address, or for IPv6 its /64, all of
+    which one host has.
+    """
     alone = spelled(address)
     return spelled(f"{alone}/64") if ":" in alone and "/" not in alone else alone
 
 
 def within(address: str, network: str) -> bool:
-    """Whether an address is in a network, or the same as an address; both may be empty, or none at all."""
+    """Whether an address is in a network or equals an address. Both may be empty or invalid."""
     return network in _spellings(address, (_length(network),))
 
 
@@ -118,21 +123,21 @@ def _spell(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
 
 
 def _length(address: str) -> tuple[int, int]:
-    """IP version and prefix length of a spelled address or network."""
+    """IP version and prefix length of an address or network in canonical form."""
     network = ipaddress.ip_network(address)
     return network.version, network.prefixlen
 
 
 class Sanctions:
-    """All that hold, on this node. Every method may be called from any thread.
+    """All sanctions, on this node. Every method may be called from any thread.
 
-    `_changing` guards all changes and is held while a lasting store is written; `_put_locked` and its like
-    need it. Whoever looks something up takes no lock: dicts are looked into with single steps, whose values
-    are replaced, never changed. `version` grows behind each change.
+    `_changing` guards all changes and is held while a broker writes them to its store. Lookups take no lock:
+    they read dicts in single steps, and the values are replaced, never changed. `version` grows after each
+    change.
     """
 
     def __init__(self, most: int = MOST, *, clock: Callable[[], float] = time) -> None:
-        """`clock` gives Unix time, in seconds."""
+        """`clock` returns Unix time in seconds."""
         self.clock = clock
         self.version = 0
         self.held: dict[Subject, tuple[Sanction, ...]] = {}
@@ -140,24 +145,26 @@ class Sanctions:
         self._most = most
         self._count = 0
         self._lengths: Counter[tuple[int, int]] = Counter()
-        self._known_lengths: tuple[tuple[int, int], ...] = ()  # of networks: what an address is looked up by
+        self._known_lengths: tuple[tuple[int, int], ...] = ()  # of networks, for looking up an address
         self._changing = threading.Lock()
         self._carry_out: Callable[[Sanction], object] = lambda sanction: None
 
     def connect(self, carry_out: Callable[[Sanction], object]) -> None:
-        """Has that called after each sanction that is new on this node; it may wait."""
+        """Sets what is called after each sanction that is new on this node. It may block."""
         self._carry_out = carry_out
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        """Starts from scratch in a forked process; the parent keeps the rest. Runs on: its only thread,
+        before anything else.
+        """
         self._changing = threading.Lock()
 
     # Changes
 
     def impose(self, sanction: Sanction) -> None:
-        """Puts a sanction in force, in the place of one of the same kind, subject and room.
+        """Puts a sanction in force. Replaces one of the same kind, subject and room.
 
-        Raises CommandError 106 where there are too many, 100 where it cannot be kept.
+        Raises CommandError 106 if there are too many, and 100 if it cannot be stored.
         """
         with self._changing:
             self._check_room_locked(sanction)
@@ -166,7 +173,9 @@ class Sanctions:
         self._carry_out(sanction)
 
     def lift(self, kind: str, subject: Subject, room: str = "") -> bool:
-        """Takes one back; whether there was one. Raises CommandError 100 where that cannot be kept."""
+        """Removes a sanction. Returns whether there was one in force. Raises CommandError 100 if the change
+        cannot be stored.
+        """
         with self._changing:
             found = self._exact(kind, subject, room)
             if found is not None:
@@ -174,16 +183,18 @@ class Sanctions:
                 self._drop_locked(found)
         return found is not None and found.holds(self.clock())
 
-    # Looking
+    # Lookups
 
     def find(self, kind: str, subject: Subject, room: str = "") -> Sanction | None:
-        """What holds against a subject in a room: the room's own, or one that is everywhere."""
+        """The sanction in force against a subject in a room, whether it is for that room or for
+        everywhere.
+        """
         if not self.held:
             return None
         return in_force(self._of(subject), kind, room, self.clock())
 
     def concerning(self, user: UserId | None, address: str) -> tuple[Sanction, ...]:
-        """All that there are against a user or an address, of any kind and room; some may be over."""
+        """All sanctions against a user or an address, of any kind and in any room. Some may have expired."""
         if not self.held:
             return ()
         found = list(self._of(address)) if address else []
@@ -192,25 +203,27 @@ class Sanctions:
         return tuple(found)
 
     def list(self, room: str | None = None) -> list[Sanction]:
-        """Those in force: all, a room's own, or (room empty) those that hold everywhere."""
+        """The sanctions in force: all of them, those in one room, or those that hold everywhere (`room`
+        empty).
+        """
         now = self.clock()
         with self._changing:
             found = [sanction for some in self.held.values() for sanction in some]
         return [item for item in found if item.holds(now) and (room is None or nfc(item.room) == room)]
 
     def covers(self, sanction: Sanction, user: UserId | None, address: str) -> bool:
-        """Whether it is against that user or address."""
+        """Whether the sanction is against that user or address."""
         if user_of(sanction.subject) is None:
             return within(address, str(sanction.subject))
         return user is not None and subject_for(user) == sanction.subject
 
-    # For lasting ones
+    # For brokers that store sanctions
 
     def _keep_locked(self, sanction: Sanction) -> None:
-        """Writes it where it lasts. Raises CommandError."""
+        """Stores a sanction. Raises CommandError."""
 
     def _erase_locked(self, sanction: Sanction) -> None:
-        """Takes it from where it lasts. Raises CommandError."""
+        """Removes a sanction from the store. Raises CommandError."""
 
     # Helpers
 
@@ -236,7 +249,7 @@ class Sanctions:
     def _purge_locked(self) -> None:
         now = self.clock()
         for gone in [item for some in self.held.values() for item in some if not item.holds(now)]:
-            self._drop_locked(gone)  # where they last, what is over goes by itself
+            self._drop_locked(gone)  # a store drops expired sanctions by itself
 
     def _put_locked(self, sanction: Sanction) -> None:
         former = self._exact(*sanction.key)
@@ -245,7 +258,7 @@ class Sanctions:
         if former is None:
             self._count += 1
             self._note_length_locked(sanction, 1)
-        self.version += 1  # last: whoever sees it sees the rest
+        self.version += 1  # last: a reader that sees it also sees the change
 
     def _drop_locked(self, sanction: Sanction) -> None:
         others = tuple(item for item in self.held[sanction.subject] if item.key != sanction.key)
@@ -264,7 +277,7 @@ class Sanctions:
 
 
 def in_force(sanctions: Iterable[Sanction], kind: str, room: str, now: float) -> Sanction | None:
-    """The first of these that holds in a room now."""
+    """The first of these sanctions that is in force in a room now."""
     for item in sanctions:
         if item.kind == kind and (not item.room or nfc(item.room) == room) and item.holds(now):
             return item
@@ -272,10 +285,12 @@ def in_force(sanctions: Iterable[Sanction], kind: str, room: str, now: float) ->
 
 
 def _spellings(address: str, lengths: Iterable[tuple[int, int]]) -> Iterator[str]:
-    """The address and the networks of these lengths that it is in; nothing for what is no address."""
+    """The address itself and the networks of these prefix lengths that contain it. Nothing if it is no
+    address.
+    """
     try:
         alone = ipaddress.ip_network(spelled(address))
-    except CommandError:  # of a unix socket, say
+    except CommandError:  # for example the path of a unix socket
         return
     for version, length in lengths:
         if version == alone.version and length <= alone.prefixlen:

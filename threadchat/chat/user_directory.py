@@ -1,4 +1,4 @@
-"""Who is online on this node: people by their ids, and the sessions of each."""
+"""Who is online on this node: people by id, and the sessions of each."""
 
 from __future__ import annotations
 
@@ -26,63 +26,70 @@ class Session(Protocol):
 
     @property
     def user(self) -> UserId | None:
-        """Whose it is; None for nobody known, or nobody yet."""
+        """The user's id. None if the user is unknown, or not known yet."""
 
     @property
     def about(self) -> str:
-        """What its user says of themselves; may be empty."""
+        """What the user says of themselves. May be empty."""
 
     @property
     def address(self) -> str:
-        """Where it comes from; empty where that is unknown."""
+        """The address that the connection comes from. Empty if unknown."""
 
     def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
-        """Takes a direct message or answers NO, or GONE, at once. Runs on: the sender's thread."""
+        """Takes a direct message, or answers NO or GONE. Never blocks. Runs on: the sender's thread."""
 
     @property
     def session(self) -> str:
-        """Its id; empty where its dialect has none."""
+        """The session's id. Empty if its dialect has none."""
 
     @property
     def has_inbox(self) -> bool:
-        """Whether it listens to its person's inbox, or will as soon as there is anything in it."""
+        """Whether the session is subscribed to its user's inbox, or will be as soon as there is something in
+        it.
+        """
 
     def open_inbox(self, inbox: Room) -> None:
-        """Listens to its person's inbox, if it does not yet. Raises RoomClosed. Runs on: any thread."""
+        """Subscribes to the user's inbox, unless it is subscribed already. Raises RoomClosed. Runs on: any
+        thread.
+        """
 
     def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
-        """Takes an event for its person from no room, or answers NO, or GONE. Runs on: any thread.
+        """Takes an event that comes from no room, or answers NO or GONE. Runs on: any thread.
 
-        A `light` one it takes only with room to spare, and in the place of an older one of that name.
+        A `light` event is taken only if there is plenty of room, and replaces an older one of the same name.
         """
 
     def move(self, deed: str, room: str) -> bool:
-        """Joins, leaves, subscribes to or unsubscribes from a room; whether that changed anything.
+        """Joins, leaves, subscribes to or unsubscribes from a room. Returns whether that changed anything.
 
-        May wait. Raises CommandError. Runs on: any thread.
+        May block. Raises CommandError. Runs on: any thread.
         """
 
     def close(self, code: int, reason: str | None = None) -> None:
-        """Ends the connection; never blocks. `reason` None is the code's own. Runs on: any thread."""
+        """Closes the connection. Never blocks. With `reason` None, uses the code's own. Runs on: any
+        thread.
+        """
 
     def evict(self, room: str, reason: str) -> bool:
-        """Ends what it has in a room and says so to the peer; whether there was anything.
+        """Ends the session's membership or subscription in a room and tells the peer. Returns whether there
+        was one.
 
-        May wait, as long as announcing that takes. Runs on: any thread.
+        Blocks as long as announcing takes. Runs on: any thread.
         """
 
 
 class UserDirectory:
-    """Every method may be called from any thread, and none blocks but those that evict.
+    """Every method may be called from any thread. Only `evict`, `carry_out` and `move` block.
 
-    `_lock` guards `_sessions` and `_present`; a leaf. Tuples of sessions are replaced, never changed, so
-    that a direct message reads them without the lock.
+    `_lock` guards `_sessions` and `_present` and is a leaf. Tuples of sessions are replaced, never changed,
+    so a direct message reads them without the lock.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sessions: dict[UserId, tuple[Session, ...]] = {}
-        self._present: set[Session] = set()  # these, and those who have no user, or none yet
+        self._present: set[Session] = set()  # all sessions, with a user or without
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -91,28 +98,28 @@ class UserDirectory:
         return user in self._sessions
 
     def of(self, user: UserId) -> tuple[Session, ...]:
-        """That user's sessions, the newest last."""
+        """The user's sessions, the newest last."""
         return self._sessions.get(user, ())
 
     def attend(self, session: Session) -> None:
-        """Notes a session of nobody yet: it can be found by its address from here on."""
+        """Adds a session that has no user yet. From now on its address can be looked up."""
         with self._lock:
             self._present.add(session)
 
     def arrive(self, session: Session) -> None:
-        """Notes a session's user, which is set."""
+        """Adds a session under its user, which must be set."""
         assert session.user is not None
         with self._lock:
             self._present.add(session)
             self._sessions[session.user] = (*self.of(session.user), session)
 
     def leave(self, session: Session) -> None:
-        """Forgets a session that is not a user's any more."""
+        """Removes a session that has no user any more."""
         with self._lock:
             self._present.discard(session)
 
     def depart(self, session: Session) -> bool:
-        """Forgets whose a session is; False where it never arrived."""
+        """Removes a session from its user. Returns False if it never arrived."""
         if session.user is None:
             return False
         with self._lock:
@@ -142,9 +149,9 @@ class UserDirectory:
         return any(answer in (Answer.YES, Answer.HIGH) for answer in answers)
 
     def notify(self, user: UserId, told: Record, *, kept: bool = False) -> bool:
-        """Offers an event to a person's sessions; whether there are any.
+        """Offers an event to a person's sessions. Returns whether there are any.
 
-        What is `kept` goes to those without an inbox only, and gives way to nothing.
+        A `kept` event is offered only to sessions without an inbox, and not as a light one.
         """
         sessions = self.of(user)
 
@@ -158,16 +165,18 @@ class UserDirectory:
         return bool(sessions)
 
     def open_inbox(self, user: UserId, inbox: Room) -> None:
-        """Has a person's sessions listen to their inbox. Raises RoomClosed."""
+        """Subscribes a person's sessions to their inbox. Raises RoomClosed."""
         for session in self.of(user):
             session.open_inbox(inbox)
 
     def sessions(self, user: UserId) -> list[str]:
-        """The ids of a person's sessions that have one."""
+        """The ids of those of a person's sessions that have an id."""
         return [session.session for session in self.of(user) if session.session]
 
     def move(self, user: UserId, deed: str, room: str) -> int:
-        """Has a person's sessions do that in a room; how many did, that had not. May wait."""
+        """Makes a person's sessions do `deed` in a room. Returns for how many it changed anything. May
+        block.
+        """
         moved = 0
         for session in self.of(user):
             try:
@@ -177,22 +186,24 @@ class UserDirectory:
         return moved
 
     def end(self, user: UserId, code: int, reason: str | None = None) -> int:
-        """Ends every connection of one person; returns how many there were."""
+        """Closes every connection of one person. Returns how many there were."""
         sessions = self.of(user)
         for session in sessions:
             session.close(code, reason)
         return len(sessions)
 
     def evict(self, user: UserId, room: str, reason: str) -> int:
-        """Ends what one person has in a room; returns in how many sessions there was something."""
+        """Ends one person's memberships and subscriptions in a room. Returns the number of sessions that had
+        one.
+        """
         return sum([session.evict(room, reason) for session in self.of(user)])
 
     def addresses(self, user: UserId) -> set[str]:
-        """Where one person's sessions come from."""
+        """The addresses of one person's connections."""
         return {session.address for session in self.of(user)} - {""}
 
     def carry_out(self, ban: Sanction, covers: Covers) -> None:
-        """Ends all that a new ban ends. A mute ends nothing."""
+        """Ends everything that a new ban forbids. A mute ends nothing."""
         with self._lock:
             present = list(self._present)
         for session in present:

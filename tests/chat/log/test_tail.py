@@ -187,10 +187,10 @@ def test_within_takes_what_fits_but_at_least_one() -> None:
     assert within([], 1) == []
 
 
-def test_the_brink_is_where_half_of_what_the_log_can_keep_is_gone() -> None:
-    assert Log(10).brink < 0
-    assert make(1, 5, max_events=10).brink == 0
-    assert make(1, 10, max_events=10).brink == 5
-    assert make(1, 100, max_events=10).brink == 95
-    assert make(1, 100, max_bytes=SIZE * 20).brink == pytest.approx(90, abs=1)
-    assert make(1, 3, max_events=1000).brink < 0
+def test_half_way_is_where_half_of_what_the_log_can_keep_is_gone() -> None:
+    assert Log(10).half_way < 0
+    assert make(1, 5, max_events=10).half_way == 0
+    assert make(1, 10, max_events=10).half_way == 5
+    assert make(1, 100, max_events=10).half_way == 95
+    assert make(1, 100, max_bytes=SIZE * 20).half_way == pytest.approx(90, abs=1)
+    assert make(1, 3, max_events=1000).half_way < 0

@@ -1,5 +1,5 @@
-"""How a room's events reach those who listen: fan-out, subscriptions, producers for who is behind, streams.
+"""How a room's events reach its subscribers: fan-out, subscriptions, producers for catching up, streams.
 
 May import `chat.log`, `wire.threads` and what is below them.
-Runs on: publishers' threads, and one `producer-N` thread a connection while it is behind anywhere.
+Runs on: publishers' threads, and one `producer-N` thread for each connection that is behind in any room.
 """

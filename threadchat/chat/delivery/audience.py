@@ -1,4 +1,6 @@
-"""Those of a room's subscriptions that are live: each event is encoded once for all who share an encoding."""
+"""The live subscriptions of one room. An event is encoded once for all subscriptions that share an
+encoder.
+"""
 
 from __future__ import annotations
 
@@ -16,29 +18,31 @@ Offer = Callable[[Any, list[Any]], Answer]
 
 
 class Audience:
-    """Its owner locks it: all runs under the room's lock."""
+    """The live subscriptions of one room. The owner does the locking: everything here runs under the room's
+    lock.
+    """
 
     def __init__(self) -> None:
-        # Those that want everything, by what encodes for them; each with its sink's bound `offer`.
+        # Unfiltered subscriptions, by encoder. The value is the bound `offer` of the sink.
         self._by_encoding: dict[Encode, dict[Subscription, Offer]] = {}
-        self._choosy: set[Subscription] = set()  # those with a filter
+        self._filtered: set[Subscription] = set()
 
     def __iter__(self) -> Iterator[Subscription]:
         for subscriptions in self._by_encoding.values():
             yield from subscriptions
-        yield from self._choosy
+        yield from self._filtered
 
     def add(self, subscription: Subscription) -> None:
-        """Offers it what comes from now on."""
+        """Starts offering events to a subscription."""
         if subscription.wanted.passes_all:
             alike = self._by_encoding.setdefault(subscription.encode, {})
             alike[subscription] = subscription.sink.offer
         else:
-            self._choosy.add(subscription)
+            self._filtered.add(subscription)
 
     def discard(self, subscription: Subscription) -> None:
-        """Offers it nothing more; does nothing where it is not here."""
-        self._choosy.discard(subscription)
+        """Stops offering events to a subscription. Does nothing if it is not in the audience."""
+        self._filtered.discard(subscription)
         alike = self._by_encoding.get(subscription.encode)
         if alike is not None:
             alike.pop(subscription, None)
@@ -46,9 +50,10 @@ class Audience:
                 del self._by_encoding[subscription.encode]
 
     def offer(self, records: Sequence[Record], listed: list[Any], full: set[Any]) -> list[Subscription]:
-        """Offers events to all; returns those whose sinks had no room, and notes in `full` who is nearly so.
+        """Offers events to all subscriptions. Returns those whose sinks had no room.
 
-        The hot path: one payload for each way of encoding, one offer for each subscriber.
+        Adds the lines of sinks that are nearly full to `full`. This is the hot path: one payload for each
+        encoder, one offer for each subscriber.
         """
         refused: list[Subscription] = []
         if any_skips(records):
@@ -63,6 +68,6 @@ class Audience:
                         refused.append(subscription)
                     elif answer is _HIGH:
                         full.add(subscription.sink.line)
-        if self._choosy:
-            offer_selected(self._choosy, records, listed, full, refused)
+        if self._filtered:
+            offer_selected(self._filtered, records, listed, full, refused)
         return refused

@@ -1,4 +1,4 @@
-"""Offers a room's events to those who listen live, and lets those who fell behind catch up."""
+"""Offers a room's events to its live subscribers, and lets those that fell behind catch up."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from threadchat.wire.outbox import Answer
 
 
 class Fanout:
-    """The subscribers of one room, and the tail of its log, which in memory mode is all of it.
+    """The subscribers of one room, and the tail of its log. With the memory broker, the tail is the whole
+    log.
 
-    `_lock` is the room's lock and guards everything here. It is held while offering, never while
-    blocking, and no thread is started under it or the channel's.
+    `_lock` is the room's lock and guards everything here. It is held while offering, but never while
+    blocking. No thread is started while it or the channel's lock is held.
     """
 
     def __init__(
@@ -41,21 +42,22 @@ class Fanout:
         self._lock = threading.Lock()
         self._tail = Log(history_size, history_bytes)
         self._epoch = ""
-        self._audience = Audience()  # live ones
+        self._audience = Audience()  # the live subscriptions
         self._behind: set[Subscription] = set()  # catching up, or not started yet
-        self._unserved: list[Subscription] = []  # behind, and no producer knows yet
+        self._unserved: list[Subscription] = []  # behind, and not yet handed to a producer
         self._attended = 0  # subscriptions that keep the room from being idle
-        self.fell_behind: Callable[[int], object] = int  # told of live ones that did; by itself nobody asks
+        self.fell_behind: Callable[[int], object] = int  # told how many fell behind
         self._gate: Gate | None = None
-        self.closed = False  # or forgotten; for others to read
-        self._active_at = clock()  # when somebody last listened, or something was last said
+        self.closed = False  # closed or forgotten; other modules read it
+        self._active_at = clock()  # when there last was a subscriber or an event
 
     # The channel
 
     def begin(self, head: Position) -> None:
-        """Notes where the log stood before the first event that `deliver` will get.
+        """Sets the position of the log before the first event that `deliver` gets.
 
-        Where it does not go on from where it was, those who listen fall behind, but in the background.
+        If this does not continue the log so far, subscriptions cannot go on and end, except those in the
+        background.
         """
         with self._lock:
             everybody = [*self._behind, *self._audience]
@@ -70,14 +72,17 @@ class Fanout:
 
     @property
     def gate(self) -> Gate | None:
-        """Set while publishers have to wait. Runs on: publishers' threads."""
+        """The gate that publishers must wait for, or None. Runs on: publishers' threads."""
         gate = self._gate
         if gate is not None and gate.passed:
-            self._gate = gate = None  # the channel's lock keeps other publishers out of here
+            self._gate = gate = None  # no race: the channel's lock keeps other publishers out
         return gate
 
     def deliver(self, records: Sequence[Record]) -> None:
-        """The only way into the room. Runs on: the channel's caller, in the order of offsets."""
+        """Takes events and offers them to subscribers. Nothing else adds events to the room.
+
+        Runs on: the channel's caller, in offset order.
+        """
         full: set[Any] = set()
 
         def offer(listed: list[Any]) -> None:
@@ -86,8 +91,8 @@ class Fanout:
                 if refused := self._audience.offer(records, listed, full):
                     self._demote_locked(refused, Position(records[0].event.id - 1, self._epoch))
                 if self._behind:
-                    brink = self._tail.brink
-                    full.update(each for each in self._behind if each.position.offset < brink)
+                    half_way = self._tail.half_way
+                    full.update(each for each in self._behind if each.position.offset < half_way)
                 self._active_at = self._clock()
 
         entering(offer)
@@ -95,7 +100,9 @@ class Fanout:
             self._gate = Gate(line.ticket() for line in full)
 
     def delivered(self) -> None:
-        """Has those served who fell behind. Runs on: the channel's caller, with no lock held."""
+        """Hands subscriptions that fell behind to their producers. Runs on: the channel's caller, with no
+        lock held.
+        """
         if self._unserved:
             with self._lock:
                 unserved, self._unserved = self._unserved, []
@@ -104,11 +111,13 @@ class Fanout:
                 subscription.catch_up()
 
     def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
-        """Offers a payload to members who use one of these, `but` one user's. Runs on: any thread."""
+        """Offers a payload to members who use one of these encoders, except the user `but`. Runs on: any
+        thread.
+        """
         self.tell(partial(offer_whisper, payload, encoders, but))
 
     def tell(self, offer: Tell) -> None:
-        """Has `offer` offer those who are live what is in no log. Runs on: any thread."""
+        """Calls `offer` with the live subscriptions, for something that is in no log. Runs on: any thread."""
 
         def offer_all(listed: list[Any]) -> None:
             with self._lock:
@@ -132,11 +141,12 @@ class Fanout:
         producer: Producer | None = None,
         session: str = "",
     ) -> Subscription:
-        """Registers a subscription, from `since` or from now on; it gets nothing before its `start`.
+        """Registers a subscription, from `since` or from the head. It gets nothing before `start` is called.
 
-        Its `recovered` tells whether the log still reaches `since`; if not, it begins now. One in
-        the background does not keep the room from being idle. A sink that listens to several rooms has one
-        `producer` for all of them. Raises RoomClosed. Runs on: any thread.
+        `recovered` of the subscription says whether the log still reaches back to `since`. If it does not,
+        the subscription begins at the head. A background subscription does not keep the room from being idle.
+        A sink that subscribes to several rooms passes the same `producer` for all of them. Raises RoomClosed.
+        Runs on: any thread.
         """
         with self._lock:
             self.check_open()
@@ -164,7 +174,7 @@ class Fanout:
             return subscription
 
     def next_batch(self, subscription: Subscription, limit: int) -> Batch | None:
-        """See Source. Runs on: the producer, and the subscriber's thread before that."""
+        """See Source. Runs on: the producer's thread, and the subscriber's thread before that."""
 
         def read(listed: list[Any]) -> tuple[Position, list[Record] | None, bool]:
             with self._lock:
@@ -183,7 +193,7 @@ class Fanout:
     def advance(self, subscription: Subscription, batch: Batch) -> None:
         """See Source. Runs on: the producer."""
         with self._lock:
-            if subscription.position is batch.position:  # else another log began while its sink was fed
+            if subscription.position is batch.position:  # otherwise a new log began meanwhile
                 subscription.position = Position(batch.records[-1].event.id, batch.position.epoch)
 
     def postpone(self, subscription: Subscription) -> None:
@@ -202,7 +212,7 @@ class Fanout:
             self._audience.discard(subscription)
             self._active_at = self._clock()
 
-    # All of it
+    # The log and the room
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
         """See Outlet. Raises CommandError 112. Runs on: any thread."""
@@ -223,28 +233,30 @@ class Fanout:
         return Page(records, head)
 
     def count(self, wanted: Filter) -> int:
-        """How many of the tail's events pass a filter. Runs on: any thread."""
+        """The number of events in the tail that pass a filter. Runs on: any thread."""
         with self._lock:
             return len(wanted(list(self._tail)))
 
     @property
     def head(self) -> Position:
-        """The newest event's place. Runs on: any thread."""
+        """The position of the newest event. Runs on: any thread."""
         with self._lock:
             return Position(self._tail.head, self._epoch)
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that the tail takes. Runs on: any thread."""
+        """The bytes of memory that the tail takes. Runs on: any thread."""
         return self._tail.weight
 
     def shorten(self, most: int) -> int:
-        """Drops the tail's oldest events down to that weight; the offset before the first that stays."""
+        """Drops the oldest events until the tail weighs `most` bytes. Returns the offset before the first one
+        left.
+        """
         with self._lock:
             return self._tail.shorten(most)
 
     def idle_for(self) -> float:
-        """Seconds since somebody listened or something was said; 0 while somebody listens."""
+        """Seconds since the last subscriber or event; 0 while there is a subscriber."""
         with self._lock:
             return self._idle_for_locked()
 
@@ -254,9 +266,9 @@ class Fanout:
             raise RoomClosed(f"room {self._name} is closed")
 
     def close(self, idle_for: float | None = None) -> bool:
-        """Takes no more subscriptions; with `idle_for`, only if nobody listened for so many seconds.
+        """Refuses further subscriptions. With `idle_for`, only if the room was idle for so long.
 
-        False: it was closed already, or is in use. Runs on: any thread.
+        Returns False if it was closed already or is in use. Runs on: any thread.
         """
         with self._lock:
             busy = idle_for is not None and (self._attended > 0 or self._idle_for_locked() < idle_for)

@@ -17,24 +17,28 @@ log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """Sees events on a thread of its own. `flush` follows each batch, `close` the last one."""
+    """Is called with events, on a thread of its own. `flush` is called after each batch, and `close` after
+    the last.
+    """
 
     def __call__(self, event: Event) -> None: ...
 
 
 class ListenerThread:
-    """Calls one listener for each event of one stream; its exceptions are logged and end nothing."""
+    """Calls one listener for each event of one stream. Exceptions of the listener are logged and end
+    nothing.
+    """
 
     def __init__(
         self, listener: Listener | Callable[[Event], object], stream: EventStream, name: str
     ) -> None:
         self.stream = stream
-        self.producer = Producer(f"listener-{name}")  # where several rooms feed the stream
+        self.producer = Producer(f"listener-{name}")  # used when several rooms feed the stream
         self._listener = listener
         self.thread = threading.Thread(target=self.run, name=f"listener-{name}", daemon=True)
 
     def start(self) -> None:
-        """Starts the thread. Raises RuntimeError where the system has no more; the stream is closed then."""
+        """Starts the thread. If the system has no more threads, closes the stream and raises RuntimeError."""
         try:
             self.thread.start()
         except RuntimeError:
@@ -42,7 +46,7 @@ class ListenerThread:
             raise
 
     def run(self) -> None:
-        """Goes through the stream to its end. Runs on: the listener's thread."""
+        """Passes on events until the stream ends. Runs on: the listener's thread."""
         try:
             while batch := self.stream.take():
                 for event in batch:

@@ -1,4 +1,4 @@
-"""Offers events to subscribers one by one: to those with filters, and where a session is left out."""
+"""Offers events to subscribers one by one: for those with filters, and for events that skip a session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from threadchat.chat.log.events import Record
 from threadchat.wire.outbox import Answer
 
 Tell = Callable[[Iterable[Subscription], list[Any]], object]
-"""Offers something to subscribers, and lists whom it has to wake; called under the room's lock."""
+"""Offers something to subscriptions. Adds to the list each outbox whose writer must be woken. Called under
+the room's lock.
+"""
 
 
 def offer_selected(
@@ -20,7 +22,7 @@ def offer_selected(
     full: set[Any],
     refused: list[Subscription],
 ) -> None:
-    """Offers each what it selects. Runs on: publishers, under the room's lock."""
+    """Offers each subscription the events that it selects. Runs on: publishers, under the room's lock."""
     for subscription, payload in _payloads(subscriptions, records):
         answer = subscription.sink.offer(payload, listed)
         if answer is Answer.NO:
@@ -30,8 +32,8 @@ def offer_selected(
 
 
 def any_skips(records: Sequence[Record]) -> bool:
-    """Whether one of them leaves a session out."""
-    for item in records:  # noqa: SIM110  # on the path of every message, where a generator is too much
+    """Whether one of the events skips a session."""
+    for item in records:  # noqa: SIM110  # every message comes through here, and a generator costs more
         if item.event.skip:
             return True
     return False
@@ -44,14 +46,19 @@ def offer_whisper(
     subscriptions: Iterable[Subscription],
     listed: list[Any],
 ) -> None:
-    """Offers a payload to members who use one of these and have room to spare, but to one user."""
+    """Offers a payload to members who use one of these encoders and have plenty of room, except the user
+    `but`.
+    """
     for subscription in subscriptions:
         if subscription.encode in encoders and subscription.owner not in (None, but):
             subscription.sink.offer_light(payload, listed)
 
 
 def offer_passing(record: Record, subscriptions: Iterable[Subscription], listed: list[Any]) -> None:
-    """Offers what is in no log to those who want it and have room to spare. Runs on: as above."""
+    """Offers an event that is in no log to subscriptions that want it and have plenty of room.
+
+    Runs on: any thread, under the room's lock.
+    """
     for subscription, payload in _payloads(subscriptions, [record]):
         subscription.sink.offer_light(payload, listed)
 
@@ -59,7 +66,9 @@ def offer_passing(record: Record, subscriptions: Iterable[Subscription], listed:
 def _payloads(
     subscriptions: Iterable[Subscription], records: Sequence[Record]
 ) -> Iterator[tuple[Subscription, Any]]:
-    """What each selects, encoded; where that is all of `records`, once for all who share an encoding."""
+    """What each subscription selects, encoded. A selection of all `records` is encoded once for each
+    encoder.
+    """
     skips = {item.event.skip for item in records if item.event.skip}
     whole: dict[Encode, Any] = {}
     for subscription in subscriptions:

@@ -1,4 +1,4 @@
-"""Feeds one sink from the logs of all the rooms in which it is behind, on one thread, in turn."""
+"""Feeds one sink from the logs of all rooms in which it is behind, in turn, on one thread."""
 
 from __future__ import annotations
 
@@ -11,35 +11,42 @@ from typing import Final, Protocol
 log = logging.getLogger(__name__)
 
 STALL_POLL: Final = 0.01
-"""Seconds after which a publisher that waits for a producer looks whether that one waits for its peer."""
+"""Seconds between checks by a publisher that waits for a producer: a producer may itself be waiting for its
+peer.
+"""
 
 
 class Served(Protocol):
-    """What a producer serves: a subscription that is behind."""
+    """A subscription that is behind, as its producer sees it."""
 
     def feed_step(self) -> bool:
-        """Feeds the next events of its room's log; whether there are more. Runs on: the producer."""
+        """Feeds the next events of the room's log. Returns whether there are more. Runs on: the producer's
+        thread.
+        """
 
     def no_thread(self) -> None:
-        """Told that no thread could be started for it. Runs on: whoever asked for it, without a lock."""
+        """Called if no thread could be started. Runs on: the thread that called `serve`, with no lock
+        held.
+        """
 
 
 class Producer:
-    """Serves the subscriptions of one sink that are behind: a step of the log each, round and round.
+    """Serves the subscriptions of one sink that are behind, round robin, one step of the log at a time.
 
-    Its thread starts with the first of them and ends when none is left. `_lock` guards `_waiting`; a leaf.
+    Its thread starts with the first subscription and ends when none is left. `_lock` guards `_waiting` and is
+    a leaf.
     """
 
     __slots__ = ("_failing", "_lock", "_name", "_waiting")
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._failing = False  # no thread could be started, and the log says so already
+        self._failing = False  # no thread could be started, and that was logged
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[Served, None] | None = None  # the next one first; None: no thread
+        self._waiting: OrderedDict[Served, None] | None = None  # next one first; None if no thread runs
 
     def serve(self, served: Served) -> None:
-        """Serves one more, on the thread, which starts if there is none.
+        """Adds a subscription to serve. Starts the thread if it does not run.
 
         Runs on: any thread that holds no room's lock.
         """
@@ -52,13 +59,13 @@ class Producer:
             self._start()
 
     def dismiss(self, served: Served) -> None:
-        """Forgets one that has ended. Runs on: any thread."""
+        """Removes a subscription that has ended. Runs on: any thread."""
         with self._lock:
             if self._waiting is not None:
                 self._waiting.pop(served, None)
 
     def run(self) -> None:
-        """Serves them until none is left. Runs on: the producer's thread."""
+        """Serves subscriptions until none is left. Runs on: the producer's thread."""
         while (served := self._next()) is not None:
             more = True
             try:
@@ -83,7 +90,9 @@ class Producer:
             self._failing = False
 
     def _next(self) -> Served | None:
-        """The next one, which is not among those that wait while it is served: it may be put in meanwhile."""
+        """Takes the next subscription out of `_waiting`, so that `serve` can put it in again while it is
+        being served.
+        """
         with self._lock:
             assert self._waiting is not None
             if not self._waiting:
@@ -98,16 +107,17 @@ class Producer:
 
 
 class Stalls(Protocol):
-    """Whose peer may take nothing for a while: a sink."""
+    """A sink whose peer may stop reading for a while."""
 
     @property
     def stalled(self) -> bool: ...
 
 
 class Step:
-    """A publisher's ticket for one that falls behind: passed with the next step of its producer.
+    """A publisher's ticket for a subscription that is falling behind. It passes with the next step of the
+    producer.
 
-    A producer that waits for its peer holds nobody.
+    It also passes while the producer waits for its peer, because nobody waits for a slow peer.
     """
 
     __slots__ = ("_sink", "_taken")
@@ -117,7 +127,7 @@ class Step:
         self._taken = threading.Event()
 
     def take(self) -> None:
-        """Lets publishers go on. Runs on: the producer."""
+        """Lets publishers go on. Runs on: the producer's thread."""
         self._taken.set()
 
     @property
@@ -126,10 +136,12 @@ class Step:
         return self._taken.is_set() or self._sink.stalled
 
     def begin(self) -> None:
-        """Nothing to do: the producer is at work. Runs on: publishers."""
+        """Does nothing: the producer is running already. Runs on: publishers."""
 
     def wait(self, timeout: float) -> None:
-        """Waits for the step, at most `timeout` seconds; then it counts as passed. Runs on: publishers."""
+        """Waits for the step, at most `timeout` seconds. After that it counts as passed. Runs on:
+        publishers.
+        """
         deadline = monotonic() + timeout
         while not self.passed and (remaining := deadline - monotonic()) > 0:
             self._taken.wait(min(remaining, STALL_POLL))

@@ -1,4 +1,4 @@
-"""A queue of events for a program's own thread, which iterates it."""
+"""A queue of events that a program's own thread iterates over."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from threadchat.errors import Cancelled, SlowConsumer
 from threadchat.wire.outbox import Answer
 
 REQUEST_BUFFER: Final = 1024
-"""Events that a stream holds for its consumer."""
+"""The number of events that a stream holds for its consumer."""
 SEND_TIMEOUT: Final = 3.0
-"""Seconds for which a stream holds up publishers, in all, until it is level again."""
+"""Seconds for which a stream may block publishers in total, until its consumer has caught up."""
 
 
 def events_of(records: Sequence[Record]) -> tuple[Event, ...]:
-    """What a stream is fed: events as they are."""
+    """The encoder for streams: the events themselves."""
     return tuple(item.event for item in records)
 
 
 class EventStream:
-    """Events in their order, for one consumer; ends with the `close` event of its room.
+    """Events in order, for one consumer. The stream ends with the `close` event of its room.
 
     ```python
     from threadchat import Room
@@ -32,18 +32,18 @@ class EventStream:
     room = Room("GoChat")
     stream = room.add("ann", "laptop")
     room.message("bob", "hi")
-    assert stream.get(timeout=5).type == "join"  # one, or None at the end
-    assert [event.message for event in stream.take()] == ["hi"]  # all that wait
+    assert stream.get(timeout=5).type == "join"  # the next event, or None at the end
+    assert [event.message for event in stream.take()] == ["hi"]  # all that are waiting
     room.remove("ann", "laptop")
-    assert list(stream) == []  # iterated to its end
+    assert list(stream) == []  # iterates until the stream ends
     ```
 
-    Above three quarters of `request_buffer` publishers are held up until it is half empty again,
-    for `send_timeout` seconds in all; then the stream and its subscription end, and its consumer
-    gets SlowConsumer. Time in which nobody has anything to publish does not count.
+    When the stream is more than three quarters full, publishers block until it is half empty, for
+    `send_timeout` seconds in total. After that the stream and its subscription end, and the consumer gets
+    SlowConsumer. Time in which no publisher waits does not count.
 
-    What the consumer calls (iteration, `get`, `take`) is for one thread at a time; `close` for any.
-    `_changed` guards everything here and is a leaf.
+    One thread at a time may consume the stream (iterate it, or call `get` or `take`). Any thread may call
+    `close`. `_changed` guards everything here and is a leaf.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class EventStream:
         self._limit = request_buffer
         self._high = request_buffer * 3 // 4
         self._patience = self._send_timeout = send_timeout
-        self.on_close: Callable[[], None] | None = None  # ends the subscription that feeds this
+        self.on_close: Callable[[], None] | None = None  # ends the subscription that feeds this stream
         self._clock = clock
         self._events: deque[Event] = deque()
         self._changed = threading.Condition(threading.Lock())
-        self._full = False  # holds publishers up
-        self._held_since: float | None = None  # when the first of them came, while full
+        self._full = False  # publishers have to wait
+        self._blocking_since: float | None = None  # when the first publisher began to wait
         self._ended = False
         self._failure: SlowConsumer | None = None
 
@@ -73,21 +73,22 @@ class EventStream:
             try:
                 while batch:
                     yield batch.popleft()
-            finally:  # a consumer that leaves the loop finds the rest when it comes back
+            finally:  # a consumer that leaves the loop may come back for the rest
                 self._put_back(batch)
 
     def get(self, timeout: float | None = None) -> Event | None:
-        """The next event; None once the stream ended. Waits `timeout` seconds, for ever where that is None.
+        """Returns the next event, or None once the stream has ended. Waits up to `timeout` seconds, or
+        forever if None.
 
-        Raises TimeoutError, and SlowConsumer. Runs on: the consumer's thread.
+        Raises TimeoutError and SlowConsumer. Runs on: the consumer's thread.
         """
         batch = self.take(1, timeout)
         return batch[0] if batch else None
 
     def take(self, limit: int | None = None, timeout: float | None = None) -> list[Event]:
-        """Waits for events and takes up to `limit`; none once the stream ended.
+        """Waits for events and returns up to `limit` of them. The list is empty once the stream has ended.
 
-        Raises SlowConsumer where that was the end, and TimeoutError after `timeout` seconds.
+        Raises SlowConsumer if the stream ended for that reason, and TimeoutError after `timeout` seconds.
         Runs on: the consumer's thread.
         """
         with self._changed:
@@ -102,18 +103,22 @@ class EventStream:
             return batch
 
     def close(self) -> None:
-        """Ends the stream and its subscription; events that wait are still given out. Runs on: any thread."""
+        """Ends the stream and its subscription. Events that are waiting can still be taken. Runs on: any
+        thread.
+        """
         self._end(None)
 
     # The room
 
     @property
     def line(self) -> EventStream:
-        """A full stream makes publishers wait for itself alone."""
+        """The stream itself: publishers wait for this stream alone."""
         return self
 
     def offer(self, payload: tuple[Event, ...], listed: list[Any]) -> Answer:
-        """Takes the events or answers NO. Runs on: publishers' threads, under the room's lock."""
+        """Takes the events, or answers NO if there is no room. Runs on: publishers' threads, under the room's
+        lock.
+        """
         with self._changed:
             if self._ended:
                 return Answer.YES  # there is nobody left to tell
@@ -126,7 +131,9 @@ class EventStream:
             return Answer.HIGH
 
     def offer_light(self, payload: tuple[Event, ...], listed: list[Any]) -> Answer:
-        """As `offer`, but only while under half full, so that it never holds publishers up."""
+        """Like `offer`, but only while the stream is less than half full. So it never makes publishers
+        wait.
+        """
         with self._changed:
             if self._ended:
                 return Answer.YES
@@ -136,7 +143,9 @@ class EventStream:
             return Answer.YES
 
     def feed(self, payload: tuple[Event, ...], cancelled: Callable[[], bool]) -> None:
-        """Takes the events once there is room; an empty stream takes any number. Runs on: a producer."""
+        """Takes the events once there is room. An empty stream takes any number of events. Runs on: a
+        producer's thread.
+        """
         room = max(0, self._high - len(payload))
         with self._changed:
             ready = self._changed.wait_for(
@@ -152,11 +161,11 @@ class EventStream:
 
     @property
     def stalled(self) -> bool:
-        """Never: whoever waits for a consumer waits for `send_timeout` at most."""
+        """Always False: waiting for a consumer is limited by `send_timeout`."""
         return False
 
     def nudge(self) -> None:
-        """Makes a waiting `feed` look at its cancellation. Runs on: any thread."""
+        """Makes a `feed` that is waiting check whether it was cancelled. Runs on: any thread."""
         with self._changed:
             self._changed.notify_all()
 
@@ -165,7 +174,7 @@ class EventStream:
         self._end(SlowConsumer("the stream's consumer did not keep up"))
 
     def ticket(self) -> Relief:
-        """What publishers wait for while this stream is nearly full."""
+        """Returns what publishers wait for while this stream is nearly full."""
         return Relief(self)
 
     def relieved(self) -> bool:
@@ -174,13 +183,13 @@ class EventStream:
             return self._relieved_locked()
 
     def hold(self, timeout: float) -> None:
-        """Blocks a publisher until there is room, or patience ends and the stream with it."""
+        """Blocks a publisher until there is room. If the patience runs out first, ends the stream."""
         with self._changed:
             if self._relieved_locked():
                 return
-            if self._held_since is None:
-                self._held_since = self._clock()
-            patience = self._held_since + self._patience - self._clock()
+            if self._blocking_since is None:
+                self._blocking_since = self._clock()
+            patience = self._blocking_since + self._patience - self._clock()
             if self._changed.wait_for(self._relieved_locked, max(0.0, min(timeout, patience))):
                 return
             exhausted = patience <= timeout
@@ -209,9 +218,9 @@ class EventStream:
     def _relieve_locked(self) -> None:
         if len(self._events) * 2 <= self._limit:
             self._full = False
-            if self._held_since is not None:
-                self._patience -= self._clock() - self._held_since
-                self._held_since = None
+            if self._blocking_since is not None:
+                self._patience -= self._clock() - self._blocking_since
+                self._blocking_since = None
         if not self._events:
             self._patience = self._send_timeout
 
@@ -235,20 +244,20 @@ class Relief:
 
     @property
     def passed(self) -> bool:
-        """Whether the stream has room again, or ended."""
+        """Whether the stream has room again, or has ended."""
         return self._stream.relieved()
 
     def begin(self) -> None:
-        """Starts the stream's patience. Runs on: publishers."""
+        """Starts the clock of the stream's patience. Runs on: publishers."""
         self._stream.hold(0)
 
     def wait(self, timeout: float) -> None:
-        """Blocks until then, at most `timeout` seconds."""
+        """Blocks until the ticket has passed, at most `timeout` seconds."""
         self._stream.hold(timeout)
 
 
 class SharedStream(EventStream):
-    """A stream that several rooms feed; the end of one of them is not its own."""
+    """A stream that several rooms feed. It does not end with one of them."""
 
     def _ends_with(self, event: Event) -> bool:
         return False

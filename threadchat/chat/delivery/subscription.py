@@ -1,4 +1,4 @@
-"""One subscriber's position in one room, its filter, and how its sink is fed when it is behind."""
+"""One subscriber's position in one room, its filter, and how its sink is fed while it is behind."""
 
 from __future__ import annotations
 
@@ -16,54 +16,59 @@ from threadchat.wire.outbox import Answer
 log = logging.getLogger(__name__)
 
 REPLAY_STEP: Final = 16
-"""Events that a producer puts at a time: less than the half of an outbox that it may fill."""
+"""The number of events that a producer feeds at a time: fewer than the half of an outbox that it may fill."""
 REPLAY_BYTES: Final = 64 << 10
-"""JSON bytes that a producer puts at a time, unless one event is larger: a peer that reads 60 KB/s takes
-them within a second or so."""
+"""The JSON bytes that a producer feeds at a time, unless one event is larger. A peer that reads 60 KB/s takes
+them in about a second.
+"""
 
 
 class Line(Protocol):
-    """Where full sinks wait for their turn; a publisher takes a ticket behind them."""
+    """Where full sinks wait for their turn. A publisher takes a ticket behind them."""
 
     def ticket(self) -> Ticket: ...
 
 
 class Sink(Protocol):
-    """Whatever a subscription feeds: a connection, a stream."""
+    """What a subscription feeds: a connection or a stream."""
 
     @property
     def line(self) -> Line:
-        """The sinks of one program that are outboxes share one; a stream is its own."""
+        """What publishers wait in. All outboxes of a program share one line; a stream is its own line."""
 
     def offer(self, payload: Any, listed: list[Any]) -> Answer:
-        """Takes the payload, or answers NO or GONE, at once. Runs on: publishers, under a room's lock."""
+        """Takes the payload, or answers NO or GONE. Never blocks. Runs on: publishers, under a room's
+        lock.
+        """
 
     def offer_light(self, payload: Any, listed: list[Any]) -> Answer:
-        """As `offer`, but only while there is plenty of room."""
+        """Like `offer`, but only while there is plenty of room."""
 
     def feed(self, payload: Any, cancelled: Callable[[], bool]) -> None:
-        """Takes the payload when there is room. Raises ConnectionClosed, SlowConsumer, Cancelled."""
+        """Waits for room and takes the payload. Raises ConnectionClosed, SlowConsumer, Cancelled."""
 
     @property
     def stalled(self) -> bool:
-        """Whether its peer takes nothing just now: nobody waits for that."""
+        """Whether the peer reads nothing at the moment. Publishers do not wait for that."""
 
     def nudge(self) -> None:
-        """Makes a waiting `feed` look at `cancelled`; once this returns, nothing cancelled is taken."""
+        """Makes a `feed` that is waiting check `cancelled`. Once this returns, no cancelled payload is
+        taken.
+        """
 
     def fall_behind(self) -> None:
-        """Told that the log no longer reaches back to what this sink has had."""
+        """Called if the log no longer reaches back to the last event that this sink got."""
 
 
 Encode = Callable[[Sequence[Record]], Any]
-"""Makes one payload of some events; sinks that share a function share its results."""
+"""Encodes some events as one payload. Sinks that share the function share the payload."""
 
 
 class Filter:
-    """Which events a subscriber wants: by type, by user, by name, or several of these.
+    """Selects the events that a subscriber wants, by type, by user, by name, or by several of these.
 
-    `names` are those of the application's own events; with them alone nothing else passes, and with `types`
-    these say what else does.
+    `names` are names of the application's own events. Given alone, they let only these events pass. Together
+    with `types`, they limit the type `event`, and `types` says what else passes.
     """
 
     __slots__ = ("_names", "_types", "_users")
@@ -82,11 +87,11 @@ class Filter:
 
     @property
     def passes_all(self) -> bool:
-        """Whether nothing is filtered out."""
+        """Whether every event passes."""
         return self._types is None and self._users is None
 
     def __call__(self, records: Sequence[Record]) -> Sequence[Record]:
-        """The wanted ones of `records`. A room's end is for everybody."""
+        """Returns those of `records` that are wanted. The `close` event always passes."""
         if self.passes_all:
             return records
         return [
@@ -105,37 +110,38 @@ ALL: Final = Filter()
 
 
 class Batch(NamedTuple):
-    """Events for one that is behind, and where it was when they were read."""
+    """Events for a subscription that is behind, and its position when they were read."""
 
     position: Position
     records: Sequence[Record]
 
 
 class Source(Protocol):
-    """Where subscriptions read: a room. Runs on: any thread."""
+    """What subscriptions read from: a room. Runs on: any thread."""
 
     def next_batch(self, subscription: Subscription, limit: int) -> Batch | None:
-        """The next events for one that is behind; None once it is live, stopped, or out of reach.
+        """The next events for a subscription that is behind. None once it is live, stopped, or out of reach.
 
-        None at all (an empty list) where it is level, but its sink has no room for its marker.
+        The batch is empty if the subscription has caught up, but its sink has no room for the marker.
         """
 
     def advance(self, subscription: Subscription, batch: Batch) -> None:
-        """Notes that its sink has had these, unless its position was changed since they were read."""
+        """Notes that the sink got these events, unless the position was changed since they were read."""
 
     def postpone(self, subscription: Subscription) -> None:
-        """Has one that is behind served with the room's next event."""
+        """Puts off serving a subscription that is behind until the room's next event."""
 
     def drop(self, subscription: Subscription) -> None:
         """Ends a subscription."""
 
 
 class Subscription:
-    """Live, or catching up: born catching up, `start` lets it go.
+    """A subscription to one room. It is either live or catching up, and begins by catching up.
 
-    Live, its room offers to the sink directly and nothing here moves. Catching up, `position` is
-    the last event that the sink has had, and its producer reads the log from there at the
-    sink's pace. The room's lock guards `live`, `stopped`, `position`, and `marker` while it is not served.
+    While it is live, the room offers events to the sink directly. While it is catching up, `position` is the
+    last event that the sink got, and the producer reads the log from there at the sink's pace. The room's
+    lock guards `live`, `stopped` and `position`. It also guards `marker` while the producer does not serve
+    the subscription.
     """
 
     def __init__(
@@ -158,52 +164,56 @@ class Subscription:
         self.encode = encode
         self.wanted = wanted
         self.origin = self.position = start
-        self.recovered = recovered  # whether `since` could be honoured; None: there was none
-        self.owner = owner  # the user, where it is a member's
+        self.recovered = recovered  # whether the log reached `since`; None without `since`
+        self.owner = owner  # the user, if the subscription belongs to a member
         self.marker = marker  # offered once, at the end of the replay
         self.background = background  # does not keep the room from being idle
-        self.session = session  # events that skip it are not for this subscription
+        self.session = session  # events that skip this session are left out
         self.live = False
         self.stopped = False
         self._room = room
-        self._producer = producer  # of the sink
+        self._producer = producer  # the sink's
         self._name = name
-        self._served = False  # by the producer, or was once
-        self._step: Step | None = None  # of the producer; publishers wait for it
+        self._served = False  # the producer serves it, or has served it
+        self._step: Step | None = None  # the producer's next step; publishers wait for it
         self._stepping = threading.Lock()  # guards `_step`; a leaf
 
     def start(self) -> None:
-        """Goes live if nothing happened since the subscription, else has the producer serve it.
+        """Goes live if nothing was published since the subscription. Otherwise hands it to the producer.
 
-        Runs on: the subscriber's thread, once, after it put its reply.
+        Runs on: the subscriber's thread, once, after it has put its reply.
         """
         if self._room.next_batch(self, 1) is not None:
             self.catch_up()
 
     def stop(self) -> None:
-        """Ends the subscription; nothing reaches the sink after this returns. Runs on: any thread."""
+        """Ends the subscription. Nothing reaches the sink after this returns. Runs on: any thread."""
         self._room.drop(self)
         self.sink.nudge()
         self._producer.dismiss(self)
 
     def select(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Those of `records` that are wanted, and skip another session or none."""
+        """Returns those of `records` that are wanted and do not skip this session."""
         wanted = self.wanted(records)
         if self.session and any(item.event.skip == self.session for item in wanted):
             return [item for item in wanted if item.event.skip != self.session]
         return wanted
 
     def is_stopped(self) -> bool:
-        """Whether the subscription was ended. Runs on: any thread."""
+        """Whether the subscription has ended. Runs on: any thread."""
         return self.stopped
 
     def catch_up(self) -> None:
-        """Has the sink's producer serve this until it is live. Runs on: any thread without a room's lock."""
+        """Lets the sink's producer serve this subscription until it is live. Runs on: any thread that holds
+        no room's lock.
+        """
         self._served = True
         self._producer.serve(self)
 
     def feed_step(self) -> bool:
-        """Feeds the next events of the log; False once it is live or has ended. Runs on: the producer."""
+        """Feeds the next events of the log. Returns False once it is live or has ended. Runs on: the
+        producer's thread.
+        """
         try:
             batch = self._room.next_batch(self, REPLAY_STEP)
             if batch is None:
@@ -226,9 +236,9 @@ class Subscription:
         return False
 
     def no_thread(self) -> None:
-        """Ends the subscription; one in the background waits for its room's next event.
+        """Ends the subscription. A background subscription waits for the room's next event instead.
 
-        Runs on: whoever wanted it served, without a lock.
+        Runs on: the thread that called `catch_up`, with no lock held.
         """
         self._served = False
         self._pass_step()
@@ -238,10 +248,14 @@ class Subscription:
             self._give_up()
 
     def ticket(self) -> Step:
-        """What publishers wait for while the log threatens to leave this behind. Runs on: publishers."""
+        """Returns what publishers wait for while the log is about to drop events that this subscription
+        needs.
+
+        Runs on: publishers.
+        """
         step = Step(self.sink)
-        self._pass_step(step)  # whoever still waits for the one before need not
-        if self.live or self.stopped or not self._served:  # looked at after the step is there
+        self._pass_step(step)  # publishers that wait for the previous step may go on
+        if self.live or self.stopped or not self._served:  # checked after the step is set
             step.take()
         return step
 

@@ -1,4 +1,4 @@
-"""What is said in a room: events, drafts and positions, message keys, and the sequence that numbers them.
+"""A room's log: events, drafts and positions, message keys, and the sequencer that assigns offsets.
 
 May import `errors`. Runs on: publishers' threads.
 """

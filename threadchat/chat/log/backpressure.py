@@ -1,4 +1,4 @@
-"""What a publisher waits for while its room's listeners catch their breath."""
+"""What publishers wait for until a room's subscribers have caught up."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Protocol
 
 
 class Ticket(Protocol):
-    """A place in somebody's line."""
+    """A place in a line."""
 
     @property
     def passed(self) -> bool:
-        """Whether there is nothing to wait for any more."""
+        """Whether there is nothing left to wait for."""
 
     def begin(self) -> None:
-        """Told that a publisher waits from now on, if not for this ticket yet."""
+        """Called when a publisher begins to wait at the gate, before it waits for this ticket."""
 
     def wait(self, timeout: float) -> None:
-        """Blocks until passed, at most `timeout` seconds; then it counts as passed."""
+        """Blocks until the ticket has passed, at most `timeout` seconds. After that it counts as passed."""
 
 
 class Gate:
-    """Open once all its tickets have passed; several publishers may wait at one gate."""
+    """Opens when all its tickets have passed. Several publishers may wait at one gate."""
 
     def __init__(self, tickets: Iterable[Ticket]) -> None:
         self._tickets = tuple(tickets)
@@ -33,7 +33,9 @@ class Gate:
         return all(ticket.passed for ticket in self._tickets)
 
     def wait(self, timeout: float) -> None:
-        """Blocks until open, at most `timeout` seconds in all. Runs on: publishers' threads, unlocked."""
+        """Blocks until the gate is open, at most `timeout` seconds in total. Runs on: publishers' threads,
+        with no lock held.
+        """
         deadline = monotonic() + timeout
         for ticket in self._tickets:
             ticket.begin()

@@ -1,4 +1,4 @@
-"""What an event is, on its way in (a draft) and with its place in a room's log (a record)."""
+"""Events: first as a draft, then as a record with a position in a room's log."""
 
 from __future__ import annotations
 
@@ -7,36 +7,40 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 UserId = int | str
-"""The application's, or the server's own; a program that uses rooms as a library names them as it likes."""
+"""The application's id of a user, or one that the server assigned. A program that uses rooms as a library is
+free to choose.
+"""
 
 MESSAGE: Final = "message"
-EVENT: Final = "event"  # the application's own, with a name and data
+EVENT: Final = "event"  # an event of the application's own, with a name and data
 JOIN: Final = "join"  # a person's first session in the room
-ADD: Final = "add"  # a further one
-REMOVE: Final = "remove"  # one of several ended
-LEAVE: Final = "leave"  # the last one ended
+ADD: Final = "add"  # a further session of that person
+REMOVE: Final = "remove"  # one of several sessions ended
+LEAVE: Final = "leave"  # the last session ended
 DELETE: Final = "delete"  # a message was deleted: its text is gone from the log
 CLOSE: Final = "close"  # the room was closed: the last event of every stream
 DIRECT: Final = "direct"  # a message from one person to another, in an inbox
 EVENT_TYPES: Final = frozenset({MESSAGE, EVENT, JOIN, ADD, REMOVE, LEAVE, DELETE, CLOSE})
 
 INBOX: Final = "\0inbox:"
-"""Begins the name of a person's inbox; no room that a client names has such a character."""
+"""Begins the name of a person's inbox. Clients cannot name such a room, because NUL is forbidden in names."""
 _NOTHING: Final = msgspec.Raw()
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """Something that happened in a room; immutable, so any thread may have it.
+    """Something that happened in a room. Immutable, so threads may share it.
 
-    `id` counts from 1 in each room, without holes; 0 for one that is in no log. `room` is its name, `type`
-    one of `message`, `event` (the application's own), `join` (a person's first session), `add` (a further
-    one), `remove` (one of several ended), `leave` (the last one did), `delete` (the message with the id
-    `target` was deleted) and `close` (the room was closed; nothing follows). `user` and `nickname` say whose
-    it was, None and empty for `close`; `message` what was said, `session` which session came or went. A
-    message that was `deleted` keeps its place, without its text. An `event` has a `name` and `data`; `skip`
-    is a session that does not get it. What is in a person's `inbox` has no room; there, `direct` is a message
-    to the user `to`. `time` is Unix time, in whole seconds. Its JSON has the names `chatroomId`, `userId`,
-    `from`, `sessionId` and `unixTime`, and no empty fields.
+    `id` counts from 1 in each room, without holes; 0 means that the event is in no log. `room` is the room's
+    name. `type` is `message`, `event` (the application's own), `join` (a person's first session), `add` (a
+    further session), `remove` (one of several sessions ended), `leave` (the last session ended), `delete`
+    (the message with the id `target` was deleted) or `close` (the room was closed; nothing follows). `user`
+    and `nickname` say who caused the event; they are None and empty for `close`. `message` is the text, and
+    `session` the session that came or went. A `deleted` message keeps its place but not its text. An `event`
+    has a `name` and `data`. `skip` is the id of a session that does not get the event. Events in an `inbox`
+    have no room; there, `direct` is a message to the user `to`. `time` is Unix time in whole seconds.
+
+    In JSON the fields are called `chatroomId`, `userId`, `from`, `sessionId` and `unixTime`, and empty fields
+    are left out.
     """
 
     id: int = 0
@@ -49,7 +53,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     to: UserId | None = None
     message: str = ""
     raw: msgspec.Raw = msgspec.field(name="data", default=_NOTHING)
-    """The `data` of an event, in JSON."""
+    """The `data` of an event, as JSON."""
     session: str = msgspec.field(name="sessionId", default="")
     target: int = 0
     deleted: bool = False
@@ -58,15 +62,16 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
 
     @property
     def data(self) -> Any:
-        """The data of an event, decoded anew each time that it is asked for; None where there is none."""
+        """The data of an event, or None. It is decoded on each access."""
         return msgspec.json.decode(self.raw) if self.raw else None
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
-    """An event that has no place yet: what `Room.publish` takes; the fields are those of `Event`.
+    """An event without a position: what `Room.publish` takes. The fields are those of `Event`.
 
-    The same `key` of the same user is published once within five minutes; an empty one is none. A `target` is
-    in the log that it names: a channel whose log is another one refuses it.
+    Drafts with the same `key` of the same user are published once within five minutes; an empty key means
+    none. `target` names the log in which it is a position. A channel whose log has another epoch refuses the
+    draft.
     """
 
     type: str
@@ -83,7 +88,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
 
 
 class Direct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False, tag="direct"):
-    """A message from one person to another; in no log."""
+    """A message from one person to another, which is in no log."""
 
     sender: UserId | None = msgspec.field(name="from", default=None)
     to: UserId
@@ -93,7 +98,7 @@ class Direct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
 
 
 class KeptDirect(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """A Direct in an inbox: its names in JSON are those of a Direct, not those of an Event."""
+    """A direct message in an inbox. In JSON its fields are called as in Direct, not as in Event."""
 
     id: int
     inbox: bool
@@ -107,10 +112,10 @@ class KeptDirect(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
 
 
 class Position(NamedTuple):
-    """A place in a room's log: `offset` is an event's id, or 0 before the first; `epoch` names the log.
+    """A place in a room's log. `offset` is the id of an event, or 0 before the first. `epoch` identifies the
+    log.
 
-    Offsets of different epochs have nothing to do with each other: a room that was made anew, under the same
-    name, counts from 1 again.
+    Offsets of different epochs cannot be compared: a new room of the same name counts from 1 again.
     """
 
     offset: int
@@ -118,14 +123,16 @@ class Position(NamedTuple):
 
 
 class Record(NamedTuple):
-    """An event together with its JSON, which is encoded once for everybody who ever gets it."""
+    """An event and its JSON, which is encoded once for all subscribers."""
 
     event: Event
     json: bytes
 
 
 def plain(value: object) -> str | int:
-    """A template engine's marked text, an enum: the text or number that such a kind of str or int holds."""
+    """Converts a subclass of str or int (a template engine's marked text, an enum) to the plain text or
+    number.
+    """
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -141,17 +148,17 @@ _decode_direct = msgspec.json.Decoder(KeptDirect).decode
 
 
 def inbox_of(user: UserId) -> str:
-    """The name of the room that is a user's inbox; 7 and "7" have two."""
+    """The name of the room that is a user's inbox. The ids 7 and "7" have different inboxes."""
     return INBOX + _encode(user).decode()
 
 
 def is_inbox(room: str) -> bool:
-    """Whether that is the name of somebody's inbox."""
+    """Whether a room is somebody's inbox."""
     return room.startswith(INBOX)
 
 
 def record(draft: Draft, offset: int, room: str, time: int) -> Record:
-    """Gives a draft its place; offset 0 is none."""
+    """Makes a record of a draft. With offset 0 it is in no log."""
     inbox = room.startswith(INBOX)
     event = Event(
         id=offset,
@@ -173,10 +180,10 @@ def record(draft: Draft, offset: int, room: str, time: int) -> Record:
 
 
 def record_of(json: bytes) -> Record:
-    """An event that was encoded before. Raises msgspec.DecodeError."""
+    """Decodes an event. Raises msgspec.DecodeError."""
     try:
         event = _decode(json)
-    except msgspec.ValidationError:  # a direct message from a user whose id is an integer
+    except msgspec.ValidationError:  # a direct message: `from` is an id, and may be an integer
         event = None
     if event is None or event.type == DIRECT:
         kept = _decode_direct(json)
@@ -210,6 +217,6 @@ def _as_direct(event: Event) -> KeptDirect:
 
 
 def without_text(deleted: Record) -> Record:
-    """What stays of a message that was deleted: its place, its time, and whose it was."""
+    """What is left of a deleted message: its position, its time and its author."""
     event = msgspec.structs.replace(deleted.event, message="", deleted=True)
     return Record(event, _encode(event))

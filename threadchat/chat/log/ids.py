@@ -1,4 +1,4 @@
-"""What the id of a user may be: an integer or text; 7 and "7" are two people wherever ids are kept."""
+"""What a user id may be: an integer or a text. The ids 7 and "7" are two different people everywhere."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from threadchat.chat.log.events import UserId
 from threadchat.normalize import find_forbidden
 
 LARGEST_ID: Final = 2**53 - 1
-"""More than this, and a browser's numbers no longer tell one id from the next."""
+"""Above this, numbers in a browser no longer tell neighbouring ids apart."""
 MAX_ID: Final = 128
-"""Characters of an id that is text."""
+"""The maximum length of a text id, in characters."""
 ID_RULE: Final = f"an integer from 1 to {LARGEST_ID}, or text of 1 to {MAX_ID} printable characters"
 
 
 def is_user_id(value: Any, lowest: int = 1) -> TypeGuard[UserId]:
-    """Whether a value can be a user's id; strangers have ids below 0, which need a lower `lowest`."""
+    """Whether a value can be a user id. Strangers have ids below 0; for them pass a smaller `lowest`."""
     if isinstance(value, str):
         printable = 0 < len(value) <= MAX_ID and value.isprintable()
         return printable and (value.isascii() or not find_forbidden(value))
@@ -24,5 +24,5 @@ def is_user_id(value: Any, lowest: int = 1) -> TypeGuard[UserId]:
 
 
 def spelled_id(user: UserId) -> str:
-    """An id as logs show it: 7 for the integer, "7" for the text."""
+    """A user id as logs show it: 7 for the integer, "7" for the text."""
     return str(user) if isinstance(user, int) else json.dumps(user, ensure_ascii=False)

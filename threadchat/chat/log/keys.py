@@ -1,4 +1,4 @@
-"""Message keys: one that a client chooses never meets one of the application's."""
+"""Message keys. The keys of clients and the keys of the application never collide."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from typing import Final
 from threadchat.errors import CommandError, ErrorCode
 
 _CLIENT: Final = "\0"
-"""Begins a client's keys, so that none can take one that the application is going to use for its user."""
+"""The prefix of clients' keys, so that a client cannot use up a key that the application will need for its
+user.
+"""
 
 
 def client_key(key: str) -> str:
-    """What a client's key is in a draft; empty: none."""
+    """A client's key as it is stored in a draft. Empty means no key."""
     return key and _CLIENT + key
 
 
 def application_key(key: str) -> str:
-    """The application's key, as it is. Raises CommandError 107 where it begins as a client's does."""
+    """Returns the application's key unchanged. Raises CommandError 107 if it has the prefix of clients'
+    keys.
+    """
     if key.startswith(_CLIENT):
         raise CommandError(ErrorCode.BAD_REQUEST, f"key is {key!r:.60}; it must not begin with a NUL")
     return key

@@ -1,4 +1,4 @@
-"""One room's sequence in memory: numbers its events and hands them on in order, to be kept by its outlet."""
+"""One room's sequence in memory: assigns offsets to events and hands them to the outlet, which keeps them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from threadchat.chat.log.events import CLOSE, Draft, Event, Position, Record, Us
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 KEY_TTL: Final = 300.0
-"""Seconds for which a message key is remembered: longer than any client's attempts to send it again."""
+"""Seconds for which a message key is remembered: longer than any client retries."""
 MAX_KEYS: Final = 1 << 14
-"""Keys of one room; above it the oldest go early, so that a flood of keys has a bound, 16 MB of the longest.
+"""The maximum number of keys in a room. Above it, the oldest are forgotten early: a flood of the longest keys
+takes at most 16 MB.
 
-`KEY_TTL` holds for them all below 54 messages with a key a second in one room.
+Below 54 messages with a key per second in one room, all keys last for `KEY_TTL`.
 """
 KEY_WEIGHT: Final = 1000
-"""Bytes of memory that one takes, at most: with the longest key, in any script."""
+"""The maximum memory that one key takes, in bytes: the longest key, in any script."""
 MAX_HISTORY_BYTES: Final = 512 << 10
-"""JSON bytes of one page of history, so that it fits any outbox."""
+"""The maximum JSON bytes of one page of history, so that a page fits into any outbox."""
 
 
 Keys = OrderedDict[tuple[UserId | None, str], tuple[Position, float]]
-"""Message keys, each of one user: the place of what was said with it, and when to forget it."""
+"""Message keys, each with its user. The value is the position of the message and when to forget the key."""
 
 
 class Page(Sequence[Event]):
-    """Some events of a room's log, as a sequence: their `records` have the JSON, too.
+    """Some events of a room's log, as a sequence. `records` also has their JSON.
 
-    `head` is where the log stood. Immutable, so any thread may have it.
+    `head` is the position of the log's newest event at that time. Immutable, so threads may share it.
     """
 
     __slots__ = ("head", "records")
@@ -57,91 +58,93 @@ class Page(Sequence[Event]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Page) and (self.records, self.head) == (other.records, other.head)
 
-    __hash__ = None  # type: ignore[assignment]  # as of a list
+    __hash__ = None  # type: ignore[assignment]  # as in a list
 
     def __repr__(self) -> str:
         return f"<Page of {len(self)} events, head {self.head}>"
 
 
 def check_target(target: Position, epoch: str) -> None:
-    """Raises CommandError 112 where what a draft refers to is not in the log of that epoch."""
+    """Raises CommandError 112 if the event that a draft refers to is not in the log of that epoch."""
     if target.epoch != epoch:
         reason = f"event {target.offset} was in another log of this room, which has begun anew since"
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION, reason)
 
 
 class Outlet(Protocol):
-    """Who a sequence's events are for: a room."""
+    """What takes a channel's events: a room."""
 
     def begin(self, head: Position) -> None:
-        """Told where the log stands before the first event that `deliver` gets.
+        """Called with the position of the log before the first event that `deliver` gets.
 
-        Told again where it does not go on from there: another log began, or some of it was lost.
+        Called again if the log does not continue from there, because a new log began or events were lost.
         """
 
     @property
     def gate(self) -> Gate | None:
-        """Set while publishers have to wait."""
+        """The gate that publishers must wait for, or None."""
 
     def deliver(self, records: Sequence[Record]) -> None:
-        """Takes events in the order of their offsets, one call at a time."""
+        """Takes events in the order of their offsets. Called by one thread at a time."""
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
-        """Some of what was delivered; see Channel."""
+        """A page of what was delivered; see Channel."""
 
     def delivered(self) -> None:
-        """Told after `deliver`, as soon as the channel holds no lock: for what takes time."""
+        """Called after `deliver`, once the channel holds no lock, for anything that takes time."""
 
     def idle_for(self) -> float:
-        """Seconds since somebody listened or something was said; 0 while somebody listens."""
+        """Seconds since the last subscriber or event. 0 while there is a subscriber."""
 
     def close(self) -> bool:
-        """Told before the last event, where that was published elsewhere: nobody may listen from here on."""
+        """Called before the last event if another node published it. No subscription may begin after this."""
 
 
 class Channel(Protocol):
-    """A room's log and order, wherever the broker keeps them."""
+    """A room's log and the order of its events, wherever the broker keeps them."""
 
     def attach(self, outlet: Outlet) -> None:
-        """From now on events go to `outlet`, which is told the head before the first of them."""
+        """Sends events to `outlet` from now on, after telling it the head of the log."""
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
-        """Gives drafts their offsets and hands them on; or, nothing done, a gate to wait for first.
+        """Assigns offsets to drafts and hands them on. If there is a gate to wait for, publishes nothing and
+        returns the gate.
 
-        Raises RoomClosed, and CommandError 112, nothing done, where a draft's target is in another log.
-        Runs on: publishers' threads; holds no room's lock.
+        Raises RoomClosed. Raises CommandError 112, and publishes nothing, if a draft's target is in another
+        log. Runs on: publishers' threads, with no room's lock held.
         """
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
-        """Events after `since`, oldest first, or before it, newest first; without it, the newest.
+        """Events after `since`, oldest first, or before it, newest first. Without `since`, the newest events.
 
-        Raises CommandError 112 where the log does not reach `since`. Runs on: any thread.
+        Raises CommandError 112 if the log does not reach `since`. Runs on: any thread.
         """
 
     def close(self) -> None:
-        """Publishes a last `close` event; later publications raise RoomClosed."""
+        """Publishes a last `close` event. After that, publishing raises RoomClosed."""
 
     def retire(self, may_go: Callable[[], bool]) -> bool:
-        """Refuses further publications without a `close` event: the room is forgotten, not closed.
+        """Refuses further events without publishing `close`: the room is forgotten, not closed.
 
-        Only if `may_go` says so while nobody can publish; True if it did.
+        Calls `may_go` while nobody can publish, and does nothing if it returns False. Returns whether the
+        channel is retired.
         """
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that it takes beside the events that its outlet has. Runs on: any thread."""
+        """Bytes of memory that the channel takes in addition to its outlet's events. Runs on: any thread."""
 
     def forget(self, floor: int) -> None:
-        """Lets go of the keys of events up to `floor`, where it has them in memory.
+        """Forgets the keys of events up to the offset `floor`, if they are in memory.
 
-        Runs on: any thread; holds no room's lock.
+        Runs on: any thread that holds no room's lock.
         """
 
 
 class Sequencer:
-    """A Channel in memory, whose outlet has the only log.
+    """A channel in memory. Its outlet has the only log.
 
-    `_lock` guards everything; an outlet's `deliver` runs under it.
+    `_lock` guards everything. The outlet's `deliver` is called while it is held.
     """
 
     def __init__(self, room: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -231,7 +234,7 @@ class Sequencer:
                 if draft.key:
                     fresh[draft.user, draft.key] = position, self._clock() + KEY_TTL
             positions.append(position)
-        self._keys.update(fresh)  # not before: a draft that cannot be encoded calls all of them off
+        self._keys.update(fresh)  # last: if a draft cannot be encoded, nothing is published
         return positions, records
 
     def _known_locked(self, draft: Draft, fresh: Keys) -> Position | None:

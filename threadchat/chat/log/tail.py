@@ -1,4 +1,4 @@
-"""The tail of one room's events: bounded in number and bytes, read by offset."""
+"""The tail of one room's log, bounded in number and bytes and read by offset."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ HISTORY_SIZE: Final = 1024
 HISTORY_BYTES: Final = 4 << 20
 INBOX_SIZE: Final = 256
 INBOX_AGE: Final = 7 * 86_400.0
-"""Events of an inbox, and their age in seconds."""
+"""The number of events that an inbox keeps, and their maximum age in seconds."""
 AROUND: Final = 200
-"""Bytes of memory that an event takes beside its JSON and its text."""
+"""Bytes of memory that an event takes in addition to its JSON and its text."""
 
 
 class Log:
-    """Events with consecutive offsets; the oldest go when there are too many. Its owner locks it."""
+    """Events with consecutive offsets. The oldest are dropped when there are too many. The owner does the
+    locking.
+    """
 
     def __init__(self, max_events: int = HISTORY_SIZE, max_bytes: int = HISTORY_BYTES) -> None:
         self.head = 0  # offset of the newest event
@@ -35,9 +37,9 @@ class Log:
         return iter(self._records)
 
     def extend(self, records: Iterable[Record]) -> None:
-        """Appends records that follow `head`; drops old ones above the limits, never the newest.
+        """Appends records that follow `head`. Drops the oldest above the limits, but never the newest.
 
-        One that says that a message was deleted takes the text out of that.
+        A record that deletes a message also removes the text of that message.
         """
         kept = self._records
         for record in records:
@@ -51,42 +53,49 @@ class Log:
 
     def _delete(self, offset: int) -> None:
         place = offset - (self.head - len(self._records)) - 1
-        if 0 <= place < len(self._records):  # else it is gone anyway
+        if 0 <= place < len(self._records):  # otherwise it was dropped already
             deleted = self._records[place]
             self._records[place] = without_text(deleted)
             self._bytes += len(self._records[place].json) - len(deleted.json)
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that the events take: of each its JSON, its text, and what is around them.
+        """Bytes of memory that the events take: for each, the JSON, the text, and a fixed overhead.
 
-        Measured: three times the JSON, which may lie in half as much again, and 200. Twice that where a
-        character beyond U+FFFF makes a long text one of four bytes a character.
+        Measured as three times the JSON (memory blocks may be half as large again) plus 200. The real figure
+        is twice that for a long text with a character beyond U+FFFF, because Python then uses four bytes per
+        character.
         """
         return 3 * self._bytes + AROUND * len(self._records)
 
     def shorten(self, most: int) -> int:
-        """Drops old events, at last the newest too, until `weight` is `most`; the offset before the first."""
+        """Drops the oldest events until `weight` is at most `most`, if need be all of them. Returns the
+        offset before the first one left.
+        """
         while self._records and self.weight > most:
             self._bytes -= len(self._records.popleft().json)
         return self.head - len(self._records)
 
     def emptied(self) -> Log:
-        """A log with the same limits and nothing in it."""
+        """An empty log with the same limits."""
         return Log(self._max_events, self._max_bytes)
 
     def reaches(self, offset: int) -> bool:
-        """Whether everything after `offset` is here: neither dropped nor in the future."""
+        """Whether everything after `offset` is here: nothing was dropped, and `offset` is not in the
+        future.
+        """
         return self.head - len(self._records) <= offset <= self.head
 
     @property
-    def brink(self) -> float:
-        """Whoever has not had this offset yet has fallen behind by half of what the log can keep."""
+    def half_way(self) -> float:
+        """A subscription that has not had this offset is behind by more than half of what the log can
+        keep.
+        """
         used = max(len(self._records) / self._max_events, self._bytes / self._max_bytes)
         return self.head - len(self._records) / (2 * used) if used else -1
 
     def after(self, offset: int, limit: int) -> list[Record] | None:
-        """Up to `limit` events after `offset`, oldest first; None where the log does not reach."""
+        """Up to `limit` events after `offset`, oldest first. None if the log does not reach back that far."""
         if not self.reaches(offset):
             return None
         skip = offset - (self.head - len(self._records))
@@ -99,7 +108,7 @@ class Log:
 
 
 def within(records: list[Record], max_bytes: int) -> list[Record]:
-    """The first of `records` whose JSON fits into `max_bytes` together, but at least one."""
+    """The first of `records` whose JSON fits into `max_bytes` in total, but at least one record."""
     size = 0
     for count, item in enumerate(records):
         size += len(item.json)
