@@ -43,8 +43,7 @@ class Publisher:
         inbox_size: int = INBOX_SIZE,
         inbox_age: float = INBOX_AGE,
     ) -> None:
-        """`url` is the nodes' `broker` setting. The other arguments are the nodes' settings of the same
-        names.
+        """`url` is the nodes' `broker` setting. The other arguments are their settings of the same names.
 
         Connects with the first publication. Raises ConfigError for another kind of URL, and BrokerError if
         redis-py is not installed.
@@ -116,10 +115,10 @@ class Publisher:
         return place
 
     def direct(self, to: UserId, message: str, *, user: UserId | None = None, nickname: str = "") -> None:
-        """Sends a message to one person, on every node where they are online. It is not known whether a
-        session takes it.
+        """Sends a message to one person, on every node where they are online.
 
-        Raises CommandError 108 if they are online on no node, and 100 while Redis is away.
+        It is not known whether a session takes it. Raises CommandError 108 if they are online on no node, and
+        100 while Redis is away.
         """
         to, user = nfc_id(to), None if user is None else nfc_id(user)
         direct = Direct(sender=user, to=to, nickname=nfc(nickname), message=message, time=int(time.time()))

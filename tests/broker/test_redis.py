@@ -112,7 +112,7 @@ def test_a_deletion_that_comes_to_a_new_log_deletes_nothing_there(cluster: Clust
     hub.publish("r", say("a", "b"))
     names = broker.names.room("r")
     stale = deletion(names, Position(1, "another"))
-    assert refused(lambda: broker.batch.publish(stale)) is ErrorCode.UNRECOVERABLE_POSITION
+    assert refused(lambda: broker.pipeline.publish(stale)) is ErrorCode.UNRECOVERABLE_POSITION
     assert [item.event.message for item in hub.room("r").history().records] == ["a", "b"]
 
 
@@ -123,10 +123,10 @@ def test_a_batch_of_several_epochs_takes_each_for_what_it_is(cluster: Cluster) -
     epoch = hub.publish("r", say("a", "b", "c"))[0].epoch
     names = broker.names.room("r")
     far = Publication(names, "r", say("d"), Known("another", 99, "1"))  # its number is the highest
-    known = hub.room("r").channel._held.newest
+    known = hub.room("r").channel._buffer.newest
     good = deletion(names, Position(1, epoch), known)
     stale = deletion(names, Position(2, "another"))
-    broker.batch._send([far, good, stale])
+    broker.pipeline._send([far, good, stale])
     assert far.positions is not None
     assert good.positions is not None
     assert [position.epoch for position in far.positions + good.positions] == [epoch] * 2
@@ -215,7 +215,7 @@ def test_every_offset_once_in_the_same_order_everywhere(cluster: Cluster) -> Non
 def test_publications_that_meet_share_round_trips(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = cluster.hub().broker
     assert isinstance(broker, RedisBroker)
-    send, flying, may_land = broker.batch._send, threading.Event(), threading.Event()
+    send, flying, may_land = broker.pipeline._send, threading.Event(), threading.Event()
     batches: list[int] = []
 
     def slow(batch: list[Any]) -> None:
@@ -224,7 +224,7 @@ def test_publications_that_meet_share_round_trips(cluster: Cluster, monkeypatch:
         assert may_land.wait(PATIENCE)
         send(batch)
 
-    monkeypatch.setattr(broker.batch, "_send", slow)
+    monkeypatch.setattr(broker.pipeline, "_send", slow)
     channels = [broker.open(name) for name in "rs"]
     given: list[list[int]] = []
 
@@ -240,7 +240,7 @@ def test_publications_that_meet_share_round_trips(cluster: Cluster, monkeypatch:
     first = run(lambda: publish(0))
     assert flying.wait(PATIENCE)
     others = run(*[lambda number=number: publish(number) for number in range(1, 10)])
-    until(lambda: len(broker.batch._waiting) == 9, "all others wait")
+    until(lambda: len(broker.pipeline._waiting) == 9, "all others wait")
     may_land.set()
     join(first + others)
     assert batches == [1, 9], "who found no pipeline in flight was alone; the others went together"

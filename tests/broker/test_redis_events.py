@@ -197,13 +197,13 @@ def test_what_comes_while_a_node_is_deaf_is_found(server: RedisServer, nodes: li
     broker: Any = second.chat.hub.broker
     post = broker.messenger
     lost: list[Any] = []
-    hear, post.hear = post.hear, None
-    broker.listener.unsubscribe(post._names.person("ann"), hear)
-    confirmed = broker.listener.subscribe(post._names.person("ann"), lost.append)
+    hear, post.receive = post.receive, None
+    broker.subscriber.unsubscribe(post._names.person("ann"), hear)
+    confirmed = broker.subscriber.subscribe(post._names.person("ann"), lost.append)
     assert confirmed.wait(20)
     first.chat.emit(user="ann", name="notice", data=1)
-    post.hear = hear
-    broker.listener.reset()
+    post.receive = hear
+    broker.subscriber.reset()
     assert heard(ann, 1)[0]["data"] == 1
 
 

@@ -49,8 +49,8 @@ def channel_of(hub: Hub, room: str) -> RedisChannel:
 def lose(hub: Hub, room: str, is_lost: Callable[[bytes], bool]) -> None:
     """From now on some messages to a node's room are lost on the way."""
     channel = channel_of(hub, room)
-    [registration] = broker_of(hub).listener._registrations[channel.log.names.channel.encode()]
-    registration.hear = lambda payloads: channel.hear([item for item in payloads if not is_lost(item)])
+    [registration] = broker_of(hub).subscriber._registrations[channel.log.names.channel.encode()]
+    registration.receive = lambda payloads: channel.receive([item for item in payloads if not is_lost(item)])
 
 
 def listen(room: Room, **options: Any) -> EventStream:
@@ -114,8 +114,8 @@ def test_what_is_heard_twice_is_delivered_once(cluster: Cluster) -> None:
     hub = cluster.hub()
     stream = listen(hub.room("r"))
     channel = channel_of(hub, "r")
-    [registration] = broker_of(hub).listener._registrations[channel.log.names.channel.encode()]
-    registration.hear = lambda payloads: channel.hear([*payloads, *payloads])
+    [registration] = broker_of(hub).subscriber._registrations[channel.log.names.channel.encode()]
+    registration.receive = lambda payloads: channel.receive([*payloads, *payloads])
     for _ in range(20):
         hub.room("r").message(1, "hi")
     hub.close_room("r")
@@ -169,9 +169,9 @@ def test_a_node_that_does_not_hear_itself_subscribes_anew(cluster: Cluster) -> N
     broker = broker_of(hub)
     stream = listen(hub.room("r"))
     with cluster.server.client() as client:  # a subscription that Redis forgot: the connection looks well
-        registrations, broker.listener._registrations = broker.listener._registrations, {}
+        registrations, broker.subscriber._registrations = broker.subscriber._registrations, {}
         until(lambda: not broker.ready, "the node knows that it is deaf")
-        broker.listener._registrations = registrations
+        broker.subscriber._registrations = registrations
         assert client.ping()
     until(lambda: broker.ready, "it hears again")
     hub.room("r").message(1, "hi")
@@ -339,7 +339,7 @@ def die(hub: Hub) -> None:
     """Ends what a node has running, and tells nobody."""
     broker = broker_of(hub)
     broker.heartbeat.stop()
-    broker.listener.stop()
+    broker.subscriber.stop()
 
 
 def test_a_dead_nodes_people_leave_once_however_many_bury_it(cluster: Cluster) -> None:
@@ -399,14 +399,14 @@ def test_a_closed_broker_has_left_nothing_running(cluster: Cluster) -> None:
     hub = cluster.hub()
     listen(hub.room("r"))
     names = {thread.name for thread in set(threading.enumerate()) - before}
-    assert {"redis-listener", "redis-heartbeat"} <= names
+    assert {"redis-subscriber", "redis-heartbeat"} <= names
     hub.close()
     hub.close()
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("redis")]
     assert refused(hub.broker.new_user) is ErrorCode.INTERNAL
 
 
-@pytest.mark.parametrize("name", ["redis-listener", "redis-heartbeat"])
+@pytest.mark.parametrize("name", ["redis-subscriber", "redis-heartbeat"])
 def test_a_node_whose_thread_could_not_start_starts_with_the_next_use(cluster: Cluster, name: str) -> None:
     broker = RedisBroker(cluster.server.url, prefix=cluster.prefix)
     with short_of_threads(name):
@@ -417,10 +417,10 @@ def test_a_node_whose_thread_could_not_start_starts_with_the_next_use(cluster: C
     broker.close()
 
 
-@pytest.mark.parametrize("name", ["redis-listener", "redis-heartbeat"])
+@pytest.mark.parametrize("name", ["redis-subscriber", "redis-heartbeat"])
 def test_a_node_whose_thread_never_started_can_be_closed(cluster: Cluster, name: str) -> None:
     broker = RedisBroker(cluster.server.url, prefix=cluster.prefix)
     with short_of_threads(name), pytest.raises(RuntimeError, match="can't start new thread"):
         broker.new_user()
     broker.close()
-    assert not broker.listener.thread.is_alive()
+    assert not broker.subscriber.thread.is_alive()

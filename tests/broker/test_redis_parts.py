@@ -16,10 +16,10 @@ from tests.chat.helpers import PATIENCE, ids_of, join, records, run, say
 from tests.wire.helpers import short_of_threads
 from threadchat.broker.redis import RedisBroker, publish_pipeline
 from threadchat.broker.redis.commands import NOTHING, Known, Retention
-from threadchat.broker.redis.encoding import Heard, body_of, entries, heard, record_of
+from threadchat.broker.redis.encoding import RoomMessage, body_of, entries, read_message, record_of
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
-from threadchat.broker.redis.reorder_buffer import MAX_HELD, DeliveryWaiter, ReorderBuffer
+from threadchat.broker.redis.reorder_buffer import MAX_BUFFERED, DeliveryWaiter, ReorderBuffer
 from threadchat.broker.redis.worker_pool import WorkerPool
 from threadchat.chat.broker_interface import Broker, Cluster
 from threadchat.chat.log.events import Draft, Position, record
@@ -66,7 +66,7 @@ def test_an_event_comes_back_as_it_would_have_been_here(draft: Draft) -> None:
     assert b"\n" not in body
     assert record_of(17, 1_790_000_000_999, body) == expected
     assert entries([(b"17-1790000000123000042", body)]) == [expected]
-    message = heard(b"abc 16 1790000000123000042 7\n" + body + b"\n" + body)
+    message = read_message(b"abc 16 1790000000123000042 7\n" + body + b"\n" + body)
     assert message[:4] == ("abc", 16, "1790000000123000042", "7")
     assert message.records[1] == expected
 
@@ -83,8 +83,8 @@ def test_names_keep_a_rooms_keys_together() -> None:
 # -- what is held ------------------------------------------------------------------------------------
 
 
-def message(first: int, last: int, epoch: str = "e", stamp: str = "1", before: str = "1") -> Heard:
-    return Heard(epoch, first, stamp, before, records(first, last))
+def message(first: int, last: int, epoch: str = "e", stamp: str = "1", before: str = "1") -> RoomMessage:
+    return RoomMessage(epoch, first, stamp, before, records(first, last))
 
 
 def begun(head: int) -> ReorderBuffer:
@@ -95,9 +95,9 @@ def begun(head: int) -> ReorderBuffer:
 
 def test_what_follows_is_held_in_order() -> None:
     held = begun(4)
-    held.hear(message(5, 6))
-    held.hear(message(7, 7))
-    held.hear(message(6, 8))
+    held.receive(message(5, 6))
+    held.receive(message(7, 7))
+    held.receive(message(6, 8))
     assert (len(held), held.newest.offset, held.delivered, held.hole) == (4, 8, 4, False)
     assert ids_of(held.take(3)) == [5, 6, 7]
     assert (held.newest, held.delivered) == (Known("e", 8, "1"), 7)
@@ -108,20 +108,20 @@ def test_what_follows_is_held_in_order() -> None:
 @pytest.mark.parametrize(
     "missed", [message(6, 6), message(5, 5, "another"), message(5, 5, before="2"), message(3, 4, stamp="2")]
 )
-def test_what_does_not_follow_is_a_hole(missed: Heard) -> None:
+def test_what_does_not_follow_is_a_hole(missed: RoomMessage) -> None:
     held = begun(4)
-    held.hear(missed)
+    held.receive(missed)
     assert held.hole
     assert len(held) == 0
 
 
 def test_what_is_held_has_a_bound() -> None:
     held = begun(0)
-    held.hear(message(1, MAX_HELD))
+    held.receive(message(1, MAX_BUFFERED))
     assert not held.hole
-    held.hear(message(MAX_HELD + 1, MAX_HELD + 1))
+    held.receive(message(MAX_BUFFERED + 1, MAX_BUFFERED + 1))
     assert held.hole
-    assert len(held) == MAX_HELD
+    assert len(held) == MAX_BUFFERED
 
 
 def test_a_log_begins_before_its_oldest_event() -> None:

@@ -247,7 +247,7 @@ def test_a_room_that_cannot_be_opened_leaves_nothing_behind(
         assert refused(lambda: hub.room("r")) is ErrorCode.INTERNAL
     assert broker.open_rooms() == []
     channel = broker.names.room("r").channel.encode()
-    until(lambda: channel not in broker.listener._registrations, "it is not heard any more")
+    until(lambda: channel not in broker.subscriber._registrations, "it is not heard any more")
 
 
 def test_a_message_counts_though_the_room_cannot_be_listed(
@@ -361,14 +361,14 @@ def test_a_log_that_redis_evicted_is_not_looked_for_again_and_again(
     hub.publish("r", say("a", "b"))
     channel = next(iter(broker_of(other).open_rooms()))
     until(lambda: room.fanout.head.offset == 2, "both have it")
-    [registration] = broker_of(other).listener._registrations[channel.log.names.channel.encode()]
-    hear, registration.hear = registration.hear, lambda payloads: None
+    [registration] = broker_of(other).subscriber._registrations[channel.log.names.channel.encode()]
+    hear, registration.receive = registration.receive, lambda payloads: None
     hub.publish("r", say("c"))
     with cluster.server.client() as client:
         client.delete(channel.log.names.keys.log)
     broker_of(other).heartbeat.inspect()
     until(lambda: room.fanout.head.offset == 3, "it goes on from the head")
-    registration.hear = hear
+    registration.receive = hear
     hub.publish("r", say("d"))
     until(lambda: room.fanout.head.offset == 4, "and hears what follows")
     assert broker_of(other).counters()["restarts"] == 1

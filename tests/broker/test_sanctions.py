@@ -118,7 +118,7 @@ def test_full_is_said_and_what_is_over_goes_first(
     sanctions.impose(Sanction(BAN, 2, until=1))  # over long ago, wherever the clock is
     sanctions.impose(Sanction(BAN, 3))
     assert sorted(item.key for item in sanctions.list()) == [(BAN, 1, ""), (BAN, 3, "")]
-    assert sorted(sanctions.held) == [1, 3]  # what is over is kept by nobody
+    assert sorted(sanctions.by_subject) == [1, 3]  # what is over is kept by nobody
 
 
 # -- what lasts --------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_the_addresses_of_a_user_are_known_on_all_nodes(cluster: Cluster) -> Non
 def test_a_node_that_comes_later_knows_them_before_it_lets_anybody_in(cluster: Cluster) -> None:
     cluster.broker().sanctions.impose(Sanction(BAN, 7))
     late = cluster.broker()
-    assert late.sanctions.held, "it is ready, so it has read them"
+    assert late.sanctions.by_subject, "it is ready, so it has read them"
 
 
 def test_what_is_over_leaves_redis(cluster: Cluster) -> None:
@@ -249,15 +249,15 @@ def test_a_change_that_was_missed_is_read_with_the_next_one(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, deaf = cluster.broker(), cluster.hub()
-    hear = copy_of(deaf).hear
-    registrations = broker_of(deaf).listener._registrations[broker_of(deaf).names.sanctions.encode()]
-    monkeypatch.setattr(registrations[0], "hear", lambda payloads: None)
+    hear = copy_of(deaf).receive
+    registrations = broker_of(deaf).subscriber._registrations[broker_of(deaf).names.sanctions.encode()]
+    monkeypatch.setattr(registrations[0], "receive", lambda payloads: None)
     someone = Someone(7)
     deaf.arrive(someone)
     here.sanctions.impose(Sanction(BAN, 7))
     here.sanctions.impose(Sanction(BAN, 8))
     here.sanctions.lift(BAN, 8)
-    monkeypatch.setattr(registrations[0], "hear", hear)
+    monkeypatch.setattr(registrations[0], "receive", hear)
     here.sanctions.impose(Sanction(BAN, 9))
     until(lambda: subjects(broker_of(deaf)) == [7, 9], "it reads what it did not hear")
     until(lambda: someone.codes == [3503], "and carries it out")
@@ -267,14 +267,14 @@ def test_a_last_change_that_was_missed_is_found_by_looking(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, deaf = cluster.broker(), cluster.hub()
-    [registration] = broker_of(deaf).listener._registrations[broker_of(deaf).names.sanctions.encode()]
-    monkeypatch.setattr(registration, "hear", lambda payloads: None)
+    [registration] = broker_of(deaf).subscriber._registrations[broker_of(deaf).names.sanctions.encode()]
+    monkeypatch.setattr(registration, "receive", lambda payloads: None)
     here.sanctions.impose(Sanction(BAN, 7))
     assert deaf.sanctions.find(BAN, 7) is None
     copy_of(deaf).inspect()
     assert deaf.sanctions.find(BAN, 7)
     copy_of(deaf).inspect()
-    monkeypatch.setattr(registration, "hear", copy_of(deaf).hear)
+    monkeypatch.setattr(registration, "receive", copy_of(deaf).receive)
     here.sanctions.impose(Sanction(BAN, 8))
     until(lambda: deaf.sanctions.find(BAN, 8) is not None, "it goes on hearing")
 
@@ -284,7 +284,7 @@ def test_what_is_heard_late_does_not_undo_what_was_read(cluster: Cluster) -> Non
     copy = copy_of(hub)
     copy.impose(Sanction(BAN, 7))
     newest = copy._newest
-    copy.hear([b'0 %d -["ban",7,""]' % (newest - 1), b'0 %d -["ban",7,""]' % newest])
+    copy.receive([b'0 %d -["ban",7,""]' % (newest - 1), b'0 %d -["ban",7,""]' % newest])
     assert copy.find(BAN, 7)
 
 

@@ -239,7 +239,7 @@ def test_the_log_is_emptied_though_somebody_always_reads(
         return done
 
     monkeypatch.setattr(checkpoint, "_truncate", tell)
-    broker.writer._checkpoint = Checkpoint(broker.path, broker.reader.held_back, most=64 << 10)
+    broker.writer._checkpoint = Checkpoint(broker.path, broker.reader.paused, most=64 << 10)
 
     def read() -> None:  # two that overlap, so that there is a reader at any time
         while not emptied.is_set():
@@ -264,7 +264,7 @@ def test_the_log_is_emptied_though_somebody_always_reads(
 
 def test_readers_are_held_back_until_those_who_read_have_finished(tmp_path: Path, make: Make) -> None:
     reader = Reader(make().path)
-    with reading(reader), reader.held_back(0.0) as alone:
+    with reading(reader), reader.paused(0.0) as alone:
         assert not alone
     begun, order = threading.Event(), []
 
@@ -273,7 +273,7 @@ def test_readers_are_held_back_until_those_who_read_have_finished(tmp_path: Path
         with reading(reader):
             order.append("read")
 
-    with reader.held_back(PATIENCE) as alone:
+    with reader.paused(PATIENCE) as alone:
         assert alone
         threads = run(*[late] * (CONNECTIONS + 1))
         assert begun.wait(PATIENCE)
@@ -289,11 +289,11 @@ def test_somebody_in_the_way_is_not_waited_for_again_and_again(make: Make) -> No
     asked: list[float] = []
 
     @contextlib.contextmanager
-    def held_back(timeout: float) -> Iterator[bool]:
+    def paused(timeout: float) -> Iterator[bool]:
         asked.append(clock.now)
         yield False
 
-    look: Callable[[sqlite3.Connection], None] = Checkpoint(broker.path, held_back, most=1, clock=clock)
+    look: Callable[[sqlite3.Connection], None] = Checkpoint(broker.path, paused, most=1, clock=clock)
     for _ in range(3):
         look(broker.writer.database)
     assert asked == [1000]

@@ -179,7 +179,7 @@ def test_a_later_one_takes_the_place_of_the_same(table: Sanctions) -> None:
     assert [item.reason for item in table.list()] == ["second"]
     assert table.lift(BAN, 7)
     assert not table.lift(BAN, 7)
-    assert table.held == {}
+    assert table.by_subject == {}
 
 
 def test_a_list_is_of_a_room_or_of_all(table: Sanctions) -> None:
@@ -206,7 +206,7 @@ def test_full_is_said_and_what_is_over_goes_first(table: Sanctions, clock: Clock
     clock.now += 10
     table.impose(Sanction(BAN, 4))
     assert [item.subject for item in table.list()] == [2, 3, 4]
-    assert 1 not in table.held
+    assert 1 not in table.by_subject
 
 
 def test_each_change_is_a_new_version(table: Sanctions) -> None:

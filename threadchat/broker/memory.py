@@ -1,4 +1,6 @@
-"""Rooms' logs, user ids and the resume key in this process's memory: one node, nothing to install."""
+"""Keeps rooms' logs, user ids and the resume key in the memory of this process: one node, nothing to
+install.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from threadchat.wire.threads.numbers import Numbers
 
 
 class MemoryBroker:
-    """Everything is gone with the process: a restarted one counts from 1, in new epochs.
+    """Loses everything when the process ends. The next process counts from 1, in new epochs.
 
-    How much of its log a room keeps, its hub says.
+    The hub decides how much of its log a room keeps.
     """
 
     def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
@@ -24,18 +26,18 @@ class MemoryBroker:
         self._users = Numbers()
 
     def open(self, room: str) -> Sequencer:
-        """A new, empty log for a room; the hub asks once for each room. Runs on: any thread."""
+        """Returns a new, empty log for a room. The hub calls this once for each room. Runs on: any thread."""
         return Sequencer(room, clock=self._clock)
 
     def new_user(self) -> int:
-        """The next user id; from 1, each once. Runs on: any thread."""
+        """Returns the next user id, from 1, each id once. Runs on: any thread."""
         return self._users.take()
 
     def leave_behind(self) -> None:
-        """Begins anew: another memory, and so other people, and other tokens for them to resume with."""
+        """Starts from scratch: with a new memory come new people and a new key for their resume tokens."""
         self.resume_key = secrets.token_bytes(32)
         self._users = Numbers()
         self.sanctions.leave_behind()
 
     def close(self) -> None:
-        """Nothing is left to be done. Runs on: any thread."""
+        """Does nothing. Runs on: any thread."""

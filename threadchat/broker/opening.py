@@ -1,4 +1,4 @@
-"""Opens the broker that a setting names."""
+"""Opens the broker that the `broker` setting names."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from threadchat.config.settings import Config
 from threadchat.errors import BrokerError, ConfigError
 
 NODES = 10
-"""How many nodes' `max_rooms` fit into a Redis, which keeps a room for `room_ttl` after its last use."""
+"""The number of nodes whose `max_rooms` fit into one Redis. It keeps a room for `room_ttl` after its last
+use.
+"""
 
 
 def open_broker(setting: str, config: Config) -> Broker:
-    """`memory`, `sqlite:` and a path, or a redis://, rediss:// or unix:// URL; the rest is as in `config`.
+    """Opens `memory`, `sqlite:` with a path, or a redis://, rediss:// or unix:// URL.
 
-    Raises BrokerError where it cannot be opened, and ConfigError for anything else. What a broker needs is
-    imported only where it is wanted.
+    `config` has the broker's other settings. Raises BrokerError if the broker cannot be opened, and
+    ConfigError for any other value. The modules of a broker are imported only when it is used.
     """
     scheme, _, rest = setting.partition(":")
     if setting == "memory":
@@ -65,5 +67,5 @@ def _open_redis(url: str, config: Config) -> Broker:
 
 
 def _inbox_size(config: Config) -> int:
-    """Where nobody has an inbox, nothing is published in one; but a log keeps one event at least."""
+    """A log keeps at least one event. Without inboxes nothing is published in one, so 1 does no harm."""
     return max(1, config.inbox_size)

@@ -1,15 +1,16 @@
-"""Rooms, people and what they say. Knows nothing of sockets: it feeds whatever can be offered to.
+"""Rooms, their members and their events. Knows nothing about sockets: it feeds any object that is a `Sink`.
 
-Lock order, here and nowhere else; whoever holds one may acquire those behind it, never one before it:
+The lock order is defined here and nowhere else. A thread that holds a lock may acquire those after it in this
+list, but never one before it:
 
 1. the hub's (rooms by name)
-2. a room's `_announcing` (a coming or going and its event are one step)
-3. a channel's (a room's sequence: offsets are given and events handed on under it)
-4. a room's own (who is in it)
-5. its fan-out's, which is what "the room's lock" means (who listens, and the log's tail)
-6. the leaves, of which nobody holds two: an outbox's, a stream's, the turnstile's, a step's,
-   and that of who is online
+2. a room's `_announcing` (it makes a change of membership and its event one step)
+3. a channel's (offsets are assigned and events are handed on while it is held)
+4. a room's own (its members)
+5. the lock of its fan-out, which is what "the room's lock" means (its subscribers, and the tail of the log)
+6. the leaves, of which a thread holds at most one: an outbox's, a stream's, the turnstile's, a step's,
+   and that of the user directory
 
-Bans and mutes have theirs apart from these: it is held while a lasting store writes, under none of them, and
-none of them is acquired under it.
+The lock of bans and mutes is not part of this order. It is held while a broker writes to its store, it is
+never acquired while one of the others is held, and none of the others is acquired while it is held.
 """

@@ -28,9 +28,7 @@ class Broker(Protocol):
         """Who is banned or muted. All nodes have the same list."""
 
     def open(self, room: str) -> Channel:
-        """Returns the channel of a room. The hub calls this once and keeps the channel until it forgets the
-        room.
-        """
+        """Returns the channel of a room. The hub asks once, until it forgets the room."""
 
     def new_user(self) -> int:
         """The next user id."""
@@ -56,8 +54,9 @@ def fullest_first(rooms: Iterable[RoomInfo]) -> list[RoomInfo]:
 
 
 class Node(Protocol):
-    """The people of this node, as other nodes use them. Only `evict` may block. Runs on: the cluster's
-    threads.
+    """The people of this node, as other nodes use them. Only `evict` may block.
+
+    Runs on: the cluster's threads.
     """
 
     def offer(self, direct: Direct) -> Reach:
@@ -67,16 +66,15 @@ class Node(Protocol):
         """Closes a person's connections on this node. Returns how many there were."""
 
     def evict(self, user: UserId, room: str, reason: str) -> int:
-        """Ends a person's membership or subscription in a room on this node. Returns the number of sessions
-        that had one.
-        """
+        """Ends a person's memberships and subscriptions in a room here. Returns how many sessions had one."""
 
     def addresses(self, user: UserId) -> set[str]:
         """The addresses of a person's connections on this node."""
 
     def notify(self, user: UserId, told: Record, *, kept: bool = False) -> bool:
-        """Offers an event to a person's sessions on this node. A `kept` event goes only to sessions without
-        an inbox.
+        """Offers an event to a person's sessions on this node.
+
+        A `kept` event goes only to sessions without an inbox.
         """
 
     def sessions(self, user: UserId) -> list[str]:
@@ -119,10 +117,10 @@ class Cluster(Protocol):
         """Whether the room exists, for a room that is not open on this node."""
 
     def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
-        """All rooms, the fullest first. `here` lists the rooms that are open on this node, with their people
-        on this node.
+        """All rooms, the fullest first.
 
-        Callers share the returned list and must not change it.
+        `here` lists the rooms that are open on this node, with their people on this node. Callers share the
+        returned list and must not change it.
         """
 
     def arrive(self, user: UserId) -> None:
@@ -132,16 +130,18 @@ class Cluster(Protocol):
         """Notes that a session of this person on this node has ended. Never fails."""
 
     def direct(self, direct: Direct, here: Reach) -> Reach:
-        """Sends a direct message to the person's sessions on other nodes. Returns its reach on all nodes,
-        `here` included.
+        """Sends a direct message to the person's sessions on other nodes.
+
+        Returns its reach on all nodes, `here` included.
         """
 
     def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
         """Closes a person's connections on other nodes. Returns how many there were."""
 
     def kick(self, user: UserId, room: str, reason: str) -> int:
-        """Ends a person's membership or subscription in a room on other nodes. Returns the number of sessions
-        that had one.
+        """Ends a person's memberships and subscriptions in a room elsewhere.
+
+        Returns how many sessions had one.
         """
 
     def addresses(self, user: UserId) -> set[str]:
@@ -151,17 +151,14 @@ class Cluster(Protocol):
         """Sends other nodes a frame that is in no log and may be lost. Never fails."""
 
     def notify(self, user: UserId, json: bytes, *, kept: bool) -> bool:
-        """Sends an event to a person's sessions on other nodes, or tells them that it is `kept` in the
-        person's inbox.
+        """Sends an event to a person's sessions on other nodes, or says that it is `kept` in their inbox.
 
         Returns whether the person is online on another node. Never fails, because a kept event is found
         later.
         """
 
     def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position] | None:
-        """Publishes in a room that is not open on this node. Returns None if the room must be opened for
-        that.
-        """
+        """Publishes in a room that is not open on this node. Returns None if it has to be opened for that."""
 
     def sessions(self, user: UserId) -> list[str]:
         """The ids of a person's sessions on other nodes."""
@@ -170,9 +167,7 @@ class Cluster(Protocol):
         """Whether a person has a session on another node."""
 
     def move(self, user: UserId, deed: str, room: str) -> int:
-        """Makes a person's sessions on other nodes do `deed` in a room. Returns the number of sessions that
-        did it.
-        """
+        """Makes a person's sessions on other nodes do `deed` in a room. Returns how many did it."""
 
 
 class Alone:

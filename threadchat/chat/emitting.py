@@ -63,8 +63,9 @@ def check_names(names: Iterable[str] | None) -> None:
 
 
 class Emitter:
-    """The part of a room that emits the application's own events. Every method may be called from any
-    thread.
+    """The part of a room that emits the application's own events.
+
+    Every method may be called from any thread.
     """
 
     name: str

@@ -129,8 +129,9 @@ class JsonLines:
         return written, None
 
     def _keep_begun_line(self, lines: list[bytes], written: int) -> None:
-        """After a failed write, keeps the rest of the partial line for the next write. Counts the lines after
-        it as lost.
+        """After a failed write, keeps the rest of the partial line for the next write.
+
+        Counts the lines after it as lost.
         """
         if written < len(self._rest):
             self._rest = self._rest[written:]

@@ -145,9 +145,7 @@ class Hub(Inboxes):
         self._cluster.whisper(room.name, payload.frame, but)
 
     def on_whisper(self, pass_on: PassOn) -> None:
-        """Sets the callback for other nodes' whispers. It passes them on to the members on this node and must
-        not block.
-        """
+        """Sets the callback that passes other nodes' whispers to members on this node. It must not block."""
         self._on_whisper = pass_on
 
     def delete(
@@ -201,9 +199,7 @@ class Hub(Inboxes):
         return user in self._sessions
 
     def about(self, user: UserId) -> str:
-        """What the user says of themselves on this node. The newest session counts first. Empty if there is
-        nothing.
-        """
+        """What the user says of themselves on this node; the newest session counts first. May be empty."""
         sessions = self._sessions.of(user)
         return next((session.about for session in reversed(sessions) if session.about), "")
 
@@ -245,9 +241,7 @@ class Hub(Inboxes):
     # The end
 
     def leave_behind(self) -> None:
-        """Starts again with no rooms and no people. Runs on: the only thread of a forked process, before
-        anything else.
-        """
+        """Starts again, empty. Runs on: the only thread of a forked process, before anything else."""
         for part in self._parts:
             part.leave_behind()
 
@@ -295,6 +289,6 @@ class Hub(Inboxes):
     def _pass_on(self, room: str, frame: bytes, but: UserId) -> None:
         known = self._rooms.get(room)
         if (told := passing_event(frame)) is not None:
-            self.hear_event(room, told)
+            self.receive_event(room, told)
         elif known is not None and self._on_whisper is not None:
             self._on_whisper(known, frame, but)

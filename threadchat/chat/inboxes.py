@@ -28,9 +28,7 @@ Result = TypeVar("Result")
 
 
 class InboxRules(NamedTuple):
-    """Who has an inbox, how many events it keeps, and after how many seconds without events it is
-    forgotten.
-    """
+    """Who has an inbox, how many events it keeps, and after how many seconds of silence it is forgotten."""
 
     keeps: Callable[[UserId], bool]
     size: int
@@ -41,9 +39,7 @@ NO_INBOXES: Final = InboxRules(lambda user: False, INBOX_SIZE, INBOX_AGE)
 
 
 class Sent(NamedTuple):
-    """The result of sending something to one person: its position in their inbox, and whether they are
-    online.
-    """
+    """What became of something sent to a person: its position in their inbox, and whether they are online."""
 
     position: Position | None
     online: bool
@@ -71,18 +67,19 @@ class Inboxes:
         raise NotImplementedError("a hub has rooms")
 
     def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
-        """Sends a message to every session of one person. No copy is kept. Raises CommandError 108 and
-        111.
+        """Sends a message to every session of one person. No copy is kept.
+
+        Raises CommandError 108 and 111.
         """
         raise NotImplementedError("a hub has people")
 
     # Events
 
     def emit(self, room: str, draft: Draft, *, keep: bool = True) -> Position | None:
-        """Publishes an event in a room. With `keep` false, only offers it to current subscribers on all
-        nodes.
+        """Publishes an event in a room.
 
-        Returns the event's position, or None if it is in no log. Raises RoomClosed once the hub is closed.
+        With `keep` false, only offers it to current subscribers on all nodes. Returns the event's position,
+        or None if it is in no log. Raises RoomClosed once the hub is closed.
         """
         if keep:
             [position] = self.in_room(room, lambda opened: self._routing.publish(opened, [draft]))
@@ -94,10 +91,8 @@ class Inboxes:
         self._cluster.whisper(room, passing_frame(told), draft.skip)
         return None
 
-    def hear_event(self, room: str, told: Record) -> None:
-        """Offers an event that another node passed on to the room's subscribers on this node. Never
-        blocks.
-        """
+    def receive_event(self, room: str, told: Record) -> None:
+        """Offers an event of another node to the room's subscribers on this node. Never blocks."""
         here = self._rooms.get(room)
         if here is not None:
             here.tell(told)
@@ -109,8 +104,9 @@ class Inboxes:
         return self._inbox_rules.keeps(user)
 
     def find_inbox(self, user: UserId) -> Room | None:
-        """A person's inbox, or None if nothing was ever kept in it. Raises CommandError 100, and 106 as
-        `room` does.
+        """A person's inbox, or None if nothing was ever kept in it.
+
+        Raises CommandError 100, and 106 as `room` does.
         """
         try:
             return self.find(inbox_of(user))
@@ -137,8 +133,9 @@ class Inboxes:
         return Sent(position, self._cluster.notify(user, told.json, kept=True) or here)
 
     def _publish(self, user: UserId, name: str, draft: Draft) -> list[Position]:
-        """Publishes in a person's inbox. Opens it on this node only if the person is online here, or the
-        broker needs it.
+        """Publishes in a person's inbox.
+
+        Opens it on this node only if the person is online here, or the broker needs it.
         """
         if user not in self._sessions and self._rooms.get(name) is None:
             positions = self._cluster.publish(name, [draft])
@@ -162,11 +159,11 @@ class Inboxes:
         key: str = "",
         skip: str = "",
     ) -> bool:
-        """Sends a direct message, through the inbox if the recipient has one. Returns whether it waits there
-        unread.
+        """Sends a direct message, through the inbox if the recipient has one.
 
-        The sender's other sessions get it too. `skip` is the id of the session that sent it. Raises what
-        `emit_to` raises. If the recipient has no inbox, raises CommandError 108 and 111 as `direct` does.
+        Returns whether it waits there unread. The sender's other sessions get it too. `skip` is the id of the
+        session that sent it. Raises what `emit_to` raises. If the recipient has no inbox, raises CommandError
+        108 and 111 as `direct` does.
         """
         draft = Draft(DIRECT, sender, nickname, message, key=key, to=to)
         if sender == to:
@@ -190,9 +187,9 @@ class Inboxes:
         if user in self._sessions and self.keeps_inbox(user):
             self.in_room(inbox_of(user), lambda inbox: self._sessions.open_inbox(user, inbox))
 
-    def is_heard(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Whether anybody is subscribed to anything in this process."""
-        return self._rooms.is_heard()
+        return self._rooms.has_subscribers()
 
     # For the application
 

@@ -75,8 +75,9 @@ def weight_of(room: Room) -> int:
 
 
 def fit(weighed: list[Weighed], most: int) -> int:
-    """Shortens the largest logs until all of them take `most` bytes in total. Returns how many it
-    shortened.
+    """Shortens the largest logs until all of them take `most` bytes in total.
+
+    Returns how many it shortened.
     """
     excess = sum(weight for weight, _ in weighed) - most
     if excess <= 0:

@@ -19,15 +19,16 @@ class Occupant(NamedTuple):
 
 
 class Presence(Protocol):
-    """Who is in one room, on all nodes. It is told of this node's people and is the only one to announce
-    them.
+    """Who is in one room, on all nodes.
 
-    Every method may be called from any thread, but for one session by one thread at a time.
+    It is told of this node's people and is the only one to announce them. Every method may be called from any
+    thread, but for one session by one thread at a time.
     """
 
     def enter(self, user: UserId, session: str, nickname: str, about: str) -> None:
-        """A session on this node entered the room. Never fails: if it cannot be recorded now, that is done
-        later.
+        """A session on this node entered the room.
+
+        Never fails: if it cannot be recorded now, that is done later.
         """
 
     def leave(self, user: UserId, session: str) -> None:
@@ -59,8 +60,9 @@ class People:
         return ADD if sessions else JOIN
 
     def leave(self, user: UserId, session: str) -> tuple[str, Occupant] | None:
-        """Removes a session. Returns `remove` or `leave`, and whose session it was. None if it is not in the
-        room.
+        """Removes a session. Returns `remove` or `leave`, and whose session it was.
+
+        None if it is not in the room.
         """
         occupant = self._occupants.get(user)
         if occupant is None or session not in occupant.sessions:

@@ -110,8 +110,7 @@ class Room(RoomState, Emitter):
         return self.channel.publish(drafts)
 
     def history(self, since: Position | None = None, limit: int = 100, reverse: bool = False) -> Page:
-        """A page of the log: the newest events, the events after `since`, or with `reverse` the events before
-        it.
+        """A page of the log: the newest events, those after `since`, or with `reverse` those before it.
 
         The page is a sequence of up to `limit` events and 512 KiB of JSON, oldest first unless `reverse`.
         `page.records` also has the JSON, and `page.head` is the position of the newest event. Raises

@@ -27,10 +27,10 @@ Schedule = Callable[[float, Callable[[], None]], object]
 
 
 class Slot:
-    """A place among the permitted number of rooms, with a timer. When a room is forgotten, the next one takes
-    over the slot.
+    """A place among the permitted number of rooms, with a timer.
 
-    So there are never more timers than slots, however fast rooms come and go.
+    When a room is forgotten, the next one takes over the slot. So there are never more timers than slots,
+    however fast rooms come and go.
     """
 
     __slots__ = ("armed", "room")
@@ -57,10 +57,10 @@ class RoomRegistry:
         most: int = 0,
         always: Collection[str] = (),
     ) -> None:
-        """`make` creates a room. Without `schedule`, no room is forgotten because of its age. `inbox_ttl` is
-        for inboxes.
+        """`make` creates a room. Without `schedule`, no room is forgotten because of its age.
 
-        At most `most` rooms are open at once (0: any number), not counting those named in `always`.
+        `inbox_ttl` is for inboxes. At most `most` rooms are open at once (0: any number), not counting those
+        named in `always`.
         """
         self._make = make
         self._schedule = schedule
@@ -123,7 +123,7 @@ class RoomRegistry:
         for room in rooms:
             _listen(room, thread)
 
-    def is_heard(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Whether anybody is subscribed to a room, or listens to all rooms."""
         return bool(self._listeners) or any(not room.idle_for() for room in self.all())
 
@@ -134,8 +134,9 @@ class RoomRegistry:
             return list(self._rooms.values()), list(self._listeners)
 
     def leave_behind(self) -> None:
-        """Starts from scratch in a forked process; the parent keeps the rest. Runs on: its only thread,
-        before anything else.
+        """Starts from scratch in a forked process; the parent keeps the rest.
+
+        Runs on: its only thread, before anything else.
         """
         self._lock = threading.Lock()
         self._opened = threading.Condition(self._lock)

@@ -38,8 +38,9 @@ class RoomState:
         return self.fanout.closed
 
     def leave_behind(self) -> None:
-        """Starts again with nobody in the room. Runs on: the only thread of a forked process, before anything
-        else.
+        """Starts again with nobody in the room.
+
+        Runs on: the only thread of a forked process, before anything else.
         """
         closed = self.closed
         self._begin(None)

@@ -20,8 +20,9 @@ Result = TypeVar("Result")
 
 
 class Routing(Protocol):
-    """How a hub's events and direct messages reach the outboxes. Every method may be called from any
-    thread.
+    """How a hub's events and direct messages reach the outboxes.
+
+    Every method may be called from any thread.
     """
 
     def publish(self, room: Room, drafts: Sequence[Draft]) -> list[Position]:

@@ -29,8 +29,9 @@ LATEST: Final = 253_402_300_799
 _ZONE: Final = re.compile("%[^/]*")  # an IPv6 zone: names a network interface of this machine, not the peer
 
 Subject = UserId
-"""Whom a sanction is against; see `subject_for`. Text without the prefix is an address or a network, as
-`spelled` returns it.
+"""Whom a sanction is against; see `subject_for`.
+
+Text without the prefix is an address or a network, as `spelled` returns it.
 """
 _TEXT_ID: Final = "@"
 """The prefix of the subject for a user whose id is text. No address begins with it."""
@@ -39,10 +40,10 @@ Key = tuple[str, Subject, str]
 
 
 class Sanction(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A ban or a mute in one room, or everywhere if `room` is empty. It ends at a Unix time, or never if
-    `until` is None.
+    """A ban or a mute in one room, or everywhere if `room` is empty.
 
-    `room` is compared in NFC, because older servers stored it unnormalized.
+    It ends at a Unix time, or never if `until` is None. `room` is compared in NFC, because older servers
+    stored it unnormalized.
     """
 
     kind: str
@@ -90,8 +91,10 @@ def user_of(subject: Subject) -> UserId | None:
 
 
 def spelled(address: str) -> str:
-    """Returns the canonical form of an address or a network: `192.0.2.0/24` for `192.0.2.7/24`, `192.0.2.7`
-    for `::ffff:192.0.2.7`, and `fe80::1` for `fe80::1%eth0`. Raises CommandError 107 if it is neither.
+    """Returns the canonical form of an address or a network.
+
+    `192.0.2.7/24` becomes `192.0.2.0/24`, `::ffff:192.0.2.7` becomes `192.0.2.7`, and `fe80::1%eth0` becomes
+    `fe80::1`. Raises CommandError 107 if it is neither an address nor a network.
     """
     try:
         network = ipaddress.ip_network(_ZONE.sub("", address.strip()), strict=False)
@@ -105,9 +108,7 @@ def spelled(address: str) -> str:
 
 
 def neighbourhood(address: str) -> str:
-    """What to ban in order to keep out a peer with this address: the address, or for IPv6 its /64, all of
-    which one host has.
-    """
+    """What to ban against a peer with this address: it, or for IPv6 its /64, all of which one host has."""
     alone = spelled(address)
     return spelled(f"{alone}/64") if ":" in alone and "/" not in alone else alone
 
@@ -140,8 +141,8 @@ class Sanctions:
         """`clock` returns Unix time in seconds."""
         self.clock = clock
         self.version = 0
-        self.held: dict[Subject, tuple[Sanction, ...]] = {}
-        """By subject; for whoever wants to know cheaply that there is nothing."""
+        self.by_subject: dict[Subject, tuple[Sanction, ...]] = {}
+        """The sanctions by subject. If it is empty, there is nothing to look up."""
         self._most = most
         self._count = 0
         self._lengths: Counter[tuple[int, int]] = Counter()
@@ -154,8 +155,9 @@ class Sanctions:
         self._carry_out = carry_out
 
     def leave_behind(self) -> None:
-        """Starts from scratch in a forked process; the parent keeps the rest. Runs on: its only thread,
-        before anything else.
+        """Starts from scratch in a forked process; the parent keeps the rest.
+
+        Runs on: its only thread, before anything else.
         """
         self._changing = threading.Lock()
 
@@ -173,8 +175,9 @@ class Sanctions:
         self._carry_out(sanction)
 
     def lift(self, kind: str, subject: Subject, room: str = "") -> bool:
-        """Removes a sanction. Returns whether there was one in force. Raises CommandError 100 if the change
-        cannot be stored.
+        """Removes a sanction. Returns whether there was one in force.
+
+        Raises CommandError 100 if the change cannot be stored.
         """
         with self._changing:
             found = self._exact(kind, subject, room)
@@ -186,29 +189,25 @@ class Sanctions:
     # Lookups
 
     def find(self, kind: str, subject: Subject, room: str = "") -> Sanction | None:
-        """The sanction in force against a subject in a room, whether it is for that room or for
-        everywhere.
-        """
-        if not self.held:
+        """The sanction in force against a subject in a room, be it for that room or for everywhere."""
+        if not self.by_subject:
             return None
         return in_force(self._of(subject), kind, room, self.clock())
 
     def concerning(self, user: UserId | None, address: str) -> tuple[Sanction, ...]:
         """All sanctions against a user or an address, of any kind and in any room. Some may have expired."""
-        if not self.held:
+        if not self.by_subject:
             return ()
         found = list(self._of(address)) if address else []
         if user is not None:
-            found += self.held.get(subject_for(user), ())
+            found += self.by_subject.get(subject_for(user), ())
         return tuple(found)
 
     def list(self, room: str | None = None) -> list[Sanction]:
-        """The sanctions in force: all of them, those in one room, or those that hold everywhere (`room`
-        empty).
-        """
+        """The sanctions in force: all, those in one room, or (`room` empty) those that hold everywhere."""
         now = self.clock()
         with self._changing:
-            found = [sanction for some in self.held.values() for sanction in some]
+            found = [sanction for some in self.by_subject.values() for sanction in some]
         return [item for item in found if item.holds(now) and (room is None or nfc(item.room) == room)]
 
     def covers(self, sanction: Sanction, user: UserId | None, address: str) -> bool:
@@ -231,11 +230,12 @@ class Sanctions:
         alone = user_of(subject) is not None
         names = (subject,) if alone else _spellings(str(subject), self._known_lengths)
         for name in names:
-            yield from self.held.get(name, ())
+            yield from self.by_subject.get(name, ())
 
     def _exact(self, kind: str, subject: Subject, room: str) -> Sanction | None:
         return next(
-            (one for one in self.held.get(subject, ()) if (one.kind, nfc(one.room)) == (kind, room)), None
+            (one for one in self.by_subject.get(subject, ()) if (one.kind, nfc(one.room)) == (kind, room)),
+            None,
         )
 
     def _check_room_locked(self, sanction: Sanction) -> None:
@@ -248,24 +248,24 @@ class Sanctions:
 
     def _purge_locked(self) -> None:
         now = self.clock()
-        for gone in [item for some in self.held.values() for item in some if not item.holds(now)]:
+        for gone in [item for some in self.by_subject.values() for item in some if not item.holds(now)]:
             self._drop_locked(gone)  # a store drops expired sanctions by itself
 
     def _put_locked(self, sanction: Sanction) -> None:
         former = self._exact(*sanction.key)
-        others = tuple(item for item in self.held.get(sanction.subject, ()) if item is not former)
-        self.held[sanction.subject] = (*others, sanction)
+        others = tuple(item for item in self.by_subject.get(sanction.subject, ()) if item is not former)
+        self.by_subject[sanction.subject] = (*others, sanction)
         if former is None:
             self._count += 1
             self._note_length_locked(sanction, 1)
         self.version += 1  # last: a reader that sees it also sees the change
 
     def _drop_locked(self, sanction: Sanction) -> None:
-        others = tuple(item for item in self.held[sanction.subject] if item.key != sanction.key)
+        others = tuple(item for item in self.by_subject[sanction.subject] if item.key != sanction.key)
         if others:
-            self.held[sanction.subject] = others
+            self.by_subject[sanction.subject] = others
         else:
-            del self.held[sanction.subject]
+            del self.by_subject[sanction.subject]
         self._count -= 1
         self._note_length_locked(sanction, -1)
         self.version += 1
@@ -285,8 +285,9 @@ def in_force(sanctions: Iterable[Sanction], kind: str, room: str, now: float) ->
 
 
 def _spellings(address: str, lengths: Iterable[tuple[int, int]]) -> Iterator[str]:
-    """The address itself and the networks of these prefix lengths that contain it. Nothing if it is no
-    address.
+    """The address itself and the networks of these prefix lengths that contain it.
+
+    Nothing if it is no address.
     """
     try:
         alone = ipaddress.ip_network(spelled(address))

@@ -45,13 +45,12 @@ class Session(Protocol):
 
     @property
     def has_inbox(self) -> bool:
-        """Whether the session is subscribed to its user's inbox, or will be as soon as there is something in
-        it.
-        """
+        """Whether it is subscribed to its user's inbox, or will be as soon as there is something in it."""
 
     def open_inbox(self, inbox: Room) -> None:
-        """Subscribes to the user's inbox, unless it is subscribed already. Raises RoomClosed. Runs on: any
-        thread.
+        """Subscribes to the user's inbox, unless it is subscribed already. Raises RoomClosed.
+
+        Runs on: any thread.
         """
 
     def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
@@ -67,23 +66,24 @@ class Session(Protocol):
         """
 
     def close(self, code: int, reason: str | None = None) -> None:
-        """Closes the connection. Never blocks. With `reason` None, uses the code's own. Runs on: any
-        thread.
+        """Closes the connection. Never blocks. With `reason` None, uses the code's own.
+
+        Runs on: any thread.
         """
 
     def evict(self, room: str, reason: str) -> bool:
-        """Ends the session's membership or subscription in a room and tells the peer. Returns whether there
-        was one.
+        """Ends its membership or subscription in a room and tells the peer. Returns whether it had one.
 
         Blocks as long as announcing takes. Runs on: any thread.
         """
 
 
 class UserDirectory:
-    """Every method may be called from any thread. Only `evict`, `carry_out` and `move` block.
+    """Every method may be called from any thread.
 
-    `_lock` guards `_sessions` and `_present` and is a leaf. Tuples of sessions are replaced, never changed,
-    so a direct message reads them without the lock.
+    Methods that change a membership or a subscription may block. `_lock` guards `_sessions` and `_present`
+    and is a leaf. Tuples of sessions are replaced, never changed, so a direct message reads them without the
+    lock.
     """
 
     def __init__(self) -> None:
@@ -174,8 +174,9 @@ class UserDirectory:
         return [session.session for session in self.of(user) if session.session]
 
     def move(self, user: UserId, deed: str, room: str) -> int:
-        """Makes a person's sessions do `deed` in a room. Returns for how many it changed anything. May
-        block.
+        """Makes a person's sessions do `deed` in a room. Returns for how many it changed anything.
+
+        May block.
         """
         moved = 0
         for session in self.of(user):
@@ -193,9 +194,7 @@ class UserDirectory:
         return len(sessions)
 
     def evict(self, user: UserId, room: str, reason: str) -> int:
-        """Ends one person's memberships and subscriptions in a room. Returns the number of sessions that had
-        one.
-        """
+        """Ends a person's memberships and subscriptions in a room. Returns how many sessions had one."""
         return sum([session.evict(room, reason) for session in self.of(user)])
 
     def addresses(self, user: UserId) -> set[str]:

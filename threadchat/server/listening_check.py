@@ -47,5 +47,5 @@ class ListeningCheck:
         dropped = bool(self._mounts) and all(mount() is None for mount in self._mounts)
         if dropped:
             log.warning(_DROPPED)
-        elif self._alone and not self._mounts and not self._hub.is_heard():
+        elif self._alone and not self._mounts and not self._hub.has_subscribers():
             log.warning(_NO_WAY_IN)

@@ -1,4 +1,4 @@
-"""Rooms' logs, presence and delivery in Redis, where many nodes share them."""
+"""Keeps rooms' logs, presence and delivery in Redis, where many nodes share them."""
 
 from threadchat.broker.redis.broker import RedisBroker
 

@@ -1,4 +1,4 @@
-"""One node's part of a cluster over Redis: rooms, people and ids that all nodes share."""
+"""One node's part of a Redis cluster: rooms, people and ids that all nodes share."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from threadchat.errors import CommandError
 log = logging.getLogger(__name__)
 
 PRESENCE_TTL: Final = 15.0
-"""Seconds within which the people of a node that died leave."""
+"""Seconds within which the people of a dead node leave."""
 ROOM_TTL: Final = 300.0
 
 
 class RedisBroker(People):
-    """A Broker that is a Cluster too: every method may be called from any thread.
+    """A Broker that is also a Cluster. Every method may be called from any thread.
 
-    Its threads start with its first use: a process that forks before that may use it in each child.
-    While Redis is away, what needs it raises CommandError 100, temporary; what is open stays open and catches
-    up later. `_lock` guards `_channels`, `_forgotten`, `highest_user`, `_started` and `_closed`. Of other
-    locks, only the connection's and a starting thread's are acquired while it is held.
+    Its threads start when it is first used, so a process may create it, fork, and use it in each child. While
+    Redis is away, operations that need it raise CommandError 100, temporary. Open rooms stay open and catch
+    up later. `_lock` guards `_channels`, `_forgotten`, `highest_user`, `_started` and `_closed`. While it is
+    held, only the lock of the connection or of a starting thread may be acquired.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class RedisBroker(People):
     ) -> None:
         """`url` is redis://, rediss:// (TLS) or unix://, with user, password and redis-py's options.
 
-        Durations are in seconds; a `history_age` of 0 keeps events of any age, and a `room_ttl` below
-        `SHORTEST_LIFE` counts as that. There are `max_rooms` rooms on all nodes, 0 for any number; rooms that
-        nobody uses go first. Raises ConfigError.
+        Durations are in seconds. A `history_age` of 0 keeps events of any age. A `room_ttl` below
+        `SHORTEST_LIFE` is raised to it. All nodes together have at most `max_rooms` rooms (0: any number); if
+        there are more, unused rooms are dropped first. Raises ConfigError.
         """
         self.names = KeyNames(prefix)
         self.retention = Retention(history_size, history_bytes, history_age, max(room_ttl, SHORTEST_LIFE))
@@ -93,23 +93,25 @@ class RedisBroker(People):
         self._build()
 
     def _build(self) -> None:
-        """Makes the parts, which one process has for itself."""
+        """Creates the parts. They belong to one process."""
         self._pid = os.getpid()
-        self.node = secrets.token_hex(8)  # its channel's name; in lists of the living it may change its name
+        self.node = secrets.token_hex(8)  # names its channel; the heartbeat's name may change
         self.highest_user = 0
-        self.resume_secret = secrets.token_bytes(32)  # the cluster's, once it is ready
+        self.resume_secret = secrets.token_bytes(32)  # replaced by the cluster's once the node is ready
         self.connection = RedisConnection(self._url)
-        self.batch = PublishPipeline(self.connection, self.retention)
+        self.pipeline = PublishPipeline(self.connection, self.retention)
         self.room_index = RoomIndex(self.names, self.connection, self.log_of, self._max_rooms)
-        self.workers = WorkerPool()
+        self.worker_pool = WorkerPool()
         self.heartbeat = Heartbeat(self, self._presence_ttl, clock=self._clock)
-        self.listener = Subscriber(self.connection, self.heartbeat.deaf, self.heartbeat.connected)
-        self.messenger = NodeMessenger(self.node, self.names, self.connection, self.listener, self.workers)
+        self.subscriber = Subscriber(self.connection, self.heartbeat.disconnected, self.heartbeat.connected)
+        self.messenger = NodeMessenger(
+            self.node, self.names, self.connection, self.subscriber, self.worker_pool
+        )
         self.messenger.here, self.messenger.open_inbox = self._here, self._open_inbox
         self.whispers = Whispers(self.node, self.names, self.connection, self._whispered)
         self.connection.on_trouble = self.heartbeat.trouble
-        self.listener.subscribe(self.names.node(self.node), self._hear)
-        self.listener.subscribe(self.names.sanctions, self.sanctions.hear)
+        self.subscriber.subscribe(self.names.node(self.node), self._receive)
+        self.subscriber.subscribe(self.names.sanctions, self.sanctions.receive)
 
     # Broker
 
@@ -120,12 +122,12 @@ class RedisBroker(People):
         return self.resume_secret
 
     def open(self, room: str) -> RedisChannel:
-        """See Broker. The channel connects with `attach`."""
+        """See Broker. The channel connects when it is attached."""
         self.start()
         return RedisChannel(self, room)
 
     def new_user(self) -> int:
-        """The next user id of the cluster. Raises CommandError 100."""
+        """Returns the cluster's next user id. Raises CommandError 100."""
         self.await_ready()
         keys = self.names.users, self.names.users_run
         user: int = self.connection.ask(CLUSTER(keys, "user", self.highest_user))[0]
@@ -134,40 +136,41 @@ class RedisBroker(People):
 
     @property
     def ready(self) -> bool:
-        """Whether Redis is there and this node hears what is published."""
+        """Whether Redis is reachable and this node receives what is published."""
         self.start()
         return self.connection.ready
 
     def wait_ready(self, timeout: float) -> bool:
-        """Waits for that, at most `timeout` seconds."""
+        """Waits until `ready`, at most `timeout` seconds."""
         self.start()
         return self.connection.wait_ready(timeout)
 
     def counters(self) -> dict[str, int]:
-        """What happened so far: publications, round_trips, reconnects, filled (events read to close holes),
-        restarts (logs that began anew), canaries_lost, revivals, reaped (sessions of dead nodes)."""
+        """Counts what happened: publications, round_trips, reconnects, filled (events read to fill holes),
+        restarts (logs that began anew), canaries_lost, revivals, reaped (sessions of dead nodes).
+        """
         return dict(self.connection.counters)
 
     def leave_behind(self) -> None:
-        """Begins anew, as another node. Runs on: the only thread of a forked process, first."""
+        """Starts again as another node. Runs on: the only thread of a forked process, first."""
         self._lock = threading.Lock()
         self._channels, self._forgotten = {}, set()
-        self._started = False  # the parts are made with the next use
+        self._started = False  # the next use creates the parts
         self.sanctions.leave_behind()
 
     def close(self) -> None:
-        """Leaves the cluster and ends all threads; a second time nothing happens."""
+        """Leaves the cluster and ends all threads. A second call does nothing."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             started = self._started
-        self.heartbeat.stop()  # it may run where nothing else could start
+        self.heartbeat.stop()  # it may run even if no other thread could start
         if started and self.connection.ready:
-            with contextlib.suppress(CommandError):  # others find this node dead, then
+            with contextlib.suppress(CommandError):  # then the others will find this node dead
                 self.heartbeat.retire()
-        self.workers.stop()
-        self.listener.stop()
+        self.worker_pool.stop()
+        self.subscriber.stop()
         self.connection.close()
 
     @property
@@ -214,47 +217,47 @@ class RedisBroker(People):
     # For the parts of this broker
 
     def note_user(self, user: int) -> None:
-        """That id was given, here or elsewhere, and must not be given again."""
+        """Notes that an id was assigned, on any node, and must not be assigned again."""
         with self._lock:
             self.highest_user = max(self.highest_user, user)
 
     def retention_of(self, room: str) -> Retention:
-        """How much of a room is kept, or of an inbox."""
+        """How much of a room or an inbox is kept."""
         return self._inbox_retention if is_inbox(room) else self.retention
 
     def start(self) -> None:
-        """Starts the threads, if they do not run yet."""
+        """Starts the threads if they do not run yet."""
         with self._lock:
             if self._started or self._closed:
                 return
             if self._pid != os.getpid():
                 self._build()
             self.connection.expect()
-            # Where one of them cannot start, nothing counts as started: the next use tries again.
-            self.listener.thread.start()
+            # If one of them cannot start, `_started` stays false and the next use tries again.
+            self.subscriber.thread.start()
             self.heartbeat.thread.start()
             self._started = True
 
     def await_ready(self) -> None:
-        """Raises CommandError 100 while this node is not part of the cluster, after a moment's patience."""
+        """Waits a moment until the node is part of the cluster. Raises CommandError 100 if it is not."""
         self.start()
         self.connection.check_ready()
 
     def note_room(self, channel: RedisChannel) -> None:
-        """A room is being opened here. Raises CommandError 100, and 106 where Redis has too many."""
+        """A room is being opened here. Raises CommandError 100, and 106 if Redis has too many rooms."""
         with self._lock:
             self._channels[channel.room] = channel
         self.room_index.admit(self.heartbeat.node, channel.room)
 
     def forget_room(self, channel: RedisChannel) -> None:
-        """A room is not open here any more."""
+        """Notes that a room is no longer open here."""
         with self._lock:
             if self._channels.get(channel.room) is channel:
                 del self._channels[channel.room]
                 self._forgotten.add(channel.room)
 
     def take_forgotten(self, but: set[str]) -> set[str]:
-        """Rooms that were forgotten since the last time, but some that stay forgotten for the next."""
+        """Returns the rooms forgotten since the last call, but keeps those in `but` for the next call."""
         with self._lock:
             forgotten, self._forgotten = self._forgotten - but, self._forgotten & but
             return forgotten
@@ -265,30 +268,30 @@ class RedisBroker(People):
             return list(self._channels.values())
 
     def presence_of(self, room: str) -> RedisPresence | None:
-        """Who is in a room that is open here."""
+        """The presence of a room that is open here, otherwise None."""
         channel = self._channels.get(room)
         return channel.presence if channel is not None else None
 
     def log_of(self, room: str) -> RoomLog:
-        """A room's log, whether it is open here or not."""
+        """The log of a room, open here or not."""
         if (channel := self._channels.get(room)) is not None:
             return channel.log
         return RoomLog(room, self.names.room(room), self.connection, self.retention_of(room))
 
     def on_unsettled(self, log: RoomLog) -> None:
-        """Redis does not know whom this node has in that log's room."""
+        """Called if Redis may not know whom this node has in that log's room."""
         self.heartbeat.unsettle(log)
 
     def scope(self, room: str) -> Scope:
-        """How a dead node's people are announced: as this node announces its own."""
+        """How to announce the people of a dead node: in the same way as this node's own."""
         return scope_of(room, self._announce_limit)
 
     # Helpers
 
-    def _hear(self, payloads: list[bytes]) -> None:
-        """What is for this node alone. Runs on: the listener's thread."""
+    def _receive(self, payloads: list[bytes]) -> None:
+        """Takes messages for this node alone. Runs on: the subscriber's thread."""
         for payload in payloads:
             if payload.startswith(CANARY):
-                self.heartbeat.heard(payload)
+                self.heartbeat.canary_received(payload)
             else:
                 self.messenger.answered(payload)

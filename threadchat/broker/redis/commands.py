@@ -1,4 +1,4 @@
-"""Commands of room.lua: what every one of them tells the script."""
+"""Commands of room.lua: the arguments that all of them have in common."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from threadchat.chat.log.events import Position
 
 
 class Retention(NamedTuple):
-    """What is kept: events, bytes of them, their age in seconds (0: any); and for how long an unused room."""
+    """What is kept: how many events, their bytes, their age in seconds (0: any age), and an unused room's
+    life.
+    """
 
     events: int
     size: int
@@ -21,15 +23,15 @@ class Retention(NamedTuple):
 
 
 def inbox_retention(events: int, size: int, age: float) -> Retention:
-    """What is kept of an inbox: it lasts as long as its events do."""
+    """What is kept of an inbox. The inbox lives as long as its events."""
     return Retention(events, size, age, age)
 
 
 class Known(NamedTuple):
-    """The newest event that a node has had of a room's log.
+    """The newest event of a room's log that a node has received.
 
-    The stamp is the second part of the event's id in Redis. A log that gave the same offset again, because
-    Redis lost events, has another stamp there.
+    The stamp is the second part of the event's id in Redis. If Redis loses events and assigns their offsets
+    again, the new events have other stamps.
     """
 
     epoch: str
@@ -38,12 +40,12 @@ class Known(NamedTuple):
 
     @property
     def position(self) -> Position:
-        """The event's place."""
+        """The position of the event."""
         return Position(self.offset, self.epoch)
 
 
 NOTHING: Final = Known("", 0, "0")
-"""What somebody knows who has had no event of the room."""
+"""For a caller that has received no event of the room."""
 
 
 def room_command(
@@ -54,7 +56,7 @@ def room_command(
     *arguments: Any,
     message_keys: Sequence[str] = (),
 ) -> Command:
-    """A command of room.lua. It ends the epoch where `known` shows that Redis lost events."""
+    """A command of room.lua. If `known` shows that Redis lost events, the script starts a new epoch."""
     return ROOM(
         (*names.keys, *message_keys),
         command,

@@ -1,4 +1,6 @@
-"""Talks to Redis: commands and scripts over a pool of connections, failures as errors of this package."""
+"""Runs commands and scripts in Redis over a pool of connections, and maps failures to this package's
+errors.
+"""
 
 from __future__ import annotations
 
@@ -21,27 +23,29 @@ from redis.retry import Retry
 from threadchat.errors import CommandError, ConfigError, ErrorCode
 
 TIMEOUT: Final = 2.0
-"""Seconds for connecting to Redis, and for its answer; then it counts as away."""
+"""Seconds to wait for a connection to Redis, or for an answer. After that, Redis counts as away."""
 CONNECTIONS: Final = 16
-"""Connections for commands. Publications share one at a time; the rest are for questions."""
+"""The number of connections for commands. Publications share one at a time; the others are for queries."""
 GRACE: Final = 1.0
-"""Seconds for which a command waits where the node stopped hearing just now: a blip costs no error."""
+"""Seconds for which a command waits after the node lost its connection, so that a short outage causes no
+errors.
+"""
 
 _OURS: Final = {"protocol", "decode_responses", "encoding", "encoding_errors", "retry"}
-"""Options of redis-py that decide what its answers look like, or that something is sent twice."""
+"""Options of redis-py that change the form of its answers or make it send something twice."""
 
 Command = tuple[Any, ...]
 
 
 class Script:
-    """A Lua script of this package, by its digest."""
+    """A Lua script of this package, run by its digest."""
 
     def __init__(self, name: str) -> None:
         self.source = importlib.resources.files(__package__).joinpath(name).read_bytes()
         self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
 
     def __call__(self, keys: Sequence[str], *arguments: Any) -> Command:
-        """The command that runs it."""
+        """The command that runs the script."""
         return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
 
 
@@ -50,14 +54,14 @@ CLUSTER: Final = Script("cluster.lua")
 
 
 class RedisConnection:
-    """One node's way to Redis. `ask` is for what people want, `execute` for the node's own upkeep.
+    """One node's access to Redis. `ask` is for what users request, `execute` for the node's own maintenance.
 
-    Nothing is ever sent twice: what was sent when a connection broke may have been done. All methods
-    may be called from any thread. `_lock` guards `_deaf_since` and `counters`; a leaf.
+    Nothing is ever sent twice, because a command may have been done when its connection broke. All methods
+    may be called from any thread. `_lock` guards `_unready_since` and `counters` and is a leaf.
     """
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
-        """Connects with the first command. Raises ConfigError for a URL that redis-py does not understand."""
+        """Connects with the first command. Raises ConfigError if redis-py does not understand the URL."""
         self._options = {
             "protocol": 2,
             "socket_timeout": timeout,
@@ -69,7 +73,7 @@ class RedisConnection:
             self._pool = redis.BlockingConnectionPool.from_url(
                 url, max_connections=CONNECTIONS, timeout=timeout, **self._options
             )
-            self.new_connection()  # connects to nothing yet, but knows its options
+            self.new_connection()  # does not connect yet, but checks the options
         except ValueError as error:
             raise ConfigError(f"broker: {error}") from error
         except TypeError as error:
@@ -78,30 +82,30 @@ class RedisConnection:
         self.counters: Counter[str] = Counter()
         self._ready = threading.Event()
         self._lock = threading.Lock()
-        self._deaf_since = monotonic()
+        self._unready_since = monotonic()
 
     # Commands
 
     def ask(self, *commands: Command) -> list[Any]:
-        """Runs commands, in one round trip, and returns their answers.
+        """Runs commands in one round trip and returns their answers.
 
-        Raises CommandError 100, temporary, where Redis is away or refuses.
+        Raises CommandError 100, temporary, if Redis is away or refuses.
         """
         self.check_ready()
         try:
             return self.execute(*commands)
         except CommandError as error:
             if is_away(error) or isinstance(error.__cause__, ReadOnlyError):
-                self.set_ready(False)  # whoever comes next does not wait for the same timeout
+                self.set_ready(False)  # so that the next caller does not run into the same timeout
                 self.on_trouble()
             raise
 
     def execute(self, *commands: Command) -> list[Any]:
-        """As `ask`, whether the node is ready or not."""
+        """Like `ask`, whether the node is ready or not."""
         try:
             answers = self._send(commands)
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-            if missing:  # Redis was started anew; none of them was done
+            if missing:  # Redis was restarted; none of these was run
                 self._send([("SCRIPT", "LOAD", script.source) for script in (ROOM, CLUSTER)])
                 for i, answer in zip(missing, self._send([commands[i] for i in missing]), strict=True):
                     answers[i] = answer
@@ -109,46 +113,46 @@ class RedisConnection:
             raise _as_command_error(error) from error
         for answer in answers:
             if isinstance(answer, ReadOnlyError):
-                self._pool.disconnect()  # it is a replica now; the name leads to the new primary
+                self._pool.disconnect()  # it is a replica now; its name resolves to the new primary
             if isinstance(answer, RedisError):
                 raise _as_command_error(answer) from answer
         return answers
 
     def publish(self, channel: str, payload: bytes) -> int:
-        """Sends to whoever listens on a channel; returns how many do. Raises CommandError as `ask`."""
+        """Publishes to a channel. Returns the number of subscribers. Raises CommandError as `ask` does."""
         count: int = self.ask(("PUBLISH", channel, payload))[0]
         return count
 
     def count(self, name: str, by: int = 1) -> None:
-        """Adds to one of the counters."""
+        """Adds to a counter."""
         with self._lock:
             self.counters[name] += by
 
-    def new_connection(self) -> Any:  # redis-py's Connection, which is typed in part only
-        """A connection outside the pool, for a subscription; not connected yet."""
+    def new_connection(self) -> Any:  # redis-py's Connection, which is only partly typed
+        """Creates a connection outside the pool, for a subscription. It is not connected yet."""
         return self._pool.connection_class(**self._pool.connection_kwargs)
 
     def close(self) -> None:
-        """Closes connections. Nothing is ready from now on, and nobody waits for it."""
+        """Closes the connections. The node is not ready from now on, and no command waits for it."""
         self.set_ready(False)
         with self._lock:
-            self._deaf_since = -inf
+            self._unready_since = -inf
         self._pool.disconnect()
 
     # Readiness
 
     @property
     def ready(self) -> bool:
-        """Whether Redis is there and the node hears what is published."""
+        """Whether Redis is reachable and the node receives what is published."""
         return self._ready.is_set()
 
     def expect(self) -> None:
-        """Has commands wait longer the first time: the node is about to connect."""
+        """Makes commands wait longer at first, because the node is about to connect."""
         with self._lock:
-            self._deaf_since = monotonic() + TIMEOUT
+            self._unready_since = monotonic() + TIMEOUT
 
     def set_ready(self, ready: bool) -> bool:
-        """Notes that the node hears, or is deaf from now on; whether that is a change."""
+        """Notes whether the node receives what is published. Returns whether that is a change."""
         with self._lock:
             if ready == self._ready.is_set():
                 return False
@@ -156,33 +160,36 @@ class RedisConnection:
                 self._ready.set()
             else:
                 self._ready.clear()
-                self._deaf_since = monotonic()
+                self._unready_since = monotonic()
             return True
 
     def wait_ready(self, timeout: float) -> bool:
-        """Waits until the node hears."""
+        """Waits until the node is ready, at most `timeout` seconds."""
         return self._ready.wait(timeout)
 
     def check_ready(self) -> None:
-        """Raises CommandError 100, temporary, while the node is deaf, after a moment's patience."""
+        """Waits a moment until the node is ready.
+
+        Raises CommandError 100, temporary, if it does not become ready.
+        """
         if self._ready.is_set():
             return
         with self._lock:
-            since = self._deaf_since
+            since = self._unready_since
         if not self._ready.wait(max(0.0, since + GRACE - monotonic())):
             raise CommandError(ErrorCode.INTERNAL, "the message store is away, try again later")
 
     # Helpers
 
     def _send(self, commands: Sequence[Command]) -> list[Any]:
-        """Sends commands and returns their answers, errors among them.
+        """Sends commands and returns their answers, which may be errors.
 
-        redis-py's own client would give a connection back with an answer still to come, where a signal
-        handler raises an exception between sending and reading; the next command would take that answer for
-        its own.
+        redis-py's own client is not used here: if a signal handler raises between sending and reading, it
+        returns the connection to the pool with an answer still to come, and the next command would take that
+        answer for its own.
         """
         self.count("round_trips")
-        pool: Any = self._pool  # typed in part only
+        pool: Any = self._pool  # only partly typed
         connection = pool.get_connection()
         try:
             connection.send_packed_command(connection.pack_commands(commands))
@@ -202,12 +209,12 @@ def _read_answer(connection: Any) -> Any:
 
 
 def is_away(error: CommandError) -> bool:
-    """Whether Redis did not answer at all, as opposed to refusing one command."""
+    """Whether Redis did not answer at all, as opposed to refusing a command."""
     return isinstance(error.__cause__, (redis.ConnectionError, redis.TimeoutError))
 
 
 def _check(url: str) -> None:
-    """Raises ConfigError for what redis-py would take and make nothing good of."""
+    """Raises ConfigError for parts of a URL that redis-py accepts but that cannot work."""
     parts = urlsplit(url)
     if taken := sorted(parse_qs(parts.query).keys() & _OURS):
         raise ConfigError(f"broker: {taken[0]} cannot be set in the URL; the chat needs it as it is")

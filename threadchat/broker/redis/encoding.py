@@ -1,4 +1,4 @@
-"""Events as they are in Redis: JSON without the id and the time, which Redis gives."""
+"""Events as they are stored in Redis: JSON without the id and the time, which Redis assigns."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _HEAD: Final = len(b'{"id":1')
 _TAIL: Final = len(b',"unixTime":0}')
 
 
-class Heard(NamedTuple):
-    """What came in one message of a room's channel: events that follow each other.
+class RoomMessage(NamedTuple):
+    """One message of a room's channel: consecutive events.
 
-    They have the same stamp; `before` is the stamp of the event before the first.
+    All of them have the same stamp. `before` is the stamp of the event before the first.
     """
 
     epoch: str
@@ -26,32 +26,32 @@ class Heard(NamedTuple):
 
 
 def body_of(draft: Draft, room: str) -> bytes:
-    """A draft's JSON, but for what Redis adds; contains no line break."""
+    """A draft's JSON without what Redis adds. Contains no line break."""
     return record(draft, 1, room, 0).json[_HEAD:-_TAIL]
 
 
 def body_without_text(deleted: Record) -> bytes:
-    """What takes the place of a deleted message's body."""
+    """What replaces the body of a deleted message."""
     item = without_text(deleted)
     return item.json[len(b'{"id":%d' % item.event.id) : -len(b',"unixTime":%d}' % item.event.time)]
 
 
 def record_of(offset: int, ms: int, body: bytes) -> Record:
-    """The event with that body; `ms` is Redis's time in milliseconds."""
+    """The event with that body. `ms` is Redis's time in milliseconds."""
     return events.record_of(b'{"id":%d%b,"unixTime":%d}' % (offset, body, ms // 1000))
 
 
-def heard(payload: bytes) -> Heard:
-    """Reads what room.lua publishes: a heading (epoch, first offset, stamps), then a body a line."""
+def read_message(payload: bytes) -> RoomMessage:
+    """Reads what room.lua publishes: a heading (epoch, first offset, stamps), then one line for each body."""
     heading, *bodies = payload.split(b"\n")
     epoch, number, stamp, before = heading.decode().split(" ")
     first, ms = int(number), ms_of(stamp)
     records = [record_of(first + i, ms, body) for i, body in enumerate(bodies)]
-    return Heard(epoch, first, stamp, before, records)
+    return RoomMessage(epoch, first, stamp, before, records)
 
 
 def entries(found: Iterable[Sequence[Any]]) -> list[Record]:
-    """Reads entries of a room's stream: an id of offset and stamp, and the body."""
+    """Reads entries of a room's stream. The id of an entry is its offset and stamp."""
     records = []
     for entry_id, body in found:
         offset, stamp = entry_id.split(b"-")
@@ -60,5 +60,5 @@ def entries(found: Iterable[Sequence[Any]]) -> list[Record]:
 
 
 def ms_of(stamp: str | bytes) -> int:
-    """The time in milliseconds with which a stamp begins."""
+    """The time in milliseconds at the start of a stamp."""
     return int(stamp[:13])

@@ -1,4 +1,6 @@
-"""Keeps a node part of its cluster: signs of life, its own hearing, heads of logs, and what the dead left."""
+"""Keeps a node in its cluster: signs of life, canaries, the heads of logs, and the cleanup after dead
+nodes.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +26,20 @@ from threadchat.wire.threads.late_thread import LateThread
 log = logging.getLogger(__name__)
 
 TICK: Final = 1.0
-"""Seconds between canaries: a node is deaf for at most two of them before it knows."""
+"""Seconds between canaries. A node that no longer receives anything notices after at most two of them."""
 INSPECT: Final = 5.0
-"""Seconds between looks at where the rooms' logs stand; a lost last message is found by then."""
+"""Seconds between checks of the heads of the rooms' logs. A lost last message is found within this time."""
 CHUNK: Final = 200
-"""Rooms inspected in one round trip, so that Redis has time for others between two."""
+"""The number of rooms to inspect in one round trip, so that Redis can serve others in between."""
 IN_USE: Final = 24 * 3600.0
-"""Seconds that a room in use lives in Redis without a sign from its nodes: longer than an outage takes."""
+"""Seconds for which Redis keeps a room in use without a sign from its nodes: longer than an outage."""
 SHORTEST_LIFE: Final = 3 * INSPECT
-"""Seconds that an unused room lives at least: a node that uses it has to be heard of in between."""
+"""Minimum seconds for which Redis keeps an unused room: a node that uses it must report in that time."""
 CANARY: Final = b"canary "
 
 
 class Owner(Services, Protocol):
-    """What the heartbeat needs of its broker."""
+    """What the heartbeat needs from its broker."""
 
     node: str
     highest_user: int
@@ -47,49 +49,49 @@ class Owner(Services, Protocol):
     sanctions: RedisSanctions
 
     def note_user(self, user: int) -> None:
-        """That id was given."""
+        """Notes that an id was assigned."""
 
     def open_rooms(self) -> list[RedisChannel]:
         """The channels of the rooms that are open here."""
 
     def take_forgotten(self, but: set[str]) -> set[str]:
-        """Rooms that were forgotten since the last time, but some that stay forgotten for the next."""
+        """Returns the rooms forgotten since the last call, but keeps those in `but` for the next call."""
 
     def presence_of(self, room: str) -> RedisPresence | None:
-        """Who is in a room that is open here."""
+        """The presence of a room that is open here, otherwise None."""
 
     def log_of(self, room: str) -> RoomLog:
-        """A room's log, whether it is open here or not."""
+        """The log of a room, open here or not."""
 
     def scope(self, room: str) -> Scope:
-        """How a dead node's people are announced."""
+        """How to announce the people of a dead node."""
 
 
 class Heartbeat:
-    """One thread that looks after one node. Everything runs on it but where it says otherwise.
+    """One thread that maintains one node. Everything runs on it unless stated otherwise.
 
-    `_changed`, a leaf, guards `_heard`, `_alarm`, `_connected`, `_unsettled` and `_stopped`, and is told of
-    whatever must not wait for the next tick.
+    `_changed`, a leaf, guards `_received`, `_alarm`, `_connected`, `_unsettled` and `_stopped`. It is
+    notified of whatever cannot wait for the next tick.
     """
 
     def __init__(self, broker: Owner, ttl: float, *, clock: Callable[[], float] = monotonic) -> None:
-        """`ttl` is the time, in seconds, within which a dead node's people leave.
+        """`ttl` is the number of seconds within which the people of a dead node leave.
 
-        Its last sign of life is then two thirds of that old; others look whenever they give one of their
-        own, which is every sixth.
+        A node counts as dead when its last sign of life is older than two thirds of `ttl`. Each node gives a
+        sign every sixth of `ttl`, and looks for dead nodes at the same time.
         """
         self.node = secrets.token_hex(8)
         self._broker = broker
         self._ttl = ttl
         self._pause = min(TICK, ttl / 6)
         self._clock = clock
-        self._new = True  # Redis does not know `node` yet
+        self._new = True  # Redis does not know the name `node` yet
         self._changed = threading.Condition(threading.Lock())
-        self._heard = 0  # the newest canary that came back
+        self._received = 0  # the newest canary that came back
         self._sent = 0
         self._alarm = False
         self._connected = False
-        self._unsettled: dict[str, RoomLog] = {}  # rooms where Redis does not know whom this node has
+        self._unsettled: dict[str, RoomLog] = {}  # rooms whose people Redis may not know
         self._stopped = False
         self._beat_at = self._inspect_at = clock()
         self.thread = LateThread("redis-heartbeat", self.run)
@@ -97,39 +99,36 @@ class Heartbeat:
     # For others
 
     def connected(self) -> None:
-        """The listener has a new connection. Runs on: the listener's thread."""
+        """The subscriber has a new connection. Runs on: the subscriber's thread."""
         with self._changed:
             self._connected = True
             self._changed.notify_all()
 
-    def deaf(self) -> None:
-        """The listener has lost its connection. Runs on: the listener's thread."""
+    def disconnected(self) -> None:
+        """The subscriber has lost its connection. Runs on: the subscriber's thread."""
         self._broker.connection.set_ready(False)
         with self._changed:
             self._connected = False
 
     def trouble(self) -> None:
-        """A command failed: time to look whether Redis is there. Runs on: any thread."""
+        """A command failed, so check whether Redis is reachable. Runs on: any thread."""
         with self._changed:
             self._alarm = True
             self._changed.notify_all()
 
     def unsettle(self, log: RoomLog) -> None:
-        """Redis does not know whom this node has in that log's room: it is told with the next tick.
-
-        Runs on: any thread.
-        """
+        """Redis may not know whom this node has in a room. The next tick tells it. Runs on: any thread."""
         with self._changed:
-            self._unsettled.setdefault(log.room, log)  # the first: it may be one that ended here only
+            self._unsettled.setdefault(log.room, log)  # the first: its room may have ended here only
 
-    def heard(self, payload: bytes) -> None:
-        """A canary came back. Runs on: the listener's thread."""
+    def canary_received(self, payload: bytes) -> None:
+        """A canary came back. Runs on: the subscriber's thread."""
         with self._changed:
-            self._heard = int(payload.removeprefix(CANARY))
+            self._received = int(payload.removeprefix(CANARY))
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Ends the thread. Runs on: any thread but its own."""
+        """Ends the thread. Runs on: any other thread."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -138,7 +137,7 @@ class Heartbeat:
     # The thread
 
     def run(self) -> None:
-        """Looks after the node, every second and whenever something is wrong, until it is stopped."""
+        """Maintains the node every second, and whenever something is wrong, until it is stopped."""
         while not self._stopped:
             try:
                 self.tick()
@@ -148,20 +147,20 @@ class Heartbeat:
             except Exception:
                 log.exception("%s failed", self.thread.name)
             with self._changed:
-                if not self._broker.connection.ready:  # which may take connections, and nothing else
+                if not self._broker.connection.ready:  # Redis may accept connections but answer nothing
                     self._changed.wait_for(lambda: self._stopped, TICK / 10)
                 self._changed.wait_for(self._is_urgent_locked, self._pause)
                 self._alarm = False
 
     def tick(self) -> None:
-        """Everything that is due. Raises CommandError where Redis is away."""
+        """Does everything that is due. Raises CommandError if Redis is away."""
         if not self._connected:
             return
-        if not self._sing():
+        if not self._check_canary():
             self._broker.connection.count("canaries_lost")
             if self._broker.connection.set_ready(False):
-                log.warning("nothing that is published is heard here; subscribing anew")
-            self._broker.listener.reset()
+                log.warning("this node receives nothing that is published; subscribing anew")
+            self._broker.subscriber.reset()
             return
         now = self._clock()
         recovered = not self._broker.connection.ready
@@ -176,15 +175,15 @@ class Heartbeat:
             self.sync()
             if self._broker.connection.set_ready(True):
                 log.info("connected to Redis")
-            self._broker.workers.submit(self._broker.messenger.find_inboxes)
-        self.settle()  # what changed while others were told, too
+            self._broker.worker_pool.submit(self._broker.messenger.find_inboxes)
+        self.settle()  # including what changed during this tick
 
     def inspect(self) -> None:
-        """Compares this node's place in each room with the log's, and keeps the rooms that are in use."""
+        """Compares this node's position in each room with the head of the log, and keeps rooms in use."""
         room_index = self._broker.room_index
         with self._changed:
-            unsettled = set(self._unsettled)  # this node may still have people there
-        # One that is open again: see below.
+            unsettled = set(self._unsettled)  # Redis may still list people of this node there
+        # A forgotten room may be open again. It is registered again below.
         room_index.forget(self.node, self._broker.take_forgotten(unsettled))
         channels = self._broker.open_rooms()
         for start in range(0, len(channels), CHUNK):
@@ -196,15 +195,15 @@ class Heartbeat:
         room_index.prune()
 
     def sync(self) -> None:
-        """Tells Redis who is here, whatever it knows of that. Raises CommandError where it is away."""
+        """Tells Redis who is on this node, whatever it knows already. Raises CommandError if it is away."""
         for channel in self._broker.open_rooms():
             self.unsettle(channel.log)
         self.settle()
 
     def settle(self) -> None:
-        """Tells Redis who is here in the rooms where it does not know; where it refuses, again next time.
+        """Tells Redis who is in the unsettled rooms, and tries again later if it refuses one of them.
 
-        Raises CommandError where Redis is away.
+        Raises CommandError if Redis is away.
         """
         with self._changed:
             rooms, self._unsettled = self._unsettled, {}
@@ -226,7 +225,7 @@ class Heartbeat:
 
     def _settle(self, log: RoomLog) -> None:
         broker, room = self._broker, log.room
-        if broker.log_of(room) is not log:  # it may have ended here only, with an event that Redis never had
+        if broker.log_of(room) is not log:  # its room may have ended here only, unknown to Redis
             broker.connection.execute(log.command("inspect", 0, 0))
         presence = broker.presence_of(room)
         if presence is None:
@@ -238,27 +237,27 @@ class Heartbeat:
     def _is_urgent_locked(self) -> bool:
         return self._stopped or self._alarm or (self._connected and not self._broker.connection.ready)
 
-    def _sing(self) -> bool:
-        """Whether this node hears what it publishes."""
+    def _check_canary(self) -> bool:
+        """Whether this node receives what it publishes."""
         self._sent += 1
         sent = self._sent
         channel = self._broker.names.node(self._broker.node)
         self._broker.connection.execute(("PUBLISH", channel, b"%b%d" % (CANARY, sent)))
         with self._changed:
-            self._changed.wait_for(lambda: self._heard >= sent or self._stopped, TICK)
-            return self._heard >= sent or self._stopped
+            self._changed.wait_for(lambda: self._received >= sent or self._stopped, TICK)
+            return self._received >= sent or self._stopped
 
     def _beat(self) -> None:
-        """Gives a sign of life, under a new name where others took this node for dead; buries the dead."""
+        """Gives a sign of life, under a new name if others took this node for dead. Removes dead nodes."""
         alive, dead = self._sign()
         if not alive:
             log.warning("others took this node for dead; it comes back")
             self._broker.connection.count("revivals")
             self._rename()
             self._sign()
-            self.sync()  # before the former name is buried: whoever is still here does not leave
+            self.sync()  # before the old name is removed, so that nobody leaves
         for node in dead:
-            self._bury(node.decode())
+            self._remove_node(node.decode())
 
     def _sign(self) -> tuple[int, list[bytes]]:
         broker = self._broker
@@ -273,13 +272,13 @@ class Heartbeat:
         return alive, dead
 
     def _rename(self) -> None:
-        """Takes another name, so that nobody who buries the former one takes what is entered from now on."""
+        """Takes a new name, so that whoever removes the old one spares what is entered from now on."""
         name = secrets.token_hex(8)
         self._broker.room_index.register(name, [channel.room for channel in self._broker.open_rooms()])
         self.node, self._new = name, True
 
-    def _bury(self, node: str) -> None:
-        """Has a dead node's people leave. Others may do the same: each goes once."""
+    def _remove_node(self, node: str) -> None:
+        """Makes the people of a dead node leave. Other nodes may do the same; each person leaves once."""
         broker = self._broker
         rooms = broker.names.rooms_of(node)
         for name in broker.connection.execute(("SMEMBERS", rooms))[0]:
@@ -290,11 +289,11 @@ class Heartbeat:
         broker.connection.execute(("DEL", rooms), ("ZREM", broker.names.nodes, node))
 
     def _reap(self, room: str, node: str) -> int:
-        """Has all whom a node has in a room leave it; returns how many sessions that were."""
+        """Makes everybody whom a node has in a room leave it. Returns the number of sessions."""
         command = self._broker.log_of(room).command("reap", *self._broker.scope(room), node)
         gone: int = self._broker.connection.execute(command)[0]
         return gone
 
     def retire(self) -> None:
-        """Takes the node out of the cluster in order. Runs on: any thread, once the heartbeat's has ended."""
-        self._bury(self.node)
+        """Takes the node out of the cluster. Runs on: any thread, after the heartbeat thread has ended."""
+        self._remove_node(self.node)

@@ -14,13 +14,16 @@ from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES, Page, check_target
 from threadchat.errors import CommandError, ErrorCode
 
 NEWEST = 0
-"""Where to begin reading; no event has this offset."""
+"""Reads from the newest event. No event has this offset."""
 _NOWHERE = -1
 
 
 class Extract(NamedTuple):
-    """Some events of a log: where the log ends, the offset before its oldest event, and the stamp of the last
-    event that was read (of the head where there is none)."""
+    """Some events of a log.
+
+    `head` is the log's newest event, and `floor` the offset before its oldest. `stamp` is that of the last
+    event read, or of the head if none was read.
+    """
 
     head: Known
     floor: int
@@ -29,7 +32,7 @@ class Extract(NamedTuple):
 
 
 class RoomLog:
-    """To be used on any thread. All methods raise CommandError 100, temporary, where Redis is away."""
+    """Every method may be called from any thread. All raise CommandError 100, temporary, if Redis is away."""
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class RoomLog:
         retention: Retention,
         known: Callable[[], Known] = lambda: NOTHING,
     ) -> None:
-        """`known` tells the newest event that this node has had; called on any thread."""
+        """`known` returns the newest event that this node has received. It is called on any thread."""
         self.room = room
         self.names = names
         self._connection = connection
@@ -51,9 +54,9 @@ class RoomLog:
         return room_command(self.names, self.retention, self._known(), name, *arguments)
 
     def read(self, first: int, limit: int, size: int, *, backwards: bool) -> Extract:
-        """Up to `limit` events from `first` on, with `size` bytes at most, but at least one.
+        """Reads up to `limit` events from `first` on, up to `size` bytes, but at least one event.
 
-        Where the room was closed, another log begins, unless this node has the one that was closed.
+        If the room was closed, a new log begins, unless this node has the log that was closed.
         """
         command = self.command("read", first, limit, size, int(backwards))
         epoch, offset, stamp, floor, found = self._connection.execute(command)[0]
@@ -62,9 +65,9 @@ class RoomLog:
         return Extract(head, floor, encoding.entries(found), last)
 
     def blank(self, target: Position, epoch: str) -> tuple[int, bytes]:
-        """What takes the place of a message's body when it is deleted, in the log of `epoch`.
+        """The offset of a message to delete in the log of `epoch`, and what replaces its body.
 
-        Raises CommandError 112 where the log has no such message.
+        Raises CommandError 112 if the log has no such message.
         """
         check_target(target, epoch)
         offset = target.offset

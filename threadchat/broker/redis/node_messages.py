@@ -1,4 +1,6 @@
-"""What nodes say to each other: direct messages, the end of a person's connections, and whispers."""
+"""Messages between nodes about one person: direct messages, events, and what to do with the person's
+sessions.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +23,21 @@ from threadchat.errors import CommandError, ErrorCode
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT: Final = 2.0
-"""Seconds for other nodes to say what became of a direct message."""
+"""Seconds to wait for the answers of other nodes."""
 
 CHUNK: Final = 200
-"""Inboxes that are looked for in one round trip."""
+"""The number of inboxes to look up in one round trip."""
 
 _REACHES: Final[dict[Reach, int]] = {True: 1, False: 0, None: -1}
 
 
 class NodeMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a person's nodes are asked: to take a direct message or an `event`, which is `kept` in the inbox
-    or not, to throw the person out of a room or do another `deed` there, to end connections with a code, or
-    (none of these) where they come from, and which sessions there are.
+    """A request to the nodes that have a person online.
 
-    `sender` is the channel for the answer; a node_message without one is answered by nobody.
+    It asks them to take a direct message; to take an `event`, which may be `kept` in the inbox; to do a
+    `deed` in a room, or without a deed to evict the person from it; or to close the connections with a code.
+    Otherwise it asks for the addresses and session ids. `sender` is the channel for the answer. If it is
+    empty, no node answers.
     """
 
     node: str
@@ -51,7 +54,7 @@ class NodeMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What one node says to a node_message."""
+    """What one node answers to a NodeMessage."""
 
     number: int
     value: int = 0
@@ -65,17 +68,17 @@ _read_answer = msgspec.json.Decoder(Answer).decode
 
 
 class _Question:
-    """Somebody who waits for answers. `answers` is guarded by the messenger's lock."""
+    """A caller that waits for answers. The messenger's lock guards `answers`."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
 
 
 class NodeMessenger:
-    """Hears what is for the people of this node, and asks other nodes about theirs.
+    """Receives requests about the people of this node, and sends requests about others to their nodes.
 
-    `_lock` guards `_counts`, and `_changed`, which shares it, `_questions` and `_asked`; a listener's lock
-    may be acquired under it.
+    `_lock`, which `_changed` shares, guards `_counts`, `_questions` and `_asked`. The subscriber's lock may
+    be acquired while it is held.
     """
 
     def __init__(
@@ -83,14 +86,14 @@ class NodeMessenger:
         node: str,
         names: KeyNames,
         connection: RedisConnection,
-        listener: Subscriber,
-        workers: WorkerPool,
+        subscriber: Subscriber,
+        worker_pool: WorkerPool,
     ) -> None:
         self._node = node
         self._names = names
         self._connection = connection
-        self._listener = listener
-        self._worker_pool = workers
+        self._subscriber = subscriber
+        self._worker_pool = worker_pool
         self._asked = 0
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -102,25 +105,28 @@ class NodeMessenger:
     # People of this node
 
     def arrive(self, user: UserId) -> None:
-        """From here on others reach that person here, as soon as Redis knows. Runs on: any thread."""
+        """Subscribes to the person's channel, so that other nodes reach them here. Waits for Redis.
+
+        Runs on: any thread.
+        """
         with self._lock:
             self._counts[user] += 1
             if self._counts[user] > 1:
                 return
-            confirmed = self._listener.subscribe(self._names.person(user), self.hear)
+            confirmed = self._subscriber.subscribe(self._names.person(user), self.receive)
         confirmed.wait(TIMEOUT if self._connection.ready else 0)
 
     def depart(self, user: UserId) -> None:
-        """Notes that a session went. Runs on: any thread."""
+        """Notes that a session ended. Runs on: any thread."""
         with self._lock:
             self._counts[user] -= 1
             if self._counts[user] > 0:
                 return
             del self._counts[user]
-            self._listener.unsubscribe(self._names.person(user), self.hear)
+            self._subscriber.unsubscribe(self._names.person(user), self.receive)
 
     def find_inboxes(self) -> None:
-        """Opens those inboxes of people here in which something came while this node was deaf.
+        """Opens the inboxes of people on this node that got an event while the node was disconnected.
 
         Runs on: a worker's thread.
         """
@@ -134,13 +140,13 @@ class NodeMessenger:
                 for user, exists in zip(some, found, strict=True):
                     if exists and self.open_inbox is not None:
                         self.open_inbox(user)
-        except CommandError as error:  # which is found out again when Redis is back
+        except CommandError as error:  # looked up again when Redis is back
             log.info("inboxes are looked for later: %s", error)
 
     # Asking
 
     def direct(self, direct: Direct, here: Reach) -> Reach:
-        """See Cluster. Where a session here took it, nobody waits for what the others say."""
+        """See Cluster. If a session on this node took the message, does not wait for answers."""
         try:
             answers = self._ask(direct.to, here is not True, direct=direct)
         except CommandError:
@@ -188,9 +194,9 @@ class NodeMessenger:
         return sum(answer.value for answer in self._ask(user, True, room=room, deed=deed))
 
     def _ask(self, user: UserId, wait: bool, **content: Any) -> list[Answer]:
-        """What the nodes that have that person answer, this one with nothing.
+        """Returns the answers of the nodes that have the person online. This node's own answer is empty.
 
-        Raises CommandError 100 where one does not in time.
+        Raises CommandError 100 if a node does not answer in time.
         """
         question = _Question()
         with self._lock:
@@ -214,7 +220,7 @@ class NodeMessenger:
                 del self._questions[number]
 
     def answered(self, payload: bytes) -> None:
-        """Notes an answer. Runs on: the listener's thread."""
+        """Notes an answer. Runs on: the subscriber's thread."""
         self._note(_read_answer(payload))
 
     def _note(self, answer: Answer) -> None:
@@ -224,13 +230,13 @@ class NodeMessenger:
                 question.answers.append(answer)
                 self._changed.notify_all()
 
-    # Being asked
+    # Answering
 
-    def hear(self, payloads: list[bytes]) -> None:
-        """Does what node_messages ask, and has them answered. Runs on: the listener's thread."""
+    def receive(self, payloads: list[bytes]) -> None:
+        """Handles requests and has them answered. Runs on: the subscriber's thread."""
         for payload in payloads:
             node_message = _read_node_message(payload)
-            if node_message.node == self._node:  # whoever asked has looked here already
+            if node_message.node == self._node:  # the caller has asked its own node already
                 self._note(Answer(node_message.number, 0 if node_message.direct is None else _REACHES[None]))
                 continue
             if self.here is None:
@@ -238,7 +244,7 @@ class NodeMessenger:
             if node_message.event:
                 self._tell(self.here, node_message)
                 continue
-            if node_message.room:  # which may wait, and asks Redis
+            if node_message.room:  # this may block, and needs Redis
                 self._worker_pool.submit(partial(self._evict, self.here, node_message))
                 continue
             answer = self._do(self.here, node_message)
@@ -256,7 +262,7 @@ class NodeMessenger:
         return Answer(node_message.number, addresses=tuple(addresses), sessions=tuple(sessions))
 
     def _tell(self, here: Node, node_message: NodeMessage) -> None:
-        """Offers an event; opens the inbox that it is kept in, which may wait."""
+        """Offers an event. If it is kept, also opens the inbox, on a worker because that may block."""
         here.notify(node_message.user, record_of(node_message.event.encode()), kept=node_message.kept)
         if node_message.kept and self.open_inbox is not None:
             self._worker_pool.submit(partial(self.open_inbox, node_message.user))
@@ -273,15 +279,15 @@ class NodeMessenger:
         """Runs on: a worker's thread."""
         try:
             self._connection.publish(channel, _encode(answer))
-        except CommandError as error:  # whoever asked gives up by themselves
+        except CommandError as error:  # the caller gives up after its timeout
             log.info("an answer was lost: %s", error)
 
 
-def node_message_from_nobody(direct: Direct) -> bytes:
-    """A direct message from a process that is no node: nobody answers."""
+def anonymous_direct(direct: Direct) -> bytes:
+    """A direct message from a process that is not a node. No node answers it."""
     return _encode(NodeMessage("", "", 0, direct.to, direct))
 
 
-def event_from_nobody(user: UserId, json: bytes, *, kept: bool) -> bytes:
-    """The same of an event for a person."""
+def anonymous_event(user: UserId, json: bytes, *, kept: bool) -> bytes:
+    """An event for a person from a process that is not a node. No node answers it."""
     return _encode(NodeMessage("", "", 0, user, event=json.decode(), kept=kept))

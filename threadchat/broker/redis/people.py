@@ -1,4 +1,4 @@
-"""What a node asks the others about one person: to end, throw out, move or tell their sessions there."""
+"""Requests to other nodes about one person: to end, evict, move, notify or list their sessions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from threadchat.chat.log.events import Direct, Draft, Position, UserId
 
 
 class People:
-    """The part of a broker that hands such questions to its messenger; see Cluster. Runs on: any thread."""
+    """The part of a broker that passes these requests to its messenger; see Cluster. Runs on: any thread."""
 
     names: KeyNames
-    batch: PublishPipeline
+    pipeline: PublishPipeline
     messenger: NodeMessenger
 
     def start(self) -> None:
-        """Starts the broker's threads, if they do not run yet."""
+        """Starts the broker's threads if they do not run yet."""
         raise NotImplementedError("a broker knows")
 
     def await_ready(self) -> None:
@@ -32,11 +32,11 @@ class People:
         raise NotImplementedError("a broker knows")
 
     def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:
-        """See Cluster: the log is in Redis, whoever has the room open."""
+        """See Cluster. The log is in Redis, so no node needs to have the room open."""
         self.await_ready()
         retention = self.retention_of(room)
         publication = Publication(self.names.room(room), room, drafts, NOTHING, retention=retention)
-        return self.batch.publish(publication)
+        return self.pipeline.publish(publication)
 
     def arrive(self, user: UserId) -> None:
         """See Cluster."""

@@ -1,4 +1,4 @@
-"""Who is in a room on all nodes: this node's people in its memory, everybody's in Redis."""
+"""Who is in a room on all nodes: this node's people are in its memory, everybody is in Redis."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from threadchat.errors import CommandError
 
 log = logging.getLogger(__name__)
 
-_SEPARATOR = b"\x1f"  # what JSON escapes in every text
+_SEPARATOR = b"\x1f"  # JSON escapes it, so it is in no encoded text
 
 _json = msgspec.json.encode
 _value = msgspec.json.decode
 
 
 Scope = tuple[bytes, int]
-"""What room.lua needs to announce people: the room's name in JSON, and the most people (-1: any number)."""
+"""What room.lua needs to announce people: the room's name as JSON, and the announce limit (-1: none)."""
 
 
 def scope_of(room: str, announce_limit: int | None) -> Scope:
@@ -33,18 +33,18 @@ def scope_of(room: str, announce_limit: int | None) -> Scope:
 
 
 class Who(NamedTuple):
-    """How a person calls themselves."""
+    """What a person calls themselves, and says of themselves."""
 
     nickname: str
     about: str
 
 
 class RedisPresence:
-    """See Presence. room.lua decides which event a coming or going is and publishes it with the same step.
+    """See Presence. room.lua decides which event a change is, and publishes it in the same step.
 
-    Where Redis could not be told, or it is not known whether it was, `on_unsettled` is called; the next
-    `sync` settles that. `_changing` makes a change here and in Redis one step, so that a `sync` never brings
-    back who just left; it is held for a round trip.
+    If Redis could not be told, or may not have been told, `on_unsettled` is called, and the next `sync` puts
+    it right. `_changing` makes a change here and in Redis one step, so that a `sync` never brings back a
+    session that just left. It is held for one round trip.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class RedisPresence:
         life: float,
         on_unsettled: Callable[[RoomLog], None],
     ) -> None:
-        """`node` tells under which name this node's people are known now; `life` is in seconds.
+        """`node` returns the name under which Redis lists this node's people now. `life` is in seconds.
 
-        `on_unsettled` gets the room's log. Runs on: any thread.
+        `on_unsettled` is called with the room's log. Runs on: any thread.
         """
         self._log = log
         self._connection = connection
@@ -106,13 +106,13 @@ class RedisPresence:
             found.setdefault(_value(user), set()).add(_value(session))
         names = dict(zip(named[::2], named[1::2], strict=True))
         occupants = []
-        for person, held in found.items():
+        for person, sessions in found.items():
             nickname, about = map(_value, names.get(_json(person), b'""\x1f""').split(_SEPARATOR))
-            occupants.append(Occupant(person, nickname, frozenset(held), about))
+            occupants.append(Occupant(person, nickname, frozenset(sessions), about))
         return occupants
 
     def sync(self) -> None:
-        """Makes Redis's entries of this node what they are here, and announces what that changes.
+        """Makes Redis's entries of this node equal to those here, and announces the differences.
 
         Raises CommandError. Runs on: the heartbeat's thread.
         """
@@ -125,9 +125,9 @@ class RedisPresence:
             )
 
     def end(self) -> None:
-        """The room is over here: who leaves it from now on does not leave another room of that name.
+        """The room has ended here. A session that leaves later must not leave a new room of the same name.
 
-        Runs on: any thread, the listener's too, so it takes no lock.
+        Runs on: any thread, including the subscriber's, so it takes no lock.
         """
         self._ended = True
 
@@ -136,12 +136,12 @@ class RedisPresence:
             return
         told = False
         try:
-            if self._connection.ready:  # else the heartbeat is about to tell Redis everything
+            if self._connection.ready:  # otherwise the heartbeat will tell Redis everything
                 self._connection.ask(command)
                 told = True
         except CommandError as error:
             log.info("room %s: who is here is told to others later: %s", self._log.room, error)
-        finally:  # come what may: an interrupt, too
+        finally:  # also after an interrupt
             if not told:
                 self._on_unsettled(self._log)
 

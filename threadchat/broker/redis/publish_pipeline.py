@@ -1,4 +1,4 @@
-"""Publications of a node that meet travel together: one pipeline at a time, one script call a room."""
+"""Combines publications that meet: a node has one pipeline in flight, with one script call for each room."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatErr
 log = logging.getLogger(__name__)
 
 MAX_BATCH: Final = 256
-"""Publications in one pipeline."""
+"""The maximum number of publications in one pipeline."""
 MAX_BATCH_BYTES: Final = 1 << 20
-"""Bytes of them: more would keep Redis, and all who wait for it, busy for too long."""
+"""The maximum bytes in one pipeline. More would keep Redis, and all who wait for it, busy for too long."""
 INTERRUPTED: Final = "the sender was interrupted; the message may have been published"
 
 
 class Publication:
-    """Drafts of one publisher for one room, and in the end their places or a failure."""
+    """Drafts of one publisher for one room, and later their positions or a failure."""
 
     __slots__ = (
         "count",
@@ -52,9 +52,11 @@ class Publication:
         *,
         retention: Retention | None = None,
     ) -> None:
-        """`known` is the newest event that the node has had. `blanks` has the offset of each message that the
-        drafts delete, in the log that `known` is of, and what takes the place of its body. `retention` is the
-        room's own; None: the pipeline's."""
+        """`known` is the newest event that the node has received.
+
+        `blanks` has, for each message that the drafts delete, its offset in the log of `known` and what
+        replaces its body. `retention` is the room's own, or None for that of the pipeline.
+        """
         self.retention = retention
         self.names = names
         self.room = room
@@ -75,7 +77,7 @@ class Publication:
             self.size += len(body)
         self.positions: list[Position] | None = None
         self.failure: ThreadchatError | None = None
-        self.turn = threading.Lock()  # let go of when there is an outcome, or the publisher is to lead
+        self.turn = threading.Lock()  # released once there is an outcome, or the publisher leads
         self.turn.acquire()
 
     @property
@@ -85,12 +87,12 @@ class Publication:
 
 
 class PublishPipeline:
-    """Whoever finds no pipeline in flight leads: sends all that has gathered. The others wait for their turn.
+    """A publisher that finds no pipeline in flight leads: it sends all waiting publications. The others wait.
 
-    `_lock` guards `_waiting`, `_leader` and `_flight`; a leaf. Each publisher has one publication here, so
-    that threads bound the queue. A signal handler may raise an exception anywhere in a publisher on the main
-    thread. So every publisher ends with `_leave`, which finishes what it finds unfinished and may be
-    begun again.
+    `_lock` guards `_waiting`, `_leader` and `_flight` and is a leaf. Each publisher has one publication here,
+    so the number of threads bounds the queue. A signal handler may raise an exception anywhere in a publisher
+    on the main thread. Therefore every publisher ends with `_leave`, which completes any unfinished step and
+    can be repeated.
     """
 
     def __init__(self, connection: RedisConnection, retention: Retention) -> None:
@@ -98,13 +100,13 @@ class PublishPipeline:
         self._retention = retention
         self._lock = threading.Lock()
         self._waiting: deque[Publication] = deque()
-        self._leader: Publication | None = None  # whose publisher sends, or is about to
+        self._leader: Publication | None = None  # its publisher sends, or is about to
         self._flight: list[Publication] = []  # what the leader sends
 
     def publish(self, publication: Publication) -> list[Position]:
-        """Returns the places once Redis has given them. Runs on: any thread.
+        """Returns the positions once Redis has assigned them. Runs on: any thread.
 
-        Raises CommandError 100 where that failed, 112 where a message to delete is of another epoch, and
+        Raises CommandError 100 if that failed, 112 if a message to delete is of another epoch, and
         RoomClosed.
         """
         try:
@@ -128,12 +130,12 @@ class PublishPipeline:
         return publication.positions
 
     def _is_over(self, publication: Publication) -> bool:
-        """Whether the wait is: there is an outcome, or this one leads."""
+        """Whether the wait is over: there is an outcome, or this publication leads."""
         with self._lock:
             return publication.done or self._leader is publication
 
     def _lead(self) -> None:
-        """Sends what waits, the caller's own first."""
+        """Sends the waiting publications, the caller's own first."""
         self._take()
         try:
             self._send(self._flight)
@@ -143,11 +145,14 @@ class PublishPipeline:
             _fail(self._flight, str(error))
 
     def _leave(self, publication: Publication) -> None:
-        """Hands the lead on and wakes whoever travelled along; withdraws a publication that was not sent."""
+        """Passes on the lead and wakes the publishers of this pipeline.
+
+        Withdraws a publication that was not sent.
+        """
         with self._lock:
             leads = self._leader is publication
             if leads:
-                _fail(self._flight, INTERRUPTED)  # those without an outcome
+                _fail(self._flight, INTERRUPTED)  # only those without an outcome
                 if self._flight and self._waiting and self._waiting[0] is self._flight[-1]:
                     self._waiting.popleft()  # `_take` was interrupted between its two steps
             if not publication.done and publication in self._waiting:
@@ -161,7 +166,7 @@ class PublishPipeline:
                 self._leader = self._waiting[0] if self._waiting else None
 
     def _take(self) -> None:
-        """Moves what waits to `_flight`, up to its bounds."""
+        """Moves waiting publications to `_flight`, up to the limits."""
         size = 0
         with self._lock:
             while self._waiting and len(self._flight) < MAX_BATCH:
@@ -173,7 +178,7 @@ class PublishPipeline:
 
     def _send(self, batch: list[Publication]) -> None:
         rooms: dict[tuple[str, str], list[Publication]] = {}
-        for publication in batch:  # those of one epoch together: offsets of two cannot be compared
+        for publication in batch:  # grouped by epoch, because offsets of two epochs cannot be compared
             rooms.setdefault((publication.names.base, publication.known.epoch), []).append(publication)
         answers = self._connection.ask(*[self._command(together) for together in rooms.values()])
         self._connection.count("publications", sum(publication.count for publication in batch))
@@ -192,21 +197,26 @@ class PublishPipeline:
 
 
 def _fail(publications: Sequence[Publication], reason: str) -> None:
-    """Gives those that have no outcome a failure; each its own, for they are raised on several threads."""
+    """Fails publications without an outcome.
+
+    Each gets its own exception, because several threads raise them.
+    """
     for publication in publications:
         if not publication.done:
             publication.failure = CommandError(ErrorCode.INTERNAL, reason)
 
 
 def _wake(publication: Publication) -> None:
-    """Its batch's lock is held, so that nobody else lets go of the turn meanwhile."""
+    """Called with the pipeline's lock held, so that no other thread releases the turn at the same time."""
     if publication.turn.locked():
         publication.turn.release()
 
 
 def _note_outcomes(together: list[Publication], epoch: str, offsets: Sequence[int | None] | None) -> None:
-    """Gives publications what room.lua answered: no offsets where the room is closed, and none for a draft
-    that was not published because what it deletes is of another epoch."""
+    """Gives publications the answer of room.lua. `offsets` is None if the room is closed.
+
+    A single offset is None if the draft was not published, because it deletes a message of another epoch.
+    """
     places = iter(offsets or ())
     for publication in together:
         if offsets is None:

@@ -1,4 +1,4 @@
-"""Speaks in a cluster without being one of its nodes: no thread, no subscription, nobody online."""
+"""Publishes in a cluster without being one of its nodes: no thread, no subscription, nobody online."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from threadchat.broker.redis.broker import ROOM_TTL
 from threadchat.broker.redis.commands import NOTHING, Retention, inbox_retention
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.keys import PREFIX, KeyNames
-from threadchat.broker.redis.node_messages import event_from_nobody, node_message_from_nobody
+from threadchat.broker.redis.node_messages import anonymous_direct, anonymous_event
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
 from threadchat.broker.redis.whispers import WHISPER
 from threadchat.chat.inboxes import passing_frame
@@ -23,7 +23,7 @@ from threadchat.wire.threads.forking import begin_anew_after_fork
 
 
 class RedisPublisher:
-    """To be used on any thread. All methods raise CommandError 100, temporary, where Redis is away."""
+    """Every method may be called from any thread. All raise CommandError 100, temporary, if Redis is away."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class RedisPublisher:
         inbox_age: float = INBOX_AGE,
         prefix: str = PREFIX,
     ) -> None:
-        """As for RedisBroker. Raises ConfigError."""
+        """The arguments are as for RedisBroker. Raises ConfigError."""
         self._names = KeyNames(prefix)
         self._url = url
         self._retention = Retention(history_size, history_bytes, 0.0, room_ttl)
@@ -45,40 +45,40 @@ class RedisPublisher:
         begin_anew_after_fork(self)
 
     def leave_behind(self) -> None:
-        """Begins with connections of its own. Runs on: the only thread of a forked process, first."""
+        """Starts with new connections. Runs on: the only thread of a forked process, before anything else."""
         self._connection = RedisConnection(self._url)
-        self._batch = PublishPipeline(self._connection, self._retention)
+        self._pipeline = PublishPipeline(self._connection, self._retention)
 
     def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:
-        """Publishes in a room, which begins with it where there is none."""
+        """Publishes in a room, which is created if needed."""
         names = self._names.room(room)
-        self._connection.set_ready(True)  # there is nothing that it could be deaf to
+        self._connection.set_ready(True)  # it has no subscription that could be lost
         inbox = is_inbox(room)
         retention = self._inboxes if inbox else None
-        positions = self._batch.publish(Publication(names, room, drafts, NOTHING, retention=retention))
+        positions = self._pipeline.publish(Publication(names, room, drafts, NOTHING, retention=retention))
         if not inbox and any(position.offset == 1 for position in positions):
-            # It is said, whether it can be listed or not; a node that opens the room lists it.
+            # The event is published even if the room cannot be listed. A node that opens the room lists it.
             with contextlib.suppress(CommandError):
                 self._connection.execute(("ZADD", self._names.rooms, "NX", int(time() * 1000), room))
         return positions
 
     def tell(self, room: str, told: Record) -> None:
-        """Tells an event that is in no log to those who listen to a room, on all nodes."""
+        """Sends an event that is in no log to a room's subscribers on all nodes."""
         self._connection.set_ready(True)
         heading = b"%b %b\n" % (WHISPER, msgspec.json.encode(told.event.skip))
         self._connection.publish(self._names.room(room).channel, heading + passing_frame(told))
 
     def notify(self, user: UserId, told: Record, *, kept: bool) -> bool:
-        """Tells the nodes that have a person online of an event; whether there is one."""
+        """Sends an event to the nodes that have a person online. Returns whether there is one."""
         self._connection.set_ready(True)
-        node_message = event_from_nobody(user, told.json, kept=kept)
+        node_message = anonymous_event(user, told.json, kept=kept)
         return self._connection.publish(self._names.person(user), node_message) > 0
 
     def direct(self, direct: Direct) -> bool:
-        """Sends to the nodes that have that person online; whether there is one."""
+        """Sends a direct message to the nodes that have the person online. Returns whether there is one."""
         self._connection.set_ready(True)
-        return self._connection.publish(self._names.person(direct.to), node_message_from_nobody(direct)) > 0
+        return self._connection.publish(self._names.person(direct.to), anonymous_direct(direct)) > 0
 
     def close(self) -> None:
-        """Closes the connections; later commands open new ones."""
+        """Closes the connections. Later commands open new ones."""
         self._connection.close()

@@ -1,4 +1,4 @@
-"""One room as this node has it: live by what it hears, catching up by what it reads in the log."""
+"""One room on this node: delivers what it receives, and catches up by reading the log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from threadchat.broker.redis.connection import TIMEOUT, Command
 from threadchat.broker.redis.log import NEWEST, RoomLog
 from threadchat.broker.redis.presence import RedisPresence
 from threadchat.broker.redis.publish_pipeline import Publication
-from threadchat.broker.redis.reorder_buffer import MAX_HELD, DeliveryWaiter, ReorderBuffer
+from threadchat.broker.redis.reorder_buffer import MAX_BUFFERED, DeliveryWaiter, ReorderBuffer
 from threadchat.broker.redis.services import Services
 from threadchat.broker.redis.whispers import WHISPER
 from threadchat.chat.log.backpressure import Gate
@@ -25,69 +25,70 @@ from threadchat.errors import CommandError, RoomClosed
 log = logging.getLogger(__name__)
 
 PATIENCE: Final = 0.25
-"""Seconds for which a publisher waits until its own node has delivered what Redis has: so it finds what it
-said wherever it looks, and a node that falls behind is not outrun by its own publishers."""
+"""Seconds for which a publisher waits for its own node to deliver its event. So it finds the event wherever
+it looks, and a node that falls behind is not outrun by its own publishers.
+"""
 STEP: Final = 25
-"""Events delivered at once while catching up: a quarter of an outbox, which has room for it."""
+"""Events to deliver at once while catching up: a quarter of an outbox, which has room for it."""
 PAGE_BYTES: Final = 256 << 10
-"""Bytes read from the log at a time while catching up."""
+"""Bytes to read from the log at a time while catching up."""
 NEW_EPOCH: Final = "Redis has a new log, or lost the end of this one"
 OUT_OF_REACH: Final = "the log no longer reaches back to what this node has seen"
 
 
 class Owner(Services, Protocol):
-    """What a channel needs of its broker."""
+    """What a channel needs from its broker."""
 
     def note_room(self, channel: RedisChannel) -> None:
-        """A room is being opened here. Raises CommandError 100, and 106 where Redis has too many."""
+        """A room is being opened here. Raises CommandError 100, and 106 if Redis has too many rooms."""
 
     def forget_room(self, channel: RedisChannel) -> None:
-        """A room is not open here any more."""
+        """Notes that a room is no longer open here."""
 
     def on_unsettled(self, log: RoomLog) -> None:
-        """Redis does not know whom this node has in that log's room."""
+        """Called if Redis may not know whom this node has in that log's room."""
 
 
 class RedisChannel:
-    """See Channel. `_lock` guards everything but `_outlet`; an outlet's `deliver` runs under it.
+    """See Channel. `_lock` guards everything but `_outlet`; it is held while the outlet's `deliver` runs.
 
-    Level, the listener's thread delivers what it hears. A hole, another epoch or a shut gate makes it
-    lag: then a worker reads the log, and what is heard meanwhile is held.
+    Normally the subscriber's thread delivers what it receives. After a hole or a change of epoch, and while
+    there is a gate, the channel lags: a worker reads the log, and received events are buffered.
     """
 
     def __init__(self, broker: Owner, room: str) -> None:
         self.room = room
         self.presence: RedisPresence | None = None
         self._broker = broker
-        self._held = ReorderBuffer()
+        self._buffer = ReorderBuffer()
         names, retention = broker.names.room(room), broker.retention_of(room)
-        self.log = RoomLog(room, names, broker.connection, retention, lambda: self._held.newest)
+        self.log = RoomLog(room, names, broker.connection, retention, lambda: self._buffer.newest)
         self._outlet: Outlet | None = None
         self._lock = threading.Lock()
         self._delivery_waiter = DeliveryWaiter()
         self._begun = False
         self._closed = False
-        self._lagging = False  # a worker is on it
+        self._lagging = False  # a worker is catching up
         self._was_idle = False
 
     # See Channel
 
     def attach(self, outlet: Outlet) -> None:
-        """See Channel. Raises CommandError 100 where Redis is away, 106 where it has too many rooms."""
+        """See Channel. Raises CommandError 100 if Redis is away, and 106 if it has too many rooms."""
         self._outlet = outlet
-        connection, listener = self._broker.connection, self._broker.listener
+        connection, subscriber = self._broker.connection, self._broker.subscriber
         connection.check_ready()
         try:
-            self._broker.note_room(self)  # first: where Redis has too many rooms, this is not one more
-            confirmed = listener.subscribe(self.log.names.channel, self.hear)
-            listener.await_confirmed(confirmed, TIMEOUT)
+            self._broker.note_room(self)  # first, because it fails if Redis has too many rooms
+            confirmed = subscriber.subscribe(self.log.names.channel, self.receive)
+            subscriber.await_confirmed(confirmed, TIMEOUT)
             self._begin()
         except BaseException:
             self._leave()
             raise
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
-        """See Channel. Returns once this node has delivered it too, unless that takes `PATIENCE`.
+        """See Channel. Waits until this node has delivered the events too, at most `PATIENCE`.
 
         Raises CommandError 100, temporary, while Redis is away.
         """
@@ -99,18 +100,18 @@ class RedisChannel:
                 raise RoomClosed(f"room {self.room} is closed")
             if (gate := self._outlet.gate) is not None:
                 return gate
-            known = self._held.newest
-            closing = Position(self._held.delivered + 1, known.epoch)
+            known = self._buffer.newest
+            closing = Position(self._buffer.delivered + 1, known.epoch)
         try:
             blanks = [self.log.blank(draft.target, known.epoch) for draft in drafts if draft.target]
             names, retention = self.log.names, self.log.retention
             publication = Publication(names, self.room, drafts, known, blanks, retention=retention)
-            positions = self._broker.batch.publish(publication)
+            positions = self._broker.pipeline.publish(publication)
         except RoomClosed:
-            self._await(closing, TIMEOUT)  # closed elsewhere: hear of it
+            self._await(closing, TIMEOUT)  # closed on another node: wait for its last event
             raise
         if positions:
-            self._await(max(positions), PATIENCE)  # all are of one epoch
+            self._await(max(positions), PATIENCE)  # all have the same epoch
         return positions
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
@@ -119,7 +120,7 @@ class RedisChannel:
         return self.log.history(since, limit, reverse)
 
     def close(self) -> None:
-        """See Channel. Where others cannot be told, or the broker is closed, the room ends here only."""
+        """See Channel. If Redis cannot be told, or the broker is closed, the room ends on this node only."""
         with self._lock:
             if self._closed:
                 return
@@ -128,18 +129,18 @@ class RedisChannel:
                 self._broker.connection.ask(
                     self.log.command("close", encoding.body_of(Draft(CLOSE), self.room))
                 )
-                return  # it ends when that is heard
+                return  # it ends when the event comes back
         except CommandError as error:
-            log.error("room %s is closed here, but others do not know: %s", self.room, error)
+            log.error("room %s is closed here, but other nodes do not know: %s", self.room, error)
         with self._lock:
-            last = self._held.newest._replace(offset=self._held.delivered + 1)
-            self._held.begin(last, [record(Draft(CLOSE), last.offset, self.room, int(time()))])
+            last = self._buffer.newest._replace(offset=self._buffer.delivered + 1)
+            self._buffer.begin(last, [record(Draft(CLOSE), last.offset, self.room, int(time()))])
             self._deliver_locked(1)
         self._after_delivery()
-        self._broker.on_unsettled(self.log)  # at last, when nobody is in there any more
+        self._broker.on_unsettled(self.log)  # last, when nobody is in the room any more
 
     def retire(self, may_go: Callable[[], bool]) -> bool:
-        """See Channel: this node forgets the room. Others may have it still; Redis forgets it by itself."""
+        """See Channel. Other nodes may have the room open still; Redis expires it later."""
         with self._lock:
             if self._closed or not may_go():
                 return False
@@ -149,44 +150,44 @@ class RedisChannel:
 
     @property
     def weight(self) -> int:
-        """See Channel: the log and its keys are in Redis."""
+        """See Channel. The log and its keys are in Redis."""
         return 0
 
     def forget(self, floor: int) -> None:
-        """See Channel: Redis keeps them."""
+        """See Channel. The keys are in Redis."""
 
-    # What is heard
+    # Delivery
 
-    def hear(self, payloads: list[bytes]) -> None:
-        """Delivers what follows, or starts to catch up. Runs on: the listener's thread."""
-        heard = []
+    def receive(self, payloads: list[bytes]) -> None:
+        """Delivers events that follow, or starts catching up. Runs on: the subscriber's thread."""
+        messages = []
         for payload in payloads:
             if payload.startswith(WHISPER):
-                self._broker.whispers.hear(self.room, payload)
+                self._broker.whispers.receive(self.room, payload)
             else:
-                heard.append(encoding.heard(payload))
+                messages.append(encoding.read_message(payload))
         with self._lock:
             if not self._begun or self._closed:
-                self._held.hole = True
+                self._buffer.hole = True
                 return
-            for message in heard:
-                self._held.hear(message)
+            for message in messages:
+                self._buffer.receive(message)
             if not self._lagging:
-                while self._held and self._may_deliver_locked():
+                while self._buffer and self._may_deliver_locked():
                     self._deliver_locked(STEP)
                 self._lag_if_behind_locked()
         self._after_delivery()
 
     def inspect(self, head: Position) -> None:
-        """Told where the log stands: what was lost leaves no hole. Runs on: the heartbeat's thread."""
+        """Looks for lost last events, which leave no hole. Runs on: the heartbeat's thread."""
         with self._lock:
-            level = head.epoch == self._held.epoch and head.offset <= self._held.newest.offset
+            level = head.epoch == self._buffer.epoch and head.offset <= self._buffer.newest.offset
             if self._begun and not level and not self._lagging:
-                self._held.hole = True
+                self._buffer.hole = True
                 self._lag_if_behind_locked()
 
     def catch_up(self) -> None:
-        """One step of delivering what is held or in the log. Runs on: a worker."""
+        """Delivers one step of what is buffered or in the log. Runs on: a worker's thread."""
         assert self._outlet is not None
         with self._lock:
             gate = self._outlet.gate
@@ -195,14 +196,14 @@ class RedisChannel:
         with self._lock:
             if self._closed:
                 return
-            hole, self._held.hole = self._held.hole, False
+            hole, self._buffer.hole = self._buffer.hole, False
         if hole:
             try:
                 self._fill()
             except CommandError as error:  # the next inspection finds the hole again
                 log.info("room %s cannot catch up: %s", self.room, error)
                 with self._lock:
-                    self._held.hole, self._lagging = True, False
+                    self._buffer.hole, self._lagging = True, False
                 return
         with self._lock:
             if self._may_deliver_locked():
@@ -214,7 +215,7 @@ class RedisChannel:
     # For the heartbeat
 
     def inspection(self, life: float) -> Command:
-        """Asks where the log stands and keeps the room, which may live for `life` seconds if it is in use."""
+        """The command that asks for the log's head and keeps a room in use for `life` seconds."""
         assert self._outlet is not None
         idle = self._outlet.idle_for() > 0 and not self.presence
         shorten = idle and not self._was_idle
@@ -226,33 +227,34 @@ class RedisChannel:
     # Helpers
 
     def _await(self, position: Position, timeout: float) -> None:
-        """Waits until this node has delivered that event, or will not."""
+        """Waits until this node has delivered that event, or never will."""
         with self._lock:
-            if self._closed or position.epoch != self._held.epoch or position.offset <= self._held.delivered:
+            buffer = self._buffer
+            if self._closed or position.epoch != buffer.epoch or position.offset <= buffer.delivered:
                 return
             arrival = self._delivery_waiter.expect(position.offset)
         arrival.acquire(timeout=timeout)
 
     def _begin(self) -> None:
-        """Gives the outlet all of the log that it may keep, and goes on from there."""
+        """Gives the outlet as much of the log as it may keep, and continues from there."""
         assert self._outlet is not None
         kept = self.log.retention
         head, _, records, _ = self.log.read(NEWEST, kept.events, kept.size, backwards=True)
         records.reverse()
         with self._lock:
-            self._outlet.begin(self._held.begin(head, records))
-            self._delivery_waiter.arrived()  # of another log, maybe; nobody waits for what cannot come
+            self._outlet.begin(self._buffer.begin(head, records))
+            self._delivery_waiter.arrived()  # events of an earlier log will never come
             self._deliver_locked(len(records))
             self._begun = True
             if not self._lagging:
-                self._lag_if_behind_locked()  # something was said while this was read
+                self._lag_if_behind_locked()  # events were published meanwhile
         self._after_delivery()
 
     def _fill(self) -> None:
-        """Reads the log from what is held, or begins anew where it is another or does not reach."""
+        """Reads the log after what is buffered. Begins anew if that is another log, or out of reach."""
         with self._lock:
-            epoch, newest, _ = self._held.newest
-        head, floor, records, stamp = self.log.read(newest + 1, MAX_HELD, PAGE_BYTES, backwards=False)
+            epoch, newest, _ = self._buffer.newest
+        head, floor, records, stamp = self.log.read(newest + 1, MAX_BUFFERED, PAGE_BYTES, backwards=False)
         is_missing = not records and head.offset > newest  # Redis evicted the log, or somebody deleted it
         if head.epoch != epoch or floor > newest or is_missing:
             why = OUT_OF_REACH if head.epoch == epoch else NEW_EPOCH
@@ -262,8 +264,8 @@ class RedisChannel:
             return
         self._broker.connection.count("filled", len(records))
         with self._lock:
-            self._held.add(records, stamp)
-            self._held.hole = self._held.hole or self._held.newest.offset < head.offset
+            self._buffer.add(records, stamp)
+            self._buffer.hole = self._buffer.hole or self._buffer.newest.offset < head.offset
 
     def _may_deliver_locked(self) -> bool:
         assert self._outlet is not None
@@ -271,13 +273,13 @@ class RedisChannel:
         return gate is None or gate.passed
 
     def _deliver_locked(self, count: int) -> None:
-        """Delivers some of what is held."""
+        """Delivers some of the buffered events."""
         assert self._outlet is not None
-        records = self._held.take(count)
+        records = self._buffer.take(count)
         if not records:
             return
         if records[-1].event.type == CLOSE:
-            self._outlet.close()  # first: nobody may begin to listen behind the last event
+            self._outlet.close()  # first: no subscription may begin after the last event
             self._closed = True
         self._outlet.deliver(records)
         self._delivery_waiter.arrived(inf if self._closed else records[-1].event.id)
@@ -289,11 +291,11 @@ class RedisChannel:
             self._leave()
 
     def _lag_if_behind_locked(self) -> None:
-        if (self._held or self._held.hole) and not self._closed:
-            self._lagging = self._broker.workers.submit(self.catch_up)
+        if (self._buffer or self._buffer.hole) and not self._closed:
+            self._lagging = self._broker.worker_pool.submit(self.catch_up)
 
     def _leave(self) -> None:
-        self._broker.listener.unsubscribe(self.log.names.channel, self.hear)
+        self._broker.subscriber.unsubscribe(self.log.names.channel, self.receive)
         if self.presence is not None:
             self.presence.end()
         self._broker.forget_room(self)

@@ -1,4 +1,4 @@
-"""Which rooms there are in Redis, and which of them a node may have people in."""
+"""The list of rooms in Redis, and for each node the rooms in which it may have people."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from threadchat.chat.log.events import is_inbox
 from threadchat.errors import CommandError, ErrorCode
 
 PRUNED_AT_ONCE: Final = 20
-"""KeyNames that are looked at, at random, each time: the list stays about as long as there are rooms."""
+"""The number of names, picked at random, to check each time, so that the list does not outgrow the rooms."""
 PROBES: Final = 32
-"""Rooms that are looked at for an unused one to go in a new one's favour."""
+"""The number of rooms to check for an unused one that can be dropped for a new one."""
 CHUNK: Final = 200
-"""Rooms in one round trip, so that others have their turn in between, in Redis and in this process."""
+"""The number of rooms in one round trip, so that others get their turn in Redis and in this process."""
 FRESH: Final = 50
-"""Rooms up to which a list is made anew for each who asks; a longer one serves all for a while."""
+"""Up to this many rooms, every call makes a new list. A longer list is reused for a while."""
 SHORTEST_AGE: Final = 1.0
-"""Seconds for which a longer list serves at least."""
+"""Minimum seconds for which a longer list is reused."""
 SHARE: Final = 0.1
-"""Part of the time that may go into making longer lists."""
+"""The maximum share of time to spend on making longer lists."""
 
 
 class RoomIndex:
-    """A list of names, some of rooms that Redis has forgotten meanwhile. To be used on any thread.
+    """A list of room names. Redis may have forgotten some of the rooms.
 
-    All methods raise CommandError 100, temporary, where Redis is away. `_gathering` guards `_listed` and its
-    times; it is held while the list is made, so that one thread at a time does that.
+    Every method may be called from any thread. All methods raise CommandError 100, temporary, if Redis is
+    away. `_gathering` guards `_listed` and its times. It is held while the list is made, so that only one
+    thread at a time does that.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class RoomIndex:
         *,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`log_of` makes a room's log; there are `max_rooms` rooms in Redis, 0 for any number."""
+        """`log_of` returns a room's log. Redis may have `max_rooms` rooms (0: any number)."""
         self._names = names
         self._connection = connection
         self._log_of = log_of
@@ -56,11 +57,11 @@ class RoomIndex:
         self._begun = self._stale_at = float("-inf")
 
     def exists(self, room: str) -> bool:
-        """Whether there is such a room, and it is not closed."""
+        """Whether the room exists and is not closed."""
         return bool(self._describe([room])[0])
 
     def rooms(self) -> list[RoomInfo]:
-        """All rooms, the fullest first. A long list may be some seconds old, and all who ask share it."""
+        """All rooms, the fullest first. A long list is shared by all callers and may be some seconds old."""
         asked = self._clock()
         with self._gathering:
             if self._begun < asked and self._clock() >= self._stale_at:
@@ -72,16 +73,16 @@ class RoomIndex:
             return self._listed
 
     def register(self, node: str, rooms: Sequence[str]) -> None:
-        """Notes that there are these rooms, and that a node may have people there."""
-        rooms = [room for room in rooms if not is_inbox(room)]  # nobody asks for these by a list
+        """Notes that these rooms exist, and that a node may have people in them."""
+        rooms = [room for room in rooms if not is_inbox(room)]  # inboxes are not listed
         for start in range(0, len(rooms), CHUNK):
             self._connection.execute(*self._registration(node, rooms[start : start + CHUNK]))
 
     def admit(self, node: str, room: str) -> None:
-        """Registers a room that is being opened; inboxes are not listed, and end by themselves.
+        """Registers a room that is being opened. Inboxes are not registered; they expire by themselves.
 
-        Where there are too many rooms in Redis, one that nobody uses goes. Raises CommandError 106,
-        temporary, where none was found.
+        If Redis has too many rooms, drops an unused one. Raises CommandError 106, temporary, if none is
+        found.
         """
         if is_inbox(room):
             return
@@ -96,12 +97,12 @@ class RoomIndex:
         raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason, temporary=True)
 
     def forget(self, node: str, rooms: Iterable[str]) -> None:
-        """Notes that a node has these rooms open no more."""
+        """Notes that a node no longer has these rooms open."""
         if gone := list(rooms):
             self._connection.execute(("SREM", self._names.rooms_of(node), *gone))
 
     def prune(self) -> None:
-        """Takes some names off the list whose rooms are gone; a node that has one open enters it again."""
+        """Removes some names whose rooms are gone. A node that has such a room open registers it again."""
         self._existing(self._sample(PRUNED_AT_ONCE))
 
     # Helpers
@@ -112,7 +113,7 @@ class RoomIndex:
         return [("SADD", self._names.rooms_of(node), *rooms), ("ZADD", self._names.rooms, "NX", *scored)]
 
     def _make_place(self, room: str) -> bool:
-        """Has some rooms that nobody uses go, but not that one; whether there was any."""
+        """Drops some unused rooms other than `room`. Returns whether there was one."""
         names = [name for name in self._sample(PROBES) if name != room]
         answers = (
             self._connection.execute(*[self._log_of(name).command("drop") for name in names]) if names else []
@@ -133,11 +134,11 @@ class RoomIndex:
         return fullest_first(info for part in parts for info in part)
 
     def _existing(self, names: Sequence[str]) -> list[RoomInfo]:
-        """The rooms of these names that there are; the others' names are taken off the list."""
+        """The rooms of these names that exist. The other names are removed from the list."""
         found = self._describe(names)
         gone = [name for name, info in zip(names, found, strict=True) if info is None]
         if gone:
-            with contextlib.suppress(CommandError):  # who reads does not mind that Redis takes no writes
+            with contextlib.suppress(CommandError):  # a reader does not depend on this write
                 self._connection.execute(("ZREM", self._names.rooms, *gone))
         return [info for info in found if info is not None]
 

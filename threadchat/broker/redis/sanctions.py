@@ -1,4 +1,4 @@
-"""Bans and mutes that all nodes share: a hash in Redis, and on each node a copy that is kept level."""
+"""Bans and mutes that all nodes share: a hash in Redis, and an up-to-date copy on each node."""
 
 from __future__ import annotations
 
@@ -26,36 +26,37 @@ _read_key = msgspec.json.Decoder(tuple[str, UserId, str]).decode
 
 
 class RedisSanctions(Sanctions):
-    """See Sanctions: lookups ask the copy; changes go to Redis and come back to all nodes in one order.
+    """See Sanctions. Lookups use the copy. Changes go to Redis and come back to all nodes in the same order.
 
-    Each change has a number and names the one before it: whoever misses one reads everything anew. Where
-    Redis lost changes, the nodes that had them make them again, unless somebody has decided otherwise since.
-    `_level`, which shares `_changing`, is told whenever the copy has got further; the lock guards `_newest`,
-    `_numbers` and `_lost`, too. Every method may be called from any thread.
+    Each change has a number and also names the previous one. A node that misses a change reads everything
+    again. If Redis loses changes, the nodes that had received them make them again, unless they were
+    overruled since. `_advanced`, which shares the lock `_changing`, is notified when the copy has advanced.
+    The lock also guards `_newest`, `_numbers` and `_lost`. Every method may be called from any thread.
     """
 
     def __init__(self, broker: Services, *, clock: Callable[[], float] = time) -> None:
         super().__init__(clock=clock)
-        self._broker = broker  # its parts are others after a fork
-        self._level = threading.Condition(self._changing)
+        self._broker = broker  # its parts are replaced after a fork
+        self._advanced = threading.Condition(self._changing)
         self._newest = 0  # the number of the last change that the copy has
-        self._numbers: dict[
-            Key, int
-        ] = {}  # of the last change of each, or of one that came later; of lifted ones, too
-        self._lost: dict[
-            Key, Sanction | None
-        ] = {}  # what Redis lost and has to be told again; None: it was lifted
+        # For each sanction, lifted ones included, the number of its last change, or of a later change.
+        self._numbers: dict[Key, int] = {}
+        # Changes that Redis lost and must be told again; None for a sanction that was lifted.
+        self._lost: dict[Key, Sanction | None] = {}
 
     def leave_behind(self) -> None:
         """See Sanctions."""
         super().leave_behind()
-        self._level = threading.Condition(self._changing)
-        self._newest = 0  # which has everything read anew
+        self._advanced = threading.Condition(self._changing)
+        self._newest = 0  # so that everything is read again
 
     # Changes
 
     def impose(self, sanction: Sanction) -> None:
-        """See Sanctions. Once it returns, this node heeds it; others do as soon as they hear of it."""
+        """See Sanctions. When this returns, the sanction is in force on this node.
+
+        Others follow when they receive it.
+        """
         names = self._broker.names
         field, value = _encode(sanction.key), _encode(sanction)
         number = self._ask("impose", names.sanctions, field, value, MOST)
@@ -73,7 +74,7 @@ class RedisSanctions(Sanctions):
         return bool(number) and (found is None or found.holds(self.clock()))
 
     def list(self, room: str | None = None) -> list[Sanction]:
-        """See Sanctions. Raises CommandError 100 where this node has not read them yet."""
+        """See Sanctions. Raises CommandError 100 if this node has not read the sanctions yet."""
         self._broker.await_ready()
         return super().list(room)
 
@@ -85,32 +86,32 @@ class RedisSanctions(Sanctions):
         return answer
 
     def _await(self, number: int) -> None:
-        """Waits until the copy has got so far; where that takes long, this node has just become deaf."""
-        with self._level:
-            if not self._level.wait_for(lambda: self._newest >= number, TIMEOUT):
-                log.warning("a change of bans and mutes is heard here later")
+        """Waits until the copy has that change. If it takes long, the node has just lost its connection."""
+        with self._advanced:
+            if not self._advanced.wait_for(lambda: self._newest >= number, TIMEOUT):
+                log.warning("this node receives a change of bans and mutes later")
 
-    # Being level. Runs on: the listener's, the heartbeat's and workers' threads.
+    # Keeping the copy up to date. Runs on: the subscriber's, the heartbeat's and workers' threads.
 
-    def hear(self, payloads: Sequence[bytes]) -> None:
-        """Takes over what any node, this one too, has changed. Runs on: the listener's thread."""
+    def receive(self, payloads: Sequence[bytes]) -> None:
+        """Applies changes of any node, including this one. Runs on: the subscriber's thread."""
         imposed = []
-        with self._level:
+        with self._advanced:
             for payload in payloads:
                 before, number, change = payload.split(b" ", 2)
                 if int(number) <= self._newest:
                     continue
                 if int(before) != self._newest:
-                    self._broker.workers.submit(self._catch_up)
+                    self._broker.worker_pool.submit(self._catch_up)
                     break
                 if (sanction := self._take_over_locked(change, int(number))) is not None:
                     imposed.append(sanction)
                 self._newest = int(number)
-            self._level.notify_all()
+            self._advanced.notify_all()
         self._have_carried_out(imposed)
 
     def inspect(self) -> None:
-        """Finds out whether the last change was heard, and whether Redis still has it.
+        """Checks whether the last change was received, and whether Redis still has it.
 
         Raises CommandError. Runs on: the heartbeat's thread.
         """
@@ -121,7 +122,7 @@ class RedisSanctions(Sanctions):
             self._restore()
 
     def reload(self) -> None:
-        """Makes the copy what Redis has, and tells Redis what it lost.
+        """Makes the copy equal to Redis, and tells Redis the changes that it lost.
 
         Raises CommandError. Runs on: the heartbeat's thread, workers.
         """
@@ -131,22 +132,22 @@ class RedisSanctions(Sanctions):
         stored = dict(zip(found[::2], found[1::2], strict=True))
         number = int(stored.pop(_VERSION, 0))
         there = {sanction.key: sanction for sanction in map(_read_sanction, stored.values())}
-        with self._level:
-            if self._newest != seen or number == seen:  # what was heard meanwhile is newer
+        with self._advanced:
+            if self._newest != seen or number == seen:  # a change received meanwhile is newer
                 return
             common = _last_common(seen, number, list(map(int, versions)))
             lost = {key: self._exact(*key) for key, changed in self._numbers.items() if changed > common}
             self._lost.update((key, mine) for key, mine in lost.items() if there.get(key) != mine)
-            for held in [item for some in self.held.values() for item in some]:
-                if held.key not in there and held.key not in self._lost:
-                    self._drop_locked(held)
+            for known in [item for some in self.by_subject.values() for item in some]:
+                if known.key not in there and known.key not in self._lost:
+                    self._drop_locked(known)
             wanted = [item for key, item in there.items() if key not in self._lost]
             imposed = [item for item in wanted if self._exact(*item.key) != item]
             for item in imposed:
                 self._put_locked(item)
             self._numbers = dict.fromkeys(there, number)
             self._newest = number
-            self._level.notify_all()
+            self._advanced.notify_all()
         self._have_carried_out(imposed)
         self._restore()
 
@@ -155,11 +156,11 @@ class RedisSanctions(Sanctions):
     def _catch_up(self) -> None:
         try:
             self.reload()
-        except CommandError as error:  # the heartbeat does it when Redis is back
+        except CommandError as error:  # the heartbeat does this when Redis is back
             log.info("bans and mutes are read anew later: %s", error)
 
     def _restore(self) -> None:
-        """Makes changes again that Redis lost; they are heard as all others are. Raises CommandError."""
+        """Makes changes that Redis lost again. They are received like all others. Raises CommandError."""
         names = self._broker.names
         keys = names.sanctions, names.sanctions_versions
         for key, sanction in list(self._lost.items()):
@@ -173,12 +174,12 @@ class RedisSanctions(Sanctions):
             self._lost.pop(key, None)
 
     def _take_over_locked(self, change: bytes, number: int) -> Sanction | None:
-        """Makes one change here; the sanction, where it is a new one."""
+        """Applies one change to the copy. Returns the sanction if it is a new one."""
         if change.startswith(_IMPOSED):
             sanction = _read_sanction(change[1:])
             self._note_locked(sanction.key, number)
             if self._count >= self._most:
-                self._purge_locked()  # Redis has dropped what is over, and tells nobody
+                self._purge_locked()  # Redis drops expired sanctions without a message
             self._put_locked(sanction)
             return sanction
         key = _read_key(change[1:])
@@ -189,28 +190,29 @@ class RedisSanctions(Sanctions):
         return None
 
     def _note_locked(self, key: Key, number: int) -> None:
-        self._lost.pop(key, None)  # somebody has decided anew
+        self._lost.pop(key, None)  # this change overrules the lost one
         self._numbers.pop(key, None)
         self._numbers[key] = number
-        if len(self._numbers) > 2 * MOST:  # the oldest of those that were lifted long ago
+        if len(self._numbers) > 2 * MOST:  # the one that was changed longest ago
             del self._numbers[next(iter(self._numbers))]
 
     def _have_carried_out(self, imposed: Sequence[Sanction]) -> None:
-        """On a worker's thread: whoever leaves a room has that announced, which asks Redis."""
+        """Carries out sanctions on a worker's thread: evicting somebody is announced, which needs Redis."""
 
         def carry_out() -> None:
             for sanction in imposed:
                 self._carry_out(sanction)
 
-        if imposed and not self._broker.workers.submit(carry_out):
+        if imposed and not self._broker.worker_pool.submit(carry_out):
             log.error("%d new bans are in force, but end nothing that is open: too much waits", len(imposed))
 
 
 def _last_common(newest: int, number: int, versions: list[int]) -> int:
-    """The number of the last change that Redis and a copy have both had.
+    """The number of the last change that both Redis and a copy have.
 
-    `newest` is the copy's newest change, `number` Redis's, `versions` the last ones in Redis. Where the copy
-    is only behind, that is `newest`; else Redis lost the copy's changes after what is returned.
+    `newest` is the copy's newest change and `number` that of Redis. `versions` are the latest changes in
+    Redis. If the copy is only behind, this is `newest`. Otherwise Redis has lost the copy's changes after
+    this number.
     """
     if newest in versions:
         return newest

@@ -1,4 +1,4 @@
-"""What the parts of a Redis broker use of each other, so that none of them has to know the broker."""
+"""What the parts of a Redis broker use of each other, so that they need not know the broker."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from threadchat.broker.redis.worker_pool import WorkerPool
 
 
 class Services(Protocol):
-    """One node's parts. To be looked up for each use: after a fork they are others."""
+    """One node's parts. Look them up on each use, because they are replaced after a fork."""
 
     names: KeyNames
     send_timeout: float
     connection: RedisConnection
-    batch: PublishPipeline
-    workers: WorkerPool
-    listener: Subscriber
+    pipeline: PublishPipeline
+    worker_pool: WorkerPool
+    subscriber: Subscriber
     whispers: Whispers
 
     @property
@@ -29,7 +29,7 @@ class Services(Protocol):
         """Whether this node has left the cluster."""
 
     def retention_of(self, room: str) -> Retention:
-        """How much of a room is kept, or of an inbox."""
+        """How much of a room or an inbox is kept."""
 
     def await_ready(self) -> None:
-        """Raises CommandError 100 while this node is not part of the cluster, after a moment's patience."""
+        """Waits a moment. Raises CommandError 100 if this node is not part of the cluster after that."""

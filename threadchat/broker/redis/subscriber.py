@@ -1,4 +1,4 @@
-"""The node's registration: one thread, one subscribed connection, and whoever wants to hear a channel."""
+"""The subscribed connection of a node, its thread, and the receivers of each channel."""
 
 from __future__ import annotations
 
@@ -20,87 +20,98 @@ from threadchat.wire.threads.late_thread import LateThread
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 64
-"""Messages that are read before they are handed on: what came together is delivered together."""
+"""The maximum number of messages to read before passing them on. Messages that arrive together are delivered
+together.
+"""
 CHUNK: Final = 512
-"""Channels in one SUBSCRIBE."""
+"""The number of channels in one SUBSCRIBE."""
 SHORTEST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
-"""Seconds before another attempt to connect; doubled each time, and any part of that."""
+"""Seconds before the next attempt to connect. Doubled each time, and randomized."""
 
-Hear = Callable[[list[bytes]], None]
-"""Takes messages of one channel, in their order. Runs on: the listener's thread; must not block."""
+Receive = Callable[[list[bytes]], None]
+"""Takes messages of one channel, in order. Runs on: the subscriber's thread, so it must not block."""
 
 
 class _Registration:
-    """One of those who hear a channel. One that is not wanted any more hears until Redis confirms that, so
-    that whoever asks something meanwhile is answered."""
+    """One receiver of a channel.
 
-    __slots__ = ("confirmed", "hear", "wanted")
+    After `unsubscribe` it still receives until Redis confirms, so that requests sent in the meantime are
+    answered.
+    """
 
-    def __init__(self, hear: Hear) -> None:
-        self.hear = hear
+    __slots__ = ("confirmed", "receive", "wanted")
+
+    def __init__(self, receive: Receive) -> None:
+        self.receive = receive
         self.wanted = True
         self.confirmed = threading.Event()
 
 
 class Subscriber:
-    """Subscribes, reads and hands on; connects again, with growing pauses, for as long as it runs.
+    """Subscribes to channels, reads messages and passes them on.
 
-    Only its thread touches the connection: a TLS socket cannot be read and written by two at once. Others
-    leave their wishes in `_wishes` and wake it. `_lock` guards `_registrations`, `_wishes` and `_stopped`;
-    it is a leaf.
+    Reconnects, with growing pauses, until stopped. Only its thread touches the connection, because two
+    threads cannot read and write a TLS socket at once. Other threads add channels to `_requests` and wake it.
+    `_lock` guards `_registrations`, `_requests` and `_stopped` and is a leaf.
     """
 
     def __init__(
-        self, connection: RedisConnection, on_deaf: Callable[[], None], on_connected: Callable[[], None]
+        self,
+        connection: RedisConnection,
+        on_disconnected: Callable[[], None],
+        on_connected: Callable[[], None],
     ) -> None:
         self._connection = connection
-        self._on_deaf = on_deaf
+        self._on_disconnected = on_disconnected
         self._on_connected = on_connected
         self._lock = threading.Lock()
         self._registrations: dict[bytes, tuple[_Registration, ...]] = {}
-        self._wishes: list[bytes] = []
+        self._requests: list[bytes] = []
         self._stopped = False
         self._reset = False
         self._stop_pause = threading.Event()
         self._wake_end, self._waking_end = socket.socketpair()
         self._wake_end.setblocking(False)
         self._waking_end.setblocking(False)
-        self.thread = LateThread("redis-listener", self.run)
+        self.thread = LateThread("redis-subscriber", self.run)
 
     # For others
 
-    def subscribe(self, channel: str, hear: Hear) -> threading.Event:
-        """Wants a channel heard; the event is set once it is. Runs on: any thread."""
-        registration = _Registration(hear)
+    def subscribe(self, channel: str, receive: Receive) -> threading.Event:
+        """Registers a receiver of a channel. The event is set once Redis has confirmed.
+
+        Runs on: any thread.
+        """
+        registration = _Registration(receive)
         name = channel.encode()
         with self._lock:
             self._registrations[name] = (*self._registrations.get(name, ()), registration)
-            self._wishes.append(name)
+            self._requests.append(name)
         self._wake()
         return registration.confirmed
 
-    def unsubscribe(self, channel: str, hear: Hear) -> None:
-        """Wants a channel heard no more by that one. Runs on: any thread."""
+    def unsubscribe(self, channel: str, receive: Receive) -> None:
+        """Removes a receiver of a channel. Runs on: any thread."""
         name = channel.encode()
         with self._lock:
             for registration in self._registrations.get(name, ()):
-                registration.wanted = registration.wanted and registration.hear != hear
-            self._wishes.append(name)
+                registration.wanted = registration.wanted and registration.receive != receive
+            self._requests.append(name)
         self._wake()
 
     def await_confirmed(self, confirmed: threading.Event, timeout: float) -> None:
-        """Waits for what `subscribe` returned. Raises CommandError 100. Runs on: any thread but its own."""
+        """Waits for the event of `subscribe`. Raises CommandError 100. Runs on: any other thread."""
         if not confirmed.wait(timeout):
             raise CommandError(ErrorCode.INTERNAL, "the message store is away, try again later")
 
     def reset(self) -> None:
-        """Gives the connection up for a new one. Runs on: any thread."""
+        """Replaces the connection with a new one. Runs on: any thread."""
         self._reset = True
         self._wake()
 
     def stop(self) -> None:
-        """Ends the thread. Runs on: any thread but its own."""
+        """Ends the thread. Runs on: any other thread."""
         with self._lock:
             self._stopped = True
         self._stop_pause.set()
@@ -112,7 +123,7 @@ class Subscriber:
     # The thread
 
     def run(self) -> None:
-        """Listens until it is stopped. Runs on: the listener's thread."""
+        """Reads messages until it is stopped. Runs on: the subscriber's thread."""
         pause = SHORTEST_PAUSE
         while not self._stopped:
             connection = self._connection.new_connection()
@@ -125,7 +136,7 @@ class Subscriber:
                 if not self._stopped:
                     log.warning("lost Redis: %s; trying again", error)
             finally:
-                self._on_deaf()
+                self._on_disconnected()
                 with contextlib.suppress(RedisError, OSError):
                     connection.disconnect()
             if not self._stopped:
@@ -134,19 +145,19 @@ class Subscriber:
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     def listen_once(self, connection: Any) -> None:
-        """Waits for messages and wishes, and does what came. Runs on: the listener's thread."""
+        """Waits for messages and requests, and handles them. Runs on: the subscriber's thread."""
         # redis-py has no public name for its socket, and no other way to wait for two things.
         sock = connection._sock
         if sock is None:
             raise ConnectionResetError("the connection was closed")
-        waiting = select.poll()  # not `select`, which knows no descriptor above 1,023
+        waiting = select.poll()  # `select` cannot handle descriptors above 1,023
         for readable in (sock, self._wake_end):
             waiting.register(readable, select.POLLIN)
         waiting.poll()
         with contextlib.suppress(BlockingIOError):
             while self._wake_end.recv(4096):
                 pass
-        self._grant(connection)
+        self._send_requests(connection)
         while replies := self._read(connection):
             messages: dict[bytes, list[bytes]] = {}
             for kind, channel, payload in replies:
@@ -154,10 +165,10 @@ class Subscriber:
                     messages.setdefault(channel, []).append(payload)
             for channel, payloads in messages.items():
                 self._hand_on(channel, payloads)
-            for kind, channel, _ in replies:  # last: what came before the end of a subscription is heard
+            for kind, channel, _ in replies:  # last, so that messages before an UNSUBSCRIBE are received
                 if kind != b"message":
                     self._confirm(kind, channel)
-            self._grant(connection)
+            self._send_requests(connection)
 
     # Helpers
 
@@ -167,27 +178,27 @@ class Subscriber:
         with self._lock:
             for channel in list(self._registrations):
                 self._drop_unwanted_locked(channel)
-            self._wishes = list(self._registrations)
-        self._grant(connection)
+            self._requests = list(self._registrations)
+        self._send_requests(connection)
         self._on_connected()
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError, OSError):  # full: it wakes anyway; closed: it ended
             self._waking_end.send(b"!")
 
-    def _grant(self, connection: Any) -> None:
-        """Sends the last wish for each channel. A second SUBSCRIBE is confirmed like the first."""
+    def _send_requests(self, connection: Any) -> None:
+        """Sends the last request for each channel. Redis confirms a second SUBSCRIBE like the first."""
         with self._lock:
-            wishes = list(dict.fromkeys(self._wishes))
-            self._wishes = []
-            wanted = [channel for channel in wishes if self._is_wanted_locked(channel)]
-            unwanted = [channel for channel in wishes if not self._is_wanted_locked(channel)]
+            changed = list(dict.fromkeys(self._requests))
+            self._requests = []
+            wanted = [channel for channel in changed if self._is_wanted_locked(channel)]
+            unwanted = [channel for channel in changed if not self._is_wanted_locked(channel)]
         for verb, channels in (("SUBSCRIBE", wanted), ("UNSUBSCRIBE", unwanted)):
             for start in range(0, len(channels), CHUNK):
                 connection.send_command(verb, *channels[start : start + CHUNK], check_health=False)
 
     def _read(self, connection: Any) -> list[Any]:
-        """What has come: kinds, channels, and payloads of messages."""
+        """Reads what has arrived: for each reply its kind, channel and payload."""
         replies: list[Any] = []
         while len(replies) < AT_ONCE and connection.can_read(timeout=0):
             replies.append(connection.read_response())
@@ -217,6 +228,6 @@ class Subscriber:
             registrations = self._registrations.get(channel, ())
         for registration in registrations:
             try:
-                registration.hear(messages)
+                registration.receive(messages)
             except Exception:
                 log.exception("a message on %s failed", channel.decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""Passes on to other nodes, through a room's channel, what is in no log and may be lost: who is typing."""
+"""Sends typing notices, which are in no log and may be lost, to other nodes through a room's channel."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from threadchat.chat.log.events import UserId
 from threadchat.errors import CommandError
 
 WHISPER: Final = b"~"
-"""Begins a message of the room's channel that is in no log; an epoch never does."""
+"""Begins a message of the room's channel that is in no log. No epoch begins with it."""
 
 
 class Whispers:
-    """One node's. To be used on any thread."""
+    """The whispers of one node. Every method may be called from any thread."""
 
     def __init__(
         self, node: str, names: KeyNames, connection: RedisConnection, pass_on: Whispered | None
@@ -29,15 +29,15 @@ class Whispers:
         self.pass_on = pass_on
 
     def send(self, room: str, frame: bytes, but: UserId) -> None:
-        """Tells the other nodes, if Redis is there."""
+        """Sends a frame to the other nodes, if Redis is reachable."""
         heading = b"%b%b %b\n" % (WHISPER, self._node.encode(), msgspec.json.encode(but))
         if self._connection.ready:
             with contextlib.suppress(CommandError):
                 self._connection.publish(self._names.room(room).channel, heading + frame)
 
-    def hear(self, room: str, payload: bytes) -> None:
-        """Passes another node's whisper on. Runs on: the listener's thread."""
+    def receive(self, room: str, payload: bytes) -> None:
+        """Passes on a whisper of another node. Runs on: the subscriber's thread."""
         heading, _, frame = payload.partition(b"\n")
-        node, but = heading.removeprefix(WHISPER).split(b" ", 1)  # an id may have spaces
+        node, but = heading.removeprefix(WHISPER).split(b" ", 1)  # an id may contain spaces
         if node.decode() != self._node and self.pass_on is not None:
             self.pass_on(room, frame, msgspec.json.decode(but))

@@ -1,4 +1,4 @@
-"""A few threads for what may wait: catching up, and answers to other nodes."""
+"""A few threads for work that may block: catching up, and answers to other nodes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ log = logging.getLogger(__name__)
 
 THREADS: Final = 32
 MAX_WAITING: Final = 1 << 16
-"""Pieces of work that may wait; each room has at most one, so this is as many as answers may fill."""
+"""The maximum number of waiting jobs. Each room has at most one, so in practice only answers can fill the
+queue.
+"""
 
 
 class WorkerPool:
-    """Threads come with the work and end when there is none for a while.
+    """Starts threads when there is work, and ends them when there was none for a while.
 
-    `_changed` guards everything here; a leaf.
+    `_changed` guards everything here and is a leaf.
     """
 
     def __init__(self, threads: int = THREADS, *, linger: float = 1.0) -> None:
@@ -32,8 +34,10 @@ class WorkerPool:
         self._numbers = 0
 
     def submit(self, work: Callable[[], None]) -> bool:
-        """Has something done soon; False where nobody will: after the end, where too much waits,
-        or where there is no thread, and none can be started. Runs on: any thread."""
+        """Queues work. Returns False if nobody will do it. Runs on: any thread.
+
+        That is so after `stop`, if too much is waiting, or if there is no thread and none can be started.
+        """
         with self._changed:
             if self._stopped or len(self._work) >= MAX_WAITING:
                 return False
@@ -48,14 +52,14 @@ class WorkerPool:
                 except RuntimeError:  # the system has no more threads
                     self._running.discard(thread)
                     if not self._running:
-                        self._work.pop()  # else one of those that run gets to it
+                        self._work.pop()  # otherwise a running thread will do it
                         return False
             else:
                 self._changed.notify()
             return True
 
     def run(self) -> None:
-        """Does one piece after the other. Runs on: a worker's thread."""
+        """Does one job after another. Runs on: a worker's thread."""
         while (work := self._next()) is not None:
             try:
                 work()
@@ -63,7 +67,7 @@ class WorkerPool:
                 log.exception("%s failed", threading.current_thread().name)
 
     def stop(self) -> None:
-        """Ends the threads; what waits is dropped. Runs on: any thread but theirs."""
+        """Ends the threads and drops waiting work. Runs on: any other thread."""
         with self._changed:
             self._stopped = True
             self._work.clear()

@@ -1,4 +1,4 @@
-"""Rooms' logs, user ids and the resume key in one SQLite file, which outlives the process."""
+"""Keeps rooms' logs, user ids and the resume key in one SQLite file, which outlives the process."""
 
 from threadchat.broker.sqlite.broker import SqliteBroker
 

@@ -70,7 +70,7 @@ class SqliteBroker(Alone):
             with explained(self.path):
                 meta = prepare(self.path)
                 self.reader = Reader(self.path)
-                checkpoint = Checkpoint(self.path, self.reader.held_back)
+                checkpoint = Checkpoint(self.path, self.reader.paused)
                 self.writer = Writer(self.path, self._sweep, checkpoint)
                 self._next_room = newest_room(self.writer.database) + 1
                 self.sanctions = SqliteSanctions(self.writer.database, self.writer, clock)

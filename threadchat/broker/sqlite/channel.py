@@ -44,7 +44,7 @@ class Store(Protocol):
 class SqliteChannel:
     """See Channel.
 
-    `_lock` guards `_outlet`, `_delivered`, `_closed`, `_retired` and `_under_way`; whoever takes from
+    `_lock` guards `_outlet`, `_delivered`, `_closed`, `_retired` and `_pending`; whoever takes from
     `_committed` holds it, and an outlet's `deliver` runs under it. Nobody waits for the disk under it.
     """
 
@@ -58,7 +58,7 @@ class SqliteChannel:
         self._delivered = 0  # the newest event that the outlet has had
         self._closed = False
         self._retired = False
-        self._under_way = 0  # publications that have passed the gate and are not handed on yet
+        self._pending = 0  # publications that have passed the gate and are not handed on yet
         # The writer's: put and set by it, after a commit.
         self._committed: deque[Sequence[Record]] = deque()
         self._place = place
@@ -87,7 +87,7 @@ class SqliteChannel:
                 raise RoomClosed(f"room {self.room} is closed")
             if self._outlet is not None and (gate := self._outlet.gate) is not None:
                 return gate
-            self._under_way += 1
+            self._pending += 1
         publication = Publication(self, drafts)
         try:
             self._broker.writer.do(publication)
@@ -122,7 +122,7 @@ class SqliteChannel:
     def retire(self, may_go: Callable[[], bool]) -> bool:
         """See Channel. The log stays: the next channel of that room goes on with it."""
         with self._lock:
-            if self._closed or self._under_way or not may_go():
+            if self._closed or self._pending or not may_go():
                 return False
             self._closed = self._retired = True
         self._broker.forget(self)
@@ -147,7 +147,7 @@ class SqliteChannel:
     def hand_on(self, arrived: int = 0) -> None:
         """Delivers what is on the disk; `arrived` publications are done. Runs on: publishers, the writer."""
         with self._lock:
-            self._under_way -= arrived
+            self._pending -= arrived
             outlet = self._outlet
             while self._committed:
                 records = self._committed.popleft()

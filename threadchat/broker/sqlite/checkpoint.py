@@ -23,7 +23,7 @@ OTHERS: Final = 0.1
 RETRY: Final = 5.0
 """Seconds until the next attempt, after one that somebody was in the way of."""
 
-HeldBack = Callable[[float], AbstractContextManager[bool]]
+Paused = Callable[[float], AbstractContextManager[bool]]
 """Holds readers back for the block; takes the seconds for which those who read may finish, gives whether all
 did."""
 
@@ -34,13 +34,13 @@ class Checkpoint:
     def __init__(
         self,
         path: Path,
-        held_back: HeldBack,
+        paused: Paused,
         *,
         most: int = WAL_BYTES,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._wal = path.with_name(path.name + "-wal")
-        self._held_back = held_back
+        self._paused = paused
         self._most = most
         self._clock = clock
         self._not_before = clock()
@@ -51,7 +51,7 @@ class Checkpoint:
             return
         done = False
         try:
-            with self._held_back(WAIT) as alone:
+            with self._paused(WAIT) as alone:
                 done = alone and _truncate(database)
         finally:
             if not done:

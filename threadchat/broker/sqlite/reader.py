@@ -46,7 +46,7 @@ class Reader:
         self._all_idle = threading.Condition(self._lock)
         # None stands for a connection that was not needed yet.
         self._idle: list[sqlite3.Connection | None] = [None] * CONNECTIONS
-        self._held = False  # nobody may begin to read
+        self._paused = False  # nobody may begin to read
         self._closed = False
 
     def find(self, room: str) -> Named | None:
@@ -109,20 +109,20 @@ class Reader:
                 database.close()
 
     @contextlib.contextmanager
-    def held_back(self, timeout: float) -> Iterator[bool]:
+    def paused(self, timeout: float) -> Iterator[bool]:
         """Lets nobody begin to read during the block; gives whether those who read have finished in time.
 
         `timeout` is in seconds.
         Runs on: the writer's thread.
         """
         with self._lock:
-            self._held = True
+            self._paused = True
             alone = self._all_idle.wait_for(lambda: len(self._idle) == CONNECTIONS, timeout)
         try:
             yield alone
         finally:
             with self._lock:
-                self._held = False
+                self._paused = False
                 self._free.notify_all()
 
     @contextlib.contextmanager
@@ -147,7 +147,7 @@ class Reader:
     def _take(self) -> sqlite3.Connection | None:
         check_process(self._path, self._process)  # first: a lock that was held at the fork stays so there
         with self._lock:
-            self._free.wait_for(lambda: self._closed or (self._idle and not self._held))
+            self._free.wait_for(lambda: self._closed or (self._idle and not self._paused))
             if self._closed:
                 raise CommandError(ErrorCode.NOT_AVAILABLE, "the log is closed")
             return self._idle.pop()

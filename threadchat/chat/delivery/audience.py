@@ -18,8 +18,9 @@ Offer = Callable[[Any, list[Any]], Answer]
 
 
 class Audience:
-    """The live subscriptions of one room. The owner does the locking: everything here runs under the room's
-    lock.
+    """The live subscriptions of one room.
+
+    The owner does the locking: everything here runs under the room's lock.
     """
 
     def __init__(self) -> None:

@@ -22,11 +22,10 @@ from threadchat.wire.outbox import Answer
 
 
 class Fanout:
-    """The subscribers of one room, and the tail of its log. With the memory broker, the tail is the whole
-    log.
+    """The subscribers of one room, and the tail of its log (with the memory broker, the whole log).
 
-    `_lock` is the room's lock and guards everything here. It is held while offering, but never while
-    blocking. No thread is started while it or the channel's lock is held.
+    `_lock` is the room's lock and guards everything here. It is held while offering, never while blocking,
+    and no thread is started while it or the channel's lock is held.
     """
 
     def __init__(
@@ -100,8 +99,9 @@ class Fanout:
             self._gate = Gate(line.ticket() for line in full)
 
     def delivered(self) -> None:
-        """Hands subscriptions that fell behind to their producers. Runs on: the channel's caller, with no
-        lock held.
+        """Hands subscriptions that fell behind to their producers.
+
+        Runs on: the channel's caller, unlocked.
         """
         if self._unserved:
             with self._lock:
@@ -111,8 +111,9 @@ class Fanout:
                 subscription.catch_up()
 
     def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
-        """Offers a payload to members who use one of these encoders, except the user `but`. Runs on: any
-        thread.
+        """Offers a payload to members with one of these encoders, except the user `but`.
+
+        Runs on: any thread.
         """
         self.tell(partial(offer_whisper, payload, encoders, but))
 
@@ -249,8 +250,9 @@ class Fanout:
         return self._tail.weight
 
     def shorten(self, most: int) -> int:
-        """Drops the oldest events until the tail weighs `most` bytes. Returns the offset before the first one
-        left.
+        """Drops the oldest events until the tail weighs `most`.
+
+        Returns the offset before the first one left.
         """
         with self._lock:
             return self._tail.shorten(most)

@@ -17,16 +17,18 @@ log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """Is called with events, on a thread of its own. `flush` is called after each batch, and `close` after
-    the last.
+    """Is called with events, on a thread of its own.
+
+    `flush` is called after each batch, and `close` after the last.
     """
 
     def __call__(self, event: Event) -> None: ...
 
 
 class ListenerThread:
-    """Calls one listener for each event of one stream. Exceptions of the listener are logged and end
-    nothing.
+    """Calls one listener for each event of one stream.
+
+    Exceptions of the listener are logged and end nothing.
     """
 
     def __init__(

@@ -10,8 +10,9 @@ from threadchat.chat.log.events import Record
 from threadchat.wire.outbox import Answer
 
 Tell = Callable[[Iterable[Subscription], list[Any]], object]
-"""Offers something to subscriptions. Adds to the list each outbox whose writer must be woken. Called under
-the room's lock.
+"""Offers something to subscriptions. Adds to the list each outbox whose writer must be woken.
+
+Called under the room's lock.
 """
 
 
@@ -46,9 +47,7 @@ def offer_whisper(
     subscriptions: Iterable[Subscription],
     listed: list[Any],
 ) -> None:
-    """Offers a payload to members who use one of these encoders and have plenty of room, except the user
-    `but`.
-    """
+    """Offers a payload to members with one of these encoders and plenty of room, except the user `but`."""
     for subscription in subscriptions:
         if subscription.encode in encoders and subscription.owner not in (None, but):
             subscription.sink.offer_light(payload, listed)
@@ -66,8 +65,9 @@ def offer_passing(record: Record, subscriptions: Iterable[Subscription], listed:
 def _payloads(
     subscriptions: Iterable[Subscription], records: Sequence[Record]
 ) -> Iterator[tuple[Subscription, Any]]:
-    """What each subscription selects, encoded. A selection of all `records` is encoded once for each
-    encoder.
+    """What each subscription selects, encoded.
+
+    A selection of all `records` is encoded once for each encoder.
     """
     skips = {item.event.skip for item in records if item.event.skip}
     whole: dict[Encode, Any] = {}

@@ -20,13 +20,15 @@ class Served(Protocol):
     """A subscription that is behind, as its producer sees it."""
 
     def feed_step(self) -> bool:
-        """Feeds the next events of the room's log. Returns whether there are more. Runs on: the producer's
-        thread.
+        """Feeds the next events of the room's log. Returns whether there are more.
+
+        Runs on: the producer's thread.
         """
 
     def no_thread(self) -> None:
-        """Called if no thread could be started. Runs on: the thread that called `serve`, with no lock
-        held.
+        """Called if no thread could be started.
+
+        Runs on: the thread that called `serve`, with no lock held.
         """
 
 
@@ -90,9 +92,7 @@ class Producer:
             self._failing = False
 
     def _next(self) -> Served | None:
-        """Takes the next subscription out of `_waiting`, so that `serve` can put it in again while it is
-        being served.
-        """
+        """Takes out the next subscription, so that `serve` can put it in again while it is being served."""
         with self._lock:
             assert self._waiting is not None
             if not self._waiting:
@@ -114,10 +114,10 @@ class Stalls(Protocol):
 
 
 class Step:
-    """A publisher's ticket for a subscription that is falling behind. It passes with the next step of the
-    producer.
+    """A publisher's ticket for a subscription that is falling behind.
 
-    It also passes while the producer waits for its peer, because nobody waits for a slow peer.
+    It passes with the next step of the producer. It also passes while the producer waits for its peer,
+    because nobody waits for a slow peer.
     """
 
     __slots__ = ("_sink", "_taken")
@@ -139,8 +139,9 @@ class Step:
         """Does nothing: the producer is running already. Runs on: publishers."""
 
     def wait(self, timeout: float) -> None:
-        """Waits for the step, at most `timeout` seconds. After that it counts as passed. Runs on:
-        publishers.
+        """Waits for the step, at most `timeout` seconds. After that it counts as passed.
+
+        Runs on: publishers.
         """
         deadline = monotonic() + timeout
         while not self.passed and (remaining := deadline - monotonic()) > 0:

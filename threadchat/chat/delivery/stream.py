@@ -77,10 +77,10 @@ class EventStream:
                 self._put_back(batch)
 
     def get(self, timeout: float | None = None) -> Event | None:
-        """Returns the next event, or None once the stream has ended. Waits up to `timeout` seconds, or
-        forever if None.
+        """Returns the next event, or None once the stream has ended.
 
-        Raises TimeoutError and SlowConsumer. Runs on: the consumer's thread.
+        Waits up to `timeout` seconds, or forever if None. Raises TimeoutError and SlowConsumer. Runs on: the
+        consumer's thread.
         """
         batch = self.take(1, timeout)
         return batch[0] if batch else None
@@ -103,8 +103,9 @@ class EventStream:
             return batch
 
     def close(self) -> None:
-        """Ends the stream and its subscription. Events that are waiting can still be taken. Runs on: any
-        thread.
+        """Ends the stream and its subscription. Events that are waiting can still be taken.
+
+        Runs on: any thread.
         """
         self._end(None)
 
@@ -116,8 +117,9 @@ class EventStream:
         return self
 
     def offer(self, payload: tuple[Event, ...], listed: list[Any]) -> Answer:
-        """Takes the events, or answers NO if there is no room. Runs on: publishers' threads, under the room's
-        lock.
+        """Takes the events, or answers NO if there is no room.
+
+        Runs on: publishers' threads, under the room's lock.
         """
         with self._changed:
             if self._ended:
@@ -131,8 +133,9 @@ class EventStream:
             return Answer.HIGH
 
     def offer_light(self, payload: tuple[Event, ...], listed: list[Any]) -> Answer:
-        """Like `offer`, but only while the stream is less than half full. So it never makes publishers
-        wait.
+        """Like `offer`, but only while the stream is less than half full.
+
+        So it never makes publishers wait.
         """
         with self._changed:
             if self._ended:
@@ -143,8 +146,9 @@ class EventStream:
             return Answer.YES
 
     def feed(self, payload: tuple[Event, ...], cancelled: Callable[[], bool]) -> None:
-        """Takes the events once there is room. An empty stream takes any number of events. Runs on: a
-        producer's thread.
+        """Takes the events once there is room. An empty stream takes any number of events.
+
+        Runs on: a producer's thread.
         """
         room = max(0, self._high - len(payload))
         with self._changed:

@@ -37,8 +37,9 @@ class Sink(Protocol):
         """What publishers wait in. All outboxes of a program share one line; a stream is its own line."""
 
     def offer(self, payload: Any, listed: list[Any]) -> Answer:
-        """Takes the payload, or answers NO or GONE. Never blocks. Runs on: publishers, under a room's
-        lock.
+        """Takes the payload, or answers NO or GONE. Never blocks.
+
+        Runs on: publishers, under a room's lock.
         """
 
     def offer_light(self, payload: Any, listed: list[Any]) -> Answer:
@@ -52,8 +53,9 @@ class Sink(Protocol):
         """Whether the peer reads nothing at the moment. Publishers do not wait for that."""
 
     def nudge(self) -> None:
-        """Makes a `feed` that is waiting check `cancelled`. Once this returns, no cancelled payload is
-        taken.
+        """Makes a `feed` that is waiting check `cancelled`.
+
+        Once this returns, no cancelled payload is taken.
         """
 
     def fall_behind(self) -> None:
@@ -204,15 +206,17 @@ class Subscription:
         return self.stopped
 
     def catch_up(self) -> None:
-        """Lets the sink's producer serve this subscription until it is live. Runs on: any thread that holds
-        no room's lock.
+        """Lets the sink's producer serve this subscription until it is live.
+
+        Runs on: any thread that holds no room's lock.
         """
         self._served = True
         self._producer.serve(self)
 
     def feed_step(self) -> bool:
-        """Feeds the next events of the log. Returns False once it is live or has ended. Runs on: the
-        producer's thread.
+        """Feeds the next events of the log. Returns False once it is live or has ended.
+
+        Runs on: the producer's thread.
         """
         try:
             batch = self._room.next_batch(self, REPLAY_STEP)
@@ -248,8 +252,7 @@ class Subscription:
             self._give_up()
 
     def ticket(self) -> Step:
-        """Returns what publishers wait for while the log is about to drop events that this subscription
-        needs.
+        """Returns what publishers wait for while the log is about to outrun this subscription.
 
         Runs on: publishers.
         """

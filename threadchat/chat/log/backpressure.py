@@ -33,8 +33,9 @@ class Gate:
         return all(ticket.passed for ticket in self._tickets)
 
     def wait(self, timeout: float) -> None:
-        """Blocks until the gate is open, at most `timeout` seconds in total. Runs on: publishers' threads,
-        with no lock held.
+        """Blocks until the gate is open, at most `timeout` seconds in total.
+
+        Runs on: publishers' threads, with no lock held.
         """
         deadline = monotonic() + timeout
         for ticket in self._tickets:

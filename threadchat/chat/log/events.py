@@ -7,8 +7,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 UserId = int | str
-"""The application's id of a user, or one that the server assigned. A program that uses rooms as a library is
-free to choose.
+"""The application's id of a user, or one that the server assigned.
+
+A program that uses rooms as a library is free to choose.
 """
 
 MESSAGE: Final = "message"
@@ -112,10 +113,10 @@ class KeptDirect(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
 
 
 class Position(NamedTuple):
-    """A place in a room's log. `offset` is the id of an event, or 0 before the first. `epoch` identifies the
-    log.
+    """A place in a room's log. `offset` is the id of an event, or 0 before the first.
 
-    Offsets of different epochs cannot be compared: a new room of the same name counts from 1 again.
+    `epoch` identifies the log. Offsets of different epochs cannot be compared: a new room of the same name
+    counts from 1 again.
     """
 
     offset: int
@@ -130,9 +131,7 @@ class Record(NamedTuple):
 
 
 def plain(value: object) -> str | int:
-    """Converts a subclass of str or int (a template engine's marked text, an enum) to the plain text or
-    number.
-    """
+    """The plain text or number in a subclass of str or int: a template engine's marked text, an enum."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):

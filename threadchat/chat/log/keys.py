@@ -18,8 +18,9 @@ def client_key(key: str) -> str:
 
 
 def application_key(key: str) -> str:
-    """Returns the application's key unchanged. Raises CommandError 107 if it has the prefix of clients'
-    keys.
+    """Returns the application's key unchanged.
+
+    Raises CommandError 107 if it has the prefix of clients' keys.
     """
     if key.startswith(_CLIENT):
         raise CommandError(ErrorCode.BAD_REQUEST, f"key is {key!r:.60}; it must not begin with a NUL")

@@ -107,11 +107,11 @@ class Channel(Protocol):
         """Sends events to `outlet` from now on, after telling it the head of the log."""
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
-        """Assigns offsets to drafts and hands them on. If there is a gate to wait for, publishes nothing and
-        returns the gate.
+        """Assigns offsets to drafts and hands them on.
 
-        Raises RoomClosed. Raises CommandError 112, and publishes nothing, if a draft's target is in another
-        log. Runs on: publishers' threads, with no room's lock held.
+        If there is a gate to wait for, publishes nothing and returns the gate. Raises RoomClosed. Raises
+        CommandError 112, and publishes nothing, if a draft's target is in another log. Runs on: publishers'
+        threads, with no room's lock held.
         """
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:

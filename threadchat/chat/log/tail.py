@@ -19,8 +19,9 @@ AROUND: Final = 200
 
 
 class Log:
-    """Events with consecutive offsets. The oldest are dropped when there are too many. The owner does the
-    locking.
+    """Events with consecutive offsets. The oldest are dropped when there are too many.
+
+    The owner does the locking.
     """
 
     def __init__(self, max_events: int = HISTORY_SIZE, max_bytes: int = HISTORY_BYTES) -> None:
@@ -69,8 +70,9 @@ class Log:
         return 3 * self._bytes + AROUND * len(self._records)
 
     def shorten(self, most: int) -> int:
-        """Drops the oldest events until `weight` is at most `most`, if need be all of them. Returns the
-        offset before the first one left.
+        """Drops the oldest events until `weight` is at most `most`, if need be all of them.
+
+        Returns the offset before the first one left.
         """
         while self._records and self.weight > most:
             self._bytes -= len(self._records.popleft().json)
@@ -81,16 +83,12 @@ class Log:
         return Log(self._max_events, self._max_bytes)
 
     def reaches(self, offset: int) -> bool:
-        """Whether everything after `offset` is here: nothing was dropped, and `offset` is not in the
-        future.
-        """
+        """Whether every event after `offset` is here. False for an offset in the future."""
         return self.head - len(self._records) <= offset <= self.head
 
     @property
     def half_way(self) -> float:
-        """A subscription that has not had this offset is behind by more than half of what the log can
-        keep.
-        """
+        """A subscription that has not had this offset is behind by over half of what the log can keep."""
         used = max(len(self._records) / self._max_events, self._bytes / self._max_bytes)
         return self.head - len(self._records) / (2 * used) if used else -1
 
