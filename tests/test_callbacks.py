@@ -77,7 +77,7 @@ WAYS_IN: list[Callable[[Any], object]] = [
 def test_what_would_not_run_is_refused_where_it_is_set(
     hand_in: Callable[[Any], object], function: Any, sentence: str
 ) -> None:
-    with pytest.raises(ConfigError, match=f"{sentence}.*: nothing here awaits it; write it with def"):
+    with pytest.raises(ConfigError, match=f"{sentence}.*: nothing awaits it; use a plain def"):
         hand_in(function)
 
 

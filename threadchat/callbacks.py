@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from threadchat.errors import ConfigError
 
-_DO_INSTEAD: Final = "nothing here awaits it; write it with def, it runs on a thread that may block"
+_DO_INSTEAD: Final = "nothing awaits it; use a plain def, which may block its thread"
 
 
 def check_callback(name: str, function: Any, arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,4 @@
-"""Normalizes names, so that `é` is one character however it was typed, and finds invisible characters in
-them.
-"""
+"""Normalizes names, so that `é` is one character however it was typed, and finds invisible characters."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Publishes in a cluster's rooms from a process that serves no clients: a job, a script, a web
-application.
-"""
+"""Publishes in a cluster from a process that serves no clients: a job, a script, a web application."""
 
 from __future__ import annotations
 
@@ -70,7 +68,7 @@ class Publisher:
         Raises 107 if the room or the message is empty, or the key begins with a NUL.
         """
         if not room.strip() or not message:
-            raise CommandError(ErrorCode.BAD_REQUEST, "a room has a name, and a message says something")
+            raise CommandError(ErrorCode.BAD_REQUEST, "room and message must not be empty")
         user = None if user is None else nfc_id(user)
         called = nfc(nickname) or ("" if user is None else str(user))
         draft = Draft(MESSAGE, user, called, message, "", application_key(key))

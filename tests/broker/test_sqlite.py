@@ -425,7 +425,7 @@ def test_a_work_that_fails_by_a_mistake_does_not_end_the_writer(
     room = opened(broker)
     broker.writer.do(Mistaken())
     assert room.put(*say("a")) == [1]
-    assert "could not be handed on" in caplog.text
+    assert "could not be delivered" in caplog.text
 
 
 def test_a_publication_under_way_keeps_the_room(make: Make) -> None:

@@ -67,7 +67,7 @@ def test_one_process_has_it_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "chat.db"
     broker = SqliteBroker(path)
     assert complaint(path) == (
-        f"{path} is in use by process {os.getpid()}; one process has it at a time, "
+        f"{path} is in use by process {os.getpid()}; only one process at a time can use it, "
         "and redis://... is the broker for several"
     )
     broker.close()

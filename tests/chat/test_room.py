@@ -624,8 +624,8 @@ def test_who_comes_while_the_log_takes_nothing_is_there(
     room.leave("ann", "laptop")
     assert room.who() == []
     assert [record.message for record in caplog.records] == [
-        "room r: join of ann is not told: the disk is full",
-        "room r: leave of ann is not told: the disk is full",
+        "room r: join of ann is not announced: the disk is full",
+        "room r: leave of ann is not announced: the disk is full",
     ]
 
 

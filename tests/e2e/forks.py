@@ -101,7 +101,8 @@ def main(broker: str, routing: str) -> None:
         *(getattr(hub._routing, "_routing", hub._routing), *hub._parts),
     ]
     owners += filter(
-        None, (getattr(hub.broker, name, None) for name in ("connection", "pipeline", "subscriber", "messenger"))
+        None,
+        (getattr(hub.broker, name, None) for name in ("connection", "pipeline", "subscriber", "messenger")),
     )
     work = refused if broker.startswith("sqlite") else use
     jobs = [(name, lock, lambda: work(chat)) for owner in owners for name, lock in locks_of(owner)]

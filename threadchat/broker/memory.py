@@ -1,6 +1,4 @@
-"""Keeps rooms' logs, user ids and the resume key in the memory of this process: one node, nothing to
-install.
-"""
+"""Keeps rooms' logs, user ids and the resume key in this process's memory: one node, nothing to install."""
 
 from __future__ import annotations
 

@@ -25,6 +25,6 @@ def find_message(room: Room, event: int, epoch: str) -> Position:
             page = room.history(Position(event - 1, head.epoch), 1)
     kept = [item.event for item in page.records] if page else []
     if not kept or kept[0].type != MESSAGE or kept[0].deleted:
-        reason = f"event {event} of room {room.name} is no message, or one that is gone already"
+        reason = f"event {event} of room {room.name} is not a message, or was deleted already"
         raise CommandError(ErrorCode.BAD_REQUEST, reason)
     return target

@@ -73,7 +73,7 @@ class Emitter:
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position]:
         """Publishes drafts and returns their positions. Raises RoomClosed."""
-        raise NotImplementedError("a room publishes")
+        raise NotImplementedError("Room implements this")
 
     def emit(
         self, name: str, data: object = None, *, keep: bool = True, skip: str = "", key: str = ""

@@ -124,7 +124,7 @@ class JsonLines:
             except OSError as error:
                 return written, error
             if not count:
-                return written, OSError(errno.EIO, "nothing was taken")
+                return written, OSError(errno.EIO, "no bytes were written")
             written += count
         return written, None
 

@@ -216,7 +216,7 @@ class Hub(Inboxes):
         if reach is None:
             raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {to} is not online")
         if not reach:
-            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, f"user {to} takes no messages just now")
+            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, f"user {to} cannot take messages at the moment")
 
     def disconnect(
         self, user: UserId, code: int = CloseCode.FORCE_DISCONNECT, reason: str | None = None

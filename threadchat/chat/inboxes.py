@@ -60,18 +60,18 @@ class Inboxes:
 
     def in_room(self, name: str, action: Callable[[Room], Result]) -> Result:
         """Calls `action` with the room of that name. Raises RoomClosed once the hub is closed."""
-        raise NotImplementedError("a hub has rooms")
+        raise NotImplementedError("Hub implements this")
 
     def find(self, name: str) -> Room:
         """Returns the room of that name. Raises CommandError 102 if it does not exist."""
-        raise NotImplementedError("a hub has rooms")
+        raise NotImplementedError("Hub implements this")
 
     def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
         """Sends a message to every session of one person. No copy is kept.
 
         Raises CommandError 108 and 111.
         """
-        raise NotImplementedError("a hub has people")
+        raise NotImplementedError("Hub implements this")
 
     # Events
 

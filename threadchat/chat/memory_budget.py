@@ -1,6 +1,4 @@
-"""Limits the memory that the logs of all rooms take together. Above the limit, the largest logs are
-shortened.
-"""
+"""Limits the memory that the logs of all rooms take together, by shortening the largest logs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Who is in a room: the people on this node, and the interface through which a broker adds those of other
-nodes.
-"""
+"""Who is in a room: the people on this node, and the interface for a broker that adds those of others."""
 
 from __future__ import annotations
 

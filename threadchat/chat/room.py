@@ -265,4 +265,6 @@ class Room(RoomState, Emitter):
         except RoomClosed:  # its subscribers got the `close` event instead
             log.debug("room %s was closed before %s of %s", self.name, draft.type, draft.nickname)
         except CommandError as error:  # the log takes no events now; the membership is valid anyway
-            log.warning("room %s: %s of %s is not told: %s", self.name, draft.type, draft.nickname, error)
+            log.warning(
+                "room %s: %s of %s is not announced: %s", self.name, draft.type, draft.nickname, error
+            )

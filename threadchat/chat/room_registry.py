@@ -1,6 +1,4 @@
-"""The rooms of one node by name. Rooms are created when first used, and forgotten after being empty for a
-while.
-"""
+"""The rooms of one node by name: created when first used, forgotten after being empty for a while."""
 
 from __future__ import annotations
 
@@ -196,7 +194,7 @@ class RoomRegistry:
         for slot in spared:
             if self._vacate(slot):
                 return slot
-        reason = f"{self._most} rooms are open and in use, and no more may be (max_rooms); try again later"
+        reason = f"{self._most} rooms are open and in use, which is the maximum (max_rooms); try again later"
         raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason, temporary=True)
 
     def _vacate(self, slot: Slot) -> bool:

@@ -143,7 +143,7 @@ def test_a_full_outbox_is_an_error(world: World) -> None:
     with standstill(second.turnstile):
         for i in range(most + 1):
             first.send({"to": 2, "message": str(i)})
-        assert "takes no messages" in first.next()["error"]
+        assert "cannot take messages" in first.next()["error"]
     assert [m["message"] for m in second.take(most)] == [str(i) for i in range(most)]
 
 

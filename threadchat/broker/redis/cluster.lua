@@ -1,7 +1,7 @@
--- What belongs to no room; the keys of each command are in one slot.
+-- Commands that belong to no room. The keys of each command are in one slot.
 local command = ARGV[1]
 
--- Another one after a restart or a failover; empty where Redis does not tell.
+-- Identifies the run of the server: it changes with a restart or a failover. Empty if Redis does not tell.
 local function current_run()
   local info = redis.pcall('INFO', 'server')
   return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
@@ -9,8 +9,8 @@ end
 
 local commands = {}
 
--- Where no node has given a sign for twice as long as they do, it was Redis that was away: whoever was alive
--- before gets as much time again, or the first one back would take all others for dead.
+-- If no node has given a sign of life for twice the usual time, Redis itself was away. Then every node that
+-- was alive before counts as alive now. Otherwise the first one back would take all others for dead.
 local function forgive_outage(now, ttl)
   local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
   if not newest or now - tonumber(newest) < ttl / 2 then return end
@@ -19,8 +19,8 @@ local function forgive_outage(now, ttl)
   end
 end
 
--- nodes; node, time to live (ms), four times as long as between two signs, 1 for a new one: whether it counts as
--- alive, and who does no longer
+-- keys: nodes. Arguments: node; time to live (ms), which is four times the interval between two signs of
+-- life; 1 for a new node. Returns whether the node counts as alive, and the dead nodes.
 function commands.beat()
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -32,9 +32,9 @@ function commands.beat()
   return { alive and 1 or 0, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. (now - ttl)) }
 end
 
--- The highest user id that may have been given: after a loss of data it is higher than what is stored. `seen`
--- is the highest that the node has seen; others may have given more since it looked. And whoever looks first
--- after a restart or a failover may have seen none of those that were given at last.
+-- The highest user id that may have been assigned. After a loss of data it is higher than what is stored.
+-- `seen` is the highest id that the calling node has seen; others may have been assigned since. The first
+-- caller after a restart or a failover may have seen none of the last ids.
 local function highest_user(seen)
   local id = tonumber(redis.call('GET', KEYS[1]) or 0)
   local run, before = current_run(), redis.call('GET', KEYS[2])
@@ -46,21 +46,21 @@ local function highest_user(seen)
   return highest
 end
 
--- users, users_run; the highest id that the node has seen: a new one
+-- keys: users, users_run. Argument: the highest id that the node has seen. Returns a new id.
 function commands.user()
   highest_user(tonumber(ARGV[2]))
   return redis.call('INCR', KEYS[1])
 end
 
--- users, users_run; the highest id that the node has seen: the highest there is
+-- keys: users, users_run. Argument: the highest id that the node has seen. Returns the highest id.
 function commands.highest()
   return highest_user(tonumber(ARGV[2]))
 end
 
--- A hash of bans and mutes: <kind, subject, room> -> the sanction, both in JSON, and `version` -> the
--- number of the newest change, which is never given twice, not even after a loss of data. And a list of the
--- numbers of the last changes, newest first: a node whose newest change is not among them has had one that
--- Redis lost.
+-- Bans and mutes are a hash: <kind, subject, room> -> the sanction, both in JSON, and `version` -> the number
+-- of the newest change. A number is never used twice, not even after a loss of data. A list has the numbers
+-- of the last changes, newest first. A node whose newest change is not in it has one that Redis lost.
+
 local KEPT = 1000
 local function drop_what_is_over()
   local now = tonumber(redis.call('TIME')[1])
@@ -73,7 +73,7 @@ local function drop_what_is_over()
   end
 end
 
--- Everybody is told the numbers of the change before and of this one, and the change.
+-- Publishes the number of the previous change, the number of this one, and the change.
 local function tell(channel, change)
   local time = redis.call('TIME')
   local before = redis.call('HGET', KEYS[1], 'version') or '0'
@@ -87,7 +87,8 @@ local function tell(channel, change)
   return version
 end
 
--- sanctions, versions; channel, field, value, the most there may be: the number of the change, '' for no room
+-- keys: sanctions, versions. Arguments: channel, field, value, limit. Returns the number of the change, or ''
+-- if there are too many sanctions.
 function commands.impose()
   local channel, field, value, most = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
   if redis.call('HEXISTS', KEYS[1], field) == 0 then
@@ -98,13 +99,14 @@ function commands.impose()
   return tell(channel, '+' .. value)
 end
 
--- sanctions, versions; channel, field: the number of the change, '' where there was none
+-- keys: sanctions, versions. Arguments: channel, field. Returns the number of the change, or '' if there was
+-- no such sanction.
 function commands.lift()
   if redis.call('HDEL', KEYS[1], ARGV[3]) == 0 then return '' end
   return tell(ARGV[2], '-' .. ARGV[3])
 end
 
--- sanctions, versions: all that hold, with the version, and the numbers of the last changes
+-- keys: sanctions, versions. Returns the sanctions in force with the version, and the last changes' numbers.
 function commands.sanctions()
   drop_what_is_over()
   return { redis.call('HGETALL', KEYS[1]), redis.call('LRANGE', KEYS[2], 0, -1) }

@@ -12,9 +12,7 @@ from threadchat.chat.log.events import Position
 
 
 class Retention(NamedTuple):
-    """What is kept: how many events, their bytes, their age in seconds (0: any age), and an unused room's
-    life.
-    """
+    """What is kept: events, bytes of them, their age in seconds (0: any), and the life of an unused room."""
 
     events: int
     size: int

@@ -1,6 +1,4 @@
-"""Runs commands and scripts in Redis over a pool of connections, and maps failures to this package's
-errors.
-"""
+"""Runs commands and scripts in Redis over a pool of connections, and maps failures to CommandError."""
 
 from __future__ import annotations
 
@@ -77,7 +75,7 @@ class RedisConnection:
         except ValueError as error:
             raise ConfigError(f"broker: {error}") from error
         except TypeError as error:
-            raise ConfigError(f"broker: an option behind the ? is not one of redis-py's: {error}") from error
+            raise ConfigError(f"broker: an option after the ? is not one of redis-py's: {error}") from error
         self.on_trouble: Callable[[], None] = lambda: None
         self.counters: Counter[str] = Counter()
         self._ready = threading.Event()

@@ -1,6 +1,4 @@
-"""Keeps a node in its cluster: signs of life, canaries, the heads of logs, and the cleanup after dead
-nodes.
-"""
+"""Keeps a node in its cluster: signs of life, canaries, the heads of logs, and cleanup after dead nodes."""
 
 from __future__ import annotations
 
@@ -159,7 +157,7 @@ class Heartbeat:
         if not self._check_canary():
             self._broker.connection.count("canaries_lost")
             if self._broker.connection.set_ready(False):
-                log.warning("this node receives nothing that is published; subscribing anew")
+                log.warning("this node no longer receives what is published; subscribing again")
             self._broker.subscriber.reset()
             return
         now = self._clock()
@@ -214,7 +212,7 @@ class Heartbeat:
                 except CommandError as error:
                     if is_away(error):
                         raise
-                    log.info("room %s: who is here is told to others later: %s", room.room, error)
+                    log.info("room %s: other nodes will learn later who is here: %s", room.room, error)
                 else:
                     del rooms[room.room]
         finally:
@@ -251,7 +249,7 @@ class Heartbeat:
         """Gives a sign of life, under a new name if others took this node for dead. Removes dead nodes."""
         alive, dead = self._sign()
         if not alive:
-            log.warning("others took this node for dead; it comes back")
+            log.warning("other nodes took this node for dead; it comes back under a new name")
             self._broker.connection.count("revivals")
             self._rename()
             self._sign()

@@ -1,6 +1,4 @@
-"""Messages between nodes about one person: direct messages, events, and what to do with the person's
-sessions.
-"""
+"""Messages between nodes about one person: direct messages, events, and requests about their sessions."""
 
 from __future__ import annotations
 
@@ -141,7 +139,7 @@ class NodeMessenger:
                     if exists and self.open_inbox is not None:
                         self.open_inbox(user)
         except CommandError as error:  # looked up again when Redis is back
-            log.info("inboxes are looked for later: %s", error)
+            log.info("inboxes will be looked up later: %s", error)
 
     # Asking
 
@@ -174,7 +172,7 @@ class NodeMessenger:
         try:
             nodes = self._connection.publish(self._names.person(user), node_message)
         except CommandError as error:
-            log.info("user %s is told of an event later: %s", user, error)
+            log.info("user %s will get an event later: %s", user, error)
             return False
         with self._lock:
             return nodes > (user in self._counts)

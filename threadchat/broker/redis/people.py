@@ -21,15 +21,15 @@ class People:
 
     def start(self) -> None:
         """Starts the broker's threads if they do not run yet."""
-        raise NotImplementedError("a broker knows")
+        raise NotImplementedError("RedisBroker implements this")
 
     def await_ready(self) -> None:
         """Raises CommandError 100 while this node is not part of the cluster."""
-        raise NotImplementedError("a broker knows")
+        raise NotImplementedError("RedisBroker implements this")
 
     def retention_of(self, room: str) -> Retention:
         """How much of a room is kept."""
-        raise NotImplementedError("a broker knows")
+        raise NotImplementedError("RedisBroker implements this")
 
     def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:
         """See Cluster. The log is in Redis, so no node needs to have the room open."""

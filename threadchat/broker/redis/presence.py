@@ -140,7 +140,7 @@ class RedisPresence:
                 self._connection.ask(command)
                 told = True
         except CommandError as error:
-            log.info("room %s: who is here is told to others later: %s", self._log.room, error)
+            log.info("room %s: other nodes will learn later who is here: %s", self._log.room, error)
         finally:  # also after an interrupt
             if not told:
                 self._on_unsettled(self._log)

@@ -1,6 +1,4 @@
-"""The events of a room that a node has received but not delivered, in order, and who waits for their
-delivery.
-"""
+"""A room's events that a node received but did not deliver yet, and who waits for their delivery."""
 
 from __future__ import annotations
 

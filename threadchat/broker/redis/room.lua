@@ -1,18 +1,17 @@
--- All that happens to one room, each command atomic; its keys share a hash tag, so any cluster runs it.
+-- The commands for one room. Each is atomic. The room's keys share a hash tag, as Redis Cluster requires.
 --
--- KEYS  meta: epoch, head (offset of the newest event), stamp (its own), floor (offset before the oldest
---       event), bytes (of all events), expiry, closed, log (the epoch in which the log began), run (of the
---       Redis server that had the log last); log: the events, a stream whose ids are <offset>-<stamp>;
+-- KEYS  meta: epoch, head (offset of the newest event), stamp (of the newest event), floor (offset before the
+--       oldest event), bytes (of all events), expiry, closed, log (the epoch in which the log began), run (of
+--       the Redis server that last had the log); log: the events, a stream whose ids are <offset>-<stamp>;
 --       sessions: user and session -> node; people: user -> sessions; names: user -> nickname and about;
---       deleted: offset of a deleted message -> the id of its entry and the body in place of its own; then
---       one for each message key of a publication.
--- ARGV  the command, an epoch in case one begins, the channel, events kept, bytes of them, their age
---       (ms, 0: any), time to live of an unused room (ms), the newest event that the caller has had (epoch,
---       offset, stamp), then the command's own.
+--       deleted: offset of a deleted message -> the id of its entry and the body that replaces its own; then
+--       one key for each message key of a publication.
+-- ARGV  the command, an epoch to use if a new one begins, the channel, the limits of events, bytes and age
+--       (ms, 0: any), time to live of an unused room (ms), the newest event that the caller has received
+--       (epoch, offset, stamp), then the command's own arguments.
 --
--- A stamp is the time in ms, 13 digits, and 6 random ones of the script call that appended the event. So
--- offset and stamp together are never given twice, not even after Redis lost events and gives their offsets
--- to others.
+-- A stamp is the time in ms (13 digits) and 6 random digits of the script call that appended the event. So a
+-- pair of offset and stamp is never used twice, even if Redis loses events and assigns their offsets again.
 local meta, log, sessions, people, names, deleted = unpack(KEYS, 1, 6)
 local command, fresh, channel = ARGV[1], ARGV[2], ARGV[3]
 local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -38,7 +37,7 @@ local function expire_in(ms)
   for i = 1, 6 do redis.call('PEXPIREAT', KEYS[i], expiry) end
 end
 
--- Another one after a restart or a failover; empty where Redis does not tell.
+-- Identifies the run of the server: it changes with a restart or a failover. Empty if Redis does not tell.
 local function current_run()
   local info = redis.pcall('INFO', 'server')
   return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
@@ -55,14 +54,14 @@ local function begin_epoch()
   expire_in(unused)
 end
 
--- A room lives at least so long; a second more or less is not worth five commands.
+-- Makes the room live for at least `ms` more. A difference of a second is not worth the commands.
 local function keep(ms)
   if now + ms > expiry + 1000 then expire_in(ms) end
 end
 
 local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
 
--- Whether the log has the newest event that the caller has had; nil where that cannot be told.
+-- Whether the log has the newest event that the caller has received; nil if that is unknown.
 local function has_known()
   if known_epoch ~= epoch then return nil end
   if known_offset > head then return false end
@@ -75,9 +74,9 @@ local function has_known()
   return id == known_offset .. '-' .. known_stamp
 end
 
--- Where events that somebody has had may be missing, the epoch ends: their offsets are given again. What is
--- left of the log is kept. Redis is known to have lost something where the caller has had an event that is
--- not there; and it may have after a restart or a failover, unless the first caller had the room open
+-- Begins a new epoch if events that somebody has received may be missing, because their offsets are assigned
+-- again. What is left of the log is kept. Redis has lost events if an event that the caller has received is
+-- not there. It may have lost events after a restart or a failover, unless the first caller had the room open
 -- before and finds its newest event.
 local function check_lost()
   local has = has_known()
@@ -98,17 +97,17 @@ elseif not closed then
   check_lost()
 end
 
-local bodies = {} -- JSON of new events but for their id and time
+local bodies = {} -- JSON of new events without their id and time
 
--- Forgets the oldest events above the limits, never the newest.
+-- Drops the oldest events above the limits, but never the newest.
 local function trim()
   local from = floor
   while floor < head - 1 do
     local entries = redis.call('XRANGE', log, floor + 1, '+', 'COUNT', #bodies + 1)
-    if #entries == 0 then floor, size = head, 0 end -- somebody else deleted them
+    if #entries == 0 then floor, size = head, 0 end -- another client deleted them
     for _, entry in ipairs(entries) do
       local ms = ms_of(string.match(entry[1], '-(%d+)$'))
-      floor = math.max(floor, math.min(offset_of(entry) - 1, head - most)) -- what is between was deleted
+      floor = math.max(floor, math.min(offset_of(entry) - 1, head - most)) -- skips deleted messages
       local over = head - floor > most or size > most_bytes or (oldest > 0 and ms < now - oldest)
       if not over or floor >= head - 1 then return floor > from end
       floor, size = offset_of(entry), size - #entry[2][2]
@@ -138,7 +137,7 @@ local function append()
   redis.call('PUBLISH', channel, heading .. '\n' .. table.concat(bodies, '\n'))
 end
 
--- `limit` events from `first` on in steps, at most `bytes` of them, but at least one.
+-- Up to `limit` events from `first` on, and up to `bytes` bytes, but at least one event. Reads in steps.
 local function read(first, limit, bytes, reverse)
   local entries, taken, full = {}, 0, limit < 1
   local onward = reverse and -1 or 1
@@ -152,7 +151,7 @@ local function read(first, limit, bytes, reverse)
     end
   end
 
-  -- Deleted messages leave holes in the stream; takes those up to the event before `offset`.
+  -- Deleted messages leave holes in the stream. Takes those before the event `offset`.
   local function take_deleted(offset)
     while first ~= offset and not full do
       local kept = redis.call('HGET', deleted, first)
@@ -181,7 +180,7 @@ local function read(first, limit, bytes, reverse)
   return entries
 end
 
-local room_json, limit -- of comings and goings
+local room_json, limit -- for announcements
 
 local function announce(kind, user, session, count)
   if limit >= 0 and count > limit then return end
@@ -211,7 +210,7 @@ local function go(user, session)
   end
 end
 
--- Ends what a node has in the room, but for what it still wants.
+-- Removes a node's sessions from the room, except those in `wanted`.
 local function go_all(node, wanted)
   local stored = redis.call('HGETALL', sessions)
   for i = 1, #stored, 2 do
@@ -221,15 +220,15 @@ local function go_all(node, wanted)
   end
 end
 
--- A stream's entry cannot be changed: it goes, and readers get `body` in its place.
+-- An entry of a stream cannot be changed. It is deleted, and readers get `body` instead.
 local function delete(offset, body)
   local entry = redis.call('XRANGE', log, offset, offset)[1]
-  if not entry then return end -- it is older than the log, or deleted already
+  if not entry then return end -- it was dropped or deleted already
   size = size - #entry[2][2]
   redis.call('XDEL', log, entry[1])
   redis.call('HSET', deleted, offset, entry[1] .. ' ' .. body)
   redis.call('PEXPIREAT', deleted, expiry)
-  if redis.call('HLEN', deleted) % 1000 == 0 then -- of some, the time is over
+  if redis.call('HLEN', deleted) % 1000 == 0 then -- drop those older than the log
     for _, each in ipairs(redis.call('HKEYS', deleted)) do
       if tonumber(each) <= floor then redis.call('HDEL', deleted, each) end
     end
@@ -238,9 +237,10 @@ end
 
 local commands = {}
 
--- time to live of a key (ms); for each draft: its body, and 1 where it has a key, else 0. Before one that
--- deletes a message: what takes the place of that message's body, and minus its offset, in the known epoch.
--- The offset of each draft; false for one that deletes something in another epoch and is not published.
+-- Arguments: time to live of a key (ms); for each draft its body, and 1 if it has a key, otherwise 0. Before
+-- a draft that deletes a message: what replaces that message's body, and its offset in the known epoch,
+-- negated. Returns the offset of each draft; false for a draft that deletes a message of another epoch, which
+-- is not published.
 function commands.publish()
   if closed and known_epoch == epoch then return { epoch, false } end
   if closed then begin_epoch() end
@@ -275,31 +275,31 @@ function commands.publish()
   return { epoch, offsets }
 end
 
--- first offset (0: the newest), limit, bytes, 1 to go backwards
+-- Arguments: first offset (0: the newest), limit, bytes, 1 to go backwards.
 function commands.read()
-  if closed and known_epoch ~= epoch then begin_epoch() end -- a closed one is over for those who come now
+  if closed and known_epoch ~= epoch then begin_epoch() end -- newcomers get a new log
   local first = tonumber(ARGV[OWN])
   if first == 0 then first = head end
   local entries = read(first, tonumber(ARGV[OWN + 1]), tonumber(ARGV[OWN + 2]), ARGV[OWN + 3] == '1')
   return { epoch, head, stamp, floor, entries }
 end
 
--- 1 to shorten the room's life to that of an unused one; life (ms)
+-- Arguments: 1 to shorten the room's life to that of an unused one; life (ms).
 function commands.inspect()
   if closed then return { epoch, head } end
   if ARGV[OWN] == '1' then expire_in(tonumber(ARGV[OWN + 1])) else keep(tonumber(ARGV[OWN + 1])) end
   return { epoch, head }
 end
 
--- The room goes where nobody is in it and no node uses it; 1 where it is gone. A node that does use it says
--- so with each inspection, every 5 s.
+-- Drops the room if nobody is in it and no node uses it. Returns 1 if it is gone. A node that uses the room
+-- extends its life with each inspection, every 5 s.
 function commands.drop()
   if redis.call('EXISTS', people) == 1 or expiry > now + unused - 10000 then return 0 end
   redis.call('DEL', unpack(KEYS, 1, 6))
   return 1
 end
 
--- life (ms), room, limit, node, user, session, nickname, about: all but the first three and the node in JSON
+-- Arguments: life (ms), room (JSON), limit, node, then user, session, nickname and about (all JSON).
 function commands.enter()
   room_json, limit = ARGV[OWN + 1], tonumber(ARGV[OWN + 2])
   come(unpack(ARGV, OWN + 3, OWN + 7))
@@ -307,21 +307,21 @@ function commands.enter()
   expire_in(math.max(tonumber(ARGV[OWN]), expiry - now))
 end
 
--- room, limit, user, session
+-- Arguments: room, limit, user, session.
 function commands.leave()
   room_json, limit = ARGV[OWN], tonumber(ARGV[OWN + 1])
   go(ARGV[OWN + 2], ARGV[OWN + 3])
   append()
 end
 
--- user, nickname, about
+-- Arguments: user, nickname, about.
 function commands.rename()
   if redis.call('HEXISTS', people, ARGV[OWN]) == 1 then
     redis.call('HSET', names, ARGV[OWN], ARGV[OWN + 1] .. SEPARATOR .. ARGV[OWN + 2])
   end
 end
 
--- life (ms), room, limit, node, then user, session, nickname and about of everybody whom the node has there
+-- Arguments: life (ms), room, limit, node, then user, session, nickname and about of each session there.
 function commands.sync()
   room_json, limit = ARGV[OWN + 1], tonumber(ARGV[OWN + 2])
   local node, wanted = ARGV[OWN + 3], {}
@@ -332,17 +332,17 @@ function commands.sync()
   expire_in(math.max(tonumber(ARGV[OWN]), expiry - now))
 end
 
--- room, limit, node: a dead one's people leave
+-- Makes the people of a dead node leave. Arguments: room, limit, node. Returns the number of sessions.
 function commands.reap()
   room_json, limit = ARGV[OWN], tonumber(ARGV[OWN + 1])
   go_all(ARGV[OWN + 2], {})
   local count = #bodies
   append()
-  expire_in(unused) -- whoever else uses the room says so with the next inspection
+  expire_in(unused) -- another node that uses the room extends this with its next inspection
   return count
 end
 
--- the body of the last event
+-- Argument: the body of the last event.
 function commands.close()
   if closed then return end
   bodies[1] = ARGV[OWN]

@@ -40,7 +40,7 @@ class Owner(Services, Protocol):
     """What a channel needs from its broker."""
 
     def note_room(self, channel: RedisChannel) -> None:
-        """A room is being opened here. Raises CommandError 100, and 106 if Redis has too many rooms."""
+        """A room is being opened here. Raises CommandError 100, and 106 if there are too many rooms."""
 
     def forget_room(self, channel: RedisChannel) -> None:
         """Notes that a room is no longer open here."""
@@ -88,10 +88,7 @@ class RedisChannel:
             raise
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
-        """See Channel. Waits until this node has delivered the events too, at most `PATIENCE`.
-
-        Raises CommandError 100, temporary, while Redis is away.
-        """
+        """See Channel. Waits up to `PATIENCE` for this node to deliver. Raises CommandError 100."""
         assert self._outlet is not None
         if not self._closed:
             self._broker.connection.check_ready()
@@ -258,7 +255,7 @@ class RedisChannel:
         is_missing = not records and head.offset > newest  # Redis evicted the log, or somebody deleted it
         if head.epoch != epoch or floor > newest or is_missing:
             why = OUT_OF_REACH if head.epoch == epoch else NEW_EPOCH
-            log.warning("room %s: %s; those who listen have to join anew", self.room, why)
+            log.warning("room %s: %s; its subscribers have to join again", self.room, why)
             self._broker.connection.count("restarts")
             self._begin()
             return

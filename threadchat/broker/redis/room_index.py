@@ -93,7 +93,7 @@ class RoomIndex:
         self._connection.execute(
             ("SREM", self._names.rooms_of(node), room), ("ZREM", self._names.rooms, room)
         )
-        reason = f"there are {count - 1} rooms in use on all nodes, and no more may be; try again later"
+        reason = f"there are {count - 1} rooms in use on all nodes, which is the maximum; try again later"
         raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason, temporary=True)
 
     def forget(self, node: str, rooms: Iterable[str]) -> None:

@@ -61,7 +61,7 @@ class RedisSanctions(Sanctions):
         field, value = _encode(sanction.key), _encode(sanction)
         number = self._ask("impose", names.sanctions, field, value, MOST)
         if not number:
-            reason = f"there are {MOST} bans and mutes already; lift some, or give them an end"
+            reason = f"there are {MOST} bans and mutes already; lift some, or let them expire"
             raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason)
         self._await(int(number))
 
@@ -89,7 +89,7 @@ class RedisSanctions(Sanctions):
         """Waits until the copy has that change. If it takes long, the node has just lost its connection."""
         with self._advanced:
             if not self._advanced.wait_for(lambda: self._newest >= number, TIMEOUT):
-                log.warning("this node receives a change of bans and mutes later")
+                log.warning("this node will receive a change of bans and mutes later")
 
     # Keeping the copy up to date. Runs on: the subscriber's, the heartbeat's and workers' threads.
 
@@ -157,7 +157,7 @@ class RedisSanctions(Sanctions):
         try:
             self.reload()
         except CommandError as error:  # the heartbeat does this when Redis is back
-            log.info("bans and mutes are read anew later: %s", error)
+            log.info("bans and mutes will be read again later: %s", error)
 
     def _restore(self) -> None:
         """Makes changes that Redis lost again. They are received like all others. Raises CommandError."""
@@ -204,7 +204,9 @@ class RedisSanctions(Sanctions):
                 self._carry_out(sanction)
 
         if imposed and not self._broker.worker_pool.submit(carry_out):
-            log.error("%d new bans are in force, but end nothing that is open: too much waits", len(imposed))
+            log.error(
+                "%d new bans are in force, but ended no connections: too much work is waiting", len(imposed)
+            )
 
 
 def _last_common(newest: int, number: int, versions: list[int]) -> int:

@@ -1,4 +1,4 @@
-"""The broker whose logs last: what it has answered survives the process, and a loss of power."""
+"""The SQLite broker: what it has acknowledged survives the end of the process, and a loss of power."""
 
 from __future__ import annotations
 
@@ -24,23 +24,25 @@ from threadchat.chat.log.events import is_inbox
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 
 USERS_TOGETHER: Final = 64
-"""User ids that are taken from the file at a time; a process that is killed leaves so many unused at most."""
+"""The number of user ids to reserve in the file at a time. A process that is killed wastes at most this
+many.
+"""
 MAX_ROOMS: Final = 100_000
-"""Rooms in the file, unless it is said otherwise. Small ones take about 500 bytes each."""
+"""The default limit of rooms in the file. A small room takes about 500 bytes."""
 
 
 class SqliteBroker(Alone):
-    """A Broker that keeps rooms in a file, and knows rooms that nobody has open. Not for many nodes.
+    """A Broker that keeps rooms in a file, including rooms that nobody has open. It is for a single node.
 
-    Each room keeps `history_size` events, `history_bytes` bytes of them, and none that is older than
-    `history_age` seconds (0: however old); an inbox has a size and an age of its own. A forgotten room goes
-    on later, in its epoch; a closed one begins anew; one whose events are all too old is forgotten for good.
-    Once a minute rooms above `max_rooms` are forgotten too: those that are not open and where it was silent
-    longest. `clock` gives Unix time.
+    Each room keeps at most `history_size` events, `history_bytes` bytes of them, and none older than
+    `history_age` seconds (0: any age). An inbox has a size and an age of its own. A room that the hub forgot
+    continues later, in the same epoch. A room that was closed begins anew. A room whose events are all too
+    old is forgotten for good. Once a minute, rooms above `max_rooms` are forgotten as well: those that are
+    not open and had no events for longest. `clock` returns Unix time in seconds.
 
-    One process has the file, and only the process that opened it may use it, not one that forks from it.
-    `_lock` guards `_channels` and `_next_room`; `_ids` guards `_next_user` and `_users_end`, and is held
-    while the writer takes more ids.
+    One process at a time has the file. Only the process that opened it may use it, not a process forked from
+    it. `_lock` guards `_channels` and `_next_room`. `_ids` guards `_next_user` and `_users_end`, and is held
+    while the writer reserves more ids.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class SqliteBroker(Alone):
         inbox_age: float = INBOX_AGE,
         clock: Callable[[], float] = time,
     ) -> None:
-        """Raises BrokerError where the file cannot be had, in a sentence that says why."""
+        """Raises BrokerError, with one sentence that says why, if the file cannot be used."""
         self.path = Path(path).absolute()
         self.clock = clock
         self._retention = Retention(history_size, history_bytes, history_age)
@@ -84,18 +86,21 @@ class SqliteBroker(Alone):
     # See Broker
 
     def open(self, room: str) -> SqliteChannel:
-        """The log of a room, where it left off. Raises CommandError 100 where it cannot be read."""
+        """Returns the log of a room, where it left off. Raises CommandError 100 if it cannot be read."""
         self.writer.check_process()
         with self._lock:
             before = self._channels.get(room)
         found = self.reader.find(room)
-        # Whoever asks for a room that is neither retired nor closed yet knows that it is being closed.
+        # If there is a channel that is not retired, the hub is closing its room, so this is a new room.
         if found is None or found.closed or not (before is None or before.retired):
             return SqliteChannel(self, room, self._new_place())
         return SqliteChannel(self, room, found.place)
 
     def new_user(self) -> int:
-        """The next user id, each once, whatever ends the process. Raises CommandError 100."""
+        """Returns the next user id. Each id is returned once, however the process ends.
+
+        Raises CommandError 100.
+        """
         self.writer.check_process()
         with self._ids:
             if self._next_user == self._users_end:
@@ -106,7 +111,7 @@ class SqliteBroker(Alone):
             return self._next_user - 1
 
     def close(self) -> None:
-        """Lets another process have the file. Rooms that are closed from here on end in this process only."""
+        """Lets another process use the file. Rooms that are closed after this end in this process only."""
         with self._ids:
             if self.closed:
                 return
@@ -117,7 +122,7 @@ class SqliteBroker(Alone):
         self._ownership.release()
 
     def leave_behind(self) -> None:
-        """Leaves the file alone from here on. Runs on: the only thread of a forked process, first."""
+        """Stops using the file. Runs on: the only thread of a forked process, before anything else."""
         self._lock, self._ids = threading.Lock(), threading.Lock()
         self.sanctions.leave_behind()
         self.closed = True
@@ -137,16 +142,16 @@ class SqliteBroker(Alone):
         return RoomStore(database, room, place, self.retention_of(room), self.clock)
 
     def retention_of(self, room: str) -> Retention:
-        """How much of a room is kept, or of an inbox. Runs on: any thread."""
+        """How much of a room or an inbox is kept. Runs on: any thread."""
         return self._inbox_retention if is_inbox(room) else self._retention
 
     def note(self, channel: SqliteChannel) -> None:
-        """Told who has a room's log now. Runs on: any thread."""
+        """Notes which channel has a room's log now. Runs on: any thread."""
         with self._lock:
             self._channels[channel.room] = channel
 
     def forget(self, channel: SqliteChannel) -> None:
-        """Told that a channel takes nothing more. Runs on: any thread."""
+        """Notes that a channel accepts nothing more. Runs on: any thread."""
         with self._lock:
             if self._channels.get(channel.room) is channel:
                 del self._channels[channel.room]
@@ -154,8 +159,8 @@ class SqliteBroker(Alone):
     # Helpers
 
     def _new_place(self) -> Place:
-        # The row's number is given here, not by its first event: of two rooms of one name the later one
-        # may well be the first in which something is said, while the other is being closed.
+        # The id of the row is assigned here, not with the first event. While a room is being closed, a new
+        # room of the same name may be the first of the two to get an event.
         with self._lock:
             self._next_room += 1
             return Place(self._next_room - 1, secrets.token_hex(8), 0)
@@ -171,7 +176,7 @@ class SqliteBroker(Alone):
 
 
 class NextUser(Work):
-    """The id from which on none was given out."""
+    """Sets the lowest user id that was not assigned yet."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

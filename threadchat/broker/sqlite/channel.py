@@ -1,4 +1,4 @@
-"""One room's log in the database: publishers wait for the disk, then hand on what is there, in order."""
+"""One room's log in the database. Publishers wait for the disk, then hand on what was written, in order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """What a channel needs of its broker."""
+    """What a channel needs from its broker."""
 
     closed: bool
     reader: Reader
@@ -35,17 +35,17 @@ class Store(Protocol):
         """How much of a room is kept. Runs on: any thread."""
 
     def note(self, channel: SqliteChannel) -> None:
-        """Told who has a room's log now. Runs on: any thread."""
+        """Notes which channel has a room's log now. Runs on: any thread."""
 
     def forget(self, channel: SqliteChannel) -> None:
-        """Told that a channel takes nothing more. Runs on: any thread."""
+        """Notes that a channel accepts nothing more. Runs on: any thread."""
 
 
 class SqliteChannel:
     """See Channel.
 
-    `_lock` guards `_outlet`, `_delivered`, `_closed`, `_retired` and `_pending`; whoever takes from
-    `_committed` holds it, and an outlet's `deliver` runs under it. Nobody waits for the disk under it.
+    `_lock` guards `_outlet`, `_delivered`, `_closed`, `_retired` and `_pending`. It is held while taking from
+    `_committed` and while the outlet's `deliver` runs, but never while waiting for the disk.
     """
 
     def __init__(self, broker: Store, room: str, place: Place) -> None:
@@ -55,11 +55,11 @@ class SqliteChannel:
         self._retention = broker.retention_of(room)
         self._lock = threading.Lock()
         self._outlet: Outlet | None = None
-        self._delivered = 0  # the newest event that the outlet has had
+        self._delivered = 0  # the newest event that the outlet got
         self._closed = False
         self._retired = False
-        self._pending = 0  # publications that have passed the gate and are not handed on yet
-        # The writer's: put and set by it, after a commit.
+        self._pending = 0  # publications that passed the gate but were not handed on yet
+        # These belong to the writer, which changes them after a commit.
         self._committed: deque[Sequence[Record]] = deque()
         self._place = place
         self._store: RoomStore | None = None  # None: to be read from the database
@@ -67,7 +67,7 @@ class SqliteChannel:
     # See Channel
 
     def attach(self, outlet: Outlet) -> None:
-        """See Channel: the outlet gets what is kept of the log, and then what follows."""
+        """See Channel. The outlet first gets what is kept of the log."""
         with self._lock:
             place = self._place
             records = self._broker.reader.tail(place, self._retention, self._broker.clock())
@@ -78,7 +78,10 @@ class SqliteChannel:
         self._broker.note(self)
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
-        """See Channel: it returns once all is on the disk. Raises CommandError 100 where that cannot be."""
+        """See Channel. Returns once everything is on the disk.
+
+        Raises CommandError 100 if it cannot be written.
+        """
         for draft in drafts:
             if draft.target is not None:
                 check_target(draft.target, self.epoch)
@@ -97,12 +100,15 @@ class SqliteChannel:
         return publication.positions
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
-        """See Channel. Raises CommandError 100 where the database cannot be read."""
+        """See Channel. Raises CommandError 100 if the database cannot be read."""
         now = self._broker.clock()
         return self._broker.reader.page(self._place, self._retention, since, limit, reverse, now=now)
 
     def close(self) -> None:
-        """See Channel. Where that cannot be written, or the broker is closed, the room ends here only."""
+        """See Channel.
+
+        If that cannot be written, or the broker is closed, the room ends in this process only.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -116,11 +122,11 @@ class SqliteChannel:
             self._committed.append([record(Draft(CLOSE), self._place.head + 1, self.room, now)])
         self.hand_on()
         with self._lock:
-            self._outlet = None  # whatever comes yet, nothing follows the last event
+            self._outlet = None  # so that nothing follows the last event
         self._broker.forget(self)
 
     def retire(self, may_go: Callable[[], bool]) -> bool:
-        """See Channel. The log stays: the next channel of that room goes on with it."""
+        """See Channel. The log stays, and the next channel of the room continues it."""
         with self._lock:
             if self._closed or self._pending or not may_go():
                 return False
@@ -130,22 +136,25 @@ class SqliteChannel:
 
     @property
     def weight(self) -> int:
-        """See Channel: the log and its keys are in the file."""
+        """See Channel. The log and its keys are in the file."""
         return 0
 
     def forget(self, floor: int) -> None:
-        """See Channel: the file keeps them."""
+        """See Channel. The keys are in the file."""
 
-    # The rest
+    # For the broker, publishers and the writer
 
     @property
     def retired(self) -> bool:
-        """Whether the next channel of that room goes on with its log. Runs on: any thread."""
+        """Whether the next channel of the room continues this log. Runs on: any thread."""
         with self._lock:
             return self._retired
 
     def hand_on(self, arrived: int = 0) -> None:
-        """Delivers what is on the disk; `arrived` publications are done. Runs on: publishers, the writer."""
+        """Delivers what was committed, and counts `arrived` publications as done.
+
+        Runs on: publishers, the writer.
+        """
         with self._lock:
             self._pending -= arrived
             outlet = self._outlet
@@ -167,31 +176,31 @@ class SqliteChannel:
         return self._store
 
     def commit(self, records: Sequence[Record]) -> None:
-        """Told what is on the disk."""
+        """Called with the records that are on the disk now."""
         assert self._store is not None
         self._place = self._store.place
         if records:
             self._committed.append(records)
 
     def undo(self) -> None:
-        """Told that the database is not as the store thinks."""
+        """Called if the store no longer matches the database."""
         self._store = None
 
 
 class Publication(Work):
-    """Events of one room; an `ending` is its last."""
+    """Events of one room. With `ending`, the last one of the room."""
 
     def __init__(self, channel: SqliteChannel, drafts: Sequence[Draft], *, ending: bool = False) -> None:
         super().__init__()
         self.positions: list[Position] = []
-        self.awaited = True  # somebody will hand on what was committed
+        self.awaited = True  # its publisher waits, and will hand on what was committed
         self._channel = channel
         self._drafts = drafts
         self._ending = ending
         self._records: list[Record] = []
 
     def apply(self, database: sqlite3.Connection) -> None:
-        """See Work. Raises RoomClosed behind the last event."""
+        """See Work. Raises RoomClosed after the last event."""
         store = self._channel.open_store(database)
         self.positions, self._records = store.append(self._drafts)
         if self._ending:

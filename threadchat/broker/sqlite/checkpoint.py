@@ -1,4 +1,4 @@
-"""Keeps the write-ahead log short: SQLite starts it over only at a moment when nobody reads."""
+"""Keeps the write-ahead log short. SQLite can restart it only at a moment when nobody reads."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from typing import Final
 from threadchat.broker.sqlite.schema import PATIENCE
 
 WAL_BYTES: Final = 16 << 20
-"""Size of the log's file above which readers are held back: four times what SQLite lets it grow to by itself
-where nobody reads all the time."""
+"""The size of the log file above which readers are paused. It is four times the size to which SQLite itself
+lets the file grow if there are pauses between readers.
+"""
 WAIT: Final = 0.5
-"""Seconds for which readers may finish. Whoever wants to begin waits so long at most, and for the checkpoint
-itself."""
+"""Seconds for which current readers may finish. A new reader waits at most this long, and for the checkpoint
+itself.
+"""
 OTHERS: Final = 0.1
-"""Seconds to wait for other programs that read, such as one that makes a backup."""
+"""Seconds to wait for other programs that read, for example a backup."""
 RETRY: Final = 5.0
-"""Seconds until the next attempt, after one that somebody was in the way of."""
+"""Seconds until the next attempt, if somebody was still reading."""
 
 Paused = Callable[[float], AbstractContextManager[bool]]
-"""Holds readers back for the block; takes the seconds for which those who read may finish, gives whether all
-did."""
+"""Pauses readers for the block.
+
+Takes the seconds for which current readers may finish; gives whether all did.
+"""
 
 
 class Checkpoint:
@@ -46,7 +50,7 @@ class Checkpoint:
         self._not_before = clock()
 
     def __call__(self, database: sqlite3.Connection) -> None:
-        """Looks at the file, outside of a transaction. Raises sqlite3.Error."""
+        """Checks the file. Called outside a transaction. Raises sqlite3.Error."""
         if self._size() <= self._most or self._clock() < self._not_before:
             return
         done = False
@@ -65,7 +69,7 @@ class Checkpoint:
 
 
 def _truncate(database: sqlite3.Connection) -> bool:
-    """Whether all of it is in the database now, and the file empty."""
+    """Moves the whole log into the database. Returns whether the file is empty now."""
     database.execute(f"PRAGMA busy_timeout = {OTHERS * 1000:.0f}")
     try:
         return not database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

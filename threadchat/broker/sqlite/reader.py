@@ -1,4 +1,4 @@
-"""Reads the database on the caller's thread, a consistent picture each time; nobody waits for the writer."""
+"""Reads the database on the caller's thread, in consistent snapshots. Readers never wait for the writer."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from threadchat.chat.log.tail import within
 from threadchat.errors import CommandError, ErrorCode
 
 CONNECTIONS: Final = 4
-"""Threads that read at a time; more would only fight for the interpreter. The others wait for their turn."""
+"""The number of threads that can read at a time. More would only compete for the interpreter. Others wait for
+their turn.
+"""
 
 _NEWEST: Final = "SELECT json FROM events WHERE room = ? AND offset < ? AND offset >= ? ORDER BY offset DESC"
 _FOLLOWING: Final = "SELECT json FROM events WHERE room = ? AND offset > ? ORDER BY offset"
 
 
 class Named(NamedTuple):
-    """A room by its name, as the last process, or this one, left it."""
+    """A room found by its name, as this process or the last one left it."""
 
     place: Place
     closed: bool
@@ -34,8 +36,8 @@ class Named(NamedTuple):
 class Reader:
     """A few connections that only read. All methods may be called from any thread.
 
-    `_lock` guards `_idle`, `_held` and `_closed`; nobody reads under it. It has two conditions: whoever wants
-    to read waits for `_free`, whoever holds readers back waits for `_all_idle`.
+    `_lock` guards `_idle`, `_paused` and `_closed`, and is not held while reading. It has two conditions: a
+    thread that wants to read waits for `_free`, and a thread that pauses readers waits for `_all_idle`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +46,7 @@ class Reader:
         self._lock = threading.Lock()
         self._free = threading.Condition(self._lock)
         self._all_idle = threading.Condition(self._lock)
-        # None stands for a connection that was not needed yet.
+        # None stands for a connection that was never needed.
         self._idle: list[sqlite3.Connection | None] = [None] * CONNECTIONS
         self._paused = False  # nobody may begin to read
         self._closed = False
@@ -58,7 +60,7 @@ class Reader:
         return found and Named(Place(*found[:3]), bool(found[3]))
 
     def tail(self, place: Place, kept: Retention, now: float) -> list[Record]:
-        """The newest events of a room, oldest first: as many as are kept."""
+        """The newest events of a room that are kept, oldest first."""
         records: list[Record] = []
         size = 0
         with self._snapshot() as database:
@@ -81,7 +83,7 @@ class Reader:
         *,
         now: float,
     ) -> Page:
-        """See Channel.history. `place` may be a little behind."""
+        """See Channel.history. `place` may be slightly out of date."""
         with self._snapshot() as database:
             found = database.execute("SELECT head FROM rooms WHERE id = ?", (place.id,)).fetchone()
             head = Position(found[0] if found else place.head, place.epoch)
@@ -98,7 +100,7 @@ class Reader:
         return Page(records, head)
 
     def close(self) -> None:
-        """Waits for those who read, and closes the connections; whoever asks later is refused."""
+        """Waits for current readers and closes the connections. Later readers are refused."""
         with self._lock:
             self._closed = True
             self._free.notify_all()
@@ -110,10 +112,9 @@ class Reader:
 
     @contextlib.contextmanager
     def paused(self, timeout: float) -> Iterator[bool]:
-        """Lets nobody begin to read during the block; gives whether those who read have finished in time.
+        """Pauses readers during the block: nobody begins to read.
 
-        `timeout` is in seconds.
-        Runs on: the writer's thread.
+        Gives whether current readers finished in time. `timeout` is in seconds. Runs on: the writer's thread.
         """
         with self._lock:
             self._paused = True
@@ -145,7 +146,7 @@ class Reader:
                     self._all_idle.notify_all()
 
     def _take(self) -> sqlite3.Connection | None:
-        check_process(self._path, self._process)  # first: a lock that was held at the fork stays so there
+        check_process(self._path, self._process)  # first: after a fork the lock may stay locked for good
         with self._lock:
             self._free.wait_for(lambda: self._closed or (self._idle and not self._paused))
             if self._closed:
@@ -154,7 +155,7 @@ class Reader:
 
 
 def _first(database: sqlite3.Connection, place: Place, kept: Retention, now: float) -> int:
-    """The oldest event that counts: some may be there that are too old, or too many."""
+    """The oldest event that counts. The table may also have events that are too old, or too many."""
     oldest = kept.since(now)
     times = database.execute(
         "SELECT offset, time FROM events WHERE room = ? AND offset > ? ORDER BY offset",
@@ -177,6 +178,6 @@ def _read(database: sqlite3.Connection, question: str, about: Sequence[Any], lim
     for (json,) in database.execute(f"{question} LIMIT ?", (*about, limit)):
         size += len(json)
         records.append(record_of(json))
-        if size > MAX_HISTORY_BYTES:  # the rest need not even be read
+        if size > MAX_HISTORY_BYTES:  # no need to read the rest
             break
     return within(records, MAX_HISTORY_BYTES)

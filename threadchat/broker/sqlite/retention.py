@@ -1,4 +1,4 @@
-"""Drops from the database what nobody writes to any more: old events, spent keys, rooms that are over."""
+"""Drops old data that no writer touches any more: old events, expired keys, and rooms that are over."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from threadchat.broker.sqlite.room_store import Retention
 from threadchat.chat.log.sequencer import MAX_KEYS
 
 STEP: Final = 500
-"""Rows that are looked at, or dropped, in one step: a few milliseconds."""
+"""The number of rows to check or drop in one step, which takes a few milliseconds."""
 MINUTE: Final = 60
 
 _END: Final = (1 << 62, b"")
-"""Behind every key."""
+"""Sorts after every key."""
 
 IsOpen = Callable[[str, str], bool]
-"""Whether somebody has the room of that name and epoch open. Runs on: any thread."""
+"""Whether the room of that name and epoch is open. Runs on: any thread."""
 
 
 class Room(NamedTuple):
@@ -30,21 +30,24 @@ class Room(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What goes: what `retention_of` says of a room, and rooms above `rooms`, the most silent first."""
+    """What to keep: `retention_of` for each room, and at most `rooms` rooms.
+
+    Above that, rooms without recent events go first.
+    """
 
     retention_of: Callable[[str], Retention]
     rooms: int
 
 
 def sweep(database: sqlite3.Connection, limits: Limits, now: float, is_open: IsOpen) -> Iterator[None]:
-    """One look at everything, in steps of `STEP` rows; a transaction may end between any two of them.
+    """Checks everything once, in steps of `STEP` rows. A transaction may end between any two steps.
 
-    A room goes when it was closed, when it has a successor of the same name, when all its events are too old,
-    or when there are too many rooms. One that is open stays.
+    A room is dropped if it was closed, if a newer room has the same name, if all its events are too old, or
+    if there are too many rooms. An open room stays.
     """
     database.create_function("kept_since", 1, lambda name: limits.retention_of(name).since(now))
     yield from _drop_keys(database, now)
-    minutes: Counter[int] = Counter()  # in which rooms were last spoken in
+    minutes: Counter[int] = Counter()  # the number of rooms by the minute of their last event
     for span in _spans(database):
         for room in _over(database, span):
             yield from _drop_room(database, room, is_open)
@@ -56,7 +59,10 @@ def sweep(database: sqlite3.Connection, limits: Limits, now: float, is_open: IsO
 
 
 def _drop_keys(database: sqlite3.Connection, now: float) -> Iterator[None]:
-    """Drops keys that are spent, and in a flood of keys the first, as in memory: after so many events."""
+    """Drops expired keys.
+
+    If there are too many, also drops the oldest, by the number of events since, as in memory.
+    """
     after: tuple[int, bytes] = (0, b"")
     while after != _END:
         last = database.execute(
@@ -76,7 +82,7 @@ def _drop_keys(database: sqlite3.Connection, now: float) -> Iterator[None]:
 
 
 def _spans(database: sqlite3.Connection) -> Iterator[tuple[int, int]]:
-    """All rooms, some at a time: above the one id, up to the other."""
+    """All rooms, some at a time: ids above the first number, up to the second."""
     after = 0
     while True:
         found = database.execute(
@@ -99,7 +105,7 @@ def _over(database: sqlite3.Connection, span: tuple[int, int]) -> list[Room]:
 
 
 def _with_old_events(database: sqlite3.Connection, span: tuple[int, int]) -> list[tuple[int, float]]:
-    """The numbers of rooms whose first events are too old, and from when on events are kept there."""
+    """The ids of rooms whose first events are too old, and the time from which on events are kept."""
     return database.execute(
         "SELECT id, kept_since(name) AS oldest FROM rooms WHERE id > ? AND id <= ? AND oldest > 0 AND "
         "(SELECT time FROM events WHERE events.room = rooms.id ORDER BY offset LIMIT 1) < oldest",
@@ -118,7 +124,7 @@ def _minutes(database: sqlite3.Connection, span: tuple[int, int]) -> dict[int, i
 def _drop_silent(
     database: sqlite3.Connection, minutes: Counter[int], excess: int, is_open: IsOpen
 ) -> Iterator[None]:
-    """Drops so many rooms: those where nobody has spoken for longest, to the minute."""
+    """Drops `excess` rooms: those whose last event is the oldest, to the minute."""
     if excess <= 0:
         return
     for last in sorted(minutes):
@@ -143,7 +149,7 @@ def _drop_silent(
 
 
 def _drop_room(database: sqlite3.Connection, room: Room, is_open: IsOpen) -> Iterator[None]:
-    """Drops a room's rows, its own at last, unless somebody opens it meanwhile."""
+    """Drops the rows of a room, its own row last. Stops if the room is opened meanwhile."""
     for table, row in (("events", "offset"), ("keys", "name")):
         some = f"SELECT {row} FROM {table} WHERE room = ? ORDER BY {row} LIMIT {STEP}"
         gone = STEP
@@ -159,7 +165,7 @@ def _drop_room(database: sqlite3.Connection, room: Room, is_open: IsOpen) -> Ite
 
 
 def _drop_events(database: sqlite3.Connection, room: int, oldest: float) -> Iterator[None]:
-    """Drops the events from before that time."""
+    """Drops events older than that time."""
     gone = STEP
     while gone == STEP:
         gone = database.execute(

@@ -1,4 +1,4 @@
-"""One room's rows in the database, and what the writer remembers of them from commit to commit."""
+"""One room's rows in the database, and what the writer remembers of them between commits."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from threadchat.errors import RoomClosed
 Row = TypeVar("Row")
 
 SPARE: Final = 64
-"""Rows that are written or dropped with one statement."""
+"""The number of rows to write or drop with one statement."""
 
 Keys = dict[bytes, int]
-"""Message keys, each with its user: the offset of what was said with it."""
+"""The offset published for each message key. A key includes its user."""
 
 
 class Retention(NamedTuple):
-    """How much of a room is kept: events, bytes of their JSON, and seconds (0: however old)."""
+    """How much of a room is kept: events, the bytes of their JSON, and their age in seconds (0: any age)."""
 
     events: int
     bytes: int
@@ -35,10 +35,10 @@ class Retention(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A room in the database: the id of its row, which it may not have yet, and where its log stands.
+    """A room in the database: the id of its row, which may not exist yet, and the head of its log.
 
-    Of rooms with the same name the one that was opened last has the highest id. Events up to `floor` do not
-    count any more, though they may be there yet.
+    Of rooms with the same name, the one opened last has the highest id. Events up to `floor` no longer count,
+    though their rows may still exist.
     """
 
     id: int
@@ -50,7 +50,7 @@ class Place(NamedTuple):
 class RoomStore:
     """Appends to one room and drops what is too much. Runs on: the writer's thread, in a transaction.
 
-    When a transaction fails its shelves are thrown away: the next one begins with what the database says.
+    If a transaction fails, its stores are discarded, and the next transaction reads the database again.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class RoomStore:
         self._spoke_at: int = spoke_at
         self._closed = bool(closed)
         self.place = place._replace(head=head)
-        # Of each event that is kept, oldest first: its bytes and its time.
+        # The bytes and the time of each event that is kept, oldest first.
         self._kept: deque[tuple[int, int]] = deque(
             database.execute(
                 "SELECT length(json), time FROM events WHERE room = ? AND offset > ? ORDER BY offset",
@@ -80,18 +80,19 @@ class RoomStore:
             )
         )
         self._bytes = sum(size for size, _ in self._kept)
-        self._spare = self._spare_bytes = 0  # events, and their bytes, that are there but no longer count
+        self._spare = self._spare_bytes = 0  # rows that no longer count, and their bytes
 
     def append(self, drafts: Sequence[Draft]) -> tuple[list[Position], list[Record]]:
-        """Gives drafts their places; those whose key is known get the first one's, and no record.
+        """Assigns positions to drafts.
 
-        Raises RoomClosed behind the last event. What cannot be encoded raises before anything is written.
+        A draft with a known key gets the position of the first one, and no record. Raises RoomClosed after
+        the last event. If a draft cannot be encoded, raises before anything is written.
         """
         if self._closed:
             raise RoomClosed(f"room {self._name} is closed")
         now = self._clock()
         epoch, offset = self.place.epoch, self.place.head
-        time = max(int(now), self._spoke_at)  # a clock that is set back must not make events older
+        time = max(int(now), self._spoke_at)  # setting the clock back must not make events older
         names = [_name_of(draft) if draft.key else b"" for draft in drafts]
         known = self._known([name for name in names if name], now)
         positions, records = [], []
@@ -109,12 +110,12 @@ class RoomStore:
         return positions, records
 
     def close(self) -> None:
-        """Nothing follows what was appended: the name's next log begins anew."""
+        """Marks the log as ended. The next log of that name begins anew."""
         self._closed = True
         self._database.execute("UPDATE rooms SET closed = 1 WHERE id = ?", (self.place.id,))
 
     def _known(self, names: Sequence[bytes], now: float) -> Keys:
-        """Those of these keys that are not forgotten yet."""
+        """Those of these keys that have not expired."""
         known: Keys = {}
         for some in _portions(names):
             places = ",".join("?" * len(some))
@@ -142,7 +143,7 @@ class RoomStore:
         self._drop_old(now)
 
     def _delete(self, offset: int) -> None:
-        """Takes the text out of a message. What is counted for it stays, until it goes."""
+        """Removes the text of a message. Its bytes keep counting until the event is dropped."""
         where, place = "WHERE room = ? AND offset = ?", (self.place.id, offset)
         found = self._database.execute(f"SELECT json FROM events {where}", place).fetchone()
         if found:
@@ -150,9 +151,9 @@ class RoomStore:
             self._database.execute(f"UPDATE events SET json = ? {where}", (json, *place))
 
     def _write_head(self, newest: Event) -> None:
-        """Updates the room's row, or makes it where there is none.
+        """Updates the room's row, or inserts it if there is none.
 
-        That is so before the first event, and in a room that was forgotten while it was opened.
+        There is none before the first event, and if the room was dropped while it was being opened.
         """
         execute = self._database.execute
         head = newest.id, newest.time
@@ -164,7 +165,10 @@ class RoomStore:
         )
 
     def _drop_old(self, now: float) -> None:
-        """Counts out what is too much; the rows themselves go when there are some, which is cheaper."""
+        """Stops counting what is too much.
+
+        The rows are deleted once there are enough of them, which is cheaper.
+        """
         kept, most, oldest = self._kept, self._retention, self._retention.since(now)
         while len(kept) > 1 and (len(kept) > most.events or self._bytes > most.bytes or kept[0][1] < oldest):
             self._bytes -= kept[0][0]
@@ -179,7 +183,7 @@ class RoomStore:
 
 
 def _portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    # Many a statement: each one that runs gives the interpreter away, and waits until it gets it back.
+    # Many rows per statement, because each statement releases the interpreter and waits to get it back.
     return (rows[start : start + SPARE] for start in range(0, len(rows), SPARE))
 
 

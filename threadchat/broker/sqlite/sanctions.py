@@ -1,4 +1,4 @@
-"""Bans and mutes that outlive the process: a table in the database, and all of it in memory too."""
+"""Bans and mutes that outlive the process: a table in the database, and a copy of it in memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _COLUMNS: Final = "kind, subject, room, until, reason, imposer"
 
 
 class SqliteSanctions(Sanctions):
-    """See Sanctions: what a change returns from is on the disk. To be called on any thread."""
+    """See Sanctions. When a change returns, it is on the disk. Every method may be called from any thread."""
 
     def __init__(self, database: sqlite3.Connection, writer: Writer, clock: Callable[[], float]) -> None:
-        """Reads what there is from `database`, which it does not keep. Raises sqlite3.Error."""
+        """Reads the table from `database`, which it does not keep. Raises sqlite3.Error."""
         super().__init__(clock=clock)
         self._writer = writer
         for row in database.execute(f"SELECT {_COLUMNS} FROM sanctions"):
@@ -54,5 +54,5 @@ class _Statement(Work):
 
 
 def sweep_sanctions(database: sqlite3.Connection, now: float) -> None:
-    """Drops what is over. Runs on: the writer's thread, in a transaction."""
+    """Drops expired sanctions. Runs on: the writer's thread, in a transaction."""
     database.execute("DELETE FROM sanctions WHERE until <= ?", (now,))

@@ -1,4 +1,4 @@
-"""The database file: who may have it, what it looks like inside, and why it cannot be opened."""
+"""The database file: which process may use it, its schema, and why it cannot be opened."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any, Final
 from threadchat.errors import BrokerError, CommandError, ErrorCode
 
 APPLICATION: Final = 0x74686368
-"""Tells this program's files from others'; kept in the file as `application_id`."""
+"""Distinguishes this program's files from others. Stored in the file as `application_id`."""
 PATIENCE: Final = 5.0
-"""Seconds for which other programs, such as one that makes a backup, may hold up a commit."""
+"""Seconds for which other programs, for example a backup, may block a commit."""
 
 _STEPS: Final = (
     """
@@ -42,20 +42,21 @@ CREATE TABLE sanctions (
 ) WITHOUT ROWID;
 """,
 )
-"""What each version of the schema added to the one before it: a file of an older one gets the rest."""
+"""What each version of the schema adds to the one before it. An older file gets the missing steps."""
 SCHEMA: Final = len(_STEPS)
-"""What this version reads and writes; kept in the file as `user_version`."""
+"""The version that this program reads and writes. Stored in the file as `user_version`."""
 
 
 class Ownership:
-    """One process has the file: SQLite would let several write, but each numbers a room's events by itself.
+    """Lets only one process use the file.
 
-    A lock on a file beside it, which the system lets go of when the process ends, however that happens. The
-    file stays: were it deleted, two processes could each lock one of that name.
+    SQLite would let several write, but each would number a room's events by itself. It is a lock on a file
+    beside the database, which the system releases whenever the process ends. The lock file is not deleted,
+    because otherwise two processes could each lock a different file of that name.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises BrokerError where another process has it."""
+        """Raises BrokerError if another process has the file."""
         if not path.parent.is_dir():
             raise BrokerError(f"{path} cannot be opened: there is no folder {path.parent}")
         beside = path.with_name(path.name + "-lock")
@@ -71,35 +72,36 @@ class Ownership:
             if not isinstance(error, BlockingIOError):
                 raise BrokerError(f"{beside} cannot be locked: {error.strerror}") from None
             raise BrokerError(
-                f"{path} is in use by process {owner or 'unknown'}; one process has it at a time, "
+                f"{path} is in use by process {owner or 'unknown'}; only one process at a time can use it, "
                 "and redis://... is the broker for several"
             ) from None
-        with contextlib.suppress(OSError):  # the number is for people; a full disk may have no room for it
+        with contextlib.suppress(OSError):  # the number is only for people; the disk may be full
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Lets another process have the file."""
+        """Lets another process use the file."""
         os.close(self._descriptor)
 
 
 def prepare(path: Path) -> dict[str, Any]:
-    """Makes the file where there is none, and the tables that it lacks; returns what is beside rooms.
+    """Creates the file and the tables that it lacks. Returns the content of the `meta` table.
 
-    Raises BrokerError for a file that is no database, not this program's, newer, or not to be written.
+    Raises BrokerError if the file is no database, belongs to another program, has a newer schema, or cannot
+    be written.
     """
     with contextlib.suppress(FileExistsError), explained(path):
-        # It holds the key that signs resume tokens; SQLite gives the files beside it the same mode.
+        # The file holds the key that signs resume tokens. SQLite gives its other files the same mode.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with explained(path), contextlib.closing(connect(path)) as database:
         _check(path, database)
         if database.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-            raise BrokerError(f"{path} lies on a file system without shared memory; use a local disk")
+            raise BrokerError(f"{path} is on a file system without shared memory; use a local disk")
         with transaction(database):
             version = database.execute("PRAGMA user_version").fetchone()[0]
             for statement in ";".join(_STEPS[version:]).split(";"):
                 database.execute(statement)
-            # Written every time, so that what cannot be written is found out here.
+            # Written every time, so that a file that cannot be written fails here.
             database.execute(f"PRAGMA application_id = {APPLICATION}")
             database.execute(f"PRAGMA user_version = {SCHEMA}")
             for name, value in (("resume_key", secrets.token_bytes(32)), ("next_user", 1)):
@@ -108,7 +110,7 @@ def prepare(path: Path) -> dict[str, Any]:
 
 
 def check_process(path: Path, opener: int) -> None:
-    """Raises CommandError 100 in a process that forked from the one that opened the file, `opener`."""
+    """Raises CommandError 100 in a process that was forked from `opener`, which opened the file."""
     if opener != os.getpid():
         raise CommandError(
             ErrorCode.INTERNAL,
@@ -119,31 +121,31 @@ def check_process(path: Path, opener: int) -> None:
 
 
 def newest_room(database: sqlite3.Connection) -> int:
-    """The highest number that a room's row ever had; 0 where there was none. Raises sqlite3.Error."""
+    """The highest id that a room's row ever had; 0 if there was none. Raises sqlite3.Error."""
     found = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rooms'").fetchone()
     return int(found[0]) if found else 0
 
 
 def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
-    """A connection that any one thread at a time may use. Raises sqlite3.Error."""
+    """A connection that one thread at a time may use. Raises sqlite3.Error."""
     database = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA query_only = 1" if reading else "PRAGMA synchronous = FULL")
     except sqlite3.Error:
-        database.close()  # Python 3.13 warns of one that is left to the garbage collector
+        database.close()  # Python 3.13 warns if the garbage collector closes it
         raise
     return database
 
 
 @contextlib.contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All of the block, or nothing of it: what it raises, a failing COMMIT included, undoes it."""
+    """Runs the block in a transaction. Any exception, including one of COMMIT, rolls it back."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
         database.execute("COMMIT")
     except BaseException:
-        if database.in_transaction:  # some errors have undone it already
+        if database.in_transaction:  # some errors have rolled it back already
             with contextlib.suppress(sqlite3.Error):
                 database.execute("ROLLBACK")
         raise
@@ -151,7 +153,7 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turns what SQLite or the system says about a file into one sentence, a BrokerError."""
+    """Turns an error of SQLite or of the system into a BrokerError with one sentence."""
     try:
         yield
     except FileExistsError:
@@ -163,7 +165,7 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _check(path: Path, database: sqlite3.Connection) -> None:
-    """Looks before anything is written."""
+    """Checks the file before anything is written."""
     version, application, tables = (
         database.execute(question).fetchone()[0]
         for question in (

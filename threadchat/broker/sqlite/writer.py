@@ -1,4 +1,4 @@
-"""The only thread that writes to the database: takes what waits, commits it together, then answers."""
+"""The only thread that writes to the database: it commits all waiting works together, then answers."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ from threadchat.wire.threads.late_thread import LateThread
 log = logging.getLogger(__name__)
 
 PLACES: Final = 1024
-"""Works that may wait; each has a thread that waits for it. Full, newcomers wait, then are refused (111)."""
+"""The maximum number of waiting works. Each has a thread that waits for it. Above it, callers wait and are
+then refused (111).
+"""
 TOGETHER: Final = 256
-"""Works in one commit: enough for what comes in while the one before is written."""
+"""The maximum number of works in one commit: enough for those that arrive during the commit before."""
 PATIENCE: Final = 3.0
-"""Seconds for which a newcomer waits for a place."""
+"""Seconds for which a caller waits for a place."""
 SWEEP_INTERVAL: Final = 60.0
-"""Seconds between two looks at what nobody writes to but time."""
+"""Seconds between two sweeps, which drop what has become too old."""
 SWEEP_SLICE: Final = 0.01
-"""Seconds of one look after which those who wait come first."""
+"""Seconds after which a sweep gives way to waiting works."""
 
 
 class Work(ABC):
-    """Something to be written. The thread that hands it in waits until it is `settled`."""
+    """Something to write. The thread that hands it in waits until it is `settled`."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -41,19 +43,22 @@ class Work(ABC):
 
     @abstractmethod
     def apply(self, database: sqlite3.Connection) -> None:
-        """Writes. What it raises beside sqlite3.Error is its own; nothing may be written then."""
+        """Writes to the database.
+
+        If it raises anything but sqlite3.Error, only this work fails, and it must have written nothing.
+        """
 
     def committed(self) -> None:  # noqa: B027
-        """Told once what `apply` wrote is on the disk."""
+        """Called once what `apply` wrote is on the disk."""
 
     def undone(self) -> None:  # noqa: B027
-        """Told that what `apply` wrote is not there."""
+        """Called if what `apply` wrote was rolled back."""
 
 
 class Writer:
-    """Runs works in the order in which they came.
+    """Runs works in the order in which they arrive.
 
-    A commit that fails fails all of its works, with a temporary error: they may be tried again.
+    If a commit fails, all of its works fail with a temporary error, and can be tried again.
     """
 
     def __init__(
@@ -66,7 +71,7 @@ class Writer:
         sweep_interval: float = SWEEP_INTERVAL,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`sweep` is called now and then; its steps run in transactions between those of the works.
+        """`sweep` is called now and then. Its steps run in transactions between those of the works.
 
         `checkpoint` is called after each transaction.
         """
@@ -77,23 +82,23 @@ class Writer:
         self._sweep_interval = sweep_interval
         self._clock = clock
         self._sweep_at = clock()
-        self._steps: Iterator[None] | None = None  # of a sweep that is under way
-        self._places = threading.BoundedSemaphore(PLACES)  # what bounds `_works`
+        self._steps: Iterator[None] | None = None  # of the current sweep
+        self._places = threading.BoundedSemaphore(PLACES)  # limits `_works`
         self._works: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        # Guards `_closed`; works are put under it, so that none comes behind the end.
+        # Guards `_closed`. Works are put under it, so that none comes after the end.
         self._closing = threading.Lock()
         self._closed = False
         self._thread = LateThread("sqlite-writer", self.run)
         self._process = os.getpid()
-        self._failing = False  # the last commit failed; known to the writer only
+        self._failing = False  # the last commit failed; only the writer uses it
         self.database = connect(path)
-        """The writer's; before its thread starts, its owner's."""
+        """Belongs to the writer's thread, and to the owner before that starts."""
 
     def do(self, work: Work) -> None:
         """Returns once `work` is on the disk. Runs on: any thread but the writer's.
 
-        Raises what `apply` raised, CommandError 100 where nothing can be written just now, 111 where too
-        many wait, and RoomClosed once the broker is closed.
+        Raises what `apply` raised, CommandError 100 if nothing can be written at the moment, 111 if too many
+        works are waiting, and RoomClosed once the broker is closed.
         """
         self.check_process()
         if not self._places.acquire(timeout=self._patience):
@@ -111,11 +116,11 @@ class Writer:
             raise work.error
 
     def check_process(self) -> None:
-        """Raises CommandError 100 in a forked process: what SQLite keeps in memory is not its own."""
+        """Raises CommandError 100 in a forked process, which must not use SQLite's state of its parent."""
         check_process(self._path, self._process)
 
     def close(self, last: Work) -> None:
-        """Writes what waits, then `last`, then closes the database; whoever comes later is refused."""
+        """Writes what is waiting, then `last`, then closes the database. Later callers are refused."""
         with self._closing:
             if self._closed:
                 return
@@ -123,11 +128,11 @@ class Writer:
             self._works.put(last)
             self._works.put(None)
         self._thread.join()
-        with contextlib.suppress(sqlite3.Error):  # a full disk; the next start tidies up
+        with contextlib.suppress(sqlite3.Error):  # for example a full disk; the next start cleans up
             self.database.close()
 
     def run(self) -> None:
-        """Commits until closed. Runs on: the writer's thread."""
+        """Commits works until closed. Runs on: the writer's thread."""
         closing = False
         while not closing:
             works, closing = self._take()
@@ -138,7 +143,7 @@ class Writer:
             self.checkpoint()
 
     def commit(self, works: Sequence[Work]) -> None:
-        """Writes some works, together, and settles them. Runs on: the writer's thread."""
+        """Writes some works together and settles them. Runs on: the writer's thread."""
         try:
             with transaction(self.database):
                 for work in works:
@@ -158,7 +163,7 @@ class Writer:
                 work.settled.set()
 
     def sweep(self) -> bool:
-        """Drops what became too old, for `SWEEP_SLICE`; True where more is left.
+        """Drops what has become too old, for `SWEEP_SLICE` seconds. Returns whether there is more to drop.
 
         Runs on: the writer's thread.
         """
@@ -173,7 +178,7 @@ class Writer:
                     self._steps = None
         except Exception as error:
             self._steps = None
-            log.warning("%s: what is too old could not be dropped: %s", self._path, error)
+            log.warning("%s: old data could not be dropped: %s", self._path, error)
         if self._steps is None:
             self._sweep_at = self._clock() + self._sweep_interval
         return self._steps is not None
@@ -186,7 +191,7 @@ class Writer:
             log.warning("%s: its write-ahead log could not be emptied: %s", self._path, error)
 
     def _take(self) -> tuple[list[Work], bool]:
-        """What waits, after a wait for the first of it, and whether the end has come."""
+        """Waits for works and takes all of them. Also returns whether the end has come."""
         works: list[Work] = []
         with contextlib.suppress(queue.Empty):
             timeout = max(0.0, self._sweep_at - self._clock())
@@ -224,5 +229,5 @@ def _apply(work: Work, database: sqlite3.Connection) -> None:
 def _tell_committed(work: Work) -> None:
     try:
         work.committed()
-    except Exception:  # a listener's mistake, where the writer hands on; what is written is written
-        log.exception("what was committed could not be handed on")
+    except Exception:  # raised by an outlet if the writer hands on; the work is committed anyway
+        log.exception("committed events could not be delivered")

@@ -1,6 +1,4 @@
-"""The live subscriptions of one room. An event is encoded once for all subscriptions that share an
-encoder.
-"""
+"""The live subscriptions of one room. An event is encoded once for all that share an encoder."""
 
 from __future__ import annotations
 

@@ -53,10 +53,9 @@ class Fanout:
     # The channel
 
     def begin(self, head: Position) -> None:
-        """Sets the position of the log before the first event that `deliver` gets.
+        """Sets the log's position before the first event that `deliver` gets.
 
-        If this does not continue the log so far, subscriptions cannot go on and end, except those in the
-        background.
+        If this does not continue the log so far, all but background subscriptions end.
         """
         with self._lock:
             everybody = [*self._behind, *self._audience]
@@ -99,10 +98,7 @@ class Fanout:
             self._gate = Gate(line.ticket() for line in full)
 
     def delivered(self) -> None:
-        """Hands subscriptions that fell behind to their producers.
-
-        Runs on: the channel's caller, unlocked.
-        """
+        """Hands subscriptions that fell behind to producers. Runs on: the channel's caller, unlocked."""
         if self._unserved:
             with self._lock:
                 unserved, self._unserved = self._unserved, []
@@ -111,10 +107,7 @@ class Fanout:
                 subscription.catch_up()
 
     def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
-        """Offers a payload to members with one of these encoders, except the user `but`.
-
-        Runs on: any thread.
-        """
+        """Offers a payload to members with these encoders, except the user `but`. Runs on: any thread."""
         self.tell(partial(offer_whisper, payload, encoders, but))
 
     def tell(self, offer: Tell) -> None:
@@ -250,10 +243,7 @@ class Fanout:
         return self._tail.weight
 
     def shorten(self, most: int) -> int:
-        """Drops the oldest events until the tail weighs `most`.
-
-        Returns the offset before the first one left.
-        """
+        """Drops the oldest events until `weight` is `most`. Returns the offset before the first left."""
         with self._lock:
             return self._tail.shorten(most)
 

@@ -67,7 +67,7 @@ class Page(Sequence[Event]):
 def check_target(target: Position, epoch: str) -> None:
     """Raises CommandError 112 if the event that a draft refers to is not in the log of that epoch."""
     if target.epoch != epoch:
-        reason = f"event {target.offset} was in another log of this room, which has begun anew since"
+        reason = f"event {target.offset} was in an earlier log of this room"
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION, reason)
 
 
