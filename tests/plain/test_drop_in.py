@@ -186,18 +186,19 @@ def test_errors_of_connecting_are_the_systems_too(certificate: Certificate) -> N
         assert untrusted.value.verify_code
 
 
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(4096):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        return
+
+
 @contextmanager
 def http_proxy() -> Iterator[tuple[int, list[str]]]:
     """A proxy that serves one CONNECT; its port, and what it was asked."""
     asked: list[str] = []
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(4096):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
 
     with socket.create_server((LOOPBACK, 0)) as listener:
 
@@ -230,6 +231,36 @@ def test_a_proxy_is_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
             assert websocket.recv(20) == "hi"
         assert asked[0] == f"CONNECT {LOOPBACK}:{server.port} HTTP/1.1"
         assert "Proxy-Authorization: Basic YW5uOnNlY3JldA==" in asked
+
+
+def test_a_socks_proxy_is_gone_through() -> None:
+    pytest.importorskip("socks")
+    asked: list[bytes] = []
+    with serving(echo) as server, socket.create_server((LOOPBACK, 0)) as listener:
+
+        def run() -> None:
+            client, _ = listener.accept()
+            with client:
+                asked.append(client.recv(3))  # version, one method: none
+                client.sendall(b"\5\0")
+                request = client.recv(4)  # version, connect, reserved, kind of the address
+                size = client.recv(1)[0]
+                asked.append(request + client.recv(size) + client.recv(2))
+                client.sendall(b"\5\0\0\1" + bytes(6))
+                with socket.create_connection((LOOPBACK, server.port)) as upstream:
+                    back = threading.Thread(target=pump, args=(upstream, client))
+                    back.start()
+                    pump(client, upstream)
+                    back.join(20)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        proxy = f"socks5h://{LOOPBACK}:{listener.getsockname()[1]}"
+        with connect("ws://server.invalid:81/", proxy=proxy) as websocket:
+            websocket.send("hi")
+            assert websocket.recv(20) == "hi"
+        thread.join(20)
+    assert asked == [b"\5\1\0", b"\5\1\0\3server.invalid\0\x51"]
 
 
 def test_a_redirect_to_another_host_takes_no_secrets_along() -> None:
