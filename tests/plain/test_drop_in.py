@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,6 +105,17 @@ def test_code_that_imports_websockets_catches_ours() -> None:
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 4000
         assert isinstance(caught.value, ConnectionClosed | ConnectionClosedError)
+
+
+def test_the_namespace_needs_no_websockets() -> None:
+    program = (
+        "import sys; sys.modules['websockets'] = None\n"
+        "from threadchat.plain.websockets.exceptions import ConnectionClosedOK\n"
+        "from threadchat.plain.websockets.sync.client import connect\n"
+        "print(ConnectionClosedOK(None, None), [it for it in sys.modules if it.startswith('websockets')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "no close frame received or sent ['websockets']\n"
 
 
 # -- messages in fragments ---------------------------------------------------------------------------------
