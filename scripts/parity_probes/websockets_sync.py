@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from parity_probes import websockets_connections, websockets_handshakes, websockets_values
+from parity_probes import (
+    websockets_connecting,
+    websockets_connections,
+    websockets_handshakes,
+    websockets_serving,
+    websockets_values,
+)
 from parity_probes.probing import Library, Table
 
 TABLE = Table("websockets_sync", "threadchat.plain.websockets", least=200, share=0.95)
@@ -40,7 +46,13 @@ TABLE.on_purpose = {
     "a message in two fragments": _WHOLE,
     "max_size: of a fragment": _WHOLE,
 }
-for part in (websockets_values, websockets_connections, websockets_handshakes):
+for part in (
+    websockets_values,
+    websockets_connections,
+    websockets_handshakes,
+    websockets_connecting,
+    websockets_serving,
+):
     part.fill(TABLE)
 
 
