@@ -112,6 +112,7 @@ def fill(table: Table) -> None:
     for name, handler in HANDLERS.items():
         table.add(f"handler: {name}", lambda lib, handler=handler: _ended_by(lib, handler))
     table.add("a peer that answers no ping", _silent)
+    table.add("ping: the same payload while it waits", _same_ping)
     table.add("a message in two fragments: recv_streaming", _two_fragments)
 
 
@@ -213,6 +214,12 @@ HANDLERS = {
 def _silent(lib: Any) -> object:
     with fed(lib, b"", ping_interval=0.1, ping_timeout=0.1) as websocket:
         return _exception(lambda: websocket.recv(WAIT))
+
+
+def _same_ping(lib: Any) -> object:
+    with fed(lib, b"", ping_interval=None) as websocket:
+        first = [websocket.ping(payload) and "sent" for payload in ("a", b"b", b"")]
+        return first, [attempt(lambda it=it: websocket.ping(it)) for it in ("a", b"b", b"")]
 
 
 def _two_fragments(lib: Any) -> object:

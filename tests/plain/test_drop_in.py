@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import ssl
 import subprocess
@@ -25,7 +26,7 @@ from tests.wire.conftest import Certificate
 from tests.wire.helpers import close_frame
 from threadchat import accept, broadcast, connect, unix_connect, unix_serve
 from threadchat.errors import CannotConnect, ConnectionClosedError, HandshakeRefused
-from threadchat.plain import simple_websocket
+from threadchat.plain import own_thread, simple_websocket
 from threadchat.plain.own_thread import OwnThread
 from threadchat.plain.websockets.exceptions import ConcurrencyError, ConnectionClosed, SecurityError
 from threadchat.plain.websockets.sync.client import connect as sync_connect
@@ -356,6 +357,25 @@ def test_without_a_thread_a_request_fails_and_its_socket_is_closed(monkeypatch: 
         with pytest.raises(RuntimeError, match="can't start"):
             OwnThread(lambda environ, start_response: [])(environ, lambda *given: lambda data: None)
         assert peer.recv(1) == b""
+
+
+def test_a_forked_process_has_none_of_its_parents_handlers() -> None:
+    inside, over = threading.Event(), threading.Event()
+    threads = own_thread._THREADS
+
+    def handler() -> None:
+        inside.set()
+        over.wait(20)
+
+    threads.start(handler)
+    assert inside.wait(20)
+    with threads._lock:  # as a fork may find it
+        child = os.fork()
+        if child == 0:
+            os._exit(threads.running + threads._lock.locked())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert threads.running == 1
+    over.set()
 
 
 def test_a_refused_handshake_says_why() -> None:

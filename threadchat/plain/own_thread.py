@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
@@ -88,10 +89,14 @@ class _Threads:
     """The threads of handlers. `_lock` guards `_running`, and is a leaf."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: set[threading.Thread] = set()
+        self._begin()
         self._started = 0
         self._watches_exit = False
+
+    def _begin(self) -> None:
+        """Also after a fork, whose child has none of the threads, and perhaps their lock held."""
+        self._lock = threading.Lock()
+        self._running: set[threading.Thread] = set()
 
     @property
     def running(self) -> int:
@@ -134,3 +139,4 @@ class _Threads:
 
 
 _THREADS: Final = _Threads()
+os.register_at_fork(after_in_child=_THREADS._begin)
