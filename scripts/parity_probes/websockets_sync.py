@@ -32,6 +32,11 @@ TABLE.on_purpose = {
     "a peer that answers no ping": (
         "a peer that is silent for `ping_interval` and `ping_timeout` together ends with 3012, not with 1011"
     ),
+    "ping: seventeen that wait": "at most 16 pings of a connection are unanswered; the next is TooManyPings",
+    "send: a peer that takes nothing": (
+        "`send` waits 3 s (`send_timeout`) for a peer that takes nothing, not for ever: then the connection "
+        "ends (3008)"
+    ),
     "knock: no version": _RFC,
     "knock: version 8": _RFC,
     "knock: HTTP/1.0": _RFC,

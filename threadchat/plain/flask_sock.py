@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from threadchat.callbacks import check_callback, is_unrun
 from threadchat.errors import CloseCode
@@ -108,10 +109,16 @@ def _leaves(app: Flask, environ: dict[str, Any], own_thread: OwnThread) -> bool:
         return False
     own_thread.max_threads = options.get("max_connections", MAX_THREADS)
     try:
-        found, _ = app.url_map.bind_to_environ(environ).match()
+        found, _ = _adapter(app, environ).match()
     except HTTPException:
         return False
     return hasattr(app.view_functions.get(found), _MARK)
+
+
+def _adapter(app: Flask, environ: dict[str, Any]) -> MapAdapter:
+    adapter = app.create_url_adapter(app.request_class(environ))
+    assert adapter is not None, "there is one for every request"
+    return adapter
 
 
 def _answer(error: ConnectionError) -> tuple[str, int, list[tuple[str, str]]]:
