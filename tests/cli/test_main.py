@@ -226,9 +226,9 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
             ["config", "serve"],
             "serve is not expected here; the commands are serve, config, token, connect and tail",
         ),
-        (["--port", "1", "connect"], "connect comes first, its flags follow"),
+        (["--port", "1", "connect"], "connect must come first, before its flags"),
         (["--port"], "argument --port: expected one argument"),
-        (["--toml"], "--toml goes with the command config"),
+        (["--toml"], "--toml can be used with the command config only"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_code_2(

@@ -50,9 +50,9 @@ def test_completion_of_commands_rooms_and_names(chat_server: ServerProcess) -> N
     ):
         terminal.shows("#den>")
         bob.join("den")
-        terminal.shows("bobby came")
+        terminal.shows("bobby joined")
         for typed, completed, rest, answer in (
-            ("/hi\t", "story", "1\r", "bobby came"),
+            ("/hi\t", "story", "1\r", "bobby joined"),
             ("/who lo\t", "bby", "\r", "#lobby: ann"),
             ("hi bo\t", "bby", "there\r", "ann: hi bobby there"),
         ):

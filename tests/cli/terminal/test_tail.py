@@ -136,15 +136,15 @@ def test_there_is_no_server(words: list[str]) -> None:
     url = f"ws://127.0.0.1:{free_port()}/chat"
     done = run(*words, url, text="hi")
     assert (done.returncode, done.stdout) == (3, b"")
-    assert done.stderr.startswith(f"threadchat: {url} is not reachable: ".encode())
+    assert done.stderr.startswith(f"threadchat: {url} cannot be reached: ".encode())
     assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["connect"], "without a terminal, --room names the one room to publish in"),
-        (["connect", "--room", "a", "--room", "b"], "without a terminal, --room names the one room"),
+        (["connect"], "without a terminal, give exactly one --room to publish in"),
+        (["connect", "--room", "a", "--room", "b"], "without a terminal, give exactly one --room"),
         (["connect", "--room", " "], "argument --room: it must not be empty"),
         (["connect", "--room", b"\xff"], "argument --room: '\\udcff' is not UTF-8"),
         (["tail", "--room", "x", "--nickname", b"\xff"], "argument --nickname: '\\udcff' is not UTF-8"),
@@ -152,14 +152,14 @@ def test_there_is_no_server(words: list[str]) -> None:
         (["connect", "nonsense"], "argument url: 'nonsense' is no address of a chat"),
         (["connect", "--prot=1"], "unrecognized arguments: --prot=1"),
         (["tail"], "the following arguments are required: --room"),
-        (["tail", "--room", "x", "--count", "0"], "argument --count: '0' is no number from 1 up"),
-        (["tail", "--room", "x", "--history", "9999"], "'9999' is no number from 0 to 1000"),
+        (["tail", "--room", "x", "--count", "0"], "argument --count: '0' is not a whole number from 1 up"),
+        (["tail", "--room", "x", "--history", "9999"], "'9999' is not a whole number from 0 to 1000"),
         (["tail", "--room", "x", "--since", "-1"], "argument --since: "),
         (["tail", "--room", "x", "--since", "1", "--history", "1"], "not allowed with argument --since"),
-        (["tail", "--room", "x", "--timeout", "0"], "'0' is no number of seconds above 0"),
-        (["tail", "--room", "x", "--timeout", "soon"], "'soon' is no number of seconds above 0"),
+        (["tail", "--room", "x", "--timeout", "0"], "'0' is not a number of seconds above 0"),
+        (["tail", "--room", "x", "--timeout", "soon"], "'soon' is not a number of seconds above 0"),
         (["tail", "--room", "x", "--type", "laugh"], "argument --type: invalid choice: 'laugh'"),
-        (["--port", "1", "tail"], "tail comes first, its flags follow"),
+        (["--port", "1", "tail"], "tail must come first, before its flags"),
     ],
 )
 def test_wrong_arguments(words: list[str | bytes], complaint: str) -> None:
@@ -297,7 +297,7 @@ def test_a_room_that_lets_nobody_back_is_an_end() -> None:
         link.cut()
         again.welcome(resumed="proof-1")
         again.refuse(again.heard("subscribe"), 103)
-        with pytest.raises(ThreadchatError, match="lets nobody back into room 'ops': 103 no"):
+        with pytest.raises(ThreadchatError, match="refuses to resume room 'ops': 103 no"):
             following.result()
 
 
