@@ -321,7 +321,7 @@ def test_a_server_that_lets_nobody_in_does_not_start(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main_module.main(["--anonymous", "no"]) == 2
-    assert "anonymous=no lets nobody in without a token; give token_key or token_keys as well" in (
+    assert "anonymous=no requires a token from everybody; set token_key or token_keys as well" in (
         capsys.readouterr().err
     )
     assert served.configs == []

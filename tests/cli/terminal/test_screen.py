@@ -144,4 +144,4 @@ def test_only_so_many_lines_wait_and_a_further_one_stays(capsys: pytest.CaptureF
         accept = Screen(chat, colour=False)._accept
         line = Buffer(document=Document("hi"))
         assert [accept(line) for _ in range(MOST_LINES + 1)] == [False] * MOST_LINES + [True]
-    assert capsys.readouterr().out == "-- 100 lines wait to be done; press Enter again in a moment\n"
+    assert capsys.readouterr().out == "-- 100 lines are waiting; press Enter again in a moment\n"

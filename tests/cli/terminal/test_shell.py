@@ -77,7 +77,7 @@ def test_lists_say_where_there_is_more(sit: Callable[[str], Typist], monkeypatch
     assert (rooms.more, people.more) == (False, False)
     monkeypatch.setattr(ann.chat, "rooms", lambda: Listing(rooms, True))
     monkeypatch.setattr(ann.chat, "who", lambda room: Listing(people, True))
-    assert ann.type("/rooms") == ["#lobby: 1 people, 1 events *", "and more, with fewer people"]
+    assert ann.type("/rooms") == ["#lobby: 1 people, 1 events *", "and more rooms, with fewer people"]
     assert ann.type("/who") == ["#lobby: ann (1), and more"]
 
 
@@ -129,8 +129,8 @@ def test_bytes_that_are_no_text_are_not_sent(sit: Callable[[str], Typist]) -> No
         ("/join  ", "/join needs a room: /join lobby"),
         ("/leave", "you are not in any room"),
         ("/leave x", "you are not in x"),
-        ("/msg", "/msg needs a name or a number, and what to say: /msg ann hello"),
-        ("/msg ann", "/msg needs a name or a number, and what to say: /msg ann hello"),
+        ("/msg", "/msg needs a name or a number, and a text: /msg ann hello"),
+        ("/msg ann", "/msg needs a name or a number, and a text: /msg ann hello"),
         ("/msg cy hi", "nobody here is called cy; /who lists the people of a room, with their numbers"),
         ("/msg 77 hi", "refused: user 77 is not online (108)"),
         ("/msg -77 hi", "refused: user -77 is not online (108)"),

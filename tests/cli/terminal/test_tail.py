@@ -256,7 +256,7 @@ def test_a_beginning_that_is_not_there(chat_server: ServerProcess, ann: Client) 
     ann.message("ops", "hi")
     done = run("tail", chat_server.url, "--room", "ops", "--since", "5")
     assert done.returncode == 1
-    assert done.stderr == b"threadchat: 112 room 'ops' has no events after 5 to begin with; its newest is 1\n"
+    assert done.stderr == b"threadchat: 112 room 'ops' no longer has the events after 5; its newest is 1\n"
 
 
 def test_nothing_is_missed_where_somebody_else_makes_the_room_meanwhile() -> None:
