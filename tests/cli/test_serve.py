@@ -259,7 +259,8 @@ def test_a_port_that_is_really_in_use(engine: type[FakeChat], capsys: pytest.Cap
         engine.on_listen = staticmethod(lambda: socket.create_server(("127.0.0.1", port)))
         said = refusal(engine, Config(port=port), capsys)
     assert said == (
-        f"127.0.0.1 port {port} is in use by another program; set another --port, or --port 0 for any free one"
+        f"127.0.0.1 port {port} is in use by another program; "
+        "set another --port, or --port 0 for any free one"
     )
     assert "drain" not in str(engine.steps)
 

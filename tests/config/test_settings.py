@@ -173,7 +173,8 @@ def test_a_replaced_value_is_checked_too() -> None:
         ),
         (
             {"workers": 2, "broker": "redis://h/", "event_log": "events.log"},
-            "workers=2: must be 1 with event_log=events.log; every process would write every event to the file",
+            "workers=2: must be 1 with event_log=events.log; "
+            "every process would write every event to the file",
         ),
         ({"workers": 0}, "workers=0: must be from 1 to 256"),
     ],

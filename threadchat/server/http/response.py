@@ -35,7 +35,7 @@ class Response:
         return cls(f"{status.value} {status.phrase}", [*plain, *headers], f"{sentence}\n".encode())
 
     def encode(self, *, head_only: bool = False) -> bytes:
-        """The bytes of the whole reply. Raises ValueError for a header with a line end or an invalid character.
+        """The bytes of the whole reply. Raises ValueError for a header with line ends or invalid characters.
 
         The connection's own headers replace the application's. A reply that never has a body keeps the
         Content-Length it was given: for HEAD and 304, this is the length that a GET would have.
