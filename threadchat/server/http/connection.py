@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -29,11 +29,22 @@ _SPEAK_TLS = Response.error(HTTPStatus.BAD_REQUEST, "This port requires TLS; use
 
 
 class Handover:
-    """An object in the environ with which an application can take over the connection."""
+    """An object in the environ with which an application can take over the connection.
 
-    def __init__(self, http_connection: HttpConnection, number: int) -> None:
+    `target` and `headers` are those of the request, exactly as sent; `take` drops `headers`.
+    """
+
+    def __init__(
+        self,
+        http_connection: HttpConnection,
+        number: int,
+        target: str = "/",
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
         self._http_connection = http_connection
         self.number = number
+        self.target = target
+        self.headers = headers
 
     def take(self) -> tuple[Socket, bytes]:
         """Return the connected, blocking socket without a timeout, and the bytes that followed the request.
@@ -41,6 +52,7 @@ class Handover:
         With TLS, it is a TlsSocket. From now on only the caller uses the socket and closes it, and the server
         sends no reply. Call it once, on the connection's own thread; a second call raises RuntimeError.
         """
+        self.headers = ()  # frees their memory: the connection may live for hours
         return self._http_connection.hand_over()
 
 
@@ -132,8 +144,8 @@ class HttpConnection:
         self._head_only = request.method == "HEAD"
         environ = make_environ(request, server, peer)
         self._proxies.see_through(environ)
-        environ[HANDOVER] = Handover(self, self._number)
-        del reader, request  # free their memory: a session may run for hours in the call below
+        environ[HANDOVER] = Handover(self, self._number, request.target, request.headers)
+        del reader, request  # frees their memory: a session may run for hours in the call below
         return self._run_application(application, environ)
 
     def _run_application(self, application: WSGIApplication, environ: dict[str, Any]) -> bytes | None:

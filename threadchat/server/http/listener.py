@@ -7,6 +7,7 @@ import socket
 
 from threadchat.wire.transport import SEND_BUFFER
 
+UNIX_PEER = ("", 0)  # a peer on a Unix socket has no address
 BACKLOG = 4096  # connections; enough for a thousand clients that reconnect at once
 
 _NOT_ON_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -58,7 +59,14 @@ def _bind(sock: socket.socket, address: tuple[object, ...], *, shared: bool) -> 
     return sock
 
 
+def socket_address(sock: socket.socket) -> tuple[str, int]:
+    """The host and port on which `sock` listens; the path and 0 for a Unix socket."""
+    address = sock.getsockname()
+    return (address, 0) if isinstance(address, str) else address[:2]
+
+
 def tune(sock: socket.socket) -> None:
     """Set the options of an accepted socket; raises OSError if the peer is gone."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
