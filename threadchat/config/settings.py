@@ -162,6 +162,10 @@ class Config:
         "closed rooms that an SQLite file keeps; the ones without events for the longest time go first")
     room_ttl: float = _setting(300.0, _LONG, "rooms",
         "time for which an empty room keeps its events, so that people who reconnect find them")
+    inbox_size: int = _setting(256, Whole(0, _MILLION, "events"), "rooms",
+        "events, including direct messages, that are kept for a known person who is away; 0 keeps none")
+    inbox_age: float = _setting(7 * 86_400.0, _LONG, "rooms",
+        "age at which events in an inbox are deleted; an inbox is deleted with its last event")
     announce_limit: int = _setting(200, Whole(0, _MILLION, "people"), "rooms",
         "rooms with more people do not announce joins and leaves, which would be most of the traffic")
 

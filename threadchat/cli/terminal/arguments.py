@@ -139,6 +139,13 @@ def tail_parser() -> Parser:
         metavar="TYPE",
         help="show only events of this type; may be repeated",
     )
+    parser.add_argument(
+        "--name",
+        action="append",
+        type=_text,
+        metavar="NAME",
+        help="show only application events with this name; may be repeated",
+    )
     parser.add_argument("--count", metavar="N", type=_number(1), help="end after N events")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
