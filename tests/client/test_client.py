@@ -428,7 +428,7 @@ def test_repr_and_properties_show_the_live_state() -> None:
     with chat:
         chat.post("lobby", "hi")
         link.heard("message")
-        assert repr(chat) == "<Client ann#1 ws://fake/chat ONLINE rooms=1 unanswered=1 inbox=0>"
+        assert repr(chat) == "<Client ann#1 ws://fake/chat ONLINE rooms=1 unanswered=1 events=0>"
         assert (chat.user, chat.nickname, chat.session, chat.url) == (1, "ann", "s", "ws://fake/chat")
         assert (chat.connected, chat.joined) == (True, ("lobby",))
     assert "CLOSED" in repr(chat)

@@ -60,7 +60,7 @@ class Backoff:
         return self._jitter() * bound
 
 
-def comes_back(end: Exception) -> bool:
+def should_reconnect(end: Exception) -> bool:
     """Whether a client should try again after its connection, or its attempt at one, ended like this."""
     match end:
         case HandshakeRefused(status=status):

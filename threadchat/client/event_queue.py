@@ -41,7 +41,7 @@ class EventQueue:
             self._append_locked(event, size)
             return True
 
-    def put_spare(self, event: ChatEvent, size: int = 0) -> None:
+    def put_unlogged(self, event: ChatEvent, size: int = 0) -> None:
         """Takes what is kept nowhere, as long as there is any place; what had none is counted and told."""
         with self._changed:
             if len(self._waiting) >= self._limit + SPARE or self._bytes > 2 * self._most_bytes:
@@ -49,7 +49,7 @@ class EventQueue:
                 return
             self._append_locked(event, size)
 
-    def put_light(self, event: ChatEvent, size: int) -> None:
+    def put_droppable(self, event: ChatEvent, size: int) -> None:
         """Takes what nobody misses, while there is plenty of room."""
         with self._changed:
             if len(self._waiting) < self._limit // 2 and self._bytes < self._most_bytes // 2:
@@ -85,7 +85,7 @@ class EventQueue:
             self._changed.notify_all()
 
     @property
-    def room(self) -> int:
+    def free(self) -> int:
         """How many more events fit; 0 until at least half is free."""
         with self._changed:
             free = self._limit - len(self._waiting)

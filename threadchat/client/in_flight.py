@@ -79,7 +79,7 @@ class InFlightCommands:
                 unsent = self._waiting.remove(pending)
                 pending.on_loss = OnLoss.FORGOTTEN  # not sent again; its reply still counts if it comes
             what = f"{pending.what} could not be sent" if unsent else f"no reply to {pending.what}"
-            raise TimeoutError(f"{what} within {timeout:g} s; {self._where()}") from None
+            raise TimeoutError(f"{what} within {timeout:g} s; {self._status()}") from None
         reply: AnyReply = pending.future.result()
         return reply
 
@@ -93,7 +93,7 @@ class InFlightCommands:
             self._check_locked()
             if not self._waiting.has_room():
                 what = request.what or request.command
-                reason = f"{what}: {len(self._waiting)} commands wait to be sent already; {self._where()}"
+                reason = f"{what}: {len(self._waiting)} commands wait to be sent already; {self._status()}"
                 raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason, temporary=True)
             pending = self._number_locked(request)
             self._waiting.add(pending)
@@ -107,7 +107,7 @@ class InFlightCommands:
             self._check_locked()
             if not self._waiting.has_room():
                 what = request.what or request.command
-                raise TimeoutError(f"{what} could not be sent within {timeout:g} s; {self._where()}")
+                raise TimeoutError(f"{what} could not be sent within {timeout:g} s; {self._status()}")
             pending = self._number_locked(request)
             self._waiting.add(pending)
         self._send_waiting()
@@ -170,7 +170,7 @@ class InFlightCommands:
         frame = encode_command(request.command, number, request.fields)
         return Pending(number, frame, request, self._clock())
 
-    def _where(self) -> str:
+    def _status(self) -> str:
         with self._changed:
             if self._state is State.ONLINE:
                 return f"{len(self._pending)} commands are unanswered"
@@ -197,7 +197,7 @@ class InFlightCommands:
 
         Raises ConnectionClosed.
         """
-        gone, again = self._sort_out()
+        gone, again = self._split_unanswered()
         for pending in again:
             link.send(pending.frame)
         with self._changed:
@@ -232,7 +232,7 @@ class InFlightCommands:
             if self._state is State.CLOSED:
                 return
             self._state, self._link, self._why = State.AWAY, None, describe(end)
-        gone, _ = self._sort_out()
+        gone, _ = self._split_unanswered()
         _settle(gone, self._why)
 
     def finish(self, failure: Exception) -> Link | None:
@@ -250,7 +250,7 @@ class InFlightCommands:
             pending.fail(failure)
         return link
 
-    def _sort_out(self) -> tuple[list[Pending], list[Pending]]:
+    def _split_unanswered(self) -> tuple[list[Pending], list[Pending]]:
         """Commands that are not to be sent again, and those that are."""
         now = self._clock()
         with self._changed:

@@ -131,31 +131,31 @@ class WaitingLine:
     """Commands that are not sent yet, in the order of their numbers. Its owner locks it."""
 
     def __init__(self) -> None:
-        self._connection: deque[Pending] = deque()
+        self._waiting: deque[Pending] = deque()
         self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._connection)
+        return len(self._waiting)
 
     def has_room(self) -> bool:
         """Whether one more may wait."""
-        return len(self._connection) < MOST_WAITING and self._bytes < MOST_WAITING_BYTES
+        return len(self._waiting) < MOST_WAITING and self._bytes < MOST_WAITING_BYTES
 
     def add(self, pending: Pending) -> None:
         """Has it wait, as the last one."""
-        self._connection.append(pending)
+        self._waiting.append(pending)
         self._bytes += len(pending.frame)
 
     def pop(self) -> Pending:
         """The one that waits longest, which waits no more."""
-        pending = self._connection.popleft()
+        pending = self._waiting.popleft()
         self._bytes -= len(pending.frame)
         return pending
 
     def remove(self, pending: Pending) -> bool:
         """Has it wait no more; whether it did."""
-        if pending not in self._connection:
+        if pending not in self._waiting:
             return False
-        self._connection.remove(pending)
+        self._waiting.remove(pending)
         self._bytes -= len(pending.frame)
         return True

@@ -19,8 +19,8 @@ GAP: Final = "gap"  # events of a room were missed for good; it goes on after `i
 RESET: Final = "reset"  # a room's log is another one now: its ids start anew; it goes on after `id`
 REFUSED: Final = "refused"  # the server does not let one into a room any more
 KICKED: Final = "kicked"  # the server's own: one was thrown out of a room, and is not in it any more
-PUT: Final = frozenset({"joined", "subscribed"})  # the application put one into a room
-GONE: Final = frozenset({"left", "unsubscribed"})  # and out of it again
+ADDED: Final = frozenset({"joined", "subscribed"})  # the application put one into a room
+REMOVED: Final = frozenset({"left", "unsubscribed"})  # and out of it again
 INBOX: Final = "inbox"  # where one's inbox begins, once it does
 NOTICES: Final = frozenset({DISCONNECTED, CONNECTED, GAP, RESET, REFUSED, KICKED})
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, Final
 
-from threadchat.client.backoff import Backoff, comes_back
+from threadchat.client.backoff import Backoff, should_reconnect
 from threadchat.client.in_flight import InFlightCommands, Link, State, describe
 from threadchat.client.pending import Request
 from threadchat.client.protocol import decode_head
@@ -68,12 +68,12 @@ class ReconnectingConnection:
             self.close()
             raise
         except BaseException:  # Ctrl-C, say: nobody wants to wait for a server that does not answer
-            self._end_it()
+            self._close_now()
             raise
 
     def close(self) -> None:
         """Ends everything, what others wait for too. Runs on: any thread."""
-        self._end_it()
+        self._close_now()
         if threading.current_thread() is not self._thread:  # a callback of a future runs there
             self._thread.join(JOIN_SECONDS)
 
@@ -82,7 +82,7 @@ class ReconnectingConnection:
         try:
             while True:
                 end = self.one_connection()
-                if self.in_flight.state in (State.CONNECTING, State.CLOSED) or not comes_back(end):
+                if self.in_flight.state in (State.CONNECTING, State.CLOSED) or not should_reconnect(end):
                     self._finish(end, drop=False)
                     return
                 self.in_flight.interrupted(end)  # first: what is fetched after it is not sent, and says so
@@ -118,7 +118,7 @@ class ReconnectingConnection:
 
     def _greet(self, link: Link, deadline: float) -> None:
         self._exchange(link, [self._resumption.hello()], deadline, needed=True)
-        for group in self._resumption.returning():
+        for group in self._resumption.requests_to_resume():
             self._exchange(link, group, self._clock() + self._timeout, needed=False)
 
     def _exchange(
@@ -146,13 +146,13 @@ class ReconnectingConnection:
         elif head.type != "live":
             self._resumption.event(text, head.type)
 
-    def _end_it(self) -> None:
+    def _close_now(self) -> None:
         self._finish(ConnectionClosed(CloseCode.NORMAL, "closed by this program"), drop=True)
 
     def _finish(self, failure: Exception, *, drop: bool) -> None:
         link = self.in_flight.finish(failure)
         self._ending.set()
         self._give_up()
-        self._resumption.inbox.end(failure, drop=drop)
+        self._resumption.events.end(failure, drop=drop)
         if link is not None:
             link.close()

@@ -13,13 +13,13 @@ from threadchat.client.event_queue import EventQueue
 from threadchat.client.pending import OnLoss, Request
 from threadchat.client.positions import Filter, Positions, RoomPosition
 from threadchat.client.protocol import (
+    ADDED,
     CONNECTED,
     DISCONNECTED,
     GAP,
-    GONE,
     INBOX,
     KICKED,
-    PUT,
+    REMOVED,
     RESET,
     Joined,
     Refreshed,
@@ -35,7 +35,7 @@ from threadchat.normalize import nfc
 Token = str | Callable[[], str]
 """A token, or what fetches one, whenever one is needed."""
 
-TOGETHER: Final = 16
+BATCH: Final = 16
 """Rooms that are entered again at a time; their replies are read before the next ones are asked for."""
 
 
@@ -43,19 +43,19 @@ class Resumption:
     """Who one is to the server, kept over its connections. Everything runs on the reader thread; reading
     `nickname`, `user`, `session` and `expires` may be done anywhere. `refresh` runs on any thread."""
 
-    def __init__(self, nickname: str | None, token: Token | None, inbox: EventQueue) -> None:
+    def __init__(self, nickname: str | None, token: Token | None, events: EventQueue) -> None:
         if token is not None and not isinstance(token, str):
             check_callback("token", token, ())
         self.nickname = nfc(nickname or "")
         self.user: UserId | None = None
         self.session = ""
         self.expires: int | None = None
-        self.inbox = inbox
-        self.places = Positions(inbox)
+        self.events = events
+        self.positions = Positions(events)
         self._about: str | None = None
         self._token = token
         self._resume: str | None = None
-        self._read: Position | None = None  # how far one's own inbox came in
+        self._inbox_position: Position | None = None  # how far one's own inbox came in
         self._away = False
 
     def hello(self) -> Request[Any]:
@@ -64,7 +64,7 @@ class Resumption:
             "nickname": self.nickname or None,
             "token": self._fetch(),
             "resume": self._resume,
-            "inbox": None if self._read is None else self._read._asdict(),
+            "inbox": None if self._inbox_position is None else self._inbox_position._asdict(),
         }
         return Request("hello", fields, Welcome, self._welcomed, OnLoss.FORGOTTEN)
 
@@ -94,23 +94,23 @@ class Resumption:
         except Exception as error:  # of whatever the program asks: another time it may answer
             raise CannotConnect(f"no token could be had: {error!r}") from error
 
-    def returning(self) -> Iterator[list[Request[Any]]]:
+    def requests_to_resume(self) -> Iterator[list[Request[Any]]]:
         """Everything that makes a new connection as good as the lost one, in groups."""
         if self._about is not None and self.nickname:
             fields = {"nickname": self.nickname, "about": self._about}
             renamed = partial(self.renamed, self.nickname, self._about)
             yield [Request("profile", fields, Renamed, renamed, OnLoss.FORGOTTEN)]
-        places = iter(self.places.all())
-        while group := list(islice(places, TOGETHER)):
+        positions = iter(self.positions.all())
+        while group := list(islice(positions, BATCH)):
             yield [
                 Request(
-                    place.command,
-                    {"room": place.room, **place.wanted._asdict(), "since": place.since},
+                    position.command,
+                    {"room": position.room, **position.wanted._asdict(), "since": position.since},
                     Joined,
-                    partial(self._let_back, place.room),
+                    partial(self._room_resumed, position.room),
                     OnLoss.FORGOTTEN,
                 )
-                for place in group
+                for position in group
             ]
 
     def renamed(self, nickname: str, about: str | None, reply: Renamed | CommandError) -> None:
@@ -124,37 +124,37 @@ class Resumption:
         """Whatever comes and is no reply. Raises ConnectionClosed (1002)."""
         if kind == INBOX:  # it begins to exist: its log has a name now
             told = decode_reply(text, Joined)
-            self._read = Position(told.offset, told.epoch)
+            self._inbox_position = Position(told.offset, told.epoch)
             return
         event = decode_event(text, kind)
-        if kind == KICKED or kind in GONE:
-            self.places.leave(event.room)
-            self.inbox.put_spare(event, len(text))
-        elif kind in PUT:
-            self.places.enter(RoomPosition("", event.room, Filter(), decode_reply(text, Joined)))
-            self.inbox.put_spare(event, len(text))
-        elif event.inbox and event.id and self._read is not None:
-            if event.id > self._read.offset:
-                self._read = self._read._replace(offset=event.id)
-                self.inbox.put_spare(event, len(text))
+        if kind == KICKED or kind in REMOVED:
+            self.positions.leave(event.room)
+            self.events.put_unlogged(event, len(text))
+        elif kind in ADDED:
+            self.positions.enter(RoomPosition("", event.room, Filter(), decode_reply(text, Joined)))
+            self.events.put_unlogged(event, len(text))
+        elif event.inbox and event.id and self._inbox_position is not None:
+            if event.id > self._inbox_position.offset:
+                self._inbox_position = self._inbox_position._replace(offset=event.id)
+                self.events.put_unlogged(event, len(text))
         elif kind == "typing" or (kind == EVENT and not event.id):
-            self.inbox.put_light(event, len(text))
+            self.events.put_droppable(event, len(text))
         elif event.id and event.room:
-            self.places.admit(event, len(text))
+            self.positions.event_received(event, len(text))
         else:
-            self.inbox.put_spare(event, len(text))
+            self.events.put_unlogged(event, len(text))
 
     def lost(self, why: str) -> None:
         """The connection is gone, or an attempt at one has failed; told once until there is one again."""
-        self.places.interrupted()
+        self.positions.interrupted()
         if not self._away:
             self._away = True
-            self.inbox.put_spare(notice(DISCONNECTED, f"{why}; trying to come back"))
+            self.events.put_unlogged(notice(DISCONNECTED, f"{why}; trying to come back"))
 
     def back(self) -> None:
         """Everything is as it was."""
         self._away = False
-        self.inbox.put_spare(notice(CONNECTED, f"back as {self.nickname or 'nobody'}, user {self.user}"))
+        self.events.put_unlogged(notice(CONNECTED, f"back as {self.nickname or 'nobody'}, user {self.user}"))
 
     def _welcomed(self, reply: Welcome | CommandError) -> None:
         if isinstance(reply, Welcome):
@@ -165,14 +165,14 @@ class Resumption:
     def _enter_inbox(self, told: Joined | None) -> None:
         if told is None:
             return
-        before, self._read = self._read, Position(told.offset, told.epoch)
+        before, self._inbox_position = self._inbox_position, Position(told.offset, told.epoch)
         if before is not None and told.recovered is False:
             kind = GAP if told.epoch == before.epoch else RESET
             text = f"what came into the inbox after event {before.offset} is missing"
-            self.inbox.put_spare(notice(kind, text, offset=told.offset))
+            self.events.put_unlogged(notice(kind, text, offset=told.offset))
 
-    def _let_back(self, room: str, reply: Joined | CommandError) -> None:
+    def _room_resumed(self, room: str, reply: Joined | CommandError) -> None:
         if isinstance(reply, Joined):
-            self.places.back(room, reply)
+            self.positions.resumed(room, reply)
         elif not reply.temporary:
-            self.places.refused(room, reply)
+            self.positions.resume_refused(room, reply)
