@@ -442,7 +442,7 @@ def test_a_core_that_is_not_there_is_a_warning(caplog: pytest.LogCaptureFixture)
         return cores()
 
     assert in_a_thread(parent) == before
-    assert "pin=9999 does nothing" in caplog.text
+    assert "pin=9999 has no effect" in caplog.text
     assert str(sorted(before)) in caplog.text
 
 

@@ -509,5 +509,5 @@ def test_a_password_is_used_and_not_shown() -> None:
     "text", ["", "host:80", "ftp://host/", "ws://", "ws://host:99999", "ws://host:x", "ws://[::1"]
 )
 def test_what_is_no_address_is_refused_in_words(text: str) -> None:
-    with pytest.raises(BadUrl, match=r"is no address of a chat, such as ws://127.0.0.1:8080/chat: "):
+    with pytest.raises(BadUrl, match=r"is not a chat address such as ws://127.0.0.1:8080/chat: "):
         chat_url(text)

@@ -39,7 +39,7 @@ def test_what_no_log_keeps_may_exceed_it_up_to_a_bound_and_then_the_loss_is_told
     assert [queue.take(0).id for _ in range(SPARE + 1)] == list(range(SPARE + 1))
     lost = queue.take(0)
     assert (lost.type, lost.room) == ("gap", "")
-    assert lost.message == "2 private messages or notices had no room and are lost"
+    assert lost.message == "2 private messages or notices did not fit into the queue and are lost"
     assert len(queue) == 0
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 10.0  # seconds
 CLOSE_TIMEOUT: Final = 5.0  # seconds for the last frames to be sent
 MAX_FRAME: Final = 16 << 20
-"""Bytes of the largest frame accepted: a page of history holds up to 512 KiB of events, or one larger event."""
+"""Bytes of the largest frame accepted. A page of history holds up to 512 KiB of events, or one larger one."""
 
 
 class Client(Commands, Synchronous):
@@ -107,12 +107,12 @@ class Client(Commands, Synchronous):
 
     @property
     def expires(self) -> int | None:
-        """When the token expires, in Unix time; the server then closes the connection. None without a token."""
+        """When the token expires, in Unix time; the connection is closed then. None without a token."""
         return self._resumption.expires
 
     @property
     def session(self) -> str:
-        """The server's id for the present connection, as in the `session` of the client's own `join` event."""
+        """The server's id for the present connection, as in the `session` of the client's own `join`."""
         return self._resumption.session
 
     @property
@@ -148,7 +148,7 @@ class Client(Commands, Synchronous):
         return event
 
     def __iter__(self) -> Iterator[ChatEvent]:
-        """Iterates over all events until the client is closed. Several threads that iterate share the events."""
+        """Iterates over all events until the client is closed. Threads that iterate share the events."""
         while True:
             try:
                 event = self.next_event()

@@ -184,7 +184,7 @@ class Commands(ModerationCommands):
         reverse: bool = False,
         timeout: float | None = None,
     ) -> Page:
-        """The newest events of a room, oldest first; with `since`, those after it, or before it if `reverse`."""
+        """The newest events of a room, oldest first; or those after `since`, or before it with `reverse`."""
         fields = {"room": room, "since": _since(since), "limit": limit, "reverse": reverse}
         return self._ask(Request("history", fields, Page), timeout)
 

@@ -112,7 +112,7 @@ class Positions:
             self._by_room.pop(room, None)
 
     def interrupted(self) -> None:
-        """Handles the loss of the connection. No room is behind any more: resuming delivers what was missed."""
+        """Handles a lost connection. No room is behind any more: resuming will deliver what was missed."""
         with self._lock:
             self._fetching = False
             self._by_room = {room: position for room, position in self._by_room.items() if position.command}

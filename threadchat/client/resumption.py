@@ -1,4 +1,4 @@
-"""What a client says when it comes, and when it comes back: who it is, and which rooms it is in."""
+"""The commands that a client sends when it connects and reconnects: its identity and its rooms."""
 
 from __future__ import annotations
 
@@ -33,15 +33,18 @@ from threadchat.errors import CannotConnect, CommandError
 from threadchat.normalize import nfc
 
 Token = str | Callable[[], str]
-"""A token, or what fetches one, whenever one is needed."""
+"""A token, or a function that returns one whenever one is needed."""
 
 BATCH: Final = 16
-"""Rooms that are entered again at a time; their replies are read before the next ones are asked for."""
+"""Rooms that are entered again at a time; all replies are read before the next batch is sent."""
 
 
 class Resumption:
-    """Who one is to the server, kept over its connections. Everything runs on the reader thread; reading
-    `nickname`, `user`, `session` and `expires` may be done anywhere. `refresh` runs on any thread."""
+    """The client's identity and rooms, which outlive its connections.
+
+    Runs on: the reader thread, except `refresh`, which runs on any thread. Any thread may read `nickname`,
+    `user`, `session` and `expires`.
+    """
 
     def __init__(self, nickname: str | None, token: Token | None, events: EventQueue) -> None:
         if token is not None and not isinstance(token, str):
@@ -55,7 +58,7 @@ class Resumption:
         self._about: str | None = None
         self._token = token
         self._resume: str | None = None
-        self._inbox_position: Position | None = None  # how far one's own inbox came in
+        self._inbox_position: Position | None = None  # the last event received from the user's inbox
         self._away = False
 
     def hello(self) -> Request[Any]:
@@ -69,10 +72,10 @@ class Resumption:
         return Request("hello", fields, Welcome, self._welcomed, OnLoss.FORGOTTEN)
 
     def refresh(self, token: str | None) -> Request[Refreshed]:
-        """The command that shows a newer token; without one, what was given at first is asked for it."""
+        """The command that sends a newer token. Without `token`, the one given at first is used or called."""
         former = self._token
         if token is not None and not callable(former):
-            self._token = token  # now: the old one may be the reason why the connection is lost
+            self._token = token  # before the reply, because a reconnect with the old one may be refused
 
         def refreshed(reply: Refreshed | CommandError) -> None:
             if isinstance(reply, Refreshed):
@@ -91,11 +94,11 @@ class Resumption:
             if is_unrun(token) or not isinstance(token, str | None):
                 raise TypeError(f"it returned a {type(token).__name__}, not text")
             return token
-        except Exception as error:  # of whatever the program asks: another time it may answer
-            raise CannotConnect(f"no token could be had: {error!r}") from error
+        except Exception as error:  # an error of the application's function, which may be temporary
+            raise CannotConnect(f"the token could not be fetched: {error!r}") from error
 
     def requests_to_resume(self) -> Iterator[list[Request[Any]]]:
-        """Everything that makes a new connection as good as the lost one, in groups."""
+        """The commands that restore the state of the lost connection, in groups."""
         if self._about is not None and self.nickname:
             fields = {"nickname": self.nickname, "about": self._about}
             renamed = partial(self.renamed, self.nickname, self._about)
@@ -114,15 +117,15 @@ class Resumption:
             ]
 
     def renamed(self, nickname: str, about: str | None, reply: Renamed | CommandError) -> None:
-        """What a `profile` was answered."""
+        """Handles the reply to `profile`."""
         if isinstance(reply, Renamed):
             self.nickname, self._resume = nickname, reply.resume
             if about is not None:
                 self._about = about
 
     def event(self, text: str | bytes, kind: str) -> None:
-        """Whatever comes and is no reply. Raises ConnectionClosed (1002)."""
-        if kind == INBOX:  # it begins to exist: its log has a name now
+        """Handles a frame that is not a reply. Raises ConnectionClosed (1002)."""
+        if kind == INBOX:  # the inbox was created
             told = decode_reply(text, Joined)
             self._inbox_position = Position(told.offset, told.epoch)
             return
@@ -145,16 +148,17 @@ class Resumption:
             self.events.put_unlogged(event, len(text))
 
     def lost(self, why: str) -> None:
-        """The connection is gone, or an attempt at one has failed; told once until there is one again."""
+        """Handles a lost connection or a failed attempt; reports only the first until it has reconnected."""
         self.positions.interrupted()
         if not self._away:
             self._away = True
-            self.events.put_unlogged(notice(DISCONNECTED, f"{why}; trying to come back"))
+            self.events.put_unlogged(notice(DISCONNECTED, f"{why}; trying to reconnect"))
 
     def back(self) -> None:
-        """Everything is as it was."""
+        """Reports that the client has reconnected."""
         self._away = False
-        self.events.put_unlogged(notice(CONNECTED, f"back as {self.nickname or 'nobody'}, user {self.user}"))
+        text = f"reconnected as {self.nickname or 'nobody'}, user {self.user}"
+        self.events.put_unlogged(notice(CONNECTED, text))
 
     def _welcomed(self, reply: Welcome | CommandError) -> None:
         if isinstance(reply, Welcome):
@@ -168,7 +172,7 @@ class Resumption:
         before, self._inbox_position = self._inbox_position, Position(told.offset, told.epoch)
         if before is not None and told.recovered is False:
             kind = GAP if told.epoch == before.epoch else RESET
-            text = f"what came into the inbox after event {before.offset} is missing"
+            text = f"the events of the inbox after {before.offset} are missing"
             self.events.put_unlogged(notice(kind, text, offset=told.offset))
 
     def _room_resumed(self, room: str, reply: Joined | CommandError) -> None:

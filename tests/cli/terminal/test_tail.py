@@ -149,7 +149,7 @@ def test_there_is_no_server(words: list[str]) -> None:
         (["connect", "--room", b"\xff"], "argument --room: '\\udcff' is not UTF-8"),
         (["tail", "--room", "x", "--nickname", b"\xff"], "argument --nickname: '\\udcff' is not UTF-8"),
         (["connect", "ws://ho st/"], "without spaces and control characters"),
-        (["connect", "nonsense"], "argument url: 'nonsense' is no address of a chat"),
+        (["connect", "nonsense"], "argument url: 'nonsense' is not a chat address"),
         (["connect", "--prot=1"], "unrecognized arguments: --prot=1"),
         (["tail"], "the following arguments are required: --room"),
         (["tail", "--room", "x", "--count", "0"], "argument --count: '0' is not a whole number from 1 up"),

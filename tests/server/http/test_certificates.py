@@ -130,7 +130,7 @@ def test_broken_new_files_leave_the_former_in_force(files: Files, caplog: pytest
     assert certificates.context is before
     [record] = caplog.records
     assert record.levelname == "ERROR"
-    assert "there is no private key" in record.getMessage()
+    assert "this file contains no private key" in record.getMessage()
 
 
 # -- who speaks TLS ------------------------------------------------------------------------------------
