@@ -177,7 +177,7 @@ def test_help_lists_flags_and_exit_codes(word: str, capsys: pytest.CaptureFixtur
     assert caught.value.code == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "--nickname NAME" in out
-    assert "exit codes: 0 done, 1 the chat refused or ended it, 2 wrong arguments, 3 the server is" in out
+    assert "exit codes: 0 done, 1 refused or ended by the chat, 2 wrong arguments, 3 the server" in out
 
 
 def test_without_the_library_a_terminal_gets_the_command_that_installs_it(
