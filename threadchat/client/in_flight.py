@@ -261,6 +261,8 @@ class InFlightCommands:
 
 def describe(error: Exception) -> str:
     """The text of an exception, for people."""
+    if isinstance(error, ConnectionClosed):  # the text of its subclasses has more details
+        return f"{error.code} {error.reason}".rstrip()
     return str(error) or type(error).__name__
 
 

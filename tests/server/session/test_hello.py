@@ -103,8 +103,10 @@ def test_a_resume_gives_back_the_nickname_with_a_token_of_the_same_user_only(wor
     resume = hello(world, token(), nickname="ann").welcome["resume"]
     ann = hello(world, token(), resume=resume)
     assert (ann.welcome["user"], ann.session.nickname) == (7, "ann")
+    assert (ann.welcome["known"], ann.welcome["resumed"]) == (True, True)
     bob = hello(world, token(sub=8), resume=resume)
     assert (bob.welcome["user"], bob.session.nickname) == (8, "")
+    assert (bob.welcome["known"], "resumed" in bob.welcome) == (True, False)
 
 
 # -- together with authenticate ----------------------------------------------------------------------

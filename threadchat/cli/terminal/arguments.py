@@ -19,6 +19,7 @@ from threadchat.cli.terminal.constants import (
     EXIT_UNREACHABLE,
 )
 from threadchat.client.client import TIMEOUT, chat_url
+from threadchat.client.in_flight import describe
 from threadchat.client.positions import LARGEST_PAGE
 from threadchat.client.reconnecting_connection import without_password
 from threadchat.errors import BadUrl, ThreadchatError
@@ -72,7 +73,7 @@ def _complain(text: str, code: int) -> int:
 
 def _in_words(error: ThreadchatError) -> str:
     code = getattr(error, "code", None)
-    text = str(error)
+    text = describe(error)
     return text if code is None or text.startswith(str(int(code))) else f"{int(code)} {text}"
 
 

@@ -52,6 +52,12 @@ def identify(
     return known.user, asked or nfc(known.nickname)  # an older server wrote it as it came
 
 
+def is_resumed(hello: Hello, user: int, broker: Broker) -> bool:
+    """Whether `resume` proves that this user is who they were."""
+    known = resume.verify(broker.resume_key, hello.resume, time.time()) if hello.resume else None
+    return known is not None and known.user == user
+
+
 def resume_token(broker: Broker, user: User) -> str:
     """What lets that person come back as the same, within `resume.RESUME_TTL`."""
     return resume.issue(broker.resume_key, user.id, user.nickname, time.time())

@@ -10,18 +10,19 @@ from wsgiref.types import StartResponse, WSGIApplication
 from threadchat.server.http.handshake import UPGRADE_LOST, upgrade_lost, upgrade_requested
 from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import TEXT, reply, send
-from threadchat.server.http.static import read_page
+from threadchat.server.http.static import read_client, read_page
 
 _FRESH: Final = ("Cache-Control", "no-store")
 
 
 class Routes:
-    """Serves the page, `/healthz`, `/readyz` and the WebSocket `endpoints`, a mapping from paths.
+    """Serves the page, the browser's client, `/healthz`, `/readyz` and the WebSocket `endpoints`.
 
-    An endpoint is a WSGI application; it is called with each request that is meant as a handshake, and
-    decides about it. `page` is as for `read_page`, which may raise FileNotFoundError. `/healthz` reports that
-    this process serves requests; `/readyz` reports the result of `ready`, which is whether the broker is
-    available. `operators` returns the application for any other path, or None. Runs on: any thread.
+    `endpoints` maps paths to WSGI applications; each is called with the requests that are meant as a
+    handshake, and decides about them. `page` is as for `read_page`, which may raise FileNotFoundError.
+    `/healthz` reports that this process serves requests; `/readyz` reports the result of `ready`, which is
+    whether the broker is available. `operators` returns the application for any other path, or None. Runs on:
+    any thread.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Routes:
         self._endpoints = dict(endpoints)
         self._ready = ready
         self._operators = operators
-        self._resources = read_page(page)
+        self._resources = read_client() | read_page(page)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, or run a whole WebSocket session before returning (PEP 3333)."""

@@ -69,6 +69,8 @@ class HelloSession(Session):
             "user": user,
             "session": self.session,
             **given,
+            **({"known": True} if self.identity.identity is not None else {}),
+            **({"resumed": True} if users.is_resumed(command, user, self.hub.broker) else {}),
             **self.open_own_inbox(command.inbox),
             **self._resume(),
             **self._expires(),
