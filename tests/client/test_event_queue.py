@@ -158,7 +158,7 @@ def test_what_the_log_has_no_more_is_told() -> None:
     rooms.page_refused(missed, CommandError(ErrorCode.UNRECOVERABLE_POSITION))
     gap = queue.take(0)
     assert (gap.type, gap.room, gap.id) == ("gap", "lobby", 4)
-    assert gap.message == "unrecoverable position: what came after event 2, up to 4, is missing"
+    assert gap.message == "unrecoverable position: the events after 2, up to 4, are missing"
     rooms.event_received(event(5), 1)
     assert taken(queue) == [5]
 

@@ -232,7 +232,7 @@ def test_what_is_missed_for_good_is_told(epoch: str, kind: str) -> None:
         again.event(4)
         events = {event.type: event for event in (chat.next_event(5) for _ in range(4))}
         assert (events[kind].room, events[kind].id) == ("lobby", 3)
-        assert "what came after event 9 is missing" in events[kind].message
+        assert "the events after 9 are missing" in events[kind].message
         assert events["message"].id == 4
         last = server.next_link()
         again.cut()
@@ -393,7 +393,7 @@ def test_what_must_not_be_done_twice_is_refused(command: str) -> None:
         again = server.next_link()
         link.cut(3001, "shutdown")
         with pytest.raises(
-            CommandError, match=f"lost, {command}.* may or may not have been done: 3001"
+            CommandError, match=f"lost; {command}.* may or may not have been done: 3001"
         ) as caught:
             doing.result()
         assert (caught.value.code, caught.value.temporary) == (ErrorCode.NOT_AVAILABLE, True)

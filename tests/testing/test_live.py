@@ -41,7 +41,7 @@ def test_a_chat_of_ones_own() -> None:
     chat = Chat(Config(port=0))
     with LiveServer(chat) as server:
         assert server.chat is chat
-    with pytest.raises(TypeError, match="give these to its Config: room_ttl, port"):
+    with pytest.raises(TypeError, match="pass these to its Config: room_ttl, port"):
         LiveServer(chat, room_ttl=5, port=0)
 
 
