@@ -56,9 +56,9 @@ class Peer:
     ) -> None:
         """Connects to a ws:// URL and opens the WebSocket. `sock`: a connected socket to use instead.
 
-        `headers` are sent with the request. `receive_buffer`: bytes that the kernel buffers for this end; None
-        leaves the size to the system. `timeout`: seconds for each wait for the server. Raises OSError, and
-        HandshakeRefused if the server answers with anything but 101.
+        `headers` are sent with the request. `receive_buffer`: bytes that the kernel buffers for this end;
+        None leaves the size to the system. `timeout`: seconds for each wait for the server. Raises OSError,
+        and HandshakeRefused if the server answers with anything but 101.
         """
         parts = urlsplit(url)
         if parts.scheme != "ws" or not parts.hostname:
@@ -151,7 +151,7 @@ class Peer:
     # The end
 
     def close(self, code: int = CloseCode.NORMAL) -> None:
-        """Sends a Close unless the connection is closed, reads until the server ends the stream, and closes."""
+        """Sends a Close if the connection is open, reads until the server ends the stream, and closes."""
         if self.socket.fileno() < 0:
             return
         try:
