@@ -1,4 +1,4 @@
-"""A program with events and commands of its own, for the tests of threadchat.js: application.py PORT [BROKER]."""
+"""A program with events and commands of its own, for threadchat.js: application.py PORT [BROKER]."""
 
 from __future__ import annotations
 

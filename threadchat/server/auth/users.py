@@ -52,7 +52,7 @@ def identify(
     return known.user, asked or nfc(known.nickname)  # an older server wrote it as it came
 
 
-def is_resumed(hello: Hello, user: int, broker: Broker) -> bool:
+def is_resumed(hello: Hello, user: UserId, broker: Broker) -> bool:
     """Whether `resume` proves that this user is who they were."""
     known = resume.verify(broker.resume_key, hello.resume, time.time()) if hello.resume else None
     return known is not None and known.user == user
