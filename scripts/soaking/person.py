@@ -294,6 +294,8 @@ class Person:
             position = self.positions.get(frame["chatroomId"])
             if position is None or not position.member or frame["userId"] == self.user:
                 self.fault(f"received a typing event that was not for them: {frame}")
+        elif kind == "inbox" and self.known:
+            self.simulation.counts["inboxes created"] += 1
         elif kind == "kicked":
             self._kicked(frame["chatroomId"])
         elif kind == "error" and self._may_be_refused(frame["code"]):

@@ -96,7 +96,7 @@ def test_a_server_that_comes_back(chat_server: ServerProcess) -> None:
         terminal.shows("#lobby (away)>")
         terminal.type("typed while away\r/who\r")
         chat_server.start()
-        terminal.shows("-- connected: back as ann, user 1")
+        terminal.shows("-- connected: reconnected as ann, user 1")
         terminal.shows("ann: typed while away")
         terminal.shows("#lobby>")
         terminal.type("again\r")
