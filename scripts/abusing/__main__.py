@@ -24,7 +24,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="scripts/abuse",
         description="Abuses a server in every way that it must withstand, a new one each time, while two"
         f" healthy people talk. Fails if the server grew by {MOST_MEMORY // 10**6} MB, kept a thread or a"
-        f" descriptor, refused wrongly, logged too much, or delayed a message by {LONGEST_ROUND * 1000:.0f} ms.",
+        " descriptor, refused wrongly, logged too much,"
+        f" or delayed a message by {LONGEST_ROUND * 1000:.0f} ms.",
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="run abuses whose name contains one of these; default: all"

@@ -22,7 +22,7 @@ WAY_OUT: Final = (
 _KEYS: Final = {"gunicorn": "gunicorn.socket", "werkzeug": "werkzeug.socket"}  # of the environ
 _GREENLETS: Final = ("gevent", "eventlet")
 TAKEN_BEFORE: Final = "threadchat.taken_before"
-"""The key of the environ under which a Taken waits for whoever asks for the socket next."""
+"""A key of the environ: a socket that was taken over already, which the next `take_socket` returns."""
 _TAKEN: Final = "threadchat.taken"  # a key of the environ
 
 Finish = Callable[[StartResponse], Iterable[bytes]]
