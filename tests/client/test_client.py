@@ -487,7 +487,7 @@ def test_an_address(text: str, url: str) -> None:
 
 
 def test_an_address_that_no_request_can_name() -> None:
-    with pytest.raises(BadUrl, match="without spaces and control characters"):
+    with pytest.raises(BadUrl, match="without spaces or control characters"):
         chat_url("ws://ho st/")
 
 

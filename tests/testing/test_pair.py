@@ -74,7 +74,7 @@ def test_a_handler_that_does_not_return_is_a_failure() -> None:
     pair = Pair(lambda connection: goes_on.wait())
     pair._memory._timeout = 0.05  # only now: until here everything may take its time
     pair.client.reset()
-    with pytest.raises(AssertionError, match=r"still ran 0\.05 s"):
+    with pytest.raises(AssertionError, match=r"still running 0\.05 s"):
         pair.close()
     goes_on.set()
 
