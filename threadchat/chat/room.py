@@ -135,7 +135,7 @@ class Room(RoomState):
         try:
             subscription.start()
             self._enter(user, session, nickname or str(user), "", stream)
-        except Exception:
+        except BaseException:  # of a signal handler, too
             subscription.stop()
             raise
         return stream

@@ -18,6 +18,7 @@ from tests.chat.helpers import (
     frames_of,
     ids_of,
     join,
+    producers,
     put,
     records,
     run,
@@ -504,8 +505,9 @@ def test_those_who_were_listed_enter_the_line_whatever_fails_after_them(stage: S
     stage.listen(Desk(), encode)
     with pytest.raises(ValueError, match="cannot be encoded"):
         stage.say("a")
-    assert peer.offsets_up_to(1) == [1]
+    assert set(peer.offsets_up_to(1)) == {1}, "twice is better than never"
     peer.hang_up()
+    join(producers(""))
 
 
 # -- a log that does not go on -----------------------------------------------------------------------

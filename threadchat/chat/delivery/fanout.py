@@ -19,6 +19,11 @@ from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
 
 
+def _serve(unserved: Sequence[Subscription]) -> None:
+    for subscription in unserved:
+        subscription.catch_up()
+
+
 class Fanout:
     """The subscribers of one room, and the tail of its log, which in memory mode is all of it.
 
@@ -80,9 +85,7 @@ class Fanout:
 
         def offer(listed: list[Any]) -> None:
             with self._lock:
-                self._tail.extend(records)
-                if refused := self._audience.offer(records, listed, full):
-                    self._demote_locked(refused, Position(records[0].event.id - 1, self._epoch))
+                self._offer_locked(records, listed, full)
                 if self._behind:
                     brink = self._tail.brink
                     full.update(each for each in self._behind if each.position.offset < brink)
@@ -95,11 +98,15 @@ class Fanout:
     def delivered(self) -> None:
         """Has those served who fell behind. Runs on: the channel's caller, with no lock held."""
         if self._unserved:
-            with self._lock:
-                unserved, self._unserved = self._unserved, []
+            unserved: list[Subscription] = []
+            try:
+                with self._lock:
+                    unserved, self._unserved = self._unserved, unserved
+                _serve(unserved)
+            except BaseException:  # of a signal handler, at any point: to serve one twice does no harm
+                _serve(unserved)
+                raise
             self.fell_behind(len(unserved))
-            for subscription in unserved:
-                subscription.catch_up()
 
     def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
         """Offers what is in no log to members who use one of these and have room to spare, `but` one user's.
@@ -164,7 +171,7 @@ class Fanout:
         def read(listed: list[Any]) -> tuple[Position, list[Record] | None, bool]:
             with self._lock:
                 position = subscription.position
-                if subscription.stopped:
+                if subscription.stopped or subscription.live:  # the latter was served twice
                     return position, [], True
                 records = self._tail.after(position.offset, limit)
                 return position, records, records == [] and self._go_live_locked(subscription, listed)
@@ -205,11 +212,7 @@ class Fanout:
             head = Position(self._tail.head, self._epoch)
             if since is not None and (since.epoch != head.epoch or since.offset > head.offset + 1):
                 raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-            records: list[Record] | None
-            if since is None or reverse:
-                records = self._tail.before(since.offset if since else head.offset + 1, limit)
-            else:
-                records = self._tail.after(since.offset, limit)
+            records = self._tail.page(since and since.offset, limit, reverse)
         if records is None:
             raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
         records = within(records, MAX_HISTORY_BYTES)
@@ -221,6 +224,11 @@ class Fanout:
         """How many of the tail's events pass a filter. Runs on: any thread."""
         with self._lock:
             return len(wanted(list(self._tail)))
+
+    @property
+    def newest(self) -> int:
+        """See Outlet."""
+        return self._tail.head
 
     @property
     def head(self) -> Position:
@@ -268,6 +276,18 @@ class Fanout:
     def _idle_for_locked(self) -> float:
         return 0.0 if self._attended else self._clock() - self._active_at
 
+    def _offer_locked(self, records: Sequence[Record], listed: list[Any], full: set[Any]) -> None:
+        refused = None
+        try:
+            self._tail.extend(records)
+            refused = self._audience.offer(records, listed, full)
+            if refused:
+                self._demote_locked(refused, records)
+        except BaseException:  # of a signal handler, at any point: some hear it twice, but nobody misses it
+            self._tail.repair(records)
+            self._demote_locked(list(self._audience) if refused is None else refused, records)
+            raise
+
     def _go_live_locked(self, subscription: Subscription, listed: list[Any]) -> bool:
         if subscription.marker is not None:
             if subscription.sink.offer(subscription.marker, listed) is Answer.NO:
@@ -278,7 +298,8 @@ class Fanout:
         self._audience.add(subscription)
         return True
 
-    def _demote_locked(self, refused: list[Subscription], position: Position) -> None:
+    def _demote_locked(self, refused: list[Subscription], records: Sequence[Record]) -> None:
+        position = Position(records[0].event.id - 1, self._epoch)
         for subscription in refused:
             self._audience.discard(subscription)
             self._behind.add(subscription)
