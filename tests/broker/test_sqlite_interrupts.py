@@ -1,4 +1,4 @@
-"""An exception of a signal handler anywhere in a publication over SQLite: what is on the disk is handed on."""
+"""An exception of a signal handler anywhere in a publication over SQLite: what is written is handed on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An exception of a signal handler anywhere in a publication: nobody misses an event, and the log is right."""
+"""An exception of a signal handler anywhere in a publication: nobody misses an event, the log is right."""
 
 from __future__ import annotations
 

@@ -182,9 +182,9 @@ class RedisChannel:
         """Told where the log stands: what was lost leaves no hole. Runs on: the heartbeat's thread."""
         with self._lock:
             level = head.epoch == self._held.epoch and head.offset <= self._held.newest.offset
-            if self._begun and not level and not self._lagging:
-                self._held.hole = True
-                self._lag_if_behind_locked()
+            if self._begun and not self._lagging:
+                self._held.hole = self._held.hole or not level
+                self._lag_if_behind_locked()  # also where no worker could be had for what is held
 
     def catch_up(self) -> None:
         """One step of delivering what is held or in the log. Runs on: a worker."""
@@ -205,6 +205,10 @@ class RedisChannel:
                 with self._lock:
                     self._held.hole, self._lagging = True, False
                 return
+            except BaseException:  # it is logged; what it leaves undone is not the end of the room
+                with self._lock:
+                    self._held.hole, self._lagging = True, False
+                raise
         with self._lock:
             if self._may_deliver_locked():
                 self._deliver_locked(STEP)

@@ -58,7 +58,7 @@ class Fanout:
     def begin(self, head: Position) -> None:
         """Notes where the log stood before the first event that `deliver` will get.
 
-        Where it does not go on from where it was, those who listen fall behind, but in the background.
+        Where it does not go on from where it was, those who listen fall behind, but for the lasting ones.
         """
         with self._lock:
             everybody = [*self._behind, *self._audience]
@@ -67,7 +67,7 @@ class Fanout:
             for subscription in everybody:
                 subscription.position = head
         for subscription in everybody:
-            if not subscription.background:
+            if not subscription.lasting:
                 self.drop(subscription)
                 subscription.sink.fall_behind()
 
@@ -133,12 +133,14 @@ class Fanout:
         name: str = "",
         marker: Any = None,
         background: bool = False,
+        lasting: bool = False,
         producer: Producer | None = None,
     ) -> Subscription:
         """Registers a subscription, from `since` or from now on; it gets nothing before its `start`.
 
         Its `recovered` tells whether the log still reaches `since`; if not, it begins now. One in
-        the background does not keep the room from being idle. A sink that listens to several rooms has one
+        the background does not keep the room from being idle; one that is `lasting` goes on where another
+        log begins. A sink that listens to several rooms has one
         `producer` for all of them. Raises RoomClosed. Runs on: any thread.
         """
         with self._lock:
@@ -160,6 +162,7 @@ class Fanout:
                 name=name,
                 marker=marker,
                 background=background,
+                lasting=lasting,
             )
             self._attended += not background
             self._behind.add(subscription)

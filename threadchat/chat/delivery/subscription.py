@@ -139,6 +139,7 @@ class Subscription:
         name: str,
         marker: Any,
         background: bool,
+        lasting: bool,
     ) -> None:
         self.sink = sink
         self.encode = encode
@@ -148,6 +149,7 @@ class Subscription:
         self.owner = owner  # the user, where it is a member's
         self.marker = marker  # offered once, at the end of the replay
         self.background = background  # does not keep the room from being idle
+        self.lasting = lasting  # goes on where another log begins
         self.live = False
         self.stopped = False
         self._room = room
