@@ -14,7 +14,7 @@ import threading
 from time import sleep
 from typing import Any, Final
 
-from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.errors import CloseCode, CloseFrame, ConnectionClosed
 from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.state_machine import Protocol
@@ -122,6 +122,13 @@ class Transport:
     def peer_closed(self) -> bool:
         """Whether the peer sent a Close: nothing follows that is worth reading."""
         return self._protocol.peer_closed
+
+    @property
+    def peer_close(self) -> CloseFrame | None:
+        """What the Close of the peer said; None where there was none."""
+        if not self._protocol.peer_closed:
+            return None
+        return CloseFrame(int(self._protocol.close_reason), self._protocol.close_message or "")
 
     def discard(self) -> bool:
         """Reads and forgets; False once the peer ended the stream. Runs on: the reader thread."""

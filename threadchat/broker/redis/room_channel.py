@@ -11,11 +11,10 @@ from typing import Final, Protocol
 
 from threadchat.broker.redis import encoding
 from threadchat.broker.redis.connection import TIMEOUT, Command
-from threadchat.broker.redis.delivery_waiter import DeliveryWaiter
 from threadchat.broker.redis.log import NEWEST, RoomLog
 from threadchat.broker.redis.presence import RedisPresence
 from threadchat.broker.redis.publish_pipeline import Publication
-from threadchat.broker.redis.reorder_buffer import MAX_HELD, ReorderBuffer
+from threadchat.broker.redis.reorder_buffer import MAX_HELD, DeliveryWaiter, ReorderBuffer
 from threadchat.broker.redis.services import Services
 from threadchat.broker.redis.whispers import WHISPER
 from threadchat.chat.log.backpressure import Gate
@@ -61,9 +60,8 @@ class RedisChannel:
         self.presence: RedisPresence | None = None
         self._broker = broker
         self._held = ReorderBuffer()
-        self.log = RoomLog(
-            room, broker.names.room(room), broker.connection, broker.retention, lambda: self._held.newest
-        )
+        names, retention = broker.names.room(room), broker.retention_of(room)
+        self.log = RoomLog(room, names, broker.connection, retention, lambda: self._held.newest)
         self._outlet: Outlet | None = None
         self._lock = threading.Lock()
         self._delivery_waiter = DeliveryWaiter()
@@ -81,8 +79,7 @@ class RedisChannel:
         connection.check_ready()
         try:
             self._broker.note_room(self)  # first: where Redis has too many rooms, this is not one more
-            confirmed = listener.subscribe(self.log.names.channel, self.hear)
-            listener.await_confirmed(confirmed, TIMEOUT)
+            listener.await_confirmed(listener.subscribe(self.log.names.channel, self.hear), TIMEOUT)
             self._begin()
         except BaseException:
             self._leave()
@@ -105,7 +102,8 @@ class RedisChannel:
             closing = Position(self._held.delivered + 1, known.epoch)
         try:
             blanks = [self.log.blank(draft.target, known.epoch) for draft in drafts if draft.target]
-            publication = Publication(self.log.names, self.room, drafts, known, blanks)
+            names, retention = self.log.names, self.log.retention
+            publication = Publication(names, self.room, drafts, known, blanks, retention=retention)
             positions = self._broker.batch.publish(publication)
         except RoomClosed:
             self._await(closing, TIMEOUT)  # closed elsewhere: hear of it
@@ -200,15 +198,13 @@ class RedisChannel:
         if hole:
             try:
                 self._fill()
-            except CommandError as error:  # the next inspection finds the hole again
+            except Exception as error:  # the next inspection finds the hole again
+                with self._lock:
+                    self._held.hole, self._lagging = True, False
+                if not isinstance(error, CommandError):
+                    raise
                 log.info("room %s cannot catch up: %s", self.room, error)
-                with self._lock:
-                    self._held.hole, self._lagging = True, False
                 return
-            except BaseException:  # it is logged; what it leaves undone is not the end of the room
-                with self._lock:
-                    self._held.hole, self._lagging = True, False
-                raise
         with self._lock:
             if self._may_deliver_locked():
                 self._deliver_locked(STEP)
@@ -225,7 +221,7 @@ class RedisChannel:
         shorten = idle and not self._was_idle
         self._was_idle = idle
         if idle:
-            life = self._broker.retention.room_ttl if shorten else 0
+            life = self.log.retention.room_ttl if shorten else 0
         return self.log.command("inspect", int(shorten), int(life * 1000))
 
     # Helpers
@@ -241,10 +237,8 @@ class RedisChannel:
     def _begin(self) -> None:
         """Gives the outlet all of the log that it may keep, and goes on from there."""
         assert self._outlet is not None
-        broker = self._broker
-        head, _, records, _ = self.log.read(
-            NEWEST, broker.retention.events, broker.retention.size, backwards=True
-        )
+        kept = self.log.retention
+        head, _, records, _ = self.log.read(NEWEST, kept.events, kept.size, backwards=True)
         records.reverse()
         with self._lock:
             self._outlet.begin(self._held.begin(head, records))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Hashable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from threadchat.chat.delivery.audience import Audience
+from threadchat.chat.delivery.offering import Tell, offer_whisper
 from threadchat.chat.delivery.producer import Producer
 from threadchat.chat.delivery.subscription import ALL, REPLAY_BYTES, Batch, Encode, Filter, Sink, Subscription
 from threadchat.chat.log.backpressure import Gate
@@ -17,11 +19,6 @@ from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, Log, within
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
-
-
-def _serve(unserved: Sequence[Subscription]) -> None:
-    for subscription in unserved:
-        subscription.catch_up()
 
 
 class Fanout:
@@ -68,8 +65,7 @@ class Fanout:
                 subscription.position = head
         for subscription in everybody:
             if not subscription.lasting:
-                self.drop(subscription)
-                subscription.sink.fall_behind()
+                subscription.give_up()
 
     @property
     def gate(self) -> Gate | None:
@@ -102,23 +98,24 @@ class Fanout:
             try:
                 with self._lock:
                     unserved, self._unserved = self._unserved, unserved
-                _serve(unserved)
+                Subscription.catch_up_all(unserved)
             except BaseException:  # of a signal handler, at any point: to serve one twice does no harm
-                _serve(unserved)
+                Subscription.catch_up_all(unserved)
                 raise
             self.fell_behind(len(unserved))
 
     def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
-        """Offers what is in no log to members who use one of these and have room to spare, `but` one user's.
+        """Offers a payload to members who use one of these, `but` one user's. Runs on: any thread."""
+        self.tell(partial(offer_whisper, payload, encoders, but))
 
-        Runs on: any thread.
-        """
+    def tell(self, offer: Tell) -> None:
+        """Has `offer` offer those who are live what is in no log. Runs on: any thread."""
 
-        def offer(listed: list[Any]) -> None:
+        def offer_all(listed: list[Any]) -> None:
             with self._lock:
-                self._audience.whisper(payload, encoders, listed, but=but)
+                offer(self._audience, listed)
 
-        entering(offer)
+        entering(offer_all)
 
     # Subscriptions
 
@@ -135,13 +132,13 @@ class Fanout:
         background: bool = False,
         lasting: bool = False,
         producer: Producer | None = None,
+        session: str = "",
     ) -> Subscription:
         """Registers a subscription, from `since` or from now on; it gets nothing before its `start`.
 
-        Its `recovered` tells whether the log still reaches `since`; if not, it begins now. One in
-        the background does not keep the room from being idle; one that is `lasting` goes on where another
-        log begins. A sink that listens to several rooms has one
-        `producer` for all of them. Raises RoomClosed. Runs on: any thread.
+        Its `recovered` tells whether the log still reaches `since`; if not, it begins now. One in the background
+        does not keep the room from being idle; a `lasting` one goes on where another log begins. A sink that
+        listens to several rooms has one `producer` for all. Raises RoomClosed. Runs on: any thread.
         """
         with self._lock:
             self.check_open()
@@ -163,6 +160,7 @@ class Fanout:
                 marker=marker,
                 background=background,
                 lasting=lasting,
+                session=session,
             )
             self._attended += not background
             self._behind.add(subscription)
@@ -181,8 +179,7 @@ class Fanout:
 
         position, records, over = entering(read)
         if records is None:
-            self.drop(subscription)
-            subscription.sink.fall_behind()
+            subscription.give_up()
         return None if over or records is None else Batch(position, within(records, REPLAY_BYTES))
 
     def advance(self, subscription: Subscription, batch: Batch) -> None:
@@ -200,8 +197,7 @@ class Fanout:
     def drop(self, subscription: Subscription) -> None:
         """Ends a subscription. Runs on: any thread."""
         with self._lock:
-            if not subscription.stopped:
-                self._attended -= not subscription.background
+            self._attended -= not (subscription.stopped or subscription.background)
             subscription.stopped = True
             self._behind.discard(subscription)
             self._audience.discard(subscription)
@@ -213,9 +209,8 @@ class Fanout:
         """See Outlet. Raises CommandError 112. Runs on: any thread."""
         with self._lock:
             head = Position(self._tail.head, self._epoch)
-            if since is not None and (since.epoch != head.epoch or since.offset > head.offset + 1):
-                raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-            records = self._tail.page(since and since.offset, limit, reverse)
+            beyond = since is not None and (since.epoch != head.epoch or since.offset > head.offset + 1)
+            records = None if beyond else self._tail.page(since and since.offset, limit, reverse)
         if records is None:
             raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
         records = within(records, MAX_HISTORY_BYTES)
@@ -245,17 +240,14 @@ class Fanout:
         return self._tail.weight
 
     def shorten(self, most: int) -> int:
-        """Drops the tail's oldest events down to that weight; the offset before the first that stays.
-
-        Whoever had not had them yet has fallen behind (3010). Runs on: any thread.
-        """
+        """Drops the tail's oldest events down to that weight; the offset before the first that stays."""
         with self._lock:
             return self._tail.shorten(most)
 
     def idle_for(self) -> float:
         """Seconds since somebody listened or something was said; 0 while somebody listens."""
         with self._lock:
-            return self._idle_for_locked()
+            return 0.0 if self._attended else self._clock() - self._active_at
 
     def check_open(self) -> None:
         """Raises RoomClosed once the room is closed or forgotten. Runs on: any thread."""
@@ -268,16 +260,13 @@ class Fanout:
         False: it was closed already, or is in use. Runs on: any thread.
         """
         with self._lock:
-            busy = idle_for is not None and (self._attended > 0 or self._idle_for_locked() < idle_for)
+            busy = idle_for is not None and (self._attended or self._clock() - self._active_at < idle_for)
             if self.closed or busy:
                 return False
             self.closed = True
             return True
 
     # Helpers
-
-    def _idle_for_locked(self) -> float:
-        return 0.0 if self._attended else self._clock() - self._active_at
 
     def _offer_locked(self, records: Sequence[Record], listed: list[Any], full: set[Any]) -> None:
         refused = None

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from threadchat.chat.delivery.producer import Producer, Step
 from threadchat.chat.log.backpressure import Ticket
-from threadchat.chat.log.events import Position, Record, UserId
+from threadchat.chat.log.events import EVENT, Position, Record, UserId
 from threadchat.errors import Cancelled, ConnectionClosed, SlowConsumer
 from threadchat.wire.outbox import Answer
 
@@ -60,13 +60,25 @@ Encode = Callable[[Sequence[Record]], Any]
 
 
 class Filter:
-    """Which events a subscriber wants: by type, by user, or both."""
+    """Which events a subscriber wants: by type, by user, by name, or several of these.
 
-    __slots__ = ("_types", "_users")
+    `names` are those of the application's own events; with them alone nothing else passes, and with `types`
+    these say what else does.
+    """
 
-    def __init__(self, types: Sequence[str] | None = None, users: Sequence[UserId] | None = None) -> None:
+    __slots__ = ("_names", "_types", "_users")
+
+    def __init__(
+        self,
+        types: Sequence[str] | None = None,
+        users: Sequence[UserId] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        if names is not None and types is None:
+            types = (EVENT,)
         self._types = None if types is None else frozenset(types)
         self._users = None if users is None else frozenset(users)
+        self._names = None if names is None else frozenset(names)
 
     @property
     def passes_all(self) -> bool:
@@ -84,6 +96,7 @@ class Filter:
             or (
                 (self._types is None or item.event.type in self._types)
                 and (self._users is None or item.event.user in self._users)
+                and (self._names is None or item.event.type != EVENT or item.event.name in self._names)
             )
         ]
 
@@ -140,6 +153,7 @@ class Subscription:
         marker: Any,
         background: bool,
         lasting: bool,
+        session: str = "",
     ) -> None:
         self.sink = sink
         self.encode = encode
@@ -150,6 +164,7 @@ class Subscription:
         self.marker = marker  # offered once, at the end of the replay
         self.background = background  # does not keep the room from being idle
         self.lasting = lasting  # goes on where another log begins
+        self.session = session  # events that skip it are not for this subscription
         self.live = False
         self.stopped = False
         self._room = room
@@ -173,6 +188,13 @@ class Subscription:
         self.sink.nudge()
         self._producer.dismiss(self)
 
+    def select(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Those of `records` that are wanted, and skip another session or none."""
+        wanted = self.wanted(records)
+        if self.session and any(item.event.skip == self.session for item in wanted):
+            return [item for item in wanted if item.event.skip != self.session]
+        return wanted
+
     def is_stopped(self) -> bool:
         """Whether the subscription was ended. Runs on: any thread."""
         return self.stopped
@@ -182,6 +204,12 @@ class Subscription:
         self._served = True
         self._producer.serve(self)
 
+    @staticmethod
+    def catch_up_all(subscriptions: Sequence[Subscription]) -> None:
+        """`catch_up` for each."""
+        for subscription in subscriptions:
+            subscription.catch_up()
+
     def feed_step(self) -> bool:
         """Feeds the next events of the log; False once it is live or has ended. Runs on: the producer."""
         try:
@@ -189,7 +217,7 @@ class Subscription:
             if batch is None:
                 return False
             if batch.records:
-                if wanted := self.wanted(batch.records):
+                if wanted := self.select(batch.records):
                     self.sink.feed(self.encode(wanted), self.is_stopped)
                 self._room.advance(self, batch)
             else:
@@ -200,7 +228,7 @@ class Subscription:
             self._room.drop(self)
         except Exception:
             log.exception("%s failed in room %s", threading.current_thread().name, self._name)
-            self._give_up()
+            self.give_up()
         finally:
             self._pass_step()
         return False
@@ -215,7 +243,7 @@ class Subscription:
         if self.background:
             self._room.postpone(self)
         else:
-            self._give_up()
+            self.give_up()
 
     def ticket(self) -> Step:
         """What publishers wait for while the log threatens to leave this behind. Runs on: publishers."""
@@ -231,7 +259,8 @@ class Subscription:
         if step is not None:
             step.take()
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Ends it, and tells its sink that it fell behind. Runs on: any thread without a room's lock."""
         self._room.drop(self)
         self.sink.fall_behind()
 

@@ -44,7 +44,7 @@ class PeerGone(ThreadchatError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One whole request. `headers` have lower-case names; `trailing` is what arrived behind the request."""
+    """One whole request; `target` and `headers` are as sent. `trailing` is what arrived behind it."""
 
     method: str
     authority: str | None
@@ -54,6 +54,7 @@ class Request:
     headers: list[tuple[str, str]]
     body: bytes
     trailing: bytes
+    target: str = "/"
 
 
 class RequestReader:
@@ -218,10 +219,11 @@ def _check_authority(text: str) -> None:
 
 def _request(event: h11.Request, body: bytes, trailing: bytes) -> Request:
     method = event.method.decode("ascii")
-    authority, path, query = _split_target(method, event.target.decode("ascii"))
-    headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers]
+    target = event.target.decode("ascii")
+    authority, path, query = _split_target(method, target)
+    headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers.raw_items()]
     version = "HTTP/" + event.http_version.decode("ascii")
-    return Request(method, authority, path, query, version, headers, body, trailing)
+    return Request(method, authority, path, query, version, headers, body, trailing, target)
 
 
 def _split_target(method: str, target: str) -> tuple[str | None, str, str]:
