@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,8 @@ if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
 from tests.broker.nodes import Cluster, broker_of, clusters
-from tests.chat.helpers import Ticket, say
+from tests.chat.helpers import PATIENCE, Ticket, say
 from tests.e2e.process import until
-from tests.wire.helpers import short_of_threads
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import DELETE, Draft
@@ -34,17 +34,23 @@ def cluster(server: RedisServer) -> Iterator[Cluster]:
         yield cluster
 
 
-def test_what_is_held_is_delivered_though_no_worker_could_be_had_for_it(cluster: Cluster) -> None:
+def test_what_is_held_is_delivered_though_no_worker_could_be_had_for_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = cluster.hub(), cluster.hub()
     room = second.room("r")
-    channel = next(iter(broker_of(second).open_rooms()))
-    ticket = Ticket()
+    ticket, refused = Ticket(), threading.Event()
     room.fanout._gate = Gate([ticket])
-    with short_of_threads("redis-worker") as failed:
+
+    def refuse(work: Callable[[], None]) -> bool:
+        refused.set()
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broker_of(second).workers, "submit", refuse)
         first.publish("r", say("last"))
-        until(lambda: failed, "no worker could be had")
-    ticket.let_pass()
-    assert channel._held
+        assert refused.wait(PATIENCE)
+        ticket.let_pass()
     broker_of(second).heartbeat.inspect()
     until(lambda: room.fanout.head.offset == 1, "it is delivered after a look")
 

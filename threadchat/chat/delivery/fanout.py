@@ -136,9 +136,9 @@ class Fanout:
     ) -> Subscription:
         """Registers a subscription, from `since` or from now on; it gets nothing before its `start`.
 
-        Its `recovered` tells whether the log still reaches `since`; if not, it begins now. One in the background
-        does not keep the room from being idle; a `lasting` one goes on where another log begins. A sink that
-        listens to several rooms has one `producer` for all. Raises RoomClosed. Runs on: any thread.
+        Its `recovered` tells whether the log still reaches `since`; if not, it begins now. One in the
+        background does not keep the room from being idle; a `lasting` one goes on where another log begins. A
+        sink that listens to many rooms has one `producer` for all. Raises RoomClosed. Runs on: any thread.
         """
         with self._lock:
             self.check_open()
