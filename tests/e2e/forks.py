@@ -101,7 +101,11 @@ def main(broker: str, routing: str) -> None:
         *(getattr(hub._routing, "_routing", hub._routing), *hub._parts),
     ]
     owners += filter(
-        None, (getattr(hub.broker, name, None) for name in ("link", "batch", "listener", "post"))
+        None,
+        (
+            getattr(hub.broker, name, None)
+            for name in ("connection", "batch", "listener", "messenger", "heartbeat", "workers", "room_index")
+        ),
     )
     work = refused if broker.startswith("sqlite") else use
     jobs = [(name, lock, lambda: work(chat)) for owner in owners for name, lock in locks_of(owner)]
@@ -111,7 +115,7 @@ def main(broker: str, routing: str) -> None:
     if broker.startswith("redis"):
         publisher = Publisher(broker)
         publisher.publish("lobby", "from the parent")
-        for owner in (publisher._speaker._batch, publisher._speaker._link):
+        for owner in (publisher._speaker._batch, publisher._speaker._connection):
             jobs += [
                 (name, lock, lambda: publisher.publish("lobby", "from the child") and None)
                 for name, lock in locks_of(owner)

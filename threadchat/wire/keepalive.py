@@ -1,4 +1,4 @@
-"""Pings one peer at intervals, measures how long its pongs take, and notices when it is silent."""
+"""Pings one peer at intervals, measures the round trip, and notices when the peer is silent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from threadchat.wire.protocol.requests import Ping
 
 
 class Keepalive:
-    """The pings that nobody asked for, of one connection.
+    """The automatic pings of one connection.
 
-    They are empty, and no others are, see Probes: so an empty pong answers them. One that stays unanswered
-    is repeated, and its time counts from the first.
+    Their payload is empty, so an empty pong answers them. An unanswered ping is repeated, and the round trip
+    counts from the first.
     """
 
     __slots__ = (
@@ -44,16 +44,17 @@ class Keepalive:
         self._encode = encode
         self._counters = counters
         self._clock = clock
-        self._asked_at: float | None = None  # when the ping that waits for its pong was put
-        self._held = False  # whether that one had to wait for the peer to take what came before it
+        self._asked_at: float | None = None  # when the first unanswered ping was put
+        self._held = False  # whether that ping had to wait for the peer to take what came before it
         self.reading_since: float | None = None
-        """Since when the reader waits for the peer; None while it does not. The reader thread sets it."""
+        """When the reader began to wait for the peer; None while it does not. The reader thread sets it."""
 
     def start(self, limits: Limits, share: float, on_silence: Callable[[], None]) -> None:
-        """Sets the deadlines; the first ping after a `share` of the interval. Runs on: any thread, once.
+        """Sets the deadlines. The first ping is due after `share`, 0 to 1, of the interval.
 
-        `on_silence` is called, on the pinger's thread, when nothing came for `pong_timeout`. Only the
-        deadlines refer to it: where they are closed, nothing here keeps a connection alive.
+        `on_silence` is called on the pinger's thread when the peer was silent for `pong_timeout`. Only the
+        deadlines refer to it, so once they are closed nothing here keeps the connection in memory. Runs on:
+        any thread, once.
         """
         interval, timeout = limits.ping_interval, limits.pong_timeout
         if interval:
@@ -62,7 +63,7 @@ class Keepalive:
                 self._deadlines.set("pong", timeout, partial(self._pong_is_due, timeout, on_silence))
 
     def answered(self) -> None:
-        """An empty pong came. Runs on: the reader thread."""
+        """Notes that an empty pong arrived. Runs on: the reader thread."""
         asked_at, self._asked_at = self._asked_at, None
         if asked_at is not None:
             self._counters.round_trip = self._clock() - asked_at
@@ -76,11 +77,10 @@ class Keepalive:
         self._deadlines.set("ping", interval, partial(self._ping_is_due, interval))
 
     def _pong_is_due(self, timeout: float, on_silence: Callable[[], None]) -> None:
-        """Silence counts only while the reader waits, and while this process runs.
+        """Checks for silence, which counts only after a ping, while the reader waits and this process runs.
 
-        A handler that blocks is not the peer's fault, nor is a process that was stopped, or a computer that
-        slept. And nobody is silent who was not pinged: a ping may wait for the end of a large message, and
-        the writer sees to a peer that does not take that.
+        A blocking handler, a stopped process or a sleeping computer is not the peer's fault. A ping may have to
+        wait for the end of a large message; the writer closes the connection if the peer does not take that.
         """
         since, left_at = self.reading_since, self._outbox.ping_left_at
         held = left_at is None and self._outbox.state is State.BLOCKED
