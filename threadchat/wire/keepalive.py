@@ -79,8 +79,8 @@ class Keepalive:
     def _pong_is_due(self, timeout: float, on_silence: Callable[[], None]) -> None:
         """Checks for silence, which counts only after a ping, while the reader waits and this process runs.
 
-        A blocking handler, a stopped process or a sleeping computer is not the peer's fault. A ping may have to
-        wait for the end of a large message; the writer closes the connection if the peer does not take that.
+        A blocking handler, a stopped process or a sleeping computer is not the peer's fault. A ping may wait
+        for the end of a large message; the writer closes the connection if the peer does not take that.
         """
         since, left_at = self.reading_since, self._outbox.ping_left_at
         held = left_at is None and self._outbox.state is State.BLOCKED
