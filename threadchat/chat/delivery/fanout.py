@@ -25,7 +25,7 @@ class Fanout:
     """The subscribers of one room, and the tail of its log, which in memory mode is all of it.
 
     `_lock` is the room's lock and guards everything here. It is held while offering, never while
-    blocking, and no thread is started under it or the channel's.
+    blocking, and no thread is started under it.
     """
 
     def __init__(
