@@ -9,7 +9,7 @@ list, but never one before it:
 4. a room's own (its members)
 5. the lock of its fan-out, which is what "the room's lock" means (its subscribers, and the tail of the log)
 6. the leaves, of which a thread holds at most one: an outbox's, a stream's, the turnstile's, a step's,
-   and that of the user directory
+   a producer's, and that of the user directory
 
 The lock of bans and mutes is not part of this order. It is held while a broker writes to its store, it is
 never acquired while one of the others is held, and none of the others is acquired while it is held.

@@ -133,7 +133,7 @@ class Room(RoomState, Emitter):
         try:
             subscription.start()
             self._enter(user, session, nickname or str(user), "", stream)
-        except Exception:
+        except BaseException:  # may come from a signal handler
             subscription.stop()
             raise
         return stream
@@ -202,7 +202,7 @@ class Room(RoomState, Emitter):
         `thread.join()` on the returned object to wait for it.
         """
         check_callback("listener", listener, ("event",))
-        stream, subscription = self._open_stream(None, f"{self.name}-listener")
+        stream, subscription = self._open_stream(None, f"{self.name}-listener", lasting=True)
         thread = ListenerThread(listener, stream, self.name)
         thread.start()
         subscription.start()
@@ -233,9 +233,11 @@ class Room(RoomState, Emitter):
         with self._lock:
             return not self._people and self.fanout.close(idle_for)
 
-    def _open_stream(self, owner: UserId | None, name: str) -> tuple[EventStream, Subscription]:
+    def _open_stream(
+        self, owner: UserId | None, name: str, *, lasting: bool = False
+    ) -> tuple[EventStream, Subscription]:
         stream = EventStream(self._request_buffer, self._send_timeout)
-        subscription = self.subscribe(stream, events_of, owner=owner, name=name)
+        subscription = self.subscribe(stream, events_of, owner=owner, name=name, lasting=lasting)
         stream.on_close = subscription.stop
         return stream, subscription
 

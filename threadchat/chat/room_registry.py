@@ -138,6 +138,8 @@ class RoomRegistry:
         """
         self._lock = threading.Lock()
         self._opened = threading.Condition(self._lock)
+        for room in self._rooms.values():
+            room.leave_behind()
         self._rooms, self._slots = {}, OrderedDict()
         self._opening, self._listeners = set(), []
 
@@ -243,5 +245,6 @@ def _listen(room: Room, listener: ListenerThread) -> None:
             events_of,
             name=f"{room.name}-listener",
             background=True,
+            lasting=True,
             producer=listener.producer,
         ).start()

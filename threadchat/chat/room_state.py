@@ -28,8 +28,9 @@ class RoomState:
         self._history_size = history_size
         self._history_bytes = history_bytes
         self._clock = clock
+        self._alone = channel is None
         self._begin(channel)
-        if channel is None:  # otherwise a hub has it, and drops it after a fork
+        if self._alone:  # otherwise its hub takes care of that
             begin_anew_after_fork(self)
 
     @property
@@ -38,11 +39,13 @@ class RoomState:
         return self.fanout.closed
 
     def leave_behind(self) -> None:
-        """Starts again with nobody in the room.
+        """Starts again with nobody in the room. A hub's room is closed, and the hub makes a new one.
 
         Runs on: the only thread of a forked process, before anything else.
         """
-        closed = self.closed
+        closed = self.closed or not self._alone
+        for stream in self._streams.values():
+            stream.leave_behind()
         self._begin(None)
         if closed:
             self.fanout.close()

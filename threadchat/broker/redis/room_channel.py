@@ -179,9 +179,9 @@ class RedisChannel:
         """Looks for lost last events, which leave no hole. Runs on: the heartbeat's thread."""
         with self._lock:
             level = head.epoch == self._buffer.epoch and head.offset <= self._buffer.newest.offset
-            if self._begun and not level and not self._lagging:
-                self._buffer.hole = True
-                self._lag_if_behind_locked()
+            if self._begun and not self._lagging:
+                self._buffer.hole = self._buffer.hole or not level
+                self._lag_if_behind_locked()  # also if no worker was available for what is buffered
 
     def catch_up(self) -> None:
         """Delivers one step of what is buffered or in the log. Runs on: a worker's thread."""
@@ -197,10 +197,12 @@ class RedisChannel:
         if hole:
             try:
                 self._fill()
-            except CommandError as error:  # the next inspection finds the hole again
-                log.info("room %s cannot catch up: %s", self.room, error)
+            except Exception as error:  # the next inspection finds the hole again
                 with self._lock:
                     self._buffer.hole, self._lagging = True, False
+                if not isinstance(error, CommandError):
+                    raise
+                log.info("room %s cannot catch up: %s", self.room, error)
                 return
         with self._lock:
             if self._may_deliver_locked():

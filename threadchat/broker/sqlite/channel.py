@@ -44,8 +44,8 @@ class Store(Protocol):
 class SqliteChannel:
     """See Channel.
 
-    `_lock` guards `_outlet`, `_delivered`, `_closed`, `_retired` and `_pending`. It is held while taking from
-    `_committed` and while the outlet's `deliver` runs, but never while waiting for the disk.
+    `_lock` guards `_outlet`, `_closed`, `_retired` and `_pending`. It is held while taking from `_committed`
+    and while the outlet's `deliver` runs, but never while waiting for the disk.
     """
 
     def __init__(self, broker: Store, room: str, place: Place) -> None:
@@ -55,10 +55,9 @@ class SqliteChannel:
         self._retention = broker.retention_of(room)
         self._lock = threading.Lock()
         self._outlet: Outlet | None = None
-        self._delivered = 0  # the newest event that the outlet got
         self._closed = False
         self._retired = False
-        self._pending = 0  # publications that passed the gate but were not handed on yet
+        self._pending: set[Publication] = set()  # passed the gate, but were not handed on yet
         # These belong to the writer, which changes them after a commit.
         self._committed: deque[Sequence[Record]] = deque()
         self._place = place
@@ -74,7 +73,7 @@ class SqliteChannel:
             outlet.begin(Position(place.head - len(records), place.epoch))
             if records:
                 outlet.deliver(records)
-            self._outlet, self._delivered = outlet, place.head
+            self._outlet = outlet
         self._broker.note(self)
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
@@ -85,18 +84,19 @@ class SqliteChannel:
         for draft in drafts:
             if draft.target is not None:
                 check_target(draft.target, self.epoch)
-        with self._lock:
-            if self._closed:
-                raise RoomClosed(f"room {self.room} is closed")
-            if self._outlet is not None and (gate := self._outlet.gate) is not None:
-                return gate
-            self._pending += 1
         publication = Publication(self, drafts)
         try:
+            with self._lock:
+                if self._closed:
+                    raise RoomClosed(f"room {self.room} is closed")
+                if self._outlet is not None and (gate := self._outlet.gate) is not None:
+                    return gate
+                self._pending.add(publication)
             self._broker.writer.do(publication)
-        finally:
-            publication.awaited = False
-            self.hand_on(1)
+            self._finish(publication)
+        except BaseException:  # may come from a signal handler, at any point
+            self._finish(publication)
+            raise
         return publication.positions
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
@@ -150,22 +150,24 @@ class SqliteChannel:
         with self._lock:
             return self._retired
 
-    def hand_on(self, arrived: int = 0) -> None:
-        """Delivers what was committed, and counts `arrived` publications as done.
-
-        Runs on: publishers, the writer.
-        """
+    def hand_on(self) -> None:
+        """Delivers what was committed. Runs on: publishers, the writer."""
         with self._lock:
-            self._pending -= arrived
             outlet = self._outlet
             while self._committed:
-                records = self._committed.popleft()
-                newest = records[-1].event.id
-                if outlet is not None and newest > self._delivered:
-                    self._delivered = newest
+                records = self._committed[0]
+                if outlet is not None and records[-1].event.id > outlet.newest:
                     outlet.deliver(records)
+                self._committed.popleft()  # last, so that an interrupted publisher skips nothing
         if outlet is not None:
             outlet.delivered()
+
+    def _finish(self, publication: Publication) -> None:
+        """Hands on what a publisher waited for. Doing it twice does no harm."""
+        publication.awaited = False
+        with self._lock:
+            self._pending.discard(publication)
+        self.hand_on()
 
     # For the writer, on its thread
 

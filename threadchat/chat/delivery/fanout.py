@@ -25,7 +25,7 @@ class Fanout:
     """The subscribers of one room, and the tail of its log (with the memory broker, the whole log).
 
     `_lock` is the room's lock and guards everything here. It is held while offering, never while blocking,
-    and no thread is started while it or the channel's lock is held.
+    and no thread is started while it is held.
     """
 
     def __init__(
@@ -53,10 +53,7 @@ class Fanout:
     # The channel
 
     def begin(self, head: Position) -> None:
-        """Sets the log's position before the first event that `deliver` gets.
-
-        If this does not continue the log so far, all but background subscriptions end.
-        """
+        """Sets the position before the first event. Only `lasting` subscriptions outlive a new log."""
         with self._lock:
             everybody = [*self._behind, *self._audience]
             self._tail = self._tail.emptied()
@@ -64,9 +61,8 @@ class Fanout:
             for subscription in everybody:
                 subscription.position = head
         for subscription in everybody:
-            if not subscription.background:
-                self.drop(subscription)
-                subscription.sink.fall_behind()
+            if not subscription.lasting:
+                subscription.give_up()
 
     @property
     def gate(self) -> Gate | None:
@@ -77,17 +73,12 @@ class Fanout:
         return gate
 
     def deliver(self, records: Sequence[Record]) -> None:
-        """Takes events and offers them to subscribers. Nothing else adds events to the room.
-
-        Runs on: the channel's caller, in offset order.
-        """
+        """The only way for events into the room. Runs on: the channel's caller, in offset order."""
         full: set[Any] = set()
 
         def offer(listed: list[Any]) -> None:
             with self._lock:
-                self._tail.extend(records)
-                if refused := self._audience.offer(records, listed, full):
-                    self._demote_locked(refused, Position(records[0].event.id - 1, self._epoch))
+                self._offer_locked(records, listed, full)
                 if self._behind:
                     half_way = self._tail.half_way
                     full.update(each for each in self._behind if each.position.offset < half_way)
@@ -100,11 +91,15 @@ class Fanout:
     def delivered(self) -> None:
         """Hands subscriptions that fell behind to producers. Runs on: the channel's caller, unlocked."""
         if self._unserved:
-            with self._lock:
-                unserved, self._unserved = self._unserved, []
+            unserved: list[Subscription] = []
+            try:
+                with self._lock:
+                    unserved, self._unserved = self._unserved, unserved
+                Subscription.catch_up_all(unserved)
+            except BaseException:  # from a signal handler, at any point: serving one twice does no harm
+                Subscription.catch_up_all(unserved)
+                raise
             self.fell_behind(len(unserved))
-            for subscription in unserved:
-                subscription.catch_up()
 
     def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
         """Offers a payload to members with these encoders, except the user `but`. Runs on: any thread."""
@@ -132,15 +127,15 @@ class Fanout:
         name: str = "",
         marker: Any = None,
         background: bool = False,
+        lasting: bool = False,
         producer: Producer | None = None,
         session: str = "",
     ) -> Subscription:
         """Registers a subscription, from `since` or from the head. It gets nothing before `start` is called.
 
-        `recovered` of the subscription says whether the log still reaches back to `since`. If it does not,
-        the subscription begins at the head. A background subscription does not keep the room from being idle.
-        A sink that subscribes to several rooms passes the same `producer` for all of them. Raises RoomClosed.
-        Runs on: any thread.
+        `recovered` says whether the log still reaches `since`; if not, the subscription begins at the head.
+        A background one does not keep the room from being idle. A `lasting` one continues if a new log
+        begins. A sink passes the same `producer` for all its rooms. Raises RoomClosed. Runs on: any thread.
         """
         with self._lock:
             self.check_open()
@@ -161,6 +156,7 @@ class Fanout:
                 name=name,
                 marker=marker,
                 background=background,
+                lasting=lasting,
                 session=session,
             )
             self._attended += not background
@@ -173,15 +169,14 @@ class Fanout:
         def read(listed: list[Any]) -> tuple[Position, list[Record] | None, bool]:
             with self._lock:
                 position = subscription.position
-                if subscription.stopped:
+                if subscription.stopped or subscription.live:  # if it is live, it was served twice
                     return position, [], True
                 records = self._tail.after(position.offset, limit)
                 return position, records, records == [] and self._go_live_locked(subscription, listed)
 
         position, records, over = entering(read)
         if records is None:
-            self.drop(subscription)
-            subscription.sink.fall_behind()
+            subscription.give_up()
         return None if over or records is None else Batch(position, within(records, REPLAY_BYTES))
 
     def advance(self, subscription: Subscription, batch: Batch) -> None:
@@ -199,8 +194,7 @@ class Fanout:
     def drop(self, subscription: Subscription) -> None:
         """Ends a subscription. Runs on: any thread."""
         with self._lock:
-            if not subscription.stopped:
-                self._attended -= not subscription.background
+            self._attended -= not (subscription.stopped or subscription.background)
             subscription.stopped = True
             self._behind.discard(subscription)
             self._audience.discard(subscription)
@@ -212,13 +206,8 @@ class Fanout:
         """See Outlet. Raises CommandError 112. Runs on: any thread."""
         with self._lock:
             head = Position(self._tail.head, self._epoch)
-            if since is not None and (since.epoch != head.epoch or since.offset > head.offset + 1):
-                raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-            records: list[Record] | None
-            if since is None or reverse:
-                records = self._tail.before(since.offset if since else head.offset + 1, limit)
-            else:
-                records = self._tail.after(since.offset, limit)
+            beyond = since is not None and (since.epoch != head.epoch or since.offset > head.offset + 1)
+            records = None if beyond else self._tail.page(since and since.offset, limit, reverse)
         if records is None:
             raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
         records = within(records, MAX_HISTORY_BYTES)
@@ -230,6 +219,11 @@ class Fanout:
         """The number of events in the tail that pass a filter. Runs on: any thread."""
         with self._lock:
             return len(wanted(list(self._tail)))
+
+    @property
+    def newest(self) -> int:
+        """See Outlet."""
+        return self._tail.head
 
     @property
     def head(self) -> Position:
@@ -250,7 +244,7 @@ class Fanout:
     def idle_for(self) -> float:
         """Seconds since the last subscriber or event; 0 while there is a subscriber."""
         with self._lock:
-            return self._idle_for_locked()
+            return 0.0 if self._attended else self._clock() - self._active_at
 
     def check_open(self) -> None:
         """Raises RoomClosed once the room is closed or forgotten. Runs on: any thread."""
@@ -263,7 +257,7 @@ class Fanout:
         Returns False if it was closed already or is in use. Runs on: any thread.
         """
         with self._lock:
-            busy = idle_for is not None and (self._attended > 0 or self._idle_for_locked() < idle_for)
+            busy = idle_for is not None and (self._attended or self._clock() - self._active_at < idle_for)
             if self.closed or busy:
                 return False
             self.closed = True
@@ -271,8 +265,17 @@ class Fanout:
 
     # Helpers
 
-    def _idle_for_locked(self) -> float:
-        return 0.0 if self._attended else self._clock() - self._active_at
+    def _offer_locked(self, records: Sequence[Record], listed: list[Any], full: set[Any]) -> None:
+        refused = None
+        try:
+            self._tail.extend(records)
+            refused = self._audience.offer(records, listed, full)
+            if refused:
+                self._demote_locked(refused, records)
+        except BaseException:  # from a signal handler: some may get it twice, nobody misses it
+            self._tail.repair(records)
+            self._demote_locked(list(self._audience) if refused is None else refused, records)
+            raise
 
     def _go_live_locked(self, subscription: Subscription, listed: list[Any]) -> bool:
         if subscription.marker is not None:
@@ -284,7 +287,8 @@ class Fanout:
         self._audience.add(subscription)
         return True
 
-    def _demote_locked(self, refused: list[Subscription], position: Position) -> None:
+    def _demote_locked(self, refused: list[Subscription], records: Sequence[Record]) -> None:
+        position = Position(records[0].event.id - 1, self._epoch)
         for subscription in refused:
             self._audience.discard(subscription)
             self._behind.add(subscription)

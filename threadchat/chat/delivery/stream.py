@@ -109,6 +109,14 @@ class EventStream:
         """
         self._end(None)
 
+    def leave_behind(self) -> None:
+        """Ends the stream, because nothing feeds it any more.
+
+        Runs on: the only thread of a forked process, first.
+        """
+        self._changed = threading.Condition(threading.Lock())
+        self._ended = True
+
     # The room
 
     @property

@@ -160,6 +160,7 @@ class Subscription:
         name: str,
         marker: Any,
         background: bool,
+        lasting: bool,
         session: str = "",
     ) -> None:
         self.sink = sink
@@ -170,6 +171,7 @@ class Subscription:
         self.owner = owner  # the user, if the subscription belongs to a member
         self.marker = marker  # offered once, at the end of the replay
         self.background = background  # does not keep the room from being idle
+        self.lasting = lasting  # continues if a new log begins
         self.session = session  # events that skip this session are left out
         self.live = False
         self.stopped = False
@@ -213,6 +215,12 @@ class Subscription:
         self._served = True
         self._producer.serve(self)
 
+    @staticmethod
+    def catch_up_all(subscriptions: Sequence[Subscription]) -> None:
+        """Calls `catch_up` for each subscription."""
+        for subscription in subscriptions:
+            subscription.catch_up()
+
     def feed_step(self) -> bool:
         """Feeds the next events of the log. Returns False once it is live or has ended.
 
@@ -234,7 +242,7 @@ class Subscription:
             self._room.drop(self)
         except Exception:
             log.exception("%s failed in room %s", threading.current_thread().name, self._name)
-            self._give_up()
+            self.give_up()
         finally:
             self._pass_step()
         return False
@@ -249,7 +257,7 @@ class Subscription:
         if self.background:
             self._room.postpone(self)
         else:
-            self._give_up()
+            self.give_up()
 
     def ticket(self) -> Step:
         """Returns what publishers wait for while the log is about to outrun this subscription.
@@ -268,7 +276,11 @@ class Subscription:
         if step is not None:
             step.take()
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Ends the subscription and tells its sink that it fell behind.
+
+        Runs on: any thread that holds no room's lock.
+        """
         self._room.drop(self)
         self.sink.fall_behind()
 
