@@ -93,7 +93,7 @@ def test_an_address_has_one_spelling(given: str, one: str) -> None:
 
 @pytest.mark.parametrize("bad", ["", "x", "192.0.2", "192.0.2.7/33", "192.0.2.0-9", "example.org", "1:2"])
 def test_what_is_no_address_is_refused_in_words(bad: str) -> None:
-    with pytest.raises(CommandError, match="it is one such as") as caught:
+    with pytest.raises(CommandError, match="use one such as") as caught:
         spelled(bad)
     assert caught.value.code is ErrorCode.BAD_REQUEST
 

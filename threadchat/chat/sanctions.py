@@ -99,7 +99,7 @@ def spelled(address: str) -> str:
     try:
         network = ipaddress.ip_network(_ZONE.sub("", address.strip()), strict=False)
     except ValueError:
-        reason = f"address is {address!r:.60}; it must be like 192.0.2.7, or a network like 192.0.2.0/24"
+        reason = f"address is {address!r:.60}; use one such as 192.0.2.7, or a network such as 192.0.2.0/24"
         raise CommandError(ErrorCode.BAD_REQUEST, reason) from None
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is not None and network.prefixlen >= 96:
