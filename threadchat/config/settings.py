@@ -17,6 +17,7 @@ from threadchat.config.texts import (
     BROKER,
     CORE,
     HOST,
+    HOSTS,
     LOG_FORMAT,
     LOG_LEVEL,
     METRICS,
@@ -76,6 +77,10 @@ class Config:
     allow_origin: str = _setting("", ORIGINS, "address",
         "web origins whose pages may connect, beside the server's own, with commas, or * for any; "
         "a foreign page would act in its visitor's name")
+    allow_host: str = _setting("", HOSTS, "address",
+        "host names that the server is asked by, with commas, *.example.org for all below one, or * for any; "
+        "empty: any, but on a loopback address only such names, so that no foreign page gets there by a "
+        "name of its own (DNS rebinding)")
     subprotocols: str = _setting("", SUBPROTOCOLS, "address",
         "WebSocket subprotocols that may be chosen; a browser that offers some hangs up where none of them "
         "is, but bearer, with a token behind it, always may be")

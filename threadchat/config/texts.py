@@ -30,6 +30,11 @@ HOST: Final = Text(
     r"[\w.-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?",
     "a host name or an address, without port and without brackets",
 )
+_ASKED: Final = r"(?:\*\.)?[\w.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]?"
+HOSTS: Final = Text(
+    rf"(\*|(?:{_ASKED})( *, *(?:{_ASKED}))*)?",
+    "*, or names such as chat.example.org or *.example.org with commas between them, without ports",
+)
 _ORIGIN: Final = r"(?:null|[a-z][a-z0-9+.-]*://[\w.:\[\]-]+)"
 ORIGINS: Final = Text(
     rf"(\*|{_ORIGIN}( *, *{_ORIGIN})*)?",

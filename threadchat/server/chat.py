@@ -177,7 +177,8 @@ class Chat(WithHooks, AdministeredChat):
         dialects = {"/": DirectSession, "/ws": BroadcastSession, "/chat": NativeSession}
         endpoints = {path: self._upgrade_handler.endpoint(dialect) for path, dialect in dialects.items()}
         doors = Operators(self, self.config).find
-        web = Routes(endpoints, ready=lambda: self.inspector.ready, operators=doors)
+        hosts = self._upgrade_handler.hosts
+        web = Routes(endpoints, ready=lambda: self.inspector.ready, operators=doors, hosts=hosts)
         http = make_http(web, self.config, host=host, port=port, on_accept_thread=on_accept_thread)
         self._begin()
         # By asking: what takes time to be ready begins now, and not with the first client.

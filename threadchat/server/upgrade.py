@@ -24,6 +24,7 @@ from threadchat.server.connection_registry import MOST_PARTING, PARTING, Connect
 from threadchat.server.http.connection import HANDOVER
 from threadchat.server.http.connection_limits import counted_as
 from threadchat.server.http.handshake import Refusal, refuse
+from threadchat.server.http.hosts import Hosts
 from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import reply
@@ -85,6 +86,7 @@ class UpgradeHandler:
         self._clock = clock
         self._numbers = Numbers()
         self._proxies = Proxies(config.trusted_proxy)
+        self.hosts = Hosts(config.allow_host, config.host, self._proxies)
         self._told = False  # that the server shows no socket
 
     def leave_behind(self) -> None:
@@ -101,7 +103,8 @@ class UpgradeHandler:
         """Answers a handshake with a refusal, or makes it a session, which may run as long as the call."""
         self._proxies.see_through(environ)
         answer = (
-            refuse(environ, self._config.allowed_origins)
+            self.hosts.refuse(environ)
+            or refuse(environ, self._config.allowed_origins)
             or self._refuse_banned(environ)
             or self._ask_who(dialect, environ)
         )

@@ -16,7 +16,7 @@ from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.api_schema import Call
 from threadchat.server.http.handshake import is_own_page
 from threadchat.server.http.replies import send
-from threadchat.server.http.request import BODY_BYTES
+from threadchat.server.http.request import BODY_BYTES, PeerGone, RequestError
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Api:
         """Answers one request."""
         headers: tuple[tuple[str, str], ...] = ()
         try:
-            name = environ["PATH_INFO"].rpartition("/")[2]
+            name = environ["PATH_INFO"].removeprefix("/api/")
             self._check(environ, name)
             status, answer = 200, self._answer(name, self._read(environ))
         except Refused as refused:
@@ -125,6 +125,8 @@ class Api:
         except RoomClosed:
             gone = CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed")
             status, answer = 503, _error(gone)
+        except (PeerGone, RequestError):  # of our own server, which knows what to answer
+            raise
         except Exception:
             log.exception("%s failed", environ["PATH_INFO"])
             status, answer = 500, _error(CommandError(ErrorCode.INTERNAL))

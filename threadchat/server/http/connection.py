@@ -145,6 +145,11 @@ class HttpConnection:
             if self._sock is None:
                 return None
             raise RuntimeError("the application neither replied nor took the connection over")
+        except PeerGone:
+            raise
+        except RequestError as error:  # of its body, which the application was reading
+            logger.debug("http-%d: refused: %s", self._number, error)
+            return Response.error(error.status, error.sentence).encode(head_only=self._head_only)
         except Exception:
             logger.exception("http-%d: the application failed", self._number)
             apology = "The server failed here, the request is not to blame; try again later."

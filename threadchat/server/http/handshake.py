@@ -9,6 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from threadchat.server.http.proxies import SCHEME
+
 VERSION = "13"  # RFC 6455 section 4.1, the only version there is
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>\[[^\]\s]+\]|[^\s:/?#@,]+)(?::(?P<port>[0-9]{1,5}))?")
 _HOST = re.compile(r"(?P<host>\[[^\]\s]+\]|[^\s:/?#@,]+)(?::(?P<port>[0-9]{0,5}))?")
@@ -131,7 +133,7 @@ def _is_allowed(environ: dict[str, Any], allow_origin: Collection[str]) -> bool:
     parsed = _parse_origin(origin)
     if parsed is None:
         return False  # "null" above all, of a sandboxed frame or a local file: only where it is listed
-    return _same_host(parsed, environ.get("HTTP_HOST", "")) or parsed in map(_parse_origin, allow_origin)
+    return _is_addressed(parsed, environ) or parsed in map(_parse_origin, allow_origin)
 
 
 def _parse_origin(text: str) -> tuple[str, str, int] | None:
@@ -142,12 +144,16 @@ def _parse_origin(text: str) -> tuple[str, str, int] | None:
     return match["scheme"], match["host"], int(match["port"] or _DEFAULT_PORTS[match["scheme"]])
 
 
-def _same_host(origin: tuple[str, str, int], host_header: str) -> bool:
-    """Whether `origin` is the host that was addressed.
+def _is_addressed(origin: tuple[str, str, int], environ: dict[str, Any]) -> bool:
+    """Whether `origin` is the server that was addressed.
 
-    A host without port stands for the default port of the origin's scheme, not of the server's:
-    behind a proxy that does TLS the server sees http where the browser sees https.
+    Its scheme counts where it is known: TLS is spoken here, or a trusted proxy has said by which one it was
+    asked. Else a proxy may do TLS, and the server sees http where the browser sees https; so a host without
+    port stands for the default port of the origin's scheme, not of the server's.
     """
     scheme, host, port = origin
-    match = _HOST.fullmatch(host_header.lower())
-    return match is not None and (match["host"], int(match["port"] or _DEFAULT_PORTS[scheme])) == (host, port)
+    known = "https" if environ.get("wsgi.url_scheme") == "https" else environ.get(SCHEME, scheme)
+    match = _HOST.fullmatch(environ.get("HTTP_HOST", "").lower())
+    if match is None or scheme != known:
+        return False
+    return (match["host"], int(match["port"] or _DEFAULT_PORTS[scheme])) == (host, port)

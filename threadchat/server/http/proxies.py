@@ -6,6 +6,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
 PEER: Final = "threadchat.peer"  # a key of the environ
+SCHEME: Final = "threadchat.scheme"
+"""Another one: the scheme that a trusted proxy was asked by. Without it, http may only be what is seen here."""
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _THIS_MACHINE: Final = IPv4Address("127.0.0.1")
 
@@ -53,7 +55,7 @@ class Proxies:
             environ.pop("REMOTE_PORT", None)  # the proxy's
         nearest = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip().lower()
         if nearest in _SCHEMES:
-            environ["wsgi.url_scheme"] = _SCHEMES[nearest]
+            environ["wsgi.url_scheme"] = environ[SCHEME] = _SCHEMES[nearest]
 
     def _client(self, peer: Address, forwarded: str) -> Address:
         """The walk from the nearest to the first who is not trusted, or to what is no address."""

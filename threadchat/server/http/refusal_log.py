@@ -1,4 +1,4 @@
-"""Says in the log which WebSockets were refused and why, for whoever runs the server and its proxies."""
+"""Says in the log which requests were refused and why, for whoever runs the server and its proxies."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _MOST: Final = 120
 """Characters of each thing that a stranger may write into the log."""
 
 
-def log_refusal(environ: dict[str, Any], status: str, reason: str) -> None:
+def log_refusal(environ: dict[str, Any], status: str, reason: str, what: str = "a WebSocket") -> None:
     """One line, or none where there are too many already. Runs on: the request's thread.
 
     Neither the query nor the subprotocols are in it: both may hold a token.
     """
     log.info(
-        "a WebSocket was refused (%s): %s path %s, Origin %s, Host %s, from %s",
+        "%s was refused (%s): %s path %s, Origin %s, Host %s, from %s",
+        what,
         status,
         _shown(reason, 2 * _MOST),
         _quoted(environ, "PATH_INFO"),

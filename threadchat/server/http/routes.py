@@ -8,11 +8,13 @@ from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication
 
 from threadchat.server.http.handshake import UPGRADE_LOST, upgrade_lost, upgrade_requested
+from threadchat.server.http.hosts import Hosts
 from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import TEXT, reply, send
 from threadchat.server.http.static import read_page
 
 _FRESH: Final = ("Cache-Control", "no-store")
+_HEALTH: Final = ("/healthz", "/readyz")
 
 
 class Routes:
@@ -21,7 +23,8 @@ class Routes:
     An endpoint is a WSGI application; it is called with what is meant as a handshake, and judges it. `page`
     is as for `read_page`, which see for what is raised. `/healthz` says that this process serves, `/readyz`
     what `ready` does: whether commands would find what they need. `operators` finds what answers at other
-    paths, by whatever method. To be called on any thread.
+    paths, by whatever method. `hosts` judges by which name all of that is asked for, but for the health of
+    this process, which holds no secret and is asked for by address. To be called on any thread.
     """
 
     def __init__(
@@ -31,10 +34,12 @@ class Routes:
         page: Traversable | None = None,
         ready: Callable[[], bool] = lambda: True,
         operators: Callable[[str], WSGIApplication | None] = lambda path: None,
+        hosts: Hosts | None = None,
     ) -> None:
         self._endpoints = dict(endpoints)
         self._ready = ready
         self._operators = operators
+        self._hosts = hosts or Hosts()
         self._resources = read_page(page)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -42,6 +47,10 @@ class Routes:
         if upgrade_requested(environ):
             return self._upgrade(environ, start_response)
         path = environ["PATH_INFO"]
+        refusal = None if path in _HEALTH else self._hosts.refuse(environ)
+        if refusal is not None:
+            log_refusal(environ, refusal.status, refusal.body, "a request")
+            return reply(start_response, refusal.status, refusal.body)
         door = self._operators(path)
         if door is not None:
             return door(environ, start_response)
@@ -49,7 +58,7 @@ class Routes:
 
     def _serve(self, path: str, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         resource = self._resources.get(path)
-        health = path in ("/healthz", "/readyz")
+        health = path in _HEALTH
         if resource is None and not health and path not in self._endpoints:
             return reply(start_response, "404 Not Found", "There is nothing at this path; the page is at /.")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
