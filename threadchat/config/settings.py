@@ -116,6 +116,8 @@ class Config:
         "time between pings; short enough for proxies to keep a silent connection")
     pong_timeout: float = _setting(120.0, _SECONDS, "deadlines",
         "a peer that answered no ping for so long is gone; more than ping_interval")
+    message_timeout: float = _setting(30.0, _SECONDS, "deadlines",
+        "a message that was begun, and of which no byte came for so long, is none; pings do not count")
     max_age: float = _setting(43_200.0, _LONG, "deadlines",
         "longest life of a connection, so that who one is gets looked at again")
     send_timeout: float = _setting(3.0, _SECONDS, "deadlines",
@@ -139,6 +141,8 @@ class Config:
         "bytes that may wait for one connection; bounds its memory")
     queued_bytes: int = _setting(256 * 1024**2, Bytes(1024**2, 1024 * _GIB), "limits",
         "bytes that may wait for all connections together; above it those with the most are let go")
+    unfinished_bytes: int = _setting(128 * 1024**2, Bytes(125, 1024 * _GIB), "limits",
+        "bytes of messages that are not whole yet, of all connections; above it who holds the most is let go")
     message_rate: int = _setting(0, Whole(0, _MILLION, "messages a second"), "limits",
         "commands taken of one connection; more are refused, and much more ends it; 0 means any number")
     message_burst: int = _setting(100, Whole(1, _MILLION, "messages"), "limits",
@@ -251,6 +255,8 @@ def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) ->
         raise refuse("pong_timeout", "above", "ping_interval", "no pong can come before a ping")
     if values["history_bytes"] < values["max_message_size"]:
         raise refuse("history_bytes", "at least", "max_message_size", "a room's log has to hold one message")
+    if values["unfinished_bytes"] < values["max_message_size"]:
+        raise refuse("unfinished_bytes", "at least", "max_message_size", "else no such message could come")
     if values["workers"] > 1 and not values["broker"].startswith(("redis:", "rediss:", "unix:")):
         way_out = "processes share rooms over Redis alone, such as broker=redis://127.0.0.1:6379/0"
         raise refuse("workers", "1 with", "broker", way_out)

@@ -105,6 +105,7 @@ def limits(
         max_message_size=UNLIMITED if max_size is None else max_size,
         ping_interval=ping_interval,
         pong_timeout=silence,
+        message_timeout=None,  # whoever streams fragments may take as long as they like
         send_timeout=_DEFAULT.send_timeout if send_timeout is None else send_timeout,
         compression=compression,
     )

@@ -43,6 +43,7 @@ from threadchat.server.upgrade import UpgradeHandler
 from threadchat.wire.connection import Connection, Limits
 from threadchat.wire.pinger import Pinger
 from threadchat.wire.turnstile import Turnstile
+from threadchat.wire.unfinished import UnfinishedBudget
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +101,7 @@ class Chat(WithHooks, AdministeredChat):
         self._broker = open_broker(config.broker, config)
         self.registry = ConnectionRegistry()
         self.shedder = Shedder(self.registry.connections, self.pinger, config.queued_bytes)
+        self.unfinished = UnfinishedBudget(config.unfinished_bytes)
         self.statistics = Statistics(self.registry.forget, self.pinger.clock)
         routing = make_routing(config.routing, config.request_buffer, config.send_timeout)
         self.hub = Hub(
@@ -236,7 +238,8 @@ class Chat(WithHooks, AdministeredChat):
         rounds = self.shedder.rounds
         for part in (self.pinger, self.turnstile, self.registry, rounds, self.statistics, self.hub):
             part.leave_behind()
-        self.inspector.leave_behind()
+        for part in (self.inspector, self.unfinished):
+            part.leave_behind()
         self._upgrade_handler.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
@@ -298,7 +301,8 @@ class Chat(WithHooks, AdministeredChat):
     def _connect(self, number: int, sock: Any, headers: dict[str, Any], trailing: bytes) -> Connection:
         self._begin()
         self.shedder.watch()
-        make = partial(Connection, turnstile=self.turnstile, pinger=self.pinger, limits=self._limits)
+        parts = {"turnstile": self.turnstile, "pinger": self.pinger, "budget": self.unfinished}
+        make = partial(Connection, limits=self._limits, **parts)
         chosen = [name] if (name := headers.get(HEADER)) else None
         return self.statistics.came(
             make(number, sock, headers, trailing, on_gone=self.statistics.left, subprotocols=chosen)

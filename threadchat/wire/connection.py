@@ -22,6 +22,7 @@ from threadchat.wire.protocol.state_machine import Protocol, ServerProtocol
 from threadchat.wire.state import ConnectionState, Life
 from threadchat.wire.transport import Socket, Transport
 from threadchat.wire.turnstile import Turnstile
+from threadchat.wire.unfinished import Unfinished, UnfinishedBudget
 from threadchat.wire.user_pings import OnPong, UserPings
 from threadchat.wire.writer import Writer
 
@@ -39,7 +40,7 @@ class Connection(Life, FrameEncoder):
 
     One thread is its reader: it goes through `bursts`, then calls `end_reading`. A second thread, the
     writer, starts with it. What others send goes through `offer`; its own reader, or whoever else owns
-    it, `send`s, its own producers `feed`.
+    it, `send`s, its own producers `feed`. `budget` is shared by all connections.
 
     A server's takes the handshake that `environ` asks for, with the first of the peer's `subprotocols` that
     is among ours; a client's, see `dial`, comes with the `protocol` that its handshake led to.
@@ -62,10 +63,10 @@ class Connection(Life, FrameEncoder):
         on_gone: Callable[[Connection], None] | None = None,
         subprotocols: Sequence[str] | None = None,
         protocol: Protocol | None = None,
+        budget: UnfinishedBudget | None = None,
     ) -> None:
-        protocol = protocol or ServerProtocol(
-            environ, subprotocols, inflate_to=limits.max_message_size if limits.compression else None
-        )
+        most = limits.max_message_size if limits.compression else None
+        protocol = protocol or ServerProtocol(environ, subprotocols, inflate_to=most)
         Life.__init__(self)
         FrameEncoder.__init__(self, protocol)
         self.counters = ConnectionCounters()
@@ -82,15 +83,14 @@ class Connection(Life, FrameEncoder):
         self.deadlines = Deadlines(pinger)
         self._clock = pinger.clock
         self._on_gone = on_gone
-        self.outbox = Outbox(
+        self.outbox = box = Outbox(
             turnstile, limits.outbox_messages, limits.outbox_bytes, clock=self._clock, counters=self.counters
         )
         self.keepalive = Keepalive(self.deadlines, self.outbox, self._encode, self.counters, self._clock)
+        self._unfinished = Unfinished(self.deadlines, self.keepalive, limits, budget, self.abort)
         self._held = bool(protocol.response)
         self._ending = False  # it is seen to that the connection ends: by a Close, or without one
-        self.offer = self.outbox.offer
-        self.offer_light = self.outbox.offer_light
-        self.nudge = self.outbox.nudge
+        self.offer, self.offer_light, self.nudge = box.offer, box.offer_light, box.nudge
         if self._held:
             self.outbox.hold()
             self.outbox.put(Handshake(protocol.response))
@@ -147,6 +147,7 @@ class Connection(Life, FrameEncoder):
                 self._stream_ended(reason)
                 return
             keepalive.reading_since = None
+            self._unfinished.look(transport)
             if transport.controls != controls:
                 self._pongs.answer(self.outbox.put)
                 on_control(transport.controls - controls)
@@ -227,8 +228,8 @@ class Connection(Life, FrameEncoder):
         bytes that no other ping in flight has; random ones where it is None. Raises ValueError,
         ConnectionClosed, and TooManyPings where 16 are unanswered.
         """
-        if self.closed is not None:
-            raise ConnectionClosed(self.closed.code, self.closed.reason)
+        if (closed := self.closed) is not None:
+            raise ConnectionClosed(closed.code, closed.reason)
         self._user_pings.ask(payload, on_pong, lambda data: self.outbox.put(UserPing(data, self._encode)))
 
     def close(self, code: int, reason: str | None = None) -> None:
@@ -255,10 +256,8 @@ class Connection(Life, FrameEncoder):
         self._tear_down()
 
     def __repr__(self) -> str:
-        waiting, most = self.outbox.qsize(), self.outbox.maxsize
-        return (
-            f"<Connection {self.number} {self.label or 'nobody'} {self.state.name} outbox={waiting}/{most}>"
-        )
+        who, waiting, most = self.label or "nobody", self.outbox.qsize(), self.outbox.maxsize
+        return f"<Connection {self.number} {who} {self.state.name} outbox={waiting}/{most}>"
 
     # Helpers
 
@@ -283,12 +282,13 @@ class Connection(Life, FrameEncoder):
     def _release(self) -> None:
         if not self._transport.release():
             return
+        self._unfinished.end()
         self.deadlines.close()
         self.advance(ConnectionState.DISCONNECTED)
         assert self.closed is not None
         level = logging.INFO if self.closed.code > CloseCode.SHUTDOWN else logging.DEBUG
-        why = str(self.closed).encode("unicode_escape").decode()  # the peer's words stay on one line
-        log.log(level, "connection %d (%s) closed: %s", self.number, self.label or "nobody", why)
+        who, why = self.label or "nobody", str(self.closed).encode("unicode_escape").decode()  # on one line
+        log.log(level, "connection %d (%s) closed: %s", self.number, who, why)
         on_gone, self._on_gone = self._on_gone, None  # whoever is told may refer to this
         if on_gone is not None:
             on_gone(self)

@@ -78,6 +78,7 @@ class Transport:
         # What cannot be compressed gets larger by it: by 4 % where a peer has chosen zlib's least memory.
         self._most_deflated = max_message_size + (max_message_size // 8 + 64) * protocol.inflates
         self._fragmented = False
+        self._in_data = False  # the present frame, or else the last one, is no control frame
         self._read_size = _READ_SIZE
         self.controls = 0  # control frames that came; the reader's to count
         self._stopped = False
@@ -119,6 +120,21 @@ class Transport:
         return messages
 
     @property
+    def is_within(self) -> bool:
+        """Whether a message has begun that is not whole. Runs on: the reader thread, as what follows."""
+        return bool(self._fragmented or self._passing or self._head)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many messages were whole, and how many bytes of the present one have come: of its frames alone."""
+        return self._counters.messages_in, self._message_size - self._passing * self._in_data
+
+    @property
+    def held(self) -> int:
+        """Bytes of a message that is not whole; characters, as long as its first piece is all there is."""
+        return len(self._protocol.incoming_message or b"")
+
+    @property
     def peer_closed(self) -> bool:
         """Whether the peer sent a Close: nothing follows that is worth reading."""
         return self._protocol.peer_closed
@@ -155,7 +171,8 @@ class Transport:
             if header is None:
                 self._head = data[at:]
                 break
-            self.controls += header.opcode >= frames.CLOSE
+            self._in_data = header.opcode < frames.CLOSE
+            self.controls += not self._in_data
             self._judge_size(header)
             if not protocol.connected:
                 break
