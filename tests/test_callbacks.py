@@ -52,7 +52,7 @@ UNRUN: list[tuple[Any, str]] = [
     (promises, "promises is an async generator"),
     (later, "later is a generator"),
 ]
-unrun = pytest.mark.parametrize(("function", "sentence"), UNRUN, ids=lambda item: str(item)[:24])
+unrun = pytest.mark.parametrize(("function", "sentence"), UNRUN, ids=[sentence for _, sentence in UNRUN])
 
 
 def sock_route(handler: Any) -> object:

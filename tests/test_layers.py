@@ -49,7 +49,10 @@ MOST_MODULES = 20
 # Where an outside library, or a part of Python that stands for one, may be imported at all.
 PLACES = {
     "simple_websocket": ("wire/protocol/state_machine.py", "wire/protocol/compatible.py"),
-    "flask_sock": ("plain/flask_sock.py",),
+    "flask": ("plain/flask_sock.py",),
+    "werkzeug": ("plain/flask_sock.py", "plain/websockets/sync/router.py"),
+    "websockets": ("plain/websockets/exceptions.py",),
+    "socks": ("plain/websockets/proxy.py",),
     "wsproto": ("wire/protocol/state_machine.py", "wire/protocol/parser.py"),
     "h11": ("server/*",),
     "socket": ("wire/*", "server/*", "plain/*", "broker/redis/*", "client/*", "testing/*", "cli/*"),

@@ -9,8 +9,8 @@ Take as much of it as you need; everything may be used from any thread, and noth
   are a `Config`. `python -m threadchat` is that, as a program.
 - Taking part: `Client` has a method for every command, and iterates what happens.
 - WebSockets without any chat: `serve` and `connect` in the shape of `websockets.sync`, `accept` in that of
-  simple-websocket, and `broadcast`. Where such a program exists, its import line is all that changes: see
-  `threadchat.plain.simple_websocket` and `threadchat.plain.flask_sock`.
+  simple-websocket, and `broadcast`. Where such a program exists, its import lines are all that changes: see
+  `threadchat.plain.websockets`, `threadchat.plain.simple_websocket` and `threadchat.plain.flask_sock`.
 - Tests of your own: `threadchat.testing`, as pytest fixtures if you like.
 
 Every exception that is raised on purpose is a `ThreadchatError`: a `CommandError` where something is
@@ -63,12 +63,12 @@ if TYPE_CHECKING:
         SlowConsumer,
         ThreadchatError,
     )
-    from threadchat.plain.broadcasting import broadcast
-    from threadchat.plain.connecting import ClientConnection, connect
-    from threadchat.plain.opening import ServerConnection
-    from threadchat.plain.serving import serve
+    from threadchat.plain.broadcast import broadcast
+    from threadchat.plain.client import ClientConnection, connect, unix_connect
+    from threadchat.plain.connection import WebSocket
+    from threadchat.plain.handshake import ServerConnection
+    from threadchat.plain.server import serve, unix_serve
     from threadchat.plain.simple_websocket import accept
-    from threadchat.plain.websocket import WebSocket
     from threadchat.publisher import Publisher
     from threadchat.server.auth.hooks import SessionInfo
     from threadchat.server.auth.users import User
@@ -81,7 +81,7 @@ _HOMES = {
     "Chat": "threadchat.server.chat",
     "ChatEvent": "threadchat.client.protocol",
     "Client": "threadchat.client.client",
-    "ClientConnection": "threadchat.plain.connecting",
+    "ClientConnection": "threadchat.plain.client",
     "CommandError": "threadchat.errors",
     "ConcurrencyError": "threadchat.errors",
     "Config": "threadchat.config.settings",
@@ -106,16 +106,18 @@ _HOMES = {
     "Refuse": "threadchat.errors",
     "Room": "threadchat.chat.room",
     "RoomClosed": "threadchat.errors",
-    "ServerConnection": "threadchat.plain.opening",
+    "ServerConnection": "threadchat.plain.handshake",
     "SessionInfo": "threadchat.server.auth.hooks",
     "SlowConsumer": "threadchat.errors",
     "ThreadchatError": "threadchat.errors",
     "User": "threadchat.server.auth.users",
-    "WebSocket": "threadchat.plain.websocket",
+    "WebSocket": "threadchat.plain.connection",
     "accept": "threadchat.plain.simple_websocket",
-    "broadcast": "threadchat.plain.broadcasting",
-    "connect": "threadchat.plain.connecting",
-    "serve": "threadchat.plain.serving",
+    "broadcast": "threadchat.plain.broadcast",
+    "connect": "threadchat.plain.client",
+    "serve": "threadchat.plain.server",
+    "unix_connect": "threadchat.plain.client",
+    "unix_serve": "threadchat.plain.server",
 }
 __all__ = [
     "BadUrl",
@@ -158,6 +160,8 @@ __all__ = [
     "broadcast",
     "connect",
     "serve",
+    "unix_connect",
+    "unix_serve",
 ]
 
 

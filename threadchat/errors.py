@@ -94,22 +94,53 @@ class BrokerError(ThreadchatError):
     """The broker cannot be opened; the message says what is wrong, and what to do where that is known."""
 
 
+_MEANINGS = {
+    1000: "OK",
+    1001: "going away",
+    1002: "protocol error",
+    1003: "unsupported data",
+    1005: "no status received [internal]",
+    1006: "abnormal closure [internal]",
+    1007: "invalid frame payload data",
+    1008: "policy violation",
+    1009: "message too big",
+    1010: "mandatory extension",
+    1011: "internal error",
+    1012: "service restart",
+    1013: "try again later",
+    1014: "bad gateway",
+    1015: "TLS handshake failure [internal]",
+}
+"""What the registry of close codes (RFC 6455 11.7) calls them."""
+
+
 class CloseFrame(NamedTuple):
     """What a Close frame says."""
 
     code: int
     reason: str
 
+    def __str__(self) -> str:
+        code = int(self.code)
+        kind = "registered" if 3000 <= code < 4000 else "private use" if 4000 <= code < 5000 else "unknown"
+        return f"{code} ({_MEANINGS.get(code, kind)}) {self.reason}".rstrip()
+
+    def __repr__(self) -> str:
+        return f"Close(code={int(self.code)}, reason={self.reason!r})"
+
 
 class ConnectionClosed(ThreadchatError):
     """The connection is closed, or closes; `code` and `reason` say why.
 
-    `rcvd` and `sent` are the Close of the peer and ours, as far as there were any; only the plain layer
-    tells them apart, for programs that know them from `websockets`.
+    `rcvd` and `sent` are the Close of the peer and ours, as far as there were any, and `rcvd_then_sent` says
+    which came first where there were both. Only the plain layer tells them apart.
     """
 
+    code: int = CloseCode.ABNORMAL
+    reason: str = ""
     rcvd: CloseFrame | None = None
     sent: CloseFrame | None = None
+    rcvd_then_sent: bool | None = None
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"{int(code)} {reason}".rstrip())

@@ -19,7 +19,7 @@ from threadchat.cli import supervisor
 from threadchat.client import Client
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, ConfigError, ConnectionClosed
-from threadchat.plain.connecting import connect
+from threadchat.plain.client import connect
 
 pytestmark = [
     pytest.mark.skipif(not EXECUTABLE, reason="workers share a Redis: redis-server is not installed"),

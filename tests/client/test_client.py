@@ -424,7 +424,7 @@ def test_the_websocket_is_opened_with_what_the_caller_gave(monkeypatch: pytest.M
         asked.append((url, options))
         raise ConnectionRefusedError
 
-    monkeypatch.setattr("threadchat.plain.connecting.connect", connect)
+    monkeypatch.setattr("threadchat.plain.client.connect", connect)
     context = ssl.create_default_context()
     with pytest.raises(ConnectionRefusedError):
         Client("https://host", headers={"Cookie": "a=b"}, ssl=context, compression=True, timeout=7)
@@ -447,7 +447,7 @@ def test_messages_are_compressed_where_both_want_it(ours: bool, theirs: bool) ->
             pass
         assert event.message == text
         link: Any = ann._in_flight._link
-        counters = link.link.connection.counters
+        counters = link.threaded.connection.counters
         for size in (counters.bytes_in, counters.bytes_out):
             assert (size < len(text) / 4) == (ours and theirs)
 

@@ -23,7 +23,7 @@ from threadchat.errors import (
     ErrorCode,
     HandshakeRefused,
 )
-from threadchat.plain.opening import ServerConnection
+from threadchat.plain.handshake import ServerConnection
 
 
 def types_of(chat: Client, count: int) -> list[str]:

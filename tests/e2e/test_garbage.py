@@ -19,7 +19,7 @@ from tests.e2e.process import PATIENCE, until
 from tests.plain.helpers import echo, serving, url
 from tests.wire.conftest import Certificate
 from threadchat.config.settings import Config
-from threadchat.plain.connecting import connect as plain_connect
+from threadchat.plain.client import connect as plain_connect
 from threadchat.server.chat import Chat
 from threadchat.server.http.connection import HttpConnection
 from threadchat.server.session.session import Session

@@ -26,7 +26,7 @@ from tests.server.http.test_certificates import make_another
 from tests.wire.conftest import Certificate
 from tests.wire.helpers import run_all, switching
 from threadchat import Chat, Client, Config
-from threadchat.plain.connecting import connect
+from threadchat.plain.client import connect
 from threadchat.testing import FakeClock, LiveServer
 
 Serve = Callable[..., ServerProcess]

@@ -1,4 +1,4 @@
-"""What the tests of plain/ share: a server on a free port, and a link whose other end is plain bytes."""
+"""What the tests of plain/ share: a server on a free port, and a connection whose peer is plain bytes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from tests.wire.helpers import ENVIRON, Hand, Peer, close_frame, tcp_pair
 from threadchat.plain.engine import Engine
-from threadchat.plain.inbox import Inbox
-from threadchat.plain.link import Link
-from threadchat.plain.serving import Server, serve
-from threadchat.wire.connection import Connection
+from threadchat.plain.receive_queue import ReceiveQueue
+from threadchat.plain.server import Server, serve
+from threadchat.plain.threaded_connection import ThreadedConnection
+from threadchat.wire.connection import CLOSE_TIMEOUT, Connection
 from threadchat.wire.limits import Limits
 
 LOOPBACK = "127.0.0.1"
@@ -62,9 +62,9 @@ def handshake(port: int, *lines: str, small: bool = False) -> Peer:
 
 
 class Scene(NamedTuple):
-    """A link, its peer, and the hand that moves its clock; none of its deadlines goes off by itself."""
+    """A threaded, its peer, and the hand that moves its clock; none of its deadlines goes off by itself."""
 
-    link: Link
+    threaded: ThreadedConnection
     peer: Peer
     hand: Hand
     engine: Engine
@@ -75,27 +75,29 @@ def linked(
     *,
     small: bool = False,
     limits: Limits | None = None,
-    inbox: Inbox | None = None,
-    flush_timeout: float | None = 10.0,
+    receive_queue: ReceiveQueue | None = None,
+    close_timeout: float | None = 10.0,
+    answer_timeout: float | None = CLOSE_TIMEOUT,
 ) -> Iterator[Scene]:
-    """A link over TCP after its handshake; `small`: next to nothing fits into the socket."""
+    """A threaded over TCP after its handshake; `small`: next to nothing fits into the socket."""
     hand = Hand()
     engine = Engine(lambda: hand.pinger)
     ours, theirs = tcp_pair(small=small)
     peer = Peer(theirs)
     try:
-        link = Link(
-            lambda seat, on_gone: Connection(
-                seat.number,
+        threaded = ThreadedConnection(
+            lambda slot, on_gone: Connection(
+                slot.number,
                 ours,
                 ENVIRON,
-                turnstile=seat.turnstile,
-                pinger=seat.pinger,
+                turnstile=slot.turnstile,
+                pinger=slot.pinger,
                 limits=limits or Limits(),
                 on_gone=on_gone,
             ),
-            inbox or Inbox(),
-            flush_timeout=flush_timeout,
+            receive_queue or ReceiveQueue(),
+            close_timeout=close_timeout,
+            answer_timeout=answer_timeout,
             engine=engine,
         )
     except BaseException:
@@ -103,10 +105,10 @@ def linked(
         raise
     try:
         assert peer.response().startswith(b"HTTP/1.1 101 ")
-        yield Scene(link, peer, hand, engine)
+        yield Scene(threaded, peer, hand, engine)
     finally:
-        link.connection.abort(1006)
-        assert link.wait_gone(10)
+        threaded.connection.abort(1006)
+        assert threaded.wait_gone(10)
         peer.close()
 
 

@@ -66,7 +66,7 @@ def test_a_server_of_websockets(options: dict[str, Any], deflater: Deflater) -> 
         thread.start()
         address = f"ws://{LOOPBACK}:{server.socket.getsockname()[1]}"
         with connect(address, compression="deflate") as ours:
-            assert ours.link.connection.deflater is deflater
+            assert ours.threaded.connection.deflater is deflater
             for message in MESSAGES:
                 ours.send(message)
             assert [ours.recv(20) for _ in MESSAGES] == MESSAGES
@@ -79,7 +79,7 @@ def test_both_sides_of_ours() -> None:
 
     def handler(websocket: Any) -> None:
         for message in websocket:
-            seen.append(websocket.link.connection.counters.bytes_in)
+            seen.append(websocket.threaded.connection.counters.bytes_in)
             websocket.send(message)
 
     with (
@@ -89,8 +89,8 @@ def test_both_sides_of_ours() -> None:
         ours.send(LONG)
         assert ours.recv(20) == LONG
         assert seen[0] < 100
-        assert ours.link.connection.counters.bytes_in < 100
-        assert ours.link.connection.extensions.startswith("permessage-deflate; server_no")
+        assert ours.threaded.connection.counters.bytes_in < 100
+        assert ours.threaded.connection.extensions.startswith("permessage-deflate; server_no")
 
 
 @pytest.mark.parametrize(("server", "client"), [(None, "deflate"), ("deflate", None), (None, None)])
@@ -98,7 +98,7 @@ def test_it_takes_two(server: str | None, client: str | None) -> None:
     deflating: list[bool] = []
 
     def handler(websocket: Any) -> None:
-        deflating.append(websocket.link.connection.deflates)
+        deflating.append(websocket.threaded.connection.deflates)
         assert "Sec-WebSocket-Extensions" not in websocket.response.headers
         echo(websocket)
 
@@ -106,7 +106,7 @@ def test_it_takes_two(server: str | None, client: str | None) -> None:
         ours.send(LONG)
         assert ours.recv(20) == LONG
         assert deflating == [False]
-        assert not ours.link.connection.deflates
+        assert not ours.threaded.connection.deflates
 
 
 def test_the_bound_is_for_what_a_message_becomes() -> None:
@@ -138,7 +138,8 @@ def test_a_broadcast_is_compressed_once_for_all_who_take_it(monkeypatch: pytest.
         assert [client.recv(20) for client in clients] == [LONG] * 10
         assert compressed == [LONG.encode()]
         sizes = {
-            client.link.connection.deflates: client.link.connection.counters.bytes_in for client in clients
+            client.threaded.connection.deflates: client.threaded.connection.counters.bytes_in
+            for client in clients
         }
         assert sizes[True] < 100 < len(LONG) < sizes[False]
         over.set()
@@ -149,7 +150,7 @@ def test_a_broadcast_is_compressed_once_for_all_who_take_it(monkeypatch: pytest.
 def test_the_shape_of_simple_websocket_has_none() -> None:
     with serving(echo, compression="deflate") as server:
         client = simple_websocket.Client(url(server))
-        assert not client.link.connection.deflates
+        assert not client.threaded.connection.deflates
         client.send(LONG)
         assert client.receive(20) == LONG
         client.close()

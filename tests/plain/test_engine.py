@@ -1,4 +1,4 @@
-"""Tests of what plain connections share: seats, the pinger's life, forks, and the end of a program."""
+"""Tests of what plain connections share: slots, the pinger's life, forks, and the end of a program."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def test_the_pinger_ends_with_the_last_seat_and_a_new_one_comes_with_the_next() 
 
     engine = Engine(make)
     for count in (1, 2):
-        seats = [engine.enter() for _ in range(2)]
-        seats[0].pinger.call_later(3600, lambda: None)
+        slots = [engine.enter() for _ in range(2)]
+        slots[0].pinger.call_later(3600, lambda: None)
         thread = pingers[-1]._thread
         assert thread is not None
-        engine.leave(seats[0].number)
+        engine.leave(slots[0].number)
         assert thread.is_alive()
-        engine.leave(seats[1].number)
+        engine.leave(slots[1].number)
         assert not thread.is_alive()
         assert len(pingers) == count
 
 
 def test_leaving_twice_is_leaving_once() -> None:
     engine = Engine()
-    seat, other = engine.enter(), engine.enter()
-    engine.leave(seat.number)
-    engine.leave(seat.number)
+    slot, other = engine.enter(), engine.enter()
+    engine.leave(slot.number)
+    engine.leave(slot.number)
     assert other.pinger is engine.enter().pinger
 
 
@@ -77,16 +77,16 @@ def test_at_the_end_all_are_closed_and_waited_for() -> None:
 
 def test_a_link_has_a_seat_for_as_long_as_it_lives() -> None:
     with linked() as scene:
-        assert list(scene.engine._seats.values()) == [scene.link]
-    assert scene.engine._seats == {}
+        assert list(scene.engine._slots.values()) == [scene.threaded]
+    assert scene.engine._slots == {}
 
 
 def test_who_is_gone_is_not_introduced() -> None:
     engine = Engine()
-    seat = engine.enter()
-    engine.leave(seat.number)
-    engine.introduce(seat.number, Member())
-    assert engine._seats == {}
+    slot = engine.enter()
+    engine.leave(slot.number)
+    engine.introduce(slot.number, Member())
+    assert engine._slots == {}
 
 
 def test_a_forked_child_starts_anew() -> None:
@@ -152,4 +152,4 @@ def test_this_process_has_one() -> None:
     from threadchat import connect
 
     with serving(lambda websocket: websocket.recv()) as server, connect(url(server)) as websocket:
-        assert websocket.link.connection.line is ENGINE.turnstile
+        assert websocket.threaded.connection.line is ENGINE.turnstile

@@ -18,8 +18,8 @@ from threadchat import accept
 from threadchat.errors import BadUrl, CannotConnect, ConfigError, ConnectionClosed, NoSocket, ThreadchatError
 from threadchat.plain import simple_websocket
 from threadchat.plain.engine import ENGINE
-from threadchat.plain.link import Link
 from threadchat.plain.simple_websocket import Client, Server
+from threadchat.plain.threaded_connection import ThreadedConnection
 from threadchat.server.http.server import HttpServer
 from threadchat.wire.protocol import frames
 
@@ -126,7 +126,7 @@ def test_a_closed_connection_raises_what_programs_for_simple_websocket_catch() -
 def test_a_lost_connection() -> None:
     with pair() as found:
         assert (found.server.close_reason, found.server.close_message) == (1005, None)
-        found.client.link.connection.abort(1006)
+        found.client.threaded.connection.abort(1006)
         with pytest.raises(theirs.ConnectionClosed, match="1006"):
             found.server.receive()
 
@@ -166,10 +166,9 @@ def test_any_size_at_all() -> None:
 
 def test_options_of_old() -> None:
     with pair({"receive_bytes": 1, "ping_interval": 25}, receive_bytes=1, ping_interval=25) as found:
-        assert found.server.link.connection.limits.ping_interval == 25
-        assert found.server.link.connection.limits.pong_timeout == 50
+        assert found.server.threaded.connection.limits.ping_interval == 25
+        assert found.server.threaded.connection.limits.pong_timeout == 50
         assert found.server.mode == "threadchat"
-        assert found.client.mode == "client"
         assert found.server.environ["REQUEST_METHOD"] == "GET"
         assert repr(found.server).startswith("<Server ")
 
@@ -182,17 +181,17 @@ def test_the_view_may_end_before_the_connection_does() -> None:
         server.send("still here")
         assert peer.frame() == (frames.TEXT, b"still here")
         peer.send(close_frame())
-        assert server.link.wait_gone(20)
+        assert server.threaded.wait_gone(20)
         peer.close()
 
 
 def test_one_that_the_application_has_let_go_of_ends() -> None:
-    opened: SimpleQueue[Link] = SimpleQueue()
-    with application(lambda environ: opened.put(accept(environ).link)) as port:
+    opened: SimpleQueue[ThreadedConnection] = SimpleQueue()
+    with application(lambda environ: opened.put(accept(environ).threaded)) as port:
         peer = handshake(port)
-        link = opened.get(timeout=20)
+        threaded = opened.get(timeout=20)
         gc.collect()
-        link._look_for_owner()
+        threaded._look_for_owner()
         assert peer.frame() == (frames.CLOSE, b"\x03\xe9")
         peer.close()
 
@@ -269,4 +268,4 @@ def test_what_a_client_may_meet() -> None:
         Client("nowhere")
     with pytest.raises(ConfigError, match="max_size=0"):
         Client(address, max_message_size=0)
-    assert ENGINE._seats == {}
+    assert ENGINE._slots == {}

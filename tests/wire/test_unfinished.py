@@ -1,4 +1,4 @@
-"""When a message that was begun and does not end costs its connection, and whose goes where it is too much."""
+"""When a message that was begun and does not end costs its connection, and which of many does."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def _open(
     compression: bool,
     cancellation: Cancellation,
 ) -> Link:
-    from threadchat.plain.connecting import connect
+    from threadchat.plain.client import connect
 
     return connect(
         url,

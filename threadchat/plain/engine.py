@@ -26,7 +26,7 @@ class Member(Protocol):
         """Sends what waits, then a Close; does not wait."""
 
 
-class Seat(NamedTuple):
+class Slot(NamedTuple):
     """What a connection gets for as long as it lives."""
 
     number: int
@@ -35,7 +35,7 @@ class Seat(NamedTuple):
 
 
 class Engine:
-    """Serves the connections that have a seat. Without any it has no thread.
+    """Serves the connections that have a slot. Without any it has no thread.
 
     `make_pinger` makes the one of the next connection that finds none.
 
@@ -53,10 +53,10 @@ class Engine:
         self._lock = threading.Lock()
         self.turnstile = Turnstile()
         self._pinger: Pinger | None = None
-        self._seats: dict[int, Member | None] = {}
+        self._slots: dict[int, Member | None] = {}
 
-    def enter(self) -> Seat:
-        """Gives a connection a seat, which has to be given back with `leave`. Runs on: any thread."""
+    def enter(self) -> Slot:
+        """Gives a connection a slot, which has to be given back with `leave`. Runs on: any thread."""
         with self._lock:
             if not self._watches_exit:
                 atexit.register(self.end)
@@ -64,22 +64,22 @@ class Engine:
             if self._pinger is None:
                 self._pinger = self._make_pinger()
             self._last_number += 1
-            self._seats[self._last_number] = None
-            return Seat(self._last_number, self.turnstile, self._pinger)
+            self._slots[self._last_number] = None
+            return Slot(self._last_number, self.turnstile, self._pinger)
 
     def introduce(self, number: int, member: Member) -> None:
         """Who sits there, as soon as that is open. Runs on: any thread."""
         with self._lock:
-            if number in self._seats:
-                self._seats[number] = member
+            if number in self._slots:
+                self._slots[number] = member
 
     def leave(self, number: int) -> None:
-        """Takes the seat back; the last one's end is the pinger's. Runs on: any thread but the pinger's."""
+        """Takes the slot back; the last one's end is the pinger's. Runs on: any thread but the pinger's."""
         pinger = None
         with self._lock:
-            known = number in self._seats
-            self._seats.pop(number, None)
-            if known and not self._seats:
+            known = number in self._slots
+            self._slots.pop(number, None)
+            if known and not self._slots:
                 pinger, self._pinger = self._pinger, None
         if pinger is not None:
             pinger.stop()
@@ -91,7 +91,7 @@ class Engine:
         Runs on: any thread.
         """
         with self._lock:
-            members = [member for member in self._seats.values() if member is not None]
+            members = [member for member in self._slots.values() if member is not None]
         deadline = monotonic() + timeout
         for member in members:
             member.close(CloseCode.GOING_AWAY, "")
@@ -99,7 +99,7 @@ class Engine:
             member.gone.wait(max(0.0, deadline - monotonic()))
 
     def __repr__(self) -> str:
-        return f"<Engine connections={len(self._seats)} {self.turnstile!r}>"
+        return f"<Engine connections={len(self._slots)} {self.turnstile!r}>"
 
 
 ENGINE: Final = Engine()

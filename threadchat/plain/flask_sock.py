@@ -1,65 +1,119 @@
-"""flask-sock itself, on threadchat's connections: `from threadchat.plain.flask_sock import Sock` is enough.
-
-flask-sock looks up simple-websocket's two names in its own module when a request comes; importing this
-module puts ours in their place, for the whole process.
-"""
+"""WebSockets in the shape of flask-sock: `from threadchat.plain.flask_sock import Sock` is enough."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, cast
+from typing import Any
 
-import flask_sock
+from flask import Blueprint, Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException
 
 from threadchat.callbacks import check_callback, is_unrun
 from threadchat.errors import CloseCode
+from threadchat.plain.own_thread import OwnThread
 from threadchat.plain.simple_websocket import ConnectionClosed, ConnectionError, Server
+from threadchat.wire.protocol.compatible import TheirConnectionClosed
 
-Handler = Callable[..., None]
+Handler = Callable[..., object]
 
 __all__ = ["ConnectionClosed", "Server", "Sock"]
 
-flask_sock.Server = Server
-flask_sock.ConnectionClosed = ConnectionClosed
+_MARK = "_is_websocket"
 
 
-class Sock(flask_sock.Sock):  # type: ignore[misc]  # it has no type hints
-    """As flask-sock's, and more exact about failures.
+class Sock:
+    """Gives a Flask application routes for WebSockets, as flask-sock does.
 
-    A request that is no good handshake gets its own status instead of 500; a handler that fails closes its
-    connection (1011).
+    `app.config["SOCK_SERVER_OPTIONS"]` is a dictionary of the options of
+    `threadchat.plain.simple_websocket.Server`. Under gunicorn a handler runs on a thread of its own, in
+    the context of its request, from `before_request` to teardown: those of the server stay free.
+    `"leaves_thread": False` among the options keeps it where it is.
+
+    A request that is no good handshake gets its own status, and a handler that fails closes its connection
+    (1011). It may end with ConnectionClosed, of this module or of simple-websocket.
     """
 
-    def init_app(self, app: Any) -> None:
-        """As flask-sock's."""
-        super().init_app(app)
+    def __init__(self, app: Flask | None = None) -> None:
+        self.app: Flask | None = None
+        self.bp: Blueprint | None = None
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Registers the routes so far with `app`, and those that are still to come."""
+        if self.bp is not None:
+            app.register_blueprint(self.bp)
+        self.app = app
         app.register_error_handler(ConnectionError, _answer)
+        app.wsgi_app = OwnThread(app.wsgi_app, lambda environ: _leaves(app, environ))  # type: ignore[method-assign]
 
-    def route(self, path: str, bp: Any = None, **options: Any) -> Callable[[Handler], None]:
-        """As flask-sock's. Raises ConfigError for a handler that is async."""
-        register: Callable[[Handler], None] = super().route(path, bp, **options)
-        return lambda handler: register(_closing(handler))
+    def route(self, path: str, bp: Blueprint | None = None, **options: Any) -> Callable[[Handler], None]:
+        """A decorator for the handler of a path; it gets the connection, then what the path names.
+
+        `bp`: the blueprint that the route belongs to; `options` are those of `Flask.route`. Raises
+        ConfigError for a handler that is async.
+        """
+
+        def decorate(handler: Handler) -> None:
+            target: Any = bp or self.app
+            if target is None:
+                target = self.bp = self.bp or Blueprint("__flask_sock", __name__)
+            target.route(path, **options, websocket=True)(_view(handler))
+
+        return decorate
 
 
-def _closing(handler: Handler) -> Handler:
+def _view(handler: Handler) -> Callable[..., Response]:
     check_callback("handler", handler)
 
     @wraps(handler)
-    def closing(ws: Server, *given: Any, **named: Any) -> None:
+    def view(*given: Any, **named: Any) -> Response:
+        options = dict(current_app.config.get("SOCK_SERVER_OPTIONS") or {})
+        options.pop("leaves_thread", None)
+        ws = Server(request.environ, **options)
         try:
-            if is_unrun(cast(object, handler(ws, *given, **named))):
+            if is_unrun(handler(ws, *given, **named)):
                 raise TypeError("the handler returned a coroutine or a generator: its body did not run")
-        except ConnectionClosed:
+        except TheirConnectionClosed:
+            pass
+        except BaseException:
+            ws.threaded.close(CloseCode.INTERNAL_ERROR)
             raise
-        except Exception:
-            ws.link.close(CloseCode.INTERNAL_ERROR)
-            raise
+        ws.threaded.close(CloseCode.NORMAL, "")
+        return _Nothing(ws)
 
-    return closing
+    setattr(view, _MARK, True)
+    return view
+
+
+class _Nothing(Response):
+    """What a view returns whose connection was taken: nothing that reaches anybody."""
+
+    def __init__(self, ws: Server) -> None:
+        super().__init__()
+        self._finish = ws.finish
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return self._finish(start_response)
+
+
+def _leaves(app: Flask, environ: dict[str, Any]) -> bool:
+    """Whether a request is for a WebSocket of ours that is to have its own thread."""
+    if not (app.config.get("SOCK_SERVER_OPTIONS") or {}).get("leaves_thread", True):
+        return False
+    try:
+        found, _ = app.url_map.bind_to_environ(environ).match()
+    except HTTPException:
+        return False
+    return hasattr(app.view_functions.get(found), _MARK)
 
 
 def _answer(error: ConnectionError) -> tuple[str, int, list[tuple[str, str]]]:
     # Upgrade concerns one hop, and is not an application's to send (PEP 3333).
     lines = [(name, value) for name, value in error.headers if name != "Upgrade"]
-    return f"{error.text}\n", error.status_code, [*lines, ("Content-Type", "text/plain; charset=utf-8")]
+    return (
+        f"{error.text}\n",
+        error.status_code or 400,
+        [*lines, ("Content-Type", "text/plain; charset=utf-8")],
+    )

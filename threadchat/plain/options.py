@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypedDict
 
 from threadchat.errors import ConfigError
-from threadchat.plain.inbox import MAX_MESSAGES, Inbox
+from threadchat.plain.receive_queue import MAX_MESSAGES, ReceiveQueue
 from threadchat.wire.limits import Limits
 from threadchat.wire.outbox import MAX_BYTES as MAX_OUT_BYTES
 from threadchat.wire.outbox import MAX_MESSAGES as MAX_OUT_MESSAGES
@@ -31,47 +31,85 @@ class GivenContext(NamedTuple):
         return True
 
 
+class Options(TypedDict, total=False):
+    """The options that serve and connect have in common. Times are in seconds, None for none; sizes in bytes.
+
+    - `compression`: "deflate" for permessage-deflate (RFC 7692) with peers that want it too: messages of 128
+      bytes and more get smaller, each once for all whom `broadcast` sends it to; `max_size` is for what those
+      of the peer become. None (the default) for messages as they are. `extensions` says the same by
+      the factories of `threadchat.plain.websockets.extensions.permessage_deflate`.
+    - `open_timeout` (10): for TCP, TLS and handshake together.
+    - `ping_interval`, `ping_timeout` (20 each): a peer that was silent for both together is gone (3012). It
+      is not held against it while the receive queue is full.
+    - `close_timeout` (10): for what waits, our Close and the peer's answer together.
+    - `send_timeout` (3): how long the peer's socket may take no byte while a `send` waits for room (3008).
+    - `write_timeout` (10): how long it may take no byte of what is being written (3009).
+    - `max_size` (1 MiB): larger messages are refused (1009); None for no limit. Of two, the first counts.
+    - `max_queue` (16): messages received ahead of `recv`; None for any number, two for a high and a low mark.
+    - `outbox_messages`, `outbox_bytes` (100, 1 MiB): what may wait for the peer.
+    """
+
+    compression: str | None
+    extensions: Sequence[Any] | None
+    open_timeout: float | None
+    ping_interval: float | None
+    ping_timeout: float | None
+    close_timeout: float | None
+    send_timeout: float | None
+    write_timeout: float | None
+    max_size: int | tuple[int | None, int | None] | None
+    max_queue: int | tuple[int | None, int | None] | None
+    outbox_messages: int
+    outbox_bytes: int
+
+
+LEFT_OUT: Final = {
+    "proxy_ssl": "a proxy is spoken to without TLS; connect by yourself, and give connect(sock=...)",
+    "proxy_server_hostname": "a proxy is spoken to without TLS; connect yourself, and give connect(sock=...)",
+    "dualstack_ipv6": "give serve(sock=socket.create_server(..., dualstack_ipv6=True))",
+    "thread_class": "each connection has its own threads already; there is nothing to choose",
+    "event_class": "each connection has its own threads already; there is nothing to choose",
+    "selector_class": "each connection has its own threads already; there is nothing to choose",
+}
+"""Options of the libraries whose shapes these are which have no meaning here, and what to do instead."""
+
+
+def refuse_unknown(where: str, named: Iterable[str]) -> None:
+    """Raises TypeError for an option that there is none of; the text says what to do instead."""
+    for name in named:
+        way = f"; {LEFT_OUT[name]}" if name in LEFT_OUT else ""
+        raise TypeError(f"{where}() got an unexpected keyword argument {name!r}{way}")
+
+
 class Terms(NamedTuple):
     """What holds for the connections that one call of serve or connect opens."""
 
     limits: Limits
     open_timeout: float
     close_timeout: float | None
-    make_inbox: Callable[[], Inbox]
+    make_receive_queue: Callable[[], ReceiveQueue]
 
 
-def terms(
-    *,
-    compression: str | None,
-    open_timeout: float | None,
-    ping_interval: float | None,
-    ping_timeout: float | None,
-    close_timeout: float | None,
-    send_timeout: float | None,
-    max_size: int | tuple[int | None, int | None] | None,
-    max_queue: int | tuple[int | None, int | None] | None,
-    outbox_messages: int,
-    outbox_bytes: int,
-) -> Terms:
-    """The options that serve and connect have in common. Raises ConfigError, which says what is right."""
-    if compression not in (None, "deflate"):
-        raise ConfigError(f"compression={compression!r}: must be 'deflate', or None for messages as they are")
-    patience = positive("open_timeout", open_timeout)
-    found = limits(
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        max_size=max_size,
-        send_timeout=send_timeout,
-        outbox_messages=outbox_messages,
-        outbox_bytes=outbox_bytes,
-        compression=compression is not None,
-    )
-    inbox(max_queue)
+def terms(where: str, given: Options) -> Terms:
+    """What `given` means. Raises ConfigError, which says what is right, and TypeError for unknown options."""
+    refuse_unknown(where, given.keys() - Options.__annotations__.keys())
+    patience = positive("open_timeout", given.get("open_timeout", 10.0))
+    max_queue = given.get("max_queue", MAX_MESSAGES)
+    receive_queue(max_queue)
     return Terms(
-        found,
+        limits(
+            ping_interval=given.get("ping_interval", 20.0),
+            ping_timeout=given.get("ping_timeout", 20.0),
+            max_size=given.get("max_size", MAX_SIZE),
+            send_timeout=given.get("send_timeout"),
+            write_timeout=given.get("write_timeout"),
+            outbox_messages=given.get("outbox_messages", MAX_OUT_MESSAGES),
+            outbox_bytes=given.get("outbox_bytes", MAX_OUT_BYTES),
+            compression=_compresses(given.get("compression"), given.get("extensions")),
+        ),
         NEVER if patience is None else patience,
-        positive("close_timeout", close_timeout),
-        lambda: inbox(max_queue),
+        positive("close_timeout", given.get("close_timeout", 10.0)),
+        lambda: receive_queue(max_queue),
     )
 
 
@@ -81,6 +119,7 @@ def limits(
     ping_timeout: float | None,
     max_size: int | tuple[int | None, int | None] | None,
     send_timeout: float | None = None,
+    write_timeout: float | None = None,
     outbox_messages: int = MAX_OUT_MESSAGES,
     outbox_bytes: int = MAX_OUT_BYTES,
     compression: bool = False,
@@ -95,7 +134,6 @@ def limits(
         assert ping_interval is not None
         assert ping_timeout is not None
         silence = ping_interval + ping_timeout
-    positive("send_timeout", send_timeout)
     for name, bound, least in (("outbox_messages", outbox_messages, 4), ("outbox_bytes", outbox_bytes, 1024)):
         if bound < least:
             raise ConfigError(f"{name}={bound}: must be at least {least}; none is unlimited")
@@ -106,9 +144,21 @@ def limits(
         ping_interval=ping_interval,
         pong_timeout=silence,
         message_timeout=None,  # whoever streams fragments may take as long as they like
-        send_timeout=_DEFAULT.send_timeout if send_timeout is None else send_timeout,
+        send_timeout=positive("send_timeout", send_timeout) or _DEFAULT.send_timeout,
+        write_timeout=positive("write_timeout", write_timeout) or _DEFAULT.write_timeout,
         compression=compression,
     )
+
+
+def _compresses(compression: str | None, extensions: Sequence[Any] | None) -> bool:
+    if compression not in (None, "deflate"):
+        raise ConfigError(f"compression={compression!r}: must be 'deflate', or None for messages as they are")
+    for extension in extensions or ():
+        if getattr(extension, "name", None) != "permessage-deflate":
+            raise TypeError(
+                f"extensions: {extension!r:.60} cannot be used; permessage-deflate is the only one"
+            )
+    return compression is not None or bool(extensions)
 
 
 def server_tls(context: ssl.SSLContext | None) -> GivenContext | None:
@@ -129,11 +179,11 @@ def positive(name: str, seconds: float | None) -> float | None:
     return seconds
 
 
-def inbox(max_queue: int | tuple[int | None, int | None] | None = MAX_MESSAGES) -> Inbox:
-    """An inbox of `max_queue` messages, or of the higher mark of two. Raises ConfigError."""
-    most = max_queue[0] if isinstance(max_queue, tuple) else max_queue
-    if most is None or most < 1:
-        raise ConfigError(
-            f"max_queue={max_queue}: must be a number of messages, at least 1; none is unlimited"
-        )
-    return Inbox(most)
+def receive_queue(max_queue: int | tuple[int | None, int | None] | None = MAX_MESSAGES) -> ReceiveQueue:
+    """A queue of `max_queue` messages, or of two marks, a high and a low one. Raises ConfigError."""
+    high, low = max_queue if isinstance(max_queue, tuple) else (max_queue, None)
+    if high is None:
+        return ReceiveQueue(UNLIMITED, UNLIMITED)
+    if high < 1 or (low is not None and not 0 <= low < high):
+        raise ConfigError(f"max_queue={max_queue}: must be a number of messages, at least 1, or None")
+    return ReceiveQueue(high, low_messages=low)

@@ -5,15 +5,16 @@ For a WSGI application under gunicorn's gthread worker, Werkzeug, or threadchat'
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from threadchat.errors import CloseCode, HandshakeRefused
 from threadchat.errors import ConnectionClosed as _Closed
 from threadchat.plain import options
-from threadchat.plain.link import Link
-from threadchat.plain.websocket import encoded
+from threadchat.plain.messages import encoded
+from threadchat.plain.threaded_connection import CLOSING_TIMEOUT, ThreadedConnection
 from threadchat.server.http.handshake import refuse
 from threadchat.server.http.socket_takeover import take_socket
 from threadchat.wire.connecting.dial import dial
@@ -24,7 +25,14 @@ from threadchat.wire.protocol.compatible import SimpleConnectionError as Connect
 
 __all__ = ["Client", "ConnectionClosed", "ConnectionError", "Server", "accept"]
 
-_ANYBODY = frozenset("*")
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE_SIZE: Final = 16 << 20
+"""Bytes of the largest message, unless somebody says otherwise. simple-websocket takes any size."""
+_ANYBODY: Final = frozenset("*")
+_MORE: Final = frozenset(
+    {"send_timeout", "write_timeout", "close_timeout", "outbox_messages", "outbox_bytes"}
+)
 
 
 class Offer(NamedTuple):
@@ -36,32 +44,29 @@ class Offer(NamedTuple):
 class Base:
     """What both sides have in common. Every method may be called on any thread."""
 
-    link: Link
+    threaded: ThreadedConnection
     """What the shape is laid over; `broadcast` offers to it."""
-
-    mode: str
-    """The server that the connection came from; "client" for one that was dialled."""
 
     @property
     def connected(self) -> bool:
         """Whether neither side has closed, as far as is known here."""
-        return self.link.is_open
+        return self.threaded.is_open
 
     @property
     def subprotocol(self) -> str | None:
         """What both sides agreed on, if they did."""
-        return self.link.connection.subprotocol
+        return self.threaded.connection.subprotocol
 
     @property
     def close_reason(self) -> int:
         """The code of the close; 1005 while there is none."""
-        closed = self.link.connection.closed
+        closed = self.threaded.connection.closed
         return int(CloseCode.NO_STATUS) if closed is None else closed.code
 
     @property
     def close_message(self) -> str | None:
         """The words that went with it."""
-        closed = self.link.connection.closed
+        closed = self.threaded.connection.closed
         return None if closed is None else closed.reason
 
     def send(self, data: Any) -> None:
@@ -72,7 +77,7 @@ class Base:
         """
         message = data if isinstance(data, bytes) else str(data)
         try:
-            self.link.send(encoded(self.link.connection, message))
+            self.threaded.send(encoded(self.threaded.connection, message))
         except _Closed as error:
             raise ConnectionClosed(self.close_reason, self.close_message) from error
 
@@ -82,9 +87,11 @@ class Base:
         Raises ConnectionClosed after the last one.
         """
         try:
-            return self.link.inbox.get(timeout)
+            return self.threaded.receive_queue.get(timeout if self.threaded.is_open else 0)
         except TimeoutError:
-            return None
+            if self.threaded.is_open:
+                return None
+            raise ConnectionClosed(self.close_reason, self.close_message) from None
         except EOFError:
             raise ConnectionClosed(self.close_reason, self.close_message) from None
 
@@ -93,12 +100,13 @@ class Base:
 
         Raises ConnectionClosed where it is closed already.
         """
-        if not self.link.is_open:
+        if not self.threaded.is_open:
             raise ConnectionClosed(self.close_reason, self.close_message)
-        self.link.close(reason or CloseCode.NORMAL, message or "")
+        self.threaded.close(reason or CloseCode.NORMAL, message or "")
+        self.threaded.receive_queue.end()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.link!r}>"
+        return f"<{type(self).__name__} {self.threaded!r}>"
 
 
 class Server(Base):
@@ -110,21 +118,25 @@ class Server(Base):
 
     `subprotocols`: those that are spoken; the first of the client's among them is. `ping_interval`, seconds:
     a peer that is silent for two of them is gone. `max_message_size`, bytes: larger messages are refused
-    (1009); None for any size. `receive_bytes` is taken, and not needed.
+    (1009); 16 MiB where it is None. `receive_bytes` is taken, and not needed. `more`: `send_timeout`,
+    `write_timeout`, `close_timeout`, `outbox_messages` and `outbox_bytes`, see
+    `threadchat.plain.options.Options`.
 
     Raises ConnectionError, with the HTTP status to answer, where the request is no handshake, and NoSocket,
-    which is a RuntimeError, where the server shows no socket.
+    which is a RuntimeError, where the server shows no socket; TypeError for an option that there is none of.
     """
 
-    def __init__(
+    def __init__(  # the order is simple-websocket's
         self,
         environ: dict[str, Any],
         subprotocols: str | Sequence[str] | None = None,
         receive_bytes: int = 4096,
         ping_interval: float | None = None,
-        max_message_size: int | None = options.MAX_SIZE,
+        max_message_size: int | None = None,
+        *left_out: None,
+        **more: Any,
     ) -> None:
-        limits = _limits(ping_interval, max_message_size)
+        limits, close_timeout = _limits("Server", ping_interval, max_message_size, left_out, more)
         refusal = refuse(environ, _ANYBODY)  # whose page it is, is the application's to ask
         if refusal is not None:
             raise ConnectionError(int(refusal.status[:3]), refusal.body, refusal.headers)
@@ -134,30 +146,35 @@ class Server(Base):
         chosen = self.choose_subprotocol(Offer([name.strip() for name in offered if name.strip()]))
         taken = take_socket(environ)
         self.mode = taken.server
+        """The server that the connection came from."""
+        self.finish = taken.finish
+        """What a WSGI application calls last, with its `start_response`; see `Taken`."""
         try:
-            self.link = Link(
-                lambda seat, on_gone: Connection(
-                    seat.number,
+            self.threaded = ThreadedConnection(
+                lambda slot, on_gone: Connection(
+                    slot.number,
                     taken.sock,
                     environ,
                     taken.trailing,
-                    turnstile=seat.turnstile,
-                    pinger=seat.pinger,
+                    turnstile=slot.turnstile,
+                    pinger=slot.pinger,
                     limits=limits,
                     on_gone=on_gone,
                     subprotocols=[] if chosen is None else [chosen],
                 ),
-                options.inbox(),
+                options.receive_queue(),
+                close_timeout=close_timeout,
             )
         except BaseException:
             taken.sock.close()
             raise
-        self.link.end_with(self)
+        _explain_limit(self.threaded, max_message_size)
+        self.threaded.end_with(self)
 
     @classmethod
-    def accept(cls, environ: dict[str, Any], **named: Any) -> Server:
+    def accept(cls, environ: dict[str, Any], *given: Any, **named: Any) -> Server:
         """The same as the constructor."""
-        return cls(environ, **named)
+        return cls(environ, *given, **named)
 
     def choose_subprotocol(self, request: Offer) -> str | None:
         """The subprotocol to speak, or None; for subclasses that choose otherwise."""
@@ -172,10 +189,8 @@ class Client(Base):
     together.
 
     Raises ConnectionError, with its HTTP status, where the server refuses; CannotConnect, which is Python's
-    own ConnectionError, where it is not reached; BadUrl for an address that is none.
+    own ConnectionError and the system's error, where it is not reached; BadUrl for an address that is none.
     """
-
-    mode = "client"
 
     def __init__(  # noqa: PLR0917  # the order is simple-websocket's
         self,
@@ -184,61 +199,90 @@ class Client(Base):
         headers: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
         receive_bytes: int = 4096,
         ping_interval: float | None = None,
-        max_message_size: int | None = options.MAX_SIZE,
+        max_message_size: int | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        *,
+        *left_out: None,
         timeout: float = 10.0,
+        **more: Any,
     ) -> None:
-        limits = _limits(ping_interval, max_message_size)
+        limits, close_timeout = _limits("Client", ping_interval, max_message_size, left_out, more)
+        self.url = url
         try:
-            self.link = Link(
-                lambda seat, on_gone: dial(
+            self.threaded = ThreadedConnection(
+                lambda slot, on_gone: dial(
                     url,
-                    turnstile=seat.turnstile,
-                    pinger=seat.pinger,
+                    turnstile=slot.turnstile,
+                    pinger=slot.pinger,
                     limits=limits,
-                    number=seat.number,
+                    number=slot.number,
                     subprotocols=_listed(subprotocols),
                     headers=headers,
                     timeout=timeout,
                     ssl_context=ssl_context,
                     on_gone=on_gone,
                 ),
-                options.inbox(),
+                options.receive_queue(),
                 masks=True,
+                close_timeout=close_timeout,
             )
         except HandshakeRefused as error:
             raise ConnectionError(error.status, str(error), error.headers) from error
+        _explain_limit(self.threaded, max_message_size)
 
     @classmethod
-    def connect(cls, url: str, **named: Any) -> Client:
+    def connect(cls, url: str, *given: Any, **named: Any) -> Client:
         """The same as the constructor."""
-        return cls(url, **named)
+        return cls(url, *given, **named)
 
     def close(self, reason: int | None = None, message: str | None = None) -> None:
         """As `Base.close`, and waits until it is said: a program may end right after."""
         super().close(reason, message)
-        patience = self.link.flush_timeout
-        self.link.wait_gone(None if patience is None else patience + 2 * CLOSE_TIMEOUT)
+        patience = self.threaded.close_timeout
+        self.threaded.wait_gone(None if patience is None else patience + 2 * CLOSE_TIMEOUT)
 
 
-def accept(
-    environ: dict[str, Any],
-    *,
-    subprotocols: str | Sequence[str] | None = None,
-    receive_bytes: int = 4096,
-    ping_interval: float | None = None,
-    max_message_size: int | None = options.MAX_SIZE,
-) -> Server:
+def accept(environ: dict[str, Any], *given: Any, **named: Any) -> Server:
     """Accepts the WebSocket that a WSGI request asks for; see `Server` for options, errors and methods.
 
     Runs on: the request's thread.
     """
-    return Server(environ, subprotocols, receive_bytes, ping_interval, max_message_size)
+    return Server(environ, *given, **named)
 
 
-def _limits(ping_interval: float | None, max_message_size: int | None) -> Limits:
-    return options.limits(ping_interval=ping_interval, ping_timeout=ping_interval, max_size=max_message_size)
+def _limits(
+    where: str,
+    ping_interval: float | None,
+    max_message_size: int | None,
+    left_out: tuple[None, ...],
+    more: dict[str, Any],
+) -> tuple[Limits, float | None]:
+    """The limits of a connection, and the seconds that its close may take."""
+    if any(it is not None for it in left_out):
+        options.refuse_unknown(where, ["thread_class"])
+    named = {name: value for name, value in more.items() if value is not None or name not in options.LEFT_OUT}
+    options.refuse_unknown(where, named.keys() - _MORE)
+    close_timeout = options.positive("close_timeout", named.pop("close_timeout", CLOSING_TIMEOUT))
+    size = MAX_MESSAGE_SIZE if max_message_size is None else max_message_size
+    limits = options.limits(ping_interval=ping_interval, ping_timeout=ping_interval, max_size=size, **named)
+    return limits, close_timeout
+
+
+def _explain_limit(threaded: ThreadedConnection, max_message_size: int | None) -> None:
+    """Has the log say what to do, where a limit ends a connection that its program did not set."""
+    if max_message_size is None:
+        connection, number = threaded.connection, threaded.number
+        threaded.call_when_gone(lambda: _log_limit(connection, number))
+
+
+def _log_limit(connection: Connection, number: int) -> None:
+    sent = connection.close_sent
+    if sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG and not connection.peer_closed_first:
+        log.warning(
+            "connection %d: a message larger than %d bytes was refused (1009); max_message_size=... of "
+            "simple_websocket, or of SOCK_SERVER_OPTIONS, is the option that changes that",
+            number,
+            MAX_MESSAGE_SIZE,
+        )
 
 
 def _listed(subprotocols: str | Sequence[str] | None) -> list[str]:

@@ -301,9 +301,16 @@ class Chat(WithHooks, AdministeredChat):
     def _connect(self, number: int, sock: Any, headers: dict[str, Any], trailing: bytes) -> Connection:
         self._begin()
         self.shedder.watch()
-        parts = {"turnstile": self.turnstile, "pinger": self.pinger, "budget": self.unfinished}
-        make = partial(Connection, limits=self._limits, **parts)
+        make = partial(Connection, turnstile=self.turnstile, pinger=self.pinger, limits=self._limits)
         chosen = [name] if (name := headers.get(HEADER)) else None
         return self.statistics.came(
-            make(number, sock, headers, trailing, on_gone=self.statistics.left, subprotocols=chosen)
+            make(
+                number,
+                sock,
+                headers,
+                trailing,
+                on_gone=self.statistics.left,
+                subprotocols=chosen,
+                budget=self.unfinished,
+            )
         )

@@ -11,8 +11,8 @@ from typing import Self
 
 from threadchat.errors import HandshakeRefused
 from threadchat.plain import options
-from threadchat.plain.opening import Doorkeeper, ServerConnection
-from threadchat.plain.reception import Reception
+from threadchat.plain.handshake import HandshakePolicy, ServerConnection
+from threadchat.plain.wsgi import HandlerApplication
 from threadchat.testing.memory import InMemory
 from threadchat.testing.peer import TIMEOUT, Peer
 from threadchat.wire.limits import Limits
@@ -87,11 +87,16 @@ class Pair:
         self._finished.wait()
 
 
-def _served(handler: Callable[[ServerConnection], object]) -> Reception:
+def _served(handler: Callable[[ServerConnection], object]) -> HandlerApplication:
     """The application behind `threadchat.serve`, with its usual options."""
-    anybody = Doorkeeper(
+    anybody = HandshakePolicy(
         origins=None, subprotocols=None, select_subprotocol=None, process_request=None, logger=_log
     )
-    return Reception(
-        handler, anybody, limits=Limits(), make_inbox=options.inbox, close_timeout=TIMEOUT, logger=_log
+    return HandlerApplication(
+        handler,
+        anybody,
+        limits=Limits(),
+        make_receive_queue=options.receive_queue,
+        close_timeout=TIMEOUT,
+        logger=_log,
     )

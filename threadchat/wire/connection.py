@@ -8,16 +8,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from threadchat.errors import CloseCode, ConnectionClosed, SendTimeout
+from threadchat.errors import CloseCode, CloseFrame, ConnectionClosed, SendTimeout
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.keepalive import Keepalive
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
 from threadchat.wire.outbox import Outbox, State
+from threadchat.wire.peer import Peer
 from threadchat.wire.pinger import Deadlines, Pinger
 from threadchat.wire.pongs import Pongs
 from threadchat.wire.protocol.encoder import FrameEncoder
-from threadchat.wire.protocol.requests import Echo, FlushingClose, Handshake, Text, UserPing
+from threadchat.wire.protocol.requests import Echo, FlushingClose, Handshake, Pong, Text, UserPing
 from threadchat.wire.protocol.state_machine import Protocol, ServerProtocol
 from threadchat.wire.state import ConnectionState, Life
 from threadchat.wire.transport import Socket, Transport
@@ -35,7 +36,7 @@ CLOSE_TIMEOUT: Final = 2.0
 """Seconds from a Close to the end of the TCP connection, whatever the peer does."""
 
 
-class Connection(Life, FrameEncoder):
+class Connection(Life, FrameEncoder, Peer):
     """One WebSocket connection of either role, from the handshake to its end.
 
     One thread is its reader: it goes through `bursts`, then calls `end_reading`. A second thread, the
@@ -90,6 +91,7 @@ class Connection(Life, FrameEncoder):
         self._unfinished = Unfinished(self.deadlines, self.keepalive, limits, budget, self.abort)
         self._held = bool(protocol.response)
         self._ending = False  # it is seen to that the connection ends: by a Close, or without one
+        self.reads_on = False  # whether messages that come after our Close count
         self.offer, self.offer_light, self.nudge = box.offer, box.offer_light, box.nudge
         if self._held:
             self.outbox.hold()
@@ -152,7 +154,7 @@ class Connection(Life, FrameEncoder):
                 self._pongs.answer(self.outbox.put)
                 on_control(transport.controls - controls)
                 controls = transport.controls
-            if messages and self.closed is None:
+            if messages and (self.closed is None or self.reads_on):
                 yield messages
             del messages  # else whoever says nothing more holds on to the last that was said, however large
 
@@ -205,32 +207,21 @@ class Connection(Life, FrameEncoder):
 
     # Anybody
 
-    @property
-    def peer_closed(self) -> bool:
-        """Whether a Close of the peer has come. Runs on: any thread."""
-        return self._transport.peer_closed
-
-    @property
-    def local_address(self) -> Any:
-        """Host and port of this side, as of `socket.getsockname`; None once the socket is gone."""
-        return self._transport.addresses()[0]
-
-    @property
-    def remote_address(self) -> Any:
-        """Host and port of the peer, or of the proxy it came through; None once the socket is gone."""
-        return self._transport.addresses()[1]
-
     def ping(self, payload: bytes | None = None, on_pong: OnPong | None = None) -> None:
         """Sends a ping, ahead of all text; never blocks. Runs on: any thread.
 
         `on_pong` is called on the reader thread with the seconds from this call to its pong, or to that
-        of a later ping (RFC 6455 5.5.3); never where the connection closes before. `payload` is 1 to 125
+        of a later ping (RFC 6455 5.5.3); never where the connection closes before. `payload` is up to 125
         bytes that no other ping in flight has; random ones where it is None. Raises ValueError,
         ConnectionClosed, and TooManyPings where 16 are unanswered.
         """
         if (closed := self.closed) is not None:
             raise ConnectionClosed(closed.code, closed.reason)
         self._user_pings.ask(payload, on_pong, lambda data: self.outbox.put(UserPing(data, self._encode)))
+
+    def pong(self, payload: bytes) -> None:
+        """Sends a pong that nobody asked for; never blocks. Runs on: any thread."""
+        self.outbox.put(Pong(payload, self._encode))
 
     def close(self, code: int, reason: str | None = None) -> None:
         """Sends what waits, then a Close; never blocks. The first reason wins, later calls do nothing.
@@ -244,10 +235,12 @@ class Connection(Life, FrameEncoder):
         # Where an exception from a signal handler has interrupted this, another call does it again.
         assert self.closed is not None
         code, reason, encode = self.closed.code, self.closed.reason, self._encode
+        self.close_sent, self.peer_closed_first = CloseFrame(int(code), reason), self.peer_closed
         self.deadlines.set("close", CLOSE_TIMEOUT, self._tear_down)
         no_code = code == CloseCode.NO_STATUS
         self.outbox.close(Echo(encode) if no_code else FlushingClose(code, reason, encode))
-        self._transport.stop()
+        if not self.reads_on:
+            self._transport.stop()
         self._ending = True
 
     def abort(self, code: int, reason: str | None = None) -> None:
@@ -294,7 +287,6 @@ class Connection(Life, FrameEncoder):
             on_gone(self)
 
     def _pong_came(self, payload: bytes) -> None:
-        if payload:
-            self._user_pings.answer(payload)
-        else:
+        if not payload:
             self.keepalive.answered()
+        self._user_pings.answer(payload)

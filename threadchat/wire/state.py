@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from enum import Enum
 
-from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.errors import CloseCode, CloseFrame, ConnectionClosed
 
 
 class ConnectionState(Enum):
@@ -27,6 +27,10 @@ class Life:
     def __init__(self) -> None:
         self.state = ConnectionState.UNDEFINED
         self.closed: ConnectionClosed | None = None
+        self.close_sent: CloseFrame | None = None
+        """Our Close, which may still wait in the outbox; None where there is none."""
+        self.peer_closed_first = False
+        """Whether our Close answers one of the peer's."""
         self._lock = threading.Lock()
 
     def advance(self, state: ConnectionState) -> None:

@@ -14,7 +14,7 @@ import threading
 from time import sleep
 from typing import Any, Final
 
-from threadchat.errors import CloseCode, ConnectionClosed
+from threadchat.errors import CloseCode, CloseFrame, ConnectionClosed
 from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.state_machine import Protocol
@@ -126,7 +126,7 @@ class Transport:
 
     @property
     def progress(self) -> tuple[int, int]:
-        """How many messages were whole, and how many bytes of the present one have come: of its frames alone."""
+        """How many messages were whole, and how many bytes of the present one's frames have come."""
         return self._counters.messages_in, self._message_size - self._passing * self._in_data
 
     @property
@@ -138,6 +138,13 @@ class Transport:
     def peer_closed(self) -> bool:
         """Whether the peer sent a Close: nothing follows that is worth reading."""
         return self._protocol.peer_closed
+
+    @property
+    def peer_close(self) -> CloseFrame | None:
+        """What the Close of the peer said; None where there was none."""
+        if not self._protocol.peer_closed:
+            return None
+        return CloseFrame(int(self._protocol.close_reason), self._protocol.close_message or "")
 
     def discard(self) -> bool:
         """Reads and forgets; False once the peer ended the stream. Runs on: the reader thread."""

@@ -64,8 +64,8 @@ class Unfinished:
     """The message of one connection that has begun and is not whole yet, if there is one.
 
     `look` is called after each read; it does nothing for messages that come whole. `abort` is called
-    where no byte of such a message came for `message_timeout` seconds while the reader waited for it, whatever else
-    came: pings between fragments are no progress. And it is where UnfinishedBudget says so.
+    where no byte of such a message came for `message_timeout` seconds while the reader waited for it,
+    whatever else came: pings between fragments are no progress. And it is where UnfinishedBudget says so.
     """
 
     def __init__(

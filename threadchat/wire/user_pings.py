@@ -39,10 +39,13 @@ class UserPings:
     def ask(self, payload: bytes | None, on_pong: OnPong | None, put: Callable[[bytes], None]) -> None:
         """Notes a ping and has it put. Raises ValueError and TooManyPings. Runs on: any thread.
 
-        An empty payload would be taken for the keepalive's, and one that waits already for its twin.
+        One that waits already would be taken for its twin. An empty one is answered by the keepalive's pong
+        too.
         """
-        if payload is not None and not 1 <= len(payload) <= frames.MAX_CONTROL:
-            raise ValueError(f"a ping's payload must be 1 to {frames.MAX_CONTROL} bytes, not {len(payload)}")
+        if payload is not None and len(payload) > frames.MAX_CONTROL:
+            raise ValueError(
+                f"a ping's payload must be at most {frames.MAX_CONTROL} bytes, not {len(payload)}"
+            )
         with self._lock:
             if payload is None:
                 payload = self._fresh_locked()

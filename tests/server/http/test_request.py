@@ -65,7 +65,7 @@ def get(*lines: bytes, target: bytes = b"/") -> bytes:
 def test_a_plain_request() -> None:
     request = read(get(b"X-One: 1", b"x-one:  2 ", target=b"/a%20b?q=%zz"))
     assert (request.method, request.path, request.query) == ("GET", "/a%20b", "q=%zz")
-    assert request.headers == [("host", "chat.example"), ("x-one", "1"), ("x-one", "2")]
+    assert request.headers == [("Host", "chat.example"), ("X-One", "1"), ("x-one", "2")]
     assert (request.version, request.body, request.trailing) == ("HTTP/1.1", b"", b"")
 
 
@@ -165,7 +165,7 @@ def test_malformed_is_400(raw: bytes) -> None:
 
 @pytest.mark.parametrize("host", [b"", b"localhost", b"127.0.0.1:8080", b"[::1]:8080", b"a_b.example:"])
 def test_hosts_that_are_fine(host: bytes) -> None:
-    assert dict(read(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n").headers)["host"] == host.decode()
+    assert dict(read(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n").headers)["Host"] == host.decode()
 
 
 @pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/0.9", b"HTTP/1.2"])

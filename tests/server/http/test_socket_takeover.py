@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -232,15 +231,6 @@ def test_a_server_without_a_socket_names_the_way_out(software: str) -> None:
 def test_greenlets_are_refused(environ: Environ) -> None:
     with pytest.raises(NoSocket, match=r"greenlets.*gthread"):
         take_socket(environ)
-
-
-@both
-def test_tls_of_the_servers_own_is_refused(make: Maker, pair: tuple[socket.socket, socket.socket]) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with context.wrap_socket(pair[0], server_side=True, do_handshake_on_connect=False) as wrapped:
-        environ = {"gunicorn.socket" if make is gunicorn else "werkzeug.socket": wrapped}
-        with pytest.raises(NoSocket, match=r"end TLS in a proxy"):
-            take_socket(environ)
 
 
 def test_http_2_is_refused(pair: tuple[socket.socket, socket.socket]) -> None:

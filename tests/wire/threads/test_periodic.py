@@ -7,6 +7,7 @@ import pytest
 from tests.wire.helpers import Hand
 from threadchat.wire.threads import periodic as module
 from threadchat.wire.threads.periodic import CALM, SHARE, TENSE, Periodic, rest_for
+from threadchat.wire.threads.reports import REPORTS
 
 
 class Watchman:
@@ -85,6 +86,7 @@ def test_a_look_that_fails_is_not_the_last(watchman: Watchman, caplog: pytest.Lo
     watchman.rounds.watch()
     assert watchman.after(CALM) == 1
     assert watchman.after(CALM) == 2
+    assert REPORTS.flush(10)
     assert "ZeroDivisionError" in caplog.text
 
 

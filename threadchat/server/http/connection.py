@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -29,11 +29,22 @@ _SPEAK_TLS = Response.error(HTTPStatus.BAD_REQUEST, "This port speaks TLS; use h
 
 
 class Handover:
-    """What an application finds in its environ to take the connection over."""
+    """What an application finds in its environ to take the connection over.
 
-    def __init__(self, http_connection: HttpConnection, number: int) -> None:
+    `target` and `headers` are the request's, letter for letter, until the connection is taken.
+    """
+
+    def __init__(
+        self,
+        http_connection: HttpConnection,
+        number: int,
+        target: str = "/",
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
         self._http_connection = http_connection
         self.number = number
+        self.target = target
+        self.headers = headers
 
     def take(self) -> tuple[Socket, bytes]:
         """Return the connected blocking socket, without timeout, and the bytes that followed the request.
@@ -42,6 +53,7 @@ class Handover:
         From here on the socket is the caller's alone, its closing too; no reply is sent for the
         caller. To be called on the connection's own thread, once; raises RuntimeError the second time.
         """
+        self.headers = ()  # a connection lives for hours, and has no more use for them
         return self._http_connection.hand_over()
 
 
@@ -133,7 +145,7 @@ class HttpConnection:
         self._head_only = request.method == "HEAD"
         environ = make_environ(request, server, peer)
         self._proxies.see_through(environ)
-        environ[HANDOVER] = Handover(self, self._number)
+        environ[HANDOVER] = Handover(self, self._number, request.target, request.headers)
         del reader, request  # a session runs in the call below for hours; it needs neither
         return self._run_application(application, environ)
 

@@ -7,6 +7,7 @@ import socket
 
 from threadchat.wire.transport import SEND_BUFFER
 
+UNIX_PEER = ("", 0)  # whoever connects over the file system has no address
 BACKLOG = 4096  # connections; a thousand clients that reconnect at once find room
 
 _NOT_ON_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -58,7 +59,14 @@ def _bind(sock: socket.socket, address: tuple[object, ...], *, shared: bool) -> 
     return sock
 
 
+def socket_address(sock: socket.socket) -> tuple[str, int]:
+    """Host and port where `sock` listens; the path and 0 for a socket in the file system."""
+    address = sock.getsockname()
+    return (address, 0) if isinstance(address, str) else address[:2]
+
+
 def tune(sock: socket.socket) -> None:
     """Give an accepted socket the options it keeps for life; raises OSError where the peer is gone."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

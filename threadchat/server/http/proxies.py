@@ -7,7 +7,7 @@ from typing import Any, Final
 
 PEER: Final = "threadchat.peer"  # a key of the environ
 SCHEME: Final = "threadchat.scheme"
-"""Another one: the scheme that a trusted proxy was asked by. Without it, http may only be what is seen here."""
+"""Another one: the scheme that a trusted proxy was asked by. Else http may only be what is seen here."""
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _THIS_MACHINE: Final = IPv4Address("127.0.0.1")
 

@@ -46,7 +46,7 @@ class PeerGone(ThreadchatError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `headers` have lower-case names; `trailing` is what arrived behind it.
+    """One request; `target` and `headers` are as sent. `trailing` is what arrived behind it.
 
     `body` is received as it is read: nothing of it is kept for a request that is refused by its head. Reading
     raises RequestError and PeerGone.
@@ -60,13 +60,15 @@ class Request:
     headers: list[tuple[str, str]]
     body: BinaryIO
     trailing: bytes
+    target: str = "/"
 
 
 class RequestReader:
     """Reads one request from a blocking socket until `deadline`, a time of `clock`, in seconds.
 
     The deadline covers head and body together: each `recv` may only take what is left of it, so a
-    peer that sends a byte now and then gains nothing. `read` receives the head; the body follows on demand. The parsing is h11's; what h11 lets through
+    peer that sends a byte now and then gains nothing. `read` receives the head; the body follows on
+    demand. The parsing is h11's; what h11 lets through
     and a server should not (folded lines, repeated lengths, odd targets) is refused here.
     """
 
@@ -153,7 +155,7 @@ class RequestReader:
 
 
 class _Body(io.RawIOBase):
-    """A body of `length` bytes, of which `begun` are there; with `waits`, the peer wants to be asked for it."""
+    """A body of `length` bytes, of which `begun` are there; who `waits` wants to be asked for it."""
 
     def __init__(self, reader: RequestReader, begun: bytes, length: int, *, waits: bool) -> None:
         self._reader = reader
@@ -243,10 +245,11 @@ def _check_authority(text: str) -> None:
 
 def _request(event: h11.Request, body: BinaryIO, trailing: bytes) -> Request:
     method = event.method.decode("ascii")
-    authority, path, query = _split_target(method, event.target.decode("ascii"))
-    headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers]
+    target = event.target.decode("ascii")
+    authority, path, query = _split_target(method, target)
+    headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers.raw_items()]
     version = "HTTP/" + event.http_version.decode("ascii")
-    return Request(method, authority, path, query, version, headers, body, trailing)
+    return Request(method, authority, path, query, version, headers, body, trailing, target)
 
 
 def _split_target(method: str, target: str) -> tuple[str | None, str, str]:

@@ -19,7 +19,7 @@ from threadchat.server.http.certificates import Identity
 from threadchat.server.http.connection import HttpConnection
 from threadchat.server.http.connection_limits import ConnectionLimits
 from threadchat.server.http.environ import server_part
-from threadchat.server.http.listener import bind
+from threadchat.server.http.listener import UNIX_PEER, bind, socket_address
 from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.rejections import Rejections
 from threadchat.server.http.request import BODY_BYTES
@@ -48,7 +48,8 @@ class HttpServer:
     once, 0 for any number; those above it are answered 503. `max_per_address`: the same for one address, as
     TCP has it; for `proxies`, which are trusted, it does not count. `certificates`: TLS is spoken then and
     nothing else, and those above a limit are hung up on: the accept thread has no time for a handshake.
-    `max_body`: bytes of a request's body. `shared_port`: as `shared` of `bind`. `on_accept_thread` is called
+    `max_body`: bytes of a request's body. `shared_port`: as `shared` of `bind`. `listener`, which listens
+    already, takes the place of `host` and `port`, and is closed at the end. `on_accept_thread` is called
     once on the accept thread, before it serves. `clock`: seconds, monotonic.
     """
 
@@ -70,6 +71,7 @@ class HttpServer:
         certificates: Identity | None = None,
         max_body: int = BODY_BYTES,
         shared_port: bool = False,
+        listener: socket.socket | None = None,
         on_accept_thread: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,6 +83,7 @@ class HttpServer:
         self._certificates = certificates
         self._max_body = max_body
         self._shared_port = shared_port
+        self._given = listener
         self._on_accept_thread = on_accept_thread
         self._clock = clock
         self._stopping = Event()
@@ -127,17 +130,23 @@ class HttpServer:
     def listen(self) -> None:
         """Bind, listen and start to accept; raises OSError where the address cannot be had. Once only."""
         with ExitStack() as undo:
-            self._listener = undo.enter_context(bind(self._host, self._port, shared=self._shared_port))
+            self._listener = undo.enter_context(self._bind())
             self._selector = undo.enter_context(selectors.DefaultSelector())
             self._waker, self._woken = socket.socketpair()
             undo.callback(self._woken.close)
             undo.callback(self._waker.close)
-            self.address = self._listener.getsockname()[:2]
+            self.address = socket_address(self._listener)
             self._server_part = server_part(*self.address, self._scheme)
             thread = Thread(target=self._accept_loop, name=f"accept-{self.address[1]}", daemon=True)
             thread.start()
             undo.pop_all()
         self._accept_thread = thread
+
+    def _bind(self) -> socket.socket:
+        if self._given is None:
+            return bind(self._host, self._port, shared=self._shared_port)
+        self._given.setblocking(False)
+        return self._given
 
     def stop_accepting(self) -> None:
         """Close the listening socket and end the accept thread; connections live on.
@@ -213,7 +222,7 @@ class HttpServer:
             except OSError as error:
                 self._back_off(f"cannot accept connections: {error}")
                 return
-            if not self._admit(sock, address, accepted):
+            if not self._admit(sock, address or UNIX_PEER, accepted):
                 self._turn_away(sock, refusals)
             if self._stopping.is_set():
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 from wsgiref.types import StartResponse
@@ -11,6 +12,7 @@ from wsgiref.types import StartResponse
 from threadchat.errors import NoSocket
 from threadchat.server.http.connection import HANDOVER
 from threadchat.server.http.listener import tune
+from threadchat.server.http.tls_relay import relayed
 from threadchat.wire.transport import SEND_BUFFER, Socket
 
 WAY_OUT: Final = (
@@ -19,6 +21,8 @@ WAY_OUT: Final = (
 )
 _KEYS: Final = {"gunicorn": "gunicorn.socket", "werkzeug": "werkzeug.socket"}  # of the environ
 _GREENLETS: Final = ("gevent", "eventlet")
+TAKEN_BEFORE: Final = "threadchat.taken_before"
+"""The key of the environ under which a Taken waits for whoever asks for the socket next."""
 _TAKEN: Final = "threadchat.taken"  # a key of the environ
 
 Finish = Callable[[StartResponse], Iterable[bytes]]
@@ -52,14 +56,23 @@ def take_socket(environ: dict[str, Any]) -> Taken:
     Raises NoSocket, whose text says what to do instead, and OSError where no descriptor is left; the request
     can then still be answered. Runs on: the request's thread.
     """
+    before: Taken | None = environ.pop(TAKEN_BEFORE, None)
+    if before is not None:
+        return before
     if HANDOVER in environ:
         sock, trailing = environ[HANDOVER].take()
         return Taken(sock, trailing, False, environ[HANDOVER].number, "threadchat", _return_nothing)
     for server, key in _KEYS.items():
         if key in environ:
-            _check(environ, environ[key], server)
+            _check(environ, environ[key])
             return _take_from(environ, environ[key], server)
     raise NoSocket(_why_none(environ))
+
+
+def has_small_pool(environ: dict[str, Any]) -> bool:
+    """Whether the thread of a request is one of a few, which somebody who stays on it takes from others."""
+    alone = "werkzeug.socket" in environ and not environ.get("wsgi.multithread", True)
+    return HANDOVER not in environ and ("gunicorn.socket" in environ or alone)
 
 
 def shows_socket(environ: dict[str, Any]) -> bool:
@@ -68,7 +81,7 @@ def shows_socket(environ: dict[str, Any]) -> bool:
 
 
 def _take_from(environ: dict[str, Any], theirs: socket.socket, server: str) -> Taken:
-    ours = _swap(theirs)
+    ours = relayed(theirs) if isinstance(theirs, ssl.SSLSocket) else _swap(theirs)
     environ[_TAKEN] = True
     if server == "gunicorn":
         return Taken(ours, _left_by_gunicorn(environ), True, None, server, _say_switched)
@@ -130,15 +143,10 @@ def _say_switched(start_response: StartResponse) -> Iterable[bytes]:
 # What cannot be taken
 
 
-def _check(environ: dict[str, Any], sock: Any, server: str) -> None:
+def _check(environ: dict[str, Any], sock: Any) -> None:
     module = type(sock).__module__.partition(".")[0]
     if module in _GREENLETS:
         raise NoSocket(_greenlets(module))
-    if hasattr(sock, "cipher"):  # an ssl.SSLSocket
-        raise NoSocket(
-            f"{server} does TLS itself here, and threadchat takes over plain sockets only; end TLS in a "
-            f"proxy in front of it, or {WAY_OUT}"
-        )
     if environ.get("SERVER_PROTOCOL", "").startswith("HTTP/2"):
         raise NoSocket("this request shares its connection with others (HTTP/2); ask for it with HTTP/1.1")
     if environ.get(_TAKEN) or sock.fileno() < 0:

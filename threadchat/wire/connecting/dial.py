@@ -12,6 +12,7 @@ from typing import Final
 from threadchat.errors import BadUrl, CannotConnect, ConnectTimeout
 from threadchat.wire.connecting.address import Address, checked_subprotocols, parse, request_headers
 from threadchat.wire.connecting.cancellation import Cancellation
+from threadchat.wire.connecting.errors import connect_error
 from threadchat.wire.connecting.racing import Remembered, connect_first
 from threadchat.wire.connection import Connection
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
@@ -49,6 +50,10 @@ class Deadline:
         return ConnectTimeout(f"no connection within {self._seconds:g} s")
 
 
+OpenTcp = Callable[[Address, Deadline, Cancellation], socket.socket]
+"""Makes the TCP connection that a handshake goes over."""
+
+
 def dial(
     url: str,
     *,
@@ -62,6 +67,9 @@ def dial(
     ssl_context: ssl.SSLContext | None = None,
     on_gone: Callable[[Connection], None] | None = None,
     cancellation: Cancellation | None = None,
+    server_hostname: str | None = None,
+    open_tcp: OpenTcp | None = None,
+    judge: Callable[[bytes, bytes], None] | None = None,
     clock: Callable[[], float] = monotonic,
 ) -> Connection:
     """Connects to a ws:// or wss:// address; a client's Connection, whose reader is still to be started.
@@ -69,8 +77,10 @@ def dial(
     `timeout` is in seconds and for everything together, but for the look-up of the name, which the system
     bounds. Of a name's addresses the first that answers is taken, and none takes the others' time. `headers`
     go along with the request (Origin, Authorization, Cookie); user and password of the URL become Basic
-    authorization. `ssl_context` is ssl.create_default_context() where wss:// comes without,
-    and allows no renegotiation. `cancellation` lets another thread end the attempt.
+    authorization. `ssl_context` is ssl.create_default_context() where wss:// comes without, and allows no
+    renegotiation. `cancellation` lets another thread end the attempt. `server_hostname` is what the
+    certificate has to name in place of the host. `open_tcp` makes the connection in its own way, through a
+    proxy, say. `judge` is called with the heads of request and answer, and may raise.
 
     Runs on: any thread. Raises BadUrl before it connects; HandshakeRefused for any answer but 101, redirects
     too; ConnectTimeout; CannotConnect for the rest; RuntimeError where no thread can be started.
@@ -84,12 +94,12 @@ def dial(
     asked = checked_subprotocols(subprotocols)
     deadline = Deadline(timeout, clock)
     cancellation = cancellation or Cancellation()
-    tcp = _connected(address, deadline, cancellation)
+    tcp = (open_tcp or _connected)(address, deadline, cancellation)
     try:
-        sock = _secured(tcp, address, ssl_context, deadline)
+        sock = _secured(tcp, address, ssl_context, deadline, server_hostname)
         inflate_to = limits.max_message_size if limits.compression else None
         handshake = ClientHandshake(address.authority, address.target, extra, asked, inflate_to=inflate_to)
-        protocol, trailing = _shake_hands(sock, handshake, deadline)
+        protocol, trailing = _shake_hands(sock, handshake, deadline, judge)
         sock.settimeout(None)
         cancellation.forget(tcp)
         return Connection(
@@ -115,7 +125,8 @@ def _connected(address: Address, deadline: Deadline, cancellation: Cancellation)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise CannotConnect(f"{host}: unknown host: {getattr(error, 'strerror', error)}") from error
+        reason = error if isinstance(error, OSError) else socket.gaierror(socket.EAI_NONAME, str(error))
+        raise connect_error(reason, f"{host}: unknown host") from error
     try:
         sock, endpoint = connect_first(_worked.ordered(host, port, found), deadline, cancellation)
     except CannotConnect:
@@ -126,14 +137,22 @@ def _connected(address: Address, deadline: Deadline, cancellation: Cancellation)
     return sock
 
 
+connect_tcp: OpenTcp = _connected
+"""The usual way."""
+
+
 def _secured(
-    sock: socket.socket, address: Address, context: ssl.SSLContext | None, deadline: Deadline
+    sock: socket.socket,
+    address: Address,
+    context: ssl.SSLContext | None,
+    deadline: Deadline,
+    server_hostname: str | None = None,
 ) -> Socket:
     """The same, within TLS where the address wants it."""
     if not address.secure:
         return sock
     try:
-        tls = TlsSocket(sock, context or _usual_context(), server_hostname=address.host)
+        tls = TlsSocket(sock, context or _usual_context(), server_hostname=server_hostname or address.host)
         tls.handshake(deadline.left(), deadline.clock)
     except OSError as error:
         raise _mapped(error, f"{address.host} port {address.port}: no TLS", deadline) from error
@@ -148,13 +167,18 @@ def _usual_context() -> ssl.SSLContext:
 
 
 def _shake_hands(
-    sock: Socket, handshake: ClientHandshake, deadline: Deadline
+    sock: Socket,
+    handshake: ClientHandshake,
+    deadline: Deadline,
+    judge: Callable[[bytes, bytes], None] | None = None,
 ) -> tuple[ClientProtocol, bytes]:
     """The protocol that the handshake led to, and what came after it."""
     try:
         sock.settimeout(deadline.left())
         sock.sendall(handshake.request)
         head, rest = _read_head(sock, deadline)
+        if judge is not None:
+            judge(handshake.request, head)
         protocol = handshake.receive(head)
         if protocol is not None:
             return protocol, rest
@@ -204,4 +228,4 @@ def _read_body(sock: Socket, deadline: Deadline) -> bytes:
 def _mapped(error: OSError, what: str, deadline: Deadline) -> CannotConnect:
     if isinstance(error, TimeoutError):
         return deadline.over()
-    return CannotConnect(f"{what}: {error.strerror or error}")
+    return connect_error(error, what)

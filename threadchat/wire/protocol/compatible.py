@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from simple_websocket import ConnectionClosed as _TheirClosed
+from simple_websocket import ConnectionClosed as TheirConnectionClosed
 from simple_websocket import ConnectionError as _TheirError
 
-from threadchat.errors import ConnectionClosed, ThreadchatError
+from threadchat.errors import CloseCode, ConnectionClosed, ThreadchatError
+
+__all__ = ["SimpleConnectionClosed", "SimpleConnectionError", "TheirConnectionClosed"]
 
 
-class SimpleConnectionClosed(ConnectionClosed, _TheirClosed):  # type: ignore[misc]
+class SimpleConnectionClosed(ConnectionClosed, TheirConnectionClosed):  # type: ignore[misc]
     """The end of a connection in the words of simple-websocket: `reason` is the code, `message` the text."""
 
     reason: int  # type: ignore[assignment]  # text in our own, the code there
 
-    def __init__(self, code: int, message: str | None = None) -> None:
-        ConnectionClosed.__init__(self, code, message or "")
-        self.reason = self.code
+    def __init__(self, reason: int = CloseCode.NO_STATUS, message: str | None = None) -> None:
+        Exception.__init__(self, f"Connection closed: {int(reason)} {message or ''}")
+        self.code = self.reason = int(reason)
         self.message = message
 
 
@@ -25,8 +27,10 @@ class SimpleConnectionError(ThreadchatError, _TheirError):  # type: ignore[misc]
     `headers` belong to an answer with that status.
     """
 
-    def __init__(self, status_code: int, text: str, headers: list[tuple[str, str]] | None = None) -> None:
-        Exception.__init__(self, text)
+    def __init__(
+        self, status_code: int | None = None, text: str = "", headers: list[tuple[str, str]] | None = None
+    ) -> None:
+        Exception.__init__(self, f"Connection error: {status_code} {text}".rstrip())
         self.status_code = status_code
         self.text = text
         self.headers = headers or []

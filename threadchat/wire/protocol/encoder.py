@@ -13,7 +13,7 @@ class FrameEncoder:
     def __init__(self, protocol: Protocol) -> None:
         self.deflater = protocol.deflater
         """What compresses messages for this peer; None where they go as they are."""
-        self._encode = protocol.encode
+        self._encode = self.encode = protocol.encode
 
     def text(self, message: str) -> Text:
         """A text message in a frame of this connection's role. Raises ValueError for a lone surrogate.
@@ -22,6 +22,10 @@ class FrameEncoder:
         (RFC 6455 5.3).
         """
         return self._message(frames.TEXT, message.encode())
+
+    def encoded_text(self, message: bytes) -> Text:
+        """A text message that is UTF-8 already, which is not looked at; see `text`."""
+        return self._message(frames.TEXT, message)
 
     def binary(self, message: bytes) -> Text:
         """A binary message; see `text`."""

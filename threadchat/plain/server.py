@@ -1,0 +1,227 @@
+"""Serves WebSockets on one address, a handler's call and thread each, in the shape of `websockets.sync`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import ssl as tls
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from threadchat.errors import CloseCode
+from threadchat.plain import options
+from threadchat.plain.handshake import (
+    HandshakePolicy,
+    ProcessRequest,
+    ProcessResponse,
+    SelectSubprotocol,
+    ServerConnection,
+)
+from threadchat.plain.http import SOFTWARE
+from threadchat.plain.options import Options
+from threadchat.plain.wakeup import Wakeup
+from threadchat.plain.wsgi import CreateConnection, HandlerApplication
+from threadchat.server.http.listener import BACKLOG
+from threadchat.server.http.server import HttpServer
+
+_LOOPBACK = "127.0.0.1"  # which whoever looks for localhost finds, be it second; not so ::1
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """A server that listens from the moment `serve` returns it, on threads of its own.
+
+    Use it as a context manager, and it is shut down at the end.
+    """
+
+    def __init__(
+        self,
+        http: HttpServer,
+        application: HandlerApplication,
+        logger: logging.Logger | logging.LoggerAdapter[Any],
+    ) -> None:
+        self.logger = logger
+        self._http = http
+        self._asked: tuple[bool, int, str] = (True, CloseCode.GOING_AWAY, "")  # by a signal handler
+        self._application = application
+        self._wakeup = Wakeup()
+
+    @property
+    def socket(self) -> socket.socket:
+        """The listening socket: `server.socket.getsockname()`."""
+        return self._http.listener
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that it listens on."""
+        return self._http.address
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, also where port 0 left the choice to the system."""
+        return self._http.address[1]
+
+    @property
+    def connections(self) -> set[ServerConnection]:
+        """Those that are open now; good for `broadcast`."""
+        return self._application.connections()
+
+    def fileno(self) -> int:
+        """The listening socket's descriptor."""
+        return self.socket.fileno()
+
+    def serve_forever(self) -> None:
+        """Waits for `shutdown`, and returns when it is done. The server serves without it as well."""
+        if self._wakeup.wait():
+            self.shutdown(*self._asked)
+        else:
+            self._http.join(options.NEVER)
+
+    def shutdown(
+        self,
+        close_connections: bool = True,
+        code: int = CloseCode.GOING_AWAY,
+        reason: str = "",
+        *,
+        timeout: float | None = None,
+    ) -> bool:
+        """Stops listening, closes every connection with `code`, and waits until all handlers have returned.
+
+        With `close_connections=False` those that are open may go on until they end by themselves. It
+        waits at most `timeout` seconds, for ever where that is None; True: nothing is left. Later calls
+        wait as well.
+
+        Runs on: any thread. On the thread that is in `serve_forever` (in a signal handler, that is) it only
+        wakes that, which then does all this. On a handler's thread it does not wait, and returns False.
+        """
+        if self._wakeup.is_waiter():
+            self._asked = close_connections, code, reason
+            self._wakeup.wake()
+            return False
+        if close_connections:
+            self._application.end(code, reason)
+        self._http.stop_accepting()
+        self._http.hang_up()
+        self._wakeup.end()
+        if self._application.is_handler():
+            return False
+        return self._http.join(options.NEVER if timeout is None else timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+    def __repr__(self) -> str:
+        return f"<Server {self.address[0]}:{self.port} connections={self._http.connections}>"
+
+
+def serve(
+    handler: Callable[[ServerConnection], object],
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    sock: socket.socket | None = None,
+    ssl: tls.SSLContext | None = None,
+    origins: Sequence[str | re.Pattern[str] | None] | None = None,
+    subprotocols: Sequence[str] | None = None,
+    select_subprotocol: SelectSubprotocol | None = None,
+    process_request: ProcessRequest | None = None,
+    process_response: ProcessResponse | None = None,
+    server_header: str | None = SOFTWARE,
+    max_connections: int = 0,
+    family: int = socket.AF_INET,
+    backlog: int | None = None,
+    reuse_port: bool = False,
+    logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
+    create_connection: CreateConnection | None = None,
+    **common: Unpack[Options],
+) -> Server:
+    """Listens on `host` (None: every address) and `port` (None or 0: any free one), and serves from now on.
+
+    `handler` is called for each connection with a ServerConnection, on a thread of its own. Its return closes
+    the connection with 1000, an exception with 1011, and is logged.
+
+    Options that connect has too stand in `threadchat.plain.options.Options`; these are the server's:
+    - `sock`: a socket that listens already. `family`, `backlog`, `reuse_port`: as for socket.create_server.
+    - `ssl`: the port speaks TLS, by this context with its certificate, and nothing else. `open_timeout` is
+      for its handshake as well, and those above `max_connections` are hung up on.
+    - `max_connections`: those above it are answered 503; 0 is for no limit.
+    - `process_request(connection, request)` may return a response, say `connection.respond(401, "...")`, to
+      refuse, or None. `process_response(connection, request, response)` may change the response, or return
+      another one; one that is not 101 refuses.
+    - `origins`: who may connect, of pages: names, patterns, and None for clients that are no pages; not
+      given, anybody, so list them where cookies count.
+    - `subprotocols`: the first one that the client offers as well is spoken; without one it is refused.
+      `select_subprotocol(connection, offered)` chooses in its stead, and refuses by a NegotiationError.
+    - `server_header`: what the server calls itself; None for nothing. `logger`: where it logs.
+    - `create_connection(request)` makes the ServerConnection, which may be of a subclass.
+
+    Raises OSError, whose text names the address, where it cannot be listened on; ConfigError for an option
+    that cannot be used, TypeError for one that there is none of.
+    """
+    terms = options.terms("serve", common)
+    log = logger or _log
+    application = HandlerApplication(
+        handler,
+        HandshakePolicy(
+            origins=origins,
+            subprotocols=subprotocols,
+            select_subprotocol=select_subprotocol,
+            process_request=process_request,
+            process_response=process_response,
+            server_header=server_header,
+            logger=log,
+        ),
+        create_connection=create_connection or ServerConnection,
+        limits=terms.limits,
+        make_receive_queue=terms.make_receive_queue,
+        close_timeout=terms.close_timeout,
+        logger=log,
+    )
+    certificates = options.server_tls(ssl)
+    try:
+        if sock is None and (family != socket.AF_INET or backlog is not None or reuse_port):
+            place = (host or "", port or 0)
+            sock = socket.create_server(
+                place, family=family, backlog=backlog or BACKLOG, reuse_port=reuse_port
+            )
+        http = HttpServer(
+            application,
+            host=_LOOPBACK if host == "localhost" else host or "",
+            port=port or 0,
+            request_timeout=terms.open_timeout,
+            max_connections=max_connections,
+            certificates=certificates,
+            listener=sock,
+        )
+        http.listen()
+    except OSError as error:
+        where = f"{host or 'every address'} port {port or 'any'}"
+        raise OSError(error.errno, f"cannot listen on {where}: {error.strerror or error}") from error
+    server = application.server = Server(http, application, log)
+    return server
+
+
+def unix_serve(
+    handler: Callable[[ServerConnection], object],
+    path: str | os.PathLike[str] | None = None,
+    **named: Any,
+) -> Server:
+    """As serve, on a socket in the file system, which must not be there yet, or on `sock`."""
+    if path is not None:
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind(os.fspath(path))
+            listener.listen(BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        named["sock"] = listener
+    return serve(handler, **named)

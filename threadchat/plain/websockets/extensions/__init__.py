@@ -1,0 +1,1 @@
+"""Extensions of the protocol, by the names of `websockets.extensions`: permessage-deflate."""

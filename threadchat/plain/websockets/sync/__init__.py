@@ -1,0 +1,1 @@
+"""Servers, clients and connections for threads, by the names of `websockets.sync`."""

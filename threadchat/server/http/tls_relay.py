@@ -1,0 +1,136 @@
+"""Makes a plain socket of a TLS one that a foreign server has accepted, by a thread that passes bytes on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import select
+import socket
+import ssl
+import threading
+from typing import Any, Final
+
+log = logging.getLogger(__name__)
+
+_PIECE: Final = 64 << 10
+"""Bytes that wait in either direction at most; a side that is full stops the other."""
+_POLL: Final = 1000  # milliseconds, after which it looks again
+
+
+def relayed(theirs: ssl.SSLSocket) -> socket.socket:
+    """A connected socket that speaks plainly what `theirs` encrypts; the server keeps a dead end.
+
+    An SSLSocket may not be used by a reader and a writer at once, and its number cannot be changed under
+    OpenSSL: so one thread has it to itself from here on, and closes it. Raises OSError and RuntimeError, and
+    leaves `theirs` as it was then. Runs on: the request's thread.
+    """
+    ours, inner = socket.socketpair()
+    try:
+        ours.settimeout(None)
+        relay = _Relay(theirs, inner)
+        thread = threading.Thread(target=relay.run, name=f"tls-relay-{theirs.fileno()}", daemon=True)
+        thread.start()
+    except BaseException:
+        ours.close()
+        inner.close()
+        raise
+    return ours
+
+
+class _Relay:
+    """Passes bytes on in both directions until either side ends. Runs on: its own thread."""
+
+    def __init__(self, tls: ssl.SSLSocket, inner: socket.socket) -> None:
+        self._kind = type(tls)
+        self._tls = tls
+        self._inner = inner
+        self._tls_events = 0  # what OpenSSL waits for
+        self._tls_ended = False
+        self._inner_ended = False
+        self._to_inner = memoryview(b"")
+        self._to_tls = memoryview(b"")
+        self._kind.setblocking(tls, False)
+        inner.setblocking(False)
+        _leave_dead_end(tls)
+
+    def run(self) -> None:
+        """To the end of the connection."""
+        try:
+            while not self._is_over():
+                self._tls_events = 0
+                if not self._pass_on():
+                    self._wait()
+        except OSError as error:
+            log.debug("a TLS connection was lost: %s", error)
+        finally:
+            self._inner.close()
+            with contextlib.suppress(OSError, ValueError):  # a close_notify, which nobody waits for
+                self._kind.unwrap(self._tls)
+            self._kind.close(self._tls)
+
+    def _is_over(self) -> bool:
+        if self._inner_ended:
+            return not self._to_tls
+        return self._tls_ended and not self._to_inner
+
+    def _pass_on(self) -> bool:
+        """Moves what can be moved without waiting; whether anything was."""
+        moved = False
+        if not self._to_inner and not self._tls_ended:
+            data = self._of_tls(lambda: self._kind.read(self._tls, _PIECE))
+            if data is not None:
+                moved, self._tls_ended, self._to_inner = True, not data, memoryview(data)
+        if not self._to_tls and not self._inner_ended:
+            data = self._of_inner(lambda: self._inner.recv(_PIECE))
+            if data is not None:
+                moved, self._inner_ended, self._to_tls = True, not data, memoryview(data)
+        if self._to_inner:
+            sent = self._of_inner(lambda: self._inner.send(self._to_inner))
+            moved, self._to_inner = moved or bool(sent), self._to_inner[sent or 0 :]
+        if self._to_tls:
+            sent = self._of_tls(lambda: self._kind.write(self._tls, self._to_tls))
+            moved, self._to_tls = moved or bool(sent), self._to_tls[sent or 0 :]
+        return moved
+
+    def _of_tls(self, action: Any) -> Any:
+        """What it gives; None where it would wait."""
+        try:
+            return action()
+        except ssl.SSLWantReadError:
+            self._tls_events |= select.POLLIN
+        except ssl.SSLWantWriteError:
+            self._tls_events |= select.POLLOUT
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+        return None
+
+    def _of_inner(self, action: Any) -> Any:
+        try:
+            return action()
+        except BlockingIOError:
+            return None
+
+    def _wait(self) -> None:
+        poll = select.poll()
+        if self._tls_events:
+            poll.register(self._kind.fileno(self._tls), self._tls_events)
+        events = (0 if self._to_tls or self._inner_ended else select.POLLIN) | (
+            select.POLLOUT if self._to_inner else 0
+        )
+        poll.register(self._inner, events)
+        poll.poll(_POLL)
+
+
+def _leave_dead_end(sock: ssl.SSLSocket) -> None:
+    """Has the object read nothing, write nothing and close nothing any more for those who have it."""
+
+    def broken(*given: object) -> int:
+        raise BrokenPipeError(errno.EPIPE, "this connection was taken over")
+
+    dead: Any = sock
+    dead.recv = lambda *given: b""
+    dead.recv_into = lambda *given: 0
+    dead.send = dead.sendall = broken
+    for name in ("close", "shutdown", "unwrap", "settimeout", "setblocking"):
+        setattr(dead, name, lambda *given: None)
