@@ -202,6 +202,10 @@ class Config:
             object.__setattr__(self, name, values[name])  # frozen: the way to keep 5 as 5.0
         check_relations(values, {name: Origin("code", name, "=") for name in values})
 
+    def __repr__(self) -> str:
+        told = (f"{name}={setting.told(getattr(self, name))!r}" for name, setting in SETTINGS.items())
+        return f"Config({', '.join(told)})"
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Config:
         """The settings of `THREADCHAT_...` variables, and of the TOML file that THREADCHAT_CONFIG names.
@@ -248,7 +252,7 @@ def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) ->
     """Raises ConfigError where two values do not go together."""
 
     def refuse(name: str, relation: str, other: str, reason: str) -> ConfigError:
-        said, bound = (origins[it].saying(values[it]) for it in (name, other))
+        said, bound = (origins[it].saying(SETTINGS[it].told(values[it])) for it in (name, other))
         return ConfigError(f"{said}: must be {relation} {bound}; {reason}")
 
     if values["pong_timeout"] <= values["ping_interval"]:

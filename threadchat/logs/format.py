@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, runtime_checkable
 
+from threadchat.logs.volume import BoundedHandler
+
 _BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NUMBERED: Final = re.compile(r"connection %d( \(%s\))?")
 _SERVES: Final = re.compile(r"(?:reader|writer|http|handler|producer)-(\d+)(?:-.*)?", re.DOTALL)
@@ -108,10 +110,12 @@ def _whose(record: logging.LogRecord) -> tuple[int | None, str]:
 
 
 def configure_logging(level: str, form: str = "text", connections: Connections = tuple) -> None:
-    """Sends every event from `level` up to stderr, one a line. Replaces what was configured before.
+    """Sends every event from `level` up to stderr, one a line, but for a flood.
+
+    Replaces what was configured before.
 
     `form` is text or json; with `connections`, JSON tells who is behind one whose thread logs.
     """
-    handler = logging.StreamHandler()
+    handler = BoundedHandler()
     handler.setFormatter(AsJson(connections) if form == "json" else OneLine())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

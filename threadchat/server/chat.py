@@ -23,6 +23,7 @@ from threadchat.server import shutdown
 from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.routes import Operators
 from threadchat.server.admin.snapshot import Inspector
+from threadchat.server.auth.failures import Failures
 from threadchat.server.auth.hooks import Given, Hooks, WithHooks
 from threadchat.server.auth.identity import Admission
 from threadchat.server.auth.tokens import Tokens
@@ -120,7 +121,8 @@ class Chat(WithHooks, AdministeredChat):
             fell_behind=self.statistics.fell_behind,
             clock=self.pinger.clock,
         )
-        self.inspector = Inspector(self.statistics, self.hub, self.pinger.clock)
+        self.failures = Failures(self.pinger.clock)
+        self.inspector = Inspector(self.statistics, self.hub, self.pinger.clock, self.failures)
         self._limits = Limits(**{name: getattr(config, name) for name in Limits._fields})
         self._upgrade_handler = UpgradeHandler(
             self.hub,
@@ -129,7 +131,9 @@ class Chat(WithHooks, AdministeredChat):
             self.registry,
             self._connect,
             membership=self.statistics.membership,
-            admission=Admission(self.tokens, config.anonymous if anonymous is None else anonymous),
+            admission=Admission(
+                self.tokens, config.anonymous if anonymous is None else anonymous, self.failures
+            ),
             clock=self.pinger.clock,
         )
         self._http: HttpServer | None = None
@@ -238,8 +242,8 @@ class Chat(WithHooks, AdministeredChat):
         rounds = self.shedder.rounds
         for part in (self.pinger, self.turnstile, self.registry, rounds, self.statistics, self.hub):
             part.leave_behind()
-        for part in (self.inspector, self.unfinished):
-            part.leave_behind()
+        self.inspector.leave_behind()
+        self.unfinished.leave_behind()
         self._upgrade_handler.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:

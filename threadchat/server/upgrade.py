@@ -15,7 +15,7 @@ from threadchat.chat.hub import Hub
 from threadchat.chat.sanctions import BAN
 from threadchat.config.settings import Config
 from threadchat.errors import BadToken, CloseCode, ConnectionClosed, NoSocket, Refuse, ThreadchatError
-from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.logs.rate_limit import LogRateLimit, is_thread_shortage
 from threadchat.server.auth.hooks import Hooks
 from threadchat.server.auth.identity import ANYBODY, Admission, Identity
 from threadchat.server.auth.tokens import Pass
@@ -158,7 +158,9 @@ class UpgradeHandler:
         if tokens is None or token is None:
             return None
         try:
-            shown = tokens.verify(token)
+            shown = self._admission.verify(
+                tokens, token, lambda failures: failures.note_request("token", environ)
+            )
         except BadToken as error:
             log.info("%s: a token was refused: %s", environ.get("REMOTE_ADDR", "-"), error)
             scheme = [("WWW-Authenticate", 'Bearer error="invalid_token"')]
@@ -242,13 +244,16 @@ class UpgradeHandler:
     def _run(
         self, dialect: Dialect, guest: Upgraded, headers: dict[str, Any], caller: Caller, number: int
     ) -> None:
-        """Runs on: the connection's reader thread. Raises what making a Connection raises."""
+        """Runs on: the connection's reader thread."""
         taken, of = guest
         try:
             connection = self._connect(number, taken.sock, headers, taken.trailing)
-        except BaseException:
+        except BaseException as error:
             taken.sock.close()
             self._registry.give_back(of)
+            if isinstance(error, ConnectionClosed) or is_thread_shortage(error):
+                log.error("connection %d: it could not begin: %s", number, error)
+                return
             raise
         self._registry.add(connection, of)
         if of == PARTING:

@@ -21,7 +21,8 @@ from threadchat.cli.terminal.constants import (
 from threadchat.client.client import TIMEOUT, chat_url
 from threadchat.client.positions import LARGEST_PAGE
 from threadchat.client.reconnecting_connection import without_password
-from threadchat.errors import BadUrl, ThreadchatError
+from threadchat.config.setting import FILE, read_secret
+from threadchat.errors import BadUrl, ConfigError, ThreadchatError
 
 DEFAULT_URL: Final = "ws://127.0.0.1:8080/chat"
 
@@ -95,7 +96,9 @@ def _parser(command: str, description: str) -> Parser:
         "--nickname", metavar="NAME", type=_text, default=login(), help="who to be (default: %(default)s)"
     )
     parser.add_argument(
-        "--token", help="who one is, where the server wants to know; the command token makes one"
+        "--token",
+        type=_token,
+        help="who one is, where the server wants to know, or file:PATH; the command token makes one",
     )
     parser.add_argument(
         "--timeout",
@@ -173,6 +176,15 @@ def _text(text: str) -> str:
     except UnicodeEncodeError:  # Python keeps such bytes of an argument as half characters
         raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8") from None
     return text
+
+
+def _token(text: str) -> str:
+    if not text.startswith(FILE):
+        return text
+    try:
+        return read_secret(text.removeprefix(FILE))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

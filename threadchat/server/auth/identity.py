@@ -11,6 +11,7 @@ import msgspec
 from threadchat.callbacks import is_unrun
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode, Refuse
 from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.server.auth.failures import Failures
 from threadchat.server.auth.hooks import NO_HOOKS, Hooks, SessionInfo
 from threadchat.server.auth.permissions import ACTIONS, MODERATE, NEEDS, PHRASES, READ, AnyAction, Permissions
 from threadchat.server.auth.tokens import Pass, Tokens
@@ -27,6 +28,16 @@ class Admission(NamedTuple):
 
     tokens: Tokens | None = None
     anonymous: bool = True
+    failures: Failures | None = None
+
+    def verify(self, tokens: Tokens, token: str, failed: Callable[[Failures], None]) -> Pass:
+        """What a token says; `failed` notes one that is refused. Raises BadToken."""
+        try:
+            return tokens.verify(token)
+        except BadToken:
+            if self.failures is not None:
+                failed(self.failures)
+            raise
 
 
 ANYBODY: Final = Admission()
@@ -104,7 +115,9 @@ class Identity:
         """
         if self._admission.tokens is None:
             raise BadToken("this server has neither token_key nor token_keys to check it with")
-        shown = self._admission.tokens.verify(token)
+        shown = self._admission.verify(
+            self._admission.tokens, token, lambda failures: failures.note("token", self.address)
+        )
         if self.identity is not None and self.identity.id != shown.user.id:
             whose = f"this token is of user {shown.user.id}, and you are user {self.identity.id}"
             raise CommandError(ErrorCode.BAD_REQUEST, f"{whose}; connect anew with it")

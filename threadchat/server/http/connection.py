@@ -10,19 +10,23 @@ from http import HTTPStatus
 from typing import Any
 from wsgiref.types import WSGIApplication
 
+from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.http import response
 from threadchat.server.http.certificates import secure
 from threadchat.server.http.environ import make_environ
 from threadchat.server.http.listener import tune
-from threadchat.server.http.proxies import Proxies
+from threadchat.server.http.proxies import Proxies, bare_host, is_loopback
 from threadchat.server.http.request import BODY_BYTES, PeerGone, RequestError, RequestReader
 from threadchat.server.http.response import Response
 from threadchat.wire.transport import Socket
 
 logger = logging.getLogger(__name__)
+logger.addFilter(LogRateLimit())
 
 HANDOVER = "threadchat.handover"  # the key of the environ
 LINGER_SECONDS = 1.0  # at most; less where the time for a whole request is less
+HSTS = ("Strict-Transport-Security", "max-age=31536000")
+"""For a year, browsers ask this host by TLS alone (RFC 6797); not for localhost, which is everybody's."""
 NO_PROXIES = Proxies()
 
 _SPEAK_TLS = Response.error(HTTPStatus.BAD_REQUEST, "This port speaks TLS; use https:// or wss://.")
@@ -153,6 +157,8 @@ class HttpConnection:
         try:
             reply = response.run(application, environ)
             if reply is not None:
+                if self._tls is not None and not is_loopback(bare_host(environ.get("HTTP_HOST", ""))):
+                    reply.add(HSTS)
                 return reply.encode(head_only=self._head_only)
             if self._sock is None:
                 return None

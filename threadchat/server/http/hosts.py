@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any
 
 from threadchat.server.http.connection import HANDOVER
 from threadchat.server.http.handshake import Refusal
-from threadchat.server.http.proxies import PEER, Proxies, plain_address
-
-_HOST: Final = re.compile(r"(\[[^\]]+\]|[^:]*)(?::[0-9]*)?")
+from threadchat.server.http.proxies import PEER, Proxies, bare_host, is_loopback
 
 
 class Hosts:
@@ -27,17 +23,17 @@ class Hosts:
 
         `own` is the name or address that the server was told to listen on.
         """
-        names = [_bare(name) for name in allowed.split(",") if name.strip()]
+        names = [bare_host(name) for name in allowed.split(",") if name.strip()]
         self._any = "*" in names
         self._names = frozenset(names)
         self._below = tuple(name[1:] for name in names if name.startswith("*."))
-        self._own = _bare(own)
+        self._own = bare_host(own)
         self._proxies = proxies or Proxies()
 
     def refuse(self, environ: dict[str, Any]) -> Refusal | None:
         """Why a request is not for this server; None where it is. A request without Host is no browser's."""
-        name = _bare(environ.get("HTTP_HOST", ""))
-        if not name or self._any or _is_loopback(name) or self._knows(name):
+        name = bare_host(environ.get("HTTP_HOST", ""))
+        if not name or self._any or is_loopback(name) or self._knows(name):
             return None
         if not self._names and not self._guards_loopback(environ, name):
             return None
@@ -53,24 +49,7 @@ class Hosts:
         """Whether only loopback names are right: by nobody's choice, at an address for this machine alone."""
         return (
             HANDOVER in environ  # else another server listens, and SERVER_NAME is anything
-            and _is_loopback(environ["SERVER_NAME"])
+            and is_loopback(environ["SERVER_NAME"])
             and name != self._own
             and not self._proxies.trusts(environ.get(PEER, ""))
         )
-
-
-def _bare(host: str) -> str:
-    """Without port, brackets and the dot of the root, in lower case."""
-    found = _HOST.fullmatch(host.strip())
-    name = found[1] if found else host.strip()
-    return name.strip("[]").removesuffix(".").lower()
-
-
-def _is_loopback(name: str) -> bool:
-    """Whether it means this machine wherever it is resolved (RFC 6761 section 6.3 for names)."""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(plain_address(name)).is_loopback
-    except ValueError:
-        return False

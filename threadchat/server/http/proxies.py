@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ PEER: Final = "threadchat.peer"  # a key of the environ
 SCHEME: Final = "threadchat.scheme"
 """Another one: the scheme that a trusted proxy was asked by. Else http may only be what is seen here."""
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_HOST: Final = re.compile(r"(\[[^\]]+\]|[^:]*)(?::[0-9]*)?")
 _THIS_MACHINE: Final = IPv4Address("127.0.0.1")
 
 Address = IPv4Address | IPv6Address
@@ -76,6 +78,23 @@ class Proxies:
 def plain_address(text: str) -> str:
     """The address of a peer, without the IPv6 clothes that IPv4 wears on a socket for both."""
     return text[7:] if text.startswith("::ffff:") and "." in text else text
+
+
+def bare_host(host: str) -> str:
+    """Without port, brackets and the dot of the root, in lower case."""
+    found = _HOST.fullmatch(host.strip())
+    name = found[1] if found else host.strip()
+    return name.strip("[]").removesuffix(".").lower()
+
+
+def is_loopback(name: str) -> bool:
+    """Whether it means this machine wherever it is resolved (RFC 6761 section 6.3 for names)."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(plain_address(name)).is_loopback
+    except ValueError:
+        return False
 
 
 def _read(text: str) -> Address | None:

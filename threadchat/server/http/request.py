@@ -68,8 +68,8 @@ class RequestReader:
 
     The deadline covers head and body together: each `recv` may only take what is left of it, so a
     peer that sends a byte now and then gains nothing. `read` receives the head; the body follows on
-    demand. The parsing is h11's; what h11 lets through
-    and a server should not (folded lines, repeated lengths, odd targets) is refused here.
+    demand. The parsing is h11's; what h11 lets through and a server should not (folded lines, repeated
+    lengths, odd targets) is refused here.
     """
 
     def __init__(

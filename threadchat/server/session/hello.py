@@ -60,13 +60,14 @@ class HelloSession(Session):
         else:
             self.expire("profile", self._config.profile_timeout, CloseCode.STALE)
         given = {} if self.identity.given_name is None else {"nickname": self.identity.given_name}
+        if self.identity.identity is not None:  # a stranger need not know what to look for
+            given["version"] = __version__
         return {
             "user": user,
             "session": self.session,
             **given,
             **self._resume(),
             **self._expires(),
-            "version": __version__,
         }
 
     def profile(self, command: commands.Profile) -> dict[str, Any]:
@@ -108,7 +109,8 @@ class HelloSession(Session):
 
     def _log_refusal(self, error: Exception) -> None:
         number, label = self.connection.number, self.connection.label or "nobody"
-        log.info("connection %d (%s): a token was refused: %s", number, label, error)
+        address = self.identity.address or "-"
+        log.info("connection %d (%s) from %s: a token was refused: %s", number, label, address, error)
 
     def _check_nickname(self, asked: str | None) -> None:
         """Raises CommandError 107 for one that may not be; what others gave somebody is theirs to say."""
