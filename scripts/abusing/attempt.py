@@ -143,12 +143,23 @@ def attempt(abuse: Abuse, server: ServerProcess, pair: HealthyPair, *, quick: bo
     )
 
 
+REFUSED = (
+    b"GET /chat HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Origin: http://elsewhere.example\r\n\r\n"
+)
+"""A handshake that no server here accepts: a page of somebody else's."""
+
+
 def warm_up(target: Target) -> None:
     """Has the server do once what it does lazily, so that this is nobody's growth."""
     target.enter().served()
     page = target.connect()
     page.send(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     page.answer()
+    refused = target.connect()  # which is the first line of the log: its thread starts now
+    refused.send(REFUSED)
+    refused.answer()
     target.leave()
     target.connections = 0
 

@@ -221,11 +221,12 @@ def test_a_full_disk_harms_nobody(serve: Serve) -> None:
 
 
 def test_an_event_log_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
-    path = tmp_path / "no such folder" / "events.jsonl"
+    (tmp_path / "a file").touch()
+    path = tmp_path / "a file" / "events.jsonl"
     ended = run("--port", "0", "--event-log", str(path))
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr == f"threadchat: event log {path}: No such file or directory\n"
+    assert ended.stderr == f"threadchat: event log {path}: File exists\n"
 
 
 # HTTP
