@@ -51,6 +51,21 @@ ensure_nginx() {
     command -v nginx >/dev/null || apt_install nginx
 }
 
+# Sees to it that there is a Node that has a test runner; fails where there is none and can be none.
+ensure_node() {
+    has_node || { apt_install nodejs && has_node; }
+}
+
+has_node() { command -v node >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18)'; }
+
+# Puts TypeScript, which checks threadchat.js, into .venv; fails where there is no npm, or npm gets nothing.
+ensure_typescript() {
+    [[ -x "$VENV/node/node_modules/.bin/tsc" ]] && return
+    command -v npm >/dev/null || return 1
+    say "installing TypeScript into $VENV ..."
+    npm install --silent --no-fund --no-audit --prefix "$VENV/node" "typescript@5.9" </dev/null >&2
+}
+
 # Sets PYTHON and PYTHON_VERSION, or says what is missing.
 find_python() {
     PYTHON="${PYTHON:-python3}"

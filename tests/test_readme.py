@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCES = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 OUR_REDIS = "redis://127.0.0.1:6379/0"
-LANGUAGES = ("sh", "text", "python", "json")
+LANGUAGES = ("sh", "text", "python", "json", "js")
 
 
 def table(title: str) -> list[list[str]]:

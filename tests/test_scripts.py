@@ -75,7 +75,7 @@ class Tree:
                 (self.bin / tool).symlink_to(found)
         for name, text in (("python3", PYTHON), ("apt-get", APT), ("id", ID), ("sudo", SUDO)):
             self.program(name, text)
-        for name in ("chromium", "chromedriver", "redis-server", "nginx"):
+        for name in ("chromium", "chromedriver", "redis-server", "nginx", "node", "npm"):
             self.program(name, "#!/bin/sh\n")
 
     def program(self, name: str, text: str) -> Path:
@@ -360,6 +360,33 @@ def test_without_servers_it_is_told_what_is_skipped(tree: Tree, missing: list[st
     told = f"the tests of several nodes; they need: sudo apt-get install {' '.join(missing)}\n"
     assert f"threadchat: SKIPPED: {told}" in found.stderr
     assert found.stdout == "3 passed in 0.01s\n"
+
+
+def test_a_missing_node_is_installed(tree: Tree) -> None:
+    (tree.bin / "node").unlink()
+    assert tree.run("scripts/test").returncode == 0
+    installs = [call for call in tree.calls() if call.startswith("apt-get install")]
+    assert [call.split()[-2] for call in installs] == ["nodejs"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [
+        ("node", "the tests of threadchat.js; they need Node 18 or newer: sudo apt-get install nodejs"),
+        ("npm", "the types of threadchat.js; they need npm, and npm the TypeScript of its registry"),
+    ],
+)
+def test_without_node_or_npm_it_is_told_what_is_skipped(tree: Tree, missing: str, told: str) -> None:
+    (tree.bin / missing).unlink()
+    found = tree.run("scripts/test", STUB_UID="1000")
+    assert found.returncode == 0
+    assert f"threadchat: SKIPPED: {told}\n" in found.stderr
+
+
+def test_a_node_that_is_too_old_counts_as_missing(tree: Tree) -> None:
+    tree.program("node", "#!/bin/sh\nexit 1\n")
+    found = tree.run("scripts/test", STUB_UID="1000")
+    assert "SKIPPED: the tests of threadchat.js" in found.stderr
 
 
 # -- scripts/cluster ---------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ Take as much of it as you need; everything may be used from any thread, and noth
 - Rooms, in this process and without any socket: `Room` is one, with its people, its numbered events and
   whoever listens; `Hub` keeps many by their names; `JsonLines` writes what happens to a file.
 - A chat in the browser: `Chat` serves rooms over WebSockets, on a port of its own (`listen`) or inside your
-  WSGI application (`mount`); hooks ask your program who somebody is and what they may do. Settings
-  are a `Config`. `python -m threadchat` is that, as a program.
+  WSGI application (`mount`); hooks ask your program who somebody is and what they may do. It emits events of
+  its own, and answers with commands of its own, which get a `Caller`. Settings are a `Config`.
+  `python -m threadchat` is that, as a program.
 - Taking part: `Client` has a method for every command, and iterates what happens.
 - WebSockets without any chat: `serve` and `connect` in the shape of `websockets.sync`, `accept` in that of
   simple-websocket, and `broadcast`. Where such a program exists, its import lines are all that changes: see
@@ -73,10 +74,12 @@ if TYPE_CHECKING:
     from threadchat.server.auth.hooks import SessionInfo
     from threadchat.server.auth.users import User
     from threadchat.server.chat import Chat
+    from threadchat.server.session.caller import Caller
 
 # What is imported only when it is asked for: a program that has rooms alone needs no server.
 _HOMES = {
     "BadUrl": "threadchat.errors",
+    "Caller": "threadchat.server.session.caller",
     "CannotConnect": "threadchat.errors",
     "Chat": "threadchat.server.chat",
     "ChatEvent": "threadchat.client.protocol",
@@ -121,6 +124,7 @@ _HOMES = {
 }
 __all__ = [
     "BadUrl",
+    "Caller",
     "CannotConnect",
     "Chat",
     "ChatEvent",

@@ -14,9 +14,9 @@ from threadchat.broker.sqlite import SqliteBroker
 from threadchat.chat.broker_interface import Broker
 from threadchat.chat.delivery.fanout import Fanout
 from threadchat.chat.log.backpressure import Gate
-from threadchat.chat.log.events import Draft, Position, Record
+from threadchat.chat.log.events import Draft, Position, Record, is_inbox
 from threadchat.chat.log.sequencer import Channel, Page
-from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_SIZE
 
 Make = Callable[..., Broker]
 
@@ -41,10 +41,19 @@ class Memory(MemoryBroker):
     """Says how much of its log a room keeps, which elsewhere a hub does."""
 
     def __init__(
-        self, history_size: int = HISTORY_SIZE, history_bytes: int = HISTORY_BYTES, **options: Any
+        self,
+        history_size: int = HISTORY_SIZE,
+        history_bytes: int = HISTORY_BYTES,
+        inbox_size: int = INBOX_SIZE,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.kept = history_size, history_bytes
+        self._kept = history_size, inbox_size, history_bytes
+
+    def kept_of(self, room: str) -> tuple[int, int]:
+        """Events and bytes."""
+        events, in_inbox, size = self._kept
+        return in_inbox if is_inbox(room) else events, size
 
 
 def _memory(folder: Path, **options: Any) -> Broker:
@@ -170,6 +179,7 @@ class Opened(NamedTuple):
 
 def opened(broker: Broker, room: str = "r") -> Opened:
     """A room's channel, with an outlet as the hub would give it one."""
-    channel, outlet = broker.open(room), Outlet(*(broker.kept if isinstance(broker, Memory) else ()))
+    kept = broker.kept_of(room) if isinstance(broker, Memory) else ()
+    channel, outlet = broker.open(room), Outlet(*kept)
     channel.attach(outlet)
     return Opened(channel, outlet)

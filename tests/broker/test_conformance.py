@@ -13,7 +13,7 @@ from tests.broker.brokers import Kind, Make, Opened, opened
 from tests.chat.helpers import PATIENCE, Clock, Ticket, ids_of, join, run, say
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import CLOSE, DELETE, MESSAGE, Draft, Event, Position
-from threadchat.chat.log.sequencer import KEY_TTL, MAX_HISTORY_BYTES
+from threadchat.chat.log.sequencer import KEY_TTL, MAX_HISTORY_BYTES, Page
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
@@ -274,7 +274,7 @@ def test_a_position_of_another_epoch(aged: Opened, reverse: bool) -> None:
 
 
 def test_an_empty_room_has_a_page_too(room: Opened) -> None:
-    assert room.channel.history(None, 9, False) == ([], Position(0, room.epoch))
+    assert room.channel.history(None, 9, False) == Page([], Position(0, room.epoch))
     assert room.page(0) == room.page(1, reverse=True) == []
     assert code_of(room.channel.history, Position(1, room.epoch), 9, False) == 112
 

@@ -13,6 +13,7 @@ from threadchat.broker.memory import MemoryBroker
 from threadchat.broker.opening import open_broker
 from threadchat.broker.sqlite import SqliteBroker
 from threadchat.broker.sqlite.room_store import Retention
+from threadchat.chat.log.events import inbox_of
 from threadchat.config.settings import Config
 from threadchat.errors import BrokerError, ConfigError
 
@@ -28,7 +29,8 @@ def test_a_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = open_broker("sqlite:chat.db", CONFIG)
     assert isinstance(broker, SqliteBroker)
     assert broker.path == tmp_path / "chat.db"
-    assert broker.retention == Retention(3, 600_000, 60)
+    assert broker.retention_of("r") == Retention(3, 600_000, 60)
+    assert broker.retention_of(inbox_of(7)) == Retention(256, 600_000, 7 * 86_400)
     assert broker._limits.rooms == CONFIG.max_stored_rooms
     monkeypatch.chdir("/")
     assert opened(broker).put(*say("a")) == [1], "a relative path is not looked up twice"

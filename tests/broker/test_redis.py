@@ -16,7 +16,7 @@ if reason := why_not():
 from redis.crc import key_slot
 
 from tests.broker.nodes import Cluster, broker_of, clusters, level, refused, take, told
-from tests.chat.helpers import PATIENCE, join, run, say
+from tests.chat.helpers import PATIENCE, WithoutInbox, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
 from threadchat.broker.redis.commands import Known
@@ -148,7 +148,7 @@ def deletion(names: Any, target: Position, known: Known | None = None) -> Public
     return Publication(names, "r", [Draft(DELETE, 9, "mod", target=target)], known, [(target.offset, blank)])
 
 
-class Someone:
+class Someone(WithoutInbox):
     """A session that takes direct messages, or has no room for them."""
 
     def __init__(self, user: int, answer: Answer = Answer.YES) -> None:

@@ -16,11 +16,10 @@ from tests.chat.helpers import PATIENCE, ids_of, join, records, run, say
 from tests.wire.helpers import short_of_threads
 from threadchat.broker.redis import RedisBroker, publish_pipeline
 from threadchat.broker.redis.commands import NOTHING, Known, Retention
-from threadchat.broker.redis.delivery_waiter import DeliveryWaiter
 from threadchat.broker.redis.encoding import Heard, body_of, entries, heard, record_of
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
-from threadchat.broker.redis.reorder_buffer import MAX_HELD, ReorderBuffer
+from threadchat.broker.redis.reorder_buffer import MAX_HELD, DeliveryWaiter, ReorderBuffer
 from threadchat.broker.redis.worker_pool import WorkerPool
 from threadchat.chat.broker_interface import Broker, Cluster
 from threadchat.chat.log.events import Draft, Position, record

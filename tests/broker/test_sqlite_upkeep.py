@@ -16,7 +16,6 @@ from tests.chat.helpers import PATIENCE, Clock, join, run, say
 from threadchat.broker.sqlite import SqliteBroker, checkpoint, retention
 from threadchat.broker.sqlite.checkpoint import RETRY, Checkpoint
 from threadchat.broker.sqlite.reader import CONNECTIONS, Reader
-from threadchat.broker.sqlite.room_store import Retention
 from threadchat.broker.sqlite.writer import SWEEP_SLICE, Writer
 from threadchat.chat.log.sequencer import KEY_TTL
 
@@ -264,7 +263,7 @@ def test_the_log_is_emptied_though_somebody_always_reads(
 
 
 def test_readers_are_held_back_until_those_who_read_have_finished(tmp_path: Path, make: Make) -> None:
-    reader = Reader(make().path, Retention(9, 9, 0))
+    reader = Reader(make().path)
     with reading(reader), reader.held_back(0.0) as alone:
         assert not alone
     begun, order = threading.Event(), []

@@ -11,6 +11,7 @@ import msgspec
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import MESSAGE, Draft, Event, Record, record
 from threadchat.chat.log.sequencer import Sequencer
+from threadchat.chat.room import Room
 from threadchat.errors import Cancelled, ConnectionClosed
 from threadchat.testing import FakeClock
 from threadchat.wire.outbox import Answer, Outbox, State
@@ -180,6 +181,24 @@ class Desk:
 def frames_of(items: Sequence[Record]) -> Text:
     """What goes onto outboxes."""
     return Text(b"".join(frames.encode(frames.TEXT, item.json) for item in items), len(items))
+
+
+class WithoutInbox:
+    """What a session has that knows neither inboxes nor events of the application's own."""
+
+    session = ""
+    has_inbox = False
+
+    def open_inbox(self, inbox: Room) -> None:
+        """See Session."""
+
+    def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
+        """See Session."""
+        return Answer.GONE
+
+    def move(self, deed: str, room: str) -> bool:
+        """See Session."""
+        return False
 
 
 MARKER = Text(frames.encode(frames.TEXT, b'{"type":"live"}'))

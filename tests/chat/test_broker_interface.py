@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from tests.chat.helpers import PATIENCE, Desk, ids_of, join, run, say
+from tests.chat.helpers import PATIENCE, Desk, WithoutInbox, ids_of, join, run, say
 from threadchat.broker.memory import MemoryBroker
-from threadchat.chat.broker_interface import Alone, Cluster, Node, Reach, RoomInfo, Whispered
+from threadchat.chat.broker_interface import Alone, Cluster, Node, OpenInbox, Reach, RoomInfo, Whispered
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.log.events import Direct, Draft, Position, UserId
 from threadchat.chat.log.sequencer import Channel
 from threadchat.chat.presence import Occupant, Presence
 from threadchat.chat.room import Room
@@ -63,8 +64,8 @@ class Others(MemoryBroker):
     def close(self) -> None:
         self.calls.append(("close",))
 
-    def connect(self, node: Node, whispered: Whispered) -> None:
-        self.node, self.whispered = node, whispered
+    def connect(self, node: Node, whispered: Whispered, open_inbox: OpenInbox) -> None:
+        self.node, self.whispered, self.open_inbox = node, whispered, open_inbox
 
     def presence(self, channel: Channel, announce_limit: int | None) -> Presence:
         return self.presences.setdefault(len(self.presences), Elsewhere())
@@ -99,8 +100,25 @@ class Others(MemoryBroker):
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         self.calls.append(("whisper", room, frame, but))
 
+    def notify(self, user: UserId, json: bytes, *, kept: bool) -> bool:
+        self.calls.append(("notify", user, json, kept))
+        return bool(self.reach)
 
-class Someone:
+    def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position] | None:
+        return None
+
+    def sessions(self, user: UserId) -> list[str]:
+        return ["there-1"]
+
+    def is_connected(self, user: UserId) -> bool:
+        return user == 9
+
+    def move(self, user: UserId, deed: str, room: str) -> int:
+        self.calls.append(("move", user, deed, room))
+        return 2
+
+
+class Someone(WithoutInbox):
     """A session."""
 
     about = ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat.helpers import PATIENCE, Clock, Desk, Peer, frames_of, ids_of, join, run, say
+from tests.chat.helpers import PATIENCE, Clock, Desk, Peer, WithoutInbox, frames_of, ids_of, join, run, say
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat import hub as hub_module
 from threadchat.chat.deletion import find_message
@@ -364,7 +364,7 @@ def test_publishers_and_forgetting_meet_without_a_loss(schedule: Schedule) -> No
 # -- people ------------------------------------------------------------------------------------------
 
 
-class Someone:
+class Someone(WithoutInbox):
     """A session that answers as it is told, and keeps what it got."""
 
     def __init__(self, user: UserId | None, about: str = "", answer: Answer = Answer.YES) -> None:

@@ -12,7 +12,7 @@ from tests.chat.helpers import Clock, join, run, say
 from tests.chat.test_hub import Schedule, make_hub
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat import room_registry
-from threadchat.chat.delivery.stream import ListenerThread
+from threadchat.chat.delivery.listener import ListenerThread
 from threadchat.chat.hub import Hub
 from threadchat.chat.room import Room
 from threadchat.chat.room_registry import PROBES

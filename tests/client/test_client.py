@@ -13,7 +13,8 @@ import pytest
 from tests.client.fakes import PATIENCE, Doing, FakeServer, in_room, online
 from threadchat.client import ChatEvent, Client, Joined, Page, Person, Published, RoomInfo, State
 from threadchat.client.client import chat_url
-from threadchat.client.protocol import Refreshed, Renamed, Reply, Sanctioned, SanctionInfo
+from threadchat.client.moderation import Sanctioned, SanctionInfo
+from threadchat.client.protocol import Delivered, Refreshed, Renamed, Reply
 from threadchat.errors import (
     BadUrl,
     CommandError,
@@ -61,7 +62,23 @@ TABLE: list[tuple[str, Callable[[Client], Any], dict[str, Any], dict[str, Any], 
         {"offset": 5},
         Published(5),
     ),
-    ("direct", lambda chat: chat.direct(2, "hi"), {"to": 2, "message": "hi"}, {}, Reply()),
+    ("direct", lambda chat: chat.direct(2, "hi"), {"to": 2, "message": "hi"}, {}, Delivered()),
+    (
+        "direct",
+        lambda chat: chat.direct("bob", "hi", key="k"),
+        {"to": "bob", "message": "hi", "key": "k"},
+        {"stored": True},
+        Delivered(True),
+    ),
+    ("call", lambda chat: chat.call("x.y", {"a": 1}), {"name": "x.y", "data": {"a": 1}}, {"data": [2]}, [2]),
+    ("call", lambda chat: chat.call("x.y"), {"name": "x.y"}, {}, None),
+    (
+        "subscribe",
+        lambda chat: chat.subscribe("x", names=["a", "b"]),
+        {"room": "x", "names": ["a", "b"]},
+        {"offset": 9, "epoch": "e"},
+        Joined(9, "e"),
+    ),
     ("typing", lambda chat: chat.typing("x"), {"room": "x"}, {}, Reply()),
     (
         "history",
@@ -303,7 +320,7 @@ def test_events_of_all_kinds() -> None:
         link.event(2)
         first, direct, typing, second = (chat.next_event(5) for _ in range(4))
     assert (first.type, first.id, first.user, first.nickname, first.message) == ("message", 1, 7, "bob", "hi")
-    assert direct == ChatEvent(type="direct", user=4, nickname="cy", message="psst", time=5)
+    assert direct == ChatEvent(type="direct", user=4, nickname="cy", to=1, message="psst", time=5)
     assert typing == ChatEvent(type="typing", room="lobby", user=4, nickname="cy")
     assert second.id == 2
 

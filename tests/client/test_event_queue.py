@@ -6,7 +6,7 @@ import pytest
 
 from tests.client.fakes import Doing, FakeLink, FakeServer, in_room
 from threadchat.client.event_queue import SPARE, EventQueue
-from threadchat.client.positions import MissedRange, Positions, RoomPosition
+from threadchat.client.positions import Filter, MissedRange, Positions, RoomPosition
 from threadchat.client.protocol import ChatEvent, Joined, Page
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode
 
@@ -80,7 +80,7 @@ def test_room_is_reported_from_half_on() -> None:
 
 def places(inbox: EventQueue, **filters: list[str]) -> Positions:
     made = Positions(inbox)
-    made.enter(RoomPosition("join", "lobby", filters.get("types"), None, Joined(0, "e")))
+    made.enter(RoomPosition("join", "lobby", Filter(filters.get("types")), Joined(0, "e")))
     return made
 
 
@@ -179,7 +179,7 @@ def test_an_interruption_makes_every_room_level() -> None:
 def test_a_busy_room_does_not_keep_the_others_waiting() -> None:
     inbox = EventQueue(1, 1000)
     rooms = places(inbox)
-    rooms.enter(RoomPosition("join", "garden", None, None, Joined(0, "e")))
+    rooms.enter(RoomPosition("join", "garden", Filter(), Joined(0, "e")))
     inbox.put_spare(event(0))
     asked = []
     for number in range(1, 5):

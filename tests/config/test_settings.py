@@ -62,6 +62,8 @@ DEFAULTS = {
     "history_age": 0.0,
     "max_stored_rooms": 100_000,
     "room_ttl": 300.0,
+    "inbox_size": 256,
+    "inbox_age": 604_800.0,
     "announce_limit": 200,
     "room_pattern": "",
     "nickname_pattern": "",

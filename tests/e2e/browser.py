@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -67,13 +67,25 @@ def chromium(profile: Path, *flags: str) -> Iterator[Any]:
 
 
 class Person:
-    """Somebody at a window of their own, which means with a session of their own."""
+    """Somebody at a window of their own, which means with a session of their own.
 
-    def __init__(self, driver: Any, url: str) -> None:
+    `window` is the handle of one that there is; without it, one is opened at `url`.
+    """
+
+    def __init__(self, driver: Any, url: str = "", *, window: str = "") -> None:
         self.driver = driver
-        driver.switch_to.new_window("window")
-        self._window = driver.current_window_handle
-        driver.get(url)
+        self._window = window
+        if not window:
+            driver.switch_to.new_window("window")
+            self._window = driver.current_window_handle
+            driver.get(url)
+
+    def duplicate(self) -> Self:
+        """Another tab with a copy of this one's storage, as a browser makes it."""
+        before = set(self.look().window_handles)
+        self.run("window.open(location.href)")
+        [handle] = set(self.driver.window_handles) - before
+        return type(self)(self.driver, window=handle)
 
     # --- looking ---
 

@@ -195,6 +195,42 @@ def test_private_conversation(room: Room) -> None:
     ann.wait(lambda: ann.texts() == ["only for you", "and back"], "the failed message to be gone")
 
 
+def test_what_is_said_to_one_who_is_known_waits_and_is_in_all_tabs(room: Room) -> None:
+    with Chat(Config(port=0)) as chat:
+        chat.authenticate(lambda environ: environ.get("HTTP_COOKIE", "").removeprefix("who=") or None)
+        chat.listen()
+        url = chat.url.rstrip("/")
+        urls = {"ann": url, "7": url.replace("127.0.0.1", "localhost")}  # a cookie is a host's
+
+        def enter(name: str) -> Person:
+            person = room.window("/healthz", urls[name])
+            person.run(f"document.cookie = 'who={name}; path=/'")
+            person.look().get(urls[name])
+            return person.enter(f"{name}-nick")
+
+        ann, there, bob = enter("ann"), enter("ann"), enter("7")
+        ann.see("person", name="7-nick").click()
+        ann.say("1")
+        bob.see("direct", name="ann-nick").click()
+        bob.wait_for_text("1")
+        there.see("direct", name="7-nick").click()
+        there.wait_for_text("1")
+        assert there.see("message-row").get_attribute("class").split().count("mine") == 1
+        bob.look().get(urls["7"] + "/page/favicon.svg?left")
+        ann.wait(lambda: not chat.connected("7"), "him to be gone")
+        ann.say("2")
+        ann.wait(lambda: len(ann.all("message-row", state="delivered")) == 2, "it to be stored")
+        bob.look().get(urls["7"])
+        bob.see("direct", name="ann-nick").click()
+        bob.wait(lambda: bob.texts() == ["1", "2"], "what waited")
+        bob.say("3")
+        for person in (ann, there):
+            person.wait(lambda person=person: person.texts() == ["1", "2", "3"], "all of it, once")
+        for person in list(room.people):
+            person.leave()
+            room.people.remove(person)
+
+
 def test_reload_is_the_same_person_in_the_same_place(room: Room, bot: Bot) -> None:
     bot.ask(type="join", room="lobby")
     ann = room.enter("ann")
@@ -289,6 +325,43 @@ def test_a_cut_loses_and_doubles_nothing(room: Room, chat_server: Any, cable: Ca
     ann.wait(lambda: len(ann.all("message-row", state="delivered")) == 5, "all of them to be confirmed")
     assert seen.texts() == ["1", "2", "3", "4", "5"]
     seen.close()
+
+
+def test_of_a_duplicated_tab_one_sends_what_waits(room: Room, cable: Cable, bot: Bot) -> None:
+    ann = room.enter("ann", url=cable.url)
+    cable.cut()
+    ann.see("banner", state="away")
+    ann.say("once")
+    stored = "const all = Object.values(sessionStorage); return all.some((text) => text.includes('once'))"
+    ann.wait(lambda: ann.run(f"{stored} && 'threadchat.session' in sessionStorage"), "it to be stored")
+    cable.mend()
+    copy = ann.duplicate()
+    room.people.append(copy)
+    copy.arrived()
+    copy.wait(lambda: copy.texts() == ["once"], "the message that the other tab sent")
+    ann.wait(lambda: ann.all("message-row", state="delivered"), "it to be delivered")
+    for person in (ann, copy):
+        assert person.texts() == ["once"]
+        assert not person.all("failed")
+    assert bot.texts() == ["once"]
+    copy.say("from the copy")
+    ann.wait_for_text("from the copy")
+    assert len(ann.all("person", name="ann")) == 1, "it is the same person"
+
+
+def test_back_and_forth_is_the_same_page_again(room: Room, chat_server: Any, bot: Bot) -> None:
+    ann = room.enter("ann")
+    ann.say("before")
+    ann.see("message-row", state="delivered")
+    ann.run("window.mark = true")
+    ann.look().get(chat_server.url + "/page/favicon.svg")
+    bot.say("meanwhile")
+    ann.look().back()
+    ann.wait(lambda: ann.texts() == ["before", "meanwhile"], "what was missed")
+    assert ann.run("return window.mark"), "it comes out of the browser's cache"
+    ann.say("after")
+    ann.wait_for_text("after")
+    ann.wait(lambda: ann.all("banner", state="none"), "no banner")
 
 
 def test_a_final_close_is_explained_and_not_retried(room: Room, cable: Cable) -> None:

@@ -61,6 +61,7 @@ def test_an_order_is_told_to_the_staff_and_to_its_customer(shop: Host) -> None:
         assert shop.get("/orders", b"what=tea", **of_bob) == (201, b"order 2\n")
         event = ann.next()
         assert (event["from"], event["message"]) == ("shop", "bob ordered tea")
+        assert bob.next()["type"] == "inbox"
         assert bob.next()["message"] == "your order is in"
     assert shop.get("/orders", b"what=more", **of_bob) == (201, b"order 4\n")
 

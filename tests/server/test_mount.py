@@ -81,8 +81,24 @@ def test_the_page_is_below_the_path() -> None:
         assert call(path, "HEAD")[1] == call(path)[1]
         assert call(path)[1]["Content-Length"] == str(len(call(path)[2]))
     assert call("/chat/page/app.js", "POST")[1]["Allow"] == "GET, HEAD"
+    assert "Access-Control-Allow-Origin" not in headers
     assert call("/page/app.js")[1] == {"X-App": "yes"}
     assert call("/chat/nothing")[1] == {"X-App": "yes"}
+
+
+@pytest.mark.parametrize("page", [False, True])
+def test_the_browsers_client_is_below_the_path(page: bool) -> None:
+    call = Caller("/deep/chat", page=page)
+    status, headers, body = call("/deep/chat/threadchat.js")
+    assert (status, headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
+    assert b"export function connect" in body
+    assert "script-src 'self'" in headers["Content-Security-Policy"]
+    assert headers["Access-Control-Allow-Origin"] == "*", "to import a module from elsewhere needs that"
+    assert call("/deep/chat/threadchat.js", HTTP_IF_NONE_MATCH=headers["ETag"])[0] == 304
+    assert call("/deep/chat/threadchat.d.ts")[0] == 200
+    assert call("/deep/chat/threadchat.js", "POST")[0] == 405
+    assert call("/threadchat.js")[1] == {"X-App": "yes"}
+    assert call("/deep/chat/package.json")[1] == {"X-App": "yes"}
 
 
 @pytest.mark.parametrize("path", ["/chat", "/chat/", "/chat/chat", "/chat/page/app.js"])

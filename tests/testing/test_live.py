@@ -33,7 +33,7 @@ def test_its_settings() -> None:
     assert LiveServer(history_size=3).chat.config.history_size == 3
     with pytest.raises(ConfigError, match="history_size"):
         LiveServer(history_size=0)
-    with pytest.raises(TypeError, match="history_sise"):
+    with pytest.raises(ConfigError, match="history_sise"):
         LiveServer(history_sise=3)
 
 

@@ -33,7 +33,13 @@ def _open_sqlite(path: str, config: Config) -> Broker:
     except ImportError as error:  # fcntl, or a Python that was built without SQLite
         raise BrokerError(f"sqlite is not available here: {error}") from error
     return SqliteBroker(
-        path, config.history_size, config.history_bytes, config.history_age, config.max_stored_rooms
+        path,
+        config.history_size,
+        config.history_bytes,
+        config.history_age,
+        config.max_stored_rooms,
+        inbox_size=_inbox_size(config),
+        inbox_age=config.inbox_age,
     )
 
 
@@ -53,4 +59,11 @@ def _open_redis(url: str, config: Config) -> Broker:
         send_timeout=config.send_timeout,
         presence_ttl=config.presence_ttl,
         max_rooms=config.max_rooms * NODES,
+        inbox_size=_inbox_size(config),
+        inbox_age=config.inbox_age,
     )
+
+
+def _inbox_size(config: Config) -> int:
+    """Where nobody has an inbox, nothing is published in one; but a log keeps one event at least."""
+    return max(1, config.inbox_size)

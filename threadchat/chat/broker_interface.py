@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.log.events import Direct, Draft, Position, Record, UserId
 from threadchat.chat.log.sequencer import Channel
 from threadchat.chat.presence import Presence
 from threadchat.chat.sanctions import Sanctions
@@ -66,9 +66,21 @@ class Node(Protocol):
     def addresses(self, user: UserId) -> set[str]:
         """Where the connections here of one person come from."""
 
+    def notify(self, user: UserId, told: Record, *, kept: bool = False) -> bool:
+        """Offers an event to a person's sessions here, `kept` to those without an inbox."""
+
+    def sessions(self, user: UserId) -> list[str]:
+        """The ids of the sessions here of one person."""
+
+    def move(self, user: UserId, deed: str, room: str) -> int:
+        """Has the sessions here of one person do that in a room; may wait. Returns how many did."""
+
 
 Whispered = Callable[[str, bytes, UserId], None]
-"""Offers another node's whisper, a frame, to those of a room's members who are here, but one user's."""
+"""Offers another node's whisper, a frame, to those of a room's members who are here, but one user's; or what
+is an event, to all who listen."""
+OpenInbox = Callable[[UserId], None]
+"""Has a person's sessions here listen to their inbox; may wait."""
 
 
 @runtime_checkable
@@ -78,7 +90,7 @@ class Cluster(Protocol):
     To be called on any thread. CommandError 100 is raised where the others cannot be asked just now.
     """
 
-    def connect(self, node: Node, whispered: Whispered) -> None:
+    def connect(self, node: Node, whispered: Whispered, open_inbox: OpenInbox) -> None:
         """Told once who is to hear of what other nodes ask and pass on."""
 
     def presence(self, channel: Channel, announce_limit: int | None) -> Presence | None:
@@ -117,11 +129,29 @@ class Cluster(Protocol):
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         """Passes on to other nodes what may be lost. Never fails."""
 
+    def notify(self, user: UserId, json: bytes, *, kept: bool) -> bool:
+        """Tells a person's sessions on other nodes of an event, or that it is `kept` in the person's inbox.
+
+        Whether another node has that person online. Never fails: whatever is kept is found later.
+        """
+
+    def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position] | None:
+        """Publishes in a room that is not open here; None where it has to be opened for that."""
+
+    def sessions(self, user: UserId) -> list[str]:
+        """The ids of a person's sessions on other nodes."""
+
+    def is_connected(self, user: UserId) -> bool:
+        """Whether a person has a session on another node."""
+
+    def move(self, user: UserId, deed: str, room: str) -> int:
+        """Has a person's sessions on other nodes do that in a room; how many did."""
+
 
 class Alone:
     """A node that has no others: everything is here, and ends with it."""
 
-    def connect(self, node: Node, whispered: Whispered) -> None:
+    def connect(self, node: Node, whispered: Whispered, open_inbox: OpenInbox) -> None:
         """See Cluster."""
 
     def presence(self, channel: Channel, announce_limit: int | None) -> Presence | None:
@@ -160,3 +190,23 @@ class Alone:
 
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         """See Cluster."""
+
+    def notify(self, user: UserId, json: bytes, *, kept: bool) -> bool:
+        """See Cluster."""
+        return False
+
+    def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position] | None:
+        """See Cluster."""
+        return None
+
+    def sessions(self, user: UserId) -> list[str]:
+        """See Cluster."""
+        return []
+
+    def is_connected(self, user: UserId) -> bool:
+        """See Cluster."""
+        return False
+
+    def move(self, user: UserId, deed: str, room: str) -> int:
+        """See Cluster."""
+        return 0

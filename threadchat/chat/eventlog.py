@@ -71,7 +71,9 @@ class JsonLines:
             raise
 
     def __call__(self, event: Event) -> None:
-        """Notes an event for the next write."""
+        """Notes an event for the next write; what is in no log is in this one neither."""
+        if not event.id:
+            return
         line = _encode(event) + b"\n"
         self._lines.append(line)
         self._pending += len(line)

@@ -8,9 +8,11 @@ from typing import Any, Final, TypeVar
 
 from threadchat.chat.broker_interface import Alone, Broker, Cluster, Reach, RoomInfo
 from threadchat.chat.deletion import find_message
-from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, Listener, SharedStream
+from threadchat.chat.delivery.listener import Listener
+from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, SharedStream
 from threadchat.chat.delivery.subscription import Encode
-from threadchat.chat.log.events import DELETE, Direct, Draft, Event, Position, UserId
+from threadchat.chat.inboxes import NO_INBOXES, Inboxes, InboxRules, passing_event
+from threadchat.chat.log.events import DELETE, Direct, Draft, Event, Position, UserId, is_inbox
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.memory_budget import MemoryBudget
 from threadchat.chat.room import ANNOUNCE_LIMIT, Room
@@ -29,7 +31,7 @@ PassOn = Callable[[Room, bytes, UserId], object]
 """Offers another node's whisper, a frame, to a room's members here, but one user's."""
 
 
-class Hub:
+class Hub(Inboxes):
     """Rooms come with their first use and go when they have been empty for `room_ttl`.
 
     Every method may be called from any thread. Where the broker is a Cluster, rooms and people are those of
@@ -52,13 +54,14 @@ class Hub:
         send_timeout: float = SEND_TIMEOUT,
         announce_limit: int | None = ANNOUNCE_LIMIT,
         fell_behind: Callable[[int], object] = int,
+        inboxes: InboxRules = NO_INBOXES,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """`broker` keeps the logs: a MemoryBroker, say. Rooms are forgotten only with `schedule`, which is a
         pinger's `call_later`, once nobody was there for `room_ttl` seconds. `max_rooms` may be open at once,
         0 for any number, and beside them the `reserved` ones. `fell_behind` is told how many live
         subscriptions just did, on a publisher's thread. With `schedule`, all logs together take `logs_bytes`
-        of memory, or however much where that is 0. All else is as for Room.
+        of memory, or however much where that is 0. `inboxes` says who has one. All else is as for Room.
         """
         self.broker = broker
         self._routing = routing or Directory()
@@ -68,14 +71,17 @@ class Hub:
         self._send_timeout = send_timeout
         self._announce_limit = announce_limit
         self._fell_behind = fell_behind
+        self._inbox_rules = inboxes
         self._clock = clock
         self._cluster: Cluster = broker if isinstance(broker, Cluster) else Alone()
         self._sessions = UserDirectory()
-        self._cluster.connect(self._sessions, self._pass_on)
+        self._cluster.connect(self._sessions, self._pass_on, self.open_inbox)
         self.sanctions = broker.sanctions
         self.sanctions.connect(self._carry_out)
         self._on_whisper: PassOn | None = None
-        self._rooms = RoomRegistry(self._make_room, schedule, room_ttl, most=max_rooms, always=reserved)
+        self._rooms = RoomRegistry(
+            self._make_room, schedule, room_ttl, inboxes.ttl, most=max_rooms, always=reserved
+        )
         self._parts: list[Forked] = [broker, self._routing, self._sessions, self._rooms]
         if schedule is not None and logs_bytes:
             budget = MemoryBudget(self._rooms.all, schedule, logs_bytes)
@@ -108,7 +114,7 @@ class Hub:
     def list_rooms(self) -> list[RoomInfo]:
         """All rooms that there are, on any node, the fullest first; the list must not be changed."""
         here = [RoomInfo(room.name, room.people, room.fanout.head.offset) for room in self.rooms()]
-        return self._cluster.rooms(here)
+        return self._cluster.rooms([info for info in here if not is_inbox(info.name)])
 
     def in_room(self, name: str, action: Callable[[Room], Result]) -> Result:
         """Does something in the room of that name, in a new one where the old one just went.
@@ -269,7 +275,7 @@ class Hub:
         room = Room(
             name,
             request_buffer=self._request_buffer,
-            history_size=self._history_size,
+            history_size=self._inbox_rules.size if is_inbox(name) else self._history_size,
             history_bytes=self._history_bytes,
             send_timeout=self._send_timeout,
             announce_limit=self._announce_limit,
@@ -287,5 +293,7 @@ class Hub:
 
     def _pass_on(self, room: str, frame: bytes, but: UserId) -> None:
         known = self._rooms.get(room)
-        if known is not None and self._on_whisper is not None:
+        if (told := passing_event(frame)) is not None:
+            self.hear_event(room, told)
+        elif known is not None and self._on_whisper is not None:
             self._on_whisper(known, frame, but)

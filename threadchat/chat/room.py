@@ -8,15 +8,10 @@ from time import monotonic
 from typing import Final
 
 from threadchat.callbacks import check_callback
-from threadchat.chat.delivery.stream import (
-    REQUEST_BUFFER,
-    SEND_TIMEOUT,
-    EventStream,
-    Listener,
-    ListenerThread,
-    events_of,
-)
+from threadchat.chat.delivery.listener import Listener, ListenerThread
+from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, EventStream, events_of
 from threadchat.chat.delivery.subscription import ALL, Filter, Subscription
+from threadchat.chat.emitting import Emitter
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import MESSAGE, Draft, Event, Position, UserId
 from threadchat.chat.log.keys import application_key
@@ -32,7 +27,7 @@ ANNOUNCE_LIMIT: Final = 200
 """People in a server's room from which on comings and goings are no events: each would reach everybody."""
 
 
-class Room(RoomState):
+class Room(RoomState, Emitter):
     """A sequence of events, the people who make them and everybody who listens.
 
     ```python
@@ -114,9 +109,9 @@ class Room(RoomState):
     def history(self, since: Position | None = None, limit: int = 100, reverse: bool = False) -> Page:
         """A page of the log: the newest events, or those after `since`, or with `reverse` those before it.
 
-        It has up to `limit` events and 512 KiB of JSON, oldest first unless `reverse`: `page.records`, each
-        with its `event`, and `page.head`, where the log stood. Raises CommandError 112 where the log does
-        not reach `since`. Runs on: any thread.
+        It is a sequence of up to `limit` events and 512 KiB of JSON, oldest first unless `reverse`;
+        `page.records` have their JSON too, and `page.head` is where the log stood. Raises CommandError 112
+        where the log does not reach `since`. Runs on: any thread.
         """
         return self.channel.history(since, limit, reverse)
 

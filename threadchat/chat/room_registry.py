@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from threadchat.callbacks import check_callback
-from threadchat.chat.delivery.stream import Listener, ListenerThread, SharedStream, events_of
-from threadchat.chat.log.events import Event
+from threadchat.chat.delivery.listener import Listener, ListenerThread
+from threadchat.chat.delivery.stream import SharedStream, events_of
+from threadchat.chat.log.events import Event, is_inbox
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
@@ -46,17 +47,19 @@ class RoomRegistry:
         make: Callable[[str], Room],
         schedule: Schedule | None,
         room_ttl: float,
+        inbox_ttl: float | None = None,
         *,
         most: int = 0,
         always: Collection[str] = (),
     ) -> None:
-        """`make` makes a room; without `schedule` none is forgotten by time.
+        """`make` makes a room; without `schedule` none is forgotten by time, inboxes after `inbox_ttl`.
 
         `most` rooms are open at once, 0 for any number, and beside them those of the names `always`.
         """
         self._make = make
         self._schedule = schedule
         self._room_ttl = room_ttl
+        self._inbox_ttl = room_ttl if inbox_ttl is None else inbox_ttl
         self._most = most
         self._always = frozenset(always)
         self._lock = threading.Lock()
@@ -114,6 +117,10 @@ class RoomRegistry:
         for room in rooms:
             _listen(room, thread)
 
+    def is_heard(self) -> bool:
+        """Whether anybody listens to one of the rooms, or to all."""
+        return bool(self._listeners) or any(not room.idle_for() for room in self.all())
+
     def close(self) -> tuple[list[Room], list[ListenerThread]]:
         """Makes no more rooms; returns those that there are, and who listens to all of them."""
         with self._lock:
@@ -165,21 +172,32 @@ class RoomRegistry:
         return room
 
     def _make_place(self) -> Slot:
-        """Forgets an empty room. Raises CommandError 106."""
+        """Forgets an empty room; an inbox only where there is none. Raises CommandError 106."""
+        spared = []
         for _ in range(PROBES):
             with self._lock:
                 name, slot = next(iter(self._slots.items()), ("", None))
                 if slot is None:
                     break
                 self._slots.move_to_end(name)  # whatever it is, others are looked at first next time
-                room = slot.room
-            assert room is not None
-            if name not in self._always and (room.retire(0.0) or room.closed):
-                with self._lock:
-                    if self._forget_locked(slot, room):
-                        return slot
+            if is_inbox(name):
+                spared.append(slot)
+            elif name not in self._always and self._vacate(slot):
+                return slot
+        for slot in spared:
+            if self._vacate(slot):
+                return slot
         reason = f"{self._most} rooms are open and in use, and no more may be (max_rooms); try again later"
         raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason, temporary=True)
+
+    def _vacate(self, slot: Slot) -> bool:
+        """Forgets a room if it is empty; False where it is not, or somebody else was faster."""
+        room = slot.room
+        assert room is not None
+        if not (room.retire(0.0) or room.closed):
+            return False
+        with self._lock:
+            return self._forget_locked(slot, room)
 
     def _expire_later(self, slot: Slot, seconds: float) -> None:
         if self._schedule is not None:
@@ -189,13 +207,15 @@ class RoomRegistry:
         """Forgets the slot's room, or looks again when it may have been empty for long enough."""
         room = slot.room
         assert room is not None
-        if room.retire(self._room_ttl) or room.closed:
+        ttl = self._inbox_ttl if is_inbox(room.name) else self._room_ttl
+        if room.retire(ttl) or room.closed:
             with self._lock:
                 if slot.room is room:  # nobody took the place over just now
                     slot.armed = False
                     self._forget_locked(slot, room)
                     return
-        self._expire_later(slot, max(0.01, self._room_ttl - room.idle_for()))
+        # Never later than a room's own time: the slot may be another room's by then.
+        self._expire_later(slot, max(0.01, min(self._room_ttl, ttl - room.idle_for())))
 
     def _forget_locked(self, slot: Slot, room: Room) -> bool:
         """Takes a closed room off the books; False where somebody else did, or began to."""
@@ -208,6 +228,8 @@ class RoomRegistry:
 
 
 def _listen(room: Room, listener: ListenerThread) -> None:
+    if is_inbox(room.name):
+        return  # which is its person's alone
     with contextlib.suppress(RoomClosed):  # it went just now, and said nothing more
         room.fanout.subscribe(
             listener.stream,

@@ -29,7 +29,9 @@ LATEST: Final = 253_402_300_799
 _ZONE: Final = re.compile("%[^/]*")  # which of this machine's links IPv6 means; says nothing of who it is
 
 Subject = UserId
-"""Whom a sanction is against: a user's id, or text, which is an address or a network in its one spelling."""
+"""Whom it is against, see `subject_for`; other text is an address or a network in its one spelling."""
+_TEXT_ID: Final = "@"
+"""Begins the subject that stands for a user whose id is text; no address has it."""
 Key = tuple[str, Subject, str]
 """Kind, subject and room: there is at most one sanction of each."""
 
@@ -66,9 +68,22 @@ class Sanction(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def describe(self) -> dict[str, Any]:
         """What a list of sanctions shows; what does not apply is left out."""
-        subject = {"address" if isinstance(self.subject, str) else "user": self.subject}
+        user = user_of(self.subject)
+        subject = {"address": self.subject} if user is None else {"user": user}
         rest = {"room": self.room, "until": self.until, "reason": self.reason, "by": self.by}
         return {"kind": self.kind, **subject, **{name: value for name, value in rest.items() if value}}
+
+
+def subject_for(user: UserId) -> Subject:
+    """The subject of a sanction against a user: an integer as it is, text with an @ before it."""
+    return user if isinstance(user, int) else _TEXT_ID + user
+
+
+def user_of(subject: Subject) -> UserId | None:
+    """The user whom a subject stands for; None for an address or a network."""
+    if isinstance(subject, int):
+        return subject
+    return subject.removeprefix(_TEXT_ID) if subject.startswith(_TEXT_ID) else None
 
 
 def spelled(address: str) -> str:
@@ -162,7 +177,7 @@ class Sanctions:
     # Looking
 
     def find(self, kind: str, subject: Subject, room: str = "") -> Sanction | None:
-        """What holds against a user or an address in a room: the room's own, or one that is everywhere."""
+        """What holds against a subject in a room: the room's own, or one that is everywhere."""
         if not self.held:
             return None
         return in_force(self._of(subject), kind, room, self.clock())
@@ -173,7 +188,7 @@ class Sanctions:
             return ()
         found = list(self._of(address)) if address else []
         if user is not None:
-            found += self.held.get(user, ())
+            found += self.held.get(subject_for(user), ())
         return tuple(found)
 
     def list(self, room: str | None = None) -> list[Sanction]:
@@ -185,9 +200,9 @@ class Sanctions:
 
     def covers(self, sanction: Sanction, user: UserId | None, address: str) -> bool:
         """Whether it is against that user or address."""
-        if isinstance(sanction.subject, int):
-            return sanction.subject == user
-        return within(address, sanction.subject)
+        if user_of(sanction.subject) is None:
+            return within(address, str(sanction.subject))
+        return user is not None and subject_for(user) == sanction.subject
 
     # For lasting ones
 
@@ -200,7 +215,8 @@ class Sanctions:
     # Helpers
 
     def _of(self, subject: Subject) -> Iterator[Sanction]:
-        names = (subject,) if isinstance(subject, int) else _spellings(subject, self._known_lengths)
+        alone = user_of(subject) is not None
+        names = (subject,) if alone else _spellings(str(subject), self._known_lengths)
         for name in names:
             yield from self.held.get(name, ())
 
@@ -242,8 +258,8 @@ class Sanctions:
         self.version += 1
 
     def _note_length_locked(self, sanction: Sanction, by: int) -> None:
-        if isinstance(sanction.subject, str):
-            self._lengths[_length(sanction.subject)] += by
+        if user_of(sanction.subject) is None:
+            self._lengths[_length(str(sanction.subject))] += by
             self._known_lengths = tuple((+self._lengths).keys())
 
 

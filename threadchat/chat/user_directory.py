@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from threadchat.chat.broker_interface import Reach
-from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.log.events import Direct, Record, UserId
+from threadchat.chat.room import Room
 from threadchat.chat.sanctions import Sanction
-from threadchat.errors import CloseCode
+from threadchat.errors import CloseCode, CommandError, RoomClosed
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
+
+log = logging.getLogger(__name__)
 
 Covers = Callable[[Sanction, UserId | None, str], bool]
 """Whether a sanction is against a user or an address."""
@@ -34,6 +38,29 @@ class Session(Protocol):
 
     def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
         """Takes a direct message or answers NO, or GONE, at once. Runs on: the sender's thread."""
+
+    @property
+    def session(self) -> str:
+        """Its id; empty where its dialect has none."""
+
+    @property
+    def has_inbox(self) -> bool:
+        """Whether it listens to its person's inbox, or will as soon as there is anything in it."""
+
+    def open_inbox(self, inbox: Room) -> None:
+        """Listens to its person's inbox, if it does not yet. Raises RoomClosed. Runs on: any thread."""
+
+    def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
+        """Takes an event for its person from no room, or answers NO, or GONE. Runs on: any thread.
+
+        A `light` one it takes only with room to spare, and in the place of an older one of that name.
+        """
+
+    def move(self, deed: str, room: str) -> bool:
+        """Joins, leaves, subscribes to or unsubscribes from a room; whether that changed anything.
+
+        May wait. Raises CommandError. Runs on: any thread.
+        """
 
     def close(self, code: int, reason: str | None = None) -> None:
         """Ends the connection; never blocks. `reason` None is the code's own. Runs on: any thread."""
@@ -113,6 +140,41 @@ class UserDirectory:
         if all(answer is Answer.GONE for answer in answers):
             return None
         return any(answer in (Answer.YES, Answer.HIGH) for answer in answers)
+
+    def notify(self, user: UserId, told: Record, *, kept: bool = False) -> bool:
+        """Offers an event to a person's sessions; whether there are any.
+
+        What is `kept` goes to those without an inbox only, and gives way to nothing.
+        """
+        sessions = self.of(user)
+
+        def offer(listed: list[Any]) -> None:
+            for session in sessions:
+                skipped = told.event.skip != "" and session.session == told.event.skip
+                if not skipped and not (kept and session.has_inbox):
+                    session.offer_event(told, listed, light=not kept)
+
+        entering(offer)
+        return bool(sessions)
+
+    def open_inbox(self, user: UserId, inbox: Room) -> None:
+        """Has a person's sessions listen to their inbox. Raises RoomClosed."""
+        for session in self.of(user):
+            session.open_inbox(inbox)
+
+    def sessions(self, user: UserId) -> list[str]:
+        """The ids of a person's sessions that have one."""
+        return [session.session for session in self.of(user) if session.session]
+
+    def move(self, user: UserId, deed: str, room: str) -> int:
+        """Has a person's sessions do that in a room; how many did, that had not. May wait."""
+        moved = 0
+        for session in self.of(user):
+            try:
+                moved += session.move(deed, room)
+            except (CommandError, RoomClosed) as error:
+                log.info("a session of user %s could not %s room %r: %s", user, deed, room, error)
+        return moved
 
     def end(self, user: UserId, code: int, reason: str | None = None) -> int:
         """Ends every connection of one person; returns how many there were."""

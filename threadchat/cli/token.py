@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Final
 
+from threadchat.chat.log.events import UserId
+from threadchat.chat.log.ids import ID_RULE, is_user_id
 from threadchat.cli.parser import EXIT_USAGE, Help, Parser
 from threadchat.config.load import load
 from threadchat.config.settings import SETTINGS
@@ -53,7 +56,11 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     made.add_argument(
-        "--user", type=_user, required=True, metavar="ID", help="whose token it is: a number from 1 on"
+        "--user",
+        type=_user,
+        required=True,
+        metavar="ID",
+        help="whose token it is: a number from 1 on, or text such as a UUID",
     )
     made.add_argument("--nickname", default="", metavar="NAME", help="a name that they cannot change")
     made.add_argument(
@@ -77,10 +84,11 @@ def parser() -> Parser:
     return made
 
 
-def _user(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no user's id, which is a number from 1 on")
-    return int(text)
+def _user(text: str) -> UserId:
+    user: UserId = int(text) if re.fullmatch("[0-9]{1,16}", text) else text
+    if not is_user_id(user):
+        raise argparse.ArgumentTypeError(f"{text!r} is no user's id, which is {ID_RULE}")
+    return user
 
 
 def _seconds(text: str) -> int:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from threadchat.chat.log.events import UserId
 from threadchat.client import event_queue
 from threadchat.client.backoff import Backoff
 from threadchat.client.commands import LONGEST, Commands
@@ -95,8 +96,8 @@ class Client(Commands, Synchronous):
     # Who one is
 
     @property
-    def user(self) -> int | None:
-        """One's number; another one where the server forgot who one was."""
+    def user(self) -> UserId | None:
+        """One's id; another one where the server forgot who one was."""
         return self._resumption.user
 
     @property

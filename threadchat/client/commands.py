@@ -13,10 +13,12 @@ from threadchat.chat.log.events import Position, UserId
 from threadchat.client.in_flight import InFlightCommands
 from threadchat.client.moderation import ModerationCommands
 from threadchat.client.pending import KEY_SECONDS, OnLoss, Request
-from threadchat.client.positions import RoomPosition
+from threadchat.client.positions import Filter, RoomPosition
 from threadchat.client.protocol import (
     AnyReply,
+    Called,
     Counted,
+    Delivered,
     Joined,
     Page,
     People,
@@ -30,7 +32,7 @@ from threadchat.client.protocol import (
 )
 from threadchat.client.resumption import Resumption
 from threadchat.errors import CommandError
-from threadchat.normalize import nfc
+from threadchat.normalize import nfc, nfc_id
 
 LONGEST: Final = 86_400.0
 """Seconds; a longer timeout counts as this one, as there are bounds to what the system can wait for."""
@@ -87,13 +89,15 @@ class Commands(ModerationCommands):
         *,
         types: Sequence[str] | None = None,
         users: Sequence[UserId] | None = None,
+        names: Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> Joined:
         """Becomes a member of a room, whose events come from here on, or from `since` (offset, epoch) on.
 
-        `types` and `users` let only those events and people through.
+        `types` and `users` let only those events and people through, `names` only the application's events of
+        these names, beside what `types` lets through.
         """
-        return self._enter("join", room, since, types=types, users=users, timeout=timeout)
+        return self._enter("join", room, since, Filter(types, users, names), timeout)
 
     def subscribe(
         self,
@@ -102,10 +106,11 @@ class Commands(ModerationCommands):
         *,
         types: Sequence[str] | None = None,
         users: Sequence[UserId] | None = None,
+        names: Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> Joined:
         """Listens to a room without being seen in it; otherwise as `join`."""
-        return self._enter("subscribe", room, since, types=types, users=users, timeout=timeout)
+        return self._enter("subscribe", room, since, Filter(types, users, names), timeout)
 
     def leave(self, room: str, *, timeout: float | None = None) -> Reply:
         """Ends a membership; nothing of the room comes after what waits already."""
@@ -138,14 +143,31 @@ class Commands(ModerationCommands):
         """
         return self._in_flight.post(_message(room, message, key)).future
 
-    def direct(self, to: UserId, message: str, *, timeout: float | None = None) -> Reply:
-        """Says something to one person, who must be online.
+    def direct(
+        self, to: UserId, message: str, *, key: str | None = None, timeout: float | None = None
+    ) -> Delivered:
+        """Says something to one person; `stored` of the answer says whether it waits until they come.
 
-        Not sent again: where the connection is lost before the reply, CommandError 108 says so, `temporary`.
+        A stranger must be online. Not sent again: where the connection is lost before the reply, CommandError
+        108 says so, `temporary`. Calling again with the same `key`, within five minutes, does not say it
+        twice to whoever is known.
         """
-        fields = {"to": to, "message": message}
+        fields = {"to": to, "message": message, "key": key}
         what = f"direct to user {to}"
-        return self._ask(Request("direct", fields, Reply, on_loss=OnLoss.REFUSED, what=what), timeout)
+        return self._ask(Request("direct", fields, Delivered, on_loss=OnLoss.REFUSED, what=what), timeout)
+
+    # The application
+
+    def call(self, name: str, data: object = None, *, timeout: float | None = None) -> Any:
+        """Has the application do a command of its own; returns what that returned, decoded.
+
+        Raises CommandError with what the application, or the chat, refused it for. Not sent again, see
+        `direct`: it may have been done.
+        """
+        request = Request(
+            "call", {"name": name, "data": data}, Called, on_loss=OnLoss.REFUSED, what=f"call of {name}"
+        )
+        return self._ask(request, timeout).data
 
     def typing(self, room: str, *, timeout: float | None = None) -> Reply:
         """Tells the others in a room that one is typing; not sent again, see `direct`."""
@@ -172,10 +194,11 @@ class Commands(ModerationCommands):
         *,
         types: Sequence[str] | None = None,
         users: Sequence[UserId] | None = None,
+        names: Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> int:
         """How many events of a room the log holds."""
-        fields = {"room": room, "types": types, "users": users}
+        fields = {"room": room, "types": types, "users": users, "names": names}
         return self._ask(Request("count", fields, Counted), timeout).count
 
     def who(self, room: str, after: UserId | None = None, *, timeout: float | None = None) -> Listing[Person]:
@@ -210,18 +233,18 @@ class Commands(ModerationCommands):
         command: str,
         room: str,
         since: tuple[int, str] | None,
-        *,
-        types: Sequence[str] | None,
-        users: Sequence[UserId] | None,
+        wanted: Filter,
         timeout: float | None,
     ) -> Joined:
         room = nfc(room)  # as its events name it
+        if wanted.users is not None:
+            wanted = wanted._replace(users=[nfc_id(user) for user in wanted.users])
 
         def entered(reply: Joined | CommandError) -> None:
             if isinstance(reply, Joined):
-                self._resumption.places.enter(RoomPosition(command, room, types, users, reply))
+                self._resumption.places.enter(RoomPosition(command, room, wanted, reply))
 
-        fields = {"room": room, "types": types, "users": users, "since": _since(since)}
+        fields = {"room": room, **wanted._asdict(), "since": _since(since)}
         what = f"{command} of room {room!r}"
         return self._ask(Request(command, fields, Joined, entered, what=what), timeout)
 

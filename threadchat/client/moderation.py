@@ -5,17 +5,50 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+import msgspec
+
+from threadchat.chat.log.events import UserId
 from threadchat.client.pending import OnLoss, Request
-from threadchat.client.protocol import (
-    AnyReply,
-    Ended,
-    Imposed,
-    Lifted,
-    Published,
-    Reply,
-    Sanctioned,
-    SanctionInfo,
-)
+from threadchat.client.protocol import AnyReply, Published, Reply
+
+
+class SanctionInfo(msgspec.Struct, frozen=True):
+    """A ban or a mute (`kind`) of a user or an address; `room` is empty where it holds everywhere.
+
+    `until` is Unix time, in seconds; None: for good.
+    """
+
+    kind: str
+    user: UserId | None = None
+    address: str = ""
+    room: str = ""
+    until: int | None = None
+    reason: str = ""
+    by: UserId | None = None
+
+
+class Imposed(Reply, frozen=True):
+    """What is in force now."""
+
+    sanctions: tuple[SanctionInfo, ...]
+
+
+class Sanctioned(Imposed, frozen=True):
+    """What is in force: the newest of `count`."""
+
+    count: int
+
+
+class Lifted(Reply, frozen=True):
+    """Whether there was something to be taken back."""
+
+    lifted: bool
+
+
+class Ended(Reply, frozen=True):
+    """How many seats or connections somebody had."""
+
+    ended: int
 
 
 class ModerationCommands:
@@ -27,14 +60,14 @@ class ModerationCommands:
     @abstractmethod
     def _ask(self, request: Request[AnyReply], timeout: float | None) -> AnyReply: ...
 
-    def kick(self, user: int, room: str = "", *, reason: str = "", timeout: float | None = None) -> int:
+    def kick(self, user: UserId, room: str = "", *, reason: str = "", timeout: float | None = None) -> int:
         """Throws somebody out, who may come back; returns how many seats, or connections, that ended."""
         fields = {"user": user, "room": room, "reason": reason}
         return self._ask(Request("kick", fields, Ended), timeout).ended
 
     def ban(
         self,
-        user: int | None = None,
+        user: UserId | None = None,
         *,
         address: str | None = None,
         room: str = "",
@@ -52,7 +85,7 @@ class ModerationCommands:
 
     def mute(
         self,
-        user: int | None = None,
+        user: UserId | None = None,
         *,
         address: str | None = None,
         room: str = "",
@@ -66,7 +99,7 @@ class ModerationCommands:
 
     def unban(
         self,
-        user: int | None = None,
+        user: UserId | None = None,
         *,
         address: str | None = None,
         room: str = "",
@@ -77,7 +110,7 @@ class ModerationCommands:
 
     def unmute(
         self,
-        user: int | None = None,
+        user: UserId | None = None,
         *,
         address: str | None = None,
         room: str = "",
@@ -104,5 +137,5 @@ class ModerationCommands:
         return self._ask(Request("close", {"room": room}, Reply, on_loss=OnLoss.REFUSED), timeout)
 
 
-def _fields(user: int | None, address: str | None, room: str, **others: Any) -> dict[str, Any]:
+def _fields(user: UserId | None, address: str | None, room: str, **others: Any) -> dict[str, Any]:
     return {"user": user, "address": address, "room": room, **others}

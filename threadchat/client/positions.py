@@ -7,7 +7,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from threadchat.chat.log.events import CLOSE, UserId
+import msgspec
+
+from threadchat.chat.log.events import CLOSE, EVENT, UserId
 from threadchat.client.event_queue import EventQueue
 from threadchat.client.protocol import GAP, REFUSED, RESET, ChatEvent, Joined, Page, notice
 from threadchat.errors import CommandError
@@ -16,45 +18,58 @@ LARGEST_PAGE: Final = 1000  # of the protocol
 ENVELOPE: Final = 120  # bytes of an event's JSON around its message, about
 
 
+class Filter(NamedTuple):
+    """What one wants of a room: events of these types, of these people, and the application's of these names.
+
+    None wants all; `names` alone want nothing else.
+    """
+
+    types: Sequence[str] | None = None
+    users: Sequence[UserId] | None = None
+    names: Sequence[str] | None = None
+
+    def wants(self, event: ChatEvent) -> bool:
+        """Whether an event passes; a room's end is for everybody."""
+        if event.type == CLOSE:
+            return True
+        types = (EVENT,) if self.types is None and self.names is not None else self.types
+        return (
+            (types is None or event.type in types)
+            and (self.users is None or event.user in self.users)
+            and (self.names is None or event.type != EVENT or event.name in self.names)
+        )
+
+
 class RoomPosition:
     """One room: the last event that the inbox took is `offset`, in the log called `epoch`.
 
+    `command` is what one came in by; empty where the application put one there, which is not asked for again.
     `behind` once the inbox had no room: from then on the room's events are read from its log. `seen` is the
     newest event that the present connection brought, `asked` the number of the last missed to the log.
     """
 
-    __slots__ = ("asked", "behind", "command", "epoch", "offset", "room", "seen", "types", "users")
+    __slots__ = ("asked", "behind", "command", "epoch", "offset", "room", "seen", "wanted")
 
-    def __init__(
-        self,
-        command: str,
-        room: str,
-        types: Sequence[str] | None,
-        users: Sequence[UserId] | None,
-        start: Joined,
-    ) -> None:
+    def __init__(self, command: str, room: str, wanted: Filter, start: Joined) -> None:
         self.command = command
         self.room = room
-        self.types = None if types is None else tuple(types)
-        self.users = None if users is None else tuple(users)
+        self.wanted = wanted
         self.offset = start.offset
         self.epoch = start.epoch
         self.seen = 0
         self.asked = 0
         self.behind = False
 
-    def wants(self, event: ChatEvent) -> bool:
-        """The filter, for what comes from the log and not through the subscription."""
-        if event.type == CLOSE:
-            return True
-        return (self.types is None or event.type in self.types) and (
-            self.users is None or event.user in self.users
-        )
-
     @property
     def since(self) -> dict[str, Any]:
         """The position to go on from, as commands carry it."""
         return {"offset": self.offset, "epoch": self.epoch}
+
+
+def size_of(event: ChatEvent) -> int:
+    """Bytes of an event's JSON, about."""
+    data = 0 if event.data is None else len(msgspec.json.encode(event.data))
+    return ENVELOPE + len(event.message) + data
 
 
 class MissedRange(NamedTuple):
@@ -98,6 +113,7 @@ class Positions:
         """The connection is lost, and what was under way on it; resuming makes every room level again."""
         with self._lock:
             self._fetching = False
+            self._places = {room: place for room, place in self._places.items() if place.command}
             for place in self._places.values():
                 place.behind, place.seen = False, 0
 
@@ -148,9 +164,9 @@ class Positions:
             for event in page.events:
                 if event.id <= place.offset:
                     continue
-                if not place.wants(event):
+                if not place.wanted.wants(event):
                     place.offset = event.id
-                elif not self._put_locked(place, event, ENVELOPE + len(event.message)):
+                elif not self._put_locked(place, event, size_of(event)):
                     return
             reached = page.events[-1].id if page.events else page.offset
             place.behind = reached < place.seen

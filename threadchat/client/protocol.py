@@ -10,7 +10,7 @@ import msgspec
 from threadchat.chat.log.events import UserId
 from threadchat.client.synchronous import Awaited
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode
-from threadchat.normalize import NAMING, nfc
+from threadchat.normalize import NAMING, nfc, nfc_id
 
 # Beside the types of a room's events, and `direct` and `typing`, the client tells these itself:
 DISCONNECTED: Final = "disconnected"  # the connection is lost; it comes back, or the iteration ends
@@ -19,26 +19,35 @@ GAP: Final = "gap"  # events of a room were missed for good; it goes on after `i
 RESET: Final = "reset"  # a room's log is another one now: its ids start anew; it goes on after `id`
 REFUSED: Final = "refused"  # the server does not let one into a room any more
 KICKED: Final = "kicked"  # the server's own: one was thrown out of a room, and is not in it any more
+PUT: Final = frozenset({"joined", "subscribed"})  # the application put one into a room
+GONE: Final = frozenset({"left", "unsubscribed"})  # and out of it again
+INBOX: Final = "inbox"  # where one's inbox begins, once it does
 NOTICES: Final = frozenset({DISCONNECTED, CONNECTED, GAP, RESET, REFUSED, KICKED})
 
 
 class ChatEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """Something that happened: `type` says what, and what does not apply is empty.
 
-    In a room, `id` counts from 1 without holes: `message`, `join`, `add`, `remove`, `leave`, `delete`
-    (of the message with the id `target`, which is `deleted` from then on), `close`. Not in a room's log:
-    `direct`, a private message, and `typing`. Told by the client itself: `disconnected` and `connected`;
-    `gap` and `reset`, where events of a room were missed or its log is a new one; `refused`, where one is
-    not let back into a room; `kicked`, where one was thrown out of it. `message` then says what happened,
-    in words.
+    In a room, `id` counts from 1 without holes: `message`, `event` (the application's own, with a `name` and
+    `data`), `join`, `add`, `remove`, `leave`, `delete` (of the message with the id `target`, which is
+    `deleted` from then on), `close`. What is in one's `inbox` has no room: events, and `direct`, private
+    messages. In no log, and without an id, is what is only for those who are there, and `typing`, and what
+    the application did: `joined` and `subscribed` (one is in a room now), `left` and `unsubscribed`. Told by
+    the client itself: `disconnected` and `connected`; `gap` and `reset`, where events of a room were missed
+    or its log is a new one; `refused`, where one is not let back into a room; `kicked`, where one was thrown
+    out of it. `message` then says what happened, in words.
     """
 
     type: str
     id: int = 0
+    inbox: bool = False
+    name: str = ""
     room: str = msgspec.field(name="chatroomId", default="")
     user: UserId | None = msgspec.field(name="userId", default=None)
     nickname: str = msgspec.field(name="from", default="")
+    to: UserId | None = None
     message: str = ""
+    data: Any = None
     session: str = msgspec.field(name="sessionId", default="")
     target: int = 0
     deleted: bool = False
@@ -52,18 +61,30 @@ class Reply(msgspec.Struct, Awaited, frozen=True):
     """What a command answers; one without fields was just done."""
 
 
-class Welcome(Reply, frozen=True):
-    """Who one is: `user` is the number, `resume` proves it to the next connection.
+class Joined(Reply, frozen=True):
+    """Where the events begin: with ids above `offset`, in the log called `epoch`.
 
-    `nickname` is that of an application with accounts, and empty where one has it from oneself. `expires` is
-    when the token does, in Unix time.
+    `recovered` says whether `since` could be honoured; None where none was given.
     """
 
-    user: int
+    offset: int
+    epoch: str
+    recovered: bool | None = None
+
+
+class Welcome(Reply, frozen=True):
+    """Who one is: `user` is the id, `resume` proves it to the next connection.
+
+    `inbox` is where that stands, for those who have one. `nickname` is that of an application with accounts,
+    and empty where one has it from oneself. `expires` is when the token does, in Unix time.
+    """
+
+    user: UserId
     session: str
     resume: str
     nickname: str = ""
     expires: int | None = None
+    inbox: Joined | None = None
 
 
 class Refreshed(Reply, frozen=True):
@@ -76,17 +97,6 @@ class Renamed(Reply, frozen=True):
     """The proof of who one is, under another nickname."""
 
     resume: str
-
-
-class Joined(Reply, frozen=True):
-    """Where the events begin: with ids above `offset`, in the log called `epoch`.
-
-    `recovered` says whether `since` could be honoured; None where none was given.
-    """
-
-    offset: int
-    epoch: str
-    recovered: bool | None = None
 
 
 class Published(Reply, frozen=True):
@@ -140,43 +150,16 @@ class RoomList(Reply, frozen=True):
     more: bool = False
 
 
-class SanctionInfo(msgspec.Struct, frozen=True):
-    """A ban or a mute (`kind`) of a user or an address; `room` is empty where it holds everywhere.
+class Delivered(Reply, frozen=True):
+    """What became of a direct message: whether it is `stored` until its recipient comes."""
 
-    `until` is Unix time, in seconds; None: for good.
-    """
-
-    kind: str
-    user: int | None = None
-    address: str = ""
-    room: str = ""
-    until: int | None = None
-    reason: str = ""
-    by: UserId | None = None
+    stored: bool = False
 
 
-class Imposed(Reply, frozen=True):
-    """What is in force now."""
+class Called(Reply, frozen=True):
+    """What a command of the application's returned."""
 
-    sanctions: tuple[SanctionInfo, ...]
-
-
-class Sanctioned(Imposed, frozen=True):
-    """What is in force: the newest of `count`."""
-
-    count: int
-
-
-class Lifted(Reply, frozen=True):
-    """Whether there was something to be taken back."""
-
-    lifted: bool
-
-
-class Ended(Reply, frozen=True):
-    """How many seats or connections somebody had."""
-
-    ended: int
+    data: Any = None
 
 
 # -- frames ------------------------------------------------------------------------------------------
@@ -196,6 +179,9 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 class _Direct(msgspec.Struct, frozen=True):
+    id: int = 0
+    inbox: bool = False
+    to: UserId | None = None
     sender: UserId | None = msgspec.field(name="from", default=None)
     nickname: str = ""
     message: str = ""
@@ -226,6 +212,8 @@ def encode_command(command: str, number: int, fields: dict[str, Any]) -> str:
     for name in NAMING:
         if isinstance(given.get(name), str):
             given[name] = nfc(given[name])
+    if isinstance(given.get("users"), list | tuple):
+        given["users"] = [nfc_id(user) for user in given["users"]]
     for name, value in given.items():
         if isinstance(value, bytes | bytearray | memoryview):  # msgspec would make base64 of them
             raise CommandError(ErrorCode.BAD_REQUEST, f"{command}: {name} is bytes; decode() them")
@@ -278,7 +266,14 @@ def decode_event(text: str | bytes, kind: str) -> ChatEvent:
     except msgspec.DecodeError as error:
         raise _not_ours(text, error) from error
     return ChatEvent(
-        type=kind, user=direct.sender, nickname=direct.nickname, message=direct.message, time=direct.time
+        type=kind,
+        id=direct.id,
+        inbox=direct.inbox,
+        user=direct.sender,
+        nickname=direct.nickname,
+        to=direct.to,
+        message=direct.message,
+        time=direct.time,
     )
 
 

@@ -8,18 +8,25 @@ from itertools import islice
 from typing import Any, Final
 
 from threadchat.callbacks import check_callback, is_unrun
+from threadchat.chat.log.events import EVENT, Position, UserId
 from threadchat.client.event_queue import EventQueue
 from threadchat.client.pending import OnLoss, Request
-from threadchat.client.positions import Positions
+from threadchat.client.positions import Filter, Positions, RoomPosition
 from threadchat.client.protocol import (
     CONNECTED,
     DISCONNECTED,
+    GAP,
+    GONE,
+    INBOX,
     KICKED,
+    PUT,
+    RESET,
     Joined,
     Refreshed,
     Renamed,
     Welcome,
     decode_event,
+    decode_reply,
     notice,
 )
 from threadchat.errors import CannotConnect, CommandError
@@ -40,7 +47,7 @@ class Resumption:
         if token is not None and not isinstance(token, str):
             check_callback("token", token, ())
         self.nickname = nfc(nickname or "")
-        self.user: int | None = None
+        self.user: UserId | None = None
         self.session = ""
         self.expires: int | None = None
         self.inbox = inbox
@@ -48,11 +55,17 @@ class Resumption:
         self._about: str | None = None
         self._token = token
         self._resume: str | None = None
+        self._read: Position | None = None  # how far one's own inbox came in
         self._away = False
 
     def hello(self) -> Request[Any]:
         """The first command of every connection."""
-        fields = {"nickname": self.nickname or None, "token": self._fetch(), "resume": self._resume}
+        fields = {
+            "nickname": self.nickname or None,
+            "token": self._fetch(),
+            "resume": self._resume,
+            "inbox": None if self._read is None else self._read._asdict(),
+        }
         return Request("hello", fields, Welcome, self._welcomed, OnLoss.FORGOTTEN)
 
     def refresh(self, token: str | None) -> Request[Refreshed]:
@@ -92,7 +105,7 @@ class Resumption:
             yield [
                 Request(
                     place.command,
-                    {"room": place.room, "types": place.types, "users": place.users, "since": place.since},
+                    {"room": place.room, **place.wanted._asdict(), "since": place.since},
                     Joined,
                     partial(self._let_back, place.room),
                     OnLoss.FORGOTTEN,
@@ -109,11 +122,22 @@ class Resumption:
 
     def event(self, text: str | bytes, kind: str) -> None:
         """Whatever comes and is no reply. Raises ConnectionClosed (1002)."""
+        if kind == INBOX:  # it begins to exist: its log has a name now
+            told = decode_reply(text, Joined)
+            self._read = Position(told.offset, told.epoch)
+            return
         event = decode_event(text, kind)
-        if kind == KICKED:
+        if kind == KICKED or kind in GONE:
             self.places.leave(event.room)
             self.inbox.put_spare(event, len(text))
-        elif kind == "typing":
+        elif kind in PUT:
+            self.places.enter(RoomPosition("", event.room, Filter(), decode_reply(text, Joined)))
+            self.inbox.put_spare(event, len(text))
+        elif event.inbox and event.id and self._read is not None:
+            if event.id > self._read.offset:
+                self._read = self._read._replace(offset=event.id)
+                self.inbox.put_spare(event, len(text))
+        elif kind == "typing" or (kind == EVENT and not event.id):
             self.inbox.put_light(event, len(text))
         elif event.id and event.room:
             self.places.admit(event, len(text))
@@ -136,6 +160,16 @@ class Resumption:
         if isinstance(reply, Welcome):
             self.user, self.session, self.expires = reply.user, reply.session, reply.expires
             self._resume, self.nickname = reply.resume, reply.nickname or self.nickname
+            self._enter_inbox(reply.inbox)
+
+    def _enter_inbox(self, told: Joined | None) -> None:
+        if told is None:
+            return
+        before, self._read = self._read, Position(told.offset, told.epoch)
+        if before is not None and told.recovered is False:
+            kind = GAP if told.epoch == before.epoch else RESET
+            text = f"what came into the inbox after event {before.offset} is missing"
+            self.inbox.put_spare(notice(kind, text, offset=told.offset))
 
     def _let_back(self, room: str, reply: Joined | CommandError) -> None:
         if isinstance(reply, Joined):

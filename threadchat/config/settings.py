@@ -166,6 +166,10 @@ class Config:
         "rooms that an SQLite file keeps, beside open ones; those that were silent for longest go first")
     room_ttl: float = _setting(300.0, _LONG, "rooms",
         "an empty room keeps its events for so long, so that a reconnect finds them")
+    inbox_size: int = _setting(256, Whole(0, _MILLION, "events"), "rooms",
+        "events that wait for a known person who is away, direct messages among them; 0 keeps none")
+    inbox_age: float = _setting(7 * 86_400.0, _LONG, "rooms",
+        "age at which they go, and with the last one the inbox")
     announce_limit: int = _setting(200, Whole(0, _MILLION, "people"), "rooms",
         "rooms with more people do not announce who comes and goes, which would be most of the traffic")
 

@@ -14,7 +14,7 @@ from threadchat.logs.volume import BoundedHandler
 _BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NUMBERED: Final = re.compile(r"connection %d( \(%s\))?")
 _SERVES: Final = re.compile(r"(?:reader|writer|http|handler|producer)-(\d+)(?:-.*)?", re.DOTALL)
-_LABEL: Final = re.compile(r"user (-?\d+)\b")
+_LABEL: Final = re.compile(r'user (-?\d+\b|"(?:[^"\\]|\\.)*")')  # as `spelled_id` has it
 
 
 @runtime_checkable
@@ -75,7 +75,7 @@ class AsJson(logging.Formatter):
         if number is not None:
             line["connection"] = number
             if user := _LABEL.match(label or self._label_of(number)):
-                line["user"] = int(user[1])
+                line["user"] = json.loads(user[1])
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self.formatException(record.exc_info)
         elif record.stack_info:

@@ -14,27 +14,27 @@ from wsgiref.types import WSGIApplication
 
 from threadchat.broker.opening import open_broker
 from threadchat.chat.eventlog import JsonLines
-from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import Position
-from threadchat.chat.routing import Counted, make_routing
+from threadchat.chat.log.events import UserId
 from threadchat.config.settings import Config, warn_of_unused
 from threadchat.errors import ConfigError, RoomClosed
 from threadchat.server import shutdown
-from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.routes import Operators
 from threadchat.server.admin.snapshot import Inspector
 from threadchat.server.auth.failures import Failures
 from threadchat.server.auth.hooks import Given, Hooks, WithHooks
 from threadchat.server.auth.identity import Admission
 from threadchat.server.auth.tokens import Tokens
+from threadchat.server.auth.users import is_stranger
 from threadchat.server.connection_registry import ConnectionRegistry
+from threadchat.server.emitting import Emitting
 from threadchat.server.http.routes import Routes
 from threadchat.server.http.server import HttpServer
 from threadchat.server.http.static import read_page
 from threadchat.server.http_factory import make_http
+from threadchat.server.hub_factory import make_hub
+from threadchat.server.listening_check import ListeningCheck
 from threadchat.server.mount import Mount
-from threadchat.server.protocol.encoding import BROADCAST_ROOM
-from threadchat.server.session import publishing
+from threadchat.server.session.app_commands import Calls, WithCommands
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.native import NativeSession
 from threadchat.server.session.statistics import Statistics
@@ -52,7 +52,7 @@ _PATIENT_PART: Final = 0.8
 """Of the time for a drain, before connections are cut off: their threads need the rest to end."""
 
 
-class Chat(WithHooks, AdministeredChat):
+class Chat(WithHooks, WithCommands, Emitting):
     """A whole chat: `mount` it in a WSGI application, or let it `listen` on a port, or both.
 
     Every method may be called from any thread, needs no context of the application, and `publish` and
@@ -66,13 +66,14 @@ class Chat(WithHooks, AdministeredChat):
     for False; any other answer is logged and is a no (error 100). A hook that is async, or takes other
     arguments, raises ConfigError when it is set.
 
-    `authenticate(environ)` → an integer id from 1 on; or an object or mapping with `id` and `nickname`; or
-    None for somebody unknown, who may have a token, or is anonymous, or refused with `anonymous=False` (None:
-    as the setting says). Called for each request for a WebSocket, before it is answered.
+    `authenticate(environ)` → an id, which is an integer from 1 on or text such as a UUID; or an object or
+    mapping with `id` and `nickname`; or None for somebody unknown, who may have a token, or is anonymous, or
+    refused with `anonymous=False` (None: as the setting says). Called for each request for a WebSocket,
+    before it is answered.
     `on_connect(info: SessionInfo)`, with hello: what it raises refuses the hello, and so does False.
     `on_message(user: User, room, text)` → the text to be published, or None (or no text) to refuse it.
     `authorize(user: User, action, room)` → whether they may; action is join, subscribe, message, history,
-    who, or direct, where the recipient's id takes the place of the room.
+    who, or direct and call, where the recipient's id or the command's name takes the place of the room.
     `moderates(user: User, room)` → whether somebody known may kick, ban, mute and delete there; an empty
     room means everywhere. A token may say so too.
     `on_disconnect(info: SessionInfo, code, reason)`, once for each `on_connect` that let somebody in.
@@ -95,6 +96,7 @@ class Chat(WithHooks, AdministeredChat):
         self.config = config = config or Config()
         warn_of_unused(config, 2)
         self.hooks = Hooks(**hooks)
+        self.calls = Calls()
         # With a pinger of a FakeClock, a test decides when deadlines go off.
         self.pinger = pinger or Pinger()
         self.turnstile = Turnstile()
@@ -104,23 +106,8 @@ class Chat(WithHooks, AdministeredChat):
         self.shedder = Shedder(self.registry.connections, self.pinger, config.queued_bytes)
         self.unfinished = UnfinishedBudget(config.unfinished_bytes)
         self.statistics = Statistics(self.registry.forget, self.pinger.clock)
-        routing = make_routing(config.routing, config.request_buffer, config.send_timeout)
-        self.hub = Hub(
-            self._broker,
-            routing=Counted(routing, self.statistics.published),
-            schedule=self.pinger.call_later,
-            room_ttl=config.room_ttl,
-            max_rooms=config.max_rooms,
-            reserved=(BROADCAST_ROOM,),
-            request_buffer=config.request_buffer,
-            history_size=config.history_size,
-            history_bytes=config.history_bytes,
-            logs_bytes=config.logs_bytes,
-            send_timeout=config.send_timeout,
-            announce_limit=config.announce_limit,
-            fell_behind=self.statistics.fell_behind,
-            clock=self.pinger.clock,
-        )
+        self.hub = make_hub(self._broker, config, self.pinger, self.statistics, self._keeps_inbox)
+        self.audience = ListeningCheck(self.hub, config)
         self.failures = Failures(self.pinger.clock)
         self.inspector = Inspector(self.statistics, self.hub, self.pinger.clock, self.failures)
         self._limits = Limits(**{name: getattr(config, name) for name in Limits._fields})
@@ -134,6 +121,7 @@ class Chat(WithHooks, AdministeredChat):
             admission=Admission(
                 self.tokens, config.anonymous if anonymous is None else anonymous, self.failures
             ),
+            calls=self.calls,
             clock=self.pinger.clock,
         )
         self._http: HttpServer | None = None
@@ -161,7 +149,9 @@ class Chat(WithHooks, AdministeredChat):
         endpoint = self._upgrade_handler.endpoint(NativeSession)
         alone = not self.config.broker.startswith(("redis:", "rediss:", "unix:"))
         doors = Operators.asked_for(self, self.config).find if api else None
-        return Mount(app, path, endpoint, read_page() if page else None, operators=doors, alone=alone)
+        mount = Mount(app, path, endpoint, read_page() if page else None, operators=doors, alone=alone)
+        self.audience.may_come(mount)
+        return mount
 
     def listen(
         self,
@@ -191,6 +181,7 @@ class Chat(WithHooks, AdministeredChat):
         log.debug("ready: %s", self.inspector.ready)
         http.listen()
         self._http = http
+        self.audience.may_come()
 
     @property
     def url(self) -> str:
@@ -205,31 +196,6 @@ class Chat(WithHooks, AdministeredChat):
             if part is not None:
                 part.reload()
 
-    # Publishing
-
-    def publish(
-        self, room: str, message: str, user: object = None, *, nickname: str = "", key: str = ""
-    ) -> Position:
-        """Says something in a room, which is made if there is none; returns its place in the room's log.
-
-        `user` is whom it comes from: an id, or what `authenticate` may return; `nickname` beats that user's.
-        The same `key` of the same user says nothing new for 5 minutes. When this returns, everybody has it,
-        or has it coming: no slow connection is waited for, though publishers are paced. Raises
-        CommandError: 107 for what cannot be said, 108 once the chat is closed. Runs on: any thread.
-        """
-        self._begin()
-        return publishing.publish(self.hub, self.config, room, message, user=user, nickname=nickname, key=key)
-
-    def direct(self, to: int, message: str, user: object = None, *, nickname: str = "") -> None:
-        """Says something to one person, on every session they have; no log keeps it.
-
-        `user` and `nickname` are as for `publish`. Raises CommandError: 107 for what cannot be said, 108
-        where that person is not online, 111 where no session had room. Runs on: any thread.
-        """
-        self._begin()
-        most = self.config.max_message_size
-        publishing.direct(self.hub, to, message, user=user, nickname=nickname, most=most)
-
     # The end
 
     def leave_behind(self) -> None:
@@ -239,8 +205,8 @@ class Chat(WithHooks, AdministeredChat):
         """
         self._http = None
         self._beginning = threading.Lock()
-        rounds = self.shedder.rounds
-        for part in (self.pinger, self.turnstile, self.registry, rounds, self.statistics, self.hub):
+        rounds, pool = self.shedder.rounds, self.calls.pool
+        for part in (self.pinger, self.turnstile, self.registry, rounds, self.statistics, pool, self.hub):
             part.leave_behind()
         self.inspector.leave_behind()
         self.unfinished.leave_behind()
@@ -274,6 +240,7 @@ class Chat(WithHooks, AdministeredChat):
         clean = self.hub.close(max(0.0, begun + timeout - monotonic())) and clean
         if self._event_log is not None:  # nobody ever used it
             self._event_log.close()
+        self.calls.pool.stop()
         self.pinger.stop()
         return clean
 
@@ -301,6 +268,11 @@ class Chat(WithHooks, AdministeredChat):
                     self._event_log = None
             shutdown.close_at_exit(self)
             self._process = os.getpid()
+
+    def _keeps_inbox(self, user: UserId) -> bool:
+        """Whoever is known to the application, or by a token."""
+        knows = self.hooks.authenticate is not None or self.tokens is not None
+        return knows and self.config.inbox_size > 0 and not is_stranger(user)
 
     def _connect(self, number: int, sock: Any, headers: dict[str, Any], trailing: bytes) -> Connection:
         self._begin()

@@ -1,4 +1,4 @@
-"""Mounts the chat in somebody else's WSGI application: a path for the socket, and one for the page."""
+"""Mounts the chat in somebody else's WSGI application: a path for the socket, and those of files below it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from threadchat.server.http.handshake import upgrade_lost, upgrade_requested
 from threadchat.server.http.replies import reply
 from threadchat.server.http.routes import ask_for_upgrade
 from threadchat.server.http.socket_takeover import shows_socket
-from threadchat.server.http.static import Resource
+from threadchat.server.http.static import Resource, read_client
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,11 @@ _PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 class Mount:
     """A WSGI application: answers for its own paths, passes everything else on to the one it wraps.
 
-    With `page` (see `read_page`) its files are below `path/`, and so is a second way to the socket,
-    `path/chat`, which is where the page looks for it. `operators` finds what answers at other paths below
-    `path`, which it gets without that. Paths count from where the wrapped application is, below any
-    SCRIPT_NAME. `alone`: nothing is shared between processes, so several are worth a warning.
+    The browser's client is at `path/threadchat.js`. With `page` (see `read_page`) its files are below `path/`
+    too, and so is a second way to the socket, `path/chat`, which is where the page looks for it. `operators`
+    finds what answers at other paths below `path`, which it gets without that. Paths count from where the
+    wrapped application is, below any SCRIPT_NAME. `alone`: nothing is shared between processes, so several
+    are worth a warning.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Mount:
         self._app = app
         self._path = path
         self._endpoint = endpoint
-        self._page = {path + name: resource for name, resource in (page or {}).items()}
+        files = {**read_client(), **(page or {})}
+        self._files = {path + name: resource for name, resource in files.items()}
+        self._has_page = page is not None
         self._sockets = {path} if page is None else {path, f"{path}/chat"}
         self._operators = operators
         self._look_for_siblings = alone
@@ -76,7 +79,7 @@ class Mount:
         door = self._find_door(path)
         if door is not None:
             body = door({**environ, "PATH_INFO": path.removeprefix(self._path)}, start_response)
-        elif path in self._sockets or path in self._page:
+        elif path in self._sockets or path in self._files:
             body = self._answer(path, environ, start_response)
         else:
             return self._app(environ, start_response)
@@ -95,12 +98,12 @@ class Mount:
             return self._without_upgrade(path, environ, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return reply(start_response, "405 Method Not Allowed", "This is a file.", ("Allow", "GET, HEAD"))
-        return self._page[path].serve(environ, start_response)
+        return self._files[path].serve(environ, start_response)
 
     def _without_upgrade(
         self, path: str, environ: dict[str, Any], start_response: StartResponse
     ) -> Iterable[bytes]:
-        if not self._page or path != self._path or upgrade_lost(environ):
+        if not self._has_page or path != self._path or upgrade_lost(environ):
             whole = quote(environ.get("SCRIPT_NAME", "").encode("latin-1")) + path
             return ask_for_upgrade(whole, environ, start_response, hop_by_hop=shows_socket(environ))
         # Relative, so that it is right behind a proxy that has taken a prefix away, too.

@@ -29,6 +29,7 @@ from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import reply
 from threadchat.server.http.socket_takeover import Taken, shows_socket, take_socket
+from threadchat.server.session.app_commands import NO_CALLS, Calls
 from threadchat.server.session.session import Session
 from threadchat.server.subprotocols import HEADER, choose
 from threadchat.wire.connection import Connection
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
 
 Dialect = Callable[..., Session]
+_SHOWN: Final = ("HTTP_", "REMOTE_", "PATH_INFO", "SCRIPT_NAME", "QUERY_STRING")
+"""What of a handshake's environ connections and the application's commands get."""
 _SORRY = "The server failed here, the request is not to blame; try again later."
 _RETRY = ("Retry-After", "5")
 _BEARER: Final = re.compile(r"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
@@ -74,6 +77,7 @@ class UpgradeHandler:
         *,
         membership: Callable[[Connection, Session], object] = lambda connection, session: None,
         admission: Admission = ANYBODY,
+        calls: Calls = NO_CALLS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._hub = hub
@@ -83,6 +87,7 @@ class UpgradeHandler:
         self._connect = connect
         self._membership = membership
         self._admission = admission
+        self._calls = calls
         self._clock = clock
         self._numbers = Numbers()
         self._proxies = Proxies(config.trusted_proxy)
@@ -114,7 +119,7 @@ class UpgradeHandler:
         guest = self._take(environ)
         if isinstance(guest, Refusal):
             return _turn_away(guest, environ, start_response)
-        headers = {name: value for name, value in environ.items() if name.startswith(("HTTP_", "REMOTE_"))}
+        headers = {name: value for name, value in environ.items() if name.startswith(_SHOWN)}
         # What was offered may be a secret, and the connection needs the one that is spoken.
         headers.pop(HEADER, None)
         if chosen := choose(environ, self._config.accepted_subprotocols).name:
@@ -266,8 +271,11 @@ class UpgradeHandler:
             headers.get("REMOTE_ADDR", ""),
             admission=self._admission,
             shown=caller.shown,
+            environ=headers if self._calls else None,
         )
-        session = dialect(connection, self._hub, self._config, identity=identity, clock=self._clock)
+        session = dialect(
+            connection, self._hub, self._config, identity=identity, calls=self._calls, clock=self._clock
+        )
         self._membership(connection, session)
         session.run()
 

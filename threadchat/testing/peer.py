@@ -38,6 +38,8 @@ class Peer:
         assert bob.next()["type"] == "join"  # bob's own
         ann.ask("message", room="lobby", message="hi")
         assert bob.next()["message"] == "hi"
+        server.chat.emit("lobby", "order.created", {"id": 17})
+        assert bob.event("order.created")["data"] == {"id": 17}
     ```
 
     Pings are answered on the way, while it reads. For one thread.
@@ -121,6 +123,29 @@ class Peer:
             code = next(code for code in ErrorCode if code == reply["code"])
             raise CommandError(code, reply["reason"], temporary=reply["temporary"])
         return reply
+
+    def call(self, name: str, data: object = None) -> Any:
+        """Has the application do a command of its own; what that returned. Raises what `ask` does."""
+        return self.ask("call", name=name, data=data).get("data")
+
+    def event(self, name: str) -> dict[str, Any]:
+        """The next event of that name, of a room or the inbox; what comes before it waits for `next`.
+
+        Raises what `recv` does.
+        """
+        before: list[str | bytes] = []
+        try:
+            while True:
+                text = self.recv()
+                message = json.loads(text)
+                if isinstance(message, dict) and (message.get("type"), message.get("name")) == (
+                    "event",
+                    name,
+                ):
+                    return message
+                before.append(text)
+        finally:
+            self._waiting.extendleft(reversed(before))
 
     # The end
 

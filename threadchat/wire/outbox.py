@@ -106,7 +106,7 @@ class Outbox(PriorityQueue):
         with self.mutex:
             if self._closed is not None:
                 return _GONE
-            if not self._half_empty_locked(text):
+            if not self._light_room_locked(text):
                 return _NO
             self._list_locked(listed)
             self._put(text)

@@ -6,7 +6,7 @@ import queue
 from collections import deque
 from typing import Final
 
-from threadchat.wire.protocol.requests import Close, Control, FlushingClose, Ping, Pong, Request, Text
+from threadchat.wire.protocol.requests import Close, Control, FlushingClose, Latest, Ping, Pong, Request, Text
 
 MAX_TAKE: Final = 256 << 10
 """Bytes of one take: enough for a burst to be one system call, too few to hold up a ping for long."""
@@ -123,6 +123,17 @@ class PriorityQueue(queue.Queue[Request]):
             return True
         messages, size = self._messages + text.messages, self._bytes + text.size
         return messages * 2 <= self.maxsize and size * 2 <= self.max_bytes
+
+    def _light_room_locked(self, text: Text) -> bool:
+        """As `_half_empty_locked`; but one that is newer than another, which is dropped, has its room."""
+        if isinstance(text, Latest):
+            for waiting in self._texts:
+                if isinstance(waiting, Latest) and waiting.key == text.key:
+                    self._texts.remove(waiting)
+                    self._messages -= waiting.messages
+                    self._bytes -= waiting.size
+                    return self._room_locked(text)
+        return self._half_empty_locked(text)
 
     def _take_texts_locked(self, parts: list[bytes], most: int) -> int:
         """Moves the frames of up to `most` bytes of text to `parts`, but of one text at the least.

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.chat.helpers import PATIENCE, Clock, Watched, join, records, run
-from threadchat.chat.delivery.stream import EventStream, ListenerThread, SharedStream, events_of
+from threadchat.chat.delivery.listener import ListenerThread
+from threadchat.chat.delivery.stream import EventStream, SharedStream, events_of
 from threadchat.chat.log.events import Draft, Event, record
 from threadchat.errors import Cancelled, SlowConsumer
 from threadchat.wire.outbox import Answer

@@ -83,7 +83,7 @@ def test_events_are_immutable() -> None:
 
 
 def test_the_types() -> None:
-    assert {"message", "join", "add", "remove", "leave", "delete", "close"} == EVENT_TYPES
+    assert {"message", "join", "add", "remove", "leave", "delete", "close", "event"} == EVENT_TYPES
 
 
 def test_positions_of_different_epochs_differ() -> None:

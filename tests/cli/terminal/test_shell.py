@@ -131,7 +131,12 @@ def test_bytes_that_are_no_text_are_not_sent(sit: Callable[[str], Typist]) -> No
         ("/leave x", "you are not in x"),
         ("/msg", "/msg needs a name or a number, and what to say: /msg ann hello"),
         ("/msg ann", "/msg needs a name or a number, and what to say: /msg ann hello"),
-        ("/msg cy hi", "nobody here is called cy; /who lists the people of a room, with their numbers"),
+        (
+            "/msg cy hi",
+            "nobody here is called cy; /who lists the people of a room, with their ids; "
+            "@ID is whoever has that id, if it is text",
+        ),
+        ("/msg @cy hi", "not done: user cy is not online (108)"),
         ("/msg 77 hi", "not done: user 77 is not online (108)"),
         ("/msg -77 hi", "not done: user -77 is not online (108)"),
         ("/who", "/who needs a room: /who lobby"),

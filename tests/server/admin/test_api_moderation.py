@@ -45,7 +45,7 @@ def test_a_sanction_is_for_one_subject(ask: Application, name: str, subject: dic
     assert ask.refused(name, **subject) == (400, 107)
 
 
-@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"seconds": -1}, {"reason": "x" * 201}, {"by": "me"}])
+@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"seconds": -1}, {"reason": "x" * 201}, {"by": 1.5}])
 def test_a_sanction_in_the_wrong_form(ask: Application, wrong: dict[str, object]) -> None:
     assert ask.refused("ban", user=1, **wrong) == (400, 107)
 

@@ -22,12 +22,12 @@ class Application:
         self.chat = chat
         self.door = Api(chat, Key(KEY), chat.config.max_message_size)
 
-    def __call__(self, name: str, **fields: object) -> Any:
+    def __call__(self, name: str, /, **fields: object) -> Any:
         status, answer = post(self.door, name, fields)
         assert status == 200, answer
         return answer
 
-    def refused(self, name: str, **fields: object) -> tuple[int, int]:
+    def refused(self, name: str, /, **fields: object) -> tuple[int, int]:
         status, answer = post(self.door, name, fields)
         return status, answer["error"]["code"]
 
@@ -60,7 +60,31 @@ def test_direct(ask: Application, ann: _Client) -> None:
     heard = next(event for event in ann if event.type == "direct")
     assert (heard.nickname, heard.message) == ("shop", "psst")
     assert ask.refused("direct", to=99, message="psst") == (404, 108)
-    assert ask.refused("direct", to="ann", message="psst") == (400, 107)
+    assert ask.refused("direct", to="ann", message="psst") == (404, 108)
+    assert ask.refused("direct", to=True, message="psst") == (400, 107)
+
+
+def test_emit(ask: Application, ann: _Client) -> None:
+    first = ask("emit", room="orders", name="order.created", data={"id": 17}, key="k")
+    assert first["offset"] == 1
+    assert ask("emit", room="orders", name="order.created", key="k") == first
+    assert ask("emit", room="orders", name="progress", data=[1, 2], keep=False) == {}
+    [event] = ask("history", room="orders")["events"]
+    assert (event["type"], event["name"], event["data"]) == ("event", "order.created", {"id": 17})
+    assert ask("emit", user=ann.user, name="notice", data="hi") == {}, "nobody is known here"
+    heard = next(event for event in ann if event.type == "event")
+    assert (heard.name, heard.data) == ("notice", "hi")
+    assert ask.refused("emit", user=99, name="notice") == (404, 108)
+    assert ask.refused("emit", room="orders", name="Not A Name") == (400, 107)
+    assert ask.refused("emit", name="e") == (400, 107)
+    assert ask.refused("emit", room="\0inbox:7", name="e") == (400, 107)
+    assert ask.refused("history", room="\0inbox:7") == (403, 103)
+
+
+def test_a_direct_message_waits(ask: Application) -> None:
+    ask.chat.authenticate(lambda environ: None)
+    assert ask("direct", to="ann", message="hi", key="k") == {"stored": True}
+    assert ask("emit", user="ann", name="notice")["offset"] == 2
 
 
 def test_disconnect(ask: Application, ann: _Client) -> None:

@@ -68,7 +68,7 @@ def test_an_unknown_letter_is_named() -> None:
 def test_everything_has_a_phrase_and_what_is_about_a_room_a_letter() -> None:
     actions = {*get_args(Action), "typing", "moderate"}
     assert set(PHRASES) == actions
-    assert set(NEEDS) == actions - {"direct", "moderate"}
+    assert set(NEEDS) == actions - {"direct", "call", "moderate"}
     assert set(ACTIONS.values()) == actions - {"message", "moderate"}
 
 
@@ -81,7 +81,7 @@ def test_no_command_about_a_room_is_forgotten() -> None:
         if "room" in command.__struct_fields__ and not command.__module__.endswith("moderation")
     }
     moderating = {command for command in about_rooms if command.__name__ in MODERATION}
-    assert about_rooms - free - moderating == set(ACTIONS) - {commands.SendDirect}
+    assert about_rooms - free - moderating == set(ACTIONS) - {commands.SendDirect, commands.Call}
 
 
 MODERATION = ("Kick", "Ban", "Unban", "Mute", "Unmute", "Delete", "Close", "Sanctions")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from threadchat.broker.memory import MemoryBroker
+from threadchat.chat.log.ids import LARGEST_ID
 from threadchat.errors import ThreadchatError
 from threadchat.server.auth import resume
-from threadchat.server.auth.users import LARGEST_ID, User, as_user, identify, resume_token, stranger
+from threadchat.server.auth.users import User, as_user, identify, resume_token, stranger
 from threadchat.server.protocol.commands import MAX_NICKNAME, Hello
 
 
@@ -33,6 +35,12 @@ class Account:
         (SimpleNamespace(id=7), User(7, "")),
         (SimpleNamespace(id=7, nickname="  ann "), User(7, "ann")),
         (LARGEST_ID, User(LARGEST_ID, "")),
+        ("7", User("7", "")),
+        ("ann@example.org", User("ann@example.org", "")),
+        ({"id": "3f2b", "nickname": "ann"}, User("3f2b", "ann")),
+        (UUID(int=7), User("00000000-0000-0000-0000-000000000007", "")),
+        (SimpleNamespace(id=UUID(int=7)), User("00000000-0000-0000-0000-000000000007", "")),
+        ("é" * 128, User("é" * 128, "")),
         (None, None),
         (SimpleNamespace(id=None, nickname="AnonymousUser"), None),
         ({"id": None}, None),
@@ -60,13 +68,18 @@ def test_a_user_is_made_of_what_can_be_sent() -> None:
     user = as_user({"id": Number(7), "nickname": Marked("ann")})
     assert user == User(7, "ann")
     assert [type(part) for part in user] == [int, str]
+    named = as_user(Marked("ann"))
+    assert named is not None
+    assert type(named.id) is str
 
 
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ("7", "'7' is not an integer.*userId is a number"),
-        ({"id": "a1b2"}, "'a1b2' is not an integer"),
+        ("", "'' is not an integer from 1 to .*, or text"),
+        ({"id": "a\nb"}, "is not an integer"),
+        ("x" * 129, "is not an integer"),
+        ("half \ud83d", "is not an integer"),
         (SimpleNamespace(id=1.5), "1.5 is not an integer"),
         (True, "True is not an integer"),
         (0, "from 1 to"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from posixpath import normpath
 
 from threadchat.server.admin.routes import read_ops_page
-from threadchat.server.http.static import read_page
+from threadchat.server.http.static import read_client, read_page
 
 
 def test_the_packages_own_page_is_whole() -> None:
@@ -16,18 +17,26 @@ def test_the_packages_own_page_is_whole() -> None:
 
 def test_everything_the_page_refers_to_is_relative_and_there() -> None:
     """So that a page mounted at /chat/ finds its files and its socket below it."""
-    resources = read_page()
+    resources = read_client() | read_page()
     referred = re.findall(r'(?:href|src)="([^"#]+)"', resources["/"].body.decode())
     assert referred
     for name in referred:
         assert f"/{name}" in resources
     for path, resource in resources.items():
-        if path.endswith(".js"):
-            source = resource.body.decode()
-            for name in re.findall(r'from "([^"]+)"', source):
-                assert name.startswith("./")
-                assert f"/page/{name[2:]}" in resources
+        if path.startswith("/page/") and path.endswith(".js"):
+            for name in re.findall(r'from "([^"]+)"', resource.body.decode()):
+                assert name.startswith(("./", "../"))
+                assert normpath(f"/page/{name}") in resources
     assert 'new URL("chat", document.baseURI)' in resources["/page/app.js"].body.decode()
+
+
+def test_the_client_is_a_module_with_its_types() -> None:
+    resources = read_client()
+    types = {path: resource.content_type for path, resource in resources.items()}
+    assert types == {
+        "/threadchat.js": "text/javascript; charset=utf-8",
+        "/threadchat.d.ts": "text/plain; charset=utf-8",
+    }
 
 
 def test_the_operators_page_is_whole_too() -> None:

@@ -30,6 +30,7 @@ def test_there_are_the_commands_of_the_table() -> None:
         "subscribe",
         "unsubscribe",
         "typing",
+        "call",
     }
     moderating = {"kick", "ban", "unban", "mute", "unmute", "delete", "close", "sanctions"}
     assert set(COMMANDS) == speaking | moderating | {"count", "history", "who", "rooms", "ping"}

@@ -100,11 +100,11 @@ def test_any_object_is_a_command_or_a_refusal(command: str, fields: dict[str, An
 
 
 def test_event_types_are_checked() -> None:
-    encoding.check_types(None)
-    encoding.check_types([])
-    encoding.check_types(sorted(EVENT_TYPES))
-    with pytest.raises(CommandError, match="types: 'live' is none of add, close, delete, join") as raised:
-        encoding.check_types(["message", "live"])
+    encoding.check_filter(None)
+    encoding.check_filter([])
+    encoding.check_filter(sorted(EVENT_TYPES))
+    with pytest.raises(CommandError, match="types: 'live' is none of add, close, delete, event") as raised:
+        encoding.check_filter(["message", "live"])
     assert raised.value.code is ErrorCode.BAD_REQUEST
 
 
@@ -129,7 +129,8 @@ def test_a_broadcast_is_exactly_two_strings() -> None:
 def test_a_direct_message_is_an_id_and_a_string() -> None:
     message = encoding.decode_direct('{"to": 2, "message": "hi", "more": 1}')
     assert (message.to, message.message) == (2, "hi")
-    for text in ('{"to": "2", "message": "hi"}', '{"to": 2}', "[]", ""):
+    assert encoding.decode_direct('{"to": "2", "message": "hi"}').to == "2"
+    for text in ('{"to": 2.5, "message": "hi"}', '{"to": 2}', "[]", ""):
         with pytest.raises(CommandError, match=r'a message is \{"to": 2, "message": "hi"\}'):
             encoding.decode_direct(text)
 

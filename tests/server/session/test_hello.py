@@ -75,7 +75,7 @@ def test_whoever_has_no_name_in_the_token_chooses_one(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "shown", ["", "x", token(exp=NOW), token("another-secret-0123456789-0123456789"), token(sub="ann")]
+    "shown", ["", "x", token(exp=NOW), token("another-secret-0123456789-0123456789"), token(sub="0")]
 )
 def test_a_bad_token_closes_and_the_log_says_why_without_it(
     world: World, caplog: pytest.LogCaptureFixture, shown: str
@@ -103,8 +103,10 @@ def test_a_resume_gives_back_the_nickname_with_a_token_of_the_same_user_only(wor
     resume = hello(world, token(), nickname="ann").welcome["resume"]
     ann = hello(world, token(), resume=resume)
     assert (ann.welcome["user"], ann.session.nickname) == (7, "ann")
+    assert (ann.welcome["known"], ann.welcome["resumed"]) == (True, True)
     bob = hello(world, token(sub=8), resume=resume)
     assert (bob.welcome["user"], bob.session.nickname) == (8, "")
+    assert (bob.welcome["known"], "resumed" in bob.welcome) == (True, False)
 
 
 # -- together with authenticate ----------------------------------------------------------------------

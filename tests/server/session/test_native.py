@@ -164,6 +164,8 @@ def test_resume_after_a_reset_makes_one_the_same_person(plain: World) -> None:
     welcome = again.ask("hello", resume=ann.welcome["resume"])
     assert welcome["user"] == ann.welcome["user"]
     assert welcome["session"] != ann.welcome["session"]
+    assert welcome["resumed"] is True
+    assert "known" not in welcome
     assert again.session.nickname == "ann"
     assert again.connection.state is ConnectionState.IN_CHAT
 
@@ -200,7 +202,8 @@ def test_resume_without_a_profile_still_needs_one(plain: World) -> None:
 def test_a_bad_resume_means_a_fresh_user(plain: World, resume: str) -> None:
     plain.enter("ann")
     other = plain.connect()
-    assert other.ask("hello", resume=resume, nickname="eve")["user"] == 2
+    welcome = other.ask("hello", resume=resume, nickname="eve")
+    assert (welcome["user"], "resumed" in welcome) == (2, False)
 
 
 def test_an_expired_resume_means_a_fresh_user(plain: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -556,7 +559,7 @@ def test_a_direct_message_to_nobody_online_is_refused(plain: World, to: int | st
     assert ann.refused("direct", to=to, message="hi") == 108
 
 
-@pytest.mark.parametrize("to", [10**30, "x" * 65])
+@pytest.mark.parametrize("to", [10**30, "x" * 129])
 def test_a_direct_message_to_what_can_be_no_id_is_a_bad_one(plain: World, to: int | str) -> None:
     """It would be named in the reply, and to other nodes, however long."""
     assert plain.enter("ann").refused("direct", to=to, message="hi") == 107

@@ -296,7 +296,7 @@ def test_a_filter_has_an_end(world: World, command: str) -> None:
     ann = world.enter("ann")
     assert ann.refused(command, room="lobby", users=list(range(MAX_USERS + 1))) == 107
     assert ann.refused(command, room="lobby", users=[10**400]) == 107
-    assert ann.refused(command, room="lobby", users=["u" * 65]) == 107
+    assert ann.refused(command, room="lobby", users=["u" * 129]) == 107
     assert ann.ask(command, room="lobby", users=list(range(MAX_USERS)))["type"] == "ok"
 
 

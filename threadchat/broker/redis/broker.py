@@ -11,12 +11,13 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from threadchat.broker.redis.commands import Retention
+from threadchat.broker.redis.commands import Retention, inbox_retention
 from threadchat.broker.redis.connection import CLUSTER, RedisConnection
 from threadchat.broker.redis.heartbeat import CANARY, IN_USE, SHORTEST_LIFE, Heartbeat
 from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
+from threadchat.broker.redis.people import People
 from threadchat.broker.redis.presence import RedisPresence, Scope, scope_of
 from threadchat.broker.redis.publish_pipeline import PublishPipeline
 from threadchat.broker.redis.room_channel import RedisChannel
@@ -25,11 +26,11 @@ from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.whispers import Whispers
 from threadchat.broker.redis.worker_pool import WorkerPool
-from threadchat.chat.broker_interface import Node, Reach, RoomInfo, Whispered
+from threadchat.chat.broker_interface import Node, OpenInbox, RoomInfo, Whispered
 from threadchat.chat.delivery.stream import SEND_TIMEOUT
-from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.log.events import UserId, is_inbox
 from threadchat.chat.log.sequencer import Channel
-from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 from threadchat.chat.presence import Presence
 from threadchat.errors import CommandError
 
@@ -40,7 +41,7 @@ PRESENCE_TTL: Final = 15.0
 ROOM_TTL: Final = 300.0
 
 
-class RedisBroker:
+class RedisBroker(People):
     """A Broker that is a Cluster too: every method may be called from any thread.
 
     Its threads start with its first use: a process that forks before that may use it in each child.
@@ -60,6 +61,8 @@ class RedisBroker:
         send_timeout: float = SEND_TIMEOUT,
         presence_ttl: float = PRESENCE_TTL,
         max_rooms: int = 0,
+        inbox_size: int = INBOX_SIZE,
+        inbox_age: float = INBOX_AGE,
         prefix: str = PREFIX,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -71,6 +74,7 @@ class RedisBroker:
         """
         self.names = KeyNames(prefix)
         self.retention = Retention(history_size, history_bytes, history_age, max(room_ttl, SHORTEST_LIFE))
+        self._inbox_retention = inbox_retention(inbox_size, history_bytes, inbox_age)
         self.send_timeout = send_timeout
         self._url = url
         self._presence_ttl = presence_ttl
@@ -79,6 +83,7 @@ class RedisBroker:
         self._announce_limit: int | None = None
         self._here: Node | None = None
         self._whispered: Whispered | None = None
+        self._open_inbox: OpenInbox | None = None
         self._lock = threading.Lock()
         self._channels: dict[str, RedisChannel] = {}
         self._forgotten: set[str] = set()
@@ -100,7 +105,7 @@ class RedisBroker:
         self.heartbeat = Heartbeat(self, self._presence_ttl, clock=self._clock)
         self.listener = Subscriber(self.connection, self.heartbeat.deaf, self.heartbeat.connected)
         self.messenger = NodeMessenger(self.node, self.names, self.connection, self.listener, self.workers)
-        self.messenger.here = self._here
+        self.messenger.here, self.messenger.open_inbox = self._here, self._open_inbox
         self.whispers = Whispers(self.node, self.names, self.connection, self._whispered)
         self.connection.on_trouble = self.heartbeat.trouble
         self.listener.subscribe(self.names.node(self.node), self._hear)
@@ -116,7 +121,7 @@ class RedisBroker:
 
     def open(self, room: str) -> RedisChannel:
         """See Broker. The channel connects with `attach`."""
-        self._start()
+        self.start()
         return RedisChannel(self, room)
 
     def new_user(self) -> int:
@@ -130,12 +135,12 @@ class RedisBroker:
     @property
     def ready(self) -> bool:
         """Whether Redis is there and this node hears what is published."""
-        self._start()
+        self.start()
         return self.connection.ready
 
     def wait_ready(self, timeout: float) -> bool:
         """Waits for that, at most `timeout` seconds."""
-        self._start()
+        self.start()
         return self.connection.wait_ready(timeout)
 
     def counters(self) -> dict[str, int]:
@@ -172,9 +177,10 @@ class RedisBroker:
 
     # Cluster
 
-    def connect(self, node: Node, whispered: Whispered) -> None:
+    def connect(self, node: Node, whispered: Whispered, open_inbox: OpenInbox) -> None:
         """See Cluster."""
         self.messenger.here = self._here = node
+        self.messenger.open_inbox = self._open_inbox = open_inbox
         self.whispers.pass_on = self._whispered = whispered
 
     def presence(self, channel: Channel, announce_limit: int | None) -> Presence:
@@ -201,31 +207,6 @@ class RedisBroker:
         self.await_ready()
         return self.room_index.rooms()
 
-    def arrive(self, user: UserId) -> None:
-        """See Cluster."""
-        self._start()
-        self.messenger.arrive(user)
-
-    def depart(self, user: UserId) -> None:
-        """See Cluster."""
-        self.messenger.depart(user)
-
-    def direct(self, direct: Direct, here: Reach) -> Reach:
-        """See Cluster."""
-        return self.messenger.direct(direct, here)
-
-    def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
-        """See Cluster."""
-        return self.messenger.disconnect(user, code, reason)
-
-    def kick(self, user: UserId, room: str, reason: str) -> int:
-        """See Cluster."""
-        return self.messenger.kick(user, room, reason)
-
-    def addresses(self, user: UserId) -> set[str]:
-        """See Cluster."""
-        return self.messenger.addresses(user)
-
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         """See Cluster."""
         self.whispers.send(room, frame, but)
@@ -237,9 +218,26 @@ class RedisBroker:
         with self._lock:
             self.highest_user = max(self.highest_user, user)
 
+    def retention_of(self, room: str) -> Retention:
+        """How much of a room is kept, or of an inbox."""
+        return self._inbox_retention if is_inbox(room) else self.retention
+
+    def start(self) -> None:
+        """Starts the threads, if they do not run yet."""
+        with self._lock:
+            if self._started or self._closed:
+                return
+            if self._pid != os.getpid():
+                self._build()
+            self.connection.expect()
+            # Where one of them cannot start, nothing counts as started: the next use tries again.
+            self.listener.thread.start()
+            self.heartbeat.thread.start()
+            self._started = True
+
     def await_ready(self) -> None:
         """Raises CommandError 100 while this node is not part of the cluster, after a moment's patience."""
-        self._start()
+        self.start()
         self.connection.check_ready()
 
     def note_room(self, channel: RedisChannel) -> None:
@@ -275,7 +273,7 @@ class RedisBroker:
         """A room's log, whether it is open here or not."""
         if (channel := self._channels.get(room)) is not None:
             return channel.log
-        return RoomLog(room, self.names.room(room), self.connection, self.retention)
+        return RoomLog(room, self.names.room(room), self.connection, self.retention_of(room))
 
     def on_unsettled(self, log: RoomLog) -> None:
         """Redis does not know whom this node has in that log's room."""
@@ -286,18 +284,6 @@ class RedisBroker:
         return scope_of(room, self._announce_limit)
 
     # Helpers
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._started or self._closed:
-                return
-            if self._pid != os.getpid():
-                self._build()
-            self.connection.expect()
-            # Where one of them cannot start, nothing counts as started: the next use tries again.
-            self.listener.thread.start()
-            self.heartbeat.thread.start()
-            self._started = True
 
     def _hear(self, payloads: list[bytes]) -> None:
         """What is for this node alone. Runs on: the listener's thread."""

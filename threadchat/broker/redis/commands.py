@@ -20,6 +20,11 @@ class Retention(NamedTuple):
     room_ttl: float
 
 
+def inbox_retention(events: int, size: int, age: float) -> Retention:
+    """What is kept of an inbox: it lasts as long as its events do."""
+    return Retention(events, size, age, age)
+
+
 class Known(NamedTuple):
     """The newest event that a node has had of a room's log.
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
+from threadchat.chat.log import events
+from threadchat.chat.log.events import Draft, Record, record, without_text
 
-from threadchat.chat.log.events import Draft, Event, Record, record, without_text
-
-_HEAD: Final = len(b'{"id":0')
+_HEAD: Final = len(b'{"id":1')
 _TAIL: Final = len(b',"unixTime":0}')
-_decode = msgspec.json.Decoder(Event).decode
 
 
 class Heard(NamedTuple):
@@ -29,7 +27,7 @@ class Heard(NamedTuple):
 
 def body_of(draft: Draft, room: str) -> bytes:
     """A draft's JSON, but for what Redis adds; contains no line break."""
-    return record(draft, 0, room, 0).json[_HEAD:-_TAIL]
+    return record(draft, 1, room, 0).json[_HEAD:-_TAIL]
 
 
 def body_without_text(deleted: Record) -> bytes:
@@ -40,8 +38,7 @@ def body_without_text(deleted: Record) -> bytes:
 
 def record_of(offset: int, ms: int, body: bytes) -> Record:
     """The event with that body; `ms` is Redis's time in milliseconds."""
-    json = b'{"id":%d%b,"unixTime":%d}' % (offset, body, ms // 1000)
-    return Record(_decode(json), json)
+    return events.record_of(b'{"id":%d%b,"unixTime":%d}' % (offset, body, ms // 1000))
 
 
 def heard(payload: bytes) -> Heard:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from threadchat.broker.redis.connection import CLUSTER, is_away
 from threadchat.broker.redis.log import RoomLog
+from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.presence import RedisPresence, Scope
 from threadchat.broker.redis.room_channel import RedisChannel
 from threadchat.broker.redis.room_index import RoomIndex
@@ -41,6 +42,7 @@ class Owner(Services, Protocol):
     node: str
     highest_user: int
     resume_secret: bytes
+    messenger: NodeMessenger
     room_index: RoomIndex
     sanctions: RedisSanctions
 
@@ -146,9 +148,7 @@ class Heartbeat:
             except Exception:
                 log.exception("%s failed", self.thread.name)
             with self._changed:
-                if (
-                    not self._broker.connection.ready
-                ):  # no busy loop where Redis takes connections and nothing else
+                if not self._broker.connection.ready:  # which may take connections, and nothing else
                     self._changed.wait_for(lambda: self._stopped, TICK / 10)
                 self._changed.wait_for(self._is_urgent_locked, self._pause)
                 self._alarm = False
@@ -176,6 +176,7 @@ class Heartbeat:
             self.sync()
             if self._broker.connection.set_ready(True):
                 log.info("connected to Redis")
+            self._broker.workers.submit(self._broker.messenger.find_inboxes)
         self.settle()  # what changed while others were told, too
 
     def inspect(self) -> None:
@@ -183,9 +184,8 @@ class Heartbeat:
         room_index = self._broker.room_index
         with self._changed:
             unsettled = set(self._unsettled)  # this node may still have people there
-        room_index.forget(
-            self.node, self._broker.take_forgotten(unsettled)
-        )  # one that is open again: see below
+        # One that is open again: see below.
+        room_index.forget(self.node, self._broker.take_forgotten(unsettled))
         channels = self._broker.open_rooms()
         for start in range(0, len(channels), CHUNK):
             some = channels[start : start + CHUNK]

@@ -43,12 +43,12 @@ class RoomLog:
         self.room = room
         self.names = names
         self._connection = connection
-        self._retention = retention
+        self.retention = retention
         self._known = known
 
     def command(self, name: str, *arguments: object) -> Command:
         """A command of room.lua for this room."""
-        return room_command(self.names, self._retention, self._known(), name, *arguments)
+        return room_command(self.names, self.retention, self._known(), name, *arguments)
 
     def read(self, first: int, limit: int, size: int, *, backwards: bool) -> Extract:
         """Up to `limit` events from `first` on, with `size` bytes at most, but at least one.

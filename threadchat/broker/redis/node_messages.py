@@ -14,8 +14,8 @@ from threadchat.broker.redis.connection import TIMEOUT, RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.worker_pool import WorkerPool
-from threadchat.chat.broker_interface import Node, Reach
-from threadchat.chat.log.events import Direct, UserId
+from threadchat.chat.broker_interface import Node, OpenInbox, Reach
+from threadchat.chat.log.events import Direct, UserId, inbox_of, record_of
 from threadchat.errors import CommandError, ErrorCode
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,16 @@ log = logging.getLogger(__name__)
 ANSWER_TIMEOUT: Final = 2.0
 """Seconds for other nodes to say what became of a direct message."""
 
+CHUNK: Final = 200
+"""Inboxes that are looked for in one round trip."""
+
 _REACHES: Final[dict[Reach, int]] = {True: 1, False: 0, None: -1}
 
 
 class NodeMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a person's nodes are asked: to take a direct message, to throw the person out of a room, to end
-    connections with a code, or (none of these) where they come from.
+    """What a person's nodes are asked: to take a direct message or an `event`, which is `kept` in the inbox
+    or not, to throw the person out of a room or do another `deed` there, to end connections with a code, or
+    (none of these) where they come from, and which sessions there are.
 
     `sender` is the channel for the answer; a node_message without one is answered by nobody.
     """
@@ -41,6 +45,9 @@ class NodeMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     code: int = 0
     reason: str | None = None
     room: str = ""
+    deed: str = ""
+    event: str = ""
+    kept: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -49,6 +56,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     number: int
     value: int = 0
     addresses: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
 
 
 _encode = msgspec.json.encode
@@ -89,6 +97,7 @@ class NodeMessenger:
         self._counts: Counter[UserId] = Counter()
         self._questions: dict[int, _Question] = {}
         self.here: Node | None = None
+        self.open_inbox: OpenInbox | None = None
 
     # People of this node
 
@@ -109,6 +118,24 @@ class NodeMessenger:
                 return
             del self._counts[user]
             self._listener.unsubscribe(self._names.person(user), self.hear)
+
+    def find_inboxes(self) -> None:
+        """Opens those inboxes of people here in which something came while this node was deaf.
+
+        Runs on: a worker's thread.
+        """
+        with self._lock:
+            users = list(self._counts)
+        try:
+            for start in range(0, len(users), CHUNK):
+                some = users[start : start + CHUNK]
+                metas = [self._names.room(inbox_of(user)).keys.meta for user in some]
+                found = self._connection.execute(*[("EXISTS", meta) for meta in metas])
+                for user, exists in zip(some, found, strict=True):
+                    if exists and self.open_inbox is not None:
+                        self.open_inbox(user)
+        except CommandError as error:  # which is found out again when Redis is back
+            log.info("inboxes are looked for later: %s", error)
 
     # Asking
 
@@ -134,6 +161,31 @@ class NodeMessenger:
     def addresses(self, user: UserId) -> set[str]:
         """See Cluster."""
         return {address for answer in self._ask(user, True) for address in answer.addresses}
+
+    def notify(self, user: UserId, json: bytes, *, kept: bool) -> bool:
+        """See Cluster."""
+        node_message = _encode(NodeMessage(self._node, "", 0, user, event=json.decode(), kept=kept))
+        try:
+            nodes = self._connection.publish(self._names.person(user), node_message)
+        except CommandError as error:
+            log.info("user %s is told of an event later: %s", user, error)
+            return False
+        with self._lock:
+            return nodes > (user in self._counts)
+
+    def sessions(self, user: UserId) -> list[str]:
+        """See Cluster."""
+        return [session for answer in self._ask(user, True) for session in answer.sessions]
+
+    def is_connected(self, user: UserId) -> bool:
+        """See Cluster."""
+        [[_, nodes]] = self._connection.execute(("PUBSUB", "NUMSUB", self._names.person(user)))
+        with self._lock:
+            return bool(nodes > (user in self._counts))
+
+    def move(self, user: UserId, deed: str, room: str) -> int:
+        """See Cluster."""
+        return sum(answer.value for answer in self._ask(user, True, room=room, deed=deed))
 
     def _ask(self, user: UserId, wait: bool, **content: Any) -> list[Answer]:
         """What the nodes that have that person answer, this one with nothing.
@@ -183,6 +235,9 @@ class NodeMessenger:
                 continue
             if self.here is None:
                 continue
+            if node_message.event:
+                self._tell(self.here, node_message)
+                continue
             if node_message.room:  # which may wait, and asks Redis
                 self._worker_pool.submit(partial(self._evict, self.here, node_message))
                 continue
@@ -197,11 +252,21 @@ class NodeMessenger:
             return Answer(
                 node_message.number, here.end(node_message.user, node_message.code, node_message.reason)
             )
-        return Answer(node_message.number, addresses=tuple(here.addresses(node_message.user)))
+        addresses, sessions = here.addresses(node_message.user), here.sessions(node_message.user)
+        return Answer(node_message.number, addresses=tuple(addresses), sessions=tuple(sessions))
+
+    def _tell(self, here: Node, node_message: NodeMessage) -> None:
+        """Offers an event; opens the inbox that it is kept in, which may wait."""
+        here.notify(node_message.user, record_of(node_message.event.encode()), kept=node_message.kept)
+        if node_message.kept and self.open_inbox is not None:
+            self._worker_pool.submit(partial(self.open_inbox, node_message.user))
 
     def _evict(self, here: Node, node_message: NodeMessage) -> None:
         """Runs on: a worker's thread."""
-        ended = here.evict(node_message.user, node_message.room, node_message.reason or "")
+        if node_message.deed:
+            ended = here.move(node_message.user, node_message.deed, node_message.room)
+        else:
+            ended = here.evict(node_message.user, node_message.room, node_message.reason or "")
         self._answer(node_message.sender, Answer(node_message.number, ended))
 
     def _answer(self, channel: str, answer: Answer) -> None:
@@ -215,3 +280,8 @@ class NodeMessenger:
 def node_message_from_nobody(direct: Direct) -> bytes:
     """A direct message from a process that is no node: nobody answers."""
     return _encode(NodeMessage("", "", 0, direct.to, direct))
+
+
+def event_from_nobody(user: UserId, json: bytes, *, kept: bool) -> bytes:
+    """The same of an event for a person."""
+    return _encode(NodeMessage("", "", 0, user, event=json.decode(), kept=kept))

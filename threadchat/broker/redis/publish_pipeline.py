@@ -28,7 +28,19 @@ INTERRUPTED: Final = "the sender was interrupted; the message may have been publ
 class Publication:
     """Drafts of one publisher for one room, and in the end their places or a failure."""
 
-    __slots__ = ("count", "drafts", "failure", "keys", "known", "names", "positions", "room", "size", "turn")
+    __slots__ = (
+        "count",
+        "drafts",
+        "failure",
+        "keys",
+        "known",
+        "names",
+        "positions",
+        "retention",
+        "room",
+        "size",
+        "turn",
+    )
 
     def __init__(
         self,
@@ -37,9 +49,13 @@ class Publication:
         drafts: Sequence[Draft],
         known: Known,
         blanks: Sequence[tuple[int, bytes]] = (),
+        *,
+        retention: Retention | None = None,
     ) -> None:
         """`known` is the newest event that the node has had. `blanks` has the offset of each message that the
-        drafts delete, in the log that `known` is of, and what takes the place of its body."""
+        drafts delete, in the log that `known` is of, and what takes the place of its body. `retention` is the
+        room's own; None: the pipeline's."""
+        self.retention = retention
         self.names = names
         self.room = room
         self.known = known
@@ -171,7 +187,8 @@ class PublishPipeline:
         for publication in together:
             drafts += publication.drafts
         keys = [key for publication in together for key in publication.keys]
-        return room_command(first.names, self._retention, known, "publish", *drafts, message_keys=keys)
+        retention = first.retention or self._retention
+        return room_command(first.names, retention, known, "publish", *drafts, message_keys=keys)
 
 
 def _fail(publications: Sequence[Publication], reason: str) -> None:

@@ -6,14 +6,18 @@ import contextlib
 from collections.abc import Sequence
 from time import time
 
+import msgspec
+
 from threadchat.broker.redis.broker import ROOM_TTL
-from threadchat.broker.redis.commands import NOTHING, Retention
+from threadchat.broker.redis.commands import NOTHING, Retention, inbox_retention
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.keys import PREFIX, KeyNames
-from threadchat.broker.redis.node_messages import node_message_from_nobody
+from threadchat.broker.redis.node_messages import event_from_nobody, node_message_from_nobody
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
-from threadchat.chat.log.events import Direct, Draft, Position
-from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.broker.redis.whispers import WHISPER
+from threadchat.chat.inboxes import passing_frame
+from threadchat.chat.log.events import Direct, Draft, Position, Record, UserId, is_inbox
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 from threadchat.errors import CommandError
 from threadchat.wire.threads.forking import begin_anew_after_fork
 
@@ -28,12 +32,15 @@ class RedisPublisher:
         history_bytes: int = HISTORY_BYTES,
         *,
         room_ttl: float = ROOM_TTL,
+        inbox_size: int = INBOX_SIZE,
+        inbox_age: float = INBOX_AGE,
         prefix: str = PREFIX,
     ) -> None:
         """As for RedisBroker. Raises ConfigError."""
         self._names = KeyNames(prefix)
         self._url = url
         self._retention = Retention(history_size, history_bytes, 0.0, room_ttl)
+        self._inboxes = inbox_retention(inbox_size, history_bytes, inbox_age)
         self.leave_behind()
         begin_anew_after_fork(self)
 
@@ -46,12 +53,26 @@ class RedisPublisher:
         """Publishes in a room, which begins with it where there is none."""
         names = self._names.room(room)
         self._connection.set_ready(True)  # there is nothing that it could be deaf to
-        positions = self._batch.publish(Publication(names, room, drafts, NOTHING))
-        if any(position.offset == 1 for position in positions):
+        inbox = is_inbox(room)
+        retention = self._inboxes if inbox else None
+        positions = self._batch.publish(Publication(names, room, drafts, NOTHING, retention=retention))
+        if not inbox and any(position.offset == 1 for position in positions):
             # It is said, whether it can be listed or not; a node that opens the room lists it.
             with contextlib.suppress(CommandError):
                 self._connection.execute(("ZADD", self._names.rooms, "NX", int(time() * 1000), room))
         return positions
+
+    def tell(self, room: str, told: Record) -> None:
+        """Tells an event that is in no log to those who listen to a room, on all nodes."""
+        self._connection.set_ready(True)
+        heading = b"%b %b\n" % (WHISPER, msgspec.json.encode(told.event.skip))
+        self._connection.publish(self._names.room(room).channel, heading + passing_frame(told))
+
+    def notify(self, user: UserId, told: Record, *, kept: bool) -> bool:
+        """Tells the nodes that have a person online of an event; whether there is one."""
+        self._connection.set_ready(True)
+        node_message = event_from_nobody(user, told.json, kept=kept)
+        return self._connection.publish(self._names.person(user), node_message) > 0
 
     def direct(self, direct: Direct) -> bool:
         """Sends to the nodes that have that person online; whether there is one."""

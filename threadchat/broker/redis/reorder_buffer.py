@@ -1,9 +1,13 @@
-"""What a node has heard of a room and not delivered yet, in order, and whether something is missing."""
+"""What a node has heard of a room and not delivered yet, in order, and who waits for its delivery."""
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import threading
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 from threadchat.broker.redis.commands import NOTHING, Known
@@ -67,3 +71,23 @@ class ReorderBuffer:
         if message.first == newest + 1:
             return message.before == stamp
         return message.first + len(message.records) <= newest or message.stamp == stamp
+
+
+class DeliveryWaiter:
+    """Lets publishers wait for what they said. Its owner locks it; each is woken once, by its own event."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, int, threading.Lock]] = []
+        self._numbers = itertools.count()
+
+    def expect(self, offset: int) -> threading.Lock:
+        """What can be acquired once that event was delivered."""
+        arrival = threading.Lock()
+        arrival.acquire()
+        heapq.heappush(self._waiting, (offset, next(self._numbers), arrival))
+        return arrival
+
+    def arrived(self, offset: float = inf) -> None:
+        """Wakes those who wait for that event or an earlier one; without it, everybody."""
+        while self._waiting and self._waiting[0][0] <= offset:
+            heapq.heappop(self._waiting)[2].release()

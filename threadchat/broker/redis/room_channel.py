@@ -11,11 +11,10 @@ from typing import Final, Protocol
 
 from threadchat.broker.redis import encoding
 from threadchat.broker.redis.connection import TIMEOUT, Command
-from threadchat.broker.redis.delivery_waiter import DeliveryWaiter
 from threadchat.broker.redis.log import NEWEST, RoomLog
 from threadchat.broker.redis.presence import RedisPresence
 from threadchat.broker.redis.publish_pipeline import Publication
-from threadchat.broker.redis.reorder_buffer import MAX_HELD, ReorderBuffer
+from threadchat.broker.redis.reorder_buffer import MAX_HELD, DeliveryWaiter, ReorderBuffer
 from threadchat.broker.redis.services import Services
 from threadchat.broker.redis.whispers import WHISPER
 from threadchat.chat.log.backpressure import Gate
@@ -61,9 +60,8 @@ class RedisChannel:
         self.presence: RedisPresence | None = None
         self._broker = broker
         self._held = ReorderBuffer()
-        self.log = RoomLog(
-            room, broker.names.room(room), broker.connection, broker.retention, lambda: self._held.newest
-        )
+        names, retention = broker.names.room(room), broker.retention_of(room)
+        self.log = RoomLog(room, names, broker.connection, retention, lambda: self._held.newest)
         self._outlet: Outlet | None = None
         self._lock = threading.Lock()
         self._delivery_waiter = DeliveryWaiter()
@@ -105,7 +103,8 @@ class RedisChannel:
             closing = Position(self._held.delivered + 1, known.epoch)
         try:
             blanks = [self.log.blank(draft.target, known.epoch) for draft in drafts if draft.target]
-            publication = Publication(self.log.names, self.room, drafts, known, blanks)
+            names, retention = self.log.names, self.log.retention
+            publication = Publication(names, self.room, drafts, known, blanks, retention=retention)
             positions = self._broker.batch.publish(publication)
         except RoomClosed:
             self._await(closing, TIMEOUT)  # closed elsewhere: hear of it
@@ -221,7 +220,7 @@ class RedisChannel:
         shorten = idle and not self._was_idle
         self._was_idle = idle
         if idle:
-            life = self._broker.retention.room_ttl if shorten else 0
+            life = self.log.retention.room_ttl if shorten else 0
         return self.log.command("inspect", int(shorten), int(life * 1000))
 
     # Helpers
@@ -237,10 +236,8 @@ class RedisChannel:
     def _begin(self) -> None:
         """Gives the outlet all of the log that it may keep, and goes on from there."""
         assert self._outlet is not None
-        broker = self._broker
-        head, _, records, _ = self.log.read(
-            NEWEST, broker.retention.events, broker.retention.size, backwards=True
-        )
+        kept = self.log.retention
+        head, _, records, _ = self.log.read(NEWEST, kept.events, kept.size, backwards=True)
         records.reverse()
         with self._lock:
             self._outlet.begin(self._held.begin(head, records))

@@ -12,6 +12,7 @@ from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.log import RoomLog
 from threadchat.chat.broker_interface import RoomInfo, fullest_first
+from threadchat.chat.log.events import is_inbox
 from threadchat.errors import CommandError, ErrorCode
 
 PRUNED_AT_ONCE: Final = 20
@@ -72,15 +73,18 @@ class RoomIndex:
 
     def register(self, node: str, rooms: Sequence[str]) -> None:
         """Notes that there are these rooms, and that a node may have people there."""
+        rooms = [room for room in rooms if not is_inbox(room)]  # nobody asks for these by a list
         for start in range(0, len(rooms), CHUNK):
             self._connection.execute(*self._registration(node, rooms[start : start + CHUNK]))
 
     def admit(self, node: str, room: str) -> None:
-        """Registers a room that is being opened.
+        """Registers a room that is being opened; inboxes are not listed, and end by themselves.
 
         Where there are too many rooms in Redis, one that nobody uses goes. Raises CommandError 106,
         temporary, where none was found.
         """
+        if is_inbox(room):
+            return
         listed = "ZCARD", self._names.rooms
         _, added, count = self._connection.execute(*self._registration(node, [room]), listed)
         if not added or not self._max_rooms or count <= self._max_rooms or self._make_place(room):

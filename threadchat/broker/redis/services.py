@@ -17,7 +17,6 @@ class Services(Protocol):
     """One node's parts. To be looked up for each use: after a fork they are others."""
 
     names: KeyNames
-    retention: Retention
     send_timeout: float
     connection: RedisConnection
     batch: PublishPipeline
@@ -28,6 +27,9 @@ class Services(Protocol):
     @property
     def closed(self) -> bool:
         """Whether this node has left the cluster."""
+
+    def retention_of(self, room: str) -> Retention:
+        """How much of a room is kept, or of an inbox."""
 
     def await_ready(self) -> None:
         """Raises CommandError 100 while this node is not part of the cluster, after a moment's patience."""

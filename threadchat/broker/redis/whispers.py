@@ -38,6 +38,6 @@ class Whispers:
     def hear(self, room: str, payload: bytes) -> None:
         """Passes another node's whisper on. Runs on: the listener's thread."""
         heading, _, frame = payload.partition(b"\n")
-        node, but = heading.removeprefix(WHISPER).split(b" ")
+        node, but = heading.removeprefix(WHISPER).split(b" ", 1)  # an id may have spaces
         if node.decode() != self._node and self.pass_on is not None:
             self.pass_on(room, frame, msgspec.json.decode(but))

@@ -20,7 +20,8 @@ from threadchat.broker.sqlite.sanctions import SqliteSanctions, sweep_sanctions
 from threadchat.broker.sqlite.schema import Ownership, explained, newest_room, prepare
 from threadchat.broker.sqlite.writer import Work, Writer
 from threadchat.chat.broker_interface import Alone
-from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
+from threadchat.chat.log.events import is_inbox
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 
 USERS_TOGETHER: Final = 64
 """User ids that are taken from the file at a time; a process that is killed leaves so many unused at most."""
@@ -32,9 +33,10 @@ class SqliteBroker(Alone):
     """A Broker that keeps rooms in a file, and knows rooms that nobody has open. Not for many nodes.
 
     Each room keeps `history_size` events, `history_bytes` bytes of them, and none that is older than
-    `history_age` seconds (0: however old). A forgotten room goes on later, in its epoch; a closed one
-    begins anew; one whose events are all too old is forgotten for good. Once a minute rooms above `max_rooms`
-    are forgotten too: those that are not open and where it was silent longest. `clock` gives Unix time.
+    `history_age` seconds (0: however old); an inbox has a size and an age of its own. A forgotten room goes
+    on later, in its epoch; a closed one begins anew; one whose events are all too old is forgotten for good.
+    Once a minute rooms above `max_rooms` are forgotten too: those that are not open and where it was silent
+    longest. `clock` gives Unix time.
 
     One process has the file, and only the process that opened it may use it, not one that forks from it.
     `_lock` guards `_channels` and `_next_room`; `_ids` guards `_next_user` and `_users_end`, and is held
@@ -49,12 +51,15 @@ class SqliteBroker(Alone):
         history_age: float = 0.0,
         max_rooms: int = MAX_ROOMS,
         *,
+        inbox_size: int = INBOX_SIZE,
+        inbox_age: float = INBOX_AGE,
         clock: Callable[[], float] = time,
     ) -> None:
         """Raises BrokerError where the file cannot be had, in a sentence that says why."""
         self.path = Path(path).absolute()
         self.clock = clock
-        self.retention = Retention(history_size, history_bytes, history_age)
+        self._retention = Retention(history_size, history_bytes, history_age)
+        self._inbox_retention = Retention(inbox_size, history_bytes, inbox_age)
         self._limits = Limits(self.retention_of, max_rooms)
         self.closed = False
         self._lock = threading.Lock()
@@ -64,7 +69,7 @@ class SqliteBroker(Alone):
         try:
             with explained(self.path):
                 meta = prepare(self.path)
-                self.reader = Reader(self.path, self.retention)
+                self.reader = Reader(self.path)
                 checkpoint = Checkpoint(self.path, self.reader.held_back)
                 self.writer = Writer(self.path, self._sweep, checkpoint)
                 self._next_room = newest_room(self.writer.database) + 1
@@ -132,8 +137,8 @@ class SqliteBroker(Alone):
         return RoomStore(database, room, place, self.retention_of(room), self.clock)
 
     def retention_of(self, room: str) -> Retention:
-        """How much of a room is kept. Runs on: any thread."""
-        return self.retention
+        """How much of a room is kept, or of an inbox. Runs on: any thread."""
+        return self._inbox_retention if is_inbox(room) else self._retention
 
     def note(self, channel: SqliteChannel) -> None:
         """Told who has a room's log now. Runs on: any thread."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from threadchat.broker.sqlite.reader import Reader
-from threadchat.broker.sqlite.room_store import Place, RoomStore
+from threadchat.broker.sqlite.room_store import Place, Retention, RoomStore
 from threadchat.broker.sqlite.writer import Work, Writer
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import CLOSE, Draft, Position, Record, record
@@ -31,6 +31,9 @@ class Store(Protocol):
     def store(self, database: sqlite3.Connection, room: str, place: Place) -> RoomStore:
         """What the database has of a room. Runs on: the writer's thread."""
 
+    def retention_of(self, room: str) -> Retention:
+        """How much of a room is kept. Runs on: any thread."""
+
     def note(self, channel: SqliteChannel) -> None:
         """Told who has a room's log now. Runs on: any thread."""
 
@@ -49,6 +52,7 @@ class SqliteChannel:
         self.room = room
         self.epoch = place.epoch
         self._broker = broker
+        self._retention = broker.retention_of(room)
         self._lock = threading.Lock()
         self._outlet: Outlet | None = None
         self._delivered = 0  # the newest event that the outlet has had
@@ -66,7 +70,7 @@ class SqliteChannel:
         """See Channel: the outlet gets what is kept of the log, and then what follows."""
         with self._lock:
             place = self._place
-            records = self._broker.reader.tail(place, self._broker.clock())
+            records = self._broker.reader.tail(place, self._retention, self._broker.clock())
             outlet.begin(Position(place.head - len(records), place.epoch))
             if records:
                 outlet.deliver(records)
@@ -94,7 +98,8 @@ class SqliteChannel:
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
         """See Channel. Raises CommandError 100 where the database cannot be read."""
-        return self._broker.reader.page(self._place, since, limit, reverse, self._broker.clock())
+        now = self._broker.clock()
+        return self._broker.reader.page(self._place, self._retention, since, limit, reverse, now=now)
 
     def close(self) -> None:
         """See Channel. Where that cannot be written, or the broker is closed, the room ends here only."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from threadchat.broker.sqlite.room_store import Place, Retention, record_of
+from threadchat.broker.sqlite.room_store import Place, Retention
 from threadchat.broker.sqlite.schema import check_process, connect
-from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.events import Position, Record, record_of
 from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES, Page
 from threadchat.chat.log.tail import within
 from threadchat.errors import CommandError, ErrorCode
@@ -38,9 +38,8 @@ class Reader:
     to read waits for `_free`, whoever holds readers back waits for `_all_idle`.
     """
 
-    def __init__(self, path: Path, retention: Retention) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._retention = retention
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._free = threading.Condition(self._lock)
@@ -58,26 +57,35 @@ class Reader:
             ).fetchone()
         return found and Named(Place(*found[:3]), bool(found[3]))
 
-    def tail(self, place: Place, now: float) -> list[Record]:
+    def tail(self, place: Place, kept: Retention, now: float) -> list[Record]:
         """The newest events of a room, oldest first: as many as are kept."""
         records: list[Record] = []
         size = 0
         with self._snapshot() as database:
-            first = self._first(database, place, now)
+            first = _first(database, place, kept, now)
             for (json,) in database.execute(_NEWEST, (place.id, place.head + 1, first)):
                 size += len(json)
-                if len(records) == self._retention.events or (records and size > self._retention.bytes):
+                if len(records) == kept.events or (records and size > kept.bytes):
                     break
                 records.append(record_of(json))
         records.reverse()
         return records
 
-    def page(self, place: Place, since: Position | None, limit: int, reverse: bool, now: float) -> Page:
+    def page(
+        self,
+        place: Place,
+        kept: Retention,
+        since: Position | None,
+        limit: int,
+        reverse: bool,
+        *,
+        now: float,
+    ) -> Page:
         """See Channel.history. `place` may be a little behind."""
         with self._snapshot() as database:
             found = database.execute("SELECT head FROM rooms WHERE id = ?", (place.id,)).fetchone()
             head = Position(found[0] if found else place.head, place.epoch)
-            first = self._first(database, place._replace(head=head.offset), now)
+            first = _first(database, place._replace(head=head.offset), kept, now)
             if since is not None:
                 _check_reach(since, head, 0 if reverse else first - 1, head.offset + reverse)
             if since is None or reverse:
@@ -117,18 +125,6 @@ class Reader:
                 self._held = False
                 self._free.notify_all()
 
-    def _first(self, database: sqlite3.Connection, place: Place, now: float) -> int:
-        """The oldest event that counts: some may be there that are too old, or too many."""
-        oldest = self._retention.since(now)
-        times = database.execute(
-            "SELECT offset, time FROM events WHERE room = ? AND offset > ? ORDER BY offset",
-            (place.id, place.floor),
-        )
-        for offset, time in times:
-            if time >= oldest:
-                return int(offset)
-        return place.head + 1
-
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[sqlite3.Connection]:
         database = self._take()
@@ -155,6 +151,19 @@ class Reader:
             if self._closed:
                 raise CommandError(ErrorCode.NOT_AVAILABLE, "the log is closed")
             return self._idle.pop()
+
+
+def _first(database: sqlite3.Connection, place: Place, kept: Retention, now: float) -> int:
+    """The oldest event that counts: some may be there that are too old, or too many."""
+    oldest = kept.since(now)
+    times = database.execute(
+        "SELECT offset, time FROM events WHERE room = ? AND offset > ? ORDER BY offset",
+        (place.id, place.floor),
+    )
+    for offset, time in times:
+        if time >= oldest:
+            return int(offset)
+    return place.head + 1
 
 
 def _check_reach(since: Position, head: Position, lowest: int, highest: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from threadchat.chat.log.events import Draft, Event, Position, Record, record, without_text
+from threadchat.chat.log.events import Draft, Event, Position, Record, record, record_of, without_text
 from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.errors import RoomClosed
 
@@ -187,14 +187,6 @@ def _insert(database: sqlite3.Connection, statement: str, rows: Sequence[tuple[A
     for some in _portions(rows):
         places = ",".join(["(?,?,?,?)"] * len(some))
         database.execute(f"{statement} {places}", [value for row in some for value in row])
-
-
-_decode: Final = msgspec.json.Decoder(Event).decode
-
-
-def record_of(json: bytes) -> Record:
-    """What was written, as it was."""
-    return Record(_decode(json), json)
 
 
 def _name_of(draft: Draft) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from threadchat.chat.delivery.offering import any_skips, offer_selected
 from threadchat.chat.delivery.subscription import Encode, Subscription
 from threadchat.chat.log.events import Record
 from threadchat.wire.outbox import Answer
@@ -49,7 +50,10 @@ class Audience:
 
         The hot path: one payload for each way of encoding, one offer for each subscriber.
         """
-        refused = []
+        refused: list[Subscription] = []
+        if any_skips(records):
+            offer_selected(self, records, listed, full, refused)
+            return refused
         for encode, alike in self._by_encoding.items():
             payload = encode(records)
             for subscription, offer in alike.items():
@@ -59,19 +63,6 @@ class Audience:
                         refused.append(subscription)
                     elif answer is _HIGH:
                         full.add(subscription.sink.line)
-        for subscription in self._choosy:
-            if wanted := subscription.wanted(records):
-                answer = subscription.sink.offer(subscription.encode(wanted), listed)
-                if answer is _NO:
-                    refused.append(subscription)
-                elif answer is _HIGH:
-                    full.add(subscription.sink.line)
+        if self._choosy:
+            offer_selected(self._choosy, records, listed, full, refused)
         return refused
-
-    def whisper(
-        self, payload: Any, encoders: Collection[Encode], listed: list[Any], *, but: Hashable
-    ) -> None:
-        """Offers a payload to members who use one of these encodings and have room to spare."""
-        for subscription in self:
-            if subscription.encode in encoders and subscription.owner not in (None, but):
-                subscription.sink.offer_light(payload, listed)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Hashable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from threadchat.chat.delivery.audience import Audience
+from threadchat.chat.delivery.offering import Tell, offer_whisper
 from threadchat.chat.delivery.producer import Producer
 from threadchat.chat.delivery.subscription import ALL, REPLAY_BYTES, Batch, Encode, Filter, Sink, Subscription
 from threadchat.chat.log.backpressure import Gate
@@ -102,16 +104,17 @@ class Fanout:
                 subscription.catch_up()
 
     def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
-        """Offers what is in no log to members who use one of these and have room to spare, `but` one user's.
+        """Offers a payload to members who use one of these, `but` one user's. Runs on: any thread."""
+        self.tell(partial(offer_whisper, payload, encoders, but))
 
-        Runs on: any thread.
-        """
+    def tell(self, offer: Tell) -> None:
+        """Has `offer` offer those who are live what is in no log. Runs on: any thread."""
 
-        def offer(listed: list[Any]) -> None:
+        def offer_all(listed: list[Any]) -> None:
             with self._lock:
-                self._audience.whisper(payload, encoders, listed, but=but)
+                offer(self._audience, listed)
 
-        entering(offer)
+        entering(offer_all)
 
     # Subscriptions
 
@@ -127,6 +130,7 @@ class Fanout:
         marker: Any = None,
         background: bool = False,
         producer: Producer | None = None,
+        session: str = "",
     ) -> Subscription:
         """Registers a subscription, from `since` or from now on; it gets nothing before its `start`.
 
@@ -153,6 +157,7 @@ class Fanout:
                 name=name,
                 marker=marker,
                 background=background,
+                session=session,
             )
             self._attended += not background
             self._behind.add(subscription)
@@ -234,10 +239,7 @@ class Fanout:
         return self._tail.weight
 
     def shorten(self, most: int) -> int:
-        """Drops the tail's oldest events down to that weight; the offset before the first that stays.
-
-        Whoever had not had them yet has fallen behind (3010). Runs on: any thread.
-        """
+        """Drops the tail's oldest events down to that weight; the offset before the first that stays."""
         with self._lock:
             return self._tail.shorten(most)
 

@@ -1,21 +1,16 @@
-"""A queue of events for a program's own thread: iterate it, or attach a listener to it."""
+"""A queue of events for a program's own thread, which iterates it."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from threadchat.callbacks import is_unrun
-from threadchat.chat.delivery.producer import Producer
 from threadchat.chat.log.events import CLOSE, Event, Record
 from threadchat.errors import Cancelled, SlowConsumer
 from threadchat.wire.outbox import Answer
-
-log = logging.getLogger(__name__)
 
 REQUEST_BUFFER: Final = 1024
 """Events that a stream holds for its consumer."""
@@ -130,7 +125,15 @@ class EventStream:
             self._full = True
             return Answer.HIGH
 
-    offer_light = offer
+    def offer_light(self, payload: tuple[Event, ...], listed: list[Any]) -> Answer:
+        """As `offer`, but only while under half full, so that it never holds publishers up."""
+        with self._changed:
+            if self._ended:
+                return Answer.YES
+            if (len(self._events) + len(payload)) * 2 > self._limit:
+                return Answer.NO
+            self._append_locked(payload)
+            return Answer.YES
 
     def feed(self, payload: tuple[Event, ...], cancelled: Callable[[], bool]) -> None:
         """Takes the events once there is room; an empty stream takes any number. Runs on: a producer."""
@@ -249,49 +252,3 @@ class SharedStream(EventStream):
 
     def _ends_with(self, event: Event) -> bool:
         return False
-
-
-class Listener(Protocol):
-    """Sees events on a thread of its own. `flush` follows each batch, `close` the last one."""
-
-    def __call__(self, event: Event) -> None: ...
-
-
-class ListenerThread:
-    """Calls one listener for each event of one stream; its exceptions are logged and end nothing."""
-
-    def __init__(
-        self, listener: Listener | Callable[[Event], object], stream: EventStream, name: str
-    ) -> None:
-        self.stream = stream
-        self.producer = Producer(f"listener-{name}")  # where several rooms feed the stream
-        self._listener = listener
-        self.thread = threading.Thread(target=self.run, name=f"listener-{name}", daemon=True)
-
-    def start(self) -> None:
-        """Starts the thread. Raises RuntimeError where the system has no more; the stream is closed then."""
-        try:
-            self.thread.start()
-        except RuntimeError:
-            self.stream.close()
-            raise
-
-    def run(self) -> None:
-        """Goes through the stream to its end. Runs on: the listener's thread."""
-        try:
-            while batch := self.stream.take():
-                for event in batch:
-                    self._call(self._listener, event)
-                self._call(getattr(self._listener, "flush", None))
-        except SlowConsumer as error:
-            log.warning("%s ended: %s", threading.current_thread().name, error)
-        self._call(getattr(self._listener, "close", None))
-
-    def _call(self, function: Callable[..., object] | None, *args: object) -> None:
-        if function is None:
-            return
-        try:
-            if is_unrun(function(*args)):
-                raise TypeError("it returned a coroutine or a generator: its body did not run")
-        except Exception:
-            log.exception("%s: a listener failed", threading.current_thread().name)

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from threadchat.chat.delivery.producer import Producer, Step
 from threadchat.chat.log.backpressure import Ticket
-from threadchat.chat.log.events import Position, Record, UserId
+from threadchat.chat.log.events import EVENT, Position, Record, UserId
 from threadchat.errors import Cancelled, ConnectionClosed, SlowConsumer
 from threadchat.wire.outbox import Answer
 
@@ -60,13 +60,25 @@ Encode = Callable[[Sequence[Record]], Any]
 
 
 class Filter:
-    """Which events a subscriber wants: by type, by user, or both."""
+    """Which events a subscriber wants: by type, by user, by name, or several of these.
 
-    __slots__ = ("_types", "_users")
+    `names` are those of the application's own events; with them alone nothing else passes, and with `types`
+    these say what else does.
+    """
 
-    def __init__(self, types: Sequence[str] | None = None, users: Sequence[UserId] | None = None) -> None:
+    __slots__ = ("_names", "_types", "_users")
+
+    def __init__(
+        self,
+        types: Sequence[str] | None = None,
+        users: Sequence[UserId] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        if names is not None and types is None:
+            types = (EVENT,)
         self._types = None if types is None else frozenset(types)
         self._users = None if users is None else frozenset(users)
+        self._names = None if names is None else frozenset(names)
 
     @property
     def passes_all(self) -> bool:
@@ -84,6 +96,7 @@ class Filter:
             or (
                 (self._types is None or item.event.type in self._types)
                 and (self._users is None or item.event.user in self._users)
+                and (self._names is None or item.event.type != EVENT or item.event.name in self._names)
             )
         ]
 
@@ -139,6 +152,7 @@ class Subscription:
         name: str,
         marker: Any,
         background: bool,
+        session: str = "",
     ) -> None:
         self.sink = sink
         self.encode = encode
@@ -148,6 +162,7 @@ class Subscription:
         self.owner = owner  # the user, where it is a member's
         self.marker = marker  # offered once, at the end of the replay
         self.background = background  # does not keep the room from being idle
+        self.session = session  # events that skip it are not for this subscription
         self.live = False
         self.stopped = False
         self._room = room
@@ -171,6 +186,13 @@ class Subscription:
         self.sink.nudge()
         self._producer.dismiss(self)
 
+    def select(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Those of `records` that are wanted, and skip another session or none."""
+        wanted = self.wanted(records)
+        if self.session and any(item.event.skip == self.session for item in wanted):
+            return [item for item in wanted if item.event.skip != self.session]
+        return wanted
+
     def is_stopped(self) -> bool:
         """Whether the subscription was ended. Runs on: any thread."""
         return self.stopped
@@ -187,7 +209,7 @@ class Subscription:
             if batch is None:
                 return False
             if batch.records:
-                if wanted := self.wanted(batch.records):
+                if wanted := self.select(batch.records):
                     self.sink.feed(self.encode(wanted), self.is_stopped)
                 self._room.advance(self, batch)
             else:

@@ -7,10 +7,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol, overload
 
 from threadchat.chat.log.backpressure import Gate
-from threadchat.chat.log.events import CLOSE, Draft, Position, Record, UserId, record
+from threadchat.chat.log.events import CLOSE, Draft, Event, Position, Record, UserId, record
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 KEY_TTL: Final = 300.0
@@ -30,11 +30,37 @@ Keys = OrderedDict[tuple[UserId | None, str], tuple[Position, float]]
 """Message keys, each of one user: the place of what was said with it, and when to forget it."""
 
 
-class Page(NamedTuple):
-    """Some of a room's log, and where the log stood."""
+class Page(Sequence[Event]):
+    """Some events of a room's log, as a sequence: their `records` have the JSON, too.
 
-    records: list[Record]
-    head: Position
+    `head` is where the log stood. Immutable, so any thread may have it.
+    """
+
+    __slots__ = ("head", "records")
+
+    def __init__(self, records: list[Record], head: Position) -> None:
+        self.records = records
+        self.head = head
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Event]: ...
+    def __getitem__(self, index: int | slice) -> Event | list[Event]:
+        if isinstance(index, slice):
+            return [item.event for item in self.records[index]]
+        return self.records[index].event
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Page) and (self.records, self.head) == (other.records, other.head)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    def __repr__(self) -> str:
+        return f"<Page of {len(self)} events, head {self.head}>"
 
 
 def check_target(target: Position, epoch: str) -> None:

@@ -11,6 +11,9 @@ from threadchat.chat.log.events import Record, without_text
 
 HISTORY_SIZE: Final = 1024
 HISTORY_BYTES: Final = 4 << 20
+INBOX_SIZE: Final = 256
+INBOX_AGE: Final = 7 * 86_400.0
+"""Events of an inbox, and their age in seconds."""
 AROUND: Final = 200
 """Bytes of memory that an event takes beside its JSON and its text."""
 

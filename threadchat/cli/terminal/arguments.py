@@ -137,6 +137,9 @@ def tail_parser() -> Parser:
         metavar="TYPE",
         help="only such events; may be repeated",
     )
+    parser.add_argument(
+        "--name", action="append", type=_text, metavar="NAME", help="of the application's events only these"
+    )
     parser.add_argument("--count", metavar="N", type=_number(1), help="end after that many events")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(

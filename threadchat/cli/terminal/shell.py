@@ -110,9 +110,9 @@ class Shell:
         if not text.strip():
             raise Mistake("/msg needs a name or a number, and what to say: /msg ann hello")
         to = self._find(name)
-        self.chat.direct(to, text)
+        words = "private, waits for" if self.chat.direct(to, text).stored else "private to"
         self._show(
-            f"{self._style.paint('private to', DIM)} {plain(name)} ({to}): {self._style.message(text)}"
+            f"{self._style.paint(words, DIM)} {plain(name)} ({plain(str(to))}): {self._style.message(text)}"
         )
 
     def _find(self, name: str) -> UserId:
@@ -123,10 +123,15 @@ class Shell:
             raise Mistake(f"several people are called {plain(name)}; use a number: {numbers}")
         if found:
             return found[0]
+        if name in self._people:
+            return name  # an id that is text
+        if name.startswith("@") and len(name) > 1:
+            return name[1:]
         if name.isascii() and name.removeprefix("-").isdigit():
             return int(name)
         raise Mistake(
-            f"nobody here is called {plain(name)}; /who lists the people of a room, with their numbers"
+            f"nobody here is called {plain(name)}; /who lists the people of a room, with their ids; "
+            "@ID is whoever has that id, if it is text"
         )
 
     def _who(self, room: str) -> None:

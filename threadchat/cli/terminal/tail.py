@@ -13,6 +13,7 @@ from threadchat.cli.terminal.connect import open_client
 from threadchat.cli.terminal.constants import EXIT_OK
 from threadchat.cli.terminal.text import Style, wants_colour
 from threadchat.client import ChatEvent, Client, Page
+from threadchat.client.positions import Filter
 from threadchat.client.protocol import KICKED, NOTICES, REFUSED, as_json
 from threadchat.errors import CommandError, ErrorCode, ThreadchatError
 from threadchat.normalize import nfc
@@ -71,14 +72,14 @@ def nobody_reads(stream: TextIO) -> bool:
 
 def enter(chat: Client, room: str, arguments: argparse.Namespace) -> list[ChatEvent]:
     """Subscribes to a room; returns what was asked for of its past."""
-    types = arguments.type
+    wanted = Filter(arguments.type, None, arguments.name)
     page = newest(chat, room, arguments.history)
     start = page.offset if arguments.since is None else arguments.since
-    if chat.subscribe(room, (start, page.epoch), types=types).recovered is False:
+    if chat.subscribe(room, (start, page.epoch), types=wanted.types, names=wanted.names).recovered is False:
         why = f"room {room!r} has no events after {start} to begin with; its newest is {page.offset}"
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION, why)
     events = page.events if arguments.history else ()
-    return [event for event in events if types is None or event.type in types]
+    return [event for event in events if wanted.wants(event)]
 
 
 def newest(chat: Client, room: str, number: int) -> Page:

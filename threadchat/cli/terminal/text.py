@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -24,6 +25,10 @@ HAPPENED: Final = {
     "leave": "left",
     "add": "has one more connection",
     "remove": "has one connection less",
+    "joined": "was put into the room",
+    "subscribed": "listens to the room now",
+    "left": "was taken out of the room",
+    "unsubscribed": "listens to the room no more",
 }
 CONTINUED: Final = "    │ "  # so that a message of several lines cannot look like several messages
 
@@ -36,6 +41,11 @@ def plain(text: str) -> str:
 def wants_colour(stream: TextIO) -> bool:
     """Whether to colour: on a terminal that knows colours, and not against the wish of `NO_COLOR`."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def data_of(event: ChatEvent) -> str:
+    """The data of an application's event, as JSON on one line."""
+    return "" if event.data is None else json.dumps(event.data, ensure_ascii=False)
 
 
 class Style:
@@ -81,8 +91,9 @@ class Style:
         if event.type == "direct":
             whose = f"{self.paint('private from', BOLD)} {who} ({plain(str(event.user))})"
             return f"{whose}: {self.message(event.message)}"
-        if event.type == "close":
-            return self.paint("the room was closed", DIM)
+        if event.type in ("event", "close"):
+            words = "the room was closed" if event.type == "close" else plain(data_of(event))
+            return f"{self.paint(plain(event.name), BOLD)} {self.paint(words, DIM)}".lstrip()
         if event.type == "delete":
             return f"{who} {self.paint(f'deleted message {event.target}', DIM)}"
         happened = HAPPENED.get(event.type, plain(event.type))

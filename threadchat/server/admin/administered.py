@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threadchat.chat.log.events import Position
+from threadchat.chat.log.events import Position, UserId
 from threadchat.server.admin.snapshot import Inspector
 from threadchat.server.auth.failures import Failures
 from threadchat.server.session.sanctioning import Moderation
@@ -25,6 +25,22 @@ class AdministeredChat(Moderation):
         """Publishes a message in a room; see `Chat.publish`."""
         raise NotImplementedError
 
-    def direct(self, to: int, message: str, user: object = None, *, nickname: str = "") -> None:
+    def emit(
+        self,
+        room: str = "",
+        name: str = "",
+        data: object = None,
+        *,
+        user: object = None,
+        keep: bool = True,
+        skip: str | None = None,
+        key: str | None = None,
+    ) -> Position | None:
+        """Has an event of the application's own happen; see `Chat.emit`."""
+        raise NotImplementedError
+
+    def direct(
+        self, to: UserId, message: str, user: object = None, *, nickname: str = "", key: str = ""
+    ) -> bool:
         """Sends a message to one person; see `Chat.direct`."""
         raise NotImplementedError

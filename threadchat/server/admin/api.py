@@ -28,6 +28,7 @@ OVERHEAD: Final = 16 * 1024
 
 CALLS: Final[dict[str, type[Call]]] = {
     "publish": api_schema.Publish,
+    "emit": api_schema.Emit,
     "direct": api_schema.SendDirect,
     "disconnect": api_schema.Disconnect,
     "rooms": api_schema.Rooms,

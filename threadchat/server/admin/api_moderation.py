@@ -8,17 +8,17 @@ from msgspec import Meta
 
 from threadchat.chat.sanctions import Sanction
 from threadchat.server.admin.administered import AdministeredChat
-from threadchat.server.admin.api_schema import Call, Fields, UserId
-from threadchat.server.protocol.commands import MAX_EPOCH, RoomName
+from threadchat.server.admin.api_schema import Call, Fields
+from threadchat.server.protocol.commands import MAX_EPOCH, Id, RoomName
 
-Id = Annotated[int, Meta(ge=1)]
+EventId = Annotated[int, Meta(ge=1)]
 Span = Annotated[float, Meta(gt=0)]
 
 
 class Subject(Call, frozen=True):
     """Whom a sanction is for: a user or an address, in one room or everywhere."""
 
-    user: UserId | None = None
+    user: Id | None = None
     address: str | None = None
     room: str = ""
 
@@ -28,7 +28,7 @@ class Sanctioning(Subject, frozen=True):
 
     seconds: Span | None = None
     reason: str = ""
-    by: UserId | None = None
+    by: Id | None = None
 
 
 class Ban(Sanctioning, frozen=True):
@@ -90,10 +90,10 @@ class Sanctions(Call, frozen=True):
 class Kick(Call, frozen=True):
     """Puts somebody out, of one room or of the chat; they may come back."""
 
-    user: UserId
+    user: Id
     room: str = ""
     reason: str = ""
-    by: UserId | None = None
+    by: Id | None = None
 
     def answer(self, chat: AdministeredChat) -> Fields:
         return {"ended": chat.kick(self.user, room=self.room, reason=self.reason, by=self.by)}
@@ -103,9 +103,9 @@ class Delete(Call, frozen=True):
     """Deletes one message of a room's log."""
 
     room: RoomName
-    event: Id
+    event: EventId
     epoch: Annotated[str, Meta(max_length=MAX_EPOCH)] = ""
-    by: UserId | None = None
+    by: Id | None = None
 
     def answer(self, chat: AdministeredChat) -> Fields:
         chat.delete(self.room, self.event, epoch=self.epoch, by=self.by)

@@ -8,15 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from threadchat.errors import CloseCode
-from threadchat.normalize import nfc
+from threadchat.normalize import nfc, nfc_id
 from threadchat.server.admin.administered import AdministeredChat
-from threadchat.server.auth.users import LARGEST_ID
 from threadchat.server.protocol import commands
-from threadchat.server.protocol.commands import MAX_HISTORY, MAX_ROOM_NAME, RoomName
+from threadchat.server.protocol.commands import MAX_HISTORY, MAX_ROOM_NAME, Id, RoomName
 from threadchat.server.session import queries
 
 Fields = dict[str, Any]
-UserId = Annotated[int, Meta(ge=-LARGEST_ID, le=LARGEST_ID)]
 Code = Annotated[int, Meta(ge=3000, le=4999)]  # RFC 6455 section 7.4.2: those for applications
 
 
@@ -32,7 +30,7 @@ class Publish(Call, frozen=True):
 
     room: str
     message: str
-    user: UserId | None = None
+    user: Id | None = None
     nickname: str = ""
     key: str = ""
 
@@ -41,27 +39,46 @@ class Publish(Call, frozen=True):
         return {"offset": place.offset, "epoch": place.epoch}
 
 
+class Emit(Call, frozen=True):
+    """Has an event of the application's own happen, in a room or for one person."""
+
+    name: str
+    room: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    user: Id | None = None
+    keep: bool = True
+    skip: str = ""
+    key: str = ""
+
+    def answer(self, chat: AdministeredChat) -> Fields:
+        place = chat.emit(
+            self.room, self.name, self.data, user=self.user, keep=self.keep, skip=self.skip, key=self.key
+        )
+        return {} if place is None else {"offset": place.offset, "epoch": place.epoch}
+
+
 class SendDirect(Call, frozen=True):
     """Says something to one person."""
 
-    to: UserId
+    to: Id
     message: str
-    user: UserId | None = None
+    user: Id | None = None
     nickname: str = ""
+    key: str = ""
 
     def answer(self, chat: AdministeredChat) -> Fields:
-        chat.direct(self.to, self.message, self.user, nickname=self.nickname)
-        return {}
+        stored = chat.direct(self.to, self.message, self.user, nickname=self.nickname, key=self.key)
+        return {"stored": True} if stored else {}
 
 
 class Disconnect(Call, frozen=True):
     """Ends a person's connections, on all nodes."""
 
-    user: UserId
+    user: Id
     code: Code = int(CloseCode.FORCE_DISCONNECT)
 
     def answer(self, chat: AdministeredChat) -> Fields:
-        return {"connections": chat.hub.disconnect(self.user, self.code)}
+        return {"connections": chat.hub.disconnect(nfc_id(self.user), self.code)}
 
 
 class Rooms(Call, frozen=True):
@@ -77,10 +94,11 @@ class Who(Call, frozen=True):
     """Who is in a room."""
 
     room: RoomName
-    after: commands.Id | None = None
+    after: Id | None = None
 
     def answer(self, chat: AdministeredChat) -> Fields:
-        return queries.who(chat.hub, commands.Who(room=nfc(self.room), after=self.after))
+        after = None if self.after is None else nfc_id(self.after)
+        return queries.who(chat.hub, commands.Who(room=nfc(self.room), after=after))
 
 
 class History(Call, frozen=True):

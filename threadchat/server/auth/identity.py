@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -21,6 +21,10 @@ from threadchat.wire.connection import Connection
 
 log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
+
+
+_ABOUT: Final[dict[str, str]] = {"direct": "to", "call": "name"}
+"""The field that says what a command is about, where that is no room."""
 
 
 class Admission(NamedTuple):
@@ -50,7 +54,16 @@ class Identity:
     runs on the connection's reader thread and may block it.
     """
 
-    __slots__ = ("_admission", "_connection", "_info", "_pass", "address", "hooks", "identity")
+    __slots__ = (
+        "_admission",
+        "_connection",
+        "_info",
+        "_pass",
+        "address",
+        "environ",
+        "hooks",
+        "identity",
+    )
 
     def __init__(
         self,
@@ -61,14 +74,17 @@ class Identity:
         *,
         admission: Admission = ANYBODY,
         shown: Pass | None = None,
+        environ: Mapping[str, Any] | None = None,
     ) -> None:
         """`identity` is who the application or a token says it is, None for somebody anonymous.
 
-        `shown` is what the token said that came with the handshake.
+        `shown` is what the token said that came with the handshake. `environ` is what
+        the application's commands are told of the handshake.
         """
         self.hooks = hooks
         self.identity = identity
         self.address = address
+        self.environ = environ or {}
         self._admission = admission
         self._pass = shown
         self._connection = connection
@@ -173,7 +189,7 @@ class Identity:
         """The same for a command; one that is nobody's business passes."""
         action = ACTIONS.get(type(command))
         if action is not None:
-            self.check(user, action, getattr(command, "to" if action == "direct" else "room"))
+            self.check(user, action, getattr(command, _ABOUT.get(action, "room")))
 
     def may_see(self, room: str) -> bool:
         """Whether a room is one of those that the token lets one read; the hook is not asked."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from threadchat.errors import CommandError, ErrorCode
-from threadchat.normalize import nfc
+from threadchat.normalize import find_forbidden, nfc
 from threadchat.server.protocol.commands import MAX_NICKNAME, MAX_ROOM_NAME
 
 Check = Callable[[str], str]
@@ -18,35 +18,6 @@ MAX_CLAIMED: Final = 1024
 """Characters of a name that somebody only claims to have, on the older dialect `/ws`."""
 
 _MOST_PARTS: Final = 4  # that one character is written with: a letter and three marks
-
-# By their numbers, not by `unicodedata`: its version differs from one Python to the next.
-_EMOJI: Final = (
-    r"\xa9\xae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u27bf\u2900-\u297f\u2b00-\u2bff\u3030\u303d"
-    r"\u3297\u3299\U0001f000-\U0001faff"
-)
-_JOINING: Final = (  # scripts in which a joiner changes how letters look: Arabic, Indic, Mongolian and others
-    r"\u0600-\u07ff\u0840-\u0dff\u0f00-\u109f\u1700-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff"
-    r"\ufe70-\ufefc\U00010a00-\U00010fff\U00011000-\U00011fff\U0001e900-\U0001e95f"
-)
-_FORBIDDEN: Final = re.compile(
-    # Control characters, half a surrogate pair, line ends and blanks but U+0020, private use, what turns the
-    # direction of writing.
-    r"[\x00-\x1f\x7f-\xa0\u061c\u1680\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000"
-    r"\ud800-\uf8ff\ufeff\ufff9-\ufffb\ufffe\uffff\U000f0000-\U0010ffff"
-    # What shows nothing, or nothing of its own: Default_Ignorable_Code_Point of Unicode, fillers among them.
-    r"\xad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0d\uffa0\ufff0-\ufff8"
-    r"\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-    # Text or emoji style, of what has both; a digit only within a keycap.
-    rf"|(?<![{_EMOJI}])\ufe0e|(?<![{_EMOJI}0-9#*])\ufe0f|(?<=[0-9#*])\ufe0f(?!\u20e3)"
-    # Joiners, where they join nothing.
-    rf"|(?<![{_JOINING}])\u200c|\u200c(?![{_JOINING}])"
-    rf"|(?<![{_JOINING}{_EMOJI}\ufe0f])\u200d|\u200d(?![{_JOINING}{_EMOJI}])"
-)
-_FLAGS: Final = re.compile(  # of England, Scotland and Wales: the only ones that are written with tags
-    "\U0001f3f4\U000e0067\U000e0062"
-    "(?:\U000e0065\U000e006e\U000e0067|\U000e0073\U000e0063\U000e0074|\U000e0077\U000e006c\U000e0073)"
-    "\U000e007f"
-)
 
 
 class NamePolicy:
@@ -95,7 +66,7 @@ def _check_printable(name: str, field: str, what: str, most: int) -> str:
     name = _normalized(name, field, what, most)
     if name[0] == " " or name[-1] == " ":
         wrong = "has a space at its end" if name[-1] == " " else "begins with a space"
-    elif (name.isascii() and name.isprintable()) or not (wrong := _find_forbidden(name)):  # the most do
+    elif (name.isascii() and name.isprintable()) or not (wrong := find_forbidden(name)):  # the most do
         return name
     rule = (
         "printable, without spaces around it, control characters, or any that turn the direction of writing "
@@ -112,12 +83,6 @@ def _check_claimed(name: str) -> str:
     if name.isascii() and name.isprintable():  # the most
         return name
     name = nfc(name)
-    if wrong := _find_forbidden(name):
+    if wrong := find_forbidden(name):
         raise CommandError(ErrorCode.BAD_REQUEST, f"from {wrong}; a name has only what can be seen")
     return name
-
-
-def _find_forbidden(name: str) -> str:
-    """Which character must not be there, and where; empty where there is none."""
-    found = _FORBIDDEN.search(_FLAGS.sub(lambda flag: "-" * len(flag[0]), name))
-    return f"has U+{ord(found[0]):04X} at character {found.start() + 1}" if found else ""

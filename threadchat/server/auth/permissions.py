@@ -8,7 +8,7 @@ from threadchat.errors import BadToken
 from threadchat.normalize import nfc
 from threadchat.server.protocol import commands
 
-Action = Literal["join", "subscribe", "message", "history", "who", "direct"]
+Action = Literal["join", "subscribe", "message", "history", "who", "direct", "call"]
 """What the hook `authorize` is asked about."""
 
 AnyAction = Action | Literal["typing", "moderate"]
@@ -26,7 +26,8 @@ NEEDS: Final[dict[str, str]] = {
     "message": WRITE,
     "typing": WRITE,
 }
-"""The letter that each needs; `direct` is about a person, and no room's permission counts for it."""
+"""The letter that each needs; `direct` is about a person and `call` about a command of the application's, so
+no room's permission counts for these."""
 
 ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.Join: "join",
@@ -36,6 +37,7 @@ ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.Who: "who",
     commands.Typing: "typing",
     commands.SendDirect: "direct",
+    commands.Call: "call",
 }
 """What a command does, where somebody may be forbidden to; messages are looked at one by one, later."""
 
@@ -47,6 +49,7 @@ PHRASES: Final[dict[str, str]] = {
     "who": "see who is in room",
     "typing": "write in room",
     "direct": "write to user",
+    "call": "call",
     "moderate": "moderate room",
 }
 

@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from threadchat.chat.log.events import UserId
+
 RESUME_TTL: Final = 24 * 3600.0
 """Seconds for which a client may come back as the same person."""
 _MAX_TOKEN: Final = 2048
@@ -17,12 +19,12 @@ _MAX_TOKEN: Final = 2048
 class Identity(msgspec.Struct, frozen=True, array_like=True):
     """What a token says: `expiry` is Unix time, in seconds."""
 
-    user: int
+    user: UserId
     nickname: str
     expiry: float
 
 
-def issue(key: bytes, user: int, nickname: str, now: float) -> str:
+def issue(key: bytes, user: UserId, nickname: str, now: float) -> str:
     """A token for `user`, valid for `RESUME_TTL` from `now` (Unix time)."""
     payload = msgspec.json.encode(Identity(user, nickname, now + RESUME_TTL))
     return _encode(payload) + "." + _encode(_sign(key, payload))

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from threadchat.chat.log.events import UserId
+from threadchat.chat.log.ids import ID_RULE, LARGEST_ID
 from threadchat.config.settings import Config
 from threadchat.errors import BadToken, ConfigError, ThreadchatError
 from threadchat.server.auth.jwks import KeyFile
 from threadchat.server.auth.permissions import Permissions
-from threadchat.server.auth.users import LARGEST_ID, User, as_user
+from threadchat.server.auth.users import User, as_user
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -23,7 +25,8 @@ MAX_HEADER: Final = 2048
 deep that a longer one could overflow the stack of a thread."""
 LEEWAY: Final = 10.0
 """Seconds by which the clock of whoever signed a token may be ahead of this one's."""
-_DECIMAL: Final = re.compile("[1-9][0-9]{0,15}")
+_DECIMAL: Final = re.compile("[1-9][0-9]*")
+_NUMERIC: Final = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
 _LATEST: Final = 2.0**53
 
 
@@ -135,7 +138,7 @@ class Tokens:
 
 def sign(
     config: Config,
-    user: int,
+    user: UserId,
     nickname: str = "",
     rooms: Mapping[str, str] | None = None,
     *,
@@ -152,6 +155,8 @@ def sign(
             "token signs with token_key, and there is none: give --token-key, THREADCHAT_TOKEN_KEY or a file"
             + ("; token_keys are public keys, which only check" if config.token_keys else "")
         )
+    if isinstance(user, str) and isinstance(_subject(user), int):
+        raise BadToken(f"the text {user!r} as sub means the integer; an id that is text has more than digits")
     issued = time.time() if now is None else now
     claims: dict[str, Any] = {"sub": str(user), "iat": int(issued), "exp": int(issued + seconds)}
     named = {
@@ -183,9 +188,15 @@ def _load_jwt(setting: str) -> ModuleType:
 
 
 def _subject(claim: Any) -> Any:
-    """The id that a `sub` names; what is none stays as it is, for `as_user` to say so."""
-    if isinstance(claim, str) and _DECIMAL.fullmatch(claim) and int(claim) <= LARGEST_ID:
-        return int(claim)
+    """The id that a `sub` names. RFC 7519 has it as text, so the text of an integer id is that integer.
+
+    Longer decimals, as some providers of logins have them, are text. What is no id stays as it is, for
+    `as_user` to say so. Raises BadToken for a number in a spelling of its own.
+    """
+    if isinstance(claim, str) and _NUMERIC.fullmatch(claim):
+        if not _DECIMAL.fullmatch(claim):
+            raise BadToken(f"its sub {claim!r:.40} is a number, but {ID_RULE}, is what an id can be")
+        return int(claim) if len(claim) < 17 and int(claim) <= LARGEST_ID else claim
     if claim is None:
         raise BadToken("its claim sub is missing")
     return claim

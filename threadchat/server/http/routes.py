@@ -11,20 +11,21 @@ from threadchat.server.http.handshake import UPGRADE_LOST, upgrade_lost, upgrade
 from threadchat.server.http.hosts import Hosts
 from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import TEXT, reply, send
-from threadchat.server.http.static import read_page
+from threadchat.server.http.static import read_client, read_page
 
 _FRESH: Final = ("Cache-Control", "no-store")
 _HEALTH: Final = ("/healthz", "/readyz")
 
 
 class Routes:
-    """Serves the page, `/healthz`, `/readyz` and the WebSocket `endpoints`, which are named by their paths.
+    """Serves the page, the browser's client, `/healthz`, `/readyz` and the WebSocket `endpoints`.
 
-    An endpoint is a WSGI application; it is called with what is meant as a handshake, and judges it. `page`
-    is as for `read_page`, which see for what is raised. `/healthz` says that this process serves, `/readyz`
-    what `ready` does: whether commands would find what they need. `operators` finds what answers at other
-    paths, by whatever method. `hosts` judges by which name all of that is asked for, but for the health of
-    this process, which holds no secret and is asked for by address. To be called on any thread.
+    Endpoints are named by their paths. Each is a WSGI application; it is called with what is meant as a
+    handshake, and judges it. `page` is as for `read_page`, which see for what is raised. `/healthz` says that
+    this process serves, `/readyz` what `ready` does: whether commands would find what they need. `operators`
+    finds what answers at other paths, by whatever method. `hosts` judges by which name all of that is asked
+    for, but for the health of this process, which holds no secret and is asked for by address. To be called
+    on any thread.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Routes:
         self._ready = ready
         self._operators = operators
         self._hosts = hosts or Hosts()
-        self._resources = read_page(page)
+        self._resources = read_client() | read_page(page)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, or run a whole WebSocket session before returning (PEP 3333)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
 from pathlib import PurePosixPath
 from typing import Any
@@ -21,6 +21,7 @@ _TYPES = {
     ".json": "application/json",
     ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".ts": "text/plain; charset=utf-8",  # no type is registered for TypeScript
     ".webmanifest": "application/manifest+json",
 }
 
@@ -32,13 +33,14 @@ class Resource:
     content_type: str
     body: bytes
     etag: str
+    headers: tuple[tuple[str, str], ...] = ()
 
     def serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Replies with the file, or says that the client's copy is current."""
-        caching = ("ETag", self.etag), ("Cache-Control", "no-cache")
+        headers = ("ETag", self.etag), ("Cache-Control", "no-cache"), *self.headers
         if _matches(environ.get("HTTP_IF_NONE_MATCH", ""), self.etag):
-            return send(start_response, "304 Not Modified", b"", *caching)
-        return send(start_response, "200 OK", self.body, ("Content-Type", self.content_type), *caching)
+            return send(start_response, "304 Not Modified", b"", *headers)
+        return send(start_response, "200 OK", self.body, ("Content-Type", self.content_type), *headers)
 
 
 def read_page(folder: Traversable | None = None) -> dict[str, Resource]:
@@ -53,6 +55,18 @@ def read_page(folder: Traversable | None = None) -> dict[str, Resource]:
             raise FileNotFoundError(f"the page has no {name}; is threadchat installed whole?")
         resources[path] = resources[f"/page/{name}"]
     return resources
+
+
+def read_client() -> dict[str, Resource]:
+    """The browser's client and its types, for the page and for pages of other origins, which may import it.
+
+    Whether they may connect, `allow_origin` decides.
+    """
+    resources = read_folder(importlib.resources.files("threadchat.server") / "browser", "/")
+    anybody = (("Access-Control-Allow-Origin", "*"),)
+    return {
+        path: replace(resources[path], headers=anybody) for path in ("/threadchat.js", "/threadchat.d.ts")
+    }
 
 
 def read_folder(folder: Traversable, prefix: str) -> dict[str, Resource]:

@@ -7,7 +7,9 @@ from typing import Annotated, Final, get_args
 import msgspec
 from msgspec import Meta
 
-from threadchat.normalize import NAMING, nfc
+from threadchat.chat.emitting import MAX_EVENT_NAME
+from threadchat.chat.log.ids import MAX_ID
+from threadchat.normalize import NAMING, nfc, nfc_id
 
 MAX_NICKNAME: Final = 64
 MAX_ROOM_NAME: Final = 128
@@ -17,15 +19,17 @@ MAX_EPOCH: Final = 128
 MAX_HISTORY: Final = 1000
 MAX_LISTED: Final = 1000
 MAX_USERS: Final = 100
-"""The first ones in characters, the last three in events, in rooms or people, and in users of a filter."""
+MAX_NAMES: Final = 100
+"""The first ones in characters; then in events, in rooms or people, and in users and names of a filter."""
 
 # Which characters names may have, `names.py` says.
 Nickname = Annotated[str, Meta(min_length=1, max_length=MAX_NICKNAME)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=MAX_ROOM_NAME)]
-Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=MAX_NICKNAME)]
+Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=MAX_ID)]
 Words = Annotated[str, Meta(min_length=1)]
 """What is said: something, as the application's own publications have to."""
 Users = Annotated[list[Id], Meta(max_length=MAX_USERS)]
+EventNames = Annotated[list[str], Meta(max_length=MAX_NAMES)]
 CommandId = int | str | None
 
 
@@ -48,6 +52,7 @@ class Hello(Command, frozen=True):
     token: str | None = None
     resume: str | None = None
     nickname: Nickname | None = None
+    inbox: Since | None = None
 
 
 class Profile(Command, frozen=True):
@@ -69,6 +74,7 @@ class Listen(Command, frozen=True):
     room: RoomName
     types: list[str] | None = None
     users: Users | None = None
+    names: EventNames | None = None
     since: Since | None = None
 
 
@@ -102,10 +108,18 @@ class Message(InRoom, frozen=True):
 
 
 class SendDirect(Command, frozen=True, tag="direct"):
-    """Says something to one person."""
+    """Says something to one person; the same key again says nothing new to whoever has an inbox."""
 
     to: Id
     message: Words
+    key: Annotated[str, Meta(max_length=MAX_KEY)] = ""
+
+
+class Call(Command, frozen=True):
+    """Has the application do something of its own."""
+
+    name: Annotated[str, Meta(max_length=MAX_EVENT_NAME)]
+    data: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Count(InRoom, frozen=True):
@@ -113,6 +127,7 @@ class Count(InRoom, frozen=True):
 
     types: list[str] | None = None
     users: Users | None = None
+    names: EventNames | None = None
 
 
 class History(InRoom, frozen=True):
@@ -153,7 +168,7 @@ Place = Annotated[str, Meta(max_length=MAX_ROOM_NAME)]
 class Kick(Command, frozen=True):
     """Throws somebody out, who may come back."""
 
-    user: int
+    user: Id
     room: Place = ""
     reason: str = ""
 
@@ -161,7 +176,7 @@ class Kick(Command, frozen=True):
 class Lifting(Command, frozen=True):
     """What takes a sanction back: against a user or an address."""
 
-    user: int | None = None
+    user: Id | None = None
     address: str | None = None
     room: Place = ""
 
@@ -218,6 +233,7 @@ AnyCommand = (
     | Unsubscribe
     | Message
     | SendDirect
+    | Call
     | Count
     | History
     | Who
@@ -237,9 +253,12 @@ COMMANDS: Final = tuple(command.__struct_config__.tag for command in get_args(An
 
 
 def normalized(command: AnyCommand) -> AnyCommand:
-    """The same command with its names in NFC."""
+    """The same command with its names, and ids that are text, in NFC."""
     for field in NAMING:
         name = getattr(command, field, None)
-        if name and not name.isascii():
+        if isinstance(name, str) and not name.isascii():
             command = msgspec.structs.replace(command, **{field: nfc(name)})
+    users: list[int | str] | None = getattr(command, "users", None)
+    if users:
+        command = msgspec.structs.replace(command, users=[nfc_id(user) for user in users])
     return command

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from threadchat.chat.log.events import EVENT_TYPES, MESSAGE, Direct, Position, Record, UserId
+from threadchat.chat.emitting import check_names
+from threadchat.chat.log.events import EVENT_TYPES, MESSAGE, Direct, Position, Record, UserId, is_inbox
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.protocol.commands import COMMANDS, AnyCommand, CommandId, Words
 from threadchat.server.protocol.malformed import find_half_character, find_id
 from threadchat.wire.protocol import frames
-from threadchat.wire.protocol.requests import Text
+from threadchat.wire.protocol.requests import Latest, Text
 
 BROADCAST_ROOM: Final = "/ws"
 """The room of the broadcast dialect; the native one does not reach it."""
@@ -36,7 +38,7 @@ class BroadcastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DirectMessage(msgspec.Struct, frozen=True):
     """What a client of the direct dialect sends."""
 
-    to: int
+    to: int | str
     message: Words
 
 
@@ -50,19 +52,26 @@ _decode_direct = msgspec.json.Decoder(DirectMessage).decode
 _decode_id = msgspec.json.Decoder(int | str).decode
 _decode_type = msgspec.json.Decoder(str).decode
 
-MOST_CONTAINERS: Final = 500
-"""Arrays and objects of one message. Python 3.12 and 3.13 let a decoder go 10,000 of them deep, which is more
-than a thread's stack of 1 MiB holds: the process would be gone."""
+MOST_NESTED: Final = 500
+"""Arrays and objects within each other in one message. Python 3.12 and 3.13 let a decoder go 10,000 of them
+deep, which is more than a thread's stack of 1 MiB holds: the process would be gone."""
 _STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # to the end, where it has none
+
+
+_STEPS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
+_BESIDE: Final = re.compile(r"[^\[\]{}]+")
 
 
 def check_depth(text: str) -> None:
     """Raises CommandError 107 for what could be nested too deeply to be decoded."""
-    if text.count("[") + text.count("{") <= MOST_CONTAINERS:
+    if text.count("[") + text.count("{") <= MOST_NESTED:
         return
     bare = _STRING.sub("", text)
-    if bare.count("[") + bare.count("{") > MOST_CONTAINERS:
-        reason = f"more than {MOST_CONTAINERS} arrays and objects in one message; a message needs a few"
+    if bare.count("[") + bare.count("{") <= MOST_NESTED:
+        return
+    steps = map(_STEPS.__getitem__, _BESIDE.sub("", bare))
+    if max(accumulate(steps), default=0) > MOST_NESTED:
+        reason = f"arrays and objects are nested more than {MOST_NESTED} deep; a message needs a few"
         raise CommandError(ErrorCode.BAD_REQUEST, reason)
 
 
@@ -72,7 +81,7 @@ def check_depth(text: str) -> None:
 def decode_command(text: str) -> AnyCommand:
     """One native command. Raises BadCommand."""
     try:
-        if len(text) > MOST_CONTAINERS:  # the most are short
+        if len(text) > MOST_NESTED:  # the most are short
             check_depth(text)
         command: AnyCommand = _decode_command(text)
         return command
@@ -134,8 +143,18 @@ def _explain(text: str, error: Exception) -> BadCommand:
 _EXAMPLE: Final = '{"type": "hello", "id": 1, "nickname": "ann"}'
 
 
-def check_types(types: Sequence[str] | None) -> None:
-    """Raises CommandError 107 for an event type that does not exist."""
+def check_reachable(room: str) -> None:
+    """Raises CommandError 103 for a room of the server's own: that of `/ws`, and people's inboxes."""
+    if room == BROADCAST_ROOM:
+        reason = f"{BROADCAST_ROOM} is the broadcast endpoint's room"
+        raise CommandError(ErrorCode.PERMISSION_DENIED, reason)
+    if is_inbox(room):
+        raise CommandError(ErrorCode.PERMISSION_DENIED, "an inbox is its person's alone")
+
+
+def check_filter(types: Sequence[str] | None, names: Sequence[str] | None = None) -> None:
+    """Raises CommandError 107 for an event type that does not exist, and for what is no event's name."""
+    check_names(names)
     unknown = sorted(set(types or ()) - EVENT_TYPES)
     if unknown:
         known = ", ".join(sorted(EVENT_TYPES))
@@ -188,7 +207,10 @@ def error_text(error: CommandError, command_id: CommandId) -> Text:
 def native_events(records: Sequence[Record]) -> Text:
     """Events for the native dialect, any number in one request."""
     if len(records) == 1:
-        return Text(frames.encode(frames.TEXT, records[0].json))
+        [(event, json)] = records
+        frame = frames.encode(frames.TEXT, json)
+        # What is in no log: the next one of its name says more.
+        return Text(frame) if event.id else Latest(frame, (event.room, event.name))
     return Text(b"".join([frames.encode(frames.TEXT, item.json) for item in records]), len(records))
 
 
@@ -202,9 +224,19 @@ def broadcast_events(records: Sequence[Record]) -> Text:
     return Text(b"".join(messages), len(messages))
 
 
-def live_text(room: str) -> Text:
-    """Says that a replay is over."""
-    return json_text({"type": "live", "chatroomId": room})
+def live_text(room: str | None) -> Text:
+    """Says that a replay is over: of a room, or (None) of the inbox."""
+    return json_text({"type": "live", **({"inbox": True} if room is None else {"chatroomId": room})})
+
+
+def inbox_text(position: Position) -> Text:
+    """Says where the inbox begins, which did not exist when hello was said."""
+    return json_text({"type": "inbox", **position_fields(position)})
+
+
+def moved_text(kind: str, room: str, **fields: Any) -> Text:
+    """Says that the application had one join a room or leave it."""
+    return json_text({"type": kind, "chatroomId": room, **fields})
 
 
 def typing_text(room: str, user: UserId, nickname: str) -> Text:

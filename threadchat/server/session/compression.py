@@ -8,7 +8,7 @@ from typing import Final
 from threadchat.chat.log.events import Record
 from threadchat.server.protocol import encoding
 from threadchat.wire.protocol.deflate import DEFLATERS, Deflater
-from threadchat.wire.protocol.requests import Text
+from threadchat.wire.protocol.requests import Latest, Text
 
 Encode = Callable[[Sequence[Record]], Text]
 
@@ -32,7 +32,10 @@ class CompressedEncoder:
         last = self._last
         if last is not None and last[0] == wanted:
             return last[1]
-        text = self._deflater.pack(self._encode(wanted))
+        text = self._encode(wanted)
+        if isinstance(text, Latest):  # its place may be taken, and it is small; frames may differ in this
+            return text
+        text = self._deflater.pack(text)
         self._last = wanted, text
         return text
 

@@ -7,6 +7,7 @@ import secrets
 from abc import abstractmethod
 from typing import Any
 
+from threadchat.chat.log.ids import spelled_id
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth import users
@@ -27,6 +28,10 @@ class HelloSession(Session):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.session = secrets.token_hex(8)
+
+    @abstractmethod
+    def open_own_inbox(self, since: commands.Since | None) -> dict[str, Any]:
+        """What the reply to hello says of the inbox; nothing for whoever has none. Raises CommandError."""
 
     @abstractmethod
     def renamed(self) -> None:
@@ -55,7 +60,7 @@ class HelloSession(Session):
         except CommandError:  # they may say hello once more
             self.begin()
             raise
-        if self.nickname:
+        if self.nickname or self.identity.identity is not None:  # whoever is known may listen without a name
             self._enter_chat()
         else:
             self.expire("profile", self._config.profile_timeout, CloseCode.STALE)
@@ -66,6 +71,9 @@ class HelloSession(Session):
             "user": user,
             "session": self.session,
             **given,
+            **({"known": True} if self.identity.identity is not None else {}),
+            **({"resumed": True} if users.is_resumed(command, user, self.hub.broker) else {}),
+            **self.open_own_inbox(command.inbox),
             **self._resume(),
             **self._expires(),
         }
@@ -118,7 +126,8 @@ class HelloSession(Session):
             self.names.nickname(asked)
 
     def _enter_chat(self) -> None:
-        self.connection.label = f"user {self.user} {self.nickname!r}"
+        assert self.user is not None
+        self.connection.label = f"user {spelled_id(self.user)} {self.nickname!r}"
         self.connection.advance(ConnectionState.IN_CHAT)
 
     def _resume(self) -> dict[str, Any]:

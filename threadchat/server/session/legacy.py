@@ -7,9 +7,10 @@ from abc import abstractmethod
 from typing import Any
 
 from threadchat.chat.delivery.subscription import Subscription
-from threadchat.chat.log.events import MESSAGE, Direct, Draft
+from threadchat.chat.log.events import DIRECT, MESSAGE, Direct, Draft, Record
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.normalize import nfc_id
 from threadchat.server.auth.users import User, stranger
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.encoding import BROADCAST_ROOM
@@ -52,7 +53,7 @@ class LegacySession(Session):
 
 
 class DirectSession(LegacySession):
-    """Messages between integer ids."""
+    """Messages between ids."""
 
     def begin(self) -> None:
         """Tells the peer its id, before anything that others send it.
@@ -71,13 +72,22 @@ class DirectSession(LegacySession):
         """See LegacySession."""
         message = encoding.decode_direct(text)
         self.sanction_check.check_muted()
+        to = nfc_id(message.to)
         if self.screens:
-            self.identity.check(self.person, "direct", message.to)
-        self.hub.direct(message.to, message.message, sender=self.user)
+            self.identity.check(self.person, "direct", to)
+        self.hub.direct(to, message.message, sender=self.user)
 
     def encode_direct(self, direct: Direct) -> Text:
         """See Session."""
         return encoding.classic_direct(direct)
+
+    def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
+        """See Session. Of what goes to an inbox, this dialect has words for messages to the person."""
+        event = told.event
+        if event.type != DIRECT or event.to is None or event.to != self.user:
+            return Answer.GONE
+        direct = Direct(sender=event.user, to=event.to, message=event.message, time=event.time)
+        return self.offer_direct(direct, listed)
 
 
 class BroadcastSession(LegacySession):

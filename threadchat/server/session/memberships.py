@@ -42,13 +42,14 @@ class Membership:
     soon as its reader has finished opening it.
     """
 
-    __slots__ = ("evicted", "room", "state", "subscription", "user")
+    __slots__ = ("evicted", "opener", "room", "state", "subscription", "user")
 
     def __init__(self, room: Room, subscription: Subscription, user: UserId | None) -> None:
         self.room = room
         self.subscription = subscription
         self.user = user
         self.state = State.OPENING
+        self.opener = threading.get_ident()  # the thread that works on it while it is OPENING
         self.evicted: str | None = None
 
     @property
@@ -60,15 +61,27 @@ class Membership:
 class Memberships:
     """The rooms that one session is in: at most one membership a room, and a limited number of rooms.
 
-    `evict` may be called on any thread; everything else runs on the connection's reader thread. The thread
-    that sets a membership to ENDING holds the lock while it does so, and then ends it without the lock. A
-    membership that the reader is still opening is left to the reader. So each one ends exactly once, and no
-    second one begins in the same room before that.
+    Mostly used by the connection's reader; but `evict`, and what the application has one do (`take`,
+    `settle` and `leave`), may run on any thread. The thread that sets a membership to ENDING holds the lock
+    while it does so, and then ends it without the lock. A membership that is still being opened is evicted by
+    the thread that opens it, and any other thread that wants to give it up waits for that. So each one ends
+    exactly once, and no second one begins in the same room before that.
 
-    `_changed` guards `_memberships` and what it says at Membership, and is told when one has ended; a leaf.
+    `_changed` guards `_memberships`, `_ended` and what it says at Membership, and is told when one has been
+    opened or has ended; a leaf. `_taking` lets one thread at a time take a membership.
     """
 
-    __slots__ = ("_changed", "_connection", "_hub", "_memberships", "_most", "_producer", "_session")
+    __slots__ = (
+        "_changed",
+        "_connection",
+        "_ended",
+        "_hub",
+        "_memberships",
+        "_most",
+        "_session",
+        "_taking",
+        "producer",
+    )
 
     def __init__(self, connection: Connection, hub: Hub, session: str, most: int) -> None:
         """`most` memberships at once."""
@@ -76,8 +89,10 @@ class Memberships:
         self._connection = connection
         self._hub = hub
         self._session = session
-        self._producer = Producer(str(connection.number))  # of all its subscriptions
+        self.producer = Producer(str(connection.number))  # of all its subscriptions, the inbox too
         self._changed = threading.Condition(threading.Lock())
+        self._taking = threading.Lock()
+        self._ended = False  # the connection is over: nobody sits down any more
         self._memberships: dict[str, Membership] = {}
         hub.on_whisper(pass_on_whisper)  # nobody hears any before there is a membership
 
@@ -90,28 +105,36 @@ class Memberships:
         Raises CommandError 105 where there is one, 106 where there are too many, 107 for an unknown event
         type, and RoomClosed.
         """
+        encoding.check_filter(wish.types, wish.names)
+        with self._taking:
+            self._check_free(wish.room)
+            return self._take(wish, user, marker)
+
+    def _take(self, wish: Listen, user: UserId | None, marker: Text | None) -> Membership:
         name = wish.room
-        encoding.check_types(wish.types)
-        self._check_free(name)
         since = None if wish.since is None else Position(wish.since.offset, wish.since.epoch)
 
         def subscribe(room: Room) -> Membership:
             subscription = room.subscribe(
                 self._connection,
                 compression.NATIVE[self._connection.deflater],
-                wanted=Filter(wish.types, wish.users),
+                wanted=Filter(wish.types, wish.users, wish.names),
                 since=since,
                 owner=user,
                 name=f"{self._connection.number}-{name}",
                 marker=marker,
-                producer=self._producer,
+                producer=self.producer,
+                session=self._session,
             )
             return Membership(room, subscription, user)
 
         membership = self._hub.in_room(name, subscribe)
         with self._changed:
-            self._memberships[name] = membership
-        return membership
+            if not self._ended:
+                self._memberships[name] = membership
+                return membership
+        membership.subscription.stop()
+        raise CommandError(ErrorCode.NOT_AVAILABLE, "the connection is over")
 
     def settle(self, membership: Membership) -> None:
         """Told that the reader has opened a membership, or failed to; evicts it where that was asked."""
@@ -119,6 +142,7 @@ class Memberships:
             if membership.state is not State.OPENING:
                 return
             membership.state = State.TAKEN if membership.evicted is None else State.ENDING
+            self._changed.notify_all()
         if membership.evicted is not None:
             self._end(membership, membership.evicted)
 
@@ -130,6 +154,15 @@ class Memberships:
                 what = "a member of" if member else "subscribed to"
                 raise CommandError(ErrorCode.UNKNOWN_ROOM, f"not {what} room {room}")
             return membership
+
+    def leave(self, room: str, *, member: bool) -> bool:
+        """Gives up the membership in a room; False where there is none of that kind. Runs on: any thread."""
+        try:
+            membership = self.find(room, member=member)
+        except CommandError:
+            return False
+        self.give_up(membership)
+        return True
 
     def rename(self, nickname: str) -> None:
         """Tells the rooms where this is a member's membership."""
@@ -145,6 +178,10 @@ class Memberships:
         Where somebody evicts meanwhile, it waits for that.
         """
         with self._changed:
+            # What another thread is opening becomes a membership first, or its person would stay in the room.
+            self._changed.wait_for(
+                lambda: membership.state is not State.OPENING or membership.opener == threading.get_ident()
+            )
             ours = membership.state is not State.ENDING
             if ours:
                 membership.state = State.ENDING
@@ -153,9 +190,10 @@ class Memberships:
         if ours:
             self._end(membership)
 
-    def give_up_all(self) -> None:
-        """Leaves every room, whatever happens in one of them."""
+    def give_up_all(self, *, ended: bool = True) -> None:
+        """Leaves every room, whatever happens in one of them; nobody sits down any more once it `ended`."""
         with self._changed:
+            self._ended = ended
             memberships = list(self._memberships.values())
         with contextlib.ExitStack() as stack:
             for membership in memberships:

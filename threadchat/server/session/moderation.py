@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from threadchat.chat.log.events import UserId
 from threadchat.chat.sanctions import BAN, MUTE, spelled, within
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.auth.sanction_check import SanctionCheck
 from threadchat.server.protocol import commands
 from threadchat.server.session import sanctioning
-
-if TYPE_CHECKING:
-    from threadchat.server.session.native import NativeSession
+from threadchat.server.session.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ def check_sanctions(sanction_check: SanctionCheck, command: commands.Command) ->
         sanction_check.check_banned(command.room)
 
 
-def kick(session: NativeSession, command: commands.Kick) -> Fields:
+def kick(session: Session, command: commands.Kick) -> Fields:
     """Throws somebody out of a room, or (room empty) off the server; they may come back."""
     _check(session, command.room, command.user)
     by = session.user
@@ -44,27 +43,27 @@ def kick(session: NativeSession, command: commands.Kick) -> Fields:
     }
 
 
-def ban(session: NativeSession, command: commands.Ban) -> Fields:
+def ban(session: Session, command: commands.Ban) -> Fields:
     """Throws somebody out and keeps them out."""
     return _impose(session, BAN, command, command.with_address)
 
 
-def mute(session: NativeSession, command: commands.Mute) -> Fields:
+def mute(session: Session, command: commands.Mute) -> Fields:
     """Lets somebody listen, but not speak."""
     return _impose(session, MUTE, command)
 
 
-def unban(session: NativeSession, command: commands.Unban) -> Fields:
+def unban(session: Session, command: commands.Unban) -> Fields:
     """Takes a ban back."""
     return _lift(session, BAN, command)
 
 
-def unmute(session: NativeSession, command: commands.Unmute) -> Fields:
+def unmute(session: Session, command: commands.Unmute) -> Fields:
     """Takes a mute back."""
     return _lift(session, MUTE, command)
 
 
-def delete(session: NativeSession, command: commands.Delete) -> Fields:
+def delete(session: Session, command: commands.Delete) -> Fields:
     """Takes the text of a message out of a room's log."""
     _check(session, command.room)
     place = session.hub.delete(
@@ -74,7 +73,7 @@ def delete(session: NativeSession, command: commands.Delete) -> Fields:
     return {"offset": place.offset}
 
 
-def close(session: NativeSession, command: commands.Close) -> Fields:
+def close(session: Session, command: commands.Close) -> Fields:
     """Closes a room, with its log."""
     _check(session, command.room)
     session.hub.close_room(command.room)
@@ -82,16 +81,14 @@ def close(session: NativeSession, command: commands.Close) -> Fields:
     return {}
 
 
-def sanctions(session: NativeSession, command: commands.Sanctions) -> Fields:
+def sanctions(session: Session, command: commands.Sanctions) -> Fields:
     """What is in force in a room by its own, or (room empty) all that there is."""
     _check(session, command.room)
     found = session.hub.sanctions.list(command.room or None)
     return {"sanctions": [item.describe() for item in found[-MAX_LISTED:]], "count": len(found)}
 
 
-def _impose(
-    session: NativeSession, kind: str, command: commands.Sanctioning, with_address: bool = False
-) -> Fields:
+def _impose(session: Session, kind: str, command: commands.Sanctioning, with_address: bool = False) -> Fields:
     _check(session, command.room, command.user, command.address)
     imposed = sanctioning.impose(
         session.hub,
@@ -108,14 +105,14 @@ def _impose(
     return {"sanctions": [item.describe() for item in imposed]}
 
 
-def _lift(session: NativeSession, kind: str, command: commands.Lifting) -> Fields:
+def _lift(session: Session, kind: str, command: commands.Lifting) -> Fields:
     _check(session, command.room, command.user, command.address)
     by = session.user
     lifted = sanctioning.lift(session.hub, kind, command.user, command.address, room=command.room, by=by)
     return {"lifted": lifted}
 
 
-def _check(session: NativeSession, room: str, user: int | None = None, address: str | None = None) -> None:
+def _check(session: Session, room: str, user: UserId | None = None, address: str | None = None) -> None:
     """Raises CommandError 103 for one who may not moderate there, 107 for one who means themselves.
 
     Moderators may be moderated by each other; but what was imposed on oneself, somebody else has to lift.
@@ -128,7 +125,7 @@ def _check(session: NativeSession, room: str, user: int | None = None, address: 
         raise CommandError(ErrorCode.BAD_REQUEST, reason)
 
 
-HANDLERS: Final[dict[type[commands.Command], Callable[[NativeSession, Any], Fields]]] = {
+HANDLERS: Final[dict[type[commands.Command], Callable[[Session, Any], Fields]]] = {
     commands.Kick: kick,
     commands.Ban: ban,
     commands.Unban: unban,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import MESSAGE, Direct, Draft
+from threadchat.chat.log.events import MESSAGE, Direct, Draft, UserId
 from threadchat.chat.log.keys import client_key
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClosed
@@ -16,9 +16,9 @@ from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.identity import Identity
 from threadchat.server.protocol import commands, encoding
 from threadchat.server.protocol.commands import CommandId
-from threadchat.server.protocol.encoding import BROADCAST_ROOM
 from threadchat.server.session import compression, moderation, queries
-from threadchat.server.session.hello import HelloSession
+from threadchat.server.session.app_commands import NO_CALLS, Calls
+from threadchat.server.session.application import ApplicationSession
 from threadchat.server.session.memberships import Membership, Memberships
 from threadchat.wire.connection import Connection
 from threadchat.wire.protocol.requests import Text
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
 
 
-class NativeSession(HelloSession):
+class NativeSession(ApplicationSession):
     """A connection on `/chat`: hello, profile, then rooms and people.
 
     Messages to one room that came in together are published together: the room is locked once, and
@@ -41,9 +41,10 @@ class NativeSession(HelloSession):
         config: Config,
         *,
         identity: Identity | None = None,
+        calls: Calls = NO_CALLS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(connection, hub, config, identity=identity, clock=clock)
+        super().__init__(connection, hub, config, identity=identity, calls=calls, clock=clock)
         self._memberships = Memberships(connection, hub, self.session, config.rooms_per_connection)
         self._unpublished: list[commands.Message] = []
         self._unpublished_bytes = 0
@@ -58,7 +59,10 @@ class NativeSession(HelloSession):
 
     def end(self) -> None:
         """Leaves every room; what was not published yet is dropped with the connection."""
-        self._memberships.give_up_all()
+        try:
+            super().end()
+        finally:
+            self._memberships.give_up_all()
 
     def evict(self, room: str, reason: str) -> bool:
         """See Session."""
@@ -98,24 +102,16 @@ class NativeSession(HelloSession):
             self._refuse(self._as_error(failure), command_id)
         else:
             if fields is not None:
-                self._reply(command_id, fields)
+                self.reply(command_id, fields)
 
     def _as_error(self, failure: Exception) -> CommandError:
         if isinstance(failure, CommandError):
             return failure
         if isinstance(failure, RoomClosed):
             return CommandError(ErrorCode.NOT_AVAILABLE, "the server is closing")
-        log.error(
-            "connection %d (%s): a command failed",
-            self.connection.number,
-            self.connection.label,
-            exc_info=failure,
-        )
+        number, label = self.connection.number, self.connection.label
+        log.error("connection %d (%s): a command failed", number, label, exc_info=failure)
         return CommandError(ErrorCode.INTERNAL)
-
-    def _reply(self, command_id: CommandId, fields: dict[str, Any]) -> None:
-        if command_id is not None:
-            self.connection.send(Text(encoding.ok_frame(command_id, **fields)))
 
     def _refuse(self, error: CommandError, command_id: CommandId) -> None:
         self.connection.send(encoding.error_text(error, command_id))
@@ -134,9 +130,7 @@ class NativeSession(HelloSession):
         if not self.nickname and isinstance(command, _NEED_PROFILE):
             raise CommandError(ErrorCode.PERMISSION_DENIED, "choose a nickname first, with profile")
         if isinstance(command, (commands.InRoom, commands.Listen)):
-            if command.room == BROADCAST_ROOM:
-                reason = f"{BROADCAST_ROOM} is the broadcast endpoint's room"
-                raise CommandError(ErrorCode.PERMISSION_DENIED, reason)
+            encoding.check_reachable(command.room)
             self.names.room(command.room)  # which is in NFC already
             self._named = command.room
         if not self.sanction_check.clean:
@@ -203,8 +197,16 @@ class NativeSession(HelloSession):
         self._keep(command)
 
     def _direct(self, command: commands.SendDirect) -> dict[str, Any]:
-        self.hub.direct(command.to, command.message, sender=self.user, nickname=self.nickname)
-        return {}
+        self.check_leaving(command.to)
+        stored = self.hub.send(
+            command.to,
+            command.message,
+            sender=self.user,
+            nickname=self.nickname,
+            key=client_key(command.key),
+            skip=self.session,
+        )
+        return self.left_waiting() if stored else {}
 
     def _typing(self, command: commands.Typing) -> dict[str, Any]:
         assert self.user is not None
@@ -232,12 +234,13 @@ class NativeSession(HelloSession):
         self._let_in(command, membership)
         self._memberships.settle(membership)
 
-    def _take_membership(self, command: commands.Listen, user: int | None, marker: Text | None) -> Membership:
+    def _take_membership(
+        self, command: commands.Listen, user: UserId | None, marker: Text | None
+    ) -> Membership:
         membership = self._memberships.take(command, user, marker)
         try:
-            self.sanction_check.check_banned(
-                command.room
-            )  # a ban that came earlier may not have seen the membership
+            # Again: a ban that came earlier may not have seen the membership.
+            self.sanction_check.check_banned(command.room)
         except CommandError:
             self._memberships.give_up(membership)
             raise
@@ -248,13 +251,13 @@ class NativeSession(HelloSession):
         fields = encoding.position_fields(membership.subscription.origin)
         if membership.subscription.recovered is not None:
             fields["recovered"] = membership.subscription.recovered
-        self._reply(command.id, fields)
+        self.reply(command.id, fields)
         membership.subscription.start()
 
     def _leave(self, command: commands.Leave) -> None:
         membership = self._memberships.find(command.room, member=True)
         membership.subscription.stop()
-        self._reply(command.id, {})
+        self.reply(command.id, {})
         self._memberships.give_up(membership)
 
     def _unsubscribe(self, command: commands.Unsubscribe) -> dict[str, Any]:
@@ -277,7 +280,7 @@ class NativeSession(HelloSession):
 _NEED_PROFILE = (commands.Join, commands.Message, commands.SendDirect, commands.Typing)
 
 _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str, Any] | None]] = {
-    commands.Hello: NativeSession.hello,
+    commands.Hello: NativeSession.greet,
     commands.Profile: NativeSession.profile,
     commands.Refresh: NativeSession.refresh,
     commands.Join: NativeSession._join,
@@ -286,6 +289,7 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Unsubscribe: NativeSession._unsubscribe,
     commands.Message: NativeSession._say,
     commands.SendDirect: NativeSession._direct,
+    commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,
     commands.Count: NativeSession._ask,
     commands.History: NativeSession._ask,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import MESSAGE, Draft, Position
+from threadchat.chat.log.events import MESSAGE, Draft, Position, UserId, is_inbox
+from threadchat.chat.log.ids import ID_RULE, LARGEST_ID, is_user_id
 from threadchat.chat.log.keys import application_key
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
 from threadchat.normalize import nfc
 from threadchat.server.auth.name_policy import NamePolicy, name_policy
-from threadchat.server.auth.users import LARGEST_ID, as_user, exactly_text
+from threadchat.server.auth.users import as_user, exact_id, exactly_text
 from threadchat.server.protocol.commands import MAX_KEY, MAX_NICKNAME, MAX_ROOM_NAME
 from threadchat.server.protocol.encoding import BROADCAST_ROOM
 
@@ -21,6 +22,8 @@ def check_room(room: Any, names: NamePolicy | None = None) -> str:
     name = _text("room", room, MAX_ROOM_NAME)
     if names is not None and name != BROADCAST_ROOM:
         names.room(name)
+    if is_inbox(name):
+        raise _bad("an inbox is its person's alone; name the user in its place")
     return name
 
 
@@ -36,10 +39,10 @@ def check_message(message: Any, most: int) -> str:
     return exactly_text(message)
 
 
-def check_sender(user: object, nickname: Any) -> tuple[int | None, str]:
+def check_sender(user: object, nickname: Any) -> tuple[UserId | None, str]:
     """Whose id and name a message goes out under; a nickname of its own beats the user's.
 
-    Raises CommandError 107.
+    An id that is text is its own name where there is no other, as in `Room.message`. Raises CommandError 107.
     """
     try:
         known = as_user(user, -LARGEST_ID)  # an anonymous person is somebody too
@@ -47,7 +50,17 @@ def check_sender(user: object, nickname: Any) -> tuple[int | None, str]:
         raise _bad(f"user: {error}") from None
     if nickname != "":
         nickname = _text("nickname", nickname, MAX_NICKNAME)
-    return (known.id or None if known else None), (nickname or (known.nickname if known else ""))
+    if known is None:
+        return None, nickname
+    own = known.nickname or (known.id if isinstance(known.id, str) else "")
+    return known.id or None, nickname or own
+
+
+def check_user(user: Any) -> UserId:
+    """The id of a person, a stranger's too. Raises CommandError 107."""
+    if not is_user_id(user, -LARGEST_ID):
+        raise _bad(f"user is {user!r:.60}; it must be a user id: {ID_RULE}")
+    return exact_id(user)
 
 
 def publish(
@@ -56,24 +69,29 @@ def publish(
     """See `Chat.publish`; `config` says what a room may be called, and how long a message may be."""
     name = check_room(room, name_policy(config.room_pattern, config.nickname_pattern))
     sender, called = check_sender(user, nickname)
-    if not isinstance(key, str) or len(key) > MAX_KEY:
-        raise _bad(f"key is {key!r:.60}; it must be text of at most {MAX_KEY} characters")
-    check_encodable("key", key)
     said = check_message(message, config.max_message_size)
-    draft = Draft(MESSAGE, sender, called, said, "", application_key(exactly_text(key)))
+    draft = Draft(MESSAGE, sender, called, said, "", check_key(key))
     try:
         return hub.publish(name, [draft])[0]
     except RoomClosed:
         raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
 
 
-def direct(hub: Hub, to: Any, message: Any, *, user: object, nickname: Any, most: int) -> None:
+def check_key(key: Any) -> str:
+    """A message key, which may be empty. Raises CommandError 107."""
+    if not isinstance(key, str) or len(key) > MAX_KEY:
+        raise _bad(f"key is {key!r:.60}; it must be text of at most {MAX_KEY} characters")
+    check_encodable("key", key)
+    return application_key(exactly_text(key))
+
+
+def direct(hub: Hub, to: Any, message: Any, *, user: object, nickname: Any, most: int, key: Any = "") -> bool:
     """See `Chat.direct`; `most`: bytes of a message."""
-    if isinstance(to, bool) or not isinstance(to, int):
-        raise _bad(f"to is {to!r:.60}; it must be a user id, which is an integer")
+    to = check_user(to)
     sender, called = check_sender(user, nickname)
     try:
-        hub.direct(to, check_message(message, most), sender=sender, nickname=called)
+        said = check_message(message, most)
+        return hub.send(to, said, sender=sender, nickname=called, key=check_key(key))
     except RoomClosed:
         raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
 

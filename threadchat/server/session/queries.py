@@ -10,9 +10,10 @@ import msgspec
 
 from threadchat.chat.delivery.subscription import Filter
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import Position, UserId
+from threadchat.chat.log.events import Position, UserId, is_inbox
 from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES
 from threadchat.chat.presence import Occupant
+from threadchat.chat.room import Room
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.commands import MAX_LISTED, Command, Count, History, Rooms, Who
 
@@ -26,21 +27,21 @@ def answer(hub: Hub, command: Command) -> Fields:
 
 def count(hub: Hub, command: Count) -> Fields:
     """How many of the log's events pass a filter."""
-    encoding.check_types(command.types)
-    return {"count": hub.find(command.room).count(Filter(command.types, command.users))}
+    encoding.check_filter(command.types, command.names)
+    return {"count": _find(hub, command.room).count(Filter(command.types, command.users, command.names))}
 
 
 def history(hub: Hub, command: History) -> Fields:
     """A page of the log; the events' JSON is there already."""
     since = None if command.since is None else Position(command.since.offset, command.since.epoch)
-    page = hub.find(command.room).history(since, command.limit, command.reverse)
+    page = _find(hub, command.room).history(since, command.limit, command.reverse)
     events = [msgspec.Raw(record.json) for record in page.records]
     return {"events": events, **encoding.position_fields(page.head)}
 
 
 def who(hub: Hub, command: Who) -> Fields:
     """The people in a room in the order of their ids, each with a number of sessions."""
-    people = hub.find(command.room).who()
+    people = _find(hub, command.room).who()
     if command.after is not None:
         last = _rank(command.after)
         people = [occupant for occupant in people if _rank(occupant.user) > last]
@@ -58,6 +59,13 @@ def rooms(hub: Hub, command: Rooms, may_see: Callable[[str], bool] | None = None
         and (may_see is None or may_see(room.name))
     )
     return _listed("rooms", (room._asdict() for room in found))
+
+
+def _find(hub: Hub, room: str) -> Room:
+    """A room, but nobody's inbox: that is not even an operator's to read. Raises CommandError 102, 103."""
+    if is_inbox(room):
+        encoding.check_reachable(room)
+    return hub.find(room)
 
 
 def _described(hub: Hub, occupant: Occupant) -> Fields:

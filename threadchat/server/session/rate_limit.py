@@ -25,6 +25,11 @@ class TokenBucket:
         self._at = now
         return taken
 
+    @property
+    def spent(self) -> bool:
+        """Whether there was no whole token left when last one was taken."""
+        return self._tokens < 1
+
 
 class RateLimit:
     """What one connection may send: `rate` messages a second, and `burst` at once.

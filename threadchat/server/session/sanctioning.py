@@ -8,10 +8,21 @@ from typing import Any, Final, Literal
 
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import UserId
-from threadchat.chat.sanctions import BAN, KINDS, LATEST, MUTE, Sanction, neighbourhood, spelled
+from threadchat.chat.log.ids import spelled_id
+from threadchat.chat.sanctions import (
+    BAN,
+    KINDS,
+    LATEST,
+    MUTE,
+    Sanction,
+    Subject,
+    neighbourhood,
+    spelled,
+    subject_for,
+    user_of,
+)
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
-from threadchat.server.auth.users import LARGEST_ID
-from threadchat.server.session.publishing import check_encodable, check_room
+from threadchat.server.session.publishing import check_encodable, check_room, check_user
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +45,7 @@ class Moderation:
 
     def ban(
         self,
-        user: int | None = None,
+        user: UserId | None = None,
         *,
         address: str | None = None,
         room: str = "",
@@ -64,7 +75,7 @@ class Moderation:
 
     def mute(
         self,
-        user: int | None = None,
+        user: UserId | None = None,
         *,
         address: str | None = None,
         room: str = "",
@@ -79,7 +90,7 @@ class Moderation:
     def lift(
         self,
         kind: Literal["ban", "mute"],
-        user: int | None = None,
+        user: UserId | None = None,
         *,
         address: str | None = None,
         room: str = "",
@@ -89,7 +100,7 @@ class Moderation:
         self._begin()
         return lift(self.hub, kind, user, address, room=room, by=by)
 
-    def kick(self, user: int, *, room: str = "", reason: str = "", by: UserId | None = None) -> int:
+    def kick(self, user: UserId, *, room: str = "", reason: str = "", by: UserId | None = None) -> int:
         """Throws a user out of a room, who may come back; or (room empty) ends all their connections.
 
         Returns how many memberships, or connections, that ended.
@@ -127,7 +138,7 @@ class Moderation:
 def impose(
     hub: Hub,
     kind: str,
-    user: int | None,
+    user: UserId | None,
     address: str | None,
     *,
     room: str,
@@ -138,13 +149,13 @@ def impose(
     spared: str = "",
 ) -> list[Sanction]:
     """See `Moderation.ban`. `spared` is an address not banned with a user. Raises CommandError."""
-    subjects: list[int | str] = [subject_of(user, address)]
+    subjects: list[Subject] = [subject_of(user, address)]
     room, reason = _check_place(room), _check_reason(reason)
     until = _until(hub.sanctions.clock(), seconds)
     if with_address:
         if user is None:
             raise _bad("with_address goes with a user; an address is banned as it is")
-        found = {neighbourhood(item) for item in hub.addresses(user)}  # before they are gone
+        found = {neighbourhood(item) for item in hub.addresses(check_user(user))}  # before they are gone
         if spared:
             found.discard(neighbourhood(spared))
         subjects += sorted(found)
@@ -157,7 +168,9 @@ def impose(
     return imposed
 
 
-def lift(hub: Hub, kind: str, user: int | None, address: str | None, *, room: str, by: UserId | None) -> bool:
+def lift(
+    hub: Hub, kind: str, user: UserId | None, address: str | None, *, room: str, by: UserId | None
+) -> bool:
     """See `Moderation.lift`. Raises CommandError."""
     if kind not in KINDS:
         raise _bad(f"kind is {kind!r:.60}; it is ban or mute")
@@ -168,30 +181,28 @@ def lift(hub: Hub, kind: str, user: int | None, address: str | None, *, room: st
     return lifted
 
 
-def kick(hub: Hub, user: int, *, room: str, reason: str, by: UserId | None) -> int:
+def kick(hub: Hub, user: UserId, *, room: str, reason: str, by: UserId | None) -> int:
     """See `Moderation.kick`. Raises CommandError."""
-    user = int(subject_of(user, None))
+    user = check_user(user)
     room, reason = _check_place(room), _check_reason(reason)
     why = f": {reason}" if reason else ""
     if room:
         ended = hub.kick(user, room, f"you were kicked out of room {room}{why}")
     else:
         ended = hub.disconnect(user, CloseCode.FORCE_DISCONNECT, f"kicked{why}")
-    log.info("%s kicked %s %s (%d): %r", _who(by), _whom(user), _where(room), ended, reason)
+    log.info("%s kicked %s %s (%d): %r", _who(by), _whom(subject_for(user)), _where(room), ended, reason)
     return ended
 
 
-def subject_of(user: Any, address: Any) -> int | str:
-    """Whom it is about: a user's id, or an address in its one spelling. Raises CommandError 107."""
+def subject_of(user: Any, address: Any) -> Subject:
+    """Whom it is about: a user, or an address in its one spelling. Raises CommandError 107."""
     if (user is None) == (address is None):
         raise _bad("give either a user or an address")
     if address is not None:
         if not isinstance(address, str):
             raise _bad(f"address is a {type(address).__name__}; it must be text such as 192.0.2.7")
         return spelled(address)
-    if isinstance(user, bool) or not isinstance(user, int) or not -LARGEST_ID <= user <= LARGEST_ID:
-        raise _bad(f"user is {user!r:.60}; it must be a user id, which is an integer")
-    return int(user)
+    return subject_for(check_user(user))
 
 
 def _check_place(room: Any) -> str:
@@ -215,11 +226,12 @@ def _until(now: float, seconds: float | None) -> int | None:
 
 
 def _who(by: UserId | None) -> str:
-    return "the application" if by is None else f"user {by}"
+    return "the application" if by is None else f"user {spelled_id(by)}"
 
 
-def _whom(subject: int | str) -> str:
-    return f"user {subject}" if isinstance(subject, int) else f"address {subject}"
+def _whom(subject: Subject) -> str:
+    user = user_of(subject)
+    return f"address {subject}" if user is None else f"user {spelled_id(user)}"
 
 
 def _where(room: str) -> str:

@@ -10,7 +10,9 @@ from time import monotonic
 from typing import Any, Final
 
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import Direct
+from threadchat.chat.log.events import Direct, Record, UserId
+from threadchat.chat.log.ids import spelled_id
+from threadchat.chat.room import Room
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
@@ -18,6 +20,7 @@ from threadchat.server.auth.identity import Identity
 from threadchat.server.auth.name_policy import name_policy
 from threadchat.server.auth.sanction_check import SanctionCheck
 from threadchat.server.auth.users import User
+from threadchat.server.session.app_commands import NO_CALLS, Calls
 from threadchat.server.session.rate_limit import RateLimit
 from threadchat.server.session.statistics import Work
 from threadchat.wire.connection import Connection, ConnectionState
@@ -55,15 +58,18 @@ class Session(ABC):
         config: Config,
         *,
         identity: Identity | None = None,
+        calls: Calls = NO_CALLS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`identity` brings the application's hooks, and who it says the person is."""
+        """`identity` brings the application's hooks, and who it says the person is; `calls` are the
+        application's commands."""
         self.connection = connection
         self.hub = hub
         self.identity = identity or Identity(connection)
+        self.calls = calls
         self.screens = self.identity.screens  # whether anybody asks what is said or done, and by whom
         self.sanction_check = SanctionCheck(hub.sanctions, self.identity.address)
-        self.user: int | None = None
+        self.user: UserId | None = None
         self.nickname = ""
         self.about = ""
         self.work = Work()
@@ -134,6 +140,25 @@ class Session(ABC):
         """Takes a direct message if there is room. Runs on: the sender's thread."""
         return self.connection.offer(self.connection.packed(self.encode_direct(direct)), listed)
 
+    @property
+    def has_inbox(self) -> bool:
+        """Whether it listens to its person's inbox. Runs on: any thread."""
+        return False
+
+    def open_inbox(self, inbox: Room) -> None:  # noqa: B027  # a dialect without inboxes does nothing
+        """Listens to its person's inbox, if it does not yet. Raises RoomClosed. Runs on: any thread."""
+
+    def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
+        """Takes an event for its person, if the dialect has words for it. Runs on: any thread."""
+        return Answer.GONE
+
+    def move(self, action: str, room: str) -> bool:
+        """Joins a room, or leaves it, for the application; whether that changed anything.
+
+        Raises CommandError. Runs on: any thread.
+        """
+        return False
+
     def close(self, code: int, reason: str | None = None) -> None:
         """Ends the connection, flushing what waits; never blocks. Runs on: any thread."""
         self.connection.close(code, reason)
@@ -163,10 +188,10 @@ class Session(ABC):
         """Whether the application, or tokens, know people by ids of their own."""
         return self.identity.authenticates
 
-    def arrive(self, user: int) -> None:
+    def arrive(self, user: UserId) -> None:
         """From here on the hub finds this session by `user`. Raises CommandError where a hook minds it."""
         self.user = user
-        self.connection.label = f"user {user}"
+        self.connection.label = f"user {spelled_id(user)}"
         self.hub.arrive(self)
         self.sanction_check.belong_to(user)
         self._turn_away_banned()

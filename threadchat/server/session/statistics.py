@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Protocol
 
+from threadchat.chat.log.events import UserId
 from threadchat.wire.connection import Connection
 
 
@@ -36,7 +37,7 @@ class Work:
 class Visitor(Protocol):
     """What the statistics shows of a session."""
 
-    user: int | None
+    user: UserId | None
     nickname: str
     work: Work
 

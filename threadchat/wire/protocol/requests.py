@@ -5,6 +5,8 @@ Control frames take the `encode` of the role that sends them, a server's where n
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from threadchat.wire.protocol import frames
 
 
@@ -20,6 +22,17 @@ class Text:
         self.frame = frame
         self.size = len(frame)
         self.messages = messages
+
+
+class Latest(Text):
+    """Text that is worth nothing once there is a newer one: that takes its place while it still waits."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, frame: bytes, key: Hashable) -> None:
+        """What has the same `key` is newer."""
+        super().__init__(frame)
+        self.key = key
 
 
 class Packed(Text):

@@ -169,18 +169,21 @@ function withMessage(key, act) {
   changed();
 }
 
-// --- addresses: #garden is the room "garden", #@7 the private conversation with user 7 ---
+// --- addresses: #garden is the room "garden", #@7 the private conversation with user 7, #@%22ann%22 with "ann" ---
 
-const addressOf = (key) => (key.startsWith("#") ? `#${encodeURIComponent(key.slice(1))}` : `#${key}`);
+const addressOf = (key) => {
+  const encoded = encodeURIComponent(key.slice(1));
+  return key.startsWith("#") ? `#${encoded}` : `#@${encoded}`;
+};
 
 /** What the address names: {key} of an open conversation, {key, room} of any room, or null. */
 function addressed() {
   const text = location.hash.slice(1);
-  if (text.startsWith("@")) {
-    return model.directs.has(text) ? { key: text } : null;
-  }
   try {
-    const room = decodeURIComponent(text).trim();
+    const room = decodeURIComponent(text).trim().normalize();
+    if (text.startsWith("@")) {
+      return model.directs.has(room) ? { key: room } : null;
+    }
     return room ? { key: `#${room}`, room } : null;
   } catch {
     return null; // a stray % names no room
@@ -211,7 +214,7 @@ $("leave").addEventListener("click", () => close(model.current));
 $("skip").addEventListener("click", () => composer.focus());
 $("room-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const name = $("room-name").value.trim().replace(/^#+/, "");
+  const name = $("room-name").value.trim().replace(/^#+/, "").normalize();
   if (name) {
     $("room-name").value = "";
     joinRoom(name);
@@ -231,11 +234,9 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) {
     model.current?.timeline.attend();
     draw();
-    chat.wake();
   }
 });
 window.addEventListener("hashchange", follow);
-window.addEventListener("online", () => chat.wake());
 window.addEventListener("pagehide", save);
 setInterval(() => {
   if (!document.hidden && model.status.phase === "online") {

@@ -1,20 +1,17 @@
-/** Joins the model to the server: signs in, resumes after an absence, sends commands, hands on what comes. */
+/** Joins the model to the server, through the client that anybody's page may use. */
 
+import { connect } from "../threadchat.js";
 import { Outbox } from "./outbox.js";
 import { Rooms } from "./rooms.js";
-import { Lost, Refused, Socket } from "./socket.js";
 import { NEEDS_TOKEN, refusal } from "./words.js";
-
-const RETRY_CEILING = 8_000; // ms; a temporary refusal that would have to wait longer is final
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Chat {
   #model;
+  #url;
   #token;
-  #socket;
   #report;
   #changed;
+  #client = null;
   #wasAway = false;
 
   /**
@@ -23,174 +20,96 @@ export class Chat {
    */
   constructor(model, url, token, { report, changed }) {
     this.#model = model;
-    this.#token = token ? { token } : {};
+    this.#url = url;
+    this.#token = token ?? undefined;
     this.#report = report;
     this.#changed = changed;
-    const ask = (command) => this.#ask(command);
-    const attempt = (command, what) => this.#attempt(command, what);
-    this.outbox = new Outbox(model, ask, changed);
-    this.rooms = new Rooms(model, { ask, attempt, outbox: this.outbox, changed });
-    this.#socket = new Socket(url, {
-      trying: () => this.#turn({ phase: this.#wasAway ? "away" : "trying", retryAt: 0 }),
-      opened: () => this.#hello(),
-      received: (frame) => this.#received(frame),
-      away: ({ code, retryAt }) => this.#gone(code, { phase: "away", retryAt }),
-      ended: ({ code, reason }) => this.#gone(code, { phase: "ended", code, reason }),
-    });
+    const client = () => this.#client;
+    const attempt = (asking, what) => this.#attempt(asking, what);
+    this.outbox = new Outbox(model, client, changed);
+    this.rooms = new Rooms(model, { client, attempt, changed });
   }
 
+  /** Comes in, under the nickname of the model; does nothing where one is in. */
   connect() {
-    this.#socket.connect();
-  }
-
-  wake() {
-    this.#socket.wake();
+    if (this.#client) {
+      this.#client.connect(this.#model.me.nickname);
+      return;
+    }
+    this.#client = connect(this.#url, { nickname: this.#model.me.nickname, token: this.#token });
+    this.#client.on("state", (state) => this.#turned(state));
+    this.#client.on("hello", (me) => this.#welcomed(me));
+    this.#client.on("error", (error) => this.#report(refusal(error, "The server reports a problem")));
+    this.#client.inbox.on("direct", (direct) => this.#received(direct));
+    this.#turned(this.#client.state);
+    this.#model.conversations.forEach((conversation) => this.outbox.adopt(conversation));
+    this.#model.rooms.forEach((room) => this.rooms.join(room));
   }
 
   /** Joins a room now, or as soon as there is a connection. */
-  async enter(room) {
-    room.phase = "joining";
-    if (this.#model.status.phase !== "online") {
-      return; // `#resume` does it
-    }
-    try {
-      await this.rooms.join(room);
-    } catch (error) {
-      if (error.name === "Refused") {
-        Object.assign(room, { phase: "refused", problem: refusal(error, "This room can't be joined") });
-        this.#changed();
-      }
-    }
+  enter(room) {
+    return this.rooms.join(room);
   }
 
-  /** Takes another nickname. Throws `Refused` or `Lost`. */
+  /** Takes another nickname. Rejects with a ChatError. */
   async rename(nickname) {
     const { me, rooms } = this.#model;
-    const { resume } = await this.#ask({ type: "profile", nickname });
-    Object.assign(me, { nickname, resume: resume ?? me.resume });
+    await this.#client.rename(nickname);
+    me.nickname = nickname;
     rooms.forEach((room) => this.rooms.loadPeople(room));
     this.#changed();
   }
 
-  /** Comes as somebody new. */
-  async #arrive() {
-    const { me } = this.#model;
-    const { user, resume, nickname } = await this.#ask({ type: "hello", nickname: me.nickname, ...this.#token });
-    Object.assign(me, { user, resume, nickname: nickname ?? me.nickname }); // a login has a name of its own
-    return false;
+  #welcomed({ user, nickname, same }) {
+    Object.assign(this.#model.me, { user, nickname });
+    if (!same) {
+      this.#model.endDirects();
+    }
+    this.rooms.list();
   }
 
-  /**
-   * Comes back as who one was; false where the server did not know that person any more. Its reply does not
-   * say so, and after a restart the same number may be given anew. But only somebody known has a nickname
-   * before `profile`; whoever has none may not type (103), whereas others only are in no room yet (102).
-   */
-  async #return() {
-    const { me } = this.#model;
-    const { user, nickname } = await this.#ask({ type: "hello", resume: me.resume, ...this.#token });
-    me.nickname = nickname ?? me.nickname;
-    const [known, { resume }] = await Promise.all([
-      this.#ask({ type: "typing", room: "any" }).then(
-        () => true,
-        (error) => error.code !== 103,
-      ),
-      this.#ask({ type: "profile", nickname: me.nickname }),
-    ]);
-    Object.assign(me, { user, resume });
-    return known;
-  }
-
-  async #hello() {
-    try {
-      const known = this.#model.me.resume ? await this.#return() : await this.#arrive();
-      if (!known) {
-        this.#model.endDirects();
-      }
-    } catch (error) {
-      if (error.name === "Refused") {
-        this.#socket.close();
-        this.#turn({
-          phase: "unwelcome",
-          problem: error.code === 101 ? NEEDS_TOKEN : refusal(error, "The server did not accept this nickname"),
-        });
-      }
-      return;
+  #turned({ phase, code, reason, retryIn }) {
+    const refused = phase === "ended" && code < 1000; // it is an error's: the hello was not accepted
+    if (phase === "online") {
+      this.#turn({ phase, back: this.#wasAway });
+      this.#wasAway = false;
+    } else if (refused) {
+      const why = { name: "ChatError", code, reason };
+      const problem = code === 101 ? NEEDS_TOKEN : refusal(why, "The server did not accept this nickname");
+      this.#turn({ phase: "unwelcome", problem });
+    } else if (phase === "connecting") {
+      this.#turn({ phase: this.#wasAway ? "away" : "trying", retryAt: 0 });
+    } else {
+      this.#wasAway = true;
+      this.#model.rooms.forEach((room) => room.interrupt());
+      this.#turn({ phase, code, reason, retryAt: retryIn === undefined ? 0 : performance.now() + retryIn });
     }
-    this.#turn({ phase: "online", back: this.#wasAway });
-    this.#wasAway = false;
-    await this.#resume();
-  }
-
-  async #resume() {
-    const { rooms, directs } = this.#model;
-    for (const direct of directs.values()) {
-      this.outbox.review(direct);
-      this.outbox.flush(direct);
-    }
-    await Promise.all(
-      [...rooms.values()].filter(({ phase }) => phase === "joining").map((room) => this.enter(room)),
-    );
-    await this.rooms.list();
-  }
-
-  #gone(code, status) {
-    if (code === 1009) {
-      this.outbox.giveUpOnCurrent();
-    }
-    for (const room of this.#model.rooms.values()) {
-      room.phase = room.phase === "joined" ? "joining" : room.phase;
-      room.typing.clear();
-    }
-    this.#wasAway = true;
-    this.#turn(status);
   }
 
   #turn(status) {
     this.#model.status = status;
+    this.outbox.review();
     this.#changed();
   }
 
-  #received(frame) {
-    const room = this.#model.rooms.get(frame.chatroomId);
-    if (frame.type === "error") {
-      this.#report(refusal(new Refused(frame), "The server reports a problem"));
-    } else if (frame.type === "direct") {
-      const direct = this.#model.direct(frame.from, frame.nickname);
-      const { from: userId, nickname: name, message: text, unixTime: at } = frame;
-      direct.add({ userId, name: name ?? direct.nickname, text, at, mine: false });
-    } else if (room) {
-      this.rooms.receive(room, frame);
-    }
+  #received({ from, to, nickname, message: text, unixTime: at }) {
+    const { me } = this.#model;
+    const mine = from === me.user && to !== me.user; // said in another tab
+    const name = nickname ?? this.#model.nameOf(from);
+    const direct = mine ? this.#model.direct(to, this.#model.nameOf(to)) : this.#model.direct(from, name);
+    direct.add({ userId: from, name, text, at, mine });
     this.#changed();
   }
 
-  /** Like `#ask`, but answers undefined where it fails, and tells the person if `what` failed is given. */
-  async #attempt(command, what) {
+  /** What was asked for, or undefined where it fails; the person is told where `what` is given. */
+  async #attempt(asking, what) {
     try {
-      return await this.#ask(command);
+      return await asking;
     } catch (error) {
-      if (what && error.name === "Refused") {
+      if (what && typeof error.code === "number") {
         this.#report(refusal(error, what));
       }
       return undefined;
-    }
-  }
-
-  /** Sends a command; a temporary refusal is tried again, on the same connection only. */
-  async #ask(command) {
-    const { generation } = this.#socket;
-    for (let wait = 1_000; ; wait *= 2) {
-      try {
-        return await this.#socket.request(command);
-      } catch (error) {
-        if (!error.temporary || wait > RETRY_CEILING) {
-          throw error;
-        }
-      }
-      await pause(wait * (0.5 + Math.random() / 2));
-      if (generation !== this.#socket.generation) {
-        throw new Lost();
-      }
     }
   }
 }

@@ -108,7 +108,7 @@ function peopleRows({ people: present }, me) {
   return everybody
     .sort(
       (a, b) =>
-        (b.id === me.user) - (a.id === me.user) || a.nickname.localeCompare(b.nickname) || a.id - b.id,
+        (b.id === me.user) - (a.id === me.user) || a.nickname.localeCompare(b.nickname) || (a.id < b.id ? -1 : 1),
     )
     .map(({ id, nickname, sessions }) => ({
       key: id,

@@ -3,14 +3,17 @@
 import { Timeline } from "./timeline.js";
 
 export const roomKey = (name) => `#${name}`;
-export const directKey = (user) => `@${user}`;
+export const directKey = (user) => `@${JSON.stringify(user)}`; // 7 is not "7"
 
 /** A room that one is in, or on the way into. */
 export class Room {
   kind = "room";
   timeline = new Timeline();
-  epoch = null; // with `last` the position from which the server continues after an absence
+  source = null; // the client's room, once one was on the way into it
+  deafen = null; // takes the page's listeners from it
+  epoch = null; // the log that `last`, the id of the newest event, counts in
   last = 0;
+  loaded = false; // its newest events are here
   phase = "joining"; // then "joined"; "closed" by the server; "refused" with a `problem`
   problem = "";
   first = 0; // id of the oldest event that was loaded
@@ -88,6 +91,18 @@ export class Room {
     }
   }
 
+  /** The connection is gone; the client comes back into the room by itself. */
+  interrupt() {
+    this.phase = this.phase === "joined" ? "joining" : this.phase;
+    this.typing.clear();
+  }
+
+  /** The server does not let one in, or threw one out. */
+  refuse(problem) {
+    Object.assign(this, { phase: "refused", problem });
+    this.typing.clear();
+  }
+
   typists(now) {
     return [...this.typing.values()].filter(({ until }) => until > now).map(({ name }) => name);
   }
@@ -117,7 +132,7 @@ export class Direct {
 }
 
 export class Model {
-  me = { user: 0, nickname: "", resume: "" };
+  me = { user: 0, nickname: "" };
   status = { phase: "starting" }; // "trying", "online", "away" {retryAt}, "ended" {code, reason}
   rooms = new Map(); // name → Room
   directs = new Map(); // key → Direct
@@ -146,6 +161,12 @@ export class Model {
       this.rooms.set(name, new Room(name));
     }
     return this.rooms.get(name);
+  }
+
+  /** A nickname that somebody has in a room here, or their id. */
+  nameOf(user) {
+    const known = [...this.rooms.values()].map(({ people }) => people.get(user)?.nickname);
+    return known.find(Boolean) ?? String(user);
   }
 
   direct(id, nickname) {

@@ -1,135 +1,93 @@
-/** Sends one's own messages: in order, one at a time for each conversation, and each of them once. */
+/** Shows what becomes of one's own messages; the client sends them: in order, and each of them once. */
 
-import { refusal } from "./words.js";
-
-const KEY_LIFE = 270; // seconds for which a key surely still stands for the first attempt (the server: 300)
-const NOT_SENT = "This was not sent.";
-const UNSURE = "The connection was lost while this was sent. It may have arrived.";
+import { notSent } from "./words.js";
 
 export class Outbox {
   #model;
-  #ask;
+  #client;
   #changed;
-  #busy = new Set(); // conversations with a message under way
 
-  /** `ask(command)` resolves with the reply; `changed()` is called after each step. */
-  constructor(model, ask, changed) {
+  /** `client()` is the connection's; `changed()` is called after each step. */
+  constructor(model, client, changed) {
     this.#model = model;
-    this.#ask = ask;
+    this.#client = client;
     this.#changed = changed;
   }
 
   write(conversation, text) {
-    conversation.timeline.write(text, Date.now() / 1000);
-    this.flush(conversation);
+    this.#send(conversation, conversation.timeline.write(text, Date.now() / 1000));
   }
 
   retry(conversation, message) {
-    Object.assign(message, { state: "waiting", problem: "", attempt: null });
-    this.flush(conversation);
+    Object.assign(message, { problem: "", offset: null });
+    this.#send(conversation, message);
   }
 
-  /** Before the first flush on a new connection: what may not be sent again by itself is marked. */
-  review(conversation) {
-    for (const message of conversation.timeline.pending) {
-      if (conversation.ended) {
-        this.#bury(message);
-      } else if (
-        message.state === "waiting" &&
-        message.attempt &&
-        !this.#repeatable(conversation, message.attempt)
-      ) {
-        this.#fail(message, UNSURE);
-      }
-    }
-  }
-
-  async flush(conversation) {
-    if (this.#busy.has(conversation)) {
+  /** What waited when the page was loaded anew goes on to wait. */
+  adopt(conversation) {
+    if (conversation.ended) {
       return;
     }
-    this.#busy.add(conversation);
-    try {
-      for (;;) {
-        const message = conversation.timeline.pending.find(({ state }) => state === "waiting");
-        if (!message || !this.#ready(conversation)) {
-          break;
-        }
-        await this.#send(conversation, message);
-      }
-    } finally {
-      this.#busy.delete(conversation);
-      this.#changed();
+    const { kind, name, id, timeline } = conversation;
+    const waiting = kind === "room" ? this.#client().room(name).waiting : this.#client().waitingFor(id);
+    for (const { key, message: text, at, done } of waiting) {
+      this.#follow(conversation, timeline.write(text, at / 1000, key), done);
     }
   }
 
-  /** The server hung up over a frame's length: sending it again would end the same way. */
-  giveUpOnCurrent() {
-    for (const conversation of this.#model.conversations) {
-      const message = conversation.timeline.pending.find(({ state }) => state === "sending");
-      if (message) {
-        this.#fail(message, "This message is too long for the server.");
+  /** The connection came or went: what is on its way says so. */
+  review() {
+    const state = this.#onItsWay();
+    for (const { timeline } of this.#model.conversations) {
+      for (const message of timeline.pending) {
+        message.state = ["sending", "waiting"].includes(message.state) ? state : message.state;
       }
     }
   }
 
-  #ready(conversation) {
-    const open = conversation.kind === "direct" ? !conversation.ended : conversation.phase === "joined";
-    return open && this.#model.status.phase === "online";
+  #onItsWay() {
+    return this.#model.status.phase === "online" ? "sending" : "waiting";
   }
 
-  /** Whether a second attempt can't become a second message. */
-  #repeatable(conversation, { user, epoch, at }) {
-    if (conversation.kind === "direct") {
-      return false; // direct messages have no key
-    }
-    const sameLog = epoch === conversation.epoch;
-    return !sameLog || (user === this.#model.me.user && Date.now() / 1000 - at < KEY_LIFE);
+  #send(conversation, message) {
+    const { text, key } = message;
+    const { kind, name, id } = conversation;
+    const done =
+      kind === "room"
+        ? this.#client().room(name).message(text, { key })
+        : this.#client().direct(id, text, { key });
+    this.#follow(conversation, message, done);
   }
 
-  async #send(conversation, message) {
-    const { timeline, epoch = null } = conversation;
-    message.state = "sending";
-    message.attempt ??= { user: this.#model.me.user, epoch, at: Date.now() / 1000 };
+  async #follow(conversation, message, done) {
+    message.state = this.#onItsWay();
     this.#changed();
     try {
-      const { text, key } = message;
+      const { epoch, offset } = await done;
       if (conversation.kind === "room") {
-        const reply = await this.#ask({ type: "message", room: conversation.name, message: text, key });
-        timeline.acknowledge(message, epoch, reply.offset);
+        conversation.timeline.acknowledge(message, epoch, offset);
       } else {
-        await this.#ask({ type: "direct", to: conversation.id, message: text });
-        timeline.discard(message);
-        const { user: userId, nickname: name } = this.#model.me;
-        conversation.add({ userId, name, text, at: message.at, mine: true });
+        this.#delivered(conversation, message);
       }
     } catch (error) {
-      this.#refused(conversation, message, error);
+      if (error.code === "taken") {
+        conversation.timeline.discard(message);
+      } else {
+        const problem = notSent(error, conversation);
+        Object.assign(message, {
+          state: "failed",
+          problem,
+          matched: null,
+          final: Boolean(conversation.ended),
+        });
+      }
     }
+    this.#changed();
   }
 
-  #refused(conversation, message, error) {
-    if (message.state === "failed") {
-      return; // given up while it was under way
-    }
-    if (error.name === "Lost") {
-      message.state = "waiting";
-    } else if (conversation.kind === "direct" && error.code === 108) {
-      this.#fail(message, `${conversation.nickname} is not online.`);
-    } else {
-      this.#fail(message, refusal(error, "Not sent"));
-    }
-  }
-
-  /** The number that this was written to may be somebody else's now: it must not go anywhere. */
-  #bury(message) {
-    message.final = true;
-    if (message.state === "waiting") {
-      this.#fail(message, message.attempt ? UNSURE : NOT_SENT);
-    }
-  }
-
-  #fail(message, problem) {
-    Object.assign(message, { state: "failed", problem, matched: null });
+  #delivered(direct, message) {
+    direct.timeline.discard(message);
+    const { user: userId, nickname: name } = this.#model.me;
+    direct.add({ userId, name, text: message.text, at: message.at, mine: true });
   }
 }

@@ -1,6 +1,6 @@
 /** Keeps rooms in step with the server: joins and resumes them, loads history and people, takes events. */
 
-import { sentence } from "./words.js";
+import { refusal, sentence } from "./words.js";
 
 const PAGE = 50; // events loaded at once, on entering a room and on scrolling up
 const CATCH_UP = 1_000; // events asked for after a resume that failed; the server's own limit
@@ -8,47 +8,67 @@ const ASK_AGAIN = 1_000; // ms before people are asked for again where somebody 
 const TYPING_SHOWN = 5_000; // ms that a typist is shown after each sign of life
 const TYPING_SENT = 3_000; // ms between two such signs sent
 
+const EVENTS = ["message", "join", "add", "remove", "leave", "delete", "close"];
+
 export class Rooms {
   #model;
-  #ask;
+  #client;
   #attempt;
-  #outbox;
   #changed;
   #typingSent = 0;
 
-  /** `ask` sends a command and may throw; `attempt` never throws, and can tell the person instead. */
-  constructor(model, { ask, attempt, outbox, changed }) {
+  /** `client()` is the connection's; `attempt` never rejects, and can tell the person instead. */
+  constructor(model, { client, attempt, changed }) {
     this.#model = model;
-    this.#ask = ask;
+    this.#client = client;
     this.#attempt = attempt;
-    this.#outbox = outbox;
     this.#changed = changed;
   }
 
-  /** Joins a room, or continues in it where the connection was lost. Throws `Refused` or `Lost`. */
-  async join(room) {
+  /** Joins a room, and stays in it over every reconnect. Resolves when one is in, or is not let in. */
+  join(room) {
+    room.phase = "joining";
+    const source = this.#client().room(room.name);
+    if (!room.source) {
+      room.source = source;
+      room.deafen = this.#listen(room, source);
+    }
+    return this.#attempt(source.join());
+  }
+
+  /** Returns what takes all listeners away. */
+  #listen(room, source) {
+    const hear = (what, listener) => source.on(what, (thing) => (listener(thing), this.#changed()));
+    const ends = [
+      ...EVENTS.map((type) => hear(type, (event) => this.#event(room, event))),
+      hear("subscribed", (reply) => this.#joined(room, reply)),
+      hear("typing", (frame) => this.#typist(room, frame)),
+      hear("kicked", ({ reason }) => room.refuse(sentence(reason))),
+      hear("refused", (error) => room.refuse(refusal(error, "This room can't be joined"))),
+    ];
+    return () => ends.forEach((end) => end());
+  }
+
+  #joined(room, { offset, epoch, recovered }) {
     const since = room.epoch === null ? undefined : { offset: room.last, epoch: room.epoch };
-    const reply = await this.#ask({ type: "join", room: room.name, since });
-    if (this.#model.rooms.get(room.name) !== room) {
-      this.#attempt({ type: "leave", room: room.name }); // left while the join was under way
-      return;
-    }
     room.phase = "joined";
-    if (!reply.recovered) {
-      room.epoch = reply.epoch;
-      room.last = reply.offset;
-      room.timeline.read ??= { epoch: reply.epoch, id: reply.offset };
-      await this.#loadNewest(room, since);
+    if (!recovered) {
+      room.epoch = epoch;
+      room.last = offset;
+      room.timeline.read ??= { epoch, id: offset };
+      room.loaded = false;
     }
-    this.#outbox.review(room);
-    this.#outbox.flush(room);
-    await this.loadPeople(room);
+    if (!room.loaded) {
+      this.#attempt(this.#loadNewest(room, since));
+    }
+    this.loadPeople(room);
   }
 
   /** The newest events of a room; after a resume that failed, with a notice where some are missing. */
   async #loadNewest(room, since) {
     const limit = since ? CATCH_UP : PAGE;
-    const { events } = await this.#ask({ type: "history", room: room.name, limit });
+    const { events } = await room.source.request("history", { limit }, { retry: true });
+    room.loaded = true;
     const first = events[0]?.id ?? room.last + 1;
     const sameLog = since?.epoch === room.epoch;
     if (since && !(sameLog && first <= since.offset + 1)) {
@@ -56,7 +76,7 @@ export class Rooms {
       room.gap(id, Date.now() / 1000);
     }
     events.forEach((event) => room.take(event, this.#model.me.user));
-    if (!sameLog) {
+    if (!sameLog || room.older === "unknown") {
       room.first = first;
       room.older = first > 1 ? "more" : "none";
     }
@@ -77,13 +97,8 @@ export class Rooms {
     this.#changed();
     try {
       const since = { offset: room.first, epoch: room.epoch };
-      const { events } = await this.#ask({
-        type: "history",
-        room: room.name,
-        since,
-        reverse: true,
-        limit: PAGE,
-      });
+      const query = { since, reverse: true, limit: PAGE };
+      const { events } = await room.source.request("history", query, { retry: true });
       events.forEach((event) => room.take(event, this.#model.me.user));
       room.first = events.at(-1)?.id ?? room.first;
       room.older = events.length && room.first > 1 ? "more" : "none";
@@ -96,15 +111,14 @@ export class Rooms {
   async leave(room) {
     this.#model.rooms.delete(room.name);
     this.#changed();
-    if (room.phase === "joined") {
-      await this.#attempt({ type: "leave", room: room.name }, "The room could not be left");
-      await this.list();
-    }
+    room.deafen?.();
+    await room.source?.leave();
+    await this.list();
   }
 
   /** Which rooms there are on the server. */
   async list() {
-    const reply = await this.#attempt({ type: "rooms" });
+    const reply = await this.#attempt(this.#client().request("rooms"));
     if (!reply) {
       return;
     }
@@ -128,7 +142,7 @@ export class Rooms {
     room.asking = true;
     for (let moves = 0; moves !== room.moves;) {
       moves = room.moves;
-      const users = await this.#allPeople(room.name);
+      const users = await this.#allPeople(room);
       if (!users) {
         break;
       }
@@ -146,7 +160,8 @@ export class Rooms {
   async #allPeople(room) {
     const users = [];
     for (let more = true; more;) {
-      const reply = await this.#attempt({ type: "who", room, after: users.at(-1)?.id });
+      const asking = room.source.request("who", { after: users.at(-1)?.id }, { retry: true });
+      const reply = await this.#attempt(asking);
       if (!reply) {
         return undefined;
       }
@@ -156,18 +171,9 @@ export class Rooms {
     return users;
   }
 
-  /** Takes what the server sends about a room: an event, that somebody types, or that one was thrown out. */
-  receive(room, frame) {
-    if (frame.type === "typing") {
-      room.typing.set(frame.userId, { name: frame.from || "Somebody", until: Date.now() + TYPING_SHOWN });
-      setTimeout(this.#changed, TYPING_SHOWN + 50);
-    } else if (frame.type === "kicked") {
-      room.phase = "refused";
-      room.problem = sentence(frame.reason);
-      room.typing.clear();
-    } else if (frame.id) {
-      this.#event(room, frame);
-    }
+  #typist(room, { userId, from }) {
+    room.typing.set(userId, { name: from || "Somebody", until: Date.now() + TYPING_SHOWN });
+    setTimeout(this.#changed, TYPING_SHOWN + 50);
   }
 
   #event(room, event) {
@@ -188,7 +194,7 @@ export class Rooms {
     const now = Date.now();
     if (room.phase === "joined" && now - this.#typingSent > TYPING_SENT) {
       this.#typingSent = now;
-      this.#attempt({ type: "typing", room: room.name });
+      this.#attempt(room.source.request("typing"));
     }
   }
 

@@ -4,7 +4,11 @@ import { Direct, Room } from "./model.js";
 
 const KEPT_DIRECT = 200; // messages kept of each private conversation
 
-const packTimeline = ({ pending, read }) => ({ pending, read });
+/** What is still on its way, the client keeps; what failed, the person decides about. */
+const packTimeline = ({ pending, read }) => ({
+  pending: pending.filter(({ state }) => state === "failed"),
+  read,
+});
 
 /** A plain object for `unpack`; rooms go without their messages, which the server has. */
 export function pack(model) {
@@ -50,12 +54,7 @@ export function unpack(session, model) {
   }
 }
 
-/** What was on its way when the page went is looked at again: see `Outbox.review`. */
 function restore(timeline, pending, read) {
-  timeline.pending = pending.filter(({ state }) => state !== "sent");
+  timeline.pending = pending;
   timeline.read = read;
-  for (const message of timeline.pending) {
-    message.matched = null;
-    message.state = message.state === "sending" ? "waiting" : message.state;
-  }
 }

@@ -91,7 +91,7 @@ export class Shell {
 
   #countDown() {
     const { phase, retryAt } = this.#model.status;
-    const seconds = Math.ceil(((retryAt || 0) - Date.now()) / 1000);
+    const seconds = Math.ceil(((retryAt || 0) - performance.now()) / 1000);
     const text = seconds > 0 ? `Trying again in ${seconds} s` : "Trying…";
     setText($("banner-countdown"), phase === "away" ? text : "");
   }

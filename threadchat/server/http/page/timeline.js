@@ -68,15 +68,14 @@ export class Timeline {
   }
 
   /** Adds an own message; by its key the server tells a second attempt from a second message. */
-  write(text, at) {
+  write(text, at, key = crypto.getRandomValues(new Uint32Array(4)).join("-")) {
     const message = {
-      key: crypto.getRandomValues(new Uint32Array(4)).join("-"),
+      key,
       text,
       at,
-      state: "waiting", // then "sending"; "sent" until its event arrives; or "failed"
+      state: "waiting", // or "sending", where there is a connection; "sent" until its event arrives; or "failed"
       problem: "",
       final: false, // it can't be sent any more
-      attempt: null, // {user, epoch, at} of the first attempt
       offset: null, // the event's id, once the server said it
       matched: null, // id of an event that looks like this message
     };
@@ -105,8 +104,7 @@ export class Timeline {
     }
     const confirmed = this.pending.find((message) => message.offset === item.id);
     const twin = this.pending.find(
-      (message) =>
-        message.attempt?.epoch === item.epoch && message.matched === null && message.text === item.text,
+      (message) => message.state === "sending" && message.matched === null && message.text === item.text,
     );
     if (confirmed) {
       this.discard(confirmed);

@@ -29,7 +29,7 @@ const REFUSALS = {
 
 /** What to tell somebody whose command was refused: `what` failed, and the server's reason. */
 export function refusal(error, what) {
-  if (error.name !== "Refused") {
+  if (typeof error.code !== "number") {
     return "The connection was lost before the server answered.";
   }
   const known = REFUSALS[error.code];
@@ -37,6 +37,22 @@ export function refusal(error, what) {
     return known;
   }
   return `${known ?? what}${error.reason ? `: ${error.reason}` : ""}.`.replace(/\.\.$/, ".");
+}
+
+const NOT_SENT = {
+  changed: "This was not sent.",
+  ended: "This was not sent.",
+  full: "Too much waits for the connection already; this was not sent.",
+  lost: "The connection was lost while this was sent. It may have arrived.",
+  1009: "This message is too long for the server.",
+};
+
+/** Why an own message did not get through, as far as one knows. */
+export function notSent(error, { kind, nickname }) {
+  if (kind === "direct" && error.code === 108) {
+    return `${nickname} is not online.`;
+  }
+  return NOT_SENT[error.code] ?? refusal(error, "Not sent");
 }
 
 /** The server's words as a sentence of their own. */

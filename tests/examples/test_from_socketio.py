@@ -1,0 +1,69 @@
+"""Runs scripts/examples/from_socketio.py, and tests it in memory, as its table says that one may."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.talker import Talker
+from tests.mounted.host import EXAMPLES, Host
+from threadchat.errors import CommandError
+from threadchat.testing import InMemory, Peer
+
+pytest.importorskip("flask")
+
+
+@pytest.fixture
+def ported(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module, fresh."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    sys.modules.pop("from_socketio", None)
+    module = importlib.import_module("from_socketio")
+    yield module
+    module.chat.close()
+    sys.modules.pop("from_socketio", None)
+
+
+def test_in_memory(ported: Any) -> None:
+    web = ported.app.test_client()
+
+    def enter(name: str) -> Peer:
+        web.get(f"/login/{name}")
+        cookie = web.get_cookie("session")
+        assert cookie is not None
+        peer: Peer = memory.connect("/live", headers={"Cookie": f"session={cookie.value}"})
+        assert peer.ask("hello")["user"] == name
+        return peer
+
+    with InMemory(ported.app) as memory:
+        ann, bob = enter("ann"), enter("bob")
+        assert ann.call("enter", "lobby") == ["lobby"]
+        assert bob.call("enter", "lobby") == ["lobby"]
+        assert ann.event("status")["data"] == {"text": "bob is here"}
+        assert ann.call("say", {"room": "lobby", "text": "hi"}) == 3
+        assert bob.event("said")["data"] == {"by": "ann", "text": "hi"}
+        with pytest.raises(CommandError, match="enter the room first"):
+            bob.call("say", {"room": "garden", "text": "hi"})
+        with pytest.raises(CommandError, match="`text`"):
+            bob.call("say", {"room": "lobby"})
+        web.post("/warn/cy")
+        cy = enter("cy")
+        cy.close()
+        assert ported.chat.connected("ann")
+        assert len(ported.chat.sessions("bob")) == 1
+
+
+def test_under_werkzeug(tmp_path: Path) -> None:
+    with Host(tmp_path, str(EXAMPLES / "from_socketio.py")) as host:
+        _, cookie = host.cookie("/login/ann")
+        with Talker(host.ws, "/live", additional_headers={"Cookie": cookie}) as ann:
+            assert ann.ask("hello")["user"] == "ann"
+            assert ann.ask("call", name="enter", data="lobby")["data"] == ["lobby"]
+            assert host.get("/warn/ann", b"")[0] == 200
+            while ann.next().get("name") != "warning":
+                pass

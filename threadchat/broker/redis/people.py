@@ -1,0 +1,83 @@
+"""What a node asks the others about one person: to end, throw out, move or tell their sessions there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from threadchat.broker.redis.commands import NOTHING, Retention
+from threadchat.broker.redis.keys import KeyNames
+from threadchat.broker.redis.node_messages import NodeMessenger
+from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
+from threadchat.chat.broker_interface import Reach
+from threadchat.chat.log.events import Direct, Draft, Position, UserId
+
+
+class People:
+    """The part of a broker that hands such questions to its messenger; see Cluster. Runs on: any thread."""
+
+    names: KeyNames
+    batch: PublishPipeline
+    messenger: NodeMessenger
+
+    def start(self) -> None:
+        """Starts the broker's threads, if they do not run yet."""
+        raise NotImplementedError("a broker knows")
+
+    def await_ready(self) -> None:
+        """Raises CommandError 100 while this node is not part of the cluster."""
+        raise NotImplementedError("a broker knows")
+
+    def retention_of(self, room: str) -> Retention:
+        """How much of a room is kept."""
+        raise NotImplementedError("a broker knows")
+
+    def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:
+        """See Cluster: the log is in Redis, whoever has the room open."""
+        self.await_ready()
+        retention = self.retention_of(room)
+        publication = Publication(self.names.room(room), room, drafts, NOTHING, retention=retention)
+        return self.batch.publish(publication)
+
+    def arrive(self, user: UserId) -> None:
+        """See Cluster."""
+        self.start()
+        self.messenger.arrive(user)
+
+    def depart(self, user: UserId) -> None:
+        """See Cluster."""
+        self.messenger.depart(user)
+
+    def direct(self, direct: Direct, here: Reach) -> Reach:
+        """See Cluster."""
+        return self.messenger.direct(direct, here)
+
+    def disconnect(self, user: UserId, code: int, reason: str | None = None) -> int:
+        """See Cluster."""
+        return self.messenger.disconnect(user, code, reason)
+
+    def kick(self, user: UserId, room: str, reason: str) -> int:
+        """See Cluster."""
+        return self.messenger.kick(user, room, reason)
+
+    def addresses(self, user: UserId) -> set[str]:
+        """See Cluster."""
+        return self.messenger.addresses(user)
+
+    def notify(self, user: UserId, json: bytes, *, kept: bool) -> bool:
+        """See Cluster."""
+        return self.messenger.notify(user, json, kept=kept)
+
+    def sessions(self, user: UserId) -> list[str]:
+        """See Cluster."""
+        self.await_ready()
+        return self.messenger.sessions(user)
+
+    def is_connected(self, user: UserId) -> bool:
+        """See Cluster."""
+        self.await_ready()
+        return self.messenger.is_connected(user)
+
+    def move(self, user: UserId, deed: str, room: str) -> int:
+        """See Cluster."""
+        self.await_ready()
+        return self.messenger.move(user, deed, room)

@@ -1,0 +1,235 @@
+/** Types of threadchat.js, the browser's client of a threadchat server. */
+
+/** An integer from 1, or text, is somebody known; an integer below 0 is always a stranger. 7 is not "7". */
+export type UserId = number | string;
+
+/** A place in a log: the events with an id above `offset` follow. It means nothing in another `epoch`. */
+export interface Position {
+  offset: number;
+  epoch: string;
+}
+
+export interface Options {
+  /** A token, or a function that fetches one; it is called before each connection. */
+  token?: string | (() => string | Promise<string>);
+  /** Needed to join, to write and to type, unless the application gives a name. */
+  nickname?: string;
+  /** Milliseconds that a command may take, the wait for a connection counted; 10,000 unless given. */
+  timeout?: number;
+  /** Messages, and commands too, that may wait at a time; 200 unless given. */
+  queue?: number;
+  /**
+   * Where the tab keeps who the user is, and unsent messages, over a reload; `sessionStorage` unless given. null
+   * keeps nothing. Two chats of one page with the same server need a storage each.
+   */
+  storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
+  /** The WebSocket to use where the environment has none. */
+  WebSocket?: new (url: string) => SocketLike;
+}
+
+export interface RequestOptions {
+  timeout?: number;
+  /** Tries again where the refusal was temporary: for what may be done twice. */
+  retry?: boolean;
+}
+
+/** As much of a WebSocket as is used. */
+export interface SocketLike {
+  onopen: ((event: any) => void) | null;
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  send(text: string): void;
+  close(code?: number, reason?: string): void;
+}
+
+/** What there is of a connection. It comes back by itself from "away", and never from "ended". */
+export interface State {
+  phase: "connecting" | "online" | "away" | "ended";
+  /** Why it is away or ended: a close code (from 1000 on), or the code of the error that refused hello. */
+  code?: number;
+  reason?: string;
+  /** Milliseconds from now to the next attempt; absent while one is under way, or none is planned. */
+  retryIn?: number;
+}
+
+/** The user, as the server knows them. */
+export interface Me {
+  user: UserId;
+  session: string;
+  nickname: string;
+  /** Whether the application, or a token, says who this is. */
+  known: boolean;
+  /** Whether it is the user of the connection before, or of before the reload. */
+  same: boolean;
+}
+
+/** A number is the server's error code, or 1009 for a message that was too long. The words are the client's. */
+export type ErrorCode =
+  | number
+  /** No reply in time. It may have been carried out. */
+  | "timeout"
+  /** The connection ended before the reply came. It may have been carried out. */
+  | "lost"
+  /** As much as may wait waits already. */
+  | "full"
+  /** The server has ended the connection for good, or `close` was called. */
+  | "ended"
+  /** Not done: the user is another one after a reconnect, or `leave` was called. */
+  | "changed"
+  /** Not sent from here: another tab, of which this one is a copy, sends it. */
+  | "taken";
+
+/** Why a command was not carried out, or may not have been. */
+export class ChatError extends Error {
+  constructor(code: ErrorCode, reason: string, temporary?: boolean);
+  readonly code: ErrorCode;
+  readonly reason: string;
+  /** Whether the same may be tried again as it is. */
+  readonly temporary: boolean;
+}
+
+/** Every frame has a `type`; README lists which there are, and what else each one has. */
+export interface Frame {
+  type: string;
+  chatroomId?: string;
+  inbox?: true;
+  /** Its place in the log; what is in no log has none. */
+  id?: number;
+  unixTime?: number;
+  [field: string]: unknown;
+}
+
+/** Something that the application emitted; no client can. */
+export interface AppEvent<Data = any> extends Frame {
+  type: "event";
+  name: string;
+  data: Data;
+}
+
+export interface Message extends Frame {
+  type: "message";
+  id: number;
+  userId?: UserId;
+  from?: string;
+  message?: string;
+  deleted?: true;
+}
+
+export interface Direct extends Frame {
+  type: "direct";
+  from: UserId;
+  to: UserId;
+  nickname?: string;
+  message: string;
+}
+
+/** Events between the two are missing for good: the log no longer has them (gap), or is a new one (reset). */
+export interface Missed {
+  before: Position;
+  after: Position;
+}
+
+export interface Subscribed extends Position {
+  /** Whether all that was missed follows; absent where nothing was asked for. */
+  recovered?: boolean;
+}
+
+/** What a room or the inbox brings, in order and each event once. */
+export interface Feed {
+  /** The last event that came; null before the first subscription. */
+  readonly position: Position | null;
+  on(what: "gap" | "reset", listener: (missed: Missed) => void): () => void;
+  /**
+   * Listens to events of this name, or to frames of this type: `message`, `join`, `typing` and so on. `event`
+   * brings every event that the application emits; one that is named like a type comes as `event` only. Returns
+   * a function that removes the listener.
+   */
+  on<Data = any>(name: string, listener: (data: Data, event: AppEvent<Data>) => void): () => void;
+}
+
+export interface Inbox extends Feed {
+  on(what: "direct", listener: (direct: Direct) => void): () => void;
+  on(what: "gap" | "reset", listener: (missed: Missed) => void): () => void;
+  on<Data = any>(name: string, listener: (data: Data, event: AppEvent<Data>) => void): () => void;
+}
+
+export interface Filter {
+  types?: string[];
+  users?: UserId[];
+  names?: string[];
+}
+
+export interface Sent {
+  /** The event's id in the room. */
+  offset: number;
+  /** The log that it is in, where one listens to the room. */
+  epoch: string | null;
+}
+
+/** A message that the server has not confirmed yet. */
+export interface Waiting {
+  readonly key: string;
+  readonly message: string;
+  /** Milliseconds of Unix time. */
+  readonly at: number;
+  /** Settles as the promise of `message` or `direct` does. */
+  readonly done: Promise<any>;
+}
+
+export interface Room extends Feed {
+  readonly name: string;
+  /** Subscribes to the room with the first listener, and unsubscribes with the last. */
+  on(what: "message", listener: (message: Message) => void): () => void;
+  on(what: "gap" | "reset", listener: (missed: Missed) => void): () => void;
+  /** Each time that the server grants the subscription, also after a reconnect. */
+  on(what: "subscribed", listener: (reply: Subscribed) => void): () => void;
+  /** The server refuses it for good: no event follows until `join` or `on` is called again. */
+  on(what: "refused", listener: (error: ChatError) => void): () => void;
+  on<Data = any>(name: string, listener: (data: Data, event: AppEvent<Data>) => void): () => void;
+  /** Becomes a member of the room, whom others see, and stays one over reconnects. */
+  join(): Promise<Subscribed>;
+  /** Ends the membership. Listeners stay subscribed. */
+  leave(): Promise<void>;
+  /**
+   * Sends a message once there is a connection: in order, and once. Rejects with a ChatError: `lost` where it may
+   * have arrived, `ended` where there will be no connection.
+   */
+  message(text: string, options?: { key?: string }): Promise<Sent>;
+  /** Messages to this room that are not confirmed yet, those from before a reload among them. */
+  readonly waiting: Waiting[];
+  /** Does any other command about this room: `room.request("history", { limit: 50 })`. */
+  request(type: string, fields?: object, options?: RequestOptions): Promise<any>;
+}
+
+export interface Chat {
+  readonly state: State;
+  /** The user. Until the first hello is answered: the user before the reload, or null. */
+  readonly me: Me | null;
+  /** What is for this user alone. */
+  readonly inbox: Inbox;
+  on(what: "state", listener: (state: State) => void): () => void;
+  /** After each hello. */
+  on(what: "hello", listener: (me: Me) => void): () => void;
+  /** The server reports an error that answers no command. */
+  on(what: "error", listener: (error: ChatError) => void): () => void;
+  /** The room of that name, always the same object. Only the filter of the first call counts. */
+  room(name: string, filter?: Filter): Room;
+  /** Calls a command of the application. Rejects with a ChatError. It is sent once at most. */
+  call<Reply = any>(name: string, data?: unknown, options?: { timeout?: number }): Promise<Reply>;
+  /** Sends a message to one person, as `Room.message` does to a room. */
+  direct(to: UserId, text: string, options?: { key?: string }): Promise<any>;
+  /** Messages to that person that are not confirmed yet. */
+  waitingFor(to: UserId): Waiting[];
+  /** Does any other command of the protocol, over one connection only. Resolves with the whole reply. */
+  request(type: string, fields?: object, options?: RequestOptions): Promise<any>;
+  /** Takes another nickname. */
+  rename(nickname: string): Promise<void>;
+  /** Connects now, or again after the end: with another nickname, if the server refused the first. */
+  connect(nickname?: string): void;
+  /** Ends the chat and forgets the user. A page need not call it when it is left. */
+  close(): void;
+}
+
+/** Opens a chat. `url` is the socket's, relative to the page if you like; http(s) means ws(s). */
+export function connect(url: string | URL, options?: Options): Chat;

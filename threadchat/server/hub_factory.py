@@ -1,0 +1,43 @@
+"""Makes the hub of a chat, with all that its configuration says of rooms, logs and inboxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from threadchat.chat.broker_interface import Broker
+from threadchat.chat.hub import Hub
+from threadchat.chat.inboxes import InboxRules
+from threadchat.chat.log.events import UserId
+from threadchat.chat.routing import Counted, make_routing
+from threadchat.config.settings import Config
+from threadchat.server.protocol.encoding import BROADCAST_ROOM
+from threadchat.server.session.statistics import Statistics
+from threadchat.wire.pinger import Pinger
+
+
+def make_hub(
+    broker: Broker,
+    config: Config,
+    pinger: Pinger,
+    statistics: Statistics,
+    keeps_inbox: Callable[[UserId], bool],
+) -> Hub:
+    """A hub that tells `statistics` what happens; `keeps_inbox` says who has an inbox."""
+    routing = make_routing(config.routing, config.request_buffer, config.send_timeout)
+    return Hub(
+        broker,
+        routing=Counted(routing, statistics.published),
+        schedule=pinger.call_later,
+        room_ttl=config.room_ttl,
+        max_rooms=config.max_rooms,
+        reserved=(BROADCAST_ROOM,),
+        request_buffer=config.request_buffer,
+        history_size=config.history_size,
+        history_bytes=config.history_bytes,
+        logs_bytes=config.logs_bytes,
+        send_timeout=config.send_timeout,
+        announce_limit=config.announce_limit,
+        fell_behind=statistics.fell_behind,
+        inboxes=InboxRules(keeps_inbox, max(1, config.inbox_size), config.inbox_age),
+        clock=pinger.clock,
+    )

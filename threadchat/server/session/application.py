@@ -1,0 +1,237 @@
+"""The part of a session that the application acts on: its commands, the inbox, rooms it puts people in."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+from time import time
+from typing import Any, Final
+
+import msgspec
+
+from threadchat.chat.emitting import draft_event, passing
+from threadchat.chat.log.events import Position, Record, UserId
+from threadchat.chat.log.ids import ID_RULE, LARGEST_ID, is_user_id
+from threadchat.chat.room import Room
+from threadchat.chat.sanctions import BAN, subject_for
+from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, Refuse, RoomClosed
+from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.normalize import nfc
+from threadchat.server.protocol import commands, encoding
+from threadchat.server.session.app_commands import Handler
+from threadchat.server.session.caller import Caller
+from threadchat.server.session.hello import HelloSession
+from threadchat.server.session.inbox import Inbox
+from threadchat.server.session.memberships import Memberships
+from threadchat.server.session.rate_limit import TokenBucket
+from threadchat.wire.listing import entering
+from threadchat.wire.outbox import Answer
+from threadchat.wire.protocol.requests import Text
+
+log = logging.getLogger(__name__)
+log.addFilter(LogRateLimit())
+
+MOST_POOLED: Final = 16
+"""Calls of one connection that may be on the pool at once, so that one client does not fill it."""
+
+MOST_WAITING: Final = 100
+WAITING_WINDOW: Final = 3600.0
+"""Direct messages that one connection may leave for people who are away, and the seconds for so many more."""
+
+_MOVED: Final = {"join": "joined", "subscribe": "subscribed", "leave": "left", "unsubscribe": "unsubscribed"}
+"""What the client is told once the application had it do that."""
+
+
+class ApplicationSession(HelloSession):
+    """Everything runs on the connection's reader thread but where it says otherwise."""
+
+    _memberships: Memberships
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._inbox: Inbox | None = None
+        self._caller: Caller | None = None
+        self._waiting: TokenBucket | None = None  # of messages to people who are away
+        self._pooled: threading.Semaphore | None = None  # most connections have no use for it
+
+    def arrive(self, user: UserId) -> None:
+        """See Session. Whom the application refuses leaves the rooms that it has put them into."""
+        try:
+            super().arrive(user)
+        except CommandError:
+            self._memberships.give_up_all(ended=False)
+            raise
+
+    # The inbox
+
+    def greet(self, command: commands.Hello) -> None:
+        """Says hello, and lets what is in the inbox come behind the reply."""
+        fields = self.hello(command)
+        if fields is not None:
+            self.reply(command.id, fields)
+            if self._inbox is not None:
+                self._inbox.start()
+
+    def open_own_inbox(self, since: commands.Since | None) -> dict[str, Any]:
+        """See HelloSession. Who is known, but whose inbox cannot be had now, comes in without it."""
+        assert self.user is not None
+        if self.identity.identity is None or not self.hub.keeps_inbox(self.user):
+            return {}
+        inbox = Inbox(self.connection, self.hub, self.session, self._memberships.producer)
+        self._inbox = inbox  # first: what comes meanwhile is told to it
+        try:
+            return inbox.open(self.user, None if since is None else Position(since.offset, since.epoch))
+        except CommandError as error:
+            log.warning("connection %d: no inbox for now: %s", self.connection.number, error)
+            self._inbox = None
+            return {}
+
+    @property
+    def has_inbox(self) -> bool:
+        """See Session. Runs on: any thread."""
+        return self._inbox is not None
+
+    def open_inbox(self, inbox: Room) -> None:
+        """See Session. Runs on: any thread."""
+        if self._inbox is not None:
+            self._inbox.attach(inbox)
+
+    def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
+        """See Session. Runs on: any thread."""
+        text = encoding.native_events([told])
+        if light:
+            return self.connection.offer_light(text, listed)
+        return self.connection.offer(self.connection.packed(Text(text.frame)), listed)
+
+    def check_leaving(self, to: UserId) -> None:
+        """Raises CommandError 108 for what is no id, 111 where too much of this connection's waits already.
+
+        Else anybody could fill the store with inboxes of people who never come.
+        """
+        if not is_user_id(to, -LARGEST_ID):
+            raise CommandError(ErrorCode.NOT_AVAILABLE, f"nobody is {to!r:.60}; an id is {ID_RULE}")
+        if self._waiting is None:
+            return
+        self._waiting.take(0, self._clock())  # time has passed
+        if self._waiting.spent and not self.hub.is_connected(to):
+            reason = f"{MOST_WAITING} messages of yours wait for people who are away; try again in a while"
+            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)
+
+    def left_waiting(self) -> dict[str, Any]:
+        """Notes a message that waits for somebody who is away; what the reply says of that."""
+        if self._waiting is None:
+            self._waiting = TokenBucket(MOST_WAITING / WAITING_WINDOW, MOST_WAITING, self._clock())
+        self._waiting.take(1, self._clock())
+        return {"stored": True}
+
+    def end(self) -> None:
+        """Ends the inbox's subscription."""
+        self._caller = None  # which refers to the session
+        if self._inbox is not None:
+            self._inbox.stop()
+
+    # The application's commands
+
+    def call(self, command: commands.Call) -> dict[str, Any] | None:
+        """Does a command of the application's; None where it is answered later, by the pool."""
+        handler = self.calls.find(command.name)
+        caller = self._caller
+        if caller is None:
+            caller = self._caller = Caller(self, self.identity.environ)
+        if not handler.pooled:
+            return self._run(handler, caller, command.data)
+        data = msgspec.Raw(bytes(command.data))  # apart from the buffer that the command came in
+        slots = self._pooled
+        if slots is None:
+            slots = self._pooled = threading.Semaphore(MOST_POOLED)
+        if not slots.acquire(blocking=False):
+            reason = f"{MOST_POOLED} calls of this connection are being done already; wait for one of them"
+            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)
+        if not self.calls.pool.submit(partial(self._run_pooled, handler, caller, data, command.id, slots)):
+            slots.release()
+            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, "too many calls wait already; try again later")
+        return None
+
+    def _run(self, handler: Handler, caller: Caller, data: msgspec.Raw) -> dict[str, Any]:
+        """Raises CommandError, and ConnectionClosed. Runs on: the reader, or a thread of the pool."""
+        try:
+            return handler.run(caller, data)
+        except (CommandError, ConnectionClosed):
+            raise
+        except (Exception, SystemExit) as error:  # whose end would leave the descriptor open
+            number, label = self.connection.number, self.connection.label
+            log.exception("connection %d (%s): the command %s failed", number, label, handler.name)
+            raise CommandError(ErrorCode.INTERNAL) from error
+
+    def _run_pooled(
+        self,
+        handler: Handler,
+        caller: Caller,
+        data: msgspec.Raw,
+        command_id: commands.CommandId,
+        slots: threading.Semaphore,
+    ) -> None:
+        """Runs on: a thread of the pool."""
+        try:
+            try:
+                fields = self._run(handler, caller, data)
+            except CommandError as error:
+                self.connection.send(encoding.error_text(error, command_id))
+                self.work.count_error(error.code)
+            else:
+                self.reply(command_id, fields)
+        except ConnectionClosed:
+            pass  # there is nobody left to tell
+        finally:
+            slots.release()
+
+    def tell(self, name: str, data: object) -> None:
+        """See Caller.emit. Runs on: any thread."""
+        draft = draft_event(name, data, most=self._config.max_message_size)
+        self.connection.send(Text(encoding.native_events([passing(draft, "", int(time()))]).frame))
+
+    # Rooms
+
+    def move(self, action: str, room: str) -> bool:
+        """See Session. Runs on: any thread."""
+        room = nfc(room)
+        if action in ("leave", "unsubscribe"):
+            if not self._memberships.leave(room, member=action == "leave"):
+                return False
+            self._offer(encoding.moved_text(_MOVED[action], room))
+            return True
+        if self.user is None:
+            return False
+        encoding.check_reachable(room)
+        self.names.room(room)
+        if self.hub.sanctions.find(BAN, subject_for(self.user), room) is not None:
+            raise Refuse(f"user {self.user} is banned from room {room}")
+        wish = commands.Join(room=room) if action == "join" else commands.Subscribe(room=room)
+        try:
+            membership = self._memberships.take(wish, self.user if action == "join" else None, None)
+        except CommandError as error:
+            if error.code == ErrorCode.ALREADY:
+                return False
+            raise
+        try:
+            where = encoding.position_fields(membership.subscription.origin)
+            self._offer(encoding.moved_text(_MOVED[action], room, **where))  # before the first event
+            membership.subscription.start()
+            if membership.user is not None:
+                membership.room.enter(self.user, self.session, self.nickname or str(self.user), self.about)
+        except RoomClosed:
+            log.debug("room %s was closed while %s came in", room, self.connection.label)
+        finally:
+            self._memberships.settle(membership)
+        return True
+
+    def _offer(self, text: Text) -> None:
+        answer = entering(partial(self.connection.offer, text))
+        if answer is Answer.NO:  # too slow to be told: it comes back, and finds out
+            self.connection.fall_behind()
+
+    def reply(self, command_id: commands.CommandId, fields: dict[str, Any]) -> None:
+        """Answers a command that was done, if it wants an answer. Runs on: any thread that may wait."""
+        if command_id is not None:
+            self.connection.send(Text(encoding.ok_frame(command_id, **fields)))

@@ -1,0 +1,91 @@
+"""A few threads for commands that take long, so that a connection's other commands need not wait for them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+THREADS: Final = 16
+MAX_WAITING: Final = 1024
+"""Commands that may wait for a thread; further ones are refused."""
+LINGER: Final = 10.0
+"""Seconds for which a thread waits for work before it ends."""
+
+
+class Pool:
+    """Threads come with the work and end when there is none for a while.
+
+    `_changed` guards everything here; a leaf. Every method may be called from any thread.
+    """
+
+    def __init__(
+        self, threads: int = THREADS, max_waiting: int = MAX_WAITING, *, linger: float = LINGER
+    ) -> None:
+        self._threads = threads
+        self._max_waiting = max_waiting
+        self._linger = linger
+        self.leave_behind()
+
+    def leave_behind(self) -> None:
+        """Begins anew: threads and work are the parent's. Runs on: the only thread of a forked process."""
+        self._changed = threading.Condition(threading.Lock())
+        self._work: deque[Callable[[], object]] = deque()
+        self._running: set[threading.Thread] = set()
+        self._idle = 0
+        self._stopped = False
+        self._numbers = 0
+
+    def submit(self, work: Callable[[], object]) -> bool:
+        """Has something done soon; False where too much waits, after the end, and without threads."""
+        with self._changed:
+            if self._stopped or len(self._work) >= self._max_waiting:
+                return False
+            self._work.append(work)
+            self._changed.notify()
+            if len(self._work) > self._idle and len(self._running) < self._threads:
+                return self._start_locked()
+            return True
+
+    def stop(self) -> None:
+        """Takes no more work and drops what waits; what runs goes on, on threads that are daemons."""
+        with self._changed:
+            self._stopped = True
+            self._work.clear()
+            self._changed.notify_all()
+
+    def run(self) -> None:
+        """Does one piece of work after the other. Runs on: a thread of the pool."""
+        while (work := self._next()) is not None:
+            try:
+                work()
+            except Exception:
+                log.exception("%s failed", threading.current_thread().name)
+
+    def _start_locked(self) -> bool:
+        self._numbers += 1
+        thread = threading.Thread(target=self.run, name=f"command-{self._numbers}", daemon=True)
+        self._running.add(thread)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no more threads
+            self._running.discard(thread)
+            log.error("%s cannot start: %s", thread.name, error)
+            if not self._running:
+                self._work.pop()
+                return False
+        return True
+
+    def _next(self) -> Callable[[], object] | None:
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._work or self._stopped, self._linger)
+            self._idle -= 1
+            if self._work:
+                return self._work.popleft()
+            self._running.discard(threading.current_thread())
+            return None
