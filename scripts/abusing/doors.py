@@ -50,7 +50,7 @@ def wrong_keys(target: Target) -> Answers:
 
 @abuse("names that are not the server's", "403")
 def foreign_hosts(target: Target) -> Answers:
-    """A page whose own name was pointed at this machine, of the same origin as far as its browser can tell."""
+    """Pages whose own names were pointed at this machine: of the same origin, as far as browsers can tell."""
     strangers = []
     for number in range(target.size(300, 30)):
         host = f"host-{number}.example:{target.port}"

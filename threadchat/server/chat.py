@@ -23,6 +23,7 @@ from threadchat.server.admin.snapshot import Inspector
 from threadchat.server.auth.failures import Failures
 from threadchat.server.auth.hooks import Given, Hooks, WithHooks
 from threadchat.server.auth.identity import Admission
+from threadchat.server.auth.known_names import KnownNames
 from threadchat.server.auth.tokens import Tokens
 from threadchat.server.auth.users import is_stranger
 from threadchat.server.connection_registry import ConnectionRegistry
@@ -119,7 +120,10 @@ class Chat(WithHooks, WithCommands, Emitting):
             self._connect,
             membership=self.statistics.membership,
             admission=Admission(
-                self.tokens, config.anonymous if anonymous is None else anonymous, self.failures
+                self.tokens,
+                config.anonymous if anonymous is None else anonymous,
+                self.failures,
+                KnownNames(),
             ),
             calls=self.calls,
             clock=self.pinger.clock,

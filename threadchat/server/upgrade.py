@@ -97,6 +97,7 @@ class UpgradeHandler:
     def leave_behind(self) -> None:
         """Begins anew in a forked process. Runs on: its only thread, first."""
         self._numbers = Numbers()
+        self._admission.leave_behind()
 
     def endpoint(self, dialect: Dialect) -> WSGIApplication:
         """A WSGI application for requests that are meant as a handshake."""

@@ -11,6 +11,7 @@ from threadchat.chat.log.ids import spelled_id
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth import users
+from threadchat.server.auth.name_policy import check_about
 from threadchat.server.protocol import commands
 from threadchat.server.session.session import Session
 from threadchat.version import __version__
@@ -83,9 +84,8 @@ class HelloSession(Session):
         assert self.user is not None
         self.identity.check_name(command.nickname)
         self._check_nickname(command.nickname)
-        self.nickname = command.nickname
-        if command.about is not None:
-            self.about = command.about
+        about = self.about if command.about is None else check_about(command.about)
+        self.nickname, self.about = command.nickname, about
         self.connection.deadlines.clear("profile")
         self._enter_chat()
         self.renamed()
