@@ -67,7 +67,7 @@ def foreign_hosts(target: Target) -> Answers:
 HALF_KEPT = ("--message-timeout", "3", "--unfinished-bytes", "4MiB")
 
 
-@abuse("messages without an end", "reset", "1006", flags=(*HASTY, *HALF_KEPT))
+@abuse("messages without an end", "reset", "end", flags=(*HASTY, *HALF_KEPT))
 def half_messages(target: Target) -> Answers:
     """Fragments that nothing follows but pings: the largest go where all are too much, the rest in time."""
     strangers = [target.enter() for _ in range(target.size(150, 40))]

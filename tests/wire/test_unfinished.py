@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from tests.wire.helpers import Hand
+from tests.wire.helpers import Hand, finish, start
 from threadchat.wire.limits import DEFAULT_LIMITS
 from threadchat.wire.pinger import Deadlines
 from threadchat.wire.unfinished import GRACE, Unfinished, UnfinishedBudget
@@ -20,14 +20,20 @@ class Half:
         self.hand = Hand()
         self.ended: list[str] = []
         self.keepalive: Any = SimpleNamespace(reading_since=self.hand.clock())
-        self.transport: Any = SimpleNamespace(is_within=False, progress=(0, 0), held=0)
+        self.transport: Any = SimpleNamespace(
+            is_within=False, progress=(0, 0), held=0, drop=lambda: self.ended.append("dropped")
+        )
         self.unfinished = Unfinished(
             Deadlines(self.hand.pinger),
             self.keepalive,
             DEFAULT_LIMITS._replace(message_timeout=timeout),
             budget,
-            lambda code, reason: self.ended.append(f"{int(code)} {reason}"),
+            self._abort,
         )
+
+    def _abort(self, code: int, reason: str) -> None:
+        self.ended.append(f"{int(code)} {reason}")
+        self.unfinished.end()  # as the connection does, once its threads have ended
 
     def come(self, size: int, *, whole: int = 0, held: int | None = None) -> None:
         """So many bytes of the present message have come by now; 0: it is whole."""
@@ -43,7 +49,7 @@ def test_a_message_without_progress_ends_its_connection() -> None:
     half.hand.advance(TIMEOUT)
     assert half.ended == []
     half.hand.advance(GRACE)
-    assert half.ended == ["3008 slow: a message was begun, and no more of it came for 30 s"]
+    assert half.ended == ["dropped", "3008 slow: a message was begun, and no more of it came for 30 s"]
 
 
 def test_what_else_comes_is_no_progress() -> None:
@@ -121,8 +127,8 @@ def test_the_largest_goes_and_only_that() -> None:
     medium.come(40)
     assert [len(it.ended) for it in (small, large, medium)] == [0, 0, 0]
     medium.come(41)
-    assert [len(it.ended) for it in (small, large, medium)] == [0, 1, 0]
-    assert "unfinished_bytes" in large.ended[0]
+    assert [len(it.ended) for it in (small, large, medium)] == [0, 2, 0]
+    assert "unfinished_bytes" in large.ended[1]
     assert budget.total == 51
 
 
@@ -146,3 +152,28 @@ def test_what_is_held_counts_not_what_came() -> None:
     half = Half(budget)
     half.come(1, held=101)
     assert half.ended
+
+
+def test_who_brings_more_waits_until_others_have_let_go() -> None:
+    budget = UnfinishedBudget(100)
+    large, other = Half(budget), Half(budget)
+    large.unfinished._abort = lambda code, reason: None  # its reader has had no turn yet
+    large.come(60)
+    bringing = start(lambda: other.come(50))
+    while not budget._leaving:
+        bringing.join(0.001)
+    large.unfinished.end()
+    finish(bringing)
+    assert budget.total == 50
+    assert other.ended == []
+
+
+def test_what_comes_for_one_who_goes_counts_no_more() -> None:
+    budget = UnfinishedBudget(100)
+    half = Half(budget)
+    half.unfinished._abort = lambda code, reason: None
+    half.come(101)
+    half.come(102)
+    assert (budget.total, half.ended) == (0, ["dropped"])
+    half.unfinished.end()
+    assert budget._leaving == {}

@@ -78,6 +78,7 @@ class Transport:
         # What cannot be compressed gets larger by it: by 4 % where a peer has chosen zlib's least memory.
         self._most_deflated = max_message_size + (max_message_size // 8 + 64) * protocol.inflates
         self._fragmented = False
+        self._dropped = False  # what has come of a message is not wanted any more
         self._in_data = False  # the present frame, or else the last one, is no control frame
         self._read_size = _READ_SIZE
         self.controls = 0  # control frames that came; the reader's to count
@@ -104,6 +105,9 @@ class Transport:
                 raise ConnectionClosed(CloseCode.ABNORMAL, str(error)) from error
             if not data:
                 raise ConnectionClosed(CloseCode.ABNORMAL, "the peer ended the stream")
+            if self._dropped:  # after a shutdown, too, a socket gives what it had received
+                self._protocol.incoming_message = None
+                raise ConnectionClosed(CloseCode.ABNORMAL, "the rest is not wanted")
             self._read_size = _READ_SIZE_BUSY if len(data) >= self._read_size else _READ_SIZE
         counters = self._counters
         counters.bytes_in += len(data)
@@ -250,6 +254,10 @@ class Transport:
     def stop(self) -> None:
         """Nothing that comes is of interest but the peer's Close: see `_LAST_FRAMES`. Runs on: any thread."""
         self._stopped = True
+
+    def drop(self) -> None:
+        """Nothing that comes is kept; to be called before `abort`. Runs on: any thread."""
+        self._dropped = True
 
     def addresses(self) -> tuple[Any, Any]:
         """Ours and the peer's; None for each where the socket is gone already. Runs on: any thread."""

@@ -17,7 +17,7 @@ UNFINISHED_BYTES: Final = 128 << 20
 """Of all connections together, unless said otherwise: 260 of the longest messages, at once and half sent."""
 
 GRACE: Final = 1.0
-"""Seconds for a reader to read what came while it was busy."""
+"""Seconds for a reader to read what came while it was busy, or to let go of what it holds."""
 
 Progress = tuple[int, int]
 """How many messages were whole, and how many bytes of the next one have come."""
@@ -26,34 +26,52 @@ Progress = tuple[int, int]
 class UnfinishedBudget:
     """What all connections hold of messages that are not whole, and the most that this may be.
 
-    Above it the one that holds the most is told to go, and counts no longer. `_lock` guards everything here;
-    a leaf. It is acquired only for messages that came in more than one read.
+    Above it the one that holds the most is told to go, and whoever brings more waits a little until it has:
+    its reader needs a turn for that. `_changed` guards everything here; its lock is acquired only for messages
+    that came in more than one read.
     """
 
     def __init__(self, most: int = UNFINISHED_BYTES) -> None:
         """`most`: bytes."""
         self._most = most
-        self._lock = threading.Lock()
+        self._changed = threading.Condition(threading.Lock())
         self._held: dict[Unfinished, int] = {}
-        self._total = 0
+        self._leaving: dict[Unfinished, int] = {}  # what those hold who were told to go
+        self._total = 0  # of `_held`
 
     @property
     def total(self) -> int:
-        """Bytes that are held now. Runs on: any thread."""
+        """Bytes that are held now, but for those who go. Runs on: any thread."""
         return self._total
 
     def note(self, holder: Unfinished, size: int) -> None:
         """`holder` has `size` bytes now; 0 for none. Runs on: its reader thread."""
-        with self._lock:
+        largest = None
+        with self._changed:
+            if holder in self._leaving:
+                return
             self._total += size - self._held.pop(holder, 0)
             if size:
                 self._held[holder] = size
-            largest = None
             if self._total > self._most:
                 largest = max(self._held, key=self._held.__getitem__)
-                self._total -= self._held.pop(largest)
+                self._leaving[largest] = self._held.pop(largest)
+                self._total -= self._leaving[largest]
         if largest is not None:
             largest.exceed()
+        if size and self._leaving:
+            with self._changed:
+                self._changed.wait_for(lambda: holder in self._leaving or self._has_room_locked(), GRACE)
+
+    def forget(self, holder: Unfinished) -> None:
+        """`holder` is over. Runs on: any thread."""
+        with self._changed:
+            self._total -= self._held.pop(holder, 0)
+            if self._leaving.pop(holder, None) is not None:
+                self._changed.notify_all()
+
+    def _has_room_locked(self) -> bool:
+        return self._total + sum(self._leaving.values()) <= self._most
 
     def leave_behind(self) -> None:
         """Begins anew in a forked process. Runs on: its only thread, first."""
@@ -83,6 +101,7 @@ class Unfinished:
         self._keepalive = keepalive
         self._abort = abort
         self._progress: Progress | None = None
+        self._transport: Transport | None = None  # of the message that has begun
         self._since = 0.0
         self._armed = False
         self._warned = False  # it was found out once that no byte came in time
@@ -90,15 +109,14 @@ class Unfinished:
     def look(self, transport: Transport) -> None:
         """Notes how far a message has come, if one has begun. Runs on: the reader thread."""
         if transport.is_within:
+            self._transport = transport
             self._note(transport.progress, transport.held)
         elif self._progress is not None:
             self._note(None, 0)
 
     def exceed(self) -> None:
         """Too much is held by all, and the most of it here. Runs on: any thread."""
-        self._abort(
-            CloseCode.SLOW, "slow: too much waited for its end in all, and the most here (unfinished_bytes)"
-        )
+        self._end("slow: messages without an end held too much, and this one the most (unfinished_bytes)")
 
     def _note(self, progress: Progress | None, size: int) -> None:
         if progress == self._progress:
@@ -117,7 +135,12 @@ class Unfinished:
         self._progress = None
         self._abort = _leave  # the connection's own, which would refer to this in a circle
         if self._budget is not None:
-            self._budget.note(self, 0)
+            self._budget.forget(self)
+
+    def _end(self, why: str) -> None:
+        assert self._transport is not None
+        self._transport.drop()
+        self._abort(CloseCode.SLOW, why)
 
     def _arm(self, seconds: float) -> None:
         assert self._timeout
