@@ -1,4 +1,4 @@
-"""Every exception and every code: close codes, error codes, and which of them a client should retry."""
+"""All exceptions, close codes and error codes, and which of them a client should retry."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 
 class CloseCode(IntEnum):
-    """WebSocket close codes: RFC 6455 7.4.1 below 3000, this application's own from 3000 on.
+    """WebSocket close codes: those of RFC 6455 7.4.1 below 3000, and threadchat's own from 3000 on.
 
-    From 3000 to 3499 a client does well to reconnect, from 3500 to 3999 it should not: the same
-    attempt would end the same way. `reason` is the text that goes out with the code.
+    After a code from 3000 to 3499 a client should reconnect; after one from 3500 to 3999 it should not,
+    because the next attempt would end the same way. `reason` is the text that is sent with the code.
     """
 
     reason: str
@@ -45,19 +45,19 @@ class CloseCode(IntEnum):
 
     @classmethod
     def describe(cls, code: int) -> str:
-        """The reason that goes with `code`; empty for a code that is not in the table."""
+        """Returns the reason of `code`, or an empty text for an unknown code."""
         return next((member.reason for member in cls if member == code), "")
 
     @property
     def reconnect(self) -> bool:
-        """Whether a client should try again: not after a normal end, nor where it is to blame."""
+        """Whether a client should reconnect: not after a normal end, and not if it caused the error."""
         return self in (CloseCode.GOING_AWAY, CloseCode.ABNORMAL, CloseCode.INTERNAL_ERROR) or (
             3000 <= self < 3500
         )
 
 
 class ErrorCode(IntEnum):
-    """Codes of error replies. `temporary` ones may be retried as they are."""
+    """Codes of error replies. After a `temporary` one the same command may be sent again."""
 
     reason: str
     temporary: bool
@@ -83,15 +83,15 @@ class ErrorCode(IntEnum):
 
 
 class ThreadchatError(Exception):
-    """The root of every exception that this package raises on purpose."""
+    """The base class of all exceptions that this package raises on purpose."""
 
 
 class ConfigError(ThreadchatError, ValueError):
-    """A setting has a value that cannot be used; the message names setting, value and range."""
+    """A setting has an invalid value; the message names the setting, the value and the allowed range."""
 
 
 class BrokerError(ThreadchatError):
-    """The broker cannot be opened; the message says what is wrong, and what to do where that is known."""
+    """The broker cannot be opened; the message says why and, if known, what to do."""
 
 
 _MEANINGS = {
@@ -111,11 +111,11 @@ _MEANINGS = {
     1014: "bad gateway",
     1015: "TLS handshake failure [internal]",
 }
-"""What the registry of close codes (RFC 6455 11.7) calls them."""
+"""The names of close codes in IANA's registry (RFC 6455 11.7)."""
 
 
 class CloseFrame(NamedTuple):
-    """What a Close frame says."""
+    """The code and the reason of a Close frame."""
 
     code: int
     reason: str
@@ -130,10 +130,10 @@ class CloseFrame(NamedTuple):
 
 
 class ConnectionClosed(ThreadchatError):
-    """The connection is closed, or closes; `code` and `reason` say why.
+    """The connection is closed or closing; `code` and `reason` say why.
 
-    `rcvd` and `sent` are the Close of the peer and ours, as far as there were any, and `rcvd_then_sent` says
-    which came first where there were both. Only the plain layer tells them apart.
+    `rcvd` and `sent` are the Close frames that were received and sent, or None, and `rcvd_then_sent` says
+    whether the received one came first, as in `websockets`. Only the plain layer sets them.
     """
 
     code: int = CloseCode.ABNORMAL
@@ -149,15 +149,15 @@ class ConnectionClosed(ThreadchatError):
 
 
 class ConnectionClosedOK(ConnectionClosed):
-    """The connection ended as it should: with 1000, 1001, or a Close without a code."""
+    """The connection ended normally: with 1000, 1001, or a Close without a code."""
 
 
 class ConnectionClosedError(ConnectionClosed):
-    """The connection ended otherwise: with another code, or without a Close."""
+    """The connection ended with an error: with another code, or without a Close."""
 
 
 class ConcurrencyError(ThreadchatError, RuntimeError):
-    """Two threads receive from one connection at once: messages would go to either by chance."""
+    """A second thread tried to receive from a connection; each message would go to a random one of them."""
 
 
 class SendTimeout(ThreadchatError, TimeoutError):
@@ -165,25 +165,25 @@ class SendTimeout(ThreadchatError, TimeoutError):
 
 
 class Cancelled(ThreadchatError):
-    """A put was called off by its owner before there was room."""
+    """A put was cancelled before there was room."""
 
 
 class BadUrl(ThreadchatError, ValueError):
-    """An address to connect to, or what goes with it, cannot be used; the text says what would be right."""
+    """A URL, or an argument that comes with it, is invalid; the message says what would be valid."""
 
 
 class CannotConnect(ThreadchatError, ConnectionError):
-    """No connection came about; the text says where it ended: name, TCP, TLS or handshake."""
+    """A connection could not be made; the message says which step failed: name, TCP, TLS or handshake."""
 
 
 class ConnectTimeout(CannotConnect, TimeoutError):
-    """No connection came about in time."""
+    """A connection could not be made within the timeout."""
 
 
 class HandshakeRefused(CannotConnect):
-    """The server answered the handshake with something else than 101: its status, headers and body.
+    """The server answered the handshake with a status other than 101; holds its status, headers and body.
 
-    The text ends with the first line of the body, where that is plain text: threadchat says there why.
+    If the body is plain text, the message ends with its first line, where a threadchat server says why.
     """
 
     def __init__(self, status: int, headers: list[tuple[str, str]], body: str) -> None:
@@ -197,7 +197,7 @@ class HandshakeRefused(CannotConnect):
 
 
 def _reason_in(headers: list[tuple[str, str]], body: str) -> str:
-    """The sentence of a plain-text body, without what it could do to a terminal; empty without one."""
+    """Returns the first line of a plain-text body without control characters, or an empty text."""
     kind = next((value for name, value in headers if name.lower() == "content-type"), "")
     line = body.strip().partition("\n")[0].strip()
     if not line or not kind.lower().startswith("text/plain"):
@@ -207,11 +207,11 @@ def _reason_in(headers: list[tuple[str, str]], body: str) -> str:
 
 
 class TooManyPings(ThreadchatError):
-    """So many pings of a connection are unanswered that no further one is sent."""
+    """Too many pings of a connection are unanswered; the ping was not sent."""
 
 
 class BadToken(ThreadchatError):
-    """A token proves nothing; the text says why, and holds nothing of the token itself."""
+    """A token is invalid; the message says why, and does not contain any part of the token."""
 
 
 class RoomClosed(ThreadchatError):
@@ -219,11 +219,11 @@ class RoomClosed(ThreadchatError):
 
 
 class SlowConsumer(ThreadchatError):
-    """A stream or listener did not keep up: it held publishers for as long as it may, then ended."""
+    """A stream or listener was too slow: publishers waited for it as long as allowed, then it ended."""
 
 
 class CommandError(ThreadchatError):
-    """A command was refused; becomes one error reply."""
+    """A command was refused; the client gets one error reply."""
 
     def __init__(self, code: ErrorCode, reason: str = "", *, temporary: bool | None = None) -> None:
         super().__init__(reason or code.reason)
@@ -233,17 +233,17 @@ class CommandError(ThreadchatError):
 
 
 class Refuse(CommandError):
-    """What an application raises in a hook to say no: error 103 with its own words."""
+    """Raised by an application's hook to refuse: the client gets error 103 with this reason."""
 
     def __init__(self, reason: object = "") -> None:
-        """`reason` is text, or what `str` makes text of: a translation that is looked up late, say."""
+        """`reason` is text, or an object that `str` converts, such as a lazy translation."""
         super().__init__(ErrorCode.PERMISSION_DENIED, str(reason).encode(errors="replace").decode())
 
 
 class NoSocket(ThreadchatError, RuntimeError):
-    """A WebSocket cannot be had from the server behind a request; the text names the way out.
+    """The WSGI server of a request does not give access to its socket; the message says what to do.
 
-    `status` is the HTTP status for whoever asked.
+    `status` is the HTTP status for the client.
     """
 
     def __init__(self, message: str, status: str = "501 Not Implemented") -> None:

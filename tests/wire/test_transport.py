@@ -34,7 +34,7 @@ from tests.wire.helpers import (
 )
 from threadchat.errors import ConnectionClosed
 from threadchat.wire.protocol import frames
-from threadchat.wire.protocol.parser import JudgedFrames
+from threadchat.wire.protocol.parser import CorrectedFrames
 from threadchat.wire.protocol.state_machine import ClientProtocol, Protocol, ServerProtocol
 from threadchat.wire.transport import _LONGEST_POLL, _READ_SIZE, _READ_SIZE_BUSY, Transport
 
@@ -110,7 +110,7 @@ def receive_all(
 def as_wsproto_reads(data: bytes, role: ConnectionType = ConnectionType.SERVER) -> Outcome:
     """What wsproto, corrected as in protocol.py, makes of all the bytes at once."""
     reader = Connection(role)
-    reader._proto = JudgedFrames(reader.client)
+    reader._proto = CorrectedFrames(reader.client)
     reader.receive_data(data)
     messages: list[str | bytes] = []
     pongs: list[bytes] = []

@@ -79,7 +79,7 @@ def test_a_payload_is_up_to_125_bytes(asked: Asked, payload: bytes) -> None:
 
 def test_a_payload_that_is_on_its_way_cannot_be_told_from_its_twin(asked: Asked) -> None:
     asked.ask(b"1")
-    with pytest.raises(ValueError, match="waits for its pong already"):
+    with pytest.raises(ValueError, match="is still unanswered"):
         asked.ask(b"1")
     asked.user_pings.answer(b"1")
     asked.ask(b"1")

@@ -111,6 +111,8 @@ class ReconnectingConnection:
                 self._resumption.back()
             while True:
                 self._take(link.recv())
+        except ConnectionClosed as error:  # in the words of the chat, which are a code and its reason
+            return ConnectionClosed(error.code, error.reason)
         except (OSError, ThreadchatError) as error:
             return error
         finally:

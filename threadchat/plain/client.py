@@ -53,7 +53,7 @@ class Heads:
         try:
             self.response = Response.parse(response)
         except ValueError as error:
-            raise CannotConnect(f"the server's answer is no WebSocket handshake: {error}") from error
+            raise CannotConnect(f"the server's answer is not a WebSocket handshake: {error}") from error
         if self._judge is not None and self.response.status_code == 101:
             self._judge(self.request, self.response)
 

@@ -1,4 +1,4 @@
-"""Joins reader, writer and deadlines of one WebSocket connection into one object that closes once."""
+"""Joins the reader, the writer and the deadlines of one WebSocket connection; it closes once."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
 
 CLOSE_TIMEOUT: Final = 2.0
-"""Seconds from a Close to the end of the TCP connection, whatever the peer does."""
+"""Seconds from sending a Close to the end of the TCP connection, whatever the peer does."""
 
 
 class Connection(Life, FrameEncoder, Peer):
-    """One WebSocket connection of either role, from the handshake to its end.
+    """One WebSocket connection of a server or a client, from the handshake to its end.
 
-    One thread is its reader: it goes through `bursts`, then calls `end_reading`. A second thread, the
-    writer, starts with it. What others send goes through `offer`; its own reader, or whoever else owns
-    it, `send`s, its own producers `feed`. `budget` is shared by all connections.
+    One thread, the reader, iterates over `bursts`, then calls `end_reading`. The constructor starts a second
+    thread, the writer. The reader, or another owner, calls `send`; producers call `feed`; everybody else
+    calls `offer`, which never blocks. All connections share one `budget`.
 
-    A server's takes the handshake that `environ` asks for, with the first of the peer's `subprotocols` that
-    is among ours; a client's, see `dial`, comes with the `protocol` that its handshake led to.
+    A server passes the handshake request as `environ`; the first subprotocol that the peer names and that
+    is in `subprotocols` is chosen. A client passes the `protocol` of a finished handshake; see `dial`.
 
-    Constructing raises ConnectionClosed (1002) where the request is no handshake, and RuntimeError
-    where no thread can be started. The socket is the caller's then; else it is the connection's.
+    The constructor raises ConnectionClosed (1002) if the request is not a handshake, and RuntimeError if no
+    thread can be started. The caller keeps the socket then; otherwise the connection owns it.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class Connection(Life, FrameEncoder, Peer):
         self._pongs = Pongs(self._encode)
         protocol.listen(self._pongs.note, self._pong_came)
         self.number = number
-        self.label = ""  # who it is, for logs
+        self.label = ""  # names the user in the log
         self.limits = limits
         self.line = turnstile
         self.subprotocol = protocol.subprotocol
-        self.response_headers = protocol.headers  # the server's, to a client
-        self.extensions = protocol.extensions  # what was agreed on, as the server's response says it
+        self.response_headers = protocol.headers  # a client: those of the server's response
+        self.extensions = protocol.extensions  # the negotiated ones, as in the server's response
         self.deadlines = Deadlines(pinger)
         self._clock = pinger.clock
         self._on_gone = on_gone
@@ -90,8 +90,8 @@ class Connection(Life, FrameEncoder, Peer):
         self.keepalive = Keepalive(self.deadlines, self.outbox, self._encode, self.counters, self._clock)
         self._unfinished = Unfinished(self.deadlines, self.keepalive, limits, budget, self.abort)
         self._held = bool(protocol.response)
-        self._ending = False  # it is seen to that the connection ends: by a Close, or without one
-        self.reads_on = False  # whether messages that come after our Close count
+        self._ending = False  # the end is under way, with a Close or without one
+        self.reads_on = False  # whether messages that come after our Close are still yielded
         self.offer, self.offer_light, self.nudge = box.offer, box.offer_light, box.nudge
         if self._held:
             self.outbox.hold()
@@ -115,7 +115,7 @@ class Connection(Life, FrameEncoder, Peer):
         try:
             self.keepalive.start(limits, jitter(), lambda: self.close(CloseCode.NO_PONG))
             self._writer.thread.start()
-        except BaseException:  # the system has no more threads, or a signal handler raised something
+        except BaseException:  # the system has no more threads, or a signal handler raised an exception
             self.deadlines.close()
             self._writer.call_off()
             raise
@@ -123,20 +123,20 @@ class Connection(Life, FrameEncoder, Peer):
     # The reader
 
     def open(self) -> None:
-        """Lets the handshake go out, and all that was put since; `bursts` does it, if nobody did.
+        """Sends the handshake response and whatever was put after it. `bursts` calls this too.
 
-        Whoever is told that they are connected may rely on what was set up before: a subscription,
-        say. Runs on: the reader thread.
+        Until then nothing is written, so that the caller can set up a subscription, for example, before
+        the peer learns that it is connected. Runs on: the reader thread.
         """
         if self._held:
             self._held = False
             self.line.enter((self.outbox,))
 
     def bursts(self, on_control: Callable[[int], object] = int) -> Iterator[list[str | bytes]]:
-        """The messages as they come in, those that came together in one list, until the connection closes.
+        """Yields the messages of each read as one list, until the connection closes.
 
-        `on_control` is told how many control frames came with one read, after they were dealt with. Runs on:
-        the reader thread, which is named after the connection.
+        `on_control` is called with the number of control frames in one read, after they were handled. Runs
+        on: the reader thread, which is renamed after the connection.
         """
         threading.current_thread().name = f"reader-{self.number}"
         self.open()
@@ -156,12 +156,12 @@ class Connection(Life, FrameEncoder, Peer):
                 controls = transport.controls
             if messages and (self.closed is None or self.reads_on):
                 yield messages
-            del messages  # else whoever says nothing more holds on to the last that was said, however large
+            del messages  # otherwise a silent peer's last message, however large, stays in memory
 
     def send(self, text: Text) -> None:
-        """Puts a message; waits for room as long as the peer takes bytes. Runs on: the reader, or an owner.
+        """Puts a message; waits for room while the peer takes bytes. Runs on: the reader, or an owner.
 
-        Raises ConnectionClosed. A peer that takes nothing for `send_timeout` loses the connection (3008).
+        Raises ConnectionClosed. If the peer takes no byte for `send_timeout`, the connection ends (3008).
         """
         if self.deflater is not None:
             text = self.packed(text)
@@ -171,10 +171,10 @@ class Connection(Life, FrameEncoder, Peer):
             raise self._too_slow(error) from error
 
     def end_reading(self) -> None:
-        """Ends the connection if nobody did, and reads until the peer lets go of it.
+        """Closes the connection if it is still open, and reads until the peer ends the stream.
 
-        What is still unread at the end would cost the peer our Close, by a reset. The close
-        deadline bounds the wait. Runs on: the reader thread, last.
+        If bytes were left unread, the kernel would send a reset, and the peer could lose our Close. The
+        close deadline bounds the wait. Runs on: the reader thread, last.
         """
         self.keepalive.reading_since = None
         self.close(CloseCode.INTERNAL_ERROR)
@@ -188,8 +188,8 @@ class Connection(Life, FrameEncoder, Peer):
     def feed(self, text: Text, cancelled: Callable[[], bool]) -> None:
         """Puts a replayed event once the outbox is under half full. Runs on: a producer's thread.
 
-        Raises ConnectionClosed and Cancelled; a peer that takes nothing for `send_timeout` loses
-        the connection (3008).
+        Raises ConnectionClosed and Cancelled. If the peer takes no byte for `send_timeout`, the connection
+        ends (3008).
         """
         try:
             self.outbox.feed(text, self.limits.send_timeout, cancelled)
@@ -198,41 +198,41 @@ class Connection(Life, FrameEncoder, Peer):
 
     @property
     def stalled(self) -> bool:
-        """Whether the peer's socket takes nothing just now. Runs on: any thread."""
+        """Whether the socket is full at the moment. Runs on: any thread."""
         return self.outbox.state is State.BLOCKED
 
     def fall_behind(self) -> None:
-        """Ends a connection whose subscription the log no longer reaches (3010). Runs on: a producer."""
+        """Closes with 3010: the log no longer reaches back to a subscription. Runs on: a producer."""
         self.close(CloseCode.INSUFFICIENT_STATE)
 
-    # Anybody
+    # Any thread
 
     def ping(self, payload: bytes | None = None, on_pong: OnPong | None = None) -> None:
         """Sends a ping, ahead of all text; never blocks. Runs on: any thread.
 
-        `on_pong` is called on the reader thread with the seconds from this call to its pong, or to that
-        of a later ping (RFC 6455 5.5.3); never where the connection closes before. `payload` is up to 125
-        bytes that no other ping in flight has; random ones where it is None. Raises ValueError,
-        ConnectionClosed, and TooManyPings where 16 are unanswered.
+        `on_pong` is called on the reader thread with the seconds until the pong for this ping or a later one
+        arrived (RFC 6455 5.5.3); it is not called if the connection closes first. `payload` is up to 125
+        bytes that no unanswered ping has; None chooses random ones. Raises ValueError, ConnectionClosed, and
+        TooManyPings if 16 pings are unanswered.
         """
         if (closed := self.closed) is not None:
             raise ConnectionClosed(closed.code, closed.reason)
         self._user_pings.ask(payload, on_pong, lambda data: self.outbox.put(UserPing(data, self._encode)))
 
     def pong(self, payload: bytes) -> None:
-        """Sends a pong that nobody asked for; never blocks. Runs on: any thread."""
+        """Sends an unsolicited pong; never blocks. Runs on: any thread."""
         self.outbox.put(Pong(payload, self._encode))
 
     def close(self, code: int, reason: str | None = None) -> None:
         """Sends what waits, then a Close; never blocks. The first reason wins, later calls do nothing.
 
-        Within `CLOSE_TIMEOUT` the TCP connection is gone. `reason` is the code's own where it is
-        None. Runs on: any thread.
+        The TCP connection ends within `CLOSE_TIMEOUT`. A `reason` of None stands for the code's own text.
+        Runs on: any thread.
         """
         self.note_closed(code, reason)
         if self._ending:
             return
-        # Where an exception from a signal handler has interrupted this, another call does it again.
+        # If an exception from a signal handler interrupts this, the next call repeats it.
         assert self.closed is not None
         code, reason, encode = self.closed.code, self.closed.reason, self._encode
         self.close_sent, self.peer_closed_first = CloseFrame(int(code), reason), self.peer_closed
@@ -256,9 +256,9 @@ class Connection(Life, FrameEncoder, Peer):
 
     def _stream_ended(self, reason: ConnectionClosed) -> None:
         if reason.code == CloseCode.ABNORMAL:
-            if self.closed is None:  # else our Close is on its way, and so is its deadline
+            if self.closed is None:  # otherwise our Close and its deadline are under way
                 self.abort(reason.code, reason.reason)
-        else:  # the peer's Close, which is answered alike, or an error of its making
+        else:  # the peer's Close, answered with the same code, or an error that the peer made
             self.close(reason.code, reason.reason)
 
     def _too_slow(self, error: SendTimeout) -> ConnectionClosed:
@@ -282,7 +282,7 @@ class Connection(Life, FrameEncoder, Peer):
         level = logging.INFO if self.closed.code > CloseCode.SHUTDOWN else logging.DEBUG
         who, why = self.label or "nobody", str(self.closed).encode("unicode_escape").decode()  # on one line
         log.log(level, "connection %d (%s) closed: %s", self.number, who, why)
-        on_gone, self._on_gone = self._on_gone, None  # whoever is told may refer to this
+        on_gone, self._on_gone = self._on_gone, None  # breaks a reference cycle with the callback
         if on_gone is not None:
             on_gone(self)
 

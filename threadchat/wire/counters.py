@@ -1,13 +1,13 @@
-"""What one connection has done so far, in plain numbers."""
+"""Counts what one connection has received and sent."""
 
 from __future__ import annotations
 
 
 class ConnectionCounters:
-    """Counts that only grow, and the last of some times; each has one thread that writes it, anybody reads.
+    """Counters, which only grow, and a few times. One thread writes each of them, and any thread may read.
 
-    A reader sees each number whole, but not all of one instant. Times are seconds of the connection's
-    monotonic clock.
+    The numbers that a thread reads one after the other may belong to different moments. Times are seconds
+    of the connection's monotonic clock.
     """
 
     __slots__ = (
@@ -23,17 +23,17 @@ class ConnectionCounters:
     )
 
     def __init__(self) -> None:
-        # The reader thread's
-        self.messages_in = 0  # whole ones, text and binary
-        self.bytes_in = 0  # frames with all their headers, as the socket gave them
-        self.round_trip: float | None = None  # from the last answered ping to its pong; None before any
-        # The writer thread's
-        self.frames_out = 0  # messages that the writer took; control frames do not count
-        self.bytes_out = 0  # that the socket accepted, control frames and the handshake too
-        self.writes = 0  # calls of the socket's send that were good for something
-        self.last_write = 0.0  # when the last of them was, or its turn began; 0.0: never
-        self.turns = 0  # that the writer had
-        self.waited = 0.0  # seconds, in all, from there being something to write to the turn: the line's
+        # Written by the reader thread
+        self.messages_in = 0  # complete messages, text and binary
+        self.bytes_in = 0  # bytes read from the socket, frame headers included
+        self.round_trip: float | None = None  # seconds from the last answered ping to its pong
+        # Written by the writer thread
+        self.frames_out = 0  # messages that the writer took, without control frames
+        self.bytes_out = 0  # bytes that the socket accepted, control frames and handshake included
+        self.writes = 0  # calls of the socket's send that sent at least one byte
+        self.last_write = 0.0  # when the last of these calls, or its turn, began; 0.0 before the first
+        self.turns = 0  # turns that the writer had
+        self.waited = 0.0  # seconds, added up, that the writer with something to write waited for a turn
 
     def __repr__(self) -> str:
         return f"<ConnectionCounters {' '.join(f'{name}={getattr(self, name)}' for name in self.__slots__)}>"

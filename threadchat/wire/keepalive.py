@@ -1,4 +1,4 @@
-"""Pings one peer at intervals, measures how long its pongs take, and notices when it is silent."""
+"""Pings one peer at intervals, measures the round trip, and notices when the peer is silent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from threadchat.wire.protocol.requests import Ping
 
 
 class Keepalive:
-    """The pings that nobody asked for, of one connection.
+    """The automatic pings of one connection.
 
-    They are empty, and no others are, see Probes: so an empty pong answers them. One that stays unanswered
-    is repeated, and its time counts from the first.
+    Their payload is empty, so an empty pong answers them. An unanswered ping is repeated, and the round trip
+    counts from the first.
     """
 
     __slots__ = ("_asked_at", "_clock", "_counters", "_deadlines", "_encode", "_outbox", "reading_since")
@@ -35,15 +35,16 @@ class Keepalive:
         self._encode = encode
         self._counters = counters
         self._clock = clock
-        self._asked_at: float | None = None  # when the ping that waits for its pong was put
+        self._asked_at: float | None = None  # when the first unanswered ping was put
         self.reading_since: float | None = None
-        """Since when the reader waits for the peer; None while it does not. The reader thread sets it."""
+        """When the reader began to wait for the peer; None while it does not. The reader thread sets it."""
 
     def start(self, limits: Limits, share: float, on_silence: Callable[[], None]) -> None:
-        """Sets the deadlines; the first ping after a `share` of the interval. Runs on: any thread, once.
+        """Sets the deadlines. The first ping is due after `share`, 0 to 1, of the interval.
 
-        `on_silence` is called, on the pinger's thread, when nothing came for `pong_timeout`. Only the
-        deadlines refer to it: where they are closed, nothing here keeps a connection alive.
+        `on_silence` is called on the pinger's thread when the peer was silent for `pong_timeout`. Only the
+        deadlines refer to it, so once they are closed nothing here keeps the connection in memory. Runs on:
+        any thread, once.
         """
         interval, timeout = limits.ping_interval, limits.pong_timeout
         if interval:
@@ -52,7 +53,7 @@ class Keepalive:
                 self._deadlines.set("pong", timeout, partial(self._pong_is_due, timeout, on_silence))
 
     def answered(self) -> None:
-        """An empty pong came. Runs on: the reader thread."""
+        """Notes that an empty pong arrived. Runs on: the reader thread."""
         asked_at, self._asked_at = self._asked_at, None
         if asked_at is not None:
             self._counters.round_trip = self._clock() - asked_at
@@ -66,10 +67,9 @@ class Keepalive:
         self._deadlines.set("ping", interval, partial(self._ping_is_due, interval))
 
     def _pong_is_due(self, timeout: float, on_silence: Callable[[], None]) -> None:
-        """Silence counts only while the reader waits, and while this process runs.
+        """Checks for silence, which counts only after a ping, while the reader waits and this process runs.
 
-        A handler that blocks is not the peer's fault, nor is a process that was stopped, or a computer that
-        slept. And nobody is silent who was not pinged.
+        A blocking handler, a stopped process or a sleeping computer is not the peer's fault.
         """
         since = self.reading_since
         quiet = 0.0 if since is None else self._clock() - max(since, self._deadlines.resumed_at)

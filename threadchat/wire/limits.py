@@ -1,4 +1,4 @@
-"""What one connection may take, and how long it may take it."""
+"""The limits of one connection: sizes and timeouts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from threadchat.wire.writer import WRITE_TIMEOUT
 
 
 class Limits(NamedTuple):
-    """What one connection may take, in seconds, bytes and messages; see the settings of those names.
+    """The limits of one connection in seconds, bytes and messages; see the settings of the same names.
 
-    With `compression`, permessage-deflate (RFC 7692) is spoken with a peer that wants it too.
+    With `compression`, permessage-deflate (RFC 7692) is negotiated with peers that support it.
 
-    Without a `ping_interval` (None or 0) it pings nobody, and so misses no pong; without a
-    `pong_timeout` it pings, but bears any silence. Without a
+    Without a `ping_interval` (None or 0) no pings are sent and no pong is expected. Without a `pong_timeout`
+    pings are sent, but a silent peer is never disconnected. Without a
     `message_timeout` a message may begin and never end.
     """
 

@@ -1,4 +1,4 @@
-"""Guarantees that every outbox that an offer has LISTED enters the line, whatever comes in between."""
+"""Guarantees that every outbox that an offer has LISTED enters the turnstile's line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ Result = TypeVar("Result")
 
 
 def entering(offer: Callable[[list[Any]], Result]) -> Result:
-    """Calls `offer` with a list, then enters in their common line all that it has added to that list.
+    """Calls `offer` with an empty list, then enters the outboxes that it added in their turnstile's line.
 
-    An outbox that is LISTED and in no line is silent for good. So they enter also where `offer` raises, and
-    where an exception of a signal handler (KeyboardInterrupt, say) comes at any point from the first offer to
-    the last step of `enter`. To enter twice does no harm.
+    An outbox that is LISTED but not in the line would never be written again. So the outboxes enter even if
+    `offer` raises, or if a signal handler raises an exception (KeyboardInterrupt, for example) at any point
+    from the first offer to the last step of `enter`. Entering twice does no harm.
 
-    Runs on: any thread that holds no lock of a room or of an outbox.
+    All outboxes of one call share one turnstile. Runs on: any thread that holds no lock of a room or an
+    outbox. Returns what `offer` returns.
     """
     listed: list[Any] = []
     try:
@@ -24,7 +25,7 @@ def entering(offer: Callable[[list[Any]], Result]) -> Result:
         finally:
             _enter(listed)
     except BaseException:
-        _enter(listed)  # again: what was raised may have come before `_enter` did anything
+        _enter(listed)  # again: the exception may have come before `_enter` did anything
         raise
 
 

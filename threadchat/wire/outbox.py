@@ -1,4 +1,4 @@
-"""The bounded queue of one connection: everybody who has something to send puts, its writer takes."""
+"""The bounded queue of one connection: any thread puts requests, and only the writer takes them."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ MAX_MESSAGES: Final = 100
 MAX_BYTES: Final = 1 << 20
 
 
-# Module names spare the hot paths an attribute look-up each.
+# Module names save the hot paths an attribute lookup each.
 _YES, _HIGH, _NO, _GONE = Answer.YES, Answer.HIGH, Answer.NO, Answer.GONE
 _IDLE, _LISTED, _RUNNING, _BLOCKED = State.IDLE, State.LISTED, State.RUNNING, State.BLOCKED
-_NO_TURN = frozenset((State.BLOCKED, State.OVER))
+_OVER = State.OVER
 
 
 class Line(Protocol):
-    """What an outbox needs of the turnstile."""
+    """The part of the turnstile that an outbox uses."""
 
     def enter(self, outboxes: Iterable[Outbox]) -> None: ...
     def urge(self, outbox: Outbox) -> None: ...
 
 
 class Outbox(PriorityQueue):
-    """The queue of one connection: says who may put when, and lists its writer.
+    """The queue of one connection: decides when a thread may put, and lists the writer once it has work.
 
-    `put` and `feed` wait for room and are for the connection's own reader and producers; everybody else
-    offers, which never blocks. The inherited `mutex` guards everything here, `state` included. It is a
-    leaf: nothing else is ever acquired while it is held.
+    `put` and `feed` wait for room; they are for the connection's own reader and producers. Everybody else
+    calls `offer`, which never blocks. The inherited `mutex` guards everything here, `state` included. It is
+    a leaf: no other lock is acquired while it is held.
     """
 
     def __init__(
@@ -56,21 +56,21 @@ class Outbox(PriorityQueue):
         self.line = line
         self.state = _IDLE
         self.waiting_since: float | None = None
-        """Since when the writer has something to begin or to finish, in the clock's seconds, or None."""
+        """When the writer got what it has to write now, in the clock's seconds; None if it has nothing."""
         self.counters = counters or ConnectionCounters()
-        self.ended = False  # a Close was taken, or the connection is lost: nothing more is written
+        self.ended = False  # a Close was taken, or the connection is lost; nothing more is written
         self._clock = clock
         self._high_messages = max_messages * 3 // 4
         self._high_bytes = max_bytes * 3 // 4
         self._max_take = MAX_TAKE
-        self._waiting = 0  # puts that wait for room
+        self._waiting = 0  # number of puts that wait for room
         self._blocked_since = 0.0  # when the socket last took a byte, while BLOCKED
-        self._closed: ConnectionClosed | None = None  # set: nothing is accepted any more
+        self._closed: ConnectionClosed | None = None  # once set, nothing is accepted
         self._wakeup = threading.Lock()
         self._wakeup.acquire()
 
     def hold(self) -> None:
-        """LISTED from the start: nothing is written before the caller enters it in the line."""
+        """Sets LISTED from the start: nothing is written until the caller enters the outbox in the line."""
         self.state = _LISTED
 
     # Producers
@@ -78,8 +78,8 @@ class Outbox(PriorityQueue):
     def offer(self, text: Text, listed: list[Outbox]) -> Answer:
         """Takes `text` if there is room. Never blocks. Runs on: any thread.
 
-        An outbox that had nothing to write adds itself to `listed`, which `entering` owns: that hands
-        all that was so listed to the turnstile's `enter` in one call, once no lock is held.
+        An outbox that was IDLE adds itself to `listed`. That list belongs to `entering`, which passes it to
+        the turnstile's `enter` in one call, once no lock is held.
         """
         with self.mutex:
             messages = self._messages + text.messages
@@ -90,19 +90,19 @@ class Outbox(PriorityQueue):
                 return _NO
             state = self.state
             if state is _IDLE:
-                # One look at the clock is enough for all who get a message.
+                # One reading of the clock is enough for all outboxes that get a message.
                 self.waiting_since = listed[0].waiting_since if listed else self._clock()
-                listed.append(self)  # before all else: an interrupt leaves nothing that would not be written
+                listed.append(self)  # first, so that an interrupt cannot leave text that is never written
                 self.state = _LISTED
             self._messages = messages
             self._bytes = size
             self._texts.append(text)
             if messages <= self._high_messages and size <= self._high_bytes:
                 return _YES
-            return _YES if state is _BLOCKED else _HIGH  # its peer is slow: no publisher is held for that
+            return _YES if state is _BLOCKED else _HIGH  # no publisher waits for a slow peer
 
     def offer_light(self, text: Text, listed: list[Outbox]) -> Answer:
-        """Takes `text` only while under half full: what may be shed goes first. Runs on: any thread."""
+        """Takes `text` only into the lower half; for what may be dropped. Runs on: any thread."""
         with self.mutex:
             if self._closed is not None:
                 return _GONE
@@ -113,12 +113,11 @@ class Outbox(PriorityQueue):
             return _YES
 
     def put(self, item: Request, block: bool = True, timeout: float | None = None) -> None:
-        """Puts a request; text waits for room, control frames never wait.
+        """Puts a request. Text waits for room; control frames never wait.
 
-        Runs on: the connection's reader, and any thread for control frames. `timeout` is in
-        seconds and counts only while the socket takes no byte: a peer that reads slowly but
-        steadily is waited for. Raises SendTimeout, ConnectionClosed, or queue.Full where
-        `block` is false.
+        `timeout`, in seconds, counts only while the socket takes no byte, so a peer that reads slowly but
+        steadily does not cause a timeout. Raises SendTimeout, ConnectionClosed, or queue.Full if `block` is
+        false. Runs on: the connection's reader for text, any thread for control frames.
         """
         if isinstance(item, Text):
             entering(partial(self._put_text, item, has_room=self._room_locked, block=block, timeout=timeout))
@@ -126,47 +125,48 @@ class Outbox(PriorityQueue):
             self._put_control(item)
 
     def feed(self, text: Text, timeout: float | None, cancelled: Callable[[], bool]) -> None:
-        """As `put`, but leaves the upper half of the outbox to replies and live events.
+        """Like `put`, but leaves the upper half of the outbox to replies and live events.
 
-        Runs on: a producer of the connection. Raises Cancelled once `cancelled` answers so
-        and `nudge` was called: nothing is put after that.
+        Raises Cancelled, and puts nothing, once `cancelled` returns true; call `nudge` to have a waiting
+        put look. Runs on: a producer of the connection.
         """
         has_room = self._half_empty_locked
         entering(partial(self._put_text, text, has_room=has_room, timeout=timeout, cancelled=cancelled))
 
     def nudge(self) -> None:
-        """Makes every waiting put look at its cancellation. Runs on: any thread."""
+        """Makes every waiting put check `cancelled` again. Runs on: any thread."""
         with self.mutex:
             self.not_full.notify_all()
 
     def close(self, request: Close) -> None:
-        """Puts a Close and refuses all that comes later, a second Close too. Runs on: any thread."""
+        """Puts a Close, and ignores or refuses every later request. Runs on: any thread."""
         self._put_control(request)
 
     def end(self, reason: ConnectionClosed) -> None:
-        """Drops what waits and lets the writer end: the connection is lost. Runs on: any thread."""
+        """Drops what waits and lets the writer end, after a lost connection. Runs on: any thread."""
         entering(partial(self._end, reason))
 
     # The writer
 
     def wake(self) -> bool:
-        """Gives the writer a permit. Runs on: whoever calls the turnstile, under its lock.
+        """Gives the writer a permit. Runs on: any thread that calls the turnstile, under its lock.
 
-        True: the permit is taken. False where it stands in line by mistake, as an interrupt may leave it: it
-        is OVER, BLOCKED (and enters by itself later), or has a permit that it has not seen yet. All three
-        are known before the turnstile's lock is free, so the mutex is not needed to read them.
+        Returns False if the writer does not take the permit: it is OVER, or BLOCKED (and enters by itself
+        later), or has not yet woken for an earlier permit. An interrupt can leave such an outbox in the
+        line. All three are set before the turnstile's lock is released, so reading them needs no mutex.
         """
-        if self.state in _NO_TURN or not self._wakeup.locked():
+        state = self.state  # compared by identity, because hashing an enum's member is slow
+        if state is _BLOCKED or state is _OVER or not self._wakeup.locked():
             return False
         self._wakeup.release()
         return True
 
     def wait_for_permit(self) -> None:
-        """Sleeps until the turnstile gives a permit. Runs on: the writer thread."""
+        """Blocks until the turnstile gives a permit. Runs on: the writer thread."""
         self._wakeup.acquire()
 
     def take(self) -> bytes:
-        """All that waits, up to `MAX_TAKE` bytes, as one buffer. Runs on: the writer, with a permit."""
+        """Removes what waits, up to `MAX_TAKE` bytes, as one buffer. Runs on: the writer, with a permit."""
         with self.mutex:
             self.state = _RUNNING
             parts = []
@@ -194,10 +194,10 @@ class Outbox(PriorityQueue):
         return b"".join(parts) if self.joined else parts[0]
 
     def settle(self) -> State:
-        """Ends a turn: LISTED where more waits, else IDLE. Runs on: the writer thread.
+        """Ends a turn: the state becomes LISTED if more waits, otherwise IDLE. Runs on: the writer thread.
 
-        Once ended, the state stays what it was: only then the writer may end, since nobody lists it
-        any more. One that is LISTED has a permit coming, which has to find it there.
+        Once the outbox has ended, the state no longer changes, so nothing lists the writer again and it may
+        end. A writer that is LISTED must not end: a permit is on its way to it.
         """
         with self.mutex:
             if not self.ended:
@@ -207,7 +207,7 @@ class Outbox(PriorityQueue):
             return self.state
 
     def block(self) -> None:
-        """The socket took no more: BLOCKED. Runs on: the writer thread."""
+        """Sets BLOCKED: the socket is full. Runs on: the writer thread."""
         with self.mutex:
             self.state = _BLOCKED
             self._max_take = MAX_TAKE_REFUSED
@@ -215,12 +215,12 @@ class Outbox(PriorityQueue):
             self.not_full.notify_all()
 
     def finish(self) -> None:
-        """No turn comes after this: OVER. Runs on: the writer thread, before it leaves for the last time."""
+        """Sets OVER: no turn follows. Runs on: the writer thread, before it gives back its last permit."""
         with self.mutex:
             self.state = State.OVER
 
     def progress(self) -> None:
-        """The socket took some bytes while BLOCKED. Runs on: the writer thread."""
+        """Notes that the socket took bytes while BLOCKED. Runs on: the writer thread."""
         with self.mutex:
             self._blocked_since = self._clock()
 
@@ -268,10 +268,10 @@ class Outbox(PriorityQueue):
             self.line.urge(self)
 
     def _add_control(self, item: Control, listed: list[Outbox]) -> bool:
-        """Whether the writer is to be urged on."""
+        """Puts a control frame; returns whether the writer waits in the line, and so has to be urged."""
         with self.mutex:
             if self._closed is not None:
-                return False  # after a Close nothing follows
+                return False  # nothing may follow a Close
             self._list_locked(listed)
             self._put(item)
             if isinstance(item, Close):
@@ -286,7 +286,7 @@ class Outbox(PriorityQueue):
             self._end_locked()
 
     def _list_locked(self, listed: list[Outbox]) -> None:
-        """LISTED where it was IDLE. Comes before what is to be written: see `offer`."""
+        """Makes an IDLE outbox LISTED. Must come before the request is put: see `offer`."""
         if self.state is _IDLE:
             self.waiting_since = self._clock()
             listed.append(self)

@@ -1,4 +1,4 @@
-"""What became of an offer, and where an outbox's writer is."""
+"""The result of an offer to an outbox, and the states of an outbox's writer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from enum import Enum, auto
 
 
 class Answer(Enum):
-    """What became of an offer. HIGH: taken, and the outbox is over three quarters full. GONE: closed."""
+    """The result of an offer.
+
+    YES: taken. HIGH: taken, and the outbox is over three quarters full. NO: full. GONE: closed.
+    """
 
     YES = auto()
     HIGH = auto()
@@ -15,10 +18,10 @@ class Answer(Enum):
 
 
 class State(Enum):
-    """Where an outbox's writer is. Guarded by the outbox's mutex."""
+    """What an outbox's writer does. Guarded by the outbox's mutex."""
 
-    IDLE = auto()  # nothing waits; the writer sleeps
-    LISTED = auto()  # in the turnstile's line, or about to be put there by whoever listed it
-    RUNNING = auto()  # holds a permit
-    BLOCKED = auto()  # the socket is full; polls it, without a permit
-    OVER = auto()  # has ended, or is about to, and takes no more permits
+    IDLE = auto()  # nothing waits, and the writer sleeps
+    LISTED = auto()  # in the turnstile's line, or about to be entered by the thread that listed it
+    RUNNING = auto()  # has a permit
+    BLOCKED = auto()  # the socket is full; the writer polls it, without a permit
+    OVER = auto()  # has ended or is about to; takes no more permits

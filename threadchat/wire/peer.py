@@ -1,4 +1,4 @@
-"""What a connection knows of its peer: whether it has closed, and the addresses of both ends."""
+"""The properties of a connection that its transport knows: the peer's Close and both addresses."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from threadchat.wire.transport import Socket, Transport
 
 
 class Peer:
-    """The part of a connection that only looks at its transport. Runs on: any thread."""
+    """The part of a connection that only reads its transport. Runs on: any thread."""
 
     _transport: Transport
 
     @property
     def peer_closed(self) -> bool:
-        """Whether a Close of the peer has come. Runs on: any thread."""
+        """Whether the peer's Close has arrived. Runs on: any thread."""
         return self._transport.peer_closed
 
     @property
     def peer_close(self) -> CloseFrame | None:
-        """What the Close of the peer said; None where there was none. Runs on: any thread."""
+        """The peer's Close; None until it arrives. Runs on: any thread."""
         return self._transport.peer_close
 
     @property
     def socket(self) -> Socket:
-        """For its options and addresses; whoever reads or writes on it breaks the connection."""
+        """The socket, for its options and addresses. Reading or writing breaks the connection."""
         return self._transport.socket
 
     @property
     def local_address(self) -> Any:
-        """Host and port of this side, as of `socket.getsockname`; None once the socket is gone."""
+        """Host and port of this side, as `socket.getsockname` returns them; None once it is closed."""
         return self._transport.addresses()[0]
 
     @property
     def remote_address(self) -> Any:
-        """Host and port of the peer, or of the proxy it came through; None once the socket is gone."""
+        """Host and port of the peer, or of the proxy in front of it; None once the socket is closed."""
         return self._transport.addresses()[1]

@@ -1,4 +1,4 @@
-"""One shared thread for every ping and every deadline of every connection, on one heap."""
+"""One thread that runs the pings and deadlines of all connections, from one heap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Action = Callable[[], None]
 
 
 def attempt(action: Action) -> None:
-    """Calls `action`; one that fails is logged, on another thread, and harms nobody."""
+    """Calls `action`; logs an exception on another thread, so that the pinger goes on."""
     try:
         action()
     except Exception as error:
@@ -27,12 +27,12 @@ def attempt(action: Action) -> None:
 
 
 STOPPED: Final = 1.0
-"""Seconds by which the thread is late if the process was stopped: by SIGSTOP, with its computer, or by others
-that took all the time there was."""
+"""Seconds. If the thread wakes so much too late, the process was stopped: by SIGSTOP, because the computer
+slept, or because other programs took all CPU time."""
 
 
 class Alarm:
-    """One entry of the heap; cancelling lets go of the action at once, the entry goes when it is due."""
+    """One entry of the heap. `cancel` drops the action at once; the entry stays until it is due."""
 
     __slots__ = ("action", "when")
 
@@ -41,27 +41,27 @@ class Alarm:
         self.action: Action | None = action
 
     def cancel(self) -> None:
-        """Makes the alarm do nothing. Runs on: any thread; one that fires just now may still run."""
+        """Drops the action; an action that has begun goes on. Runs on: any thread."""
         self.action = None
 
 
 class Pinger:
-    """Calls actions when they are due, on the monotonic clock; an action must not block, nor log by itself.
+    """Calls actions when they are due, on the monotonic clock. An action must neither block nor log.
 
-    The thread starts with the first alarm, and again after a fork. `_changed` guards `_heap`
-    and `_stopped`; no action runs under it.
+    The thread starts with the first alarm, and again after a fork. `_changed` guards `_heap` and `_stopped`;
+    no action runs while it is held.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.clock = clock
         self._heap: list[tuple[float, int, Alarm]] = []
-        self._order = itertools.count()  # alarms of the same instant go off in the order they were set
+        self._order = itertools.count()  # alarms for the same time go off in the order in which they were set
         self._changed = threading.Condition(threading.Lock())
         self._thread = LateThread("pinger", self._run)
         self._stopped = False
-        self._awake_at: float | None = None  # when the thread meant to look next; nobody else sets it
+        self._awake_at: float | None = None  # when the thread meant to wake; only the thread sets it
         self.resumed_at = float("-inf")
-        """When the process went on, after the last time that it was stopped, in the clock's seconds."""
+        """When the process last continued after it was stopped, in the clock's seconds."""
 
     def call_later(self, seconds: float, action: Action) -> Alarm:
         """Calls `action` on the pinger's thread in `seconds`. Runs on: any thread."""
@@ -79,9 +79,9 @@ class Pinger:
         return alarm
 
     def run_due(self) -> float | None:
-        """Runs all that is due; returns the seconds until the next alarm, None without one.
+        """Runs all actions that are due; returns the seconds until the next alarm, or None without one.
 
-        Runs on: the pinger's thread, or a test's with a clock of its own.
+        Runs on: the pinger's thread, or a test's thread with a fake clock.
         """
         while True:
             with self._changed:
@@ -98,14 +98,14 @@ class Pinger:
                 attempt(action)
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        """Starts empty in a forked process; the alarms are the parent's. Runs on: its only thread, first."""
         self._heap = []
         self._changed = threading.Condition(threading.Lock())
         self._thread = LateThread("pinger", self._run)
         self._awake_at = None
 
     def stop(self) -> None:
-        """Ends the thread; alarms that are still set never go off. Runs on: any thread but its own."""
+        """Ends the thread; the alarms that are set never go off. Runs on: any thread but the pinger's."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
@@ -120,7 +120,7 @@ class Pinger:
                     return
                 if not self._heap:
                     self._changed.wait()
-                    self._awake_at = self.clock()  # there was nothing to be late for
+                    self._awake_at = self.clock()  # without an alarm the thread cannot be late
                 else:
                     self._awake_at = max(self._heap[0][0], self.clock())
                     remaining = self._heap[0][0] - self.clock()
@@ -128,7 +128,7 @@ class Pinger:
                         self._changed.wait(remaining)
 
     def _look_back(self, now: float) -> None:
-        """Notes where the thread looks again much later than it meant to. Runs on: the pinger's thread."""
+        """Sets `resumed_at` if the thread woke much later than it meant to. Runs on: the pinger's thread."""
         assert self._awake_at is not None
         if now - self._awake_at > STOPPED:
             self.resumed_at = now
@@ -136,10 +136,10 @@ class Pinger:
 
 
 class Deadlines:
-    """The named deadlines of one connection, behind one entry of the pinger's heap: the nearest.
+    """The named deadlines of one connection; only the nearest has an entry in the pinger's heap.
 
-    A deadline that moves back is not sorted again: its old entry goes off and finds nothing due.
-    `_lock` guards everything here; no action runs under it.
+    When a deadline is moved back, its entry stays, and finds nothing due when it goes off. `_lock` guards
+    everything here; no action runs while it is held.
     """
 
     def __init__(self, pinger: Pinger) -> None:
@@ -152,7 +152,7 @@ class Deadlines:
 
     @property
     def resumed_at(self) -> float:
-        """When the process went on after it was stopped; see Pinger."""
+        """See `Pinger.resumed_at`. Runs on: any thread."""
         return self._pinger.resumed_at
 
     def set(self, name: str, seconds: float, action: Action) -> None:
@@ -163,12 +163,12 @@ class Deadlines:
                 self._arm_locked()
 
     def clear(self, name: str) -> None:
-        """Takes the deadline back, if it is set. Runs on: any thread."""
+        """Removes the deadline `name`, if it is set. Runs on: any thread."""
         with self._lock:
             self._due.pop(name, None)
 
     def close(self) -> None:
-        """Clears all, for good. Runs on: any thread."""
+        """Removes all deadlines, and ignores those set later. Runs on: any thread."""
         with self._lock:
             self._closed = True
             self._due.clear()
@@ -187,7 +187,7 @@ class Deadlines:
     def _fire(self) -> None:
         with self._lock:
             if self._alarm is not None:
-                self._alarm.cancel()  # where it is not this one, but one set while this was on its way
+                self._alarm.cancel()  # another alarm may have been set while this one was on its way
                 self._alarm = None
             now = self._pinger.clock()
             due = sorted((when, name) for name, (when, _) in self._due.items() if when <= now)
@@ -195,12 +195,12 @@ class Deadlines:
             action = self._pop_due(name, now)
             if action is not None:
                 attempt(action)
-        with self._lock:  # after the actions: most set their deadline anew
+        with self._lock:  # after the actions, because most set their deadline again
             if self._due:
                 self._arm_locked()
 
     def _pop_due(self, name: str, now: float) -> Action | None:
-        """The action of `name`; None where an action before it cleared or moved that deadline."""
+        """Removes and returns the action of `name`; None if an earlier action cleared or moved it."""
         with self._lock:
             when, action = self._due.get(name, (now, None))
             if action is None or when > now:

@@ -1,4 +1,4 @@
-"""Answers the peer's pings; where they pile up, the last of them."""
+"""Answers the peer's pings; if there are too many at once, only the last."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threadchat.wire.protocol.requests import Pong
 
 
 class Pongs:
-    """What is owed to the pings of one read. Runs on: the reader thread."""
+    """The pings of one read that are still to be answered. Runs on: the reader thread."""
 
     __slots__ = ("_encode", "_pings")
 
@@ -19,14 +19,14 @@ class Pongs:
         self._pings: list[bytes] = []
 
     def note(self, payload: bytes) -> None:
-        """A ping came."""
+        """Notes that a ping arrived."""
         del self._pings[MAX_PONGS:]
         self._pings.append(payload)
 
     def answer(self, put: Callable[[Pong], None]) -> None:
-        """Puts a pong for each ping that was noted; for the last only, of more than pongs may wait.
+        """Puts a pong for each noted ping; if there are more than `MAX_PONGS`, only for the last.
 
-        See RFC 6455 section 5.5.3: of several pings, the most recent one may be answered alone.
+        An endpoint may answer only the most recent ping (RFC 6455 5.5.3).
         """
         pings, self._pings = self._pings, []
         for payload in pings if len(pings) <= MAX_PONGS else pings[-1:]:

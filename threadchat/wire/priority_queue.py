@@ -1,4 +1,4 @@
-"""What waits on one outbox and in which order it leaves: control frames and pings first, text after them."""
+"""The order of the requests in one outbox: control frames first, then text, both within limits."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 from threadchat.wire.protocol.requests import Close, Control, FlushingClose, Latest, Ping, Pong, Request, Text
 
 MAX_TAKE: Final = 256 << 10
-"""Bytes of one take: enough for a burst to be one system call, too few to hold up a ping for long."""
+"""Bytes of one take: enough to send a burst in one system call, too few to delay a ping for long."""
 MAX_TAKE_REFUSED: Final = 64 << 10
-"""Bytes of one take once the socket refused some: at 60 KB/s a ping waits no longer than a second for it."""
+"""Bytes of one take after the socket was full once; at 60 KB/s they delay a ping by about a second."""
 MAX_PONGS: Final = 16
-"""Unwritten pongs; then the oldest goes, as RFC 6455 5.5.3 allows."""
+"""Unwritten pongs that may wait; a further one replaces the oldest, as RFC 6455 5.5.3 allows."""
 
 
 class ControlQueue(list[Control]):
-    """What overtakes text: one Close, before which all else goes, one ping, `MAX_PONGS` pongs."""
+    """The control frames, which overtake text: one Close, which replaces all else, one ping, some pongs."""
 
     def add(self, item: Control) -> None:
-        """Puts `item` behind the others, or in their stead."""
+        """Appends `item`, or replaces what it makes superfluous."""
         if isinstance(item, Close):
             self.clear()
         elif isinstance(item, Ping):
@@ -34,50 +34,50 @@ class ControlQueue(list[Control]):
 
     @property
     def closes(self) -> bool:
-        """Whether a Close is in it, which then is all that is."""
+        """Whether it holds a Close, which is then the last and only frame."""
         return bool(self) and isinstance(self[-1], Close)
 
 
 class PriorityQueue(queue.Queue[Request]):
-    """A queue of two lanes, limited in messages (`maxsize`, what `qsize` counts) and in bytes.
+    """A queue with two lanes, limited in messages (`maxsize`, counted by `qsize`) and in bytes.
 
-    Keeps the books and the order; who may put when, and who is woken for it, is the outbox's to say.
-    The inherited `mutex` guards everything here.
+    It counts and orders the requests; `Outbox` decides when a thread may put, and which thread to wake. The
+    inherited `mutex` guards everything here.
     """
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self.joined = False  # whether the last take is a buffer of its own, and no frame that others hold too
-        self.unsent = b""  # what the writer took, and a full socket has not had whole; its own to set
+        self.joined = False  # whether the last take is a new buffer, not a frame that outboxes share
+        self.unsent = b""  # what the writer took but a full socket has not yet taken; set by the writer
         super().__init__(max_messages)
-        # Only puts ever wait here; a condition that nobody waits on is a kilobyte a connection.
+        # Only puts wait here; each further condition would cost a kilobyte per connection.
         self.not_empty = self.all_tasks_done = self.not_full
 
     @property
     def bytes_waiting(self) -> int:
-        """Bytes of the text that waits, as of just now. Runs on: any thread; takes no lock."""
+        """Bytes of text that wait at the moment. Runs on: any thread; takes no lock."""
         return self._bytes
 
     def buffers(self) -> list[bytes]:
-        """The frames that wait, and what was taken of which the socket is full. Runs on: any thread."""
+        """The frames that wait, and those that were taken but not yet sent. Runs on: any thread."""
         with self.mutex:
             frames = [text.frame for text in self._texts]
         return [*frames, self.unsent] if self.unsent else frames
 
     def get(self, block: bool = True, timeout: float | None = None) -> Request:
-        """The next request in the order of writing, or queue.Empty; the writer `take`s instead.
+        """Removes and returns the next request, or raises queue.Empty. The writer calls `take` instead.
 
-        Never blocks, whatever `block` says: a writer waits in the turnstile's line, not here.
+        Never blocks, whatever `block` says, because a writer waits in the turnstile's line, not here.
         """
         with self.mutex:
             return self._get()
 
-    # queue.Queue's own hooks, under its mutex
+    # The methods that queue.Queue lets subclasses override; called under its mutex
 
     def _init(self, maxsize: int) -> None:
         self._texts: deque[Text] = deque()
         self._control = ControlQueue()
-        self._flushing_close: Close | None = None  # a Close that waits for the text before it
+        self._flushing_close: Close | None = None  # a Close that follows the waiting text
         self._messages = 0
         self._bytes = 0
 
@@ -112,7 +112,7 @@ class PriorityQueue(queue.Queue[Request]):
     # Helpers, under the mutex
 
     def _room_locked(self, text: Text) -> bool:
-        """Whether `text` fits; one above the byte limit fits where nothing waits."""
+        """Whether `text` fits; a text above the byte limit fits into an empty queue."""
         if not self._messages:
             return True
         return self._messages + text.messages <= self.maxsize and self._bytes + text.size <= self.max_bytes
@@ -125,7 +125,7 @@ class PriorityQueue(queue.Queue[Request]):
         return messages * 2 <= self.maxsize and size * 2 <= self.max_bytes
 
     def _light_room_locked(self, text: Text) -> bool:
-        """As `_half_empty_locked`; but one that is newer than another, which is dropped, has its room."""
+        """Like `_half_empty_locked`, but an older `Latest` with the same key is dropped to make room."""
         if isinstance(text, Latest):
             for waiting in self._texts:
                 if isinstance(waiting, Latest) and waiting.key == text.key:
@@ -136,10 +136,7 @@ class PriorityQueue(queue.Queue[Request]):
         return self._half_empty_locked(text)
 
     def _take_texts_locked(self, parts: list[bytes], most: int) -> int:
-        """Moves the frames of up to `most` bytes of text to `parts`, but of one text at the least.
-
-        Returns how many messages they are.
-        """
+        """Moves texts of up to `most` bytes, but at least one, to `parts`; returns the number of messages."""
         texts = self._texts
         size = messages = 0
         while texts and (not size or size + texts[0].size <= most):

@@ -1,4 +1,4 @@
-"""The states that a connection goes through, one way, and why it ended: the first reason counts."""
+"""The state of a connection, which only advances, and the reason why it ended, which is set once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threadchat.errors import CloseCode, CloseFrame, ConnectionClosed
 
 
 class ConnectionState(Enum):
-    """A state is never left for an earlier one."""
+    """The states of a connection in their order; it never returns to an earlier one."""
 
     UNDEFINED = 0
     CONNECTED = 1
@@ -19,28 +19,32 @@ class ConnectionState(Enum):
 
 
 class Life:
-    """Where a connection is between its beginning and its end.
+    """The state of one connection and the reason of its end.
 
-    `_lock` guards `state` and `closed`, which anybody may read, and is a leaf.
+    `_lock` guards `state` and `closed`, which any thread may read without it. It is a leaf: no other lock
+    is acquired while it is held.
     """
 
     def __init__(self) -> None:
         self.state = ConnectionState.UNDEFINED
         self.closed: ConnectionClosed | None = None
         self.close_sent: CloseFrame | None = None
-        """Our Close, which may still wait in the outbox; None where there is none."""
+        """Our Close, which may still wait in the outbox; None before `close` is called."""
         self.peer_closed_first = False
-        """Whether our Close answers one of the peer's."""
+        """Whether the peer's Close came before ours."""
         self._lock = threading.Lock()
 
     def advance(self, state: ConnectionState) -> None:
-        """Moves on to `state`; a state is never left for an earlier one. Runs on: any thread."""
+        """Advances to `state`; does nothing if the connection is past it. Runs on: any thread."""
         with self._lock:
             if state.value > self.state.value:
                 self.state = state
 
     def note_closed(self, code: int, reason: str | None) -> bool:
-        """Whether this is the first end; `reason` is the code's own where it is None. Runs on: any thread."""
+        """Notes why the connection ends; returns False if a reason was noted before.
+
+        A `reason` of None stands for the code's own text. Runs on: any thread.
+        """
         if reason is None:
             reason = CloseCode.describe(code)
         with self._lock:

@@ -1,8 +1,8 @@
-"""TLS over one TCP socket, for one thread that reads and one that writes, as a connection has them.
+"""TLS over one TCP socket, for one thread that reads and one thread that writes.
 
-OpenSSL's objects may not be used by two threads at once, and an `ssl.SSLSocket` that waits for bytes is in
-use. So TLS works on memory here, under a lock that nobody holds while waiting: the reader waits on the TCP
-socket itself.
+Two threads must not use an OpenSSL object at once, and an `ssl.SSLSocket` that waits for bytes is in use. So
+TLS works on memory buffers here, under a lock that no thread holds while it waits: the reader waits on the
+TCP socket itself.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from time import monotonic
 from typing import Final
 
 _RECORD: Final = 16 << 10
-"""Bytes of plaintext in one record, at most (RFC 8446 5.1)."""
+"""Largest plaintext of one record in bytes (RFC 8446 5.1)."""
 _PORTION: Final = 2 * _RECORD
-"""Bytes that are encrypted ahead of the socket: what a slow peer holds up, and a ping waits for."""
+"""Bytes that are encrypted before the socket takes them; a ping waits for them if the peer is slow."""
 _MAX_ANSWERS: Final = 16 << 10
-"""Bytes that TLS wants to say while the socket is full: a peer that asks for so much does not listen."""
-_LOOK: Final = 0.05
-"""Seconds between two looks of a writer at whether the peer has gone on with a negotiation. Room, of which
-there may be plenty, is no news to it, and neither is something to read, which may wait for a reader that is
-busy elsewhere: it would spin for as long as the peer likes."""
-_HANG_UP: Final = 0  # of all that can be polled for, it alone comes unasked
+"""Bytes of TLS answers that may wait for a full socket; a peer that asks for more does not read them."""
+_RECHECK: Final = 0.05
+"""Seconds between two checks of a writer whether the peer has continued a negotiation. The writer cannot poll
+for this: the socket may have room all the time, and data may wait there for a reader that is busy elsewhere.
+In both cases the poll would return at once, and the writer would spin for as long as the peer likes."""
+_HANG_UP: Final = 0  # poll reports POLLHUP and POLLERR even if no event is asked for
 _READ_SIZE: Final = 1024
-"""Bytes of a first read: a waiting recv holds a buffer of this size, for each connection."""
+"""Bytes of a first read; every connection that waits in recv holds a buffer of this size."""
 _READ_SIZE_BUSY: Final = 64 << 10
-"""Bytes of a read after one that was full."""
+"""Bytes of a read after a read that filled its buffer."""
 
 
 class TlsSocket:
-    """Looks like the blocking socket beneath it, which it owns, and encrypts.
+    """Encrypts over a TCP socket, which it owns, and has the methods of a blocking socket.
 
-    `handshake` comes first, on one thread; then one thread may `recv` while another `send`s, and any may
-    `shutdown`. Errors are OSErrors, as a socket's are: ssl.SSLError is one.
+    `handshake` is called first, on one thread. After it, one thread may call `recv` while another calls
+    `send`, and any thread may call `shutdown`. Errors are OSErrors, as ssl.SSLError is.
 
-    Everything for the peer goes through `_outgoing`, in the order in which it was encrypted, and from
-    there into the socket under `_lock`, without blocking: so what TLS itself has to say, on whichever
-    thread, neither tears a record nor comes out of turn. `_lock` guards all fields but the socket itself,
-    `_read_size`, which is the reader's, and `_negotiates`, the writer's; it is a leaf.
+    All bytes for the peer go through `_outgoing` in the order in which they were encrypted, and from there
+    into the socket under `_lock`, without blocking. So the messages of TLS itself, on whichever thread they
+    arise, neither split a record nor change the order. `_lock` guards all fields except the socket,
+    `_read_size` (used by the reader only) and `_negotiates` (by the writer only). It is a leaf.
     """
 
     def __init__(
@@ -62,16 +62,16 @@ class TlsSocket:
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._unsent = memoryview(b"")  # ciphertext that the socket has not taken
-        self._owed = 0  # bytes of plaintext whose ciphertext is not all sent: send did not answer for them
-        self._plain = b""  # what was decrypted past what was asked for
-        self._negotiates = False  # the last send waits for the peer and its own reader, not for room
+        self._owed = 0  # bytes of plaintext that are encrypted, but not yet counted as sent
+        self._plain = b""  # plaintext that was decrypted, but not yet returned
+        self._negotiates = False  # the last send waits for a negotiation with the peer, not for room
         self._timeout: float | None = None
         self._read_size = _READ_SIZE
 
     def handshake(self, timeout: float, clock: Callable[[], float] = monotonic) -> None:
-        """Agrees on keys, and checks the peer's certificate as the context says, within `timeout` seconds.
+        """Negotiates keys and checks the peer's certificate, as the context asks, within `timeout` seconds.
 
-        Runs on: any one thread, before all else. Raises ssl.SSLError, TimeoutError, OSError.
+        Raises ssl.SSLError, TimeoutError or another OSError. Runs on: one thread, before all other calls.
         """
         deadline = clock() + timeout
 
@@ -90,14 +90,14 @@ class TlsSocket:
             self._socket.settimeout(None)
 
     def _step(self) -> bool:
-        """One flight of the handshake; False: the next is the peer's."""
+        """Takes one step of the handshake; returns False if the peer's next message is needed."""
         try:
             self._tls.do_handshake()
             agreed = True
         except ssl.SSLWantReadError:
             agreed = False
         except ssl.SSLError:
-            with contextlib.suppress(OSError):  # an alert that says why
+            with contextlib.suppress(OSError):  # an alert that tells the peer why
                 self._socket.sendall(self._outgoing.read())
             raise
         self._socket.sendall(self._outgoing.read())
@@ -106,9 +106,9 @@ class TlsSocket:
     # The reader
 
     def recv(self, size: int) -> bytes:
-        """Blocks for bytes, `size` at most; none after the peer's last. Runs on: the reader thread.
+        """Blocks for at most `size` bytes; returns none at the end of the stream. Runs on: the reader thread.
 
-        An end of the stream without a close_notify is an end all the same: WebSocket has a Close of its own.
+        A stream that ends without a close_notify is no error, because WebSocket has its own Close.
         """
         left = None if self._timeout is None else self._begin(self._timeout)
         while (data := self._decrypt(size)) is None:
@@ -121,11 +121,11 @@ class TlsSocket:
         return data
 
     def _decrypt(self, size: int) -> bytes | None:
-        """What there is of plaintext; None: none, as long as nothing more is taken in."""
+        """Returns plaintext, or b"" at the end of the stream, or None if more ciphertext is needed."""
         with self._lock:
             if not self._plain:
                 try:
-                    # All of a record: one that is half read would make our close_notify an error.
+                    # A whole record, because a half-read one would make our close_notify an error.
                     self._plain = self._tls.read(_RECORD)
                 except ssl.SSLWantReadError:
                     return None
@@ -137,11 +137,11 @@ class TlsSocket:
             return data
 
     def _answer_locked(self) -> None:
-        """Sends what TLS says to what was read: new keys, an alert.
+        """Sends the answer of TLS to what was read: new keys, or an alert.
 
-        Where the socket is full, that leaves ahead of whatever is sent next.
+        If the socket is full, the answer waits, and leaves before anything that is sent later.
         """
-        with contextlib.suppress(OSError):  # the peer is gone, and may have left something to read
+        with contextlib.suppress(OSError):  # the peer is gone, but there may be data left to read
             self._flush_locked()
         if self._outgoing.pending > _MAX_ANSWERS:
             raise ConnectionAbortedError("the peer asks for new keys over and over and does not read them")
@@ -155,11 +155,11 @@ class TlsSocket:
     # The writer
 
     def send(self, data: bytes | memoryview, flags: int = 0) -> int:
-        """Sends what the socket takes without blocking, whatever `flags` say; returns how many bytes.
+        """Sends what the socket takes without blocking, whatever `flags` say; returns the bytes sent.
 
-        They count once the socket has taken all of their ciphertext. Some may be encrypted already that do
-        not count yet: the next call has to begin with them, as it does wherever a short count is
-        continued. Runs on: the writer thread.
+        Bytes count as sent once the socket has taken all of their ciphertext. Others may be encrypted
+        already, so the next call must begin with the first byte that did not count. Runs on: the writer
+        thread.
         """
         rest = memoryview(data)
         while rest and (sent := self._send_portion(rest)):
@@ -167,7 +167,7 @@ class TlsSocket:
         return len(data) - len(rest)
 
     def sendall(self, data: bytes) -> None:
-        """Sends all, and blocks for it. Runs on: the writer thread."""
+        """Sends all of `data`; blocks until the socket took it. Runs on: the writer thread."""
         left = None if self._timeout is None else self._begin(self._timeout)
         rest = memoryview(data)
         while rest:
@@ -177,19 +177,19 @@ class TlsSocket:
             rest = rest[sent:]
 
     def _send_portion(self, data: memoryview) -> int:
-        """How many of the first bytes of `data` have left; none where the socket is full."""
+        """Sends up to `_PORTION` bytes of `data`; returns how many were sent, 0 if the socket is full."""
         with self._lock:
             self._negotiates = False
             if not self._flush_locked():
                 return 0
-            assert len(data) >= self._owed, "a short count is continued where it ended"
+            assert len(data) >= self._owed, "a send continues where the last one ended"
             while self._owed < min(len(data), _PORTION):
                 try:
                     self._owed += self._tls.write(data[self._owed : self._owed + _RECORD])
-                except ssl.SSLWantReadError:  # half of what TLS has to say has come: the reader reads on
+                except ssl.SSLWantReadError:  # TLS needs more from the peer, which the reader will read
                     self._negotiates = True
-                    if self._poll(_HANG_UP, 0):  # nothing is sent that would tell
-                        raise ConnectionResetError("it ended in the middle of a negotiation") from None
+                    if self._poll(_HANG_UP, 0):  # nothing is sent that would show this
+                        raise ConnectionResetError("the connection ended during a negotiation") from None
                     break
             if not self._flush_locked():
                 return 0
@@ -197,7 +197,7 @@ class TlsSocket:
             return sent
 
     def _flush_locked(self) -> bool:
-        """Passes ciphertext on to the socket; False: it took not all of it."""
+        """Passes ciphertext to the socket; returns False if some is left."""
         while True:
             if not self._unsent:
                 self._unsent = memoryview(self._outgoing.read())
@@ -210,18 +210,19 @@ class TlsSocket:
             self._unsent = self._unsent[sent:]
 
     def wait_writable(self, seconds: float | None) -> None:
-        """Blocks until `send` may get further, at most `seconds`. Runs on: the writer thread."""
+        """Blocks until `send` may succeed, at most `seconds`. Runs on: the writer thread."""
         if self._negotiates:
-            self._poll(_HANG_UP, _LOOK if seconds is None else min(seconds, _LOOK))
+            self._poll(_HANG_UP, _RECHECK if seconds is None else min(seconds, _RECHECK))
         else:
             self._poll(select.POLLOUT, seconds)
 
-    # Timeouts, which the socket beneath has none of: it would wait for room in spite of MSG_DONTWAIT
+    # Timeouts. The TCP socket has none, because with a timeout it would wait for room despite MSG_DONTWAIT
 
     def _begin(self, timeout: float) -> Callable[[], float]:
-        """Begins a call that may take so long; what it returns tells the seconds left or raises TimeoutError.
+        """Begins a call that may take `timeout` seconds; returns a function that tells the seconds left.
 
-        They are for all of it: a record that comes byte by byte would else have the whole time for each.
+        That function raises TimeoutError once there are none. The timeout is for the whole call, so a record
+        that arrives byte by byte does not extend it.
         """
         deadline = monotonic() + timeout
 
@@ -238,23 +239,24 @@ class TlsSocket:
             raise TimeoutError("timed out")
 
     def _poll(self, event: int, seconds: float | None) -> bool:
-        poll = select.poll()  # select.select knows no descriptors above 1,023
+        poll = select.poll()  # select.select does not support descriptors above 1,023
         poll.register(self._socket, event)
         return bool(poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
 
-    # Anybody
+    # Any thread
 
     def shutdown(self, how: int) -> None:
-        """As a socket's: wakes a waiting reader. SHUT_WR says close_notify first. Runs on: any thread."""
+        """Wakes a waiting reader, as a socket's does. SHUT_WR sends a close_notify. Runs on: any thread."""
         if how == socket.SHUT_WR:
             with self._lock:
                 self._say_goodbye_locked()
         self._socket.shutdown(how)
 
     def _say_goodbye_locked(self) -> None:
-        """Says close_notify, if there is room for it: nobody waits for a peer that does not read.
+        """Sends a close_notify if there is room for it; it does not wait for a peer that does not read.
 
-        OpenSSL would look for the peer's at once, and give up for good on finding data: it finds nothing.
+        OpenSSL looks for the peer's close_notify at once, and fails for good if it finds data instead, so the
+        unread data is hidden from it.
         """
         unread = self._incoming.read()
         with contextlib.suppress(OSError):
@@ -265,17 +267,17 @@ class TlsSocket:
             self._flush_locked()
 
     def settimeout(self, seconds: float | None) -> None:
-        """Bounds each call, while only one thread uses the socket; None again before a second one does."""
+        """Sets the timeout of each call, in seconds. Must be None before two threads use the socket."""
         self._timeout = seconds
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
-        """See socket.setsockopt. Runs on: any thread."""
+        """Like `socket.setsockopt`. Runs on: any thread."""
         self._socket.setsockopt(level, option, value)
 
     def fileno(self) -> int:
-        """The TCP socket's descriptor, for polling; -1 once closed. Runs on: any thread."""
+        """Returns the TCP socket's descriptor, -1 once closed. Runs on: any thread."""
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Closes the TCP socket. Runs on: the last thread that has anything to do with it."""
+        """Closes the TCP socket. Runs on: the last thread that uses it."""
         self._socket.close()

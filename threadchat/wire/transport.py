@@ -1,7 +1,4 @@
-"""The socket of one WebSocket connection, and what is read from it as messages.
-
-Reads and decodes on the reader's thread, sends on the writer's.
-"""
+"""The socket of one WebSocket connection: the reader thread reads messages, the writer thread sends bytes."""
 
 from __future__ import annotations
 
@@ -24,31 +21,30 @@ Socket = socket.socket | TlsSocket
 
 MAX_MESSAGE_SIZE: Final = 512_000
 SEND_BUFFER: Final = 128 << 10
-"""Bytes that a socket gets to send from; left to itself the kernel queues megabytes ahead of a ping."""
+"""Bytes of a socket's send buffer; by default the kernel would queue megabytes ahead of a ping."""
 _READ_SIZE: Final = 1024
-"""Bytes of a first read: a waiting recv holds a buffer of this size, for each connection."""
+"""Bytes of a first read; every connection that waits in recv holds a buffer of this size."""
 _READ_SIZE_BUSY: Final = 64 << 10
-"""Bytes of a read after one that was full."""
-_BREATH: Final = 64
-"""Frames that are decoded the long way, through wsproto, between two pauses of the reader: a millisecond."""
+"""Bytes of a read after a read that filled its buffer."""
+_FRAMES_PER_PAUSE: Final = 64
+"""Frames that the reader decodes with wsproto between two pauses; they take about a millisecond."""
 _PAUSE: Final = 0.00005
-"""Seconds of such a pause. Who computes without one keeps the interpreter for a whole switch interval. Beside
-a flood of pings, of which a read holds ten thousand, the three threads that somebody else's word goes through
-took more than a second."""
+"""Seconds of such a pause. A thread that computes without a pause keeps the interpreter for a whole switch
+interval. During a flood of pings (one read holds ten thousand), another user's message, which passes through
+three threads, took more than a second."""
 _LAST_FRAMES: Final = 256
-"""Frames that are decoded after a Close of ours, to find the peer's among them; the rest is thrown away."""
+"""Frames that are decoded after our Close, to find the peer's Close among them; the rest is discarded."""
 _LONGEST_POLL: Final = 0.25
-"""Seconds. Linux calls a socket writable only once a third of its buffer is free: at 60 KB/s that was seen to
-take 3.8 s, longer than `send_timeout`, while a send would have succeeded after 2."""
+"""Seconds. Linux reports a socket as writable only once a third of its buffer is free. At 60 KB/s that took
+3.8 s, which is longer than `send_timeout`, although a send would have succeeded after 2 s."""
 
 
 class Transport:
-    """One connection after its handshake: `receive` for the reader, `send` for the writer.
+    """The socket after the handshake: the reader calls `receive`, the writer calls `send`.
 
-    Two holders keep the descriptor open, the reader and the writer; it is closed by whichever
-    releases it last, never elsewhere, since its number is given to others at once. `_lock` guards
-    `_holders`, and holds off the close while somebody shuts the socket down; of TLS, whose own
-    lock is acquired under it.
+    The reader and the writer both hold the descriptor, and the one that releases it last closes it. It is
+    closed nowhere else, because the system gives its number away at once. `_lock` guards `_holders`, and
+    delays the close while another thread shuts the socket down. The lock of a TlsSocket is acquired under it.
     """
 
     def __init__(
@@ -69,19 +65,19 @@ class Transport:
         self._holders = 2
         self._process = os.getpid()
         self._max_message_size = max_message_size
-        self._closed: ConnectionClosed | None = None  # set: `receive` raises it
+        self._closed: ConnectionClosed | None = None  # once set, `receive` raises it
         self._trailing = trailing
-        self._head = b""  # bytes of a header that is not there whole
-        self._passing = 0  # bytes of the present frame that are still to be passed to wsproto
-        self._message_size = 0  # bytes of the present fragmented message
-        self._most = max_message_size  # bytes of the present message's frames
-        # What cannot be compressed gets larger by it: by 4 % where a peer has chosen zlib's least memory.
+        self._head = b""  # the bytes of an incomplete header
+        self._passing = 0  # bytes of the current frame that are still to be passed to wsproto
+        self._message_size = 0  # bytes of the current message's frames so far
+        self._most = max_message_size  # bytes that these frames may have
+        # Compression enlarges what it cannot shrink: by 4 % if a peer uses zlib's lowest memory level.
         self._most_deflated = max_message_size + (max_message_size // 8 + 64) * protocol.inflates
         self._fragmented = False
         self._dropped = False  # what has come of a message is not wanted any more
         self._in_data = False  # the present frame, or else the last one, is no control frame
         self._read_size = _READ_SIZE
-        self.controls = 0  # control frames that came; the reader's to count
+        self.controls = 0  # control frames received; written by the reader
         self._stopped = False
         self._last_frames = _LAST_FRAMES
 
@@ -90,12 +86,12 @@ class Transport:
     def receive(self) -> list[str | bytes]:
         """Blocks for one read; returns the messages that it completed, often none.
 
-        Runs on: the reader thread. Raises ConnectionClosed after the peer's Close, its end of
-        stream, a lost connection, a protocol error (1002, 1007) or a message above the limit
-        (1009, before any of it is kept).
+        Raises ConnectionClosed after the peer's Close, the end of its stream, a lost connection, a protocol
+        error (1002, 1007), or a message above the limit (1009; none of its bytes is kept). Runs on: the
+        reader thread.
         """
         if self._closed is not None:
-            # A new one: with a traceback, the kept one would refer to this frame, and so to itself.
+            # A new exception, because the traceback would make the stored one refer to itself.
             raise ConnectionClosed(self._closed.code, self._closed.reason)
         data, self._trailing = self._trailing, b""
         if not data:
@@ -140,26 +136,26 @@ class Transport:
 
     @property
     def peer_closed(self) -> bool:
-        """Whether the peer sent a Close: nothing follows that is worth reading."""
+        """Whether the peer sent a Close, after which nothing needs to be read."""
         return self._protocol.peer_closed
 
     @property
     def peer_close(self) -> CloseFrame | None:
-        """What the Close of the peer said; None where there was none."""
+        """The peer's Close; None until it arrives."""
         if not self._protocol.peer_closed:
             return None
         return CloseFrame(int(self._protocol.close_reason), self._protocol.close_message or "")
 
     def discard(self) -> bool:
-        """Reads and forgets; False once the peer ended the stream. Runs on: the reader thread."""
-        sleep(_PAUSE)  # whoever still floods a connection that is over does so in the others' time
+        """Reads and discards bytes; False once the peer ended the stream. Runs on: the reader thread."""
+        sleep(_PAUSE)  # a peer that floods a closed connection must not take CPU time from others
         try:
             return bool(self.socket.recv(_READ_SIZE_BUSY))
         except OSError:
             return False
 
     def _decode(self, protocol: Protocol, data: bytes) -> None:
-        """Decodes what frames there are in `data` and keeps a header that is not there whole."""
+        """Decodes the frames in `data`, and keeps an incomplete header for the next read."""
         read_text = self._read_text
         at = 0
         if self._passing:
@@ -176,7 +172,7 @@ class Transport:
                 protocol.input_buffer.append(text)
                 continue
             decoded += 1
-            if not decoded % _BREATH:
+            if not decoded % _FRAMES_PER_PAUSE:
                 sleep(_PAUSE)
             header = frames.read_header(data, at)
             if header is None:
@@ -184,7 +180,7 @@ class Transport:
                 break
             self._in_data = header.opcode < frames.CLOSE
             self.controls += not self._in_data
-            self._judge_size(header)
+            self._check_size(header)
             if not protocol.connected:
                 break
             end = min(header.end, size)
@@ -193,19 +189,19 @@ class Transport:
             at = end
 
     def _is_worth_reading(self) -> bool:
-        """Counts the frames that come after our Close; after too many, what comes counts as the end."""
+        """Counts the frames after our Close; after `_LAST_FRAMES` the connection counts as lost."""
         self._last_frames -= 1
         if self._last_frames < 0:
             self._protocol.connected = False
             self._closed = ConnectionClosed(CloseCode.ABNORMAL, "the peer goes on after a Close")
         return self._last_frames >= 0
 
-    def _judge_size(self, header: frames.Header) -> None:
-        """Refuses a message by the length that it declares, fragments added up.
+    def _check_size(self, header: frames.Header) -> None:
+        """Refuses a message by its declared length, which is summed over its fragments.
 
-        A compressed one is judged once more, by what it becomes, while it is inflated.
+        The size of a compressed message is checked again while it is inflated.
         """
-        if header.opcode >= frames.CLOSE or header.size >> 63:  # such a length is an error (5.2)
+        if header.opcode >= frames.CLOSE or header.size >> 63:  # wsproto refuses such a length (RFC 6455 5.2)
             return
         if not self._fragmented:
             self._message_size = 0
@@ -220,9 +216,9 @@ class Transport:
     # The writer
 
     def send(self, data: bytes | memoryview) -> int:
-        """Sends what the socket takes without blocking; returns how many bytes. Runs on: the writer thread.
+        """Sends what the socket takes without blocking; returns the bytes sent. Runs on: the writer thread.
 
-        The socket itself stays blocking: MSG_DONTWAIT under a Python timeout would wait it out.
+        The socket stays in blocking mode, because with a timeout Python would wait despite MSG_DONTWAIT.
         """
         assert threading.current_thread() is self.writer_thread, "only its writer sends on a socket"
         try:
@@ -233,12 +229,12 @@ class Transport:
             raise ConnectionClosed(CloseCode.ABNORMAL, str(error)) from error
 
     def wait_writable(self, timeout: float) -> None:
-        """Blocks until the socket takes bytes again, was shut down, or `timeout` seconds are over.
+        """Blocks until the socket takes bytes again, is shut down, or `timeout` seconds have passed.
 
-        Returns before that where another attempt may find room. Runs on: the writer thread.
+        May return earlier: another attempt may find room by then. Runs on: the writer thread.
         """
         seconds = min(timeout, _LONGEST_POLL)
-        if isinstance(self.socket, TlsSocket):  # which may wait for something else than room
+        if isinstance(self.socket, TlsSocket):  # which may wait for something other than room
             self.socket.wait_writable(seconds)
             return
         poll = select.poll()
@@ -246,13 +242,13 @@ class Transport:
         poll.poll(max(1, int(seconds * 1000)))
 
     def finish(self) -> None:
-        """Ends our side of the stream, after the Close. Runs on: the writer thread."""
+        """Ends our side of the stream after the Close. Runs on: the writer thread."""
         self._shut_down(socket.SHUT_WR)
 
-    # Both, and everybody
+    # Any thread
 
     def stop(self) -> None:
-        """Nothing that comes is of interest but the peer's Close: see `_LAST_FRAMES`. Runs on: any thread."""
+        """Ignores all that arrives but the peer's Close; see `_LAST_FRAMES`. Runs on: any thread."""
         self._stopped = True
 
     def drop(self) -> None:
@@ -260,41 +256,44 @@ class Transport:
         self._dropped = True
 
     def addresses(self) -> tuple[Any, Any]:
-        """Ours and the peer's; None for each where the socket is gone already. Runs on: any thread."""
+        """Our address and the peer's; None for both once the socket is closed. Runs on: any thread."""
         with self._lock:
             if not self._holders:
                 return None, None
             try:
-                # A twin: TLS has no such methods, and its socket is its own.
-                with socket.socket(fileno=os.dup(self.socket.fileno())) as twin:
-                    return twin.getsockname(), twin.getpeername()
+                # A duplicate, because a TlsSocket has no such methods and hides its socket.
+                with socket.socket(fileno=os.dup(self.socket.fileno())) as duplicate:
+                    return duplicate.getsockname(), duplicate.getpeername()
             except OSError:
                 return None, None
 
     def abort(self) -> None:
-        """Wakes reader and writer out of their calls and drops what the kernel still holds.
+        """Interrupts the calls of reader and writer, and drops what the kernel still holds.
 
-        Without the linger option a peer that never reads keeps megabytes queued for minutes.
-        Runs on: any thread.
+        Without the linger option, data for a peer that never reads would stay queued for minutes. Runs on:
+        any thread.
         """
         self._shut_down(socket.SHUT_RDWR, reset=True)
 
     def release(self) -> bool:
-        """Called once by the reader's and once by the writer's thread as it ends; the last closes: True."""
+        """Gives up one of the two holds; the last call closes the socket and returns True.
+
+        Runs on: the reader and the writer thread, once each, at their end.
+        """
         with self._lock:
             self._holders -= 1
             if self._holders:
                 return False
-            with contextlib.suppress(OSError):  # ECONNRESET, of a connection that is gone anyway
+            with contextlib.suppress(OSError):  # ECONNRESET: the connection is gone anyway
                 self.socket.close()
         self._protocol.forget()
         return True
 
     def _shut_down(self, how: int, *, reset: bool = False) -> None:
         with self._lock:
-            # A forked process has the descriptor too, but the connection is its parent's.
+            # A forked process inherits the descriptor, but the connection is its parent's.
             if self._holders and self._process == os.getpid():
-                with contextlib.suppress(OSError):  # the peer was faster
+                with contextlib.suppress(OSError):  # the peer has ended the connection already
                     if reset:
                         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.socket.shutdown(how)

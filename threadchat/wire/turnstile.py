@@ -1,6 +1,8 @@
-"""Lets only a few writers run at once; each that ends its turn wakes the next itself.
+"""The turnstile: lets only a few writer threads run at once, and makes the others wait in a line.
 
-Woken all together, a thousand writers would fight for the interpreter. In a line, they hand it on.
+A message for a room of a thousand members gives a thousand writers something to do. If all of them woke at
+once, they would compete for the interpreter instead of sending. So a writer sleeps until it gets one of a few
+permits. Its turn is to send what its outbox holds; then it passes the permit to the next writer in the line.
 """
 
 from __future__ import annotations
@@ -14,17 +16,17 @@ from typing import Protocol
 
 
 class Entrant(Protocol):
-    """Whatever may stand in the line."""
+    """Anything that can wait in the line."""
 
     def wake(self) -> bool:
-        """Told that its turn has come; True: it takes the permit and gives it back with `leave`.
+        """Called when its turn comes. Returns True to take the permit, which `leave` gives back.
 
-        Runs on: whoever calls the turnstile, whose lock is held. Must not block.
+        Must not block. Runs on: any thread that calls the turnstile, under its lock.
         """
 
 
 class Ticket:
-    """A place in the line for a publisher: passed once all that stood before it had their turn."""
+    """A publisher's place in the line; it is passed once all entrants before it had their turn."""
 
     __slots__ = ("_passed",)
 
@@ -32,54 +34,54 @@ class Ticket:
         self._passed = threading.Event()
 
     def wake(self) -> bool:
-        """Lets the waiting publishers go on; needs no permit. Runs on: whoever calls the turnstile."""
+        """Releases the waiting publishers; takes no permit. Runs on: any thread that calls the turnstile."""
         self._passed.set()
         return False
 
     @property
     def passed(self) -> bool:
-        """Whether its turn has come, or somebody has waited long enough for it."""
+        """Whether its turn has come, or a `wait` has timed out. Runs on: any thread."""
         return self._passed.is_set()
 
     def begin(self) -> None:
-        """Nothing to do: the line moves by itself. Runs on: publishers."""
+        """Does nothing, because the line moves by itself. Runs on: publishers."""
 
     def wait(self, timeout: float) -> None:
-        """Waits for the turn, at most `timeout` seconds; then it counts as passed. Runs on: publishers."""
+        """Waits at most `timeout` seconds for the turn, then counts as passed. Runs on: publishers."""
         self._passed.wait(timeout)
         self._passed.set()
 
 
 def default_permits() -> int:
-    """Two: one writer computes while another is in a system call. Without a GIL, one for each core."""
+    """Returns 2: one writer computes while another is in a system call. Without the GIL, one per core."""
     gil_enabled = getattr(sys, "_is_gil_enabled", lambda: True)
     return 2 if gil_enabled() else max(2, os.cpu_count() or 2)
 
 
 class Turnstile:
-    """A line of outboxes with something to write, and a few permits that go round it.
+    """A line of outboxes that have something to write, and a few permits.
 
-    Whoever has a control frame to write stands in a second line as well, `_urgent`, which is served in turns
-    with the first: a ping is early, and a flood of pings takes no more than every other turn. The place in
-    the first line stays, so a ticket passes after all that stood before it, urgent or not.
+    An outbox with a control frame waits in a second line as well, `_urgent`. The two lines are served
+    alternately, so a ping is sent early, but a flood of pings gets at most every other turn. The outbox keeps
+    its place in the first line, so a ticket still passes after everything that entered before it.
 
-    Ordered dictionaries are the lines, so that nobody stands twice in one. `_lock` guards everything here,
-    and is held while an entrant is woken. An outbox's mutex is never acquired under it, nor it under one.
+    The lines are ordered dictionaries, so that no entrant is twice in one. `_lock` guards everything here and
+    is held while an entrant is woken. It is never held together with an outbox's mutex.
 
-    Every method may be interrupted by an exception from a signal handler: no permit is lost by it. An
-    entrant is woken before it counts as a holder and leaves the line, so at worst it is woken once more.
+    An exception from a signal handler may interrupt any method without losing a permit: an entrant is woken
+    before it leaves the line and counts as a holder, so at worst it is woken once more.
     """
 
     def __init__(self, permits: int | None = None) -> None:
         self.permits = permits or default_permits()
         self._holders: set[Entrant] = set()
         self._line: OrderedDict[Entrant, None] = OrderedDict()
-        self._urgent: OrderedDict[Entrant, None] = OrderedDict()  # of those in `_line`
+        self._urgent: OrderedDict[Entrant, None] = OrderedDict()  # some of those in `_line`
         self._urgent_is_next = True
         self._lock = threading.Lock()
 
     def enter(self, entrants: Iterable[Entrant]) -> None:
-        """Puts `entrants`, newly LISTED by the caller, at the back. Runs on: any thread."""
+        """Adds `entrants`, which the caller made LISTED, at the end of the line. Runs on: any thread."""
         try:
             self._enter(entrants)
         except BaseException:  # from a signal handler, at any point
@@ -87,16 +89,16 @@ class Turnstile:
             raise
 
     def urge(self, entrant: Entrant) -> None:
-        """Puts `entrant` into the urgent line too, if it stands in the other one. Runs on: any thread."""
+        """Adds `entrant` to the urgent line too, if it waits in the first one. Runs on: any thread."""
         with self._lock:
             if entrant in self._line:
                 self._urgent[entrant] = None
 
     def leave(self, entrant: Entrant, again: bool) -> bool:
-        """Gives a permit back and wakes the next; with `again` the caller stands in line once more.
+        """Gives the caller's permit back and wakes the next entrant; with `again`, the caller enters again.
 
-        Runs on: the writer that holds the permit. True: the line is so short that the caller is
-        next already and keeps its permit.
+        Returns True if the caller is the next already and keeps its permit. Runs on: the writer that has the
+        permit.
         """
         with self._lock:
             line, holders = self._line, self._holders
@@ -107,7 +109,7 @@ class Turnstile:
             holders.discard(entrant)
             if not line:
                 return False
-            if not self._urgent and len(holders) < self.permits:  # the short way of most turns
+            if not self._urgent and len(holders) < self.permits:  # the short path of most turns
                 following = next(iter(line))
                 if following not in holders:
                     del line[following]
@@ -122,9 +124,9 @@ class Turnstile:
             return False
 
     def withdraw(self, entrant: Entrant) -> None:
-        """Takes `entrant` out of the line and gives its permit back, if it has one, to the next.
+        """Removes `entrant` from the line and passes on its permit, if it has one.
 
-        Runs on: a writer that is BLOCKED or OVER from here on, and so is given no other one.
+        Runs on: a writer whose state is BLOCKED or OVER, so that it gets no further permit.
         """
         with self._lock:
             self._line.pop(entrant, None)
@@ -133,13 +135,16 @@ class Turnstile:
             self._give_locked()
 
     def ticket(self) -> Ticket:
-        """A new ticket at the end of the line; passed at once where nobody stands in it."""
+        """Returns a new ticket at the end of the line; it passes at once if a permit is free.
+
+        Runs on: any thread.
+        """
         ticket = Ticket()
         self.enter((ticket,))
         return ticket
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        """Starts empty in a forked process; the outboxes are the parent's. Runs on: its only thread."""
         self.__init__(self.permits)  # type: ignore[misc]
 
     # Helpers
@@ -153,7 +158,7 @@ class Turnstile:
                 self._give_locked()
 
     def _give_locked(self) -> None:
-        """Gives the free permits to those who are next."""
+        """Gives the free permits to the next entrants."""
         holders = self._holders
         while len(holders) < self.permits and (entrant := self._next_locked()) is not None:
             woken = entrant.wake()
@@ -162,7 +167,7 @@ class Turnstile:
                 holders.add(entrant)
 
     def _next_locked(self) -> Entrant | None:
-        """Whose turn it is. Who still holds a permit gets none on top, and stays in line until it leaves."""
+        """Returns the next entrant. One that still has a permit is skipped, and stays in the line."""
         holders = self._holders
         if self._urgent and self._urgent_is_next:
             for entrant in self._urgent:
@@ -174,7 +179,7 @@ class Turnstile:
         return None
 
     def _serve_locked(self, entrant: Entrant) -> None:
-        """Takes `entrant`, whose turn it was, out of both lines."""
+        """Removes `entrant`, whose turn it is, from both lines."""
         self._urgent_is_next = not (self._urgent_is_next and entrant in self._urgent)
         self._urgent.pop(entrant, None)
         self._line.pop(entrant, None)

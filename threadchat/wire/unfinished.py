@@ -14,7 +14,7 @@ from threadchat.wire.pinger import Deadlines
 from threadchat.wire.transport import Transport
 
 UNFINISHED_BYTES: Final = 128 << 20
-"""Of all connections together, unless said otherwise: 260 of the longest messages, at once and half sent."""
+"""Of all connections together, unless said otherwise: 260 of the longest messages, half sent at once."""
 
 GRACE: Final = 1.0
 """Seconds for a reader to read what came while it was busy, or to let go of what it holds."""
@@ -26,9 +26,9 @@ Progress = tuple[int, int]
 class UnfinishedBudget:
     """What all connections hold of messages that are not whole, and the most that this may be.
 
-    Above it the one that holds the most is told to go, and whoever brings more waits a little until it has:
-    its reader needs a turn for that. `_changed` guards everything here; its lock is acquired only for messages
-    that came in more than one read.
+    Above it, the connection that holds the most is closed. Readers that bring more wait a little until it has
+    let go, which takes a turn of its own reader. `_changed` guards everything here; its lock is acquired only
+    for messages that came in more than one read.
     """
 
     def __init__(self, most: int = UNFINISHED_BYTES) -> None:
@@ -162,9 +162,7 @@ class Unfinished:
             self._warned = True
             self._arm(GRACE)
         else:
-            self._abort(
-                CloseCode.SLOW, f"slow: a message was begun, and no more of it came for {timeout:g} s"
-            )
+            self._end(f"slow: a message was begun, and no more of it came for {timeout:g} s")
 
 
 def _leave(code: int, reason: str) -> None:

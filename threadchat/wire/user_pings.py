@@ -1,4 +1,4 @@
-"""Pings that somebody waits for, each until its pong or that of a later one."""
+"""Pings that were sent by a call of `ping`, until their pong or the pong of a later ping arrives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from threadchat.wire.protocol import frames
 log = logging.getLogger(__name__)
 
 MAX_UNANSWERED: Final = 16
-"""Pings of one connection that wait for their pong; then the next is refused."""
+"""Unanswered pings that one connection may have; a further one is refused."""
 
 OnPong = Callable[[float], None]
 
@@ -23,8 +23,8 @@ OnPong = Callable[[float], None]
 class UserPings:
     """The unanswered pings of one connection, in the order in which they were put.
 
-    `_lock` guards `_sent`, and is held while a ping is put, so that its order is the wire's. An
-    outbox's and the turnstile's locks are acquired under it, nothing else.
+    `_lock` guards `_sent`. It is held while a ping is put, so that `_sent` has the order of the wire. Only
+    an outbox's and the turnstile's locks are acquired while it is held.
     """
 
     __slots__ = ("_clock", "_counters", "_lock", "_number", "_sent")
@@ -37,10 +37,10 @@ class UserPings:
         self._sent: dict[bytes, tuple[float, OnPong | None]] = {}
 
     def ask(self, payload: bytes | None, on_pong: OnPong | None, put: Callable[[bytes], None]) -> None:
-        """Notes a ping and has it put. Raises ValueError and TooManyPings. Runs on: any thread.
+        """Notes a ping and passes its payload to `put`. Raises ValueError and TooManyPings.
 
-        One that waits already would be taken for its twin. An empty one is answered by the keepalive's pong
-        too.
+        A payload of an unanswered ping is refused, because one pong could not be told from the other. A ping
+        without a payload is also answered by the keepalive's pong. Runs on: any thread.
         """
         if payload is not None and len(payload) > frames.MAX_CONTROL:
             raise ValueError(
@@ -50,16 +50,16 @@ class UserPings:
             if payload is None:
                 payload = self._fresh_locked()
             elif payload in self._sent:
-                raise ValueError(f"a ping with the payload {payload!r} waits for its pong already")
+                raise ValueError(f"a ping with the payload {payload!r} is still unanswered")
             if len(self._sent) >= MAX_UNANSWERED:
                 raise TooManyPings(f"{MAX_UNANSWERED} pings are unanswered; wait for a pong first")
             self._sent[payload] = self._clock(), on_pong
             put(payload)
 
     def answer(self, payload: bytes) -> None:
-        """A pong came: calls back for the ping that it answers and all before it (RFC 6455 5.5.3).
+        """Calls `on_pong` for the ping that this pong answers and for all before it (RFC 6455 5.5.3).
 
-        One that nobody waits for answers none. Runs on: the reader thread.
+        An unsolicited pong is ignored. Runs on: the reader thread.
         """
         answered = self._answered(payload)
         if answered:
@@ -72,7 +72,7 @@ class UserPings:
                 log.exception("connection %d: on_pong failed", self._number)
 
     def _answered(self, payload: bytes) -> list[tuple[OnPong | None, float]]:
-        """Those that this pong answers, its own last."""
+        """Removes and returns the pings that this pong answers, its own last."""
         answered: list[tuple[OnPong | None, float]] = []
         with self._lock:
             if payload not in self._sent:

@@ -1,4 +1,4 @@
-"""The thread that drains one connection's outbox onto its transport; nothing else writes."""
+"""The thread that sends one connection's outbox to its transport; no other thread writes to the socket."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from threadchat.wire.turnstile import Turnstile
 log = logging.getLogger(__name__)
 
 WRITE_TIMEOUT: Final = 10.0
-"""Seconds within which a full socket has to take `SLOWEST` bytes for each of them, or all that is left."""
+"""Seconds in which a full socket must take `SLOWEST` bytes for each second, or else all that is left."""
 SLOWEST: Final = 6_400
-"""Bytes a second of a peer that is waited for. It is a tenth of the 60 KB/s that are promised to be enough: a
-socket takes bytes in lumps, of a third of its buffer (43 KB) and more. With `WRITE_TIMEOUT` it is 64 KB in
-10 s: a byte now and then keeps nobody, and a message of any size leaves as long as it moves."""
+"""Bytes a second; a peer that takes fewer is too slow. This is a tenth of the 60 KB/s that are promised to
+be enough, because a socket takes bytes in lumps of a third of its buffer (43 KB) or more. With
+`WRITE_TIMEOUT` it is 64 KB in 10 s: a byte now and then does not keep a connection open, and a large message
+may take longer than 10 s."""
 
-_IDLE, _LISTED = State.IDLE, State.LISTED  # spare each turn an attribute look-up
+_IDLE, _LISTED = State.IDLE, State.LISTED  # save each turn an attribute lookup
 
 
 class WriteSide(Protocol):
-    """What a writer needs of a transport."""
+    """The part of a transport that a writer uses."""
 
     def send(self, data: bytes | memoryview) -> int:
-        """Sends what the socket takes without blocking; returns how many bytes. Raises ConnectionClosed."""
+        """Sends what the socket takes without blocking; returns the bytes sent. Raises ConnectionClosed."""
 
     def wait_writable(self, timeout: float) -> None:
-        """Blocks until the socket takes bytes again or was shut down, at most `timeout` seconds."""
+        """Blocks until the socket takes bytes again or is shut down, at most `timeout` seconds."""
 
     def finish(self) -> None:
-        """Tells the peer that nothing follows."""
+        """Ends our side of the stream."""
 
 
 def _ignore(reason: ConnectionClosed) -> None:
@@ -47,10 +48,10 @@ def _nothing() -> None:
 
 
 class Writer:
-    """Takes from one outbox, sends on one transport.
+    """Takes from one outbox and sends on one transport.
 
-    `on_failure` is called with the reason when the connection has to die; `on_end` once, when the
-    thread ends. Both run on the writer thread.
+    `on_failure` is called with the reason when the connection has to end at once; `on_end` is called once,
+    when the thread ends. Both run on the writer thread.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Writer:
         self.thread = threading.Thread(target=self.run, name=name, daemon=True)
 
     def run(self) -> None:
-        """Sleeps, takes turns, ends with its outbox. Runs on: the writer thread."""
+        """Waits for permits and takes turns until the outbox has ended. Runs on: the writer thread."""
         try:
             while not self._done:
                 self._outbox.wait_for_permit()
@@ -92,21 +93,21 @@ class Writer:
             self._on_failure(ConnectionClosed(CloseCode.INTERNAL_ERROR))
         finally:
             self._outbox.finish()
-            self._give_back()  # also one that was given for nothing, and is not seen any more
+            self._give_back()  # also a permit that was given but not used
             self._on_end()
-            # What refers back to the connection would leave it to the garbage collector.
+            # Callbacks that refer to the connection would leave it to the garbage collector.
             self._on_failure, self._on_end = _ignore, _nothing
 
     def call_off(self) -> None:
-        """Has the thread end without touching the transport, also one that starts only later.
+        """Makes the thread end without touching the transport, even if it starts only later.
 
-        Runs on: whoever could not start the thread, or was interrupted while it started.
+        Runs on: the thread that failed to start the writer, or was interrupted while starting it.
         """
         self._done = True
-        self._outbox.wake()  # without a permit, which it will not miss
+        self._outbox.wake()  # no permit was given, and none is needed to end
 
     def turn(self) -> bool:
-        """Sends what waits; True: the permit was kept for another turn. Runs on: the writer thread."""
+        """Sends what waits; returns True to keep the permit for another turn. Runs on: the writer thread."""
         outbox, counters = self._outbox, self._counters
         now, since = self._clock(), outbox.waiting_since
         if since is not None:
@@ -120,10 +121,10 @@ class Writer:
             counters.bytes_out += sent
             counters.last_write = now
         if sent < size:
-            outbox.block()  # before the permit goes: it is given no other one meanwhile
+            outbox.block()  # before the permit is given back, so that it gets no other one meanwhile
             self._give_back()
             if outbox.joined:
-                data, sent = data[sent:], 0  # what has left need not be held while the peer takes its time
+                data, sent = data[sent:], 0  # do not keep what is sent while the peer is slow
             outbox.unsent = data
             self._finish(memoryview(data)[sent:])
             outbox.unsent = b""
@@ -142,7 +143,10 @@ class Writer:
         return False
 
     def _finish(self, rest: memoryview) -> None:
-        """Sends the rest of a take, however long the socket makes it wait: half a frame is fatal."""
+        """Sends the rest of a take; it waits for the socket, since half a frame would break the stream.
+
+        Raises ConnectionClosed (3009) if the peer is too slow.
+        """
         outbox, counters = self._outbox, self._counters
         timeout, step = self._write_timeout, self._write_timeout * SLOWEST
         begun, missing = self._clock(), step
@@ -159,7 +163,7 @@ class Writer:
                 counters.bytes_out += sent
                 counters.last_write = now
                 missing -= sent
-            if missing <= 0 or now - asked > remaining + STOPPED:  # the latter: this process was stopped
+            if missing <= 0 or now - asked > remaining + STOPPED:  # or this process was stopped
                 begun, missing = now, step
             elif rest and now >= begun + timeout:
                 slow = f"the peer took {step - missing:.0f} bytes in {timeout:g} s, and {len(rest)} are left"

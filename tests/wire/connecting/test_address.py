@@ -57,9 +57,9 @@ def test_user_and_password_are_taken_out(url: str, credentials: str) -> None:
         ("h:80", "must begin with ws:// or wss://"),
         ("example.com/chat", "must begin with ws:// or wss://"),
         ("", "must begin with ws:// or wss://"),
-        ("ws://", "names no host"),
-        ("ws:///chat", "names no host"),
-        ("ws://:80/", "names no host"),
+        ("ws://", "has no host name"),
+        ("ws:///chat", "has no host name"),
+        ("ws://:80/", "has no host name"),
         ("ws://h:0/", "port must be 1 to 65535"),
         ("ws://h:70000/", "Port out of range"),
         ("ws://h:x/", "Port could not be cast"),
@@ -67,10 +67,10 @@ def test_user_and_password_are_taken_out(url: str, credentials: str) -> None:
         ("ws://h/#room", "must have no fragment"),
         ("ws://h/a b", "without spaces"),
         ("ws://h/\r\nX: y", "without spaces"),
-        ("ws://" + "ü" * 70 + "/", "cannot|no name that can be looked up"),
-        ("ws://h/\ud800", "is not text"),
-        (b"ws://h/", "is not text"),
-        (None, "is not text"),
+        ("ws://" + "ü" * 70 + "/", "cannot|not a valid name"),
+        ("ws://h/\ud800", "must be text without"),
+        (b"ws://h/", "must be text without"),
+        (None, "must be text without"),
     ],
 )
 def test_any_other_is_refused_with_what_would_be_right(url: Any, wrong: str) -> None:
@@ -114,14 +114,14 @@ def test_a_header_of_ones_own_goes_before_the_urls_credentials() -> None:
         ("a b", "x", "a name is letters"),
         ("a:", "x", "a name is letters"),
         ("ü", "x", "a name is letters"),
-        ("Host", "x", "sets it by itself"),
-        ("upgrade", "x", "sets it by itself"),
-        ("Connection", "x", "sets it by itself"),
-        ("Sec-WebSocket-Protocol", "x", "sets it by itself"),
-        ("X", "a\r\nY: b", "not one line"),
-        ("X", "a\0", "not one line"),
-        ("X", " a", "not one line"),
-        ("X", "€", "not one line"),
+        ("Host", "x", "sets it itself"),
+        ("upgrade", "x", "sets it itself"),
+        ("Connection", "x", "sets it itself"),
+        ("Sec-WebSocket-Protocol", "x", "sets it itself"),
+        ("X", "a\r\nY: b", "must be one line"),
+        ("X", "a\0", "must be one line"),
+        ("X", " a", "must be one line"),
+        ("X", "€", "must be one line"),
     ],
 )
 def test_headers_that_cannot_be_sent_are_refused(name: str, value: str, wrong: str) -> None:
@@ -146,7 +146,7 @@ def test_subprotocols_are_a_list_of_names() -> None:
 
 @pytest.mark.parametrize(
     ("given", "wrong"),
-    [("chat", r"such as \['chat'\]"), (["a b"], "'a b'"), ([""], "''"), (["a", "a"], "there once")],
+    [("chat", r"such as \['chat'\]"), (["a b"], "'a b'"), ([""], "''"), (["a", "a"], "may occur once")],
 )
 def test_other_subprotocols_are_refused(given: Any, wrong: str) -> None:
     with pytest.raises(BadUrl, match=wrong):

@@ -398,8 +398,8 @@ def test_a_refusal_whose_body_never_ends_is_one_all_the_same() -> None:
     [
         (b"", "ended the connection before it answered"),
         (b"HTTP/1.1 101 Swit", "ended the connection before it answered"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "no WebSocket handshake"),
-        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "no WebSocket handshake"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "not a WebSocket handshake"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "not a WebSocket handshake"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2 * MAX_HEAD, f"longer than {MAX_HEAD} bytes"),
     ],
 )
@@ -416,7 +416,7 @@ def test_what_is_no_answer_is_an_error(answer: bytes, wrong: str) -> None:
 def test_what_was_not_asked_for_is_refused(more: str) -> None:
     with (
         Scripted(lambda sock, request: sock.sendall(accepting(request, more))) as server,
-        pytest.raises(CannotConnect, match="no WebSocket handshake"),
+        pytest.raises(CannotConnect, match="not a WebSocket handshake"),
     ):
         reach(server.url)
 
@@ -605,7 +605,7 @@ def test_what_was_given_up_is_not_begun_again() -> None:
     cancellation.cancel()
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        pytest.raises(CannotConnect, match="this program gave up"),
+        pytest.raises(CannotConnect, match="the attempt to connect was cancelled"),
     ):
         reach(f"ws://127.0.0.1:{listener.getsockname()[1]}/", cancellation=cancellation)
 

@@ -15,7 +15,7 @@ from threadchat.errors import CannotConnect
 from threadchat.wire.connection import DEFAULT_LIMITS, Connection
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.deflate import MIN_SIZE, NARROW, WIDE
-from threadchat.wire.protocol.extensions import STATELESS, WISH
+from threadchat.wire.protocol.extensions import OFFER, STATELESS
 from threadchat.wire.protocol.requests import Text
 from threadchat.wire.turnstile import Turnstile
 
@@ -133,7 +133,7 @@ def test_a_client_offers_compression_where_it_is_wanted() -> None:
     for limits, offered in ((COMPRESSED, True), (DEFAULT_LIMITS, False)):
         with answering(None) as (url, requests), Dialed(url, limits=limits) as dialed:
             assert not dialed.connection.deflates
-            offer = f"Sec-WebSocket-Extensions: permessage-deflate; {WISH}".encode()
+            offer = f"Sec-WebSocket-Extensions: permessage-deflate; {OFFER}".encode()
             assert (offer in requests[0]) is offered
             assert (b"Extensions" in requests[0]) is offered
 
@@ -166,7 +166,7 @@ def test_a_client_compresses_within_the_window_that_the_server_has(answer: str, 
     ],
 )
 def test_an_answer_that_nobody_asked_for_is_no_connection(answer: str) -> None:
-    with answering(answer) as (url, _), pytest.raises(CannotConnect, match="no WebSocket handshake"):
+    with answering(answer) as (url, _), pytest.raises(CannotConnect, match="not a WebSocket handshake"):
         Dialed(url, limits=COMPRESSED)
 
 

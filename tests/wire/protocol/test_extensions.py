@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from threadchat.wire.protocol.deflate import NARROW, WIDE
-from threadchat.wire.protocol.extensions import WISH, accept_offer, judge_answer
+from threadchat.wire.protocol.extensions import OFFER, accept_offer, read_answer
 
 YES = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
@@ -21,7 +21,7 @@ YES = "permessage-deflate; server_no_context_takeover; client_no_context_takeove
         ("permessage-deflate; server_max_window_bits=12", f"{YES}; server_max_window_bits=12"),
         ("permessage-deflate; server_max_window_bits = 11", f"{YES}; server_max_window_bits=9"),
         ('permessage-deflate; server_max_window_bits="9"', f"{YES}; server_max_window_bits=9"),
-        (f"permessage-deflate; {WISH}", YES),
+        (f"permessage-deflate; {OFFER}", YES),
         ("x-webkit-deflate-frame, permessage-deflate", YES),
         (
             "permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=10, "
@@ -93,7 +93,7 @@ def test_a_long_header_takes_no_long_time() -> None:
     ],
 )
 def test_an_answer_says_what_holds(answer: str, keeps_window: bool, deflater: object) -> None:
-    agreed = judge_answer(answer)
+    agreed = read_answer(answer)
     assert (agreed.answer, agreed.keeps_window, agreed.deflater) == (answer, keeps_window, deflater)
 
 
@@ -109,5 +109,5 @@ def test_an_answer_says_what_holds(answer: str, keeps_window: bool, deflater: ob
     ],
 )
 def test_an_answer_that_no_offer_allows_is_an_error(answer: str) -> None:
-    with pytest.raises(ValueError, match="is no answer to permessage-deflate; server_no"):
-        judge_answer(answer)
+    with pytest.raises(ValueError, match="is not a valid answer to permessage-deflate; server_no"):
+        read_answer(answer)

@@ -13,7 +13,7 @@ from tests.wire.helpers import ENVIRON, client_frame, steady, text_frame
 from tests.wire.test_transport import ChunkSocket, Outcome, make_transport, receive_all, split
 from threadchat.errors import ConnectionClosed
 from threadchat.wire.protocol.deflate import WIDE
-from threadchat.wire.protocol.extensions import judge_answer
+from threadchat.wire.protocol.extensions import read_answer
 from threadchat.wire.protocol.state_machine import ClientProtocol, Protocol, ServerProtocol
 
 CONTINUATION, TEXT, BINARY, PING, PONG, CLOSE = 0, 1, 2, 9, 10, 8
@@ -207,9 +207,9 @@ def test_a_server_may_refer_back_to_earlier_messages_where_it_says_so() -> None:
     text = "a sentence that comes twice" * 10
     chunks = [message(text.encode()), client_frame(TEXT, b"plain", mask=None), message(text.encode())]
     assert len(chunks[2]) < len(chunks[0])
-    keeping = ClientProtocol(agreed=judge_answer("permessage-deflate"), inflate_to=MOST)
+    keeping = ClientProtocol(agreed=read_answer("permessage-deflate"), inflate_to=MOST)
     assert receive_all(chunks, max_message_size=MOST, protocol=keeping).messages == [text, "plain", text]
-    told = judge_answer("permessage-deflate; server_no_context_takeover")
+    told = read_answer("permessage-deflate; server_no_context_takeover")
     forgetting = ClientProtocol(agreed=told, inflate_to=MOST)
     assert receive_all(chunks, max_message_size=MOST, protocol=forgetting) == Outcome(
         [text, "plain"], [], 1007

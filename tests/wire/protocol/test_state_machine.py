@@ -92,7 +92,7 @@ def test_what_is_no_handshake_is_refused(header: str, value: str | None) -> None
     environ = {name: text for name, text in ENVIRON.items() if name != header}
     if value is not None:
         environ[header] = value
-    with pytest.raises(ConnectionClosed, match="no WebSocket handshake") as caught:
+    with pytest.raises(ConnectionClosed, match="not a WebSocket handshake") as caught:
         ServerProtocol(environ)
     assert caught.value.code == 1002
 
@@ -317,7 +317,7 @@ def test_no_subprotocol_is_a_yes_too() -> None:
 def test_a_wrong_yes_is_an_error(more: str, without: str, reason: str) -> None:
     handshake = a_handshake()
     data = answer(handshake, *([more] if more else []), without=without)
-    with pytest.raises(CannotConnect, match=rf"no WebSocket handshake: .*{reason}") as caught:
+    with pytest.raises(CannotConnect, match=rf"not a WebSocket handshake: .*{reason}") as caught:
         handshake.receive(data)
     assert not isinstance(caught.value, HandshakeRefused)
 

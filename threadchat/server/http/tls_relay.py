@@ -29,8 +29,13 @@ def relayed(theirs: ssl.SSLSocket) -> socket.socket:
     try:
         ours.settimeout(None)
         relay = _Relay(theirs, inner)
-        thread = threading.Thread(target=relay.run, name=f"tls-relay-{theirs.fileno()}", daemon=True)
+        begin = threading.Event()
+        thread = threading.Thread(
+            target=relay.run, args=(begin,), name=f"tls-relay-{theirs.fileno()}", daemon=True
+        )
         thread.start()
+        relay.take()
+        begin.set()
     except BaseException:
         ours.close()
         inner.close()
@@ -39,7 +44,7 @@ def relayed(theirs: ssl.SSLSocket) -> socket.socket:
 
 
 class _Relay:
-    """Passes bytes on in both directions until either side ends. Runs on: its own thread."""
+    """Passes bytes on in both directions until either side ends. Runs on: its own thread, but for `take`."""
 
     def __init__(self, tls: ssl.SSLSocket, inner: socket.socket) -> None:
         self._kind = type(tls)
@@ -50,12 +55,16 @@ class _Relay:
         self._inner_ended = False
         self._to_inner = memoryview(b"")
         self._to_tls = memoryview(b"")
-        self._kind.setblocking(tls, False)
-        inner.setblocking(False)
-        _leave_dead_end(tls)
 
-    def run(self) -> None:
-        """To the end of the connection."""
+    def take(self) -> None:
+        """Takes the connection over. Runs on: the request's thread."""
+        self._kind.setblocking(self._tls, False)
+        self._inner.setblocking(False)
+        _leave_dead_end(self._tls)
+
+    def run(self, begin: threading.Event) -> None:
+        """To the end of the connection, once it is taken."""
+        begin.wait()
         try:
             while not self._is_over():
                 self._tls_events = 0

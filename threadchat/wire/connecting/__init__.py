@@ -1,4 +1,4 @@
-"""A client's way to a connection: addresses, racing them, the opening handshake, giving up.
+"""How a client connects: URLs, the race between a host's addresses, the opening handshake, cancellation.
 
 May import `wire` and what is below it. Runs on: the thread that connects.
 """

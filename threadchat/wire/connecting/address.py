@@ -1,4 +1,4 @@
-"""Reads what a client is told to connect to: a ws:// or wss:// address, headers, subprotocols."""
+"""Checks what a client passes to connect: a ws:// or wss:// URL, headers and subprotocols."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from urllib.parse import quote, unquote, urlsplit
 from threadchat.errors import BadUrl
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_OURS: Final = re.compile(r"host|upgrade|connection|sec-websocket-.*", re.IGNORECASE)
+_SET_BY_HANDSHAKE: Final = re.compile(r"host|upgrade|connection|sec-websocket-.*", re.IGNORECASE)
 
 
 class Address(NamedTuple):
-    """Where a URL leads."""
+    """The parts of a URL."""
 
-    host: str  # as it is looked up, and as a certificate names it
+    host: str  # for the lookup and for the check of the certificate
     port: int
     secure: bool
-    target: str  # path and query, as the request names them
-    credentials: str  # user:password of the URL, or nothing
+    target: str  # path and query, as in the request
+    credentials: str  # user:password from the URL, or empty
 
     @property
     def authority(self) -> str:
-        """What the Host header says: without the port where it is the scheme's own."""
+        """The value of the Host header; it omits the scheme's default port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
 
 def parse(url: str) -> Address:
-    """Reads a URL as RFC 6455 3 has it. Raises BadUrl, which says what would be right."""
+    """Parses a URL (RFC 6455 3). Raises BadUrl, which says what a valid one looks like."""
 
     def bad(what: str) -> BadUrl:
-        shown = re.sub("//[^/?#]*@", "//...@", repr(url))  # a password is nobody's who reads the log
+        shown = re.sub("//[^/?#]*@", "//...@", repr(url))  # the log must not show a password
         return BadUrl(f"{shown}: {what}; an address looks like ws://host:port/path or wss://host/path")
 
     if not isinstance(url, str) or re.search(r"[\x00-\x20\x7f\ud800-\udfff]", url):
-        raise bad("is not text without spaces and control characters")
+        raise bad("must be text without spaces or control characters")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -48,7 +48,7 @@ def parse(url: str) -> Address:
         meant = {"http": "ws://", "https": "wss://"}.get(parts.scheme)
         raise bad(f"must begin with {meant}" if meant else "must begin with ws:// or wss://")
     if not parts.hostname:
-        raise bad("names no host")
+        raise bad("has no host name")
     if port == 0:
         raise bad("port must be 1 to 65535")
     if "#" in url:
@@ -64,19 +64,19 @@ def parse(url: str) -> Address:
 
 
 def _ascii(host: str, bad: Callable[[str], BadUrl]) -> str:
-    """A host name as DNS has it."""
+    """Returns the host name in DNS's ASCII form."""
     if host.isascii():
         return host
     try:
         return host.encode("idna").decode()
     except UnicodeError:
-        raise bad("the host is no name that can be looked up") from None
+        raise bad("the host is not a valid name") from None
 
 
 def request_headers(
     headers: Mapping[str, str] | Iterable[tuple[str, str]] | None, credentials: str
 ) -> list[tuple[str, str]]:
-    """The headers that go along with the handshake, as a list. Raises BadUrl."""
+    """Returns the additional headers of the handshake request as a list. Raises BadUrl."""
     found = list(headers.items() if isinstance(headers, Mapping) else headers or ())
     for pair in found:
         if not (isinstance(pair, tuple | list) and [isinstance(part, str) for part in pair] == [True, True]):
@@ -84,11 +84,11 @@ def request_headers(
         name, value = pair
         if not _TOKEN.fullmatch(name):
             raise BadUrl(f"header {name!r}: a name is letters, digits and dashes")
-        if _OURS.fullmatch(name):
-            raise BadUrl(f"header {name!r}: the handshake sets it by itself")
+        if _SET_BY_HANDSHAKE.fullmatch(name):
+            raise BadUrl(f"header {name!r}: the handshake sets it itself")
         if re.search(r"[^\t\x20-\x7e\x80-\xff]", value) or value != value.strip():
             raise BadUrl(
-                f"header {name!r}: its value {value!r} is not one line of Latin-1 without outer spaces"
+                f"header {name!r}: its value {value!r} must be one line of Latin-1 without outer spaces"
             )
     if credentials and not any(name.lower() == "authorization" for name, _ in found):
         found.append(("Authorization", "Basic " + base64.b64encode(credentials.encode()).decode()))
@@ -96,10 +96,10 @@ def request_headers(
 
 
 def checked_subprotocols(subprotocols: Sequence[str] | None) -> Sequence[str]:
-    """The subprotocols to offer. Raises BadUrl."""
+    """Returns the subprotocols to offer. Raises BadUrl."""
     if isinstance(subprotocols, str):
         raise BadUrl(f"subprotocols must be a list of names, such as [{subprotocols!r}]")
     for name in subprotocols or ():
         if not _TOKEN.fullmatch(name) or list(subprotocols or ()).count(name) > 1:
-            raise BadUrl(f"subprotocol {name!r}: a name is letters, digits and dashes, and there once")
+            raise BadUrl(f"subprotocol {name!r}: a name is letters, digits and dashes, and may occur once")
     return subprotocols or ()

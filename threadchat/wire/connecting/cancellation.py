@@ -1,4 +1,4 @@
-"""Gives up an attempt to connect from another thread than the one that waits for it."""
+"""Cancels an attempt to connect from another thread than the one that waits for it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from threadchat.errors import CannotConnect
 
 
 class Cancellation:
-    """For any number of attempts, one after the other: `cancel` ends the present one and all later ones.
+    """Cancels attempts that one thread makes one after the other: the current one and all later ones.
 
-    `_lock` guards both fields, and is held while sockets are shut down: whoever is about to close one has to
-    `forget` it first, so that the number of its descriptor is not somebody else's by then. It is a leaf.
+    `_lock` guards both fields and is held while sockets are shut down. A socket must be passed to `forget`
+    before it is closed; otherwise its descriptor's number could belong to another socket by then. The lock is
+    a leaf.
     """
 
     def __init__(self) -> None:
@@ -22,14 +23,14 @@ class Cancellation:
         self._sockets: set[socket.socket] = set()
 
     def cancel(self) -> None:
-        """Wakes the thread that connects, or shakes hands; its `dial` raises CannotConnect soon.
+        """Wakes the thread that connects, so that its `dial` raises CannotConnect soon.
 
-        Only the look-up of a name goes on until the system is done with it. Runs on: any thread.
+        Only the lookup of a name cannot be interrupted. Runs on: any thread.
         """
         with self._lock:
             self._cancelled = True
             for sock in self._sockets:
-                with contextlib.suppress(OSError):  # it does not wait for anything just now
+                with contextlib.suppress(OSError):  # the socket is not connected yet
                     sock.shutdown(socket.SHUT_RDWR)
 
     @property
@@ -39,13 +40,16 @@ class Cancellation:
             return self._cancelled
 
     def watch(self, sock: socket.socket) -> None:
-        """From here on this one is waited for, too. Raises CannotConnect. Runs on: the connecting thread."""
+        """Lets `cancel` shut `sock` down. Raises CannotConnect once cancelled.
+
+        Runs on: the thread that connects.
+        """
         with self._lock:
             if self._cancelled:
-                raise CannotConnect("this program gave up connecting")
+                raise CannotConnect("the attempt to connect was cancelled")
             self._sockets.add(sock)
 
     def forget(self, sock: socket.socket) -> None:
-        """This one is not waited for any more. Runs on: the thread that connects."""
+        """Undoes `watch`, before the socket is closed or handed on. Runs on: the thread that connects."""
         with self._lock:
             self._sockets.discard(sock)

@@ -1,4 +1,4 @@
-"""The client's way to a connection: an address, TCP, TLS and the opening handshake, by one deadline."""
+"""Connects a client: name lookup, TCP, TLS and the opening handshake, within one timeout."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from threadchat.wire.transport import Socket
 from threadchat.wire.turnstile import Turnstile
 
 MAX_HEAD: Final = 16 << 10
-"""Bytes of the answer's head."""
-_worked: Final = Remembered()  # by all who connect in this process
+"""Largest head of the server's answer, in bytes."""
+_remembered: Final = Remembered()  # shared by all attempts of this process
 _READ_SIZE: Final = 4096
 _END_OF_HEAD: Final = re.compile(rb"\r?\n\r?\n")
-_INTERIM: Final = re.compile(rb"HTTP/1\.\d 1(?!01)\d\d ")  # more will follow: 100, 103
+_INTERIM: Final = re.compile(rb"HTTP/1\.\d 1(?!01)\d\d ")  # such as 100 and 103; the final answer follows
 
 
 class Deadline:
-    """How much of one total time is left."""
+    """A timeout for several steps together."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -39,19 +39,19 @@ class Deadline:
         self._end = clock() + seconds
 
     def left(self) -> float:
-        """Seconds, more than none. Raises ConnectTimeout."""
+        """Returns the seconds left, more than 0. Raises ConnectTimeout."""
         left = self._end - self.clock()
         if left <= 0:
             raise self.over()
         return left
 
     def over(self) -> ConnectTimeout:
-        """What to raise when a call ran out of it."""
+        """Returns the exception for a step that timed out."""
         return ConnectTimeout(f"no connection within {self._seconds:g} s")
 
 
 OpenTcp = Callable[[Address, Deadline, Cancellation], socket.socket]
-"""Makes the TCP connection that a handshake goes over."""
+"""Makes the TCP connection for a handshake."""
 
 
 def dial(
@@ -72,18 +72,19 @@ def dial(
     judge: Callable[[bytes, bytes], None] | None = None,
     clock: Callable[[], float] = monotonic,
 ) -> Connection:
-    """Connects to a ws:// or wss:// address; a client's Connection, whose reader is still to be started.
+    """Connects to a ws:// or wss:// URL; returns a Connection, whose reader the caller has to start.
 
-    `timeout` is in seconds and for everything together, but for the look-up of the name, which the system
-    bounds. Of a name's addresses the first that answers is taken, and none takes the others' time. `headers`
-    go along with the request (Origin, Authorization, Cookie); user and password of the URL become Basic
-    authorization. `ssl_context` is ssl.create_default_context() where wss:// comes without, and allows no
-    renegotiation. `cancellation` lets another thread end the attempt. `server_hostname` is what the
-    certificate has to name in place of the host. `open_tcp` makes the connection in its own way, through a
-    proxy, say. `judge` is called with the heads of request and answer, and may raise.
+    `timeout`, in seconds, is for all steps together, except the lookup of the name, which the system limits.
+    The addresses of a name are raced, and the first that answers is used. `headers` are added to the request
+    (Origin, Authorization, Cookie); the URL's user and password become Basic authorization. The default
+    `ssl_context` is ssl.create_default_context() without renegotiation. `cancellation` lets another thread
+    end the attempt. `server_hostname` is the name that the certificate must have instead of the host.
+    `open_tcp` replaces the TCP connection, for example by one through a proxy. `judge` is called with the
+    heads of the request and the answer, and may raise.
 
-    Runs on: any thread. Raises BadUrl before it connects; HandshakeRefused for any answer but 101, redirects
-    too; ConnectTimeout; CannotConnect for the rest; RuntimeError where no thread can be started.
+    Raises BadUrl before it connects, HandshakeRefused for any answer other than 101 (redirects included),
+    ConnectTimeout, CannotConnect for all other failures, and RuntimeError if no thread can be started. Runs
+    on: any thread.
     """
     address = parse(url)
     if ssl_context is not None and not address.secure:
@@ -120,7 +121,7 @@ def dial(
 
 
 def _connected(address: Address, deadline: Deadline, cancellation: Cancellation) -> socket.socket:
-    """A TCP connection to whichever address of the host answers first."""
+    """Returns a TCP connection to the first address of the host that answers."""
     host, port = address.host, address.port
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -128,17 +129,17 @@ def _connected(address: Address, deadline: Deadline, cancellation: Cancellation)
         reason = error if isinstance(error, OSError) else socket.gaierror(socket.EAI_NONAME, str(error))
         raise connect_error(reason, f"{host}: unknown host") from error
     try:
-        sock, endpoint = connect_first(_worked.ordered(host, port, found), deadline, cancellation)
+        sock, endpoint = connect_first(_remembered.ordered(host, port, found), deadline, cancellation)
     except CannotConnect:
         raise
     except OSError as error:
         raise _mapped(error, f"{host} port {port}", deadline) from error
-    _worked.note(host, port, endpoint)
+    _remembered.note(host, port, endpoint)
     return sock
 
 
 connect_tcp: OpenTcp = _connected
-"""The usual way."""
+"""Connects directly; the default for `open_tcp`."""
 
 
 def _secured(
@@ -148,7 +149,7 @@ def _secured(
     deadline: Deadline,
     server_hostname: str | None = None,
 ) -> Socket:
-    """The same, within TLS where the address wants it."""
+    """Returns the socket, with TLS if the address asks for it."""
     if not address.secure:
         return sock
     try:
@@ -160,7 +161,7 @@ def _secured(
 
 
 def _usual_context() -> ssl.SSLContext:
-    """Python's own, without renegotiation: a writer could not send while a server draws it out."""
+    """Returns Python's default context without renegotiation, in which a server could stall our writer."""
     context = ssl.create_default_context()
     context.options |= ssl.OP_NO_RENEGOTIATION
     return context
@@ -172,7 +173,7 @@ def _shake_hands(
     deadline: Deadline,
     judge: Callable[[bytes, bytes], None] | None = None,
 ) -> tuple[ClientProtocol, bytes]:
-    """The protocol that the handshake led to, and what came after it."""
+    """Returns the protocol after the handshake, and the bytes that arrived behind the answer's head."""
     try:
         sock.settimeout(deadline.left())
         sock.sendall(handshake.request)
@@ -182,7 +183,7 @@ def _shake_hands(
         protocol = handshake.receive(head)
         if protocol is not None:
             return protocol, rest
-        while rest or (rest := _read_body(sock, deadline)):  # a refusal's
+        while rest or (rest := _read_body(sock, deadline)):  # the body of a refusal
             handshake.receive(rest)
             rest = b""
         handshake.end()
@@ -193,7 +194,7 @@ def _shake_hands(
 
 
 def _read_head(sock: Socket, deadline: Deadline) -> tuple[bytes, bytes]:
-    """The head of the answer, and what came with it already; interim ones are skipped."""
+    """Returns the head of the final answer and the bytes that came with it; skips interim answers."""
     data = b""
     skipped = 0
     while True:
@@ -218,7 +219,7 @@ def _read(sock: Socket, deadline: Deadline) -> bytes:
 
 
 def _read_body(sock: Socket, deadline: Deadline) -> bytes:
-    """Whatever goes wrong, the status is known, and that is what counts."""
+    """Like `_read`, but treats an error as the end: the status is known already, and matters more."""
     try:
         return _read(sock, deadline)
     except OSError:

@@ -1,4 +1,4 @@
-"""Says of a failed attempt to connect where it failed, and stays the system's own error beside that."""
+"""The errors of a failed attempt to connect: they say which step failed, and are the system's errors too."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from threadchat.errors import CannotConnect
 
 
 class AttemptFailed(CannotConnect):
-    """The system would not connect; `errno` is the system's, the text says where it happened."""
+    """The system returned an error. `errno` is the system's; the message says which step failed."""
 
     def __str__(self) -> str:
         return str(self.args[1])
 
 
 class ConnectionRefused(AttemptFailed, ConnectionRefusedError):
-    """Nobody listens there."""
+    """No program listens at this address."""
 
 
 class ConnectionReset(AttemptFailed, ConnectionResetError):
-    """The peer hung up."""
+    """The peer reset the connection."""
 
 
 class UnknownHost(AttemptFailed, socket.gaierror):
-    """The name of the host cannot be looked up."""
+    """The lookup of the host's name failed."""
 
 
 class TlsFailed(AttemptFailed, ssl.SSLError):
-    """The peer does not speak TLS, or not as it should."""
+    """The TLS handshake failed."""
 
 
 class CertificateRefused(TlsFailed, ssl.SSLCertVerificationError):
-    """The certificate of the peer is not to be trusted."""
+    """The peer's certificate could not be verified."""
 
 
-_KINDS: dict[type[OSError], type[AttemptFailed]] = {  # a subclass before its parent
+_KINDS: dict[type[OSError], type[AttemptFailed]] = {  # each subclass before its parent
     ConnectionRefusedError: ConnectionRefused,
     ConnectionResetError: ConnectionReset,
     socket.gaierror: UnknownHost,
     ssl.SSLCertVerificationError: CertificateRefused,
     ssl.SSLError: TlsFailed,
 }
-_OF_TLS = ("reason", "library", "verify_code", "verify_message")  # attributes
+_OF_TLS = ("reason", "library", "verify_code", "verify_message")  # attributes of TLS errors
 
 
 def connect_error(error: OSError, where: str) -> CannotConnect:
-    """The exception to raise for `error`, which happened `where`: a subclass of the system's own."""
+    """Returns the exception to raise for `error`, a subclass of the system's; `where` names the step."""
     kind = next((ours for theirs, ours in _KINDS.items() if isinstance(error, theirs)), AttemptFailed)
     found = kind(error.errno, f"{where}: {error.strerror or error}")
     for name in _OF_TLS:

@@ -13,53 +13,53 @@ from threadchat.wire.connecting.cancellation import Cancellation
 from threadchat.wire.transport import SEND_BUFFER
 
 ATTEMPT_DELAY: Final = 0.25
-"""Seconds that an attempt has before the next one joins it (RFC 8305 section 8)."""
+"""Seconds after which the next attempt begins if the last one is still open (RFC 8305 section 8)."""
 MOST_REMEMBERED: Final = 256
-"""Hosts whose address that worked last is known."""
+"""Hosts whose last working address is remembered."""
 
 Found = tuple[int, int, int, str, tuple[Any, ...]]
-"""What getaddrinfo says of one address: family, type, protocol, canonical name, endpoint."""
+"""One result of getaddrinfo: family, type, protocol, canonical name, endpoint."""
 
 
 class TimeLeft(Protocol):
-    """How much of one total time there still is."""
+    """A timeout for several steps together."""
 
     def left(self) -> float:
-        """Seconds, more than none. Raises an error where there are none."""
+        """Returns the seconds left, more than 0; raises an error if there are none."""
 
 
 class Remembered:
-    """Which endpoint worked last, by host and port. Each method is one step of a dict, and needs no lock."""
+    """The endpoint that worked last, by host and port. Needs no lock: each dict operation is atomic."""
 
     def __init__(self) -> None:
         self._endpoints: dict[tuple[str, int], tuple[Any, ...]] = {}
 
     def note(self, host: str, port: int, endpoint: tuple[Any, ...]) -> None:
-        """This one worked."""
+        """Remembers an endpoint that worked. Runs on: any thread."""
         if len(self._endpoints) >= MOST_REMEMBERED:
             self._endpoints.clear()
         self._endpoints[host, port] = endpoint
 
     def ordered(self, host: str, port: int, found: Sequence[Found]) -> list[Found]:
-        """The addresses in the order in which to try them: what worked last, then families in turns."""
+        """Returns the addresses in the order to try them: the one that worked last, then families in turn."""
         worked = self._endpoints.get((host, port))
-        return sorted(interleaved(found), key=lambda one: one[4] != worked)
+        return sorted(interleaved(found), key=lambda result: result[4] != worked)
 
 
 def interleaved(found: Sequence[Found]) -> list[Found]:
-    """The same, with the families in turns: one that leads nowhere costs a delay, not a delay an address."""
-    families = dict.fromkeys(one[0] for one in found)
-    by_family = ([one for one in found if one[0] == family] for family in families)
-    return [one for one in chain.from_iterable(zip_longest(*by_family)) if one is not None]
+    """Alternates the address families, so that an unreachable family costs one delay, not one per address."""
+    families = dict.fromkeys(result[0] for result in found)
+    by_family = ([result for result in found if result[0] == family] for family in families)
+    return [result for result in chain.from_iterable(zip_longest(*by_family)) if result is not None]
 
 
 def connect_first(
     found: Iterable[Found], time: TimeLeft, cancellation: Cancellation
 ) -> tuple[socket.socket, tuple[Any, ...]]:
-    """A connected socket, with a timeout, and the endpoint that it leads to; all others are closed.
+    """Returns the first connected socket, with a timeout, and its endpoint; closes all others.
 
-    An attempt begins as soon as the one before has failed, or has had `ATTEMPT_DELAY`. Raises the OSError of
-    the attempt that failed last, and what `time` and `cancellation` raise. Runs on: any thread.
+    An attempt begins once the one before has failed or has had `ATTEMPT_DELAY`. Raises the OSError of the
+    attempt that failed last, and the errors of `time` and `cancellation`. Runs on: any thread.
     """
     waiting = list(found)
     failure: OSError = OSError("there is no address to connect to")
@@ -85,9 +85,9 @@ def connect_first(
                 _drop(key.fileobj, selector, cancellation)
 
 
-def _begin(one: Found, selector: selectors.BaseSelector, cancellation: Cancellation) -> OSError | None:
-    """Begins to connect to one address; the error where that fails at once."""
-    family, kind, protocol, _, endpoint = one
+def _begin(found: Found, selector: selectors.BaseSelector, cancellation: Cancellation) -> OSError | None:
+    """Begins to connect to one address; returns the error if that fails at once."""
+    family, kind, protocol, _, endpoint = found
     try:
         sock = socket.socket(family, kind, protocol)
     except OSError as error:
@@ -99,7 +99,7 @@ def _begin(one: Found, selector: selectors.BaseSelector, cancellation: Cancellat
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         try:
             sock.connect(endpoint)
-        except BlockingIOError:  # it takes a while
+        except BlockingIOError:  # the attempt has begun
             pass
         selector.register(sock, selectors.EVENT_WRITE, endpoint)
     except BaseException as error:
@@ -112,13 +112,13 @@ def _begin(one: Found, selector: selectors.BaseSelector, cancellation: Cancellat
 
 
 def _outcome(sock: socket.socket) -> OSError | None:
-    """Why an attempt that ended has failed; None where it has not."""
+    """Returns why a finished attempt failed; None if it succeeded."""
     number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if number:
-        return OSError(number, os.strerror(number))  # of the subclass that the number stands for
+        return OSError(number, os.strerror(number))  # Python chooses the subclass by the number
     try:
         sock.getpeername()
-    except OSError as error:  # somebody has shut it down
+    except OSError as error:  # `cancel` has shut it down
         return error
     return None
 

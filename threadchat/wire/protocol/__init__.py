@@ -1,5 +1,5 @@
 """The WebSocket protocol as bytes: frames, requests, compression, and simple-websocket's state machine.
 
-Reads and writes no socket and starts no thread. May import `errors`.
-Runs on: whichever thread of the connection encodes or parses.
+Uses no socket and starts no thread. May import `errors`.
+Runs on: any thread of a connection that encodes or parses.
 """

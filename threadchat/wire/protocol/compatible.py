@@ -1,4 +1,4 @@
-"""Errors that are simple-websocket's too, so that programs written for it catch them as they are."""
+"""Errors that are also simple-websocket's, so that programs written for it catch them unchanged."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["SimpleConnectionClosed", "SimpleConnectionError", "TheirConnectionCl
 
 
 class SimpleConnectionClosed(ConnectionClosed, TheirConnectionClosed):  # type: ignore[misc]
-    """The end of a connection in the words of simple-websocket: `reason` is the code, `message` the text."""
+    """The connection is closed. As in simple-websocket, `reason` is the code and `message` the text."""
 
-    reason: int  # type: ignore[assignment]  # text in our own, the code there
+    reason: int  # type: ignore[assignment]  # text in our class, the code in theirs
 
     def __init__(self, reason: int = CloseCode.NO_STATUS, message: str | None = None) -> None:
         Exception.__init__(self, f"Connection closed: {int(reason)} {message or ''}")
@@ -22,10 +22,7 @@ class SimpleConnectionClosed(ConnectionClosed, TheirConnectionClosed):  # type: 
 
 
 class SimpleConnectionError(ThreadchatError, _TheirError):  # type: ignore[misc]
-    """No WebSocket came about; `status_code` is the HTTP status that goes with it, `text` says why.
-
-    `headers` belong to an answer with that status.
-    """
+    """The handshake failed; `text` says why. `status_code` and `headers` belong in the HTTP response."""
 
     def __init__(
         self, status_code: int | None = None, text: str = "", headers: list[tuple[str, str]] | None = None

@@ -1,4 +1,4 @@
-"""Compresses messages, each by itself, and inflates a peer's, none of them beyond a bound (RFC 7692 7.2)."""
+"""Compresses each message by itself, and inflates a peer's messages up to a limit (RFC 7692 7.2)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.requests import Packed, Text
 
 MIN_SIZE: Final = 128
-"""Bytes of payload. What is smaller than that fits into one packet either way, and gets hardly smaller."""
+"""Bytes of payload that are worth compressing; less fits into one packet anyway, and hardly shrinks."""
 _LEVEL: Final = 4
-"""Of 9. For long messages half the time of the usual 6, and a twentieth more bytes; short ones are alike."""
-_TAIL: Final = b"\x00\x00\xff\xff"  # ends every message, and is not sent (7.2.1)
+"""Compression level, 1 to 9. For long messages 4 takes half the time of the usual 6 and produces 5 % more
+bytes; for short ones there is no difference."""
+_TAIL: Final = b"\x00\x00\xff\xff"  # ends each compressed message, but is not sent (7.2.1)
 _MAX_RESTARTS: Final = 16
-"""Final blocks that one message may have in its midst (7.2.3.4): each makes zlib begin anew."""
-_MOST: Final = sys.maxsize - 1  # bytes; zlib takes no larger number, but callers mean no limit by one
-_LARGEST_WINDOW: Final = 15  # bits: what was compressed with any window can be inflated with this
+"""Final blocks that may occur within one message (7.2.3.4); zlib has to restart after each."""
+_MOST: Final = sys.maxsize - 1  # bytes; the largest number that zlib takes, for callers that want no limit
+_LARGEST_WINDOW: Final = 15  # bits; inflates what was compressed with any window
 
 
 class Deflater:
-    """Compresses with one size of window; keeps nothing, so all connections share it, on any thread.
+    """Compresses with one window size. It has no state, so all connections and threads share it.
 
-    A window of 4 KiB with a small memory: 5 us for a message of 300 bytes where zlib's usual size takes 55,
-    most of them to clear a quarter of a megabyte, and hardly a byte more.
+    With a window of 4 KiB and a low memory level, a message of 300 bytes takes 5 us instead of the 55 us of
+    zlib's defaults, which clear a quarter of a megabyte first; the result is hardly longer.
     """
 
     def __init__(self, window_bits: int, memory_level: int) -> None:
@@ -33,7 +34,7 @@ class Deflater:
         self._memory_level = memory_level
 
     def shrink(self, opcode: int, payload: bytes) -> tuple[int, bytes]:
-        """Opcode and payload of a frame as it should be sent: compressed, where that is worth it."""
+        """Returns the opcode and payload to send: compressed if that saves bytes. Runs on: any thread."""
         if len(payload) < MIN_SIZE:
             return opcode, payload
         smaller = self._deflated(payload)
@@ -42,7 +43,7 @@ class Deflater:
         return opcode | frames.DEFLATED, smaller
 
     def pack(self, text: Text) -> Text:
-        """The same messages, whole frames of a server, compressed where that is worth it."""
+        """Returns a server's `text` with each frame compressed if that saves bytes. Runs on: any thread."""
         if text.size < MIN_SIZE or isinstance(text, Packed):
             return text
         data = text.frame
@@ -63,16 +64,16 @@ class Deflater:
 
 WIDE: Final = Deflater(12, 5)
 NARROW: Final = Deflater(9, 4)
-"""For peers who have no more room than this, or hardly more."""
+"""For peers that ask for a window smaller than `WIDE`'s."""
 DEFLATERS: Final = (WIDE, NARROW)
-"""All that there are: a broadcast is compressed once for each of them that somebody needs."""
+"""All deflaters, the largest window first. A broadcast is compressed once for each that a receiver needs."""
 
 
 class Inflater:
     """Inflates the messages of one peer. Runs on: the reader thread.
 
-    `most`: bytes that a message may have; of a larger one never more than that is kept. `keeps_window`: the
-    peer refers back to its earlier messages, as one does with whom nothing else was agreed on (7.1.1).
+    `most` is the size limit of an inflated message in bytes; no more than that is ever kept. `keeps_window`
+    says that the peer's messages may refer back to its earlier ones, which is the default (7.1.1).
     """
 
     __slots__ = ("_keeps_window", "_left", "_most", "_restarts", "_stream")
@@ -85,14 +86,14 @@ class Inflater:
         self._restarts = 0
 
     def begin(self) -> None:
-        """A compressed message begins."""
+        """Begins a compressed message."""
         self._left = self._most
         self._restarts = 0
 
     def feed(self, data: bytes) -> bytes:
-        """What some of its bytes become.
+        """Inflates a part of the message.
 
-        Raises ConnectionClosed: 1009 at the first byte too many, 1007 for what cannot be inflated.
+        Raises ConnectionClosed: 1009 at the first byte above the limit, 1007 for invalid data.
         """
         parts = []
         while True:
@@ -113,14 +114,14 @@ class Inflater:
             self._restart()
 
     def end(self) -> bytes:
-        """The message is over; what is left of it. Raises as `feed`."""
+        """Ends the message; returns the rest of it. Raises the same errors as `feed`."""
         rest = self.feed(_TAIL)
         if not self._keeps_window:
             self._stream = None
         return rest
 
     def _restart(self) -> None:
-        """After a final block another stream may follow; so many of them are no message but an attack."""
+        """Starts a new stream after a final block. Raises ConnectionClosed (1007) for an attack by many."""
         self._stream = None
         self._restarts += 1
         if self._restarts > _MAX_RESTARTS:

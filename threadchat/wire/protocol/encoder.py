@@ -1,4 +1,4 @@
-"""A connection's messages as frames: of its role, and compressed where that was agreed on."""
+"""Encodes a connection's messages as frames of its role, compressed if that was negotiated."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from threadchat.wire.protocol.state_machine import Protocol
 
 
 class FrameEncoder:
-    """Encodes for one peer, or for all who are spoken to alike. Runs on: any thread."""
+    """Encodes messages for one peer, or for all with the same role and compression. Runs on: any thread."""
 
     def __init__(self, protocol: Protocol) -> None:
         self.deflater = protocol.deflater
-        """What compresses messages for this peer; None where they go as they are."""
+        """Compresses messages for this peer; None if they are sent uncompressed."""
         self._encode = self.encode = protocol.encode
 
     def text(self, message: str) -> Text:
-        """A text message in a frame of this connection's role. Raises ValueError for a lone surrogate.
+        """Encodes a text message. Raises ValueError for a lone surrogate.
 
-        A server's may be put on others with the same `deflater` too; a client's has a mask and may not
-        (RFC 6455 5.3).
+        A server's result may be put on all connections with the same `deflater`. A client's is masked and may
+        be sent only once (RFC 6455 5.3).
         """
         return self._message(frames.TEXT, message.encode())
 
     def encoded_text(self, message: bytes) -> Text:
-        """A text message that is UTF-8 already, which is not looked at; see `text`."""
+        """Encodes a text message given as UTF-8, which is not checked; see `text`."""
         return self._message(frames.TEXT, message)
 
     def binary(self, message: bytes) -> Text:
-        """A binary message; see `text`."""
+        """Encodes a binary message; see `text`."""
         return self._message(frames.BINARY, message)
 
     @property
     def deflates(self) -> bool:
-        """Whether messages may go to this peer compressed."""
+        """Whether messages to this peer may be compressed."""
         return self.deflater is not None
 
     def packed(self, text: Text) -> Text:
-        """A server's `text`, compressed where the peer takes that and it is worth it. Runs on: any thread.
+        """Compresses a server's `text` if the peer supports that and it saves bytes. Runs on: any thread.
 
-        `send` does it by itself; whoever `offer`s to one connection only asks for it. A client's frames are
-        masked already, and stay as they are.
+        `send` calls this; call it yourself before an `offer` to a single connection. A client's frames are
+        masked already, and are returned unchanged.
         """
         if self.deflater is None or self._encode is not frames.encode:
             return text

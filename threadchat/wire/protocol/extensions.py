@@ -1,4 +1,4 @@
-"""What both sides agree on for permessage-deflate: reads offers and answers (RFC 7692 5 and 7.1)."""
+"""Negotiates permessage-deflate: reads offers and answers (RFC 7692 5 and 7.1)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from threadchat.wire.protocol.deflate import DEFLATERS, Deflater
 
 NAME: Final = "permessage-deflate"
 STATELESS: Final = "server_no_context_takeover; client_no_context_takeover"
-"""Nobody refers back to an earlier message: so no connection keeps a window, and one compression is good for
-all who get a message."""
-WISH: Final = f"{STATELESS}; client_max_window_bits"
-"""The parameters of a client's offer; the last says that we heed such a limit (7.1.2.2)."""
+"""No message refers back to an earlier one. So no connection keeps a window in memory, and one compressed
+message serves all its receivers."""
+OFFER: Final = f"{STATELESS}; client_max_window_bits"
+"""The parameters of a client's offer; the last allows the server to limit our window (7.1.2.2)."""
 
 _SERVER_WINDOW: Final = "server_max_window_bits"
 _CLIENT_WINDOW: Final = "client_max_window_bits"
@@ -21,53 +21,52 @@ _ANY_WINDOW: Final = "15"
 
 
 class Agreement(NamedTuple):
-    """What holds for a connection."""
+    """The result of the negotiation for one connection."""
 
     answer: str
     """The value of the server's Sec-WebSocket-Extensions."""
     deflater: Deflater | None
-    """What this side compresses with; None where the peer's window is smaller than zlib knows."""
+    """Compresses our messages; None if the peer's window is smaller than zlib supports."""
     keeps_window: bool
-    """Whether the peer may refer back to its earlier messages."""
+    """Whether the peer's messages may refer back to its earlier ones."""
 
 
 def accept_offer(offers: str) -> Agreement | None:
-    """A server's answer to the value of a client's Sec-WebSocket-Extensions: the first offer that can be met.
+    """Accepts the first acceptable offer in the value of a client's Sec-WebSocket-Extensions.
 
-    None where there is none of the kind; one with a parameter that is wrong, unknown or there twice is
-    passed over (7.1), and the connection goes without.
+    Returns None if there is none. An offer with an invalid, unknown or repeated parameter is skipped (7.1).
     """
     for offer in offers.split(","):
-        wishes = _parameters(offer, needs_value=(_SERVER_WINDOW,))
-        if wishes is None:
+        requested = _parameters(offer, needs_value=(_SERVER_WINDOW,))
+        if requested is None:
             continue
-        deflater = _deflater(wishes.get(_SERVER_WINDOW))
+        deflater = _deflater(requested.get(_SERVER_WINDOW))
         if deflater is None:
             continue
         answer = f"{NAME}; {STATELESS}"
-        if _SERVER_WINDOW in wishes:
+        if _SERVER_WINDOW in requested:
             answer += f"; {_SERVER_WINDOW}={deflater.window_bits}"
         return Agreement(answer, deflater, keeps_window=False)
     return None
 
 
-def judge_answer(answer: str) -> Agreement:
-    """What a server's answer to `WISH` comes to. Raises ValueError for one that no offer of ours allows."""
+def read_answer(answer: str) -> Agreement:
+    """Reads a server's answer to `OFFER`. Raises ValueError if our offer does not allow the answer."""
     granted = _parameters(answer, needs_value=(_SERVER_WINDOW, _CLIENT_WINDOW))
     if granted is None:
-        raise ValueError(f"{answer!r:.200} is no answer to {NAME}; {WISH}")
+        raise ValueError(f"{answer!r:.200} is not a valid answer to {NAME}; {OFFER}")
     keeps_window = "server_no_context_takeover" not in granted
     return Agreement(answer, _deflater(granted.get(_CLIENT_WINDOW)), keeps_window)
 
 
 def _deflater(bits: str | None) -> Deflater | None:
-    """The best of ours whose window is not larger."""
+    """Returns our deflater with the largest window of at most `bits`, or None."""
     most = int(bits or _ANY_WINDOW)
     return next((deflater for deflater in DEFLATERS if deflater.window_bits <= most), None)
 
 
 def _parameters(element: str, needs_value: tuple[str, ...]) -> dict[str, str | None] | None:
-    """The parameters of one permessage-deflate; None where it is another extension, or a wrong one."""
+    """Returns the parameters of permessage-deflate; None for another extension or invalid parameters."""
     name, *parameters = element.split(";")
     if name.strip(" \t") != NAME:
         return None

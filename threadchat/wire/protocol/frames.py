@@ -1,7 +1,7 @@
-"""The bytes of WebSocket frames: encodes those of either role, and opens the commonest of the other.
+"""Encodes WebSocket frames of both roles, reads their headers, and decodes the most common ones.
 
-Server frames carry no mask (RFC 6455 5.1), so one encoding serves every connection it goes to. Each of a
-client's has a mask of its own.
+Server frames are not masked (RFC 6455 5.1), so one encoded frame serves all connections. Each client frame
+has its own mask.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ PING: Final = 0x9
 PONG: Final = 0xA
 
 DEFLATED: Final = 0x40
-"""Beside an opcode: the message that begins here is compressed (RFC 7692 6.1); the reserved bit RSV1."""
+"""The reserved bit RSV1, set beside an opcode: the message that begins is compressed (RFC 7692 6.1)."""
 
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
 MAX_CONTROL: Final = 125
-"""Bytes of payload that a control frame holds (5.5)."""
+"""Largest payload of a control frame in bytes (5.5)."""
 _MAX_CLOSE_REASON: Final = MAX_CONTROL - 2  # bytes: the code takes two
 
 Encode = Callable[[int, bytes], bytes]
-"""One whole frame, of an opcode and a payload, as one of the two roles sends it."""
+"""Encodes an opcode and a payload as one complete frame of a server or of a client."""
 
 
 def encode(opcode: int, payload: bytes) -> bytes:
-    """One unmasked, unfragmented frame: a server's."""
+    """Returns one unmasked, unfragmented frame, as a server sends it."""
     size = len(payload)
     if size < 126:
         return bytes((_FIN | opcode, size)) + payload
@@ -41,10 +41,10 @@ def encode(opcode: int, payload: bytes) -> bytes:
 
 
 def encode_masked(opcode: int, payload: bytes) -> bytes:
-    """One masked, unfragmented frame: a client's.
+    """Returns one masked, unfragmented frame, as a client sends it.
 
-    The mask is the system's randomness, anew for each frame, so that nobody who chooses a payload chooses
-    what is on the wire (RFC 6455 5.3, 10.3).
+    Each mask comes from the system's random source, so that a chosen payload does not determine the bytes
+    on the wire (RFC 6455 5.3, 10.3).
     """
     size = len(payload)
     if size < 126:
@@ -58,28 +58,28 @@ def encode_masked(opcode: int, payload: bytes) -> bytes:
 
 
 def encode_close(code: int, reason: str, encode: Encode = encode) -> bytes:
-    """A Close frame; the reason is cut at a character's boundary where it is too long."""
+    """Returns a Close frame. A reason that is too long is cut between two characters."""
     text = reason.encode()[:_MAX_CLOSE_REASON].decode(errors="ignore").encode()
     return encode(CLOSE, code.to_bytes(2, "big") + text)
 
 
 class Header(NamedTuple):
-    """What the first bytes of a frame say."""
+    """The header of a frame, with offsets into the data that it was read from."""
 
     opcode: int
     final: bool
-    body: int  # where its payload begins
-    end: int
+    body: int  # where the payload begins
+    end: int  # where the next frame begins
     deflated: bool
 
     @property
     def size(self) -> int:
-        """Bytes of payload that the frame declares."""
+        """The declared length of the payload in bytes."""
         return self.end - self.body
 
 
 def read_header(data: bytes, start: int) -> Header | None:
-    """The header of the frame that begins at `start`; None where it is not there whole."""
+    """Reads the header of the frame that begins at `start`; returns None if it is incomplete."""
     have = len(data) - start
     if have < 2:
         return None
@@ -104,17 +104,17 @@ def read_header(data: bytes, start: int) -> Header | None:
 
 
 def apply_mask(payload: bytes, mask: bytes) -> bytes:
-    """Masks, or undoes a mask (RFC 6455 5.3), as one XOR of two large integers."""
+    """Masks or unmasks a payload (RFC 6455 5.3) with one XOR of two large integers."""
     size = len(payload)
     key = (mask * ((size >> 2) + 1))[:size]
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
 
 
 def read_text(data: bytes, start: int, max_size: int) -> tuple[str, int] | None:
-    """The commonest frame of a client without ceremony: whole, masked, final text, no extensions.
+    """Decodes a client's most common frame without wsproto: complete, masked, final, uncompressed text.
 
-    Returns its text and where the next frame begins; None for anything else, errors included:
-    those are wsproto's to judge.
+    Returns the text and where the next frame begins, or None for any other frame, even an invalid one, which
+    wsproto then handles.
     """
     body = start + 6
     if len(data) < body or data[start] != _FIN | TEXT:
@@ -126,7 +126,7 @@ def read_text(data: bytes, start: int, max_size: int) -> tuple[str, int] | None:
         size = int.from_bytes(data[start + 2 : start + 4], "big")
         body += 2
         if size < 126:
-            return None  # longer than it need be: an error (5.2)
+            return None  # not the shortest encoding of the length, so an error (5.2)
     end = body + size
     if size < 0 or size > max_size or end > len(data):
         return None
@@ -137,7 +137,7 @@ def read_text(data: bytes, start: int, max_size: int) -> tuple[str, int] | None:
 
 
 def read_unmasked_text(data: bytes, start: int, max_size: int) -> tuple[str, int] | None:
-    """The same for a server's commonest frame, which has no mask."""
+    """Like `read_text`, for a server's most common frame, which is not masked."""
     body = start + 2
     if len(data) < body or data[start] != _FIN | TEXT:
         return None
@@ -148,7 +148,7 @@ def read_unmasked_text(data: bytes, start: int, max_size: int) -> tuple[str, int
         size = int.from_bytes(data[body : body + 2], "big")
         body += 2
         if size < 126:
-            return None  # longer than it need be: an error (5.2)
+            return None  # not the shortest encoding of the length, so an error (5.2)
     end = body + size
     if size > max_size or end > len(data):
         return None

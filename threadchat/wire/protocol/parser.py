@@ -1,4 +1,4 @@
-"""wsproto's reading of frames, judged as the specifications have it where wsproto does otherwise."""
+"""Parses frames with wsproto, corrected where wsproto differs from the specifications."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _RSV1_ALONE: Final = RsvBits(rsv1=True, rsv2=False, rsv3=False)
 
 
 def retire(handshake: WSConnection) -> None:
-    """Has wsproto, which has shaken hands, read no frames.
+    """Discards wsproto's frame parser after the handshake.
 
-    What does that is a generator, which refers to its owner: as long as it waits for more, both stay until
-    the garbage collector comes.
+    The parser is a generator that refers to its owner. As long as it is suspended, this cycle stays in
+    memory until the garbage collector runs.
     """
     connection = handshake.handshake.connection
     if connection is not None:
@@ -41,13 +41,13 @@ def retire(handshake: WSConnection) -> None:
 
 
 class _Inflating(Extension):
-    """The reading half of permessage-deflate. wsproto's own has no bound."""
+    """The receiving side of permessage-deflate, with a size limit, which wsproto's own extension lacks."""
 
     name = "permessage-deflate"
 
     def __init__(self, inflater: Inflater) -> None:
         self._inflater = inflater
-        self._message_is_open = False  # it has frames to come
+        self._message_is_open = False  # more frames of it will follow
         self._message_is_deflated = False
         self._frame_is_control = False
         self._frame_is_deflated = False
@@ -56,16 +56,16 @@ class _Inflating(Extension):
         return True
 
     def offer(self) -> bool:
-        """Never asked: the handshake is over."""
+        """Never called, because the handshake is over."""
         raise NotImplementedError
 
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        """Only the first frame of a message may say that it is compressed (RFC 7692 6.1).
+        """Checks RSV1, which only the first frame of a message may set (RFC 7692 6.1).
 
-        A message within another is refused here: whether its bytes can be inflated would else decide on
-        the close code, or not, by how they happen to come in.
+        A message that begins within another one is refused here. Otherwise its bytes might be inflated first,
+        and the close code would depend on how the bytes arrive.
         """
         begins = opcode in (Opcode.TEXT, Opcode.BINARY)
         if (begins and self._message_is_open) or (rsv.rsv1 and not begins):
@@ -80,23 +80,23 @@ class _Inflating(Extension):
     def frame_inbound_payload_data(
         self, proto: FrameDecoder | FrameProtocol, data: bytes
     ) -> bytes | CloseReason:
-        """What has come of a frame's payload, inflated."""
-        return _judged(self._inflater.feed, data) if self._frame_is_deflated else data
+        """Returns a part of a frame's payload, inflated if the message is compressed."""
+        return _or_parse_failure(self._inflater.feed, data) if self._frame_is_deflated else data
 
     def frame_inbound_complete(
         self, proto: FrameDecoder | FrameProtocol, fin: bool
     ) -> bytes | CloseReason | None:
-        """The frame is over, and with it the message where it is the last."""
+        """Ends the frame, and the message if `fin` is set; returns what inflating still holds."""
         if not self._frame_is_control:
             self._message_is_open = not fin
         if not (fin and self._frame_is_deflated):
             return None
         self._message_is_deflated = False
-        return _judged(self._inflater.end)
+        return _or_parse_failure(self._inflater.end)
 
 
-def _judged(inflate: Callable[..., bytes], *data: bytes) -> bytes:
-    """Tells wsproto of a failure in its own words; it then keeps the messages that came before."""
+def _or_parse_failure(inflate: Callable[..., bytes], *data: bytes) -> bytes:
+    """Turns our error into wsproto's, so that wsproto still returns the messages before it."""
     try:
         return inflate(*data)
     except ConnectionClosed as closed:
@@ -104,30 +104,30 @@ def _judged(inflate: Callable[..., bytes], *data: bytes) -> bytes:
 
 
 class _Messages(MessageDecoder):
-    """wsproto's messages, refused at the first byte of text that no other can make good (RFC 6455 8.1).
+    """wsproto's messages; text fails at the first byte that makes it invalid UTF-8 (RFC 6455 8.1).
 
-    Python's decoder is as quick with all but the halves of surrogate pairs, ED A0 80 to ED BF BF, of which
-    it waits for the third byte.
+    Python's decoder does this too, except for surrogates (ED A0 80 to ED BF BF), where it fails only at the
+    third byte.
     """
 
     def process_frame(self, frame: Frame) -> Frame:
         frame = super().process_frame(frame)
-        if self.decoder is not None:  # else it is binary, or whole
+        if self.decoder is not None:  # otherwise the message is binary or complete
             waiting, _ = self.decoder.getstate()
             if waiting[:1] == b"\xed" and waiting[1:] >= b"\xa0":
                 raise ParseFailed("a surrogate is no character", CloseReason.INVALID_FRAME_PAYLOAD_DATA)
         return frame
 
 
-class JudgedFrames(FrameProtocol):
-    """wsproto's frames, judged as the specification has it where wsproto does otherwise."""
+class CorrectedFrames(FrameProtocol):
+    """wsproto's frames, with the corrections of this module."""
 
     def __init__(self, client: bool, inflater: Inflater | None = None) -> None:
         super().__init__(client, [] if inflater is None else [_Inflating(inflater)])
         self._message_decoder = _Messages()
 
     def _process_close(self, frame: Frame) -> Frame:
-        """Takes 1014 (bad gateway) too, which IANA's registry has (RFC 6455 11.7) and wsproto has not."""
+        """Accepts 1014 (bad gateway) too, which is in IANA's registry (RFC 6455 11.7) but not in wsproto."""
         payload = frame.payload
         if not isinstance(payload, bytes | bytearray) or payload[:2] != _BAD_GATEWAY:
             return super()._process_close(frame)
@@ -136,7 +136,7 @@ class JudgedFrames(FrameProtocol):
 
 
 class Frames(FrameConnection):
-    """wsproto's connection without pings and pongs, which go to whoever deals with them."""
+    """wsproto's connection; pings and pongs are not events, but go to `on_ping` and `on_pong`."""
 
     on_ping: Callable[[bytes], None]
     on_pong: Callable[[bytes], None]
@@ -144,13 +144,13 @@ class Frames(FrameConnection):
     def __init__(self, role: ConnectionType, inflater: Inflater | None = None) -> None:
         super().__init__(role)
         del self._proto._parse_more  # see `retire`
-        self._proto = JudgedFrames(self.client, inflater)
+        self._proto = CorrectedFrames(self.client, inflater)
 
     def end(self) -> None:
-        """Nothing more comes: see `retire`."""
+        """Discards the parser after the last frame; see `retire`."""
         del self._proto._parse_more
 
-    def events(self) -> Iterator[Event]:  # type: ignore[override]  # a Generator, of which nobody makes use
+    def events(self) -> Iterator[Event]:  # type: ignore[override]  # the parent returns a Generator
         for event in super().events():
             if isinstance(event, Ping):
                 self.on_ping(bytes(event.payload))

@@ -1,6 +1,6 @@
-"""What may be put on an outbox: text, pings, pongs and closes, each a type and ready for the wire.
+"""The requests that may be put on an outbox: text, pings, pongs and closes, each as encoded frames.
 
-Control frames take the `encode` of the role that sends them, a server's where nobody says otherwise.
+Control frames are encoded with the `encode` of the role that sends them; the default is a server's.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from threadchat.wire.protocol import frames
 
 
 class Text:
-    """Whole data frames, ready for the wire; several messages may share one request.
+    """Complete data frames of one or several messages, ready for the wire.
 
-    A server's may be put on any number of connections; a client's is masked and goes out once.
+    A server's text may be put on any number of connections. A client's is masked and may be sent only once.
     """
 
     __slots__ = ("frame", "messages", "size")
@@ -25,18 +25,17 @@ class Text:
 
 
 class Latest(Text):
-    """Text that is worth nothing once there is a newer one: that takes its place while it still waits."""
+    """Text that a newer one with the same `key` replaces while it waits, as a state replaces the last one."""
 
     __slots__ = ("key",)
 
     def __init__(self, frame: bytes, key: Hashable) -> None:
-        """What has the same `key` is newer."""
         super().__init__(frame)
         self.key = key
 
 
 class Packed(Text):
-    """What was compressed already, or need not be."""
+    """A text that is compressed, or that is not worth compressing."""
 
     __slots__ = ()
 
@@ -51,13 +50,13 @@ class Control:
 
 
 class Handshake(Control):
-    """The response that opens the connection; put first, so that no ping is before it."""
+    """The HTTP response that opens the connection. It is put first, so that no ping overtakes it."""
 
     __slots__ = ()
 
 
 class Ping(Control):
-    """Asks the peer for a sign of life."""
+    """A keepalive ping. While one waits, a further one is dropped."""
 
     __slots__ = ()
 
@@ -66,7 +65,7 @@ class Ping(Control):
 
 
 class UserPing(Control):
-    """A ping that somebody waits for: unlike `Ping`, no other one stands in for it."""
+    """A ping that a caller sent and whose pong it waits for. Unlike `Ping` it is never dropped."""
 
     __slots__ = ()
 
@@ -84,7 +83,7 @@ class Pong(Control):
 
 
 class Close(Control):
-    """Ends the connection before anything that still waits."""
+    """Ends the connection at once; everything that waits is dropped."""
 
     __slots__ = ("code", "reason")
 
@@ -95,13 +94,13 @@ class Close(Control):
 
 
 class FlushingClose(Close):
-    """Ends the connection after everything that still waits."""
+    """Ends the connection after everything that waits has been sent."""
 
     __slots__ = ()
 
 
 class Echo(FlushingClose):
-    """Answers a Close that carried no code with one that carries none (RFC 6455 5.5.1)."""
+    """Answers a Close without a code by another one without a code (RFC 6455 5.5.1)."""
 
     __slots__ = ()
 

@@ -1,6 +1,6 @@
-"""simple-websocket's state machine of either role, fed by hand; its only importer, and wsproto's handshake.
+"""The protocol state machines of a server and a client, built on simple-websocket and wsproto.
 
-No I/O happens here: bytes go in, messages come out, and what is to be sent is left to the connection.
+No I/O happens here: bytes go in and messages come out; the connection sends what has to be sent.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from wsproto.utilities import ProtocolError, RemoteProtocolError
 from threadchat.errors import CannotConnect, CloseCode, ConnectionClosed, HandshakeRefused
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.deflate import Deflater, Inflater
-from threadchat.wire.protocol.extensions import NAME, WISH, Agreement, accept_offer, judge_answer
+from threadchat.wire.protocol.extensions import NAME, OFFER, Agreement, accept_offer, read_answer
 from threadchat.wire.protocol.parser import Frames, retire
 
 Headers = list[tuple[str, str]]
 
 MAX_BODY: Final = 64 << 10
-"""Bytes of a refusal's body that are kept: enough to read what is wrong."""
+"""Bytes of a refusal's body that are kept, enough for an explanation."""
 _HANDSHAKE_HEADERS: Final = (
-    # All that wsproto needs. Not Sec-WebSocket-Extensions: simple-websocket would accept
-    # permessage-deflate, whose inflation has no bound.
+    # All that wsproto needs. Sec-WebSocket-Extensions is left out, because simple-websocket would accept
+    # permessage-deflate and inflate without a limit.
     "HTTP_CONNECTION",
     "HTTP_UPGRADE",
     "HTTP_SEC_WEBSOCKET_KEY",
@@ -37,7 +37,7 @@ _HANDSHAKE_HEADERS: Final = (
 
 
 class _NoThread:
-    """simple-websocket starts a reader of its own; ours calls it instead."""
+    """Replaces the reader thread that simple-websocket would start."""
 
     name = ""
 
@@ -49,14 +49,14 @@ class _NoThread:
 
 
 class _NoEvent:
-    """simple-websocket tells its waiting reader that a message came; ours looks by itself."""
+    """Replaces the event that tells simple-websocket's reader of a message; ours needs none."""
 
     def set(self) -> None:
         pass
 
 
 class _Captured:
-    """The socket that simple-websocket holds: keeps what it was last told to send."""
+    """Replaces simple-websocket's socket in the handshake: keeps the bytes of the last `send`."""
 
     __slots__ = ("data",)
 
@@ -68,7 +68,7 @@ class _Captured:
 
 
 class _Nowhere:
-    """The socket after the handshake: simple-websocket's answer to a Close is the connection's to give."""
+    """Replaces simple-websocket's socket after the handshake: the connection answers a Close itself."""
 
     @staticmethod
     def send(data: bytes) -> None:
@@ -76,11 +76,11 @@ class _Nowhere:
 
 
 def _nobody(payload: bytes) -> None:
-    """Who listens after the end."""
+    """The listener after the end."""
 
 
 class Protocol:
-    """What both roles have in common, laid over simple-websocket's classes. Runs on: the reader thread."""
+    """What both roles have in common; a base class beside simple-websocket's own. Runs on: the reader thread."""
 
     ws: Any
     input_buffer: list[str | bytes]
@@ -92,22 +92,22 @@ class Protocol:
     _handle_events: Callable[[], bool]
 
     encode: frames.Encode
-    """One frame as this role sends it."""
+    """Encodes one frame as this role sends it."""
     read_text: Callable[[bytes, int, int], tuple[str, int] | None]
-    """The short way for the commonest frame that the other role sends."""
+    """Decodes the most common frame of the other role without wsproto."""
     response: bytes = b""
-    """What is to be sent before any frame: a server's part of the handshake."""
+    """The server's response to the handshake, to be sent before any frame."""
     headers: Sequence[tuple[str, str]] = ()
-    """The headers of the server's response, to a client."""
+    """A client: the headers of the server's response."""
     deflater: Deflater | None = None
-    """What compresses messages for the peer, where that was agreed on."""
+    """Compresses messages for the peer, if that was negotiated."""
     inflates: bool = False
     """Whether the peer's messages may be compressed."""
     extensions: str = ""
-    """What was agreed on, in the words of the server's response."""
+    """The negotiated extensions, as in the server's response."""
 
     def begin(self, role: ConnectionType, agreed: Agreement | None, most: int) -> None:
-        """The handshake is over, and h11's state is kilobytes: from here on the frames' half is enough."""
+        """Begins the exchange of frames; frees the handshake's state, which takes kilobytes."""
         inflater = None
         if agreed is not None:
             inflater = Inflater(most, keeps_window=agreed.keeps_window)
@@ -116,31 +116,31 @@ class Protocol:
         self.sock = _Nowhere
 
     def listen(self, on_ping: Callable[[bytes], None], on_pong: Callable[[bytes], None]) -> None:
-        """Says who gets the payloads of pings, each of which is owed a pong, and of pongs."""
+        """Sets the callbacks for the payloads of pings, which the caller has to answer, and of pongs."""
         self.ws.on_ping = on_ping
         self.ws.on_pong = on_pong
 
     def forget(self) -> None:
-        """Lets go of who listened, once nothing is read any more."""
+        """Drops the callbacks and the parser, once nothing more is read."""
         self.listen(_nobody, _nobody)
         self.ws.end()
 
     def feed(self, data: bytes) -> None:
-        """Takes bytes of frames; messages go to `input_buffer`."""
+        """Parses bytes of frames; messages are appended to `input_buffer`."""
         self.ws.receive_data(data)
         self.connected = self._handle_events()
 
     @property
     def peer_closed(self) -> bool:
-        """Whether the peer sent a Close: nothing follows that is worth reading."""
+        """Whether the peer sent a Close, after which nothing needs to be read."""
         return self.ws.state in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED)
 
 
 class ServerProtocol(Protocol, simple_websocket.Server):  # type: ignore[misc]  # it has no type hints
-    """A server's half of a connection, after the handshake that `environ` asks for.
+    """A server's side of a connection, after the handshake with the request in `environ`.
 
-    `inflate_to`: bytes that a compressed message may become; None for no compression. Raises ConnectionClosed
-    (1002) where the request is no handshake.
+    `inflate_to` is the size limit of an inflated message in bytes; None turns compression off. Raises
+    ConnectionClosed (1002) if the request is not a handshake.
     """
 
     encode = staticmethod(frames.encode)
@@ -154,14 +154,14 @@ class ServerProtocol(Protocol, simple_websocket.Server):  # type: ignore[misc]  
         inflate_to: int | None = None,
     ) -> None:
         headers: dict[str, Any] = {name: environ[name] for name in _HANDSHAKE_HEADERS if name in environ}
-        headers["HTTP_HOST"] = "localhost"  # judged already; wsproto would stumble over an odd one
+        headers["HTTP_HOST"] = "localhost"  # checked already; wsproto refuses some valid ones
         if "websocket" in [token.strip().lower() for token in headers.get("HTTP_UPGRADE", "").split(",")]:
-            headers["HTTP_UPGRADE"] = "websocket"  # wsproto takes no list here, RFC 9110 7.8 does
+            headers["HTTP_UPGRADE"] = "websocket"  # RFC 9110 7.8 allows a list, wsproto does not
         headers["werkzeug.socket"] = captured = _Captured()
         try:
             super().__init__(headers, subprotocols, thread_class=_NoThread, event_class=_NoEvent)
         except (ProtocolError, UnicodeError) as error:  # wsproto decodes headers as ASCII
-            raise ConnectionClosed(CloseCode.PROTOCOL_ERROR, f"no WebSocket handshake: {error}") from error
+            raise ConnectionClosed(CloseCode.PROTOCOL_ERROR, f"not a WebSocket handshake: {error}") from error
         self.response = captured.data
         agreed = None
         if inflate_to is not None:
@@ -174,9 +174,9 @@ class ServerProtocol(Protocol, simple_websocket.Server):  # type: ignore[misc]  
 
 
 class ClientProtocol(Protocol, simple_websocket.Client):  # type: ignore[misc]  # it has no type hints
-    """A client's half of a connection, after a handshake that ended with `subprotocol` and `headers`.
+    """A client's side of a connection, after a handshake that resulted in `subprotocol` and `headers`.
 
-    `agreed` is what it ended with for compression, and `inflate_to` the bytes that a message may become.
+    `agreed` is the negotiated compression, and `inflate_to` the size limit of an inflated message in bytes.
     """
 
     encode = staticmethod(frames.encode_masked)
@@ -192,7 +192,7 @@ class ClientProtocol(Protocol, simple_websocket.Client):  # type: ignore[misc]  
     ) -> None:
         self._agreed = agreed
         self._inflate_to = inflate_to or 0
-        # Its own constructor looks up the host and connects, without a deadline; its parent's does not.
+        # Client's own constructor looks up the host and connects without a deadline; its parent's does not.
         super(simple_websocket.Client, self).__init__(
             connection_type=ConnectionType.CLIENT, thread_class=_NoThread, event_class=_NoEvent
         )
@@ -200,34 +200,34 @@ class ClientProtocol(Protocol, simple_websocket.Client):  # type: ignore[misc]  
         self.headers = headers or []
 
     def handshake(self) -> None:
-        """It was done already: see ClientHandshake."""
+        """Begins the exchange of frames; `ClientHandshake` has done the handshake."""
         self.begin(ConnectionType.CLIENT, self._agreed, self._inflate_to)
         self.connected = True
 
 
 class _Offer(Extension):
-    """permessage-deflate in a client's handshake, and what the server makes of it."""
+    """permessage-deflate in a client's handshake: the offer and the server's answer."""
 
     name = NAME
     agreed: Agreement | None = None
 
     def offer(self) -> str:
-        return WISH
+        return OFFER
 
     def finalize(self, offer: str) -> None:
-        """The server's answer. Raises wsproto's error for one that is none, or a second one."""
+        """Reads the server's answer. Raises wsproto's error if it is invalid or a second one."""
         if self.agreed is not None:
-            raise RemoteProtocolError(f"{self.name} is there twice")
+            raise RemoteProtocolError(f"{self.name} is in the answer twice")
         try:
-            self.agreed = judge_answer(offer)
+            self.agreed = read_answer(offer)
         except ValueError as error:
             raise RemoteProtocolError(str(error)) from error
 
 
 class ClientHandshake:
-    """A client's opening handshake (RFC 6455 4.1): the request, then whatever the server answers.
+    """A client's opening handshake (RFC 6455 4.1): the request and the server's answer.
 
-    With `inflate_to`, bytes, compression is offered; else no extension is, and none may be in the answer.
+    Compression is offered if `inflate_to` is a number of bytes; if it is None, no extension is offered.
     """
 
     def __init__(
@@ -256,17 +256,17 @@ class ClientHandshake:
         )
 
     def receive(self, data: bytes) -> ClientProtocol | None:
-        """Takes a piece of the answer, the head first and whole; returns the protocol that a yes leads to.
+        """Parses a part of the answer, first the complete head; returns the protocol if the server accepted.
 
-        Raises HandshakeRefused at the end of any other answer, CannotConnect where it is wrong.
+        Raises HandshakeRefused at the end of any other answer, and CannotConnect for an invalid one.
         """
         try:
             self._ws.receive_data(data)
             events = list(self._ws.events())
         except (ProtocolError, UnicodeError) as error:
-            if self._refusal is not None:  # what is wrong is only its body
+            if self._refusal is not None:  # only the body is invalid
                 self.end()
-            raise CannotConnect(f"the server's answer is no WebSocket handshake: {error}") from error
+            raise CannotConnect(f"the server's answer is not a WebSocket handshake: {error}") from error
         for event in events:
             if isinstance(event, AcceptConnection):
                 retire(self._ws)
@@ -287,7 +287,7 @@ class ClientHandshake:
         return None
 
     def end(self) -> NoReturn:
-        """No more will come: raises HandshakeRefused with what is there."""
+        """Ends the handshake without a connection: raises HandshakeRefused with what has arrived."""
         if self._refusal is None:
             raise CannotConnect("the server ended the connection before it answered the handshake")
         body = bytes(self._body[:MAX_BODY]).decode(errors="replace")

@@ -1,4 +1,4 @@
-"""What all threads of this package share: threads that start late, forks, numbers, periodic work, reports.
+"""Helpers for threads: start on first use, forks, sequence numbers, periodic work, deferred logs.
 
-May import nothing of this package but its own modules. Runs on: any thread.
+May import only its own modules. Runs on: any thread.
 """

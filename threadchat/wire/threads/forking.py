@@ -1,4 +1,4 @@
-"""What a forked process begins anew: what has locks, which other threads may have held, and threads."""
+"""Resets objects with locks and threads in a forked process, which has only one thread."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from weakref import WeakSet
 
 
 class Forked(Protocol):
-    """Whatever belongs to the process that made it."""
+    """An object that belongs to the process that made it."""
 
     def leave_behind(self) -> None:
-        """Begins anew, and lets go of what is the parent's; never blocks, and acquires no lock.
+        """Resets the object and drops what belongs to the parent.
 
-        Runs on: the only thread of a forked process, first.
+        Must not block or acquire a lock, since a thread that does not exist here may hold it. Runs on: the
+        only thread of a forked process, before anything else.
         """
 
 
@@ -21,7 +22,7 @@ _known: WeakSet[Forked] = WeakSet()
 
 
 def begin_anew_after_fork(thing: Forked) -> None:
-    """Has `thing.leave_behind` called in each process that is forked, as long as `thing` is in use."""
+    """Has `thing.leave_behind` called in each forked process. Keeps only a weak reference to `thing`."""
     _known.add(thing)
 
 

@@ -1,4 +1,4 @@
-"""Whole numbers, each given once, to any number of threads."""
+"""Sequence numbers that several threads take."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 
 
 class Numbers:
-    """1, 2, 3 and so on. `itertools.count` is not promised to be safe for several threads.
+    """Gives out 1, 2, 3 and so on, each number once.
 
-    `_lock` guards `_last`; a leaf.
+    Python does not promise that `itertools.count` is thread-safe. `_lock` guards `_last` and is a leaf.
     """
 
     __slots__ = ("_last", "_lock")
@@ -18,7 +18,7 @@ class Numbers:
         self._last = 0
 
     def take(self) -> int:
-        """The next number. Runs on: any thread."""
+        """Returns the next number. Runs on: any thread."""
         with self._lock:
             self._last += 1
             return self._last

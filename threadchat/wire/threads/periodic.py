@@ -1,4 +1,4 @@
-"""Looks at something now and then on the pinger's thread: sooner when tense, 2 % of the time at most."""
+"""Calls a check periodically on the pinger's thread, more often near a limit, for 2 % of the time at most."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from time import monotonic
 from typing import Any, Final
 
 CALM: Final = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 TENSE: Final = 0.1
-"""The same once what is looked at is more than half of what it may be."""
+"""Seconds between two checks once the amount is above half of its limit."""
 SHARE: Final = 0.02
-"""Of the time, that looking may take; a look that took long is followed by a longer rest."""
+"""Share of the time that checks may take; a long check is followed by a longer pause."""
 
 
 class Periodic:
-    """Calls `look` as long as there is something to look at; whoever brings something calls `watch`.
+    """Calls `look` periodically while there is something to check; `watch` says that there is.
 
-    `look` returns the seconds until the next one, or None where there is nothing more to look at.
+    `look` returns the seconds until the next call, or None to stop until the next `watch`.
 
-    `_lock` guards `_armed`, whether there is a next look, and `_alarm`, which is that look's.
+    `_lock` guards `_armed`, whether a call is due, and `_alarm`, which will make it.
     """
 
     def __init__(
@@ -34,16 +34,16 @@ class Periodic:
         self._alarm: Any = None
 
     def watch(self) -> None:
-        """Told that there is something to look at. Runs on: any thread."""
+        """Starts the periodic calls if none is due. Runs on: any thread."""
         if not self._armed:
             self._look_in(CALM)
 
     def run(self) -> None:
-        """Looks once, and sees to the next look. Runs on: the pinger's thread."""
+        """Calls `look` once and schedules the next call. Runs on: the pinger's thread."""
         with self._lock:
-            self._armed = False  # first: whoever comes from here on sees to the next look
+            self._armed = False  # first, so that a `watch` from here on schedules a call
         began = monotonic()
-        rest: float | None = CALM  # after a look that failed, too
+        rest: float | None = CALM  # also after an exception
         try:
             rest = self._look()
         finally:
@@ -51,7 +51,7 @@ class Periodic:
                 self._look_in(max(rest, (monotonic() - began) / SHARE))
 
     def leave_behind(self) -> None:
-        """Begins anew: what was looked at is the parent's. Runs on: the only thread of a forked process."""
+        """Resets it: what was checked is the parent's. Runs on: the only thread of a forked process."""
         if self._alarm is not None:
             self._alarm.cancel()
         self._lock = threading.Lock()
@@ -65,5 +65,5 @@ class Periodic:
 
 
 def rest_for(amount: float, most: float) -> float:
-    """The seconds until the next look where `most` may be, and `amount` is."""
+    """Returns the seconds until the next check of an `amount` with the limit `most`."""
     return CALM if amount * 2 <= most else TENSE

@@ -1,4 +1,4 @@
-"""Log lines of threads that must not wait for a log's reader: the pinger's, above all."""
+"""Logs for threads that must not wait for a slow log, such as the pinger."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any, Final
 from threadchat.wire.threads.forking import begin_anew_after_fork
 
 MOST: Final = 1000
-"""Lines that may wait; what comes on top is dropped, and how much that was is told later."""
+"""Lines that may wait; further lines are dropped, and their number is logged later."""
 
 log = logging.getLogger(__name__)
 
 
 class Reports:
-    """Logs on a thread that comes with the first line and goes with the last.
+    """Logs on a thread that starts with the first waiting line and ends with the last.
 
-    `_changed` guards everything here, and is a leaf; nothing is logged under it.
+    `_changed` guards everything here and is a leaf; nothing is logged while it is held.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -29,11 +29,11 @@ class Reports:
         self._changed = threading.Condition(threading.Lock())
         self._lines: deque[Callable[[], object]] = deque()
         self._dropped = 0
-        self._writing = False  # there is a thread that sees to what waits
+        self._writing = False  # a thread logs what waits
         begin_anew_after_fork(self)
 
     def log(self, logger: logging.Logger, level: int, message: str, *arguments: object, **more: Any) -> None:
-        """As `logger.log`, but on another thread, and soon. Never blocks. Runs on: any thread."""
+        """Like `logger.log`, but on another thread. Never blocks. Runs on: any thread."""
         with self._changed:
             if len(self._lines) >= self._most:
                 self._dropped += 1
@@ -49,7 +49,7 @@ class Reports:
                 self._writing = False
 
     def write(self) -> None:
-        """Logs all that waits. Runs on: a thread of its own."""
+        """Logs what waits, until nothing does. Runs on: a thread of its own."""
         while True:
             with self._changed:
                 dropped, self._dropped = self._dropped, 0
@@ -60,18 +60,18 @@ class Reports:
                 lines = list(self._lines)
                 self._lines.clear()
             for line in lines:
-                with contextlib.suppress(Exception):  # of a handler that is not the library's
+                with contextlib.suppress(Exception):  # an application's handler may raise
                     line()
             if dropped:
                 log.warning("%d lines were dropped: the log is read too slowly", dropped)
 
     def flush(self, timeout: float) -> bool:
-        """Waits until nothing is left to be logged; False after `timeout` seconds. Runs on: any thread."""
+        """Waits until everything is logged; returns False after `timeout` seconds. Runs on: any thread."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._writing, timeout)
 
     def leave_behind(self) -> None:
-        """Begins anew: what waits is the parent's to log. Runs on: the only thread of a forked process."""
+        """Drops what waits, which the parent logs. Runs on: the only thread of a forked process."""
         self._changed = threading.Condition(threading.Lock())
         self._lines.clear()
         self._writing = False
