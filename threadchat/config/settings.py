@@ -81,8 +81,8 @@ class Config:
         "all; a page of another site can act in the name of its visitor")
     allow_host: str = _setting("", HOSTS, "address",
         "host names, separated by commas, by which the server may be addressed; *.example.org allows all "
-        "names below one, * allows all; if empty, all are allowed, but on a loopback address only loopback names, "
-        "which protects against DNS rebinding")
+        "names below one, * allows all; if empty, all are allowed, but on a loopback address only loopback "
+        "names, which protects against DNS rebinding")
     subprotocols: str = _setting("", SUBPROTOCOLS, "address",
         "WebSocket subprotocols that the server accepts; a browser closes the connection if the server "
         "accepts none of those that it offers; bearer, followed by a token, is always accepted")
