@@ -99,9 +99,8 @@ def _parser(command: str, description: str) -> Parser:
     parser.add_argument(
         "--token",
         type=_token,
-        help="who one is, where the server wants to know, or file:PATH; the command token makes one",
+        help="token for a server that requires one, or file:PATH; the command token creates one",
     )
-    parser.add_argument("--token", help="token for a server that requires one; the command token creates one")
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
