@@ -76,9 +76,9 @@ def test_broadcast_dialect(chat_server: ServerProcess) -> None:
         for nonsense in ("{", "[]", '{"from":"ann"}', '{"from":1,"message":"hi"}', message[:-1] + ',"x":1}'):
             two.socket.send(nonsense)
             assert list(two.next()) == ["error"]
-        two.socket.send('{"from": "bob", "message": "zwölf <b>\\u0000</b>"}')
+        two.socket.send('{"from": "bob", "message": "zwölf <b>\\u0009</b>"}')
         for talker in (one, two):
-            assert talker.next() == {"from": "bob", "message": "zwölf <b>\0</b>"}
+            assert talker.next() == {"from": "bob", "message": "zwölf <b>\t</b>"}
 
 
 def test_one_directory_of_people_for_all_dialects(chat_server: ServerProcess, ann: Talker) -> None:
