@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,25 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a server offers: rooms, and messages from person to person."""
+    """What a server offers: rooms, messages from person to person, events that its application emits."""
 
     room: Conversation
     direct: Conversation
+    emit: Conversation | None = None
 
 
 HELLO = '{"type":"hello","id":1,"nickname":"u{n}"}'
 
+NATIVE_ROOM = Conversation(
+    path="/chat",
+    hellos=(HELLO, '{"type":"join","id":2,"room":"bench-{group}"}'),
+    identity="user",
+    ready="re=2",
+    publish='{"type":"message","room":"bench-{group}","message":"{marker}"}',
+)
 NATIVE = Dialect(
-    room=Conversation(
-        path="/chat",
-        hellos=(HELLO, '{"type":"join","id":2,"room":"bench-{group}"}'),
-        identity="user",
-        ready="re=2",
-        publish='{"type":"message","room":"bench-{group}","message":"{marker}"}',
-    ),
+    room=NATIVE_ROOM,
+    emit=replace(NATIVE_ROOM, publish='{"type":"call","name":"emit","data":["bench-{group}","{marker}"]}'),
     direct=Conversation(
         path="/chat",
         hellos=(HELLO,),

@@ -41,7 +41,7 @@ class Workload:
     title: str
     metrics: tuple[Metric, ...]
     connections: int
-    conversation: Literal["room", "direct"] = "room"
+    conversation: Literal["room", "direct", "emit"] = "room"
     groups: int = 1
     talkers: int = 1  # of each group
     window: int = 0  # messages that a talker has outstanding: a closed loop
@@ -131,6 +131,16 @@ def direct(people: int, window: int) -> Workload:
     )
 
 
+# The talker calls a command of the application's, which emits: the same way to the members as a message's.
+EMIT = replace(
+    fan_out(1000, 64, ours_only=True),
+    name="emit-1000-w64",
+    title="the same room, but the application emits what it is told",
+    conversation="emit",
+    baseline="fanout-1000-w64",
+)
+
+
 # Long messages and a long warm-up, so that the kernel's buffers for the stalled member (up to 4 MB at the
 # server) are full when the measured time begins.
 HEALTHY = Workload(
@@ -217,6 +227,7 @@ def all_workloads(most_connections: int) -> list[Workload]:
     """Return every workload, in the order of measuring; `most_connections` is what this machine can hold."""
     return [
         *(fan_out(members, window) for members in (100, 1000) for window in (1, 4, 64)),
+        EMIT,
         *(fan_out(5000, window, ours_only=True) for window in (1, 4, 64)),
         *(direct(people, window) for people in (100, 1000) for window in (1, 16)),
         ROOMS,
