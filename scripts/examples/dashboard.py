@@ -81,9 +81,12 @@ def export(caller: Caller) -> dict[str, str]:
     return {"job": job}
 
 
+# What a worker of Celery's has in place of the chat: a Publisher, with the same `emit`.
+out = Publisher(BROKER) if BROKER.startswith("redis") else chat
+
+
 def run_export(job: str, user: str) -> None:
-    """Stands for a task of Celery's: that has no chat, but a Publisher with the same `emit`."""
-    out = Publisher(BROKER) if BROKER.startswith("redis") else chat
+    """Stands for a task of Celery's."""
     for done in range(0, 101, 5):
         out.emit(job, "progress", {"done": done}, keep=False)  # only the newest is of any use
         time.sleep(0.05)

@@ -13,6 +13,14 @@ from tests.e2e.browser import Person, chromium, missing
 class Window(Person):
     """A window at an example's page, in which elements have an `id`."""
 
+    def policy(self) -> str:
+        """The Content-Security-Policy that the page came with."""
+        script = """
+            const done = arguments[0];
+            fetch(location.href).then((reply) => done(reply.headers.get("Content-Security-Policy")), done);
+        """
+        return str(self.look().execute_async_script(script))
+
     def find(self, selector: str) -> Any:
         """The first element of this CSS selector, waited for."""
         script = "return document.querySelector(arguments[0])"
@@ -49,6 +57,7 @@ def browse(driver: Any) -> Iterator[Callable[[str], Window]]:
 
     def browse(url: str) -> Window:
         windows.append(Window(driver, url))
+        assert windows[-1].policy().startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
         return windows[-1]
 
     first = driver.current_window_handle

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from tests.broker.redis_server import RedisServer, why_not
 from tests.e2e.talker import PATIENCE, Talker
 from tests.examples.conftest import Window
 from tests.mounted.host import EXAMPLES, Host
@@ -20,9 +21,22 @@ pytest.importorskip("flask")
 
 
 @pytest.fixture
-def dashboard(tmp_path: Path) -> Iterator[Host]:
-    with Host(tmp_path, str(EXAMPLES / "dashboard.py")) as host:
+def dashboard(tmp_path: Path, broker: str) -> Iterator[Host]:
+    with Host(tmp_path, str(EXAMPLES / "dashboard.py"), THREADCHAT_BROKER=broker) as host:
         yield host
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest) -> Iterator[str]:
+    """In memory, or a Redis of its own where the test says so."""
+    if getattr(request, "param", "memory") == "memory":
+        yield "memory"
+        return
+    if reason := why_not():
+        pytest.skip(reason)
+    server = RedisServer(request.getfixturevalue("tmp_path"), lasting=False)
+    yield server.url
+    server.kill()
 
 
 def log_in(host: Host, name: str) -> dict[str, str]:
@@ -40,6 +54,7 @@ def heard(person: Talker, name: str) -> dict[str, Any]:
     return data
 
 
+@pytest.mark.parametrize("broker", ["memory", "redis"], indirect=True)
 def test_orders_a_job_and_a_notice(dashboard: Host) -> None:
     of_ann, of_bob = log_in(dashboard, "ann"), log_in(dashboard, "bob")
     with Talker(dashboard.ws, "/live", additional_headers=of_ann) as ann:
