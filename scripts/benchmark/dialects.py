@@ -29,11 +29,17 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a server offers: rooms, messages from person to person, events that its application emits."""
+    """What a server offers: rooms, messages from person to person, and what its application says."""
 
     room: Conversation
     direct: Conversation
     emit: Conversation | None = None
+    publish: Conversation | None = None
+
+
+def _calling(name: str, room: Conversation) -> Conversation:
+    """A room in which the application says what a command of its own is called with."""
+    return replace(room, publish=f'{{"type":"call","name":"{name}","data":["bench-{{group}}","{{marker}}"]}}')
 
 
 HELLO = '{"type":"hello","id":1,"nickname":"u{n}"}'
@@ -47,7 +53,8 @@ NATIVE_ROOM = Conversation(
 )
 NATIVE = Dialect(
     room=NATIVE_ROOM,
-    emit=replace(NATIVE_ROOM, publish='{"type":"call","name":"emit","data":["bench-{group}","{marker}"]}'),
+    emit=_calling("emit", NATIVE_ROOM),
+    publish=_calling("publish", NATIVE_ROOM),
     direct=Conversation(
         path="/chat",
         hellos=(HELLO,),

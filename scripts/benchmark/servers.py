@@ -38,8 +38,8 @@ class Server:
 
 OURS = Server("threadchat", NATIVE, "-m threadchat", "threadchat", ("simple-websocket", "msgspec"))
 
-# Ours with an application that emits, for the workloads that need one; not a contestant of its own.
-EMITTING = replace(OURS, program="-m scripts.benchmark.emitting")
+# Ours with an application, for the workloads in which that speaks; not a contestant of its own.
+SPEAKING = replace(OURS, program="-m scripts.benchmark.application")
 
 # Ours once more, where not being pinned to one core can show.
 UNPINNED = Server(
