@@ -13,6 +13,7 @@ from threadchat.errors import Cancelled, ConnectionClosed, SendTimeout
 from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox_state import Answer, State
+from threadchat.wire.pinger import STOPPED
 from threadchat.wire.priority_queue import MAX_TAKE, MAX_TAKE_REFUSED, PriorityQueue
 from threadchat.wire.protocol.requests import Close, Control, Request, Text
 
@@ -25,7 +26,7 @@ MAX_BYTES: Final = 1 << 20
 # Module names save the hot paths an attribute lookup each.
 _YES, _HIGH, _NO, _GONE = Answer.YES, Answer.HIGH, Answer.NO, Answer.GONE
 _IDLE, _LISTED, _RUNNING, _BLOCKED = State.IDLE, State.LISTED, State.RUNNING, State.BLOCKED
-_NO_TURN = frozenset((State.BLOCKED, State.OVER))
+_OVER = State.OVER
 
 
 class Line(Protocol):
@@ -155,7 +156,8 @@ class Outbox(PriorityQueue):
         later), or has not yet woken for an earlier permit. An interrupt can leave such an outbox in the
         line. All three are set before the turnstile's lock is released, so reading them needs no mutex.
         """
-        if self.state in _NO_TURN or not self._wakeup.locked():
+        state = self.state  # compared by identity, because hashing an enum's member is slow
+        if state is _BLOCKED or state is _OVER or not self._wakeup.locked():
             return False
         self._wakeup.release()
         return True
@@ -168,12 +170,9 @@ class Outbox(PriorityQueue):
         """Removes what waits, up to `MAX_TAKE` bytes, as one buffer. Runs on: the writer, with a permit."""
         with self.mutex:
             self.state = _RUNNING
-            parts = []
-            closes = False
-            if self._control:
-                closes = self._control.closes
-                parts = [control.frame for control in self._control]
-                self._control.clear()
+            if self._control and self.ping_left_at is None and self._control.pings:
+                self.ping_left_at = self._clock()
+            parts, closes = self._control.take() if self._control else ([], False)
             texts = self._texts
             if self._bytes <= self._max_take:
                 self.counters.frames_out += self._messages
@@ -257,10 +256,13 @@ class Outbox(PriorityQueue):
             if patience <= 0:
                 raise SendTimeout(f"the peer took no byte for {timeout:g} s")
         self._waiting += 1
+        asked = self._clock()
         try:
             self.not_full.wait(patience)
         finally:
             self._waiting -= 1
+        if patience is not None and self._clock() > asked + patience + STOPPED:
+            self._blocked_since = self._clock()  # this process was stopped: nobody is to blame for that
 
     def _put_control(self, item: Control) -> None:
         if entering(partial(self._add_control, item)):
