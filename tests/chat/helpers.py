@@ -196,7 +196,7 @@ class WithoutInbox:
         """See Session."""
         return Answer.GONE
 
-    def move(self, deed: str, room: str) -> bool:
+    def move(self, action: str, room: str) -> bool:
         """See Session."""
         return False
 

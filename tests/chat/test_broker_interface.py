@@ -113,8 +113,8 @@ class Others(MemoryBroker):
     def is_connected(self, user: UserId) -> bool:
         return user == 9
 
-    def move(self, user: UserId, deed: str, room: str) -> int:
-        self.calls.append(("move", user, deed, room))
+    def move(self, user: UserId, action: str, room: str) -> int:
+        self.calls.append(("move", user, action, room))
         return 2
 
 

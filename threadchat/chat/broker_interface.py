@@ -80,8 +80,8 @@ class Node(Protocol):
     def sessions(self, user: UserId) -> list[str]:
         """The ids of a person's sessions on this node."""
 
-    def move(self, user: UserId, deed: str, room: str) -> int:
-        """Makes a person's sessions on this node do `deed` (join, leave, subscribe, unsubscribe) in a room.
+    def move(self, user: UserId, action: str, room: str) -> int:
+        """Makes a person's sessions on this node do `action` (join, leave, subscribe, unsubscribe) in a room.
 
         May block. Returns the number of sessions that did it.
         """
@@ -166,8 +166,8 @@ class Cluster(Protocol):
     def is_connected(self, user: UserId) -> bool:
         """Whether a person has a session on another node."""
 
-    def move(self, user: UserId, deed: str, room: str) -> int:
-        """Makes a person's sessions on other nodes do `deed` in a room. Returns how many did it."""
+    def move(self, user: UserId, action: str, room: str) -> int:
+        """Makes a person's sessions on other nodes do `action` in a room. Returns how many did it."""
 
 
 class Alone:
@@ -229,6 +229,6 @@ class Alone:
         """See Cluster."""
         return False
 
-    def move(self, user: UserId, deed: str, room: str) -> int:
+    def move(self, user: UserId, action: str, room: str) -> int:
         """See Cluster."""
         return 0

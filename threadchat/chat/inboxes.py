@@ -201,12 +201,12 @@ class Inboxes:
         """Whether a person has a session on any node. Raises CommandError 100."""
         return user in self._sessions or self._cluster.is_connected(user)
 
-    def move(self, user: UserId, deed: str, room: str) -> int:
+    def move(self, user: UserId, action: str, room: str) -> int:
         """Makes all sessions of a person `join`, `leave`, `subscribe` to or `unsubscribe` from a room.
 
         Returns the number of sessions for which this changed anything. Raises CommandError 100.
         """
-        return self._sessions.move(user, deed, room) + self._cluster.move(user, deed, room)
+        return self._sessions.move(user, action, room) + self._cluster.move(user, action, room)
 
 
 def passing_frame(told: Record) -> bytes:

@@ -59,7 +59,7 @@ class Session(Protocol):
         A `light` event is taken only if there is plenty of room, and replaces an older one of the same name.
         """
 
-    def move(self, deed: str, room: str) -> bool:
+    def move(self, action: str, room: str) -> bool:
         """Joins, leaves, subscribes to or unsubscribes from a room. Returns whether that changed anything.
 
         May block. Raises CommandError. Runs on: any thread.
@@ -173,17 +173,17 @@ class UserDirectory:
         """The ids of those of a person's sessions that have an id."""
         return [session.session for session in self.of(user) if session.session]
 
-    def move(self, user: UserId, deed: str, room: str) -> int:
-        """Makes a person's sessions do `deed` in a room. Returns for how many it changed anything.
+    def move(self, user: UserId, action: str, room: str) -> int:
+        """Makes a person's sessions do `action` in a room. Returns for how many it changed anything.
 
         May block.
         """
         moved = 0
         for session in self.of(user):
             try:
-                moved += session.move(deed, room)
+                moved += session.move(action, room)
             except (CommandError, RoomClosed) as error:
-                log.info("a session of user %s could not %s room %r: %s", user, deed, room, error)
+                log.info("a session of user %s could not %s room %r: %s", user, action, room, error)
         return moved
 
     def end(self, user: UserId, code: int, reason: str | None = None) -> int:

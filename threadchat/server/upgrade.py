@@ -15,7 +15,7 @@ from threadchat.chat.hub import Hub
 from threadchat.chat.sanctions import BAN
 from threadchat.config.settings import Config
 from threadchat.errors import BadToken, CloseCode, ConnectionClosed, NoSocket, Refuse, ThreadchatError
-from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.logs.rate_limit import LogRateLimit, is_thread_shortage
 from threadchat.server.auth.hooks import Hooks
 from threadchat.server.auth.identity import ANYBODY, Admission, Identity
 from threadchat.server.auth.tokens import Pass
@@ -24,6 +24,7 @@ from threadchat.server.connection_registry import MOST_PARTING, PARTING, Connect
 from threadchat.server.http.connection import HANDOVER
 from threadchat.server.http.connection_limits import counted_as
 from threadchat.server.http.handshake import Refusal, refuse
+from threadchat.server.http.hosts import Hosts
 from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import reply
@@ -90,11 +91,13 @@ class UpgradeHandler:
         self._clock = clock
         self._numbers = Numbers()
         self._proxies = Proxies(config.trusted_proxy)
+        self.hosts = Hosts(config.allow_host, config.host, self._proxies)
         self._told = False  # that the server shows no socket
 
     def leave_behind(self) -> None:
         """Begins anew in a forked process. Runs on: its only thread, first."""
         self._numbers = Numbers()
+        self._admission.leave_behind()
 
     def endpoint(self, dialect: Dialect) -> WSGIApplication:
         """A WSGI application for requests that are meant as a handshake."""
@@ -106,7 +109,8 @@ class UpgradeHandler:
         """Answers a handshake with a refusal, or makes it a session, which may run as long as the call."""
         self._proxies.see_through(environ)
         answer = (
-            refuse(environ, self._config.allowed_origins)
+            self.hosts.refuse(environ)
+            or refuse(environ, self._config.allowed_origins)
             or self._refuse_banned(environ)
             or self._ask_who(dialect, environ)
         )
@@ -160,7 +164,9 @@ class UpgradeHandler:
         if tokens is None or token is None:
             return None
         try:
-            shown = tokens.verify(token)
+            shown = self._admission.verify(
+                tokens, token, lambda failures: failures.note_request("token", environ)
+            )
         except BadToken as error:
             log.info("%s: a token was refused: %s", environ.get("REMOTE_ADDR", "-"), error)
             scheme = [("WWW-Authenticate", 'Bearer error="invalid_token"')]
@@ -244,13 +250,16 @@ class UpgradeHandler:
     def _run(
         self, dialect: Dialect, guest: Upgraded, headers: dict[str, Any], caller: Caller, number: int
     ) -> None:
-        """Runs on: the connection's reader thread. Raises what making a Connection raises."""
+        """Runs on: the connection's reader thread."""
         taken, of = guest
         try:
             connection = self._connect(number, taken.sock, headers, taken.trailing)
-        except BaseException:
+        except BaseException as error:
             taken.sock.close()
             self._registry.give_back(of)
+            if isinstance(error, ConnectionClosed) or is_thread_shortage(error):
+                log.error("connection %d: it could not begin: %s", number, error)
+                return
             raise
         self._registry.add(connection, of)
         if of == PARTING:

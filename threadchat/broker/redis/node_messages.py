@@ -33,7 +33,7 @@ class NodeMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A request to the nodes that have a person online.
 
     It asks them to take a direct message; to take an `event`, which may be `kept` in the inbox; to do a
-    `deed` in a room, or without a deed to evict the person from it; or to close the connections with a code.
+    `action` in a room, or without a action to evict the person from it; or to close the connections with a code.
     Otherwise it asks for the addresses and session ids. `sender` is the channel for the answer. If it is
     empty, no node answers.
     """
@@ -46,7 +46,7 @@ class NodeMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     code: int = 0
     reason: str | None = None
     room: str = ""
-    deed: str = ""
+    action: str = ""
     event: str = ""
     kept: bool = False
 
@@ -187,9 +187,9 @@ class NodeMessenger:
         with self._lock:
             return bool(nodes > (user in self._counts))
 
-    def move(self, user: UserId, deed: str, room: str) -> int:
+    def move(self, user: UserId, action: str, room: str) -> int:
         """See Cluster."""
-        return sum(answer.value for answer in self._ask(user, True, room=room, deed=deed))
+        return sum(answer.value for answer in self._ask(user, True, room=room, action=action))
 
     def _ask(self, user: UserId, wait: bool, **content: Any) -> list[Answer]:
         """Returns the answers of the nodes that have the person online. This node's own answer is empty.
@@ -267,8 +267,8 @@ class NodeMessenger:
 
     def _evict(self, here: Node, node_message: NodeMessage) -> None:
         """Runs on: a worker's thread."""
-        if node_message.deed:
-            ended = here.move(node_message.user, node_message.deed, node_message.room)
+        if node_message.action:
+            ended = here.move(node_message.user, node_message.action, node_message.room)
         else:
             ended = here.evict(node_message.user, node_message.room, node_message.reason or "")
         self._answer(node_message.sender, Answer(node_message.number, ended))

@@ -77,7 +77,7 @@ class People:
         self.await_ready()
         return self.messenger.is_connected(user)
 
-    def move(self, user: UserId, deed: str, room: str) -> int:
+    def move(self, user: UserId, action: str, room: str) -> int:
         """See Cluster."""
         self.await_ready()
-        return self.messenger.move(user, deed, room)
+        return self.messenger.move(user, action, room)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import logging
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication
 
@@ -13,6 +14,7 @@ from threadchat.errors import ConfigError
 from threadchat.server.admin import metrics
 from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.api import Api, Key
+from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.replies import reply
 from threadchat.server.http.static import Resource, read_folder
 
@@ -28,7 +30,8 @@ class Operators:
     def __init__(self, chat: AdministeredChat, config: Config) -> None:
         self._api: Api | None = None
         self._doors: dict[str, WSGIApplication] = {}
-        key = Key(config.api_key) if config.api_key else None
+        key = Key(config.api_key, chat.failures) if config.api_key else None
+        self._proxies = Proxies(config.trusted_proxy)
         if key is not None:
             self._api = Api(chat, key, config.max_message_size)
             for path, resource in read_ops_page().items():
@@ -51,9 +54,16 @@ class Operators:
 
     def find(self, path: str) -> WSGIApplication | None:
         """What answers at `path`; None where that is no operators' path."""
-        if self._api is not None and path.startswith("/api/"):
-            return self._api
-        return self._doors.get(path)
+        door: WSGIApplication | None = self._doors.get(path)
+        if path.startswith("/api/"):
+            door = self._api
+        return None if door is None else partial(self._answer, door)
+
+    def _answer(
+        self, door: WSGIApplication, environ: dict[str, Any], start_response: StartResponse
+    ) -> Iterable[bytes]:
+        self._proxies.see_through(environ)  # another server may not have, and addresses are judged
+        return door(environ, start_response)
 
 
 def read_ops_page() -> dict[str, Resource]:

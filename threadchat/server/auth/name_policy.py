@@ -17,6 +17,10 @@ Check = Callable[[str], str]
 MAX_CLAIMED: Final = 1024
 """Characters of a name that somebody only claims to have, on the older dialect `/ws`."""
 
+_BLANKS: Final = re.compile("[\\xa0\\u2000-\\u200a\\u202f\\u205f\\u3000]")
+"""In prose as good as U+0020: French has them before ! and ?, Japanese between words."""
+_CONTROLS: Final = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]")
+
 _MOST_PARTS: Final = 4  # that one character is written with: a letter and three marks
 
 
@@ -76,13 +80,31 @@ def _check_printable(name: str, field: str, what: str, most: int) -> str:
 
 
 def _check_claimed(name: str) -> str:
-    """A name without a rule but that it does not pass for another one; it may be empty or blank."""
+    """A name without a rule but that it does not pass for another one; empty, it says that there is none."""
     if len(name) > MAX_CLAIMED:
         reason = f"from has {len(name)} characters; a name has at most {MAX_CLAIMED}"
         raise CommandError(ErrorCode.BAD_REQUEST, reason)
-    if name.isascii() and name.isprintable():  # the most
+    if name[:1] == " " or name[-1:] == " ":
+        wrong = "has a space at an end"
+    elif name.isascii() and (name.isprintable() or not name):  # the most
         return name
-    name = nfc(name)
-    if wrong := find_forbidden(name):
+    else:
+        name = nfc(name)
+        wrong = find_forbidden(name)
+    if wrong:
         raise CommandError(ErrorCode.BAD_REQUEST, f"from {wrong}; a name has only what can be seen")
     return name
+
+
+def check_about(about: str) -> str:
+    """What somebody says about themselves: on one line, of what can be seen. Raises CommandError 107."""
+    if wrong := find_forbidden(_BLANKS.sub(" ", about)):
+        raise CommandError(ErrorCode.BAD_REQUEST, f"about {wrong}; it is one line of what can be seen")
+    return about
+
+
+def check_controls(message: str) -> None:
+    """Raises CommandError 107 for control characters but tabs and line ends."""
+    if not message.isprintable() and (found := _CONTROLS.search(message)):
+        reason = f"message has the control character U+{ord(found[0]):04X} at {found.start() + 1}"
+        raise CommandError(ErrorCode.BAD_REQUEST, reason)
