@@ -214,7 +214,7 @@ def is_away(error: CommandError) -> bool:
 
 
 _UNQUOTED: Final = (
-    "the URL cannot be read; in user and password, all but letters and digits is written as %2F and the like"
+    "the URL cannot be read; percent-encode special characters in user and password, such as / as %2F"
 )
 
 

@@ -33,7 +33,7 @@ class NodeMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A request to the nodes that have a person online.
 
     It asks them to take a direct message; to take an `event`, which may be `kept` in the inbox; to do a
-    `action` in a room, or without a action to evict the person from it; or to close the connections with a code.
+    `action` in a room, or without one to evict the person from it; or to close the connections with a code.
     Otherwise it asks for the addresses and session ids. `sender` is the channel for the answer. If it is
     empty, no node answers.
     """
