@@ -15,7 +15,7 @@ from tests.server.test_upgrade import Front, hello
 from tests.wire.helpers import Hand, Peer, client_frame
 from threadchat.config.settings import Config
 from threadchat.server.chat import Chat
-from threadchat.server.connection_registry import MOST_PARTING
+from threadchat.server.connection_registry import MAX_OVER_LIMIT
 from threadchat.wire.protocol import frames
 
 __all__ = ["start"]  # a fixture
@@ -79,7 +79,7 @@ def test_who_is_told_to_go_never_gets_as_far_as_the_chat(front: Front) -> None:
 
 def test_goodbyes_are_few_and_then_it_is_a_503(front: Front) -> None:
     come(front), come(front)
-    parting = [part(front) for _ in range(MOST_PARTING)]
+    parting = [part(front) for _ in range(MAX_OVER_LIMIT)]
     status, headers, body, _ = front.knock()
     assert status == "503 Service Unavailable"
     assert headers["Retry-After"] == "5"

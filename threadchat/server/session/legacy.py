@@ -79,7 +79,7 @@ class DirectSession(LegacySession):
 
     def encode_direct(self, direct: Direct) -> Text:
         """See Session."""
-        return encoding.classic_direct(direct)
+        return encoding.legacy_direct(direct)
 
     def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
         """See Session. Of what goes to an inbox, this dialect has words for messages to the person."""

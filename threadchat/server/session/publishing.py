@@ -23,7 +23,7 @@ def check_room(room: Any, names: NamePolicy | None = None) -> str:
     if names is not None and name != BROADCAST_ROOM:
         names.room(name)
     if is_inbox(name):
-        raise _bad("an inbox is its person's alone; name the user in its place")
+        raise _bad("only its owner can read an inbox; name the user instead")
     return name
 
 

@@ -34,7 +34,7 @@ class Work:
         self.errors = {**self.errors, code: self.errors.get(code, 0) + 1}
 
 
-class Visitor(Protocol):
+class CountedSession(Protocol):
     """What the statistics shows of a session."""
 
     user: UserId | None
@@ -53,7 +53,7 @@ class Entry:
     def __init__(self, connection: Connection, since: float) -> None:
         self.connection = connection
         self.since = since
-        self.session: Visitor | None = None
+        self.session: CountedSession | None = None
 
 
 @dataclass(slots=True)
@@ -123,7 +123,7 @@ class Statistics:
             self._present[connection] = Entry(connection, self._clock())
         return connection
 
-    def membership(self, connection: Connection, session: Visitor) -> None:
+    def note_session(self, connection: Connection, session: CountedSession) -> None:
         """Says whose connection it is; nothing happens where it is gone already."""
         with self._lock:
             entry = self._present.get(connection)
