@@ -156,7 +156,7 @@ def test_a_broken_file_keeps_the_old_keys_and_is_said_once(
             assert numbers(keys.find(None)) == numbers(FIRST.public_key())
         [record] = caplog.records
         assert record.levelno == logging.ERROR
-        assert "the old keys for tokens stay: token_keys:" in record.getMessage()
+        assert "the keys for tokens were not replaced: token_keys:" in record.getMessage()
     replace(path, public_pem(SECOND))
     assert numbers(keys.find(None)) == numbers(SECOND.public_key())
 

@@ -1,4 +1,4 @@
-"""What rooms and people may be called: what can be seen, or what the operator's pattern says."""
+"""The rules for names of rooms and people: visible characters, or the operator's pattern."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from threadchat.normalize import find_forbidden, nfc
 from threadchat.server.protocol.commands import MAX_NICKNAME, MAX_ROOM_NAME
 
 Check = Callable[[str], str]
-"""Returns a name in its one spelling (NFC). Raises CommandError 107, which says what would be right."""
+"""Returns a name in its normal form (NFC). Raises CommandError 107, which explains the rule."""
 
 MAX_CLAIMED: Final = 1024
-"""Characters of a name that somebody only claims to have, on the older dialect `/ws`."""
+"""Characters of an unverified name, on the older dialect `/ws`."""
 
-_MOST_PARTS: Final = 4  # that one character is written with: a letter and three marks
+_MAX_PARTS: Final = 4  # code points that NFC may join to one: a letter and three marks
 
 
 class NamePolicy:
@@ -26,7 +26,7 @@ class NamePolicy:
     __slots__ = ("claimed", "nickname", "room")
 
     def __init__(self, room_pattern: str = "", nickname_pattern: str = "") -> None:
-        """A pattern, if there is one, decides alone, but for the length."""
+        """A pattern replaces the default rule; the length limit always applies."""
         self.room: Final = _checker("room", "a room's name", MAX_ROOM_NAME, room_pattern)
         self.nickname: Final = _checker("nickname", "a nickname", MAX_NICKNAME, nickname_pattern)
         self.claimed: Final = self.nickname if nickname_pattern else _check_claimed
@@ -34,7 +34,7 @@ class NamePolicy:
 
 @lru_cache(maxsize=16)
 def name_policy(room_pattern: str, nickname_pattern: str) -> NamePolicy:
-    """The rules with those patterns; compiled once."""
+    """The policy with these patterns. The patterns are compiled once."""
     return NamePolicy(room_pattern, nickname_pattern)
 
 
@@ -53,8 +53,8 @@ def _checker(field: str, what: str, most: int, pattern: str) -> Check:
 
 
 def _normalized(name: str, field: str, what: str, most: int) -> str:
-    """The name in NFC, which may be shorter than what was typed. Raises CommandError 107 for its length."""
-    if len(name) <= _MOST_PARTS * most:
+    """The name in NFC, which may be shorter than the input. Raises CommandError 107 for its length."""
+    if len(name) <= _MAX_PARTS * most:
         name = nfc(name)
     if not 0 < len(name) <= most:
         reason = f"{field} has {len(name)} characters; {what} has from 1 to {most}"
@@ -66,11 +66,11 @@ def _check_printable(name: str, field: str, what: str, most: int) -> str:
     name = _normalized(name, field, what, most)
     if name[0] == " " or name[-1] == " ":
         wrong = "has a space at its end" if name[-1] == " " else "begins with a space"
-    elif (name.isascii() and name.isprintable()) or not (wrong := find_forbidden(name)):  # the most do
+    elif (name.isascii() and name.isprintable()) or not (wrong := find_forbidden(name)):
         return name
     rule = (
-        "printable, without spaces around it, control characters, or any that turn the direction of writing "
-        "or that nobody sees"
+        "printable, without spaces at its ends, and without control characters, invisible characters, or "
+        "characters that change the direction of writing"
     )
     raise CommandError(ErrorCode.BAD_REQUEST, f"{field} {wrong}; {what} is {rule}")
 
