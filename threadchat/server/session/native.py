@@ -197,7 +197,7 @@ class NativeSession(ApplicationSession):
         self._keep(command)
 
     def _direct(self, command: commands.SendDirect) -> dict[str, Any]:
-        self.check_leaving(command.to)
+        self.check_storing(command.to)
         stored = self.hub.send(
             command.to,
             command.message,
@@ -206,7 +206,7 @@ class NativeSession(ApplicationSession):
             key=client_key(command.key),
             skip=self.session,
         )
-        return self.left_waiting() if stored else {}
+        return self.note_stored() if stored else {}
 
     def _typing(self, command: commands.Typing) -> dict[str, Any]:
         assert self.user is not None
