@@ -131,7 +131,7 @@ BAD: list[tuple[str, Act]] = [
     ("reason is None", lambda chat: chat.ban(7, reason=None)),  # type: ignore[arg-type]
     ("half a surrogate pair", lambda chat: chat.ban(7, reason="\ud800")),
     ("kind is 'kick'", lambda chat: chat.lift("kick", 7)),  # type: ignore[arg-type]
-    ("with_address goes with a user", lambda chat: chat.ban(address="192.0.2.7", with_address=True)),
+    ("with_address needs a user", lambda chat: chat.ban(address="192.0.2.7", with_address=True)),
     ("user is None", lambda chat: chat.kick(None)),  # type: ignore[arg-type]
 ]
 

@@ -63,7 +63,7 @@ class ApplicationSession(HelloSession):
         try:
             super().arrive(user)
         except CommandError:
-            self._memberships.give_up_all(ended=False)
+            self._memberships.close_all(ended=False)
             raise
 
     # The inbox
@@ -211,9 +211,9 @@ class ApplicationSession(HelloSession):
         self.names.room(room)
         if self.hub.sanctions.find(BAN, subject_for(self.user), room) is not None:
             raise Refuse(f"user {self.user} is banned from room {room}")
-        wish = commands.Join(room=room) if action == "join" else commands.Subscribe(room=room)
+        command = commands.Join(room=room) if action == "join" else commands.Subscribe(room=room)
         try:
-            membership = self._memberships.take(wish, self.user if action == "join" else None, None)
+            membership = self._memberships.open(command, self.user if action == "join" else None, None)
         except CommandError as error:
             if error.code == ErrorCode.ALREADY:
                 return False
@@ -227,7 +227,7 @@ class ApplicationSession(HelloSession):
         except RoomClosed:
             log.debug("room %s was closed while %s came in", room, self.connection.label)
         finally:
-            self._memberships.settle(membership)
+            self._memberships.finish_opening(membership)
         return True
 
     def _offer(self, text: Text) -> None:
