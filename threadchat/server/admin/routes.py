@@ -1,4 +1,4 @@
-"""The operators' doors, behind the key: the API, the metrics, the page that draws them."""
+"""The routes for operators, protected by the key: the API, the metrics, and the page /ops."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 
 class Operators:
-    """Which paths are for operators, as `api_key` and `metrics` say; without either there are none.
+    """The paths for operators, as the settings `api_key` and `metrics` allow; without either there are none.
 
-    Raises ConfigError where `metrics` are open and cannot be had. To be called on any thread.
+    Raises ConfigError if `metrics` is open but prometheus_client is missing. May be called on any thread.
     """
 
     def __init__(self, chat: AdministeredChat, config: Config) -> None:
@@ -43,21 +43,21 @@ class Operators:
 
     @classmethod
     def asked_for(cls, chat: AdministeredChat, config: Config) -> Operators:
-        """The same for an application that wants them. Raises ConfigError where there are none."""
+        """The routes for an application that asks for them. Raises ConfigError if there are none."""
         operators = cls(chat, config)
         if not operators._doors:
-            raise ConfigError("api=True: nothing is there without an api_key, or metrics=open; set one")
+            raise ConfigError("api=True needs an api_key or metrics=open; set one of them")
         return operators
 
     def find(self, path: str) -> WSGIApplication | None:
-        """What answers at `path`; None where that is no operators' path."""
+        """The application for `path`; None if it is not a path for operators."""
         if self._api is not None and path.startswith("/api/"):
             return self._api
         return self._doors.get(path)
 
 
 def read_ops_page() -> dict[str, Resource]:
-    """The files of the page at `/ops`. They hold nothing secret: whoever wants to see more needs the key."""
+    """The files of the page at `/ops`. They contain nothing secret; the data needs the key."""
     resources = read_folder(importlib.resources.files("threadchat.server.admin") / "ops", "/ops/")
     return {"/ops": resources["/ops/index.html"], **resources}
 
