@@ -75,26 +75,26 @@ def test_a_condition_that_there_is_not() -> None:
 
 @pytest.fixture
 def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Somebody who is in the room r0 at 5, in a town that connects to nowhere."""
+    """Somebody who is in the room r0 at 5, in a simulation that connects to no server."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from soaking.checker import Log
     from soaking.conditions import Conditions
-    from soaking.ledger import Log
-    from soaking.person import Place
-    from soaking.town import Town
+    from soaking.person import Position
+    from soaking.simulation import Simulation
 
     conditions = Conditions((), tmp_path, Random(1), 1.0)
-    town = Town(0, 3, 1, history_size=300, pace=1.0, conditions=conditions)
-    with town.crowd:
-        someone = town.people[0]
-        someone.line = Nobody()
+    simulation = Simulation(0, 3, 1, history_size=300, pace=1.0, conditions=conditions)
+    with simulation.crowd:
+        someone = simulation.people[0]
+        someone.connection = Nobody()
         someone.user = 4
         someone.entered = True
-        someone.places["r0"] = Place(Log("r0", "e"), 5, member=True, only=None, marked=False)
+        someone.positions["r0"] = Position(Log("r0", "e"), 5, member=True, only=None, marked=False)
         yield someone
 
 
 class Nobody:
-    """A line to which anything can be said."""
+    """A connection that accepts everything."""
 
     faults: tuple[str, ...] = ()
 
@@ -108,9 +108,9 @@ def event(number: int, message: str = "p9/1.1 hi", **fields: Any) -> dict[str, A
 
 def faults(person: Any, *frames: dict[str, Any]) -> list[str]:
     for frame in frames:
-        person.hear(person.line, frame)
-    person.town.ledger.settle()
-    return [fault.what for fault in person.town.ledger.faults]
+        person.hear(person.connection, frame)
+    person.simulation.checker.settle()
+    return [fault.what for fault in person.simulation.checker.faults]
 
 
 def test_what_is_right_is_no_fault(person: Any) -> None:
@@ -130,14 +130,14 @@ def test_what_is_right_is_no_fault(person: Any) -> None:
         ([event(6), event(6)], "event 6 of r0 after 6"),
         ([event(6, "p9/1.1"), event(7, "p9/1.1")], "'p9/1.1' is in r0 twice, as 6 and as 7"),
         ([event(6, "p9/1.2"), event(7, "p9/1.1")], "'p9/1.1' of r0 comes after a later one"),
-        ([event(1, chatroomId="r1")], "event 1 of r1, where they are not"),
-        ([{"type": "live", "chatroomId": "r0"}], "a live marker of r0 that was not due"),
+        ([event(1, chatroomId="r1")], "event 1 of r1, which they are not in"),
+        ([{"type": "live", "chatroomId": "r0"}], "an unexpected live marker of r0"),
         ([{"type": "ok", "re": 77}], "a reply to nothing, or a second one"),
         ([{"type": "error", "code": 100, "reason": "x"}], "nobody asked for"),
         ([{"type": "direct", "from": 1, "to": 5, "message": "m"}], "user 4 got what was for user 5"),
         ([{"type": "direct", "from": 1, "to": 4, "message": "m"}], "nobody wrote 'm'"),
-        ([{"type": "typing", "chatroomId": "r1", "userId": 9}], "none of their business"),
-        ([{"type": "kicked", "chatroomId": "r0", "reason": ""}], "kicked from r0, for nothing"),
+        ([{"type": "typing", "chatroomId": "r1", "userId": 9}], "that was not for them"),
+        ([{"type": "kicked", "chatroomId": "r0", "reason": ""}], "kicked from r0 without a reason"),
         ([event(6), event(6, "", deleted=True, userId=8)], "event 6 of r0 is deleted"),
     ],
 )
@@ -146,22 +146,22 @@ def test_every_fault_is_found(person: Any, frames: list[dict[str, Any]], found: 
 
 
 def test_what_a_moderator_did_is_no_fault(person: Any) -> None:
-    person.town.ledger.saw("p2", person.places["r0"].log, event(6))
-    person.town.disciplined[4] = 1e9
+    person.simulation.checker.saw("p2", person.positions["r0"].log, event(6))
+    person.simulation.disciplined[4] = 1e9
     frames = (
         event(6, "", deleted=True),
         {"type": "error", "code": 103, "reason": "muted"},
         {"type": "kicked", "chatroomId": "r0", "reason": ""},
     )
     assert faults(person, *frames) == []
-    person.lost(person.line, 3503)
+    person.lost(person.connection, 3503)
     assert faults(person) == []
 
 
 def test_two_people_who_see_different_things_are_found(person: Any) -> None:
-    from soaking.ledger import Log
+    from soaking.checker import Log
 
-    person.town.ledger.saw("p2", Log("r0", "e"), event(6, "p9/1.1 other"))
+    person.simulation.checker.saw("p2", Log("r0", "e"), event(6, "p9/1.1 other"))
     assert any("elsewhere" in fault for fault in faults(person, event(6)))
 
 
@@ -170,7 +170,7 @@ def test_two_people_who_see_different_things_are_found(person: Any) -> None:
 )
 def test_an_acknowledgement_is_held_to_what_was_seen(person: Any, offset: int, wrong: bool) -> None:
     person.say("r0", "p0/1.1")
-    number = next(iter(person.asked))
+    number = next(iter(person.pending))
     found = faults(
         person, {"type": "ok", "re": number, "offset": offset}, event(6, "p0/1.1"), event(7, "p9/1.2")
     )
@@ -179,17 +179,17 @@ def test_an_acknowledgement_is_held_to_what_was_seen(person: Any, offset: int, w
 
 def test_a_refusal_that_may_not_be_is_found(person: Any) -> None:
     person.ask("who", room="r0")
-    number = next(iter(person.asked))
+    number = next(iter(person.pending))
     refusal = {"type": "error", "re": number, "code": 102, "reason": "unknown room", "temporary": False}
     assert "who r0 was refused" in faults(person, refusal)[0]
 
 
 def test_a_close_without_a_reason_is_found(person: Any) -> None:
     person.did("says hello")
-    person.lost(person.line, 3008)
-    fault = person.town.ledger.faults[0]
+    person.lost(person.connection, 3008)
+    fault = person.simulation.checker.faults[0]
     assert "closed with 3008" in fault.what
-    assert "says hello" in fault.deeds[0]
+    assert "says hello" in fault.actions[0]
 
 
 @pytest.mark.parametrize(
@@ -203,22 +203,24 @@ def test_a_close_without_a_reason_is_found(person: Any) -> None:
     ],
 )
 def test_a_recovery_is_held_to_the_log(person: Any, reply: dict[str, Any], found: str | None) -> None:
-    since = person.places.pop("r0")
+    since = person.positions.pop("r0")
     person.listen("r0", member=True, only=None, since=since)
-    found_here = faults(person, {"type": "ok", "re": next(iter(person.asked)), **reply})
+    found_here = faults(person, {"type": "ok", "re": next(iter(person.pending)), **reply})
     assert bool(found_here) == (found is not None)
     assert found is None or found in found_here[0]
 
 
 def test_a_page_with_a_hole_is_found(person: Any) -> None:
-    person.town.read_page(person, "r0", {"events": [event(1), event(3, "x/1.1")], "offset": 2, "epoch": "e"})
-    first, second = (fault.what for fault in person.town.ledger.faults)
+    person.simulation.read_page(
+        person, "r0", {"events": [event(1), event(3, "x/1.1")], "offset": 2, "epoch": "e"}
+    )
+    first, second = (fault.what for fault in person.simulation.checker.faults)
     assert "has holes: [1, 3]" in first
     assert "goes beyond its offset 2: 3" in second
 
 
 def test_a_message_that_a_filter_swallowed_is_found(person: Any) -> None:
-    place = person.places["r0"]
-    place.only = ["message"]
-    person.town.ledger.saw("p2", place.log, event(6, "p9/1.1"))
+    position = person.positions["r0"]
+    position.only = ["message"]
+    person.simulation.checker.saw("p2", position.log, event(6, "p9/1.1"))
     assert any("message 6" in fault for fault in faults(person, event(7, "p9/1.2")))

@@ -1,1 +1,1 @@
-"""What strangers may do to a server, each beside two healthy people: `scripts/abuse`."""
+"""Attacks by strangers on a server, while two healthy people talk: `scripts/abuse`."""

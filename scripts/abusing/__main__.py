@@ -1,4 +1,4 @@
-"""Abuses servers, one kind after the other, and prints how each took it; see `scripts/abuse --help`."""
+"""Abuses servers in all ways, one after the other, and prints the results; see `scripts/abuse --help`."""
 
 # ruff: noqa: T201 (it is a command: printing is its job)
 from __future__ import annotations
@@ -22,20 +22,21 @@ COLUMNS = "{:<34} {:>7} {:>9} {:>9} {:>8} {:>8}  {}"
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/abuse",
-        description="Abuses a server in every way that it is meant to bear, a fresh one each time, beside two"
-        f" healthy people who talk. Fails where it grew by {MOST_MEMORY // 10**6} MB, kept a thread or a"
-        f" descriptor, refused wrongly, logged too much, or made a word take {LONGEST_ROUND * 1000:.0f} ms.",
+        description="Abuses a server in every way that it must withstand, a new one each time, while two"
+        f" healthy people talk. Fails if the server grew by {MOST_MEMORY // 10**6} MB, kept a thread or a"
+        " descriptor, refused wrongly, logged too much,"
+        f" or delayed a message by {LONGEST_ROUND * 1000:.0f} ms.",
     )
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="those whose name holds one of these; default: all"
+        "names", nargs="*", metavar="NAME", help="run abuses whose name contains one of these; default: all"
     )
-    parser.add_argument("--quick", action="store_true", help="less of each")
-    parser.add_argument("--list", action="store_true", help="print their names and end")
+    parser.add_argument("--quick", action="store_true", help="smaller amounts of each")
+    parser.add_argument("--list", action="store_true", help="print the names and exit")
     return parser.parse_args(argv)
 
 
 def chosen(names: Sequence[str]) -> list[Abuse]:
-    """The abuses whose name holds one of `names`; all without any."""
+    """The abuses whose name contains one of `names`; all if there are none."""
     return [it for it in ABUSES if not names or any(name in it.name for name in names)]
 
 
@@ -54,7 +55,7 @@ def row(result: Result) -> str:
 
 
 def run(abuse: Abuse, folder: Path, *, quick: bool) -> Result:
-    """Does one abuse to a server of its own."""
+    """Runs one abuse against a server of its own."""
     log = folder / f"{abuse.name.replace(' ', '-')}.log"
     server = ServerProcess(log, *abuse.flags, descriptors=abuse.descriptors)
     try:
@@ -65,7 +66,7 @@ def run(abuse: Abuse, folder: Path, *, quick: bool) -> Result:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs them; 0 where the server bore everything, 1 where it did not."""
+    """Runs the abuses. Returns 0 if the server withstood all of them, otherwise 1."""
     given = parse(argv)
     abuses = chosen(given.names)
     if given.list or not abuses:

@@ -1,4 +1,4 @@
-"""What an abuse is: what is done, to a server of which settings, and how that must be answered."""
+"""What an abuse is: an attack, the settings of the server, and the expected answers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from abusing.target import Answers, Target
 
 @dataclass(frozen=True)
 class Abuse:
-    """One kind of abuse. `refusals` are all the answers that are right; of them, some must come.
+    """One kind of abuse. `refusals` are the allowed answers; at least one of them must come.
 
-    `flags` are the server's, `descriptors` the most that it may have open, None for any number. `errors`: how
-    many lines of level ERROR it may cost.
+    `flags` are the server's flags. `descriptors` limits its open files; None means no limit. `errors` is the
+    number of lines with level ERROR that it may log.
     """
 
     name: str
@@ -31,5 +31,5 @@ def abuse(
     descriptors: int | None = None,
     errors: int = 0,
 ) -> Callable[[Callable[[Target], Answers]], Abuse]:
-    """Makes an abuse of the function that does it."""
+    """A decorator that turns a function into an abuse."""
     return lambda run: Abuse(name, run, frozenset(refusals), flags, descriptors, errors)

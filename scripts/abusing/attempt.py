@@ -1,4 +1,4 @@
-"""The frame around every abuse: what the server held before and after, and how two healthy people fared."""
+"""Runs an abuse and measures the server before and after it, and the delays of two healthy people."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tests.e2e.process import ServerProcess
 MOST_MEMORY = 20_000_000
 """Bytes by which the server may grow under one abuse, at its peak."""
 LONGEST_ROUND = 0.25
-"""Seconds, at the worst, from a word of the healthy pair to when both have heard it; the script judges it."""
+"""Seconds within which a message of the healthy pair must reach both; only the script checks it."""
 LINES_EACH, SPARE_LINES = 2, 5
-"""Lines that the log may get: for each connection of the abuse, and beside those."""
+"""Lines that may be logged: for each connection of the abuse, and in addition."""
 LONGEST_LINE = 400
-"""Bytes of a line of the log, on average."""
-QUIET_LOOKS = 3  # in a row that must agree before a server counts as settled
+"""Average bytes of a log line."""
+QUIET_LOOKS = 3  # equal measurements in a row after which a server counts as settled
 LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one abuse came to. `wrong` says what the server did not do, "" where it did everything."""
+    """The result of one abuse. `wrong` says what the server failed to do; empty if nothing."""
 
     abuse: Abuse
     wrong: str
@@ -45,16 +45,16 @@ class Result:
 
     @property
     def growth(self) -> int:
-        """Bytes of memory, at the peak."""
+        """Bytes by which the memory grew, at its peak."""
         return max(0, self.peak - self.before.memory)
 
     @property
     def settled(self) -> bool:
-        """Whether threads and descriptors are where they were."""
+        """Whether the numbers of threads and descriptors are no higher than before."""
         return self.after.threads <= self.before.threads and self.after.descriptors <= self.before.descriptors
 
     def breaches(self, *, timed: bool) -> list[str]:
-        """All that should not have happened; with `timed`, what took too long or too much too."""
+        """Everything that must not happen; with `timed`, also exceeded limits of time and load."""
         found = [self.wrong] if self.wrong else []
         found += [f"healthy pair: {fault}" for fault in self.health.faults]
         found += self._refused() + self._held() + self._logged()
@@ -108,7 +108,7 @@ class Result:
 
 
 def attempt(abuse: Abuse, server: ServerProcess, pair: HealthyPair, *, quick: bool) -> Result:
-    """Does it to a server that runs, beside two healthy people who are there."""
+    """Runs the abuse against a running server, while the healthy pair talks."""
     assert server.process is not None
     pid = server.process.pid
     target = Target(server.port, pid, server.log, pair, quick=quick)
@@ -126,7 +126,7 @@ def attempt(abuse: Abuse, server: ServerProcess, pair: HealthyPair, *, quick: bo
     finally:
         target.leave()
     seconds = time.monotonic() - started
-    with contextlib.suppress(Unanswered):  # what is there still is in the result
+    with contextlib.suppress(Unanswered):  # the result shows what is still held
         target.lets_go(before)
     return Result(
         abuse=abuse,
@@ -148,16 +148,16 @@ REFUSED = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
     b"Origin: http://elsewhere.example\r\n\r\n"
 )
-"""A handshake that no server here accepts: a page of somebody else's."""
+"""A handshake that all servers here refuse, because its page has another origin."""
 
 
 def warm_up(target: Target) -> None:
-    """Has the server do once what it does lazily, so that this is nobody's growth."""
+    """Makes the server do its lazy initialisation, so that this does not count as growth."""
     target.enter().served()
     page = target.connect()
     page.send(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     page.answer()
-    refused = target.connect()  # which is the first line of the log: its thread starts now
+    refused = target.connect()  # causes the first log line, which starts the thread of the log
     refused.send(REFUSED)
     refused.answer()
     target.leave()
@@ -165,7 +165,7 @@ def warm_up(target: Target) -> None:
 
 
 def settle(pid: int) -> Held:
-    """Waits until threads and descriptors stay the same for a while; what the process then holds."""
+    """Waits until threads and descriptors stay the same for a while; returns what the process holds then."""
     alike, last = 0, process.held(pid)
     while alike < QUIET_LOOKS:
         time.sleep(LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""Frames as the specification forbids them, each on a connection of its own, and how each must be refused."""
+"""Frames that the specification forbids, each on a connection of its own, and the expected close codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def part(opcode: int, payload: bytes) -> bytes:
 
 
 def declares(size: int, opcode: int = 0x80 | TEXT) -> bytes:
-    """The header of a frame that says it is so long, with eight bytes of length."""
+    """The header of a frame with this length, in eight bytes."""
     return bytes((opcode, 0x80 | 127)) + size.to_bytes(8, "big") + MASK
 
 
@@ -64,7 +64,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 
 @abuse("broken frames", "1002", "1003", "1007")
 def broken_frames(target: Target) -> Answers:
-    """One each on a connection; behind it comes more, which nobody may answer."""
+    """Each on a connection of its own; further commands follow, which the server must not answer."""
     total = Answers()
     for _ in range(target.size(10, 1)):
         strangers = []
@@ -83,7 +83,7 @@ def broken_frames(target: Target) -> Answers:
 
 @abuse("huge lengths", "1009")
 def huge_lengths(target: Target) -> Answers:
-    """Declared only, declared and sent, and added up over fragments: refused before it is buffered."""
+    """Only declared, declared and sent, or spread over fragments: refused before it is buffered."""
     sizes = (512_001, 1 << 20, 1 << 31, 1 << 40, 1 << 62)
     strangers = []
     for size in sizes * target.size(10, 2):
@@ -125,7 +125,7 @@ def fragment_floods(target: Target) -> Answers:
 
 @abuse("ping flood", "3013")
 def ping_flood(target: Target) -> Answers:
-    """As many as can be, and the pongs are read."""
+    """As many pings as possible; the pongs are read."""
     count = target.size(100_000, 20_000)
     total = Answers()
     for size in (0, 4, 125):
@@ -137,7 +137,7 @@ def ping_flood(target: Target) -> Answers:
 
 @abuse("pong flood", "3013")
 def pong_flood(target: Target) -> Answers:
-    """Pongs that nobody has asked for."""
+    """Unsolicited pongs."""
     stranger = target.enter()
     stranger.send_reading(encode(0xA, b"nobody asked") * target.size(100_000, 20_000))
     return Answers([stranger.served()])

@@ -1,4 +1,4 @@
-"""Every abuse there is."""
+"""The list of all abuses."""
 
 from __future__ import annotations
 

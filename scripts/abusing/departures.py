@@ -1,4 +1,4 @@
-"""Ways to leave badly, to stay after a goodbye, and to come and go without end."""
+"""Connections that end badly, that stay open after a Close, and that are opened again and again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GOODBYE = encode(CLOSE, (1000).to_bytes(2, "big"))
 
 @abuse("resets in the middle", "gone")
 def resets(target: Target) -> Answers:
-    """In a request, a header, a frame, a message, a burst; with an answer on its way."""
+    """In a request, a header, a frame, a message or a burst; also while an answer is being sent."""
     before = target.held()
     whole = text({"type": "message", "room": "resets", "id": 1, "message": "a" * 1000})
     halves = (
@@ -43,7 +43,7 @@ def resets(target: Target) -> Answers:
 
 @abuse("half-closed connections", "400", "200", "1000", "1005", "1002", "reset", "end")
 def half_closes(target: Target) -> Answers:
-    """Nothing more will come: in a request, behind one, in a chat, with and without a Close."""
+    """Half-closes in a request, after one, and in a chat, with and without a Close."""
     before = target.held()
     page = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     total = Answers()
@@ -74,7 +74,7 @@ def half_closes(target: Target) -> Answers:
 
 @abuse("a Close, and TCP stays open", "1000", "1002", "3509")
 def lingering(target: Target) -> Answers:
-    """Says or answers a Close, or does neither, and keeps its end: the server's is gone all the same."""
+    """The peer sends or answers a Close, or does neither, and keeps its socket open; the server must not."""
     before = target.held()
     count = target.size(20, 4)
     strangers: list[tuple[Stranger, str]] = []
@@ -104,7 +104,7 @@ def lingering(target: Target) -> Answers:
 
 @abuse("reconnect storm", "served", "reset", "end", "1000")
 def reconnect_storm(target: Target) -> Answers:
-    """Comes, enters a room and goes, by all ways there are, without end."""
+    """Connects, joins a room and disconnects in different ways, again and again."""
     total = Answers()
     before = target.held()
     for number in range(target.size(500, 150)):
@@ -134,7 +134,7 @@ def reconnect_storm(target: Target) -> Answers:
 
 @abuse("join and leave flood", "served", "3010")
 def join_flood(target: Target) -> Answers:
-    """In and out of one room, before others who read it late (3010: too late), and in and out of many."""
+    """Joins and leaves one room, while others read slowly (3010: too slow), and then many rooms."""
     watchers = [target.enter() for _ in range(5)]
     for watcher in watchers:
         watcher.ask("join", room="door")

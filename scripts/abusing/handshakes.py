@@ -9,13 +9,13 @@ from abusing.stranger import KEY, Stranger, upgrade
 from abusing.target import Answers, Target, answers
 
 HASTY = ("--request-timeout", "3", "--hello-timeout", "3", "--write-timeout", "3")
-"""Deadlines that are soon over, so that more than one abuse can sit them out."""
+"""Short deadlines, so that abuses that wait for them do not take long."""
 DRIP_SECONDS = 0.1  # between two bytes of a slow request
 
 
 @abuse("slow handshakes", "408", flags=HASTY)
 def slow_handshakes(target: Target) -> Answers:
-    """A byte now and then: each wins a little time, none a second more than the whole request has."""
+    """A byte now and then; this must not extend the deadline of the whole request."""
     data = upgrade("/chat", *(f"X-Slow-{number}: {number}" for number in range(40)))
     strangers = [target.connect() for _ in range(target.size(200, 40))]
     slow = set(strangers)
@@ -33,7 +33,7 @@ def slow_handshakes(target: Target) -> Answers:
 
 @abuse("half-open connections", "408", "3502", flags=HASTY)
 def half_open(target: Target) -> Answers:
-    """Nothing, half a request, and a whole one with nothing after it."""
+    """No request, half a request, and a whole request without any command."""
     silent = [target.connect() for _ in range(target.size(100, 15))]
     half = [target.connect() for _ in range(target.size(100, 15))]
     for stranger in half:
@@ -44,7 +44,7 @@ def half_open(target: Target) -> Answers:
 
 @abuse("huge headers", "431", "414", "413")
 def huge_headers(target: Target) -> Answers:
-    """Too many bytes, too many lines, a line without an end, a body that is announced only."""
+    """Too many bytes, too many lines, an endless line, and a body that is only announced."""
     start = b"GET /chat HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     bombs = (
         (start + b"X: " + b"a" * 17_000 + b"\r\n\r\n", "431"),
@@ -68,7 +68,7 @@ def huge_headers(target: Target) -> Answers:
 
 
 def stated(stranger: Stranger, expected: str, what: str = "") -> str:
-    """The answer, where it is the one expected or one of `a/b`; else one that is right nowhere."""
+    """The answer if it is the expected one, or one of `a/b`; otherwise a text that is never expected."""
     answer = stranger.answer()
     return answer if answer in expected.split("/") else f"{answer} instead of {expected} {what}".rstrip()
 
@@ -125,7 +125,7 @@ BAD_HANDSHAKES: dict[str, tuple[bytes, str]] = {
 
 @abuse("bad handshakes", *{expected for _, expected in BAD_HANDSHAKES.values()})
 def bad_handshakes(target: Target) -> Answers:
-    """Each one that is wrong in one thing."""
+    """Handshakes with one error each."""
     total = Answers()
     for _ in range(target.size(10, 1)):
         strangers = []
@@ -163,7 +163,7 @@ PLAIN: dict[str, tuple[bytes, str]] = {
 
 @abuse("HTTP abuse", "200", "400", "404", "405", "426")
 def http_abuse(target: Target) -> Answers:
-    """Whatever HTTP has that a chat does not need, and the page a great many times."""
+    """HTTP features that a chat does not need, and very many requests for the page."""
     total = Answers()
     for what, (data, expected) in PLAIN.items():
         stranger = target.connect()

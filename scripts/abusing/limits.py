@@ -1,4 +1,4 @@
-"""What only some settings forbid: rooms, messages a second, connections, tokens, compression."""
+"""Abuses that certain settings prevent: rooms, messages a second, connections, tokens, compression."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ELSEWHERE = "127.0.0.9"  # an address of this machine that the healthy pair does
 
 @abuse("flood of rooms", "ok", flags=("--max-rooms", "3000"))
 def room_flood(target: Target) -> Answers:
-    """One message each to more rooms than there may be: those that nobody is in make place."""
+    """One message each to more rooms than the limit allows: empty rooms make room for new ones."""
     stranger = target.enter()
     total = Answers()
     for start in range(0, target.size(20_000, 5_000), 100):
@@ -31,7 +31,7 @@ def room_flood(target: Target) -> Answers:
 
 @abuse("more rooms than there may be", "ok", "106", flags=("--max-rooms", "20"))
 def too_many_rooms(target: Target) -> Answers:
-    """All that there may be are in use: by no command comes another, until one of them is left."""
+    """All allowed rooms are in use: no command can create another one until one of them is left."""
     stranger = target.enter()
     rooms = [{"type": "subscribe", "room": f"room {number}"} for number in range(19)]  # and the healthy one
     total = outcomes(stranger.ask_all(rooms))
@@ -45,8 +45,8 @@ def too_many_rooms(target: Target) -> Answers:
 
 
 @abuse("more rooms than one may be in", "ok", "106", flags=("--rooms-per-connection", "20"))
-def too_many_seats(target: Target) -> Answers:
-    """By joining and by listening, until there is no place for another."""
+def too_many_memberships(target: Target) -> Answers:
+    """Joins and subscribes until the limit is reached."""
     stranger = target.enter()
     total = Answers()
     for number in range(20):
@@ -61,13 +61,13 @@ def too_many_seats(target: Target) -> Answers:
 
 
 def outcomes(replies: Iterable[dict[str, Any]]) -> Answers:
-    """How commands were answered: with `ok`, or an error's code."""
+    """Counts the replies to commands: `ok`, or the code of an error."""
     return Answers(str(it.get("code", it["type"])) for it in replies)
 
 
 @abuse("too many messages a second", "3013", flags=("--message-rate", "200", "--message-burst", "100"))
 def message_flood(target: Target) -> Answers:
-    """More than the rate allows is refused with 111, and who goes on all the same is let go."""
+    """More messages than the rate allows are refused with 111; continuing closes the connection."""
     total = Answers()
     for _ in range(target.size(10, 3)):
         stranger = target.enter()
@@ -87,7 +87,7 @@ def message_flood(target: Target) -> Answers:
     flags=("--max-connections-per-address", "20"),
 )
 def crowded_address(target: Target) -> Answers:
-    """Twenty are served, those above are told so, and a flood of them is cut off."""
+    """Twenty connections are served, further ones are refused, and a flood of them is cut off."""
     total = Answers()
     let_in = [target.connect(source=ELSEWHERE) for _ in range(20)]
     for stranger in let_in:
@@ -108,7 +108,7 @@ def crowded_address(target: Target) -> Answers:
 
 
 def refused_at_once(target: Target, flood: list[Stranger]) -> int:
-    """How many of those were told 503 although they had not said what they want; waits for half of them."""
+    """How many of these got 503 before they had sent their request; waits for half of them."""
 
     def refused() -> int:
         for stranger in flood:
@@ -121,7 +121,7 @@ def refused_at_once(target: Target, flood: list[Stranger]) -> int:
 
 @abuse("too many connections", "served", "503", flags=("--max-connections", "20"))
 def crowded_server(target: Target) -> Answers:
-    """The healthy pair has two of twenty places."""
+    """The healthy pair takes two of the twenty allowed connections."""
     total = Answers()
     let_in = [target.enter() for _ in range(18)]
     for _ in range(target.size(300, 40)):
@@ -138,7 +138,7 @@ DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 
 
 def squeezed(size: int) -> bytes:
-    """So many blanks, as permessage-deflate has them (RFC 7692 7.2.1)."""
+    """A number of blanks, compressed with permessage-deflate (RFC 7692 7.2.1)."""
     press = zlib.compressobj(9, zlib.DEFLATED, -15)
     return (press.compress(b" " * size) + press.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
@@ -152,7 +152,7 @@ BOMBS: dict[str, tuple[bytes, str]] = {
 
 @abuse("compression bombs", "1009", "1007", "1002", "served", flags=("--compression", "yes"))
 def bombs(target: Target) -> Answers:
-    """Little that becomes much, in one frame and in fragments; and what is not compressed at all."""
+    """Little data that expands to much, in one frame and in fragments; and data that is not compressed."""
     total = Answers()
     for _ in range(target.size(20, 3)):
         for what, (data, expected) in BOMBS.items():
@@ -195,7 +195,7 @@ BAD_TOKENS = (
 
 @abuse("tokens that are none", "3500", flags=("--token-key", KEY))
 def bad_tokens(target: Target) -> Answers:
-    """Nonsense, unsigned, signed with another key, and as long as a message may be."""
+    """Tokens that are nonsense, unsigned, signed with another key, or as long as a message may be."""
     total = Answers()
     for token in BAD_TOKENS * target.size(10, 2):
         stranger = target.open()
@@ -207,7 +207,7 @@ def bad_tokens(target: Target) -> Answers:
 ALL = (
     room_flood,
     too_many_rooms,
-    too_many_seats,
+    too_many_memberships,
     message_flood,
     crowded_address,
     crowded_server,

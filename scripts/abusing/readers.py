@@ -1,4 +1,4 @@
-"""Those who do not read: their own answers, what others say, their pongs."""
+"""Peers that do not read: replies to their commands, messages of others, their pongs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALL = 4096  # bytes of a receive buffer that soon stops the sender
 
 @abuse("answers that are never read", "reset", flags=HASTY)
 def deaf_commands(target: Target) -> Answers:
-    """Commands without end, and nobody reads what they are answered."""
+    """Endless commands whose replies are never read."""
     strangers = [target.enter(receive_buffer=SMALL) for _ in range(target.size(12, 3))]
     commands = ({"type": "ping"}, {"type": "rooms"}, {"type": "who", "room": "healthy"})
     flood_without_reading(strangers, [text({**it, "id": "a" * 1000}) * 2_000 for it in commands])
@@ -24,14 +24,14 @@ def deaf_commands(target: Target) -> Answers:
 
 @abuse("pongs that are never read", "3013", "reset", flags=HASTY)
 def deaf_pings(target: Target) -> Answers:
-    """Pings without end, and nobody reads the pongs."""
+    """Endless pings whose pongs are never read."""
     strangers = [target.enter(receive_buffer=SMALL) for _ in range(target.size(4, 1))]
     flood_without_reading(strangers, [encode(PING, b"p" * 125) * 10_000])
     return answers(strangers)
 
 
 def flood_without_reading(strangers: list[Stranger], floods: list[bytes]) -> None:
-    """All of them send, one flood or another again and again, until the server has ended each connection."""
+    """Each stranger sends one of the floods again and again, until the server has closed the connection."""
 
     def flood(number: int) -> None:
         while not strangers[number].ended:
@@ -43,7 +43,7 @@ def flood_without_reading(strangers: list[Stranger], floods: list[bytes]) -> Non
 
 @abuse("too much that waits", "reset", flags=("--queued-bytes", "2000000"))
 def too_much_waiting(target: Target) -> Answers:
-    """Twelve who do not read get as much as fits, each their own: those with the most of it are let go."""
+    """Twelve peers that do not read get private messages; the connections with the most bytes are closed."""
     deaf = [target.enter(receive_buffer=SMALL) for _ in range(12)]
     speaker = target.enter()
     for stranger in deaf:
@@ -53,13 +53,13 @@ def too_much_waiting(target: Target) -> Answers:
 
 
 def shed(target: Target) -> str:
-    """The lines of the log about those who were let go for what waited for them."""
+    """The log lines about connections that were closed because too much waited in all."""
     return "\n".join(line for line in target.log().splitlines() if "too many in all (queued_bytes)" in line)
 
 
 @abuse("50 readers that stop together", "reset")
 def stopping_readers(target: Target) -> Answers:
-    """They stop together, while a flood passes them by that ten others hear whole."""
+    """They stop reading together during a flood, which ten others must receive completely."""
     total = Answers()
     with Crowd(target.port) as crowd:
         listening = crowd.enter(10, "stops")
@@ -77,7 +77,7 @@ def stopping_readers(target: Target) -> Answers:
 
 @abuse("a flood past one who never reads", "reset")
 def past_a_deaf_one(target: Target) -> Answers:
-    """160 MB: the others get all of it, and the one who does not read is let go."""
+    """160 MB: the others get all of it, and the connection of the one who does not read is closed."""
     size = 16_000
     with Crowd(target.port) as crowd:
         listening = crowd.enter(3, "past")
@@ -94,7 +94,7 @@ def past_a_deaf_one(target: Target) -> Answers:
 
 
 def fill_log(target: Target, crowd: Crowd, listening: list[Member], room: str) -> None:
-    """As much is said as a room keeps: a full log is no abuse."""
+    """Fills the log of the room, so that its memory does not count as growth."""
     say_as_heard(crowd, listening, room, [f"{number:06} ".ljust(4000, ".") for number in range(1200)])
     for member in listening:
         member.messages.clear()
@@ -102,7 +102,7 @@ def fill_log(target: Target, crowd: Crowd, listening: list[Member], room: str) -
 
 
 def say_as_heard(crowd: Crowd, listening: list[Member], room: str, said: list[str]) -> None:
-    """The first of them says it all, a hundred at a time; all have to hear all of it. Raises Unanswered."""
+    """The first member sends all messages, a hundred at a time; all must receive them. Raises Unanswered."""
     for heard in range(0, len(said), 100):
         listening[0].say(room, said[heard : heard + 100])
         most = min(heard + 100, len(said))
@@ -115,7 +115,7 @@ def heard_all(member: Member, count: int) -> bool:
 
 
 def check(members: list[Member], said: list[str]) -> None:
-    """All have heard just this, once each and in order. Raises Unanswered."""
+    """Checks that all have received exactly these messages, in order. Raises Unanswered."""
     for member in members:
         if member.closed is not None or member.faults or member.messages != said or not member.has_no_hole():
             heard = f"{len(member.messages)} of {len(said)}"
@@ -123,7 +123,7 @@ def check(members: list[Member], said: list[str]) -> None:
 
 
 def dropped(target: Target, crowd: Crowd, stopped: list[Member]) -> None:
-    """Waits until the server has let go of all of them, though they do not close; raises TimeoutError."""
+    """Waits until the server has closed all of them, though they do not close. Raises TimeoutError."""
     logged = (" closed: 3008", " closed: 3009", " closed: 3010")
     crowd.run(lambda: sum(target.log().count(it) for it in logged) >= len(stopped))
     for member in stopped:

@@ -1,4 +1,4 @@
-"""More connections than there are descriptors for, and connections that do nothing at all."""
+"""More connections than file descriptors, and idle connections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HELLO = upgrade() + text({"type": "hello", "id": 1, "nickname": "mallory"})
 
 @abuse("300 connections, 128 descriptors", "in", "waiting", descriptors=128, errors=300)
 def out_of_descriptors(target: Target) -> Answers:
-    """Those that there is no room for wait; the first that leaves makes room for one of them."""
+    """Further connections wait; when one leaves, one of them gets in."""
     before = target.held().descriptors
     strangers = [target.connect() for _ in range(300)]
     for stranger in strangers:
@@ -38,7 +38,7 @@ def out_of_descriptors(target: Target) -> Answers:
 
 @abuse("200 idle connections", "served")
 def idle(target: Target) -> Answers:
-    """Nothing happens, and so nothing may be done."""
+    """Nothing happens, so the server must use no CPU time."""
     strangers = [target.enter() for _ in range(target.size(200, 30))]
     target.pair.health(hush=True)
     target.measured["share of a core while idle"] = share(target, target.size(10, 1)), 0.01
@@ -47,13 +47,13 @@ def idle(target: Target) -> Answers:
 
 
 def greeted(stranger: Stranger) -> bool:
-    """Whether the server has taken it in."""
+    """Whether the server has accepted the handshake."""
     stranger.glance()
     return stranger.status == "101"
 
 
 def share(target: Target, seconds: float) -> float:
-    """How much of a core the server takes, seen for so long."""
+    """The share of a core that the server uses, measured for a number of seconds."""
     used, began = process.cpu_seconds(target.pid), time.monotonic()
     time.sleep(seconds)
     return (process.cpu_seconds(target.pid) - used) / (time.monotonic() - began)

@@ -1,4 +1,4 @@
-"""What can be said to harm: deep and huge JSON, names that are none, floods of commands and of errors."""
+"""Harmful messages: deep and huge JSON, invalid names, floods of commands and of errors."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def huge_json(target: Target) -> Answers:
 
 @abuse("huge messages of many people", "107")
 def huge_messages(target: Target) -> Answers:
-    """Everybody sends a few that are as long as may be, and stays: nobody's buffers may stay with them."""
+    """Everybody sends a few messages of the largest size and stays; the server must free the buffers."""
     message = filled('{"type":"ping","id":', "9", "}")
     strangers = [target.enter() for _ in range(target.size(100, 30))]
     total = Answers()
@@ -80,7 +80,7 @@ def huge_messages(target: Target) -> Answers:
 
 
 def reply(message: bytes) -> str:
-    """What a message answers: `ok`, the code of an error, "" where it is no answer."""
+    """The kind of a reply: `ok`, the code of an error, or "" for a message that is not a reply."""
     frame = json.loads(message)
     if frame.get("type") == "ok":
         return "ok"
@@ -112,7 +112,7 @@ BAD_NAMES: tuple[object, ...] = (
 
 @abuse("nicknames that are none", "107", "ok")
 def bad_nicknames(target: Target) -> Answers:
-    """Each is refused, or shown as it is; whoever tries goes on being served."""
+    """Each is refused or accepted as it is; the connection is still served."""
     total = Answers()
     stranger = target.enter()
     for _ in range(target.size(4, 1)):
@@ -150,7 +150,7 @@ def error_flood(target: Target) -> Answers:
 
 @abuse("flood of small commands", "served")
 def command_flood(target: Target) -> Answers:
-    """All are answered, in order, as fast as they are read."""
+    """All commands are answered, in order, as fast as the replies are read."""
     total = Answers()
     for fields in ({"type": "ping"}, {"type": "who", "room": "healthy"}):
         stranger = target.enter()
@@ -160,7 +160,7 @@ def command_flood(target: Target) -> Answers:
 
 
 def in_order(stranger: Stranger, commands: Sequence[Mapping[str, object]]) -> bool:
-    """Does them without a pause; whether each is answered once, and in their order."""
+    """Sends commands without a pause; returns whether each is answered once, and in order."""
     stranger.texts.clear()
     stranger.pump(
         b"".join(text({**command, "id": number}) for number, command in enumerate(commands)),
@@ -172,7 +172,7 @@ def in_order(stranger: Stranger, commands: Sequence[Mapping[str, object]]) -> bo
 
 @abuse("costly questions", "served")
 def costly_questions(target: Target) -> Answers:
-    """The longest pages of history, a search through a full log, again and again, all read."""
+    """The longest pages of history and searches through a full log, again and again; all replies are read."""
     speaker = target.enter()
     speaker.ask_all({"type": "message", "room": "long", "message": f"{n:<400}"} for n in range(1000))
     questions: tuple[dict[str, object], ...] = (
@@ -191,9 +191,9 @@ def costly_questions(target: Target) -> Answers:
 
 @abuse("direct messages to everybody", "served", "3509")
 def direct_flood(target: Target) -> Answers:
-    """To those who are there, the healthy pair among them, to many who are not, and to oneself.
+    """To people who are online, including the healthy pair, to many who are not, and to oneself.
 
-    Whoever is told 64 times that there is no room for more, or nobody there, has made too many errors.
+    A connection that gets 64 errors (queue full, or user not online) is closed with 3509.
     """
     total = Answers()
     for user in (1, 2):

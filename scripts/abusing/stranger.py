@@ -1,4 +1,4 @@
-"""One raw connection of somebody who means no good: sends any bytes, and tells how it was answered."""
+"""One raw connection of an attacker: sends any bytes, and reports how the server answered."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _numbers = itertools.count(1)
 
 
 class Unanswered(Exception):
-    """The server did not do what was waited for; the message says what that was."""
+    """The server did not do what was expected; the message says what that was."""
 
 
 def upgrade(path: str = "/chat", *more: str) -> bytes:
-    """A good handshake, and more header lines."""
+    """A valid handshake, with further header lines."""
     lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade"]
     lines += [f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13", *more]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def text(value: object) -> bytes:
-    """A text frame: of a string as it is, of anything else as JSON."""
+    """A text frame; a string is sent as it is, anything else as JSON."""
     return encode(TEXT, (value if isinstance(value, str) else json.dumps(value)).encode())
 
 
 class Stranger:
-    """A connection, for one thread. `answer` tells how it ended: a status, a close code, `reset`, `end`.
+    """A connection, used on one thread. `answer` says how it ended: a status, a close code, `reset`, `end`.
 
-    `texts` are the messages that came, `pongs` counts pongs. Pings are not answered.
+    `texts` holds the received messages, `pongs` counts pongs. Pings are not answered.
     """
 
     def __init__(
@@ -64,26 +64,26 @@ class Stranger:
     # What it does
 
     def send(self, data: bytes) -> None:
-        """Sends all of it, and reads nothing meanwhile; what the server has ended takes no more."""
+        """Sends all data without reading; stops if the server has closed the connection."""
         self.pump(data, reading=False)
 
     def send_reading(self, data: bytes) -> None:
-        """Sends all of it, and reads what comes meanwhile."""
+        """Sends all data, and reads meanwhile."""
         self.pump(data)
 
     def upgrade(self, path: str = "/chat", *more: str) -> None:
-        """Sends a good handshake and waits for its answer, which must be 101."""
+        """Sends a valid handshake and waits for its answer, which must be 101."""
         self.send(upgrade(path, *more))
         self.wait_for(lambda: b"\r\n\r\n" in self.head, "an answer to the handshake")
         if self.status != "101":
             raise Unanswered(f"the handshake was answered with {self.head[:200]!r}")
 
     def ask(self, command: str, **fields: object) -> dict[str, Any]:
-        """Does one command of the chat and returns its reply, be that an error. Raises Unanswered."""
+        """Sends a command and returns its reply, which may be an error. Raises Unanswered."""
         return self.ask_all([{"type": command, **fields}])[0]
 
     def ask_all(self, commands: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Does commands without a pause; returns the reply to each. Raises Unanswered."""
+        """Sends commands without a pause; returns the reply to each. Raises Unanswered."""
         numbered = {str(next(_numbers)): command for command in commands}
         replies: dict[str, dict[str, Any]] = {}
 
@@ -104,7 +104,7 @@ class Stranger:
         return [replies[number] for number in numbered]
 
     def served(self) -> str:
-        """OPEN where the server still does what this connection asks; else how it was ended."""
+        """OPEN if the server still serves this connection; otherwise how the connection ended."""
         try:
             self.ask("ping")
         except Unanswered:
@@ -117,22 +117,22 @@ class Stranger:
         return self._answered()
 
     def finish(self) -> None:
-        """Says that nothing more will come: a half-close."""
+        """Half-closes the connection: sends nothing more."""
         try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # the server was faster
+            pass  # the server has closed it already
 
     def reset(self) -> None:
-        """Vanishes, without a word and whatever was under way."""
+        """Resets the connection."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
-    # What it sees
+    # Receiving
 
     @property
     def status(self) -> str:
-        """The status of the HTTP answer, "" before it is there."""
+        """The status of the HTTP answer; "" before it has arrived."""
         return self.head[9:12].decode("latin-1") if self.head.startswith(b"HTTP/1.1 ") else ""
 
     @property
@@ -142,11 +142,11 @@ class Stranger:
 
     @property
     def body(self) -> bytes:
-        """What came after the head of an answer that is no upgrade."""
+        """The body of an answer that is not an upgrade."""
         return self._data
 
     def glance(self) -> None:
-        """Reads what is there, without waiting for anything."""
+        """Reads what has arrived, without waiting."""
         if not self._ended:
             self._read()
 
@@ -162,7 +162,7 @@ class Stranger:
         reading: bool = True,
         what: str = "all of it to be taken",
     ) -> None:
-        """Sends `data` and reads meanwhile, if told to, until all is sent and `done` says so, or the end."""
+        """Sends `data`, and reads if `reading`, until all is sent and `done` is true, or the stream ends."""
         rest = memoryview(data)
         poll = select.poll()
         deadline = time.monotonic() + PATIENCE
@@ -198,7 +198,7 @@ class Stranger:
             return 0
 
     def _read_all(self) -> None:
-        """What came before the end can be read after it too."""
+        """Reads what arrived before the end of the stream."""
         while not self._ended:
             self._read()
 

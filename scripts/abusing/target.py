@@ -1,4 +1,4 @@
-"""The server as those see it who abuse it: where it is, how much of each abuse, and who has connected."""
+"""The server as an abuse uses it: its address, the amount of abuse, and the connections to it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from abusing.stranger import PATIENCE, Stranger, Unanswered
 LOOK_SECONDS = 0.05  # between two looks at what another process does and nothing announces
 
 Answers = Counter[str]
-"""How many were answered how: a status, a close code, an error's code, `served`, `reset`, `end`."""
+"""Counts of answers: a status, a close code, an error's code, `served`, `reset`, `end`."""
 
 
 class Target:
-    """For one abuse, and one thread. `connections` counts those that it opened.
+    """The target of one abuse, used on one thread. `connections` counts the connections that it opened.
 
-    `pid` is the server's process; `log` reads what that has logged. `measured`: figures that only a quiet
-    machine can promise, by what they are, each with the most that it may be. `calm`: the server's memory
-    before the abuse began.
+    `pid` is the server's process; `log` returns what that has logged. `measured` holds figures that depend on
+    a quiet machine, by name, each with its limit. `calm` is the server's memory before the abuse.
     """
 
     def __init__(
@@ -40,24 +39,24 @@ class Target:
         self._strangers: list[Stranger] = []
 
     def size(self, full: int, quick: int) -> int:
-        """How much of something: much, or in the tests less."""
+        """The amount of something: `full`, or `quick` in tests."""
         return quick if self.quick else full
 
     def connect(self, *, receive_buffer: int | None = None, source: str = "127.0.0.1") -> Stranger:
-        """A new connection, over which nothing was said, from the address `source` of this machine."""
+        """A new connection without a request yet, from the address `source` of this machine."""
         stranger = Stranger(("127.0.0.1", self.port), receive_buffer, source)
         self.connections += 1
         self._strangers.append(stranger)
         return stranger
 
     def open(self, *, receive_buffer: int | None = None, more: Sequence[str] = ()) -> Stranger:
-        """A new WebSocket, asked for with `more` header lines."""
+        """A new WebSocket, opened with `more` header lines."""
         stranger = self.connect(receive_buffer=receive_buffer)
         stranger.upgrade("/chat", *more)
         return stranger
 
     def enter(self, nickname: str = "mallory", *, receive_buffer: int | None = None) -> Stranger:
-        """Somebody who has said hello."""
+        """A connection that has said hello."""
         stranger = self.open(receive_buffer=receive_buffer)
         reply = stranger.ask("hello", nickname=nickname)
         if reply["type"] != "ok":
@@ -66,11 +65,11 @@ class Target:
         return stranger
 
     def held(self) -> Held:
-        """What the server holds now."""
+        """The resources that the server holds now."""
         return process.held(self.pid)
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Looks again and again until the condition holds. Raises Unanswered."""
+        """Waits until the condition holds. Raises Unanswered."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             if time.monotonic() > deadline:
@@ -78,21 +77,21 @@ class Target:
             time.sleep(LOOK_SECONDS)
 
     def begin(self) -> None:
-        """What came before was ordinary use, whose memory is not the abuse's: growth is counted from here."""
+        """Measures growth from here on; the memory of ordinary use before this does not count."""
         self.calm = process.memory(self.pid)
         process.forget_peak(self.pid)
 
     def lets_go(self, before: Held) -> None:
-        """Waits until the server has let go of all connections but those that were there `before`."""
-        self.until(lambda: self.held()[1:] <= before[1:], "the server to let go of its connections")
+        """Waits until the server has released all connections except those that were there `before`."""
+        self.until(lambda: self.held()[1:] <= before[1:], "the server to release its connections")
 
     def leave(self) -> None:
-        """Ends all connections that are still there, in a proper way on the level of TCP."""
+        """Closes all remaining connections, without a reset."""
         for stranger in self._strangers:
             stranger.sock.close()
         self._strangers.clear()
 
 
 def answers(strangers: Iterable[Stranger]) -> Answers:
-    """How those were answered, each read to its end."""
+    """Reads all strangers to their end; returns how they were answered."""
     return Counter(stranger.answer() for stranger in strangers)

@@ -1,1 +1,1 @@
-"""A whole cluster on one machine: Redis, nodes, and nginx in front of them; for people and for tests."""
+"""A complete cluster on one machine: Redis, nodes and nginx; for people and for tests."""

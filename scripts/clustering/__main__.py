@@ -1,4 +1,4 @@
-"""Starts a cluster for people to try: prints where it is, looks after it, stops it on Ctrl-C or SIGTERM."""
+"""Starts a cluster to try out: prints its address, restarts what ends, stops it on Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from clustering.cluster import NODES, Cluster
 from clustering.programs import ProgramFailed
 
-LOOK_SECONDS = 0.5  # between two looks at whether everything still runs
+LOOK_SECONDS = 0.5  # between two checks whether all programs still run
 
 
 class Interrupted(Exception):
-    """A signal to stop came while something was starting."""
+    """A signal to stop arrived while a program was starting."""
 
 
 def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -29,7 +29,11 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--nodes", type=count, default=NODES, metavar="N", help=f"default: {NODES}")
     parser.add_argument(
-        "--port", type=port, default=0, metavar="PORT", help="nginx's; 0, the default: a free one"
+        "--port",
+        type=port,
+        default=0,
+        metavar="PORT",
+        help="port of nginx; 0, the default, chooses a free one",
     )
     return parser.parse_known_args(argv)
 
@@ -50,7 +54,7 @@ def whole(text: str, low: int, high: int) -> int:
 
 
 class Stop:
-    """Takes note of SIGINT and SIGTERM, from its making on. To be made on the main thread."""
+    """Catches SIGINT and SIGTERM from its creation on. Create it on the main thread."""
 
     def __init__(self) -> None:
         self._arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -58,7 +62,7 @@ class Stop:
             signal.signal(number, lambda number, frame: self._arrived.put(number))
 
     def came(self, timeout: float) -> bool:
-        """Waits for a signal, at most so many seconds."""
+        """Waits up to `timeout` seconds for a signal; returns whether one arrived."""
         try:
             self._arrived.get(timeout=timeout)
         except queue.Empty:
@@ -66,13 +70,13 @@ class Stop:
         return True
 
     def check(self) -> None:
-        """Raises Interrupted where a signal came."""
+        """Raises Interrupted if a signal has arrived."""
         if self.came(0):
             raise Interrupted
 
 
 def look_after(cluster: Cluster, stop: Stop) -> None:
-    """Starts again whatever ends, until it is told to stop. Raises ProgramFailed and Interrupted."""
+    """Restarts programs that end, until a signal to stop arrives. Raises ProgramFailed and Interrupted."""
     while not stop.came(LOOK_SECONDS):
         for program in cluster.programs:
             if not program.running:
@@ -86,7 +90,7 @@ def tell(message: str) -> None:
 
 
 def run(cluster: Cluster, stop: Stop, folder: str) -> None:
-    """Runs it until it is told to stop. Raises ProgramFailed and Interrupted, and then nothing runs."""
+    """Runs the cluster until a signal to stop. Raises ProgramFailed and Interrupted; then nothing runs."""
     with cluster:
         listed = ", ".join(
             f"{program.name} (port {program.port}, pid {program.pid})" for program in cluster.programs
@@ -99,7 +103,7 @@ def run(cluster: Cluster, stop: Stop, folder: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a cluster; 0 after a signal, 1 where something could not be started."""
+    """Runs a cluster. Returns 0 after a signal, and 1 if a program could not be started."""
     given, flags = parse(argv)
     stop = Stop()
     with tempfile.TemporaryDirectory(prefix="threadchat-", ignore_cleanup_errors=True) as folder:

@@ -1,4 +1,4 @@
-"""Redis, nodes and nginx together: started in order, ended in order, whatever goes wrong in between."""
+"""Redis, nodes and nginx together: starts and stops them in order, also after errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NODES = 3
 
 
 class Cluster:
-    """To be used on one thread, as a context manager: whatever was started has ended at the end."""
+    """A cluster as a context manager, used on one thread; leaving the block stops all programs."""
 
     def __init__(
         self,
@@ -25,33 +25,33 @@ class Cluster:
         flags: Sequence[str] = (),
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """`folder` takes data and logs; `port` is nginx's, 0 takes a free one; `flags` go to every node.
+        """`folder` is for data and logs. `port` is for nginx; 0 chooses a free one. `flags` go to all nodes.
 
-        `check` is called again and again while the programs start; what it raises ends that.
+        `check` is called repeatedly while the programs start; an exception from it stops the start.
         """
         self._check = check
-        folder.chmod(0o711)  # started by root, nginx works as somebody else, in a folder below
+        folder.chmod(0o711)  # if root starts nginx, its workers run as another user, in a folder below
         self.redis = Redis(folder)
         self.nodes = [Node(number, self.redis.url, folder, flags) for number in range(1, nodes + 1)]
         self.nginx = Nginx(self.nodes, folder, port)
 
     @property
     def programs(self) -> list[Program]:
-        """All of them, in the order in which they start."""
+        """All programs, in the order in which they start."""
         return [self.redis, *self.nodes, self.nginx]
 
     @property
     def url(self) -> str:
-        """Where the page is, behind nginx."""
+        """The URL of the page, behind nginx."""
         return self.nginx.url
 
     @property
     def chat_url(self) -> str:
-        """Where the WebSocket is, behind nginx."""
+        """The URL of the WebSocket, behind nginx."""
         return f"ws://127.0.0.1:{self.nginx.port}/chat"
 
     def __enter__(self) -> Cluster:
-        """Starts everything. Raises ProgramFailed, and what `check` raised; then nothing runs."""
+        """Starts all programs. Raises ProgramFailed and exceptions of `check`; then nothing runs."""
         with ExitStack() as undo:
             undo.callback(self.stop)
             self.redis.start(self._check)
@@ -67,10 +67,10 @@ class Cluster:
         self.stop()
 
     def stop(self) -> None:
-        """Ends everything: the nodes first, so that their goodbyes find nginx and Redis still there."""
+        """Stops all programs, the nodes first, so that their last messages still reach nginx and Redis."""
         for group in (self.nodes, [self.nginx], [self.redis]):
             for program in group:
-                program.send_signal(signal.SIGCONT)  # one that is paused would not hear of its end
+                program.send_signal(signal.SIGCONT)  # a paused program would not handle SIGTERM
                 program.send_signal(signal.SIGTERM)
             for program in group:
                 program.wait()

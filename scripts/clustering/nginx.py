@@ -1,4 +1,4 @@
-"""Makes the configuration that nginx runs here of the one that is deployed: other addresses and folders."""
+"""Adapts the deployed nginx configuration to a local cluster: replaces addresses and folders."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _FOLDER = re.compile(r"/tmp/")
 
 
 def configuration(listen: str, upstreams: Sequence[str], folder: Path) -> str:
-    """The deployed configuration, but listening at `listen`, in front of `upstreams`, writing to `folder`.
+    """The deployed configuration, but listening on `listen`, in front of `upstreams`, writing to `folder`.
 
-    Addresses are given as host:port. Raises ValueError where the file lacks what is to be replaced.
+    Addresses are given as host:port. Raises ValueError if the file lacks a value to replace.
     """
     text = DEPLOYED.read_text(encoding="utf-8")
     servers = _only(_SERVERS, text)

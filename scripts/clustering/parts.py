@@ -1,4 +1,4 @@
-"""The three kinds of programs that a cluster is made of: a Redis that forgets nothing, nodes, and nginx."""
+"""The three kinds of programs in a cluster: a Redis with durable writes, nodes, and nginx."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from clustering.programs import Program, executable
 
 
 class Redis(Program):
-    """A redis-server that has written down whatever it acknowledged."""
+    """A redis-server that writes to disk before it acknowledges."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` takes its data, and its log beside it. Raises ProgramFailed where there is none."""
+        """`folder` is for its data and its log. Raises ProgramFailed if no Redis is installed."""
         self.data = folder / "redis"
         self.data.mkdir()
         port = free_port()
@@ -38,16 +38,16 @@ class Redis(Program):
 
     @property
     def url(self) -> str:
-        """What nodes call it."""
+        """The URL that nodes use."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def is_ready(self) -> bool:
-        """Whether it has read its data: until then it answers that it is loading."""
+        """Whether it has loaded its data; until then it answers with an error."""
         return self.talk(b"PING\r\n") == b"+PONG\r\n"
 
 
 class Node(Program):
-    """A server of the chat."""
+    """A chat server."""
 
     def __init__(self, number: int, redis_url: str, folder: Path, flags: Sequence[str] = ()) -> None:
         """`flags` are those of `python -m threadchat`."""
@@ -57,23 +57,23 @@ class Node(Program):
         super().__init__(f"node-{number}", command, port, folder / f"node-{number}.log")
 
     def is_ready(self) -> bool:
-        """Whether it serves, and hears what is published on the others."""
+        """Whether it serves, and receives what other nodes publish."""
         return is_ok(self.talk(request("/readyz")))
 
     def pause(self) -> None:
-        """Stops the process as if the network around it were cut: nothing ends, nothing moves."""
+        """Suspends the process, as if its network were cut: connections stay open, and nothing moves."""
         self.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets a paused process go on."""
+        """Resumes a suspended process."""
         self.send_signal(signal.SIGCONT)
 
 
 class Nginx(Program):
-    """The nginx in front, under the configuration of scripts/deploy with other addresses and folders."""
+    """The nginx in front of the nodes, with the adapted configuration of scripts/deploy."""
 
     def __init__(self, nodes: Sequence[Node], folder: Path, port: int = 0) -> None:
-        """Writes that configuration; port 0 takes a free one. Raises ProgramFailed without an nginx."""
+        """Writes that configuration; port 0 chooses a free one. Raises ProgramFailed without nginx."""
         port = port or free_port()
         self.folder = folder / "nginx"
         self.folder.mkdir()
@@ -84,8 +84,8 @@ class Nginx(Program):
         super().__init__("nginx", self.command("-g", "daemon off;"), port, folder / "nginx.log")
 
     def command(self, *flags: str) -> list[str]:
-        """nginx itself with this configuration: `-t` tests it."""
-        # -e: until it has read where its log is, nginx writes to a file that only root may open.
+        """The command line of nginx with this configuration; `-t` tests it."""
+        # -e: before nginx has read its configuration, it logs to a file that only root may open.
         return [
             executable("nginx"),
             "-p",
@@ -99,7 +99,7 @@ class Nginx(Program):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The URL of the page."""
         return f"http://127.0.0.1:{self.port}/"
 
     def is_ready(self) -> bool:
@@ -113,5 +113,5 @@ def request(path: str) -> bytes:
 
 
 def is_ok(response: bytes | None) -> bool:
-    """Whether a response says that all is well."""
+    """Whether a response has the status 200."""
     return response is not None and response.startswith(b"HTTP/1.1 200 ")

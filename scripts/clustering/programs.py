@@ -1,4 +1,4 @@
-"""Runs one program of a cluster as a process of its own: started, waited for, ended by its pid."""
+"""Runs one program of a cluster as a process: starts it, waits until it is ready, ends it by its pid."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-START_SECONDS = 20.0  # until a program answers; a cold disk and a busy machine may take some
-STOP_SECONDS = 20.0  # from SIGTERM to SIGKILL: longer than a node takes to drain
-LOOK_SECONDS = 0.05  # between two looks at a program that is starting
-LAST_LINES = 5  # of its log that tell why a program failed
+START_SECONDS = 20.0  # for a program to answer; a cold disk or a busy machine may need some
+STOP_SECONDS = 20.0  # from SIGTERM to SIGKILL; longer than a node takes to drain
+LOOK_SECONDS = 0.05  # between two checks of a program that is starting
+LAST_LINES = 5  # of its log, which show why a program failed
 
 
 class ProgramFailed(Exception):
@@ -22,14 +22,14 @@ class ProgramFailed(Exception):
 
 
 class Program:
-    """A process; where it is not told otherwise, it is as good as started once its port takes connections.
+    """A process. Unless a subclass checks more, it is ready once its port accepts connections.
 
-    Its group is its own, so that a Ctrl-C in a terminal reaches only whoever started it. To be used on one
-    thread.
+    It has a process group of its own, so that Ctrl-C in a terminal reaches only the program that started it.
+    Used on one thread.
     """
 
     def __init__(self, name: str, command: Sequence[str], port: int, log_path: Path) -> None:
-        """Nothing runs yet. The log, which takes what the program says, is added to."""
+        """Does not start the process. Its output is appended to the log."""
         self.name = name
         self.port = port
         self.log_path = log_path
@@ -42,7 +42,7 @@ class Program:
     # Starting
 
     def launch(self) -> None:
-        """Starts the process and returns at once. Raises ProgramFailed where there is no such program."""
+        """Starts the process and returns at once. Raises ProgramFailed if the program cannot be run."""
         environ = {name: text for name, text in os.environ.items() if not name.startswith("THREADCHAT_")}
         try:
             with self.log_path.open("ab") as log:
@@ -58,7 +58,7 @@ class Program:
             raise ProgramFailed(f"{self.name}: cannot run {self._command[0]}: {error.strerror}") from None
 
     def await_ready(self, check: Callable[[], None] = lambda: None, timeout: float = START_SECONDS) -> None:
-        """Waits until the program does its work. Raises ProgramFailed, and what `check` does meanwhile."""
+        """Waits until the program is ready. Raises ProgramFailed, and exceptions of `check`."""
         deadline = time.monotonic() + timeout
         while not self.is_ready():
             check()
@@ -69,16 +69,16 @@ class Program:
             time.sleep(LOOK_SECONDS)
 
     def start(self, check: Callable[[], None] = lambda: None) -> None:
-        """Launches the process and waits until it does its work; raises as `await_ready`."""
+        """Launches the process and waits until it is ready; raises like `await_ready`."""
         self.launch()
         self.await_ready(check)
 
     def is_ready(self) -> bool:
-        """Whether the program does its work, as far as can be seen from outside."""
+        """Whether the program is ready, as far as can be seen from outside."""
         return self.talk(b"") is not None
 
     def talk(self, request: bytes) -> bytes | None:
-        """Says something on the program's port; the first bytes of the reply, None where there is none."""
+        """Sends bytes to the program's port; returns the first bytes of the reply, or None."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as sock:
                 if not request:
@@ -92,12 +92,12 @@ class Program:
 
     @property
     def pid(self) -> int | None:
-        """The number of the process; None before the first start."""
+        """The process id; None before the first start."""
         return self._process.pid if self._process else None
 
     @property
     def code(self) -> int | None:
-        """The exit code, as subprocess gives it; None while the process runs, and before the first start."""
+        """The exit code, as in subprocess; None while the process runs and before the first start."""
         return self._process.poll() if self._process else None
 
     @property
@@ -106,18 +106,18 @@ class Program:
         return self._process is not None and self._process.poll() is None
 
     def log(self) -> str:
-        """All that the program has said so far."""
+        """The output of the program so far."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     # Ending
 
     def send_signal(self, number: int) -> None:
-        """Sends a signal to the process, and waits for nothing; nothing happens to one that has ended."""
+        """Sends a signal to the process, unless it has ended; does not wait."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def wait(self, timeout: float = STOP_SECONDS) -> int | None:
-        """Waits for the process's end and returns its exit code; one that does not end in time is killed."""
+        """Waits until the process ends, kills it after `timeout` seconds, and returns its exit code."""
         if self._process is None:
             return None
         try:
@@ -127,12 +127,12 @@ class Program:
             return self._process.wait()
 
     def stop(self) -> int | None:
-        """Ends the process in order and returns its exit code."""
+        """Stops the process with SIGTERM and returns its exit code."""
         self.send_signal(signal.SIGTERM)
         return self.wait()
 
     def kill(self) -> None:
-        """Ends the process as a power cut does."""
+        """Kills the process, as a power cut would."""
         self.send_signal(signal.SIGKILL)
         self.wait()
 
@@ -142,9 +142,9 @@ class Program:
 
 
 def executable(*names: str) -> str:
-    """The path of the first program of these that there is. Raises ProgramFailed.
+    """The path of the first of these programs that is installed. Raises ProgramFailed.
 
-    Debian puts servers where not everybody's PATH leads.
+    Debian installs servers in a folder that is not in everybody's PATH.
     """
     path = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
     for name in names:

@@ -1,1 +1,1 @@
-"""Runs the properties and models of the tests for as long as one likes, with other examples each time."""
+"""Runs the property and model tests for any length of time, with new examples each time."""

@@ -1,4 +1,4 @@
-"""Fuzzes what comes in, and the models of outbox, room and subscriptions, for as long as one likes."""
+"""Fuzzes all input from the network, and the models of outbox, room and subscriptions."""
 
 # ruff: noqa: T201 (it is a command: printing is its job)
 from __future__ import annotations
@@ -13,21 +13,19 @@ from collections.abc import Sequence
 from fuzzing.targets import NAMES, Target
 from scripts.arguments import positive
 
-EXAMPLES = 200  # in a row of one target and one seed
+EXAMPLES = 200  # for each seed
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=positive, default=180, metavar="N", help="of each; default: 180")
+    parser.add_argument(
+        "--seconds", type=positive, default=180, metavar="N", help="for each target; default: 180"
+    )
     parser.add_argument(
         "--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME", help=", ".join(NAMES)
     )
-    parser.add_argument(
-        "--seed", type=positive, metavar="N", help="of the first examples; default: another each time"
-    )
-    parser.add_argument(
-        "--atheris", action="store_true", help="frames guided by coverage, where atheris is installed"
-    )
+    parser.add_argument("--seed", type=positive, metavar="N", help="first seed; default: a random one")
+    parser.add_argument("--atheris", action="store_true", help="fuzz frames guided by coverage, with atheris")
     given = parser.parse_args(argv)
     if given.seed is None:
         given.seed = random.randrange(1, 1 << 31)
@@ -35,7 +33,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def fuzz(target: Target, seed: int, seconds: float) -> bool:
-    """One target for so many seconds, or until it fails; whether it did not."""
+    """Fuzzes one target for a number of seconds, or until it fails; returns whether it passed."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         before = time.monotonic()
@@ -54,7 +52,7 @@ def fuzz(target: Target, seed: int, seconds: float) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs all that was asked for; 0 where nothing was found, 1 where something was."""
+    """Fuzzes the chosen targets. Returns 0 if nothing was found, otherwise 1."""
     given = parse(argv)
     if given.atheris:
         from fuzzing.guided import run

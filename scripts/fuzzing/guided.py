@@ -1,4 +1,4 @@
-"""Frames from atheris, which looks at what they reach: bytes that no grammar of ours would think of."""
+"""Fuzzes the frame parser with atheris, which is guided by coverage and needs no grammar."""
 
 # ruff: noqa: T201 (it is a command: printing is its job)
 from __future__ import annotations
@@ -15,10 +15,10 @@ MOST = 1000  # bytes of a message
 
 
 def run(seconds: int, seed: int) -> int:
-    """In a process of its own, since what is to be looked into is imported after atheris."""
+    """Runs in a new process, because the instrumented modules must be imported after atheris."""
     environ = {**os.environ, "PYTHONPATH": f"{SCRIPTS}{os.pathsep}{SCRIPTS.parent}"}
     command = [sys.executable, "-m", "fuzzing.guided", str(seconds), str(seed)]
-    with tempfile.TemporaryDirectory() as folder:  # what it finds it writes to where it runs
+    with tempfile.TemporaryDirectory() as folder:  # it writes its findings to the working directory
         ended = subprocess.run(command, cwd=folder, env=environ, check=False)
         for found in Path(folder).iterdir():
             print(f"fuzz: {found.name}: {found.read_bytes()!r}")
@@ -26,7 +26,7 @@ def run(seconds: int, seed: int) -> int:
 
 
 def fuzz(seconds: int, seed: int) -> None:
-    """Ends the process: with 0 where nothing was found."""
+    """Ends the process, with exit code 0 if nothing was found."""
     try:
         import atheris  # type: ignore[import-not-found]
     except ImportError:
@@ -35,7 +35,7 @@ def fuzz(seconds: int, seed: int) -> None:
         from tests.wire.protocol.test_parser_fuzz import Role, check_segmentation
 
     def one(data: bytes) -> None:
-        """The first byte says who reads, and how it is cut."""
+        """Checks one input; its first byte selects the role and the segmentation."""
         if data:
             random = Random(data[0])
             cuts = [random.randrange(1, 4000) for _ in range(data[0] >> 5)]

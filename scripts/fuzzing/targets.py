@@ -1,4 +1,4 @@
-"""What can be fuzzed: models of the tests, and checks of whatever comes in."""
+"""The fuzzing targets: models from the tests, and checks of network input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.server.session import test_session_fuzz
 from tests.wire.protocol import test_parser_fuzz
 from tests.wire.test_outbox_model import OutboxModel
 
-STEPS = 60  # of a model, in one example
+STEPS = 60  # of a model in one example
 
 Checks = dict[str, tuple[Callable[..., None], tuple[Any, ...]]]
 
@@ -29,14 +29,14 @@ NAMES = (*MODELS, *CHECKS)
 
 
 class Target:
-    """One of them; `executions` counts examples."""
+    """One target; `executions` counts examples."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.executions = 0
 
     def run(self, seed: int, examples: int) -> None:
-        """So many examples, which the seed decides. Raises what the first failing one raised, made small."""
+        """Runs examples chosen by the seed. Raises the error of the first failing one, minimised."""
         settings = hypothesis.settings(
             max_examples=examples,
             stateful_step_count=STEPS,
@@ -59,7 +59,7 @@ class Target:
         target = self
 
         class Counted(model):  # type: ignore[misc, valid-type]
-            """The same, counted."""
+            """The model, with a counter."""
 
             def __init__(self) -> None:
                 target.executions += 1
@@ -75,7 +75,7 @@ class Target:
 
         names = ", ".join(f"value{number}" for number in range(arguments))
         scope: dict[str, Any] = {"counted": counted}
-        # Hypothesis wants as many named parameters as there are strategies.
+        # Hypothesis requires as many named parameters as there are strategies.
         exec(f"def fuzz({names}): counted({names})", scope)
         made: Callable[..., None] = scope["fuzz"]
         return made

@@ -112,6 +112,9 @@ def fill(table: Table) -> None:
     for name, handler in HANDLERS.items():
         table.add(f"handler: {name}", lambda lib, handler=handler: _ended_by(lib, handler))
     table.add("a peer that answers no ping", _silent)
+    table.add("ping: the same payload while it waits", _same_ping)
+    table.add("ping: seventeen that wait", _many_pings)
+    table.add("send: a peer that takes nothing", _stalled, slow=True)
     table.add("a message in two fragments: recv_streaming", _two_fragments)
 
 
@@ -213,6 +216,31 @@ HANDLERS = {
 def _silent(lib: Any) -> object:
     with fed(lib, b"", ping_interval=0.1, ping_timeout=0.1) as websocket:
         return _exception(lambda: websocket.recv(WAIT))
+
+
+def _same_ping(lib: Any) -> object:
+    with fed(lib, b"", ping_interval=None) as websocket:
+        first = [websocket.ping(payload) and "sent" for payload in ("a", b"b", b"")]
+        return first, [attempt(lambda it=it: websocket.ping(it)) for it in ("a", b"b", b"")]
+
+
+def _many_pings(lib: Any) -> object:
+    with fed(lib, b"", ping_interval=None) as websocket:
+        return attempt(lambda: [websocket.ping() for _ in range(17)] and "sent")
+
+
+def _stalled(lib: Any) -> object:
+    """What `send` has to say after 8 s, more than twice as long as ours waits."""
+    with fed(lib, b"", ping_interval=None) as websocket:
+        answers: list[object] = []
+        message = b"x" * (1 << 20)
+        thread = threading.Thread(
+            target=lambda: answers.append(attempt(lambda: [websocket.send(message) for _ in range(50)])),
+            daemon=True,
+        )
+        thread.start()
+        thread.join(8)
+        return answers or "still waits"
 
 
 def _two_fragments(lib: Any) -> object:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from parity_probes import websockets_connections, websockets_handshakes, websockets_values
+from parity_probes import (
+    websockets_connecting,
+    websockets_connections,
+    websockets_handshakes,
+    websockets_serving,
+    websockets_values,
+)
 from parity_probes.probing import Library, Table
 
 TABLE = Table("websockets_sync", "threadchat.plain.websockets", least=200, share=0.95)
@@ -26,6 +32,11 @@ TABLE.on_purpose = {
     "a peer that answers no ping": (
         "a peer that is silent for `ping_interval` and `ping_timeout` together ends with 3012, not with 1011"
     ),
+    "ping: seventeen that wait": "at most 16 pings of a connection are unanswered; the next is TooManyPings",
+    "send: a peer that takes nothing": (
+        "`send` waits 3 s (`send_timeout`) for a peer that takes nothing, not for ever: then the connection "
+        "ends (3008)"
+    ),
     "knock: no version": _RFC,
     "knock: version 8": _RFC,
     "knock: HTTP/1.0": _RFC,
@@ -40,7 +51,13 @@ TABLE.on_purpose = {
     "a message in two fragments": _WHOLE,
     "max_size: of a fragment": _WHOLE,
 }
-for part in (websockets_values, websockets_connections, websockets_handshakes):
+for part in (
+    websockets_values,
+    websockets_connections,
+    websockets_handshakes,
+    websockets_connecting,
+    websockets_serving,
+):
     part.fill(TABLE)
 
 

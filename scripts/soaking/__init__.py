@@ -1,1 +1,1 @@
-"""A soak: people come, talk, stall, break things and go, for minutes, and all that they see is checked."""
+"""A soak test: simulated people use a real server for minutes, and all that they receive is checked."""

@@ -1,4 +1,4 @@
-"""Soaks a real server: people come, talk, stall, break things and go, and all that they see is checked."""
+"""Soaks a real server: people connect, talk, stall, break things and leave; all they receive is checked."""
 
 # ruff: noqa: T201 (it is a command: printing is its job)
 from __future__ import annotations
@@ -15,18 +15,18 @@ from scripts.arguments import positive
 from soaking.conditions import CONDITIONS, Conditions, possible
 from soaking.quiet import Quiet
 from soaking.report import faults, table
-from soaking.town import Stopped, Town
+from soaking.simulation import Simulation, Stopped
 from tests.e2e.process import ServerProcess
 
-HISTORY_SIZE = 300  # so that one who was away for long is overtaken
+HISTORY_SIZE = 300  # small, so that people who were away for long miss events
 ARGUMENTS = (
     *("--history-size", str(HISTORY_SIZE)),
-    *("--room-ttl", "3"),  # rooms go, and come again under another epoch
+    *("--room-ttl", "3"),  # short, so that rooms are removed and created again with another epoch
     *("--ping-interval", "5", "--pong-timeout", "20"),
     *("--log-level", "warning"),
 )
 MOST_BETWEEN_DISTURBANCES = 20.0  # seconds, on average
-PACE = 1.0  # seconds between two deeds of one person, on average
+PACE = 1.0  # seconds between two actions of one person, on average
 MOST_QUIET_SECONDS = 60.0  # between two quiet points
 GRAVE = ("Traceback", " ERROR ", " CRITICAL ")
 
@@ -38,14 +38,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog="All other flags go to the server: see scripts/run --help.",
         allow_abbrev=False,
     )
-    parser.add_argument("--seconds", type=positive, default=600, metavar="N", help="how long; default: 600")
+    parser.add_argument("--seconds", type=positive, default=600, metavar="N", help="duration; default: 600")
     parser.add_argument("--people", type=positive, default=200, metavar="N", help="default: 200")
-    parser.add_argument("--seed", type=positive, metavar="N", help="what they do; default: another each time")
+    parser.add_argument("--seed", type=positive, metavar="N", help="random seed; default: a new one")
     parser.add_argument(
         "--only",
         type=conditions_of,
         metavar="NAMES",
-        help="conditions, with commas between them, or none; default: all that this machine allows of "
+        help="conditions, separated by commas, or none; default: all that this machine supports of "
         + ", ".join(f"{name} ({what})" for name, what in CONDITIONS.items()),
     )
     parser.add_argument("--quick", action="store_true", help="40 people for 6 seconds, without redis")
@@ -61,7 +61,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def conditions_of(text: str) -> list[str]:
-    """Names of conditions."""
+    """Parses the names of conditions."""
     names = [] if text == "none" else text.split(",")
     for name in names:
         if name not in CONDITIONS:
@@ -69,24 +69,24 @@ def conditions_of(text: str) -> list[str]:
     return names
 
 
-def soak(town: Town, quiet: Quiet, seconds: float) -> None:
-    """Runs, with a quiet point now and then, and with an empty server at every second one of them."""
+def soak(simulation: Simulation, quiet: Quiet, seconds: float) -> None:
+    """Runs the simulation, with quiet points in between; at every second one of them, everybody leaves."""
     rounds = max(2, round(seconds / MOST_QUIET_SECONDS))
     quiet.begin()
     for number in range(rounds):
-        town.run(seconds / rounds)
+        simulation.run(seconds / rounds)
         quiet.look()
         if number % 2 or number == rounds - 1:
             quiet.everybody_leaves()
         print(
-            f"soak: {town.elapsed():.0f} s: {town.counts['events received']:,} events checked, "
-            f"faults: {town.ledger.faults_in_all}",
+            f"soak: {simulation.elapsed():.0f} s: {simulation.counts['events received']:,} events checked, "
+            f"faults: {simulation.checker.faults_in_all}",
             file=sys.stderr,
         )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the soak; 0 where nothing was wrong, 1 where something was, 130 after Ctrl-C."""
+    """Runs the soak. Returns 0 if no fault was found, 1 if there were faults, and 130 after Ctrl-C."""
     given = parse(argv)
     stops: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             assert server.process is not None
             print(f"soak: server {server.process.pid}", file=sys.stderr)
-            town = Town(
+            simulation = Simulation(
                 server.port,
                 given.people,
                 given.seed,
@@ -109,11 +109,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 pace=given.pace,
                 conditions=conditions,
             )
-            town.stopping = lambda: bool(stops)
-            quiet = Quiet(town, server.process.pid)
-            conditions.begin(server.process.pid, town.elapsed())
-            with town.crowd:
-                soak(town, quiet, given.seconds)
+            simulation.stopping = lambda: bool(stops)
+            quiet = Quiet(simulation, server.process.pid)
+            conditions.begin(server.process.pid, simulation.elapsed())
+            with simulation.crowd:
+                soak(simulation, quiet, given.seconds)
         except Stopped:
             print("soak: stopped", file=sys.stderr)
         finally:
@@ -123,13 +123,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if stops:
         return 130
     if code:
-        town.ledger.fault("the server", f"ended with {code}")
+        simulation.checker.fault("the server", f"ended with {code}")
     if any(word in line for line in complaints for word in GRAVE):
-        town.ledger.fault("the server", "logged what must not be", complaints[:60])
-    for line in (*table(town, quiet), *faults(town, given.seed)):
+        simulation.checker.fault("the server", "logged an error", complaints[:60])
+    for line in (*table(simulation, quiet), *faults(simulation, given.seed)):
         print(line)
-    if town.ledger.faults_in_all:
-        print(f"soak: FAILED: {town.ledger.faults_in_all} faults")
+    if simulation.checker.faults_in_all:
+        print(f"soak: FAILED: {simulation.checker.faults_in_all} faults")
         return 1
     print(f"soak: ok: {given.people} people, {given.seconds} s, seed {given.seed}")
     return 0

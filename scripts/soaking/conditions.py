@@ -1,4 +1,4 @@
-"""Under which conditions a soak runs: TLS, compression, tokens, moderators, pauses, a Redis that forgets."""
+"""The conditions of a soak: TLS, compression, tokens, moderators, pauses, a Redis that loses data."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from threadchat.server.auth.tokens import sign
 CONDITIONS: Final = {
     "tls": "all connections are encrypted",
     "compression": "half of them are compressed",
-    "tokens": "a third of the people have a token, and keep their user id for good",
-    "moderation": "some of those mute and kick others and delete messages",
+    "tokens": "a third of the people have a token, and always keep their user id",
+    "moderation": "some people with a token mute and kick others and delete messages",
     "pauses": "the server is stopped for a moment (SIGSTOP), as a suspended machine is",
-    "redis": "the log is in a Redis that is killed and comes back without its last second",
+    "redis": "the log is in a Redis that is killed and restarted without its last second",
 }
 KEY: Final = "0123456789abcdef" * 4
 FIRST_KNOWN: Final = 1_000_000
-"""User id of the first person who has a token; the others are strangers."""
+"""User id of the first person who has a token; the others are anonymous."""
 PAUSE: Final = (0.2, 2.5)
 """Seconds for which the server is stopped."""
 FORGOTTEN: Final = 1.0
-"""Seconds that Redis forgets."""
+"""Seconds of data that Redis loses."""
 
 
 class Conditions:
-    """What surrounds server and people. For the driver's thread."""
+    """The conditions of one soak, and its disturbances. Used on the driver's thread."""
 
     def __init__(self, names: Collection[str], folder: Path, random: Random, every: float) -> None:
         """`every` is the time between two disturbances, in seconds on average."""
@@ -60,7 +60,7 @@ class Conditions:
             self.arguments += ["--broker", self._redis.url]
 
     def close(self) -> None:
-        """Ends what was started."""
+        """Ends the processes that were started."""
         if self._redis is not None:
             self._redis.kill()
 
@@ -68,37 +68,37 @@ class Conditions:
 
     @property
     def forgets(self) -> bool:
-        """Whether the broker may be away, and lose what it had acknowledged."""
+        """Whether the broker may be unavailable, and lose data that it had acknowledged."""
         return self._redis is not None
 
     def compressed(self) -> bool:
-        """Whether a new connection is."""
+        """Whether to compress a new connection."""
         return "compression" in self._names and self._random.random() < 0.5
 
     def user_of(self, number: int) -> int:
-        """The user id of the person of that number, 0 for a stranger."""
+        """The user id of the person with this number; 0 if they are anonymous."""
         return FIRST_KNOWN + number if "tokens" in self._names and number % 3 == 0 else 0
 
     def moderates(self, number: int) -> bool:
-        """Whether that person may mute, kick and delete everywhere."""
+        """Whether this person may mute, kick and delete everywhere."""
         return "moderation" in self._names and number % 9 == 0 and self.user_of(number) > 0
 
     def token_of(self, number: int) -> str:
-        """A token of that person's."""
+        """A token for this person."""
         letters = "rwm" if self.moderates(number) else "rw"
         return sign(self._config, self.user_of(number), rooms={"*": letters})
 
     # Disturbances
 
     def begin(self, pid: int, now: float) -> None:
-        """Told the server's process."""
+        """Starts disturbances of the server with this pid."""
         self.pid = pid
         for name, disturb in (("pauses", self._pause), ("redis", self._save)):
             if name in self._names:
                 self._plan(now, disturb)
 
     def look(self, now: float) -> str:
-        """Does what is due, and says what that was."""
+        """Makes the disturbances that are due; returns their names."""
         due = [disturb for when, disturb in self._due if when <= now]
         self._due = [each for each in self._due if each[0] > now]
         for disturb in due:
@@ -114,7 +114,7 @@ class Conditions:
 
     def _pause(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
-        # On a thread, as the driver may wait for a handshake meanwhile.
+        # On a thread, because the driver may be waiting for a handshake.
         threading.Timer(self._random.uniform(*PAUSE), os.kill, (self.pid, signal.SIGCONT)).start()
 
     def _save(self) -> None:
@@ -147,7 +147,7 @@ class Conditions:
 
 
 def possible() -> list[str]:
-    """The conditions that this machine allows."""
+    """The conditions that this machine supports."""
     missing = {"tls"} if shutil.which("openssl") is None else set()
     missing |= {"redis"} if why_not() else set()
     return [name for name in CONDITIONS if name not in missing]

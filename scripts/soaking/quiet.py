@@ -1,4 +1,4 @@
-"""Quiet points: everybody holds still, and what they know agrees with what the server says and holds."""
+"""Quiet points: all people pause, and what they received is compared with the state of the server."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Final, NamedTuple
 
 from watching.process import Held, held
 
-from soaking.deeds import NOT_AVAILABLE
-from soaking.ledger import Frame
+from soaking.actions import NOT_AVAILABLE
+from soaking.checker import Frame
 from soaking.person import Person
-from soaking.town import Town
+from soaking.simulation import Simulation
 
 PATIENCE: Final = 60.0
-"""Seconds for the server to get there; nothing waits for it to pass."""
+"""Seconds in which the server must reach the expected state."""
 MIB: Final = 1 << 20
 GROWTH: Final = 48 * MIB
-"""Bytes of resident memory above those of the first quiet point: logs fill, and stacks are touched."""
+"""Bytes by which resident memory may grow after the first quiet point, as logs fill and stacks are used."""
 
 
 SPARE: Final = Held(0, threads=2, descriptors=8)
-"""What a server may hold more over Redis: workers and connections that it did not need in the beginning."""
+"""What a server may use in addition with Redis: workers and connections that it did not need at first."""
 
 
 class Moment(NamedTuple):
-    """What the server held at one quiet point."""
+    """The resources of the server at one quiet point."""
 
     when: float
     people: int
@@ -34,48 +34,48 @@ class Moment(NamedTuple):
 
 
 class Quiet:
-    """Looks at one town and one server, again and again. For the driver's thread."""
+    """Makes the quiet points of one simulation and one server. Used on the driver's thread."""
 
-    def __init__(self, town: Town, pid: int) -> None:
-        self._town = town
+    def __init__(self, simulation: Simulation, pid: int) -> None:
+        self._simulation = simulation
         self._pid = pid
-        self._empty = held(pid)  # the server with nobody there
-        self._asker: Person | None = None  # asks who is where, for everybody
-        self._answers: dict[str, dict[str, Frame]] = {}  # what that one was told, by room
+        self._empty = held(pid)  # the resources of the server without people
+        self._asker: Person | None = None  # the person who sends the queries
+        self._answers: dict[str, dict[str, Frame]] = {}  # the replies to these queries, by room
         self.moments: list[Moment] = []
 
     def begin(self) -> None:
-        """What the server holds once it has served somebody, and they are gone: the measure for later."""
-        first = self._town.people[0]
+        """Measures the resources of the server after one person has come and gone, for later comparison."""
+        first = self._simulation.people[0]
         first.come()
-        self._town.wait(lambda: first.entered, PATIENCE)
+        self._simulation.wait(lambda: first.entered, PATIENCE)
         self.everybody_leaves(measured=False)
         self._empty = held(self._pid)
 
     def look(self) -> None:
-        """Everybody finishes what they do; then everything is compared."""
-        town = self._town
-        for person in town.people:
-            town.hurry(person)
-        self._expect(self._settled, "replies, events or ends that are due do not come", self._unsettled)
+        """Waits until everybody has finished, then compares everything."""
+        simulation = self._simulation
+        for person in simulation.people:
+            simulation.hurry(person)
+        self._expect(self._settled, "expected replies, events or closes do not arrive", self._unsettled)
         for person in self._present():
             person.ask("ping")
         self._expect(self._settled, "a ping is not answered", self._unsettled)
         self._compare_rooms()
-        for person, line, nonce in town.owed:
-            if person.line is line and nonce not in person.posts:
-                person.fault(f"private message {nonce} was taken and never came")
-        town.owed.clear()
-        town.ledger.settle()
+        for person, connection, nonce in simulation.owed:
+            if person.connection is connection and nonce not in person.posts:
+                person.fault(f"private message {nonce} was accepted and never delivered")
+        simulation.owed.clear()
+        simulation.checker.settle()
         self._expect_held(2 * len(self._present()), len(self._present()))
         self._write_to_the_absent()
 
     def everybody_leaves(self, *, measured: bool = True) -> None:
-        """All go, in all ways; the server is back to what it was."""
+        """All people leave, in different ways; then the server must hold no more than at the beginning."""
         for number, person in enumerate(self._present()):
-            assert person.line is not None
+            assert person.connection is not None
             person.excuses |= {1000, 1006}
-            (person.line.leave, person.line.reset, person.line.half_close)[number % 3]()
+            (person.connection.leave, person.connection.reset, person.connection.half_close)[number % 3]()
         self._expect(lambda: not self._present(), "connections do not end", self._unsettled)
         self._expect_held(0, 0, exact=measured)
         if measured:
@@ -88,18 +88,18 @@ class Quiet:
         self._asker = None
 
         def agree() -> bool:
-            """Asked until they do: the server may not have missed everybody yet who is gone."""
+            """PendingCommand until they do: the server may not have missed everybody yet who is gone."""
             asker = self._asker
-            if asker is None or asker.line is None:
+            if asker is None or asker.connection is None:
                 self._asker = next(iter(self._present()), None)
                 if self._asker is None:
-                    return True  # there is nobody to be asked
+                    return True  # nobody is there to send queries
                 self._ask(self._asker)
                 return False
-            if asker.asked:
+            if asker.pending:
                 return False
             wrong.clear()
-            for room in self._town.rooms:
+            for room in self._simulation.rooms:
                 self._compare(asker, room, wrong)
             if wrong:
                 self._ask(asker)
@@ -109,7 +109,7 @@ class Quiet:
 
     def _ask(self, asker: Person) -> None:
         self._answers = {}
-        for room in self._town.rooms:
+        for room in self._simulation.rooms:
             answers: dict[str, Frame] = {}
             self._answers[room] = answers
             asker.ask("who", partial(answers.__setitem__, "who"), (102,), room=room)
@@ -117,32 +117,34 @@ class Quiet:
 
     def _compare(self, asker: Person, room: str, wrong: dict[str, str]) -> None:
         answers = self._answers[room]
-        places = [(each, each.places[room]) for each in self._present() if room in each.places]
-        members = Counter(person.user for person, place in places if place.member)
+        positions = [(each, each.positions[room]) for each in self._present() if room in each.positions]
+        members = Counter(person.user for person, position in positions if position.member)
         there = {user["id"]: user["sessions"] for user in answers.get("who", {}).get("users", ())}
         if there != dict(members):
             odd = sorted(set(there.items()) ^ set(members.items()))
-            wrong[room] = f"who says otherwise than people: (user, sessions) {odd}"
+            wrong[room] = f"the reply to who differs from the people there: (user, sessions) {odd}"
         page = answers.get("history")
         if page is None:
-            if places:
+            if positions:
                 wrong[room] = "the server does not know it"
             return
         head = page["offset"]
-        for person, place in places:
-            if place.log.epoch != page["epoch"]:
-                wrong[room] = f"{person.name} is in epoch {place.log.epoch} instead of {page['epoch']}"
-            elif place.only is None and place.last != head:
-                wrong[room] = f"{person.name} got {place.last} of {head} events"
-            elif place.only is not None:
-                self._town.ledger.skipped(person.name, place.log, place.last, head + 1)
+        for person, position in positions:
+            if position.log.epoch != page["epoch"]:
+                wrong[room] = f"{person.name} is in epoch {position.log.epoch} instead of {page['epoch']}"
+            elif position.only is None and position.last != head:
+                wrong[room] = f"{person.name} got {position.last} of {head} events"
+            elif position.only is not None:
+                self._simulation.checker.skipped(person.name, position.log, position.last, head + 1)
         if room not in wrong:
-            self._town.read_page(asker, room, page)
+            self._simulation.read_page(asker, room, page)
 
     def _write_to_the_absent(self) -> None:
-        """Nobody takes messages for those who are gone."""
+        """Checks that private messages to people who are gone are refused."""
         here = {person.user for person in self._present()}
-        absent = {person.user for person in self._town.people if person.user and not person.known} - here
+        absent = {
+            person.user for person in self._simulation.people if person.user and not person.known
+        } - here
         for asker in self._present()[:1]:
             for user in sorted(absent)[:5]:
                 taken = partial(self._taken, asker, user)
@@ -150,18 +152,18 @@ class Quiet:
             self._expect(self._settled, "a private message is not answered", self._unsettled)
 
     def _taken(self, asker: Person, user: int, reply: Frame) -> None:
-        if reply.get("stored"):  # for when they come back
+        if reply.get("stored"):  # kept in their inbox
             return
         asker.fault(f"a private message to user {user}, who is gone, was answered with {reply}")
 
     # The server
 
     def _expect_held(self, threads: int, descriptors: int, *, exact: bool = True) -> None:
-        """Waits until the server holds what so many connections need, and no more."""
+        """Waits until the server uses no more than the given threads and descriptors in addition."""
         if not exact:
-            self._town.wait(lambda: False, 1.0)  # what is made once is made by now
+            self._simulation.wait(lambda: False, 1.0)  # by now, everything that is created once exists
             return
-        spare = SPARE if self._town.conditions.forgets else Held(0, 0, 0)
+        spare = SPARE if self._simulation.conditions.forgets else Held(0, 0, 0)
         limit = Held(
             0,
             self._empty.threads + threads + spare.threads,
@@ -175,39 +177,39 @@ class Quiet:
         self._expect(fits, f"the server holds more than {limit}", lambda: str(held(self._pid)))
 
     def _note(self, people: int) -> None:
-        moment = Moment(self._town.elapsed(), people, held(self._pid))
+        moment = Moment(self._simulation.elapsed(), people, held(self._pid))
         self.moments.append(moment)
         growth = moment.held.memory - self.moments[0].held.memory
         if growth > GROWTH:
-            self._town.ledger.fault(
+            self._simulation.checker.fault(
                 "the server", f"grew by {growth / MIB:.0f} MiB since the first quiet point"
             )
 
     # Helpers
 
     def _present(self) -> list[Person]:
-        return [person for person in self._town.people if person.line is not None]
+        return [person for person in self._simulation.people if person.connection is not None]
 
     def _settled(self) -> bool:
         return not any(self._is_busy(person) for person in self._present())
 
     def _is_busy(self, person: Person) -> bool:
-        line = person.line
-        assert line is not None
-        leaves = person.act_at == float("inf")  # it ends the connection, and waits for that
-        markers = any(place.marker_due for place in person.places.values())
-        return bool(leaves or person.asked or person.errors_due or markers or not line.idle)
+        connection = person.connection
+        assert connection is not None
+        leaves = person.act_at == float("inf")  # the person has ended the connection and waits for the close
+        markers = any(position.marker_due for position in person.positions.values())
+        return bool(leaves or person.pending or person.errors_due or markers or not connection.idle)
 
     def _unsettled(self) -> str:
         busy = [person for person in self._present() if self._is_busy(person)]
         told = [
-            f"{person.name} waits for {[asked.command for asked in person.asked.values()][:3]}, "
+            f"{person.name} waits for {[asked.command for asked in person.pending.values()][:3]}, "
             f"{person.errors_due} errors, {'its end, ' if person.act_at == float('inf') else ''}"
-            f"did {list(person.deeds)[-5:]}"
+            f"did {list(person.actions)[-5:]}"
             for person in busy[:3]
         ]
         return f"{len(busy)} people: {told}"
 
     def _expect(self, done: Callable[[], bool], what: str, detail: Callable[[], str]) -> None:
-        if not self._town.wait(done, PATIENCE):
-            self._town.ledger.fault("a quiet point", f"{what} within {PATIENCE:g} s: {detail()}")
+        if not self._simulation.wait(done, PATIENCE):
+            self._simulation.checker.fault("a quiet point", f"{what} within {PATIENCE:g} s: {detail()}")

@@ -1,11 +1,11 @@
-"""What a soak has to say in the end: a table, or what went wrong and how to see it again."""
+"""The report at the end of a soak: a table, and the faults with the seed that repeats them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from soaking.quiet import MIB, Quiet
-from soaking.town import Town
+from soaking.simulation import Simulation
 
 _FIRST = (
     "connections",
@@ -21,9 +21,9 @@ _FIRST = (
 )
 
 
-def table(town: Town, quiet: Quiet) -> Iterator[str]:
-    """The figures, a line each."""
-    counts = town.counts
+def table(simulation: Simulation, quiet: Quiet) -> Iterator[str]:
+    """The figures, one a line."""
+    counts = simulation.counts
     for name in _FIRST:
         yield f"{name:<32}{counts[name]:>12,}"
     for prefix in ("closed with", "refused with", "did", "disturbed by"):
@@ -33,7 +33,7 @@ def table(town: Town, quiet: Quiet) -> Iterator[str]:
             if name.startswith(prefix)
         )
         yield f"{prefix}: " + ", ".join(f"{name} {count:,}" for name, count in found)
-    yield f"longest pause of the driver itself: {town.worst_lag:.2f} s"
+    yield f"longest pause of the driver itself: {simulation.worst_lag:.2f} s"
     yield "quiet points:   second   people   threads   descriptors   memory, MiB"
     for moment in quiet.moments:
         held = moment.held
@@ -41,13 +41,13 @@ def table(town: Town, quiet: Quiet) -> Iterator[str]:
         yield f"{moment.when:>22.0f}{moment.people:>9}{held.threads:>10}{held.descriptors:>14}{memory:>14}"
 
 
-def faults(town: Town, seed: int) -> Iterator[str]:
-    """What was wrong, each with what the person concerned had done last."""
-    ledger = town.ledger
-    for fault in ledger.faults:
+def faults(simulation: Simulation, seed: int) -> Iterator[str]:
+    """The faults, each with the last actions of the person who noticed it."""
+    checker = simulation.checker
+    for fault in checker.faults:
         yield f"FAULT: {fault.who}: {fault.what}"
-        yield from (f"    {deed}" for deed in fault.deeds)
-    if ledger.faults_in_all > len(ledger.faults):
-        yield f"... and {ledger.faults_in_all - len(ledger.faults)} more faults"
-    if ledger.faults_in_all:
-        yield f"seed {seed}: --seed {seed} plans the same again; who wins a race is the machine's to say"
+        yield from (f"    {action}" for action in fault.actions)
+    if checker.faults_in_all > len(checker.faults):
+        yield f"... and {checker.faults_in_all - len(checker.faults)} more faults"
+    if checker.faults_in_all:
+        yield f"seed {seed}: --seed {seed} repeats the same actions; the timing may still differ"

@@ -11,7 +11,7 @@ HANDSHAKE: Final = 30.0
 
 
 class TlsSocket(socket.socket):
-    """What the driver uses of a socket, over TLS. What it says is always encrypted, what it does is TCP's."""
+    """The socket methods that the driver uses, over TLS; options and descriptor belong to the TCP socket."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         sock.settimeout(HANDSHAKE)
@@ -21,7 +21,7 @@ class TlsSocket(socket.socket):
         self._tls.setblocking(False)
 
     def recv(self, most: int, flags: int = 0) -> bytes:
-        """What came, and all of a record that was begun: no selector knows of its rest."""
+        """Reads at least all of a TLS record that was begun, because a selector does not see its rest."""
         data = b""
         while len(data) < most or self._tls.pending():
             try:
@@ -40,13 +40,13 @@ class TlsSocket(socket.socket):
         return data
 
     def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
-        """As much as the connection takes now."""
+        """Sends as much as the connection accepts now."""
         try:
             return self._tls.send(data)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise BlockingIOError from None
 
     def close(self) -> None:
-        """Closes the one descriptor that both have."""
+        """Closes the descriptor, which both objects share."""
         self._tls.detach()
         super().close()

@@ -1,1 +1,1 @@
-"""Looks at a server from outside while something is done to it: its process, and two people who talk."""
+"""Observes a server from outside during a test: its process, and the delays of two people who talk."""

@@ -1,4 +1,4 @@
-"""The healthy pair beside an abuse: starts the two in a process of their own, and asks how they are."""
+"""The healthy pair: runs two people who talk in a process of their own, and asks for their delays."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ SCRIPTS = Path(__file__).parents[1]
 
 
 class Health(NamedTuple):
-    """How two people fared: `worst` and `p99` in seconds from a word to when both had heard it.
+    """The delays of the pair: `worst` and `p99`, in seconds until both have received a message.
 
-    `rounds` counts words; `faults` tells of each that was lost, doubled or out of order, and stays.
+    `rounds` counts messages. `faults` describes each message that was lost, repeated or out of order; faults
+    are never cleared.
     """
 
     rounds: int
@@ -26,7 +27,7 @@ class Health(NamedTuple):
 
 
 class HealthyPair:
-    """Two people who talk to each other in a room all the time; a context manager."""
+    """Two people who talk to each other in a room all the time. A context manager."""
 
     def __init__(self, port: int, room: str = "healthy", host: str = "127.0.0.1") -> None:
         self._process = subprocess.Popen(
@@ -36,12 +37,12 @@ class HealthyPair:
             text=True,
             env={**os.environ, "PYTHONPATH": f"{SCRIPTS}{os.pathsep}{SCRIPTS.parent}"},
         )
-        self.health()  # they are in the room
+        self.health()  # waits until they are in the room
 
     def health(self, *, hush: bool = False) -> Health:
-        """How they fared since they were last asked; the question waits until a word has been heard.
+        """The delays since the last call; waits until one more message has been received.
 
-        With `hush` they say nothing more until they are asked again.
+        With `hush`, they send nothing more until the next call.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -49,7 +50,7 @@ class HealthyPair:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("the healthy pair could not talk at all; its own words are above")
+            raise RuntimeError("the healthy pair failed; its error output is above")
         return Health(**json.loads(line))
 
     def stop(self) -> None:

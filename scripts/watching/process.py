@@ -1,4 +1,4 @@
-"""What Linux tells of a running process: memory, threads, descriptors, processor time."""
+"""Reads the resources of a running process from Linux: memory, threads, descriptors, CPU time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MIB = 1 << 20
 
 
 class Held(NamedTuple):
-    """What a process holds at one moment: bytes of resident memory, threads, open descriptors."""
+    """The resources of a process at one moment: bytes of resident memory, threads, open descriptors."""
 
     memory: int
     threads: int
@@ -18,44 +18,44 @@ class Held(NamedTuple):
 
 
 def held(pid: int) -> Held:
-    """All three at once. Raises OSError where the process is gone, as everything here does."""
+    """All three values. Raises OSError if the process is gone, as all functions here do."""
     return Held(memory(pid), threads(pid), descriptors(pid))
 
 
 def memory(pid: int) -> int:
-    """Bytes of resident memory now."""
+    """The resident memory, in bytes."""
     return _status(pid, "VmRSS") * 1024
 
 
 def peak_memory(pid: int) -> int:
-    """The most bytes of resident memory since the process began, or since `forget_peak`."""
+    """The largest resident memory since the start of the process, or since `forget_peak`, in bytes."""
     return _status(pid, "VmHWM") * 1024
 
 
 def forget_peak(pid: int) -> None:
-    """From here on `peak_memory` counts anew; the kernel keeps the mark, so no peak is too short for it."""
+    """Resets `peak_memory`. The kernel records the peak, so even a short one is noticed."""
     Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
 
 
 def threads(pid: int) -> int:
-    """How many threads there are now."""
+    """The number of threads."""
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
 def descriptors(pid: int) -> int:
-    """How many files and sockets are open now."""
+    """The number of open files and sockets."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time used so far, by the process itself and by the system for it."""
-    # The name, which stands in brackets, may hold blanks and brackets itself.
+    """The CPU time used so far, by the process and by the system on its behalf, in seconds."""
+    # The name, which is in brackets, may contain blanks and brackets itself.
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process is there and not a corpse that nobody has waited for."""
+    """Whether the process exists and is not a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except OSError:

@@ -1,8 +1,8 @@
-"""Two healthy people in a room: one says something, both hear it, then the other; run as a program.
+"""Two healthy people in a room who send messages in turns and check that both receive them; a program.
 
-It is a process of its own, so that what is measured is the server and not whoever abuses it. Each line on
-its standard input is a question, answered by a line of JSON, and says whether to `talk` on or to `hush`; the
-end of the input ends it.
+It runs in a process of its own, so that it measures the server and not the program that abuses it. Each line
+on its standard input asks for a report, which is one line of JSON, and says whether to `talk` on or to
+`hush`. The program ends with its input.
 """
 
 from __future__ import annotations
@@ -19,24 +19,21 @@ from typing import Any
 from threadchat.errors import ThreadchatError
 from threadchat.testing.peer import Peer
 
-PAUSE = 0.01  # seconds between two messages: enough of them to meet every stall, too few to be load
-PATIENCE = 90.0  # seconds until what does not come counts as lost
+PAUSE = 0.01  # seconds between two messages: often enough to notice every stall, with little load
+PATIENCE = 90.0  # seconds until a message counts as lost
 
-_OTHERS = ("live", "direct")  # what may come beside: the end of a replay, and what strangers have to say
+_OTHERS = ("live", "direct")  # other frames that may arrive: the end of a replay, and messages of strangers
 
 
 class Talk:
-    """The two people, what they said, and how long each word took until both had heard it.
-
-    For one thread.
-    """
+    """The two people, their messages, and the time until both have received each. Used on one thread."""
 
     def __init__(self, url: str, room: str) -> None:
         self._room = room
         self._people: list[Peer] = []
-        self._last: list[int] = []  # the id of the last event that each has heard
+        self._last: list[int] = []  # the id of the last event that each has received
         self._said = 0
-        self._rounds: list[float] = []  # seconds each, since `begin`
+        self._rounds: list[float] = []  # the seconds of each message since `begin`
         self._faults: list[str] = []
         for name in ("ann", "bob"):
             peer = Peer(url, timeout=PATIENCE)
@@ -45,18 +42,18 @@ class Talk:
             self._people.append(peer)
 
     def begin(self) -> None:
-        """Forgets the times so far, not the faults."""
+        """Clears the times, but not the faults."""
         self._rounds = []
 
     def report(self) -> dict[str, Any]:
-        """The times since `begin`, in seconds, and everything that was ever wrong."""
+        """The times since `begin`, in seconds, and all faults."""
         times = sorted(self._rounds)
         last = times[-1] if times else 0.0
         p99 = times[min(len(times) - 1, len(times) * 99 // 100)] if times else 0.0
         return {"rounds": len(times), "worst": last, "p99": p99, "faults": self._faults}
 
     def round(self) -> None:
-        """One of them says something; returns when both have heard it. Nothing more once it went wrong."""
+        """Sends a message and returns when both have received it. Does nothing after a fault."""
         if self._faults:
             return
         speaker = self._people[self._said % 2]
@@ -72,7 +69,7 @@ class Talk:
         self._said += 1
 
     def close(self) -> None:
-        """Both say goodbye."""
+        """Closes both connections."""
         for person in self._people:
             person.close()
 
@@ -85,24 +82,24 @@ class Talk:
 
 
 def answer_questions(talk: Talk, questions: int, answers: int) -> None:
-    """Talks, and answers what comes on the descriptor `questions`, until that ends."""
+    """Talks, and answers the lines from the descriptor `questions`, until it ends."""
     pause: float | None = PAUSE
     while True:
         readable, _, _ = select.select([questions], [], [], pause)
         if not readable:
             talk.round()
             continue
-        asked = os.read(questions, 64)  # a whole line: who asks waits for the answer
+        asked = os.read(questions, 64)  # a whole line, because the other side waits for the answer
         if not asked:
             return
-        talk.round()  # so that there is one, and nobody is called well who is not heard any more
+        talk.round()  # so that the report covers at least one message
         os.write(answers, json.dumps(talk.report()).encode() + b"\n")
         talk.begin()
         pause = None if asked == b"hush\n" else PAUSE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Talks until its standard input ends."""
+    """Talks until standard input ends."""
     parser = argparse.ArgumentParser(prog="watching.talk", description=__doc__)
     parser.add_argument("url", help="ws://host:port/chat")
     parser.add_argument("room")

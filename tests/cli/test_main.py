@@ -226,9 +226,9 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
             ["config", "serve"],
             "serve is not expected here; the commands are serve, config, token, connect and tail",
         ),
-        (["--port", "1", "connect"], "connect comes first, its flags follow"),
+        (["--port", "1", "connect"], "connect must come first, before its flags"),
         (["--port"], "argument --port: expected one argument"),
-        (["--toml"], "--toml goes with the command config"),
+        (["--toml"], "--toml can be used with the command config only"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_code_2(
@@ -321,7 +321,7 @@ def test_a_server_that_lets_nobody_in_does_not_start(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main_module.main(["--anonymous", "no"]) == 2
-    assert "anonymous=no lets nobody in without a token; give token_key or token_keys as well" in (
+    assert "anonymous=no requires a token from everybody; set token_key or token_keys as well" in (
         capsys.readouterr().err
     )
     assert served.configs == []

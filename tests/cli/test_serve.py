@@ -259,7 +259,8 @@ def test_a_port_that_is_really_in_use(engine: type[FakeChat], capsys: pytest.Cap
         engine.on_listen = staticmethod(lambda: socket.create_server(("127.0.0.1", port)))
         said = refusal(engine, Config(port=port), capsys)
     assert said == (
-        f"127.0.0.1 port {port} is in use by another program; --port takes another one, --port 0 any free one"
+        f"127.0.0.1 port {port} is in use by another program; "
+        "set another --port, or --port 0 for any free one"
     )
     assert "drain" not in str(engine.steps)
 
@@ -269,19 +270,19 @@ def test_a_port_that_is_really_in_use(engine: type[FakeChat], capsys: pytest.Cap
     [
         (
             PermissionError(errno.EACCES, "Permission denied"),
-            "chat.example port 80 needs privileges; --port takes one from 1024 up",
+            "chat.example port 80 requires privileges; set a --port of 1024 or above",
         ),
         (
             OSError(errno.EADDRNOTAVAIL, "Cannot assign"),
-            "chat.example is no address of this machine; --host takes one that is",
+            "chat.example is not an address of this machine; set --host to one that is",
         ),
         (
             socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
-            "host chat.example is not known: Name or service not known",
+            "host chat.example cannot be resolved: Name or service not known",
         ),
         (
             UnicodeError("label empty or too long"),
-            "host chat.example is not known: label empty or too long",
+            "host chat.example cannot be resolved: label empty or too long",
         ),
         (
             OSError(errno.EMFILE, "Too many open files"),
@@ -441,7 +442,7 @@ def test_a_core_that_is_not_there_is_a_warning(caplog: pytest.LogCaptureFixture)
         return cores()
 
     assert in_a_thread(parent) == before
-    assert "pin=9999 does nothing" in caplog.text
+    assert "pin=9999 has no effect" in caplog.text
     assert str(sorted(before)) in caplog.text
 
 

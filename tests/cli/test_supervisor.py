@@ -121,7 +121,7 @@ def test_requests_are_passed_on_to_all(serve: Serve, redis_url: str, certificate
     files = ("--tls-cert", str(certificate.chain), "--tls-key", str(certificate.key))
     server = serve("--workers", "2", "--broker", redis_url, *files)
     server.send_signal(signal.SIGHUP)
-    until(lambda: server.log().count("are shown the certificate") == 2, "both to read the certificate")
+    until(lambda: server.log().count("use the present certificate") == 2, "both to read the certificate")
     server.send_signal(signal.SIGUSR1)
     until(lambda: server.log().count(" threads: ") == 2, "both to log their threads")
     with Client(f"{server.ws}/chat", nickname="ann", ssl=certificate.client()) as ann:
@@ -178,7 +178,7 @@ def test_one_that_does_not_end_is_killed(serve: Serve, redis_url: str) -> None:
     pids = children(pid_of(server))
     os.kill(pids[0], signal.SIGSTOP)
     assert server.stop() == 1
-    assert "1 workers did not end in time and are killed" in server.log()
+    assert "1 workers did not end in time and will be killed" in server.log()
     assert not any(is_running(pid) for pid in pids)
 
 
@@ -260,8 +260,8 @@ def test_elsewhere_than_on_linux_it_is_refused(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError) as caught:
         supervisor.serve_with_workers(Config(workers=2, broker="redis://127.0.0.1/"))
     assert str(caught.value) == (
-        "workers=2: only Linux spreads connections over processes that share a port; "
-        "run one server a port here, with nginx in front"
+        "workers=2: only Linux distributes connections over processes that share a port; "
+        "on this system, run each server on a port of its own, behind nginx"
     )
 
 

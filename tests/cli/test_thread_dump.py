@@ -117,7 +117,7 @@ def test_deep_stacks_and_many_places_are_cut_short(monkeypatch: pytest.MonkeyPat
     with waiting("a", "b"):
         lines = list(describe_threads(()))
     assert len(lines) == 3
-    assert re.fullmatch(r"and \d+ places more, of fewer threads each", lines[-1])
+    assert re.fullmatch(r"and \d+ more places, with fewer threads each", lines[-1])
 
 
 def test_a_thread_that_python_did_not_start() -> None:

@@ -63,7 +63,7 @@ def workers(children: Children, clock: Clock) -> WorkerProcesses:
 def buried(workers: WorkerProcesses) -> list[Worker]:
     """Waits until at least one has ended."""
     found: list[Worker] = []
-    until(lambda: bool(found.extend(workers.bury()) or found), "a worker to end")
+    until(lambda: bool(found.extend(workers.collect_ended()) or found), "a worker to end")
     return found
 
 
@@ -84,7 +84,7 @@ def test_all_are_started_at_once(workers: WorkerProcesses, children: Children) -
     assert children.numbers == [1, 2]
     assert [worker.pid for worker in workers.running] == [process.pid for process in children.processes]
     assert workers.start_due() is None  # nobody twice
-    assert (children.numbers, workers.bury()) == ([1, 2], [])
+    assert (children.numbers, workers.collect_ended()) == ([1, 2], [])
 
 
 def test_who_dies_is_started_again_after_a_pause(
@@ -122,8 +122,8 @@ def test_the_pause_grows_and_a_steady_worker_is_forgiven(
 def test_after_stop_nobody_is_started(workers: WorkerProcesses, children: Children, clock: Clock) -> None:
     workers.start_due()
     workers.stop(signal.SIGTERM)
-    until(lambda: bool(workers.bury()) or not workers.running, "the workers to end")
-    until(lambda: bool(workers.bury()) or not workers.running, "the workers to end")
+    until(lambda: bool(workers.collect_ended()) or not workers.running, "the workers to end")
+    until(lambda: bool(workers.collect_ended()) or not workers.running, "the workers to end")
     clock.now += LONGEST_PAUSE
     assert workers.start_due() is None
     assert children.numbers == [1, 2]

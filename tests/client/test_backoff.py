@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from threadchat.client.backoff import Backoff, comes_back
+from threadchat.client.backoff import Backoff, should_reconnect
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, HandshakeRefused
 
 
@@ -36,7 +36,7 @@ def test_only_a_connection_that_lasted_starts_over(lasted: float, pause: float) 
 
 @pytest.mark.parametrize("code", list(CloseCode))
 def test_close_codes_are_those_of_the_table(code: CloseCode) -> None:
-    assert comes_back(ConnectionClosed(code)) is code.reconnect
+    assert should_reconnect(ConnectionClosed(code)) is code.reconnect
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_close_codes_are_those_of_the_table(code: CloseCode) -> None:
     ],
 )
 def test_other_ends(end: Exception, back: bool) -> None:
-    assert comes_back(end) is back
+    assert should_reconnect(end) is back

@@ -428,7 +428,7 @@ def test_repr_and_properties_show_the_live_state() -> None:
     with chat:
         chat.post("lobby", "hi")
         link.heard("message")
-        assert repr(chat) == "<Client ann#1 ws://fake/chat ONLINE rooms=1 unanswered=1 inbox=0>"
+        assert repr(chat) == "<Client ann#1 ws://fake/chat ONLINE rooms=1 unanswered=1 events=0>"
         assert (chat.user, chat.nickname, chat.session, chat.url) == (1, "ann", "s", "ws://fake/chat")
         assert (chat.connected, chat.joined) == (True, ("lobby",))
     assert "CLOSED" in repr(chat)
@@ -487,7 +487,7 @@ def test_an_address(text: str, url: str) -> None:
 
 
 def test_an_address_that_no_request_can_name() -> None:
-    with pytest.raises(BadUrl, match="without spaces and control characters"):
+    with pytest.raises(BadUrl, match="without spaces or control characters"):
         chat_url("ws://ho st/")
 
 
@@ -509,5 +509,5 @@ def test_a_password_is_used_and_not_shown() -> None:
     "text", ["", "host:80", "ftp://host/", "ws://", "ws://host:99999", "ws://host:x", "ws://[::1"]
 )
 def test_what_is_no_address_is_refused_in_words(text: str) -> None:
-    with pytest.raises(BadUrl, match=r"is no address of a chat, such as ws://127.0.0.1:8080/chat: "):
+    with pytest.raises(BadUrl, match=r"is not a chat address such as ws://127.0.0.1:8080/chat: "):
         chat_url(text)

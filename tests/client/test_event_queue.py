@@ -15,230 +15,230 @@ def event(number: int, *, room: str = "lobby", kind: str = "message", user: int 
     return ChatEvent(type=kind, id=number, room=room, user=user)
 
 
-def taken(inbox: EventQueue) -> list[int]:
-    return [inbox.take(0).id for _ in range(len(inbox))]
+def taken(queue: EventQueue) -> list[int]:
+    return [queue.take(0).id for _ in range(len(queue))]
 
 
-# -- the inbox ---------------------------------------------------------------------------------------
+# -- the queue ---------------------------------------------------------------------------------------
 
 
 def test_a_full_inbox_says_no_by_number_and_by_bytes() -> None:
-    inbox = EventQueue(2, 100)
-    assert [inbox.put(event(number), 1) for number in (1, 2, 3)] == [True, True, False]
-    assert taken(inbox) == [1, 2]
-    assert [inbox.put(event(number), 60) for number in (1, 2)] == [True, False]
-    assert taken(inbox) == [1]
-    assert inbox.put(event(3), 1000), "one that is larger than all of it enters an empty inbox"
-    assert repr(inbox) == "<EventQueue 1/2>"
+    queue = EventQueue(2, 100)
+    assert [queue.put(event(number), 1) for number in (1, 2, 3)] == [True, True, False]
+    assert taken(queue) == [1, 2]
+    assert [queue.put(event(number), 60) for number in (1, 2)] == [True, False]
+    assert taken(queue) == [1]
+    assert queue.put(event(3), 1000), "one that is larger than all of it enters an empty queue"
+    assert repr(queue) == "<EventQueue 1/2>"
 
 
 def test_what_no_log_keeps_may_exceed_it_up_to_a_bound_and_then_the_loss_is_told() -> None:
-    inbox = EventQueue(1, 100)
+    queue = EventQueue(1, 100)
     for number in range(SPARE + 3):
-        inbox.put_spare(event(number))
-    assert [inbox.take(0).id for _ in range(SPARE + 1)] == list(range(SPARE + 1))
-    lost = inbox.take(0)
+        queue.put_unlogged(event(number))
+    assert [queue.take(0).id for _ in range(SPARE + 1)] == list(range(SPARE + 1))
+    lost = queue.take(0)
     assert (lost.type, lost.room) == ("gap", "")
-    assert lost.message == "2 private messages or notices had no room and are lost"
-    assert len(inbox) == 0
+    assert lost.message == "2 private messages or notices did not fit into the queue and are lost"
+    assert len(queue) == 0
 
 
 def test_what_nobody_misses_goes_first() -> None:
-    inbox = EventQueue(4, 100)
+    queue = EventQueue(4, 100)
     for number in range(4):
-        inbox.put_light(event(number), 1)
-    assert taken(inbox) == [0, 1]
+        queue.put_droppable(event(number), 1)
+    assert taken(queue) == [0, 1]
 
 
 def test_the_first_end_stays_and_comes_after_what_waits() -> None:
-    inbox = EventQueue()
-    inbox.put(event(1), 1)
-    inbox.end(ConnectionClosed(3503), drop=False)
-    inbox.end(ConnectionClosed(1000), drop=False)
-    assert inbox.take(0).id == 1
+    queue = EventQueue()
+    queue.put(event(1), 1)
+    queue.end(ConnectionClosed(3503), drop=False)
+    queue.end(ConnectionClosed(1000), drop=False)
+    assert queue.take(0).id == 1
     with pytest.raises(ConnectionClosed, match="3503"):
-        inbox.take(None)
-    inbox.put(event(2), 1)
-    inbox.end(ConnectionClosed(1000), drop=True)
+        queue.take(None)
+    queue.put(event(2), 1)
+    queue.end(ConnectionClosed(1000), drop=True)
     with pytest.raises(ConnectionClosed, match="3503"):
-        inbox.take(None)
+        queue.take(None)
 
 
 def test_room_is_reported_from_half_on() -> None:
-    inbox = EventQueue(4, 100)
+    queue = EventQueue(4, 100)
     for number in range(3):
-        inbox.put(event(number), 10)
-    assert inbox.room == 0
-    inbox.take(0)
-    assert inbox.room == 2
-    inbox.put(event(4), 50)
-    assert inbox.room == 0, "bytes count too"
+        queue.put(event(number), 10)
+    assert queue.free == 0
+    queue.take(0)
+    assert queue.free == 2
+    queue.put(event(4), 50)
+    assert queue.free == 0, "bytes count too"
 
 
-# -- places by themselves ----------------------------------------------------------------------------
+# -- positions by themselves ----------------------------------------------------------------------------
 
 
-def places(inbox: EventQueue, **filters: list[str]) -> Positions:
-    made = Positions(inbox)
+def positions(queue: EventQueue, **filters: list[str]) -> Positions:
+    made = Positions(queue)
     made.enter(RoomPosition("join", "lobby", Filter(filters.get("types")), Joined(0, "e")))
     return made
 
 
 def test_a_room_falls_behind_and_catches_up_from_the_log() -> None:
-    inbox = EventQueue(4, 1000)
-    rooms = places(inbox)
+    queue = EventQueue(4, 1000)
+    rooms = positions(queue)
     for number in range(1, 8):
-        rooms.admit(event(number), 1)
-    assert rooms.missed() is None, "no room yet"
-    assert [inbox.take(0).id for _ in range(3)] == [1, 2, 3]
-    missed = rooms.missed()
+        rooms.event_received(event(number), 1)
+    assert rooms.next_missed() is None, "no room yet"
+    assert [queue.take(0).id for _ in range(3)] == [1, 2, 3]
+    missed = rooms.next_missed()
     assert missed == MissedRange("lobby", {"offset": 4, "epoch": "e"}, 3)
-    assert rooms.missed() is None, "one at a time"
-    rooms.admit(event(8), 1)
-    rooms.admit_page(missed, Page(tuple(event(n) for n in (5, 6, 7)), 8, "e"))
-    assert taken(inbox) == [4, 5, 6, 7]
-    missed = rooms.missed()
+    assert rooms.next_missed() is None, "one at a time"
+    rooms.event_received(event(8), 1)
+    rooms.page_received(missed, Page(tuple(event(n) for n in (5, 6, 7)), 8, "e"))
+    assert taken(queue) == [4, 5, 6, 7]
+    missed = rooms.next_missed()
     assert missed == MissedRange("lobby", {"offset": 7, "epoch": "e"}, 4)
-    rooms.admit_page(missed, Page((event(8),), 8, "e"))
-    rooms.admit(event(9), 1)
-    assert taken(inbox) == [8, 9]
-    assert rooms.missed() is None
+    rooms.page_received(missed, Page((event(8),), 8, "e"))
+    rooms.event_received(event(9), 1)
+    assert taken(queue) == [8, 9]
+    assert rooms.next_missed() is None
 
 
 def test_a_live_event_that_overtook_the_page_is_not_lost() -> None:
     """The page was made before event 4, which came before the page."""
-    inbox = EventQueue(2, 1000)
-    rooms = places(inbox)
+    queue = EventQueue(2, 1000)
+    rooms = positions(queue)
     for number in (1, 2, 3):
-        rooms.admit(event(number), 1)
-    assert taken(inbox) == [1, 2]
-    missed = rooms.missed()
+        rooms.event_received(event(number), 1)
+    assert taken(queue) == [1, 2]
+    missed = rooms.next_missed()
     assert missed is not None
-    rooms.admit(event(4), 1)
-    rooms.admit_page(missed, Page((event(3),), 3, "e"))
-    assert taken(inbox) == [3]
-    assert rooms.missed() == MissedRange("lobby", {"offset": 3, "epoch": "e"}, 2)
+    rooms.event_received(event(4), 1)
+    rooms.page_received(missed, Page((event(3),), 3, "e"))
+    assert taken(queue) == [3]
+    assert rooms.next_missed() == MissedRange("lobby", {"offset": 3, "epoch": "e"}, 2)
 
 
 def test_a_page_that_does_not_fit_is_taken_in_part() -> None:
-    inbox = EventQueue(2, 1000)
-    rooms = places(inbox)
+    queue = EventQueue(2, 1000)
+    rooms = positions(queue)
     for number in (1, 2, 3, 4):
-        rooms.admit(event(number), 1)
-    inbox.take(0)
-    missed = rooms.missed()
+        rooms.event_received(event(number), 1)
+    queue.take(0)
+    missed = rooms.next_missed()
     assert missed == MissedRange("lobby", {"offset": 2, "epoch": "e"}, 1)
-    inbox.put(event(1, room="other"), 1)
-    rooms.admit_page(missed, Page((event(3),), 4, "e"))
-    taken(inbox)
-    assert rooms.missed() == MissedRange("lobby", {"offset": 2, "epoch": "e"}, 2)
+    queue.put(event(1, room="other"), 1)
+    rooms.page_received(missed, Page((event(3),), 4, "e"))
+    taken(queue)
+    assert rooms.next_missed() == MissedRange("lobby", {"offset": 2, "epoch": "e"}, 2)
 
 
 def test_the_filter_holds_for_the_log_too() -> None:
-    inbox = EventQueue(2, 1000)
-    rooms = places(inbox, types=["message"])
+    queue = EventQueue(2, 1000)
+    rooms = positions(queue, types=["message"])
     for number in (1, 3, 5):
-        rooms.admit(event(number), 1)
-    assert taken(inbox) == [1, 3]
-    missed = rooms.missed()
+        rooms.event_received(event(number), 1)
+    assert taken(queue) == [1, 3]
+    missed = rooms.next_missed()
     assert missed is not None
-    rooms.admit_page(missed, Page((event(4, kind="join"), event(5), event(6, kind="leave")), 6, "e"))
-    assert taken(inbox) == [5]
-    assert rooms.missed() is None
+    rooms.page_received(missed, Page((event(4, kind="join"), event(5), event(6, kind="leave")), 6, "e"))
+    assert taken(queue) == [5]
+    assert rooms.next_missed() is None
 
 
 def test_what_the_log_has_no_more_is_told() -> None:
-    inbox = EventQueue(2, 1000)
-    rooms = places(inbox)
+    queue = EventQueue(2, 1000)
+    rooms = positions(queue)
     for number in (1, 2, 3, 4):
-        rooms.admit(event(number), 1)
-    taken(inbox)
-    missed = rooms.missed()
+        rooms.event_received(event(number), 1)
+    taken(queue)
+    missed = rooms.next_missed()
     assert missed is not None
     rooms.page_refused(missed, CommandError(ErrorCode.UNRECOVERABLE_POSITION))
-    gap = inbox.take(0)
+    gap = queue.take(0)
     assert (gap.type, gap.room, gap.id) == ("gap", "lobby", 4)
-    assert gap.message == "unrecoverable position: what came after event 2, up to 4, is missing"
-    rooms.admit(event(5), 1)
-    assert taken(inbox) == [5]
+    assert gap.message == "unrecoverable position: the events after 2, up to 4, are missing"
+    rooms.event_received(event(5), 1)
+    assert taken(queue) == [5]
 
 
 def test_an_interruption_makes_every_room_level() -> None:
-    inbox = EventQueue(1, 1000)
-    rooms = places(inbox)
-    rooms.admit(event(1), 1)
-    rooms.admit(event(2), 1)
-    taken(inbox)
-    assert rooms.missed() is not None
+    queue = EventQueue(1, 1000)
+    rooms = positions(queue)
+    rooms.event_received(event(1), 1)
+    rooms.event_received(event(2), 1)
+    taken(queue)
+    assert rooms.next_missed() is not None
     rooms.interrupted()
-    assert rooms.missed() is None
-    rooms.admit(event(2), 1)
-    assert taken(inbox) == [2]
+    assert rooms.next_missed() is None
+    rooms.event_received(event(2), 1)
+    assert taken(queue) == [2]
 
 
 def test_a_busy_room_does_not_keep_the_others_waiting() -> None:
-    inbox = EventQueue(1, 1000)
-    rooms = places(inbox)
+    queue = EventQueue(1, 1000)
+    rooms = positions(queue)
     rooms.enter(RoomPosition("join", "garden", Filter(), Joined(0, "e")))
-    inbox.put_spare(event(0))
+    queue.put_unlogged(event(0))
     asked = []
     for number in range(1, 5):
-        rooms.admit(event(number), 1)
-        rooms.admit(event(number, room="garden"), 1)
-        taken(inbox)
-        missed = rooms.missed()
+        rooms.event_received(event(number), 1)
+        rooms.event_received(event(number, room="garden"), 1)
+        taken(queue)
+        missed = rooms.next_missed()
         assert missed is not None
         asked.append(missed.room)
-        rooms.missed_failed()
-        inbox.put_spare(event(0))
+        rooms.fetch_failed()
+        queue.put_unlogged(event(0))
     assert asked == ["lobby", "garden", "lobby", "garden"]
 
 
 def test_an_errand_that_could_not_be_sent_is_had_again() -> None:
-    inbox = EventQueue(1, 1000)
-    rooms = places(inbox)
-    rooms.admit(event(1), 1)
-    rooms.admit(event(2), 1)
-    taken(inbox)
-    missed = rooms.missed()
-    rooms.missed_failed()
+    queue = EventQueue(1, 1000)
+    rooms = positions(queue)
+    rooms.event_received(event(1), 1)
+    rooms.event_received(event(2), 1)
+    taken(queue)
+    missed = rooms.next_missed()
+    rooms.fetch_failed()
     assert missed is not None
-    assert rooms.missed() == missed
+    assert rooms.next_missed() == missed
 
 
 def test_what_comes_for_a_room_that_was_left_is_nothing() -> None:
-    inbox = EventQueue()
-    rooms = places(inbox)
+    queue = EventQueue()
+    rooms = positions(queue)
     rooms.leave("lobby")
-    rooms.admit(event(1), 1)
+    rooms.event_received(event(1), 1)
     missed = MissedRange("lobby", {"offset": 0, "epoch": "e"}, 1)
-    rooms.admit_page(missed, Page((event(1),), 1, "e"))
+    rooms.page_received(missed, Page((event(1),), 1, "e"))
     rooms.page_refused(missed, CommandError(ErrorCode.UNKNOWN_ROOM))
-    rooms.back("lobby", Joined(1, "e", False))
-    assert len(inbox) == 0
+    rooms.resumed("lobby", Joined(1, "e", False))
+    assert len(queue) == 0
     assert len(rooms) == 0
 
 
 def test_an_answer_that_came_too_late_for_its_errand_changes_nothing() -> None:
     """A thread had an missed, and asked only when the connection after it was there."""
-    inbox = EventQueue(1, 1000)
-    rooms = places(inbox)
-    rooms.admit(event(1), 1)
-    rooms.admit(event(2), 1)
-    taken(inbox)
-    late = rooms.missed()
+    queue = EventQueue(1, 1000)
+    rooms = positions(queue)
+    rooms.event_received(event(1), 1)
+    rooms.event_received(event(2), 1)
+    taken(queue)
+    late = rooms.next_missed()
     assert late is not None
     rooms.interrupted()
-    rooms.back("lobby", Joined(1, "e", True))
+    rooms.resumed("lobby", Joined(1, "e", True))
     rooms.page_refused(late, CommandError(ErrorCode.UNRECOVERABLE_POSITION))
-    rooms.admit(event(1), 1)
-    assert len(inbox) == 0, "event 1 is known, and nothing is missing"
+    rooms.event_received(event(1), 1)
+    assert len(queue) == 0, "event 1 is known, and nothing is missing"
     for number in (2, 3):
-        rooms.admit(event(number), 1)
-    rooms.admit_page(late, Page((event(2), event(3)), 3, "e"))
+        rooms.event_received(event(number), 1)
+    rooms.page_received(late, Page((event(2), event(3)), 3, "e"))
     rooms.page_refused(late, CommandError(ErrorCode.UNRECOVERABLE_POSITION))
-    assert taken(inbox) == [2]
-    assert rooms.missed() == MissedRange("lobby", {"offset": 2, "epoch": "e"}, 1)
+    assert taken(queue) == [2]
+    assert rooms.next_missed() == MissedRange("lobby", {"offset": 2, "epoch": "e"}, 1)
 
 
 # -- in a client -------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def test_what_is_no_chat_is_told() -> None:
     link = server.next_link()
     link.raw("Hello, this is an echo server")
     with pytest.raises(
-        ConnectionClosed, match=r"1002 the server said 'Hello, this.*not the protocol of a chat"
+        ConnectionClosed, match=r"1002 the server sent 'Hello, this.*does not belong to the chat protocol"
     ):
         client(server)
 
@@ -130,7 +130,7 @@ def test_coming_back_as_the_same_person_into_the_same_rooms_where_one_left_off()
         for number in (5, 6, 7):
             again.event(number)
         lost, *more = (chat.next_event(5) for _ in range(4))
-        assert lost.message == "1006; trying to come back"
+        assert lost.message == "1006; trying to reconnect"
         assert sorted((event.type, event.id) for event in more) == [
             ("connected", 0),
             ("message", 6),
@@ -157,7 +157,7 @@ def test_pauses_are_asked_for_and_end_with_close() -> None:
     server = FakeServer()
     chat, link = online(server, backoff=Backoff(base=3600.0, cap=3600.0, jitter=lambda: 1.0))
     link.cut()
-    assert chat.next_event(5).message == "1006; trying to come back"
+    assert chat.next_event(5).message == "1006; trying to reconnect"
     assert chat.state is State.AWAY
     with pytest.raises(TimeoutError, match=r"rooms could not be sent within 0.01 s; not connected: 1006"):
         chat.rooms(timeout=0.01)
@@ -232,7 +232,7 @@ def test_what_is_missed_for_good_is_told(epoch: str, kind: str) -> None:
         again.event(4)
         events = {event.type: event for event in (chat.next_event(5) for _ in range(4))}
         assert (events[kind].room, events[kind].id) == ("lobby", 3)
-        assert "what came after event 9 is missing" in events[kind].message
+        assert "the events after 9 are missing" in events[kind].message
         assert events["message"].id == 4
         last = server.next_link()
         again.cut()
@@ -393,7 +393,7 @@ def test_what_must_not_be_done_twice_is_refused(command: str) -> None:
         again = server.next_link()
         link.cut(3001, "shutdown")
         with pytest.raises(
-            CommandError, match=f"lost, {command}.* may have been done, or not: 3001"
+            CommandError, match=f"lost; {command}.* may or may not have been done: 3001"
         ) as caught:
             doing.result()
         assert (caught.value.code, caught.value.temporary) == (ErrorCode.NOT_AVAILABLE, True)
@@ -461,7 +461,7 @@ def test_a_full_line_takes_no_more(commands: int, size: int, monkeypatch: pytest
         assert types_of(chat, 1) == ["disconnected"]
         posted = [chat.post("lobby", "x" * size) for _ in range(3)]
         with pytest.raises(
-            CommandError, match="room 'lobby': 3 commands wait to be sent already; not connected"
+            CommandError, match="room 'lobby': 3 commands already wait to be sent; not connected"
         ) as full:
             chat.post("lobby", "one more")
         assert (full.value.code, full.value.temporary) == (ErrorCode.TOO_MANY_REQUESTS, True)
@@ -555,7 +555,7 @@ def test_a_message_whose_key_is_old_is_given_up(at_loss: bool) -> None:
     link = FakeLink()
     in_flight.connected(link)
     assert in_flight.go_online(link)
-    with pytest.raises(TimeoutError, match="no reply to message, which may have arrived and is too old"):
+    with pytest.raises(TimeoutError, match="no reply to message; it may have arrived, and is too old"):
         old.future.result(5)
     assert link.heard("message")["room"] == "y"
     assert not young.future.done()
@@ -631,7 +631,9 @@ def test_a_function_that_fails_is_asked_again_and_at_first_ends_the_attempt() ->
         return answer
 
     server.next_link()
-    with pytest.raises(CannotConnect, match=r"no token could be had: ValueError\('the shop is closed'\)"):
+    with pytest.raises(
+        CannotConnect, match=r"the token could not be fetched: ValueError\('the shop is closed'\)"
+    ):
         client(server, token=fetch)
     link = server.next_link()
     opening = Doing(lambda: client(server, token=fetch))

@@ -59,7 +59,7 @@ def test_what_is_no_port_is_refused(port: str) -> None:
 def test_what_is_no_host_is_refused(host: str) -> None:
     with pytest.raises(ConfigError) as caught:
         container_redis({"REDIS_HOST": host})
-    assert str(caught.value) == f"REDIS_HOST={host!r}: must be a host name or an address, without port"
+    assert str(caught.value) == f"REDIS_HOST={host!r}: must be a host name or an address, without a port"
 
 
 SERVICE = {

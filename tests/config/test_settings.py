@@ -154,10 +154,10 @@ def test_a_replaced_value_is_checked_too() -> None:
         ({"routing": "both"}, "routing=both: must be directory or router"),
         ({"pin": "-1"}, "pin=-1: must be off, auto, or the number of a core"),
         ({"log_level": "INFO"}, "log_level=INFO: must be debug, info, warning, error or critical"),
-        ({"host": ""}, "host='': must be a host name or an address, without port and without brackets"),
+        ({"host": ""}, "host='': must be a host name or an address, without a port and without brackets"),
         (
             {"event_log": "a\nb"},
-            r"event_log='a\nb': must be the path of a file, in UTF-8 without control characters",
+            r"event_log='a\nb': must be the path of a file, in UTF-8, without control characters",
         ),
         (
             {"pong_timeout": 30},
@@ -166,16 +166,17 @@ def test_a_replaced_value_is_checked_too() -> None:
         (
             {"history_bytes": 2000},
             "history_bytes=2000: must be at least max_message_size=512000; "
-            "a room's log has to hold one message",
+            "a room's log must hold one message",
         ),
         (
             {"workers": 2},
             "workers=2: must be 1 with broker=memory; "
-            "processes share rooms over Redis alone, such as broker=redis://127.0.0.1:6379/0",
+            "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0",
         ),
         (
             {"workers": 2, "broker": "redis://h/", "event_log": "events.log"},
-            "workers=2: must be 1 with event_log=events.log; each process would write each event there",
+            "workers=2: must be 1 with event_log=events.log; "
+            "every process would write every event to the file",
         ),
         ({"workers": 0}, "workers=0: must be from 1 to 256"),
     ],
@@ -208,7 +209,7 @@ def test_what_makes_no_sense_is_said(wrong: dict[str, Any], message: str) -> Non
 def test_a_complaint_never_tells_a_secret() -> None:
     with pytest.raises(ConfigError) as caught:
         Config(token_key="hunter2")
-    assert str(caught.value).startswith("token_key=(secret): must be at least 32 characters")
+    assert str(caught.value).startswith("token_key=(secret): must be at least 32 printable ASCII characters")
     assert complaint({}, {"THREADCHAT_API_KEY": "hunter2"}).startswith("THREADCHAT_API_KEY=(secret): must be")
 
 
@@ -238,7 +239,7 @@ def test_host_names_and_addresses_are_taken(host: str) -> None:
     "host", ["localhost:80", "[::1]", "http://localhost", "a b", "a/b", " ", "a\n", "\x00"]
 )
 def test_anything_else_is_no_host(host: str) -> None:
-    with pytest.raises(ConfigError, match="without port and without brackets"):
+    with pytest.raises(ConfigError, match="without a port and without brackets"):
         Config(host=host)
 
 
@@ -277,7 +278,7 @@ def test_anything_else_is_no_subprotocol(text: str) -> None:
         Config(subprotocols=text)
 
 
-BROKERS = "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:// with TLS)"
+BROKERS = "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:// for TLS)"
 
 
 @pytest.mark.parametrize(
@@ -424,13 +425,13 @@ def test_a_file_may_begin_with_nothing_and_hold_comments(chdir_tmp: Path) -> Non
             {"workers": "4"},
             {"THREADCHAT_BROKER": "sqlite:chat.db"},
             "--workers 4: must be 1 with THREADCHAT_BROKER=sqlite:chat.db; "
-            "processes share rooms over Redis alone, such as broker=redis://127.0.0.1:6379/0",
+            "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0",
         ),
         (
             {"max_message_size": "8MiB"},
             {},
             "history_bytes=4194304 (the default): must be at least --max-message-size 8388608; "
-            "a room's log has to hold one message",
+            "a room's log must hold one message",
         ),
     ],
 )
@@ -452,11 +453,11 @@ def test_a_complaint_names_its_source(flags: dict[str, str], environ: dict[str, 
         (
             "host = 1",
             "chat.toml: host: 1 is not text; it must be a host name or an address, "
-            "without port and without brackets",
+            "without a port and without brackets",
         ),
         (
             "[network]\nport = 1",
-            "chat.toml: network is not a setting; settings stand at the top level, in no table",
+            "chat.toml: network is not a setting; settings belong at the top level, not in a table",
         ),
         ("port = ", "chat.toml: is not TOML: Invalid value (at end of document)"),
         (
@@ -536,8 +537,8 @@ def test_settings_of_the_process_do_nothing_in_a_program_and_say_so() -> None:
     with pytest.warns(UnusedSetting) as caught:
         warn_of_unused(config, 1)
     assert [str(it.message).partition(",")[0] for it in caught] == [
-        "pin=off does nothing in a Chat of your own",
-        "log_level=debug does nothing in a Chat of your own",
+        "pin=off has no effect on a Chat of your own",
+        "log_level=debug has no effect on a Chat of your own",
     ]
     assert {it.filename for it in caught} == {__file__}
     with warnings.catch_warnings():

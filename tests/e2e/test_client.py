@@ -109,7 +109,7 @@ def test_a_reply_that_is_lost(chat_server: ServerProcess) -> None:
         public = Doing(lambda: ann.message("lobby", "hi"))
         heard = bob.next_event(PATIENCE)
         proxy.cut()
-        with pytest.raises(CommandError, match="direct to user 1 may have been done, or not") as caught:
+        with pytest.raises(CommandError, match="direct to user 1 may or may not have been done") as caught:
             private.result()
         assert caught.value.temporary
         assert public.result().offset == heard.id
@@ -173,7 +173,7 @@ def test_a_server_that_forgets_is_told_and_talked_to(chat_server: ServerProcess)
     assert [event.message for event in happened if event.type == "message"] == ["before", "after"]
     assert {"reset", "connected"} <= {event.type for event in happened}
     [lost] = [event for event in happened if event.type == "disconnected"]
-    assert lost.message == "3001 shutdown; trying to come back"
+    assert lost.message == "3001 shutdown; trying to reconnect"
 
 
 # -- a consumer that does other things ---------------------------------------------------------------

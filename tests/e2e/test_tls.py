@@ -168,7 +168,7 @@ def test_a_new_certificate_on_sighup(serve: Serve, certificate: Certificate, tmp
         shutil.copy(other.chain, chain)
         shutil.copy(other.key, key)
         server.send_signal(signal.SIGHUP)
-        until(lambda: "are shown the certificate" in server.log(), "the new file to be read")
+        until(lambda: "use the present certificate" in server.log(), "the new file to be read")
         greet(server, other)
         with pytest.raises(ssl.SSLCertVerificationError):
             greet(server, certificate)

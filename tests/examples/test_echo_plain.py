@@ -29,6 +29,6 @@ def test_what_is_said_comes_back(server: Host) -> None:
 def test_a_bad_end_is_told_and_a_signal_stops_it(server: Host) -> None:
     with connect(server.ws) as websocket:
         websocket.close(4000, "out")
-    server.wait_for_log("127.0.0.1: 4000 out")
+    server.wait_for_log("127.0.0.1: received 4000 (private use) out; then sent 4000 (private use) out")
     assert server.stop(signal.SIGTERM) == 0
     assert "Traceback" not in server.log()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +26,7 @@ from tests.wire.conftest import Certificate
 from tests.wire.helpers import close_frame
 from threadchat import accept, broadcast, connect, unix_connect, unix_serve
 from threadchat.errors import CannotConnect, ConnectionClosedError, HandshakeRefused
-from threadchat.plain import simple_websocket
+from threadchat.plain import own_thread, simple_websocket
 from threadchat.plain.own_thread import OwnThread
 from threadchat.plain.websockets.exceptions import ConcurrencyError, ConnectionClosed, SecurityError
 from threadchat.plain.websockets.sync.client import connect as sync_connect
@@ -103,6 +106,17 @@ def test_code_that_imports_websockets_catches_ours() -> None:
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 4000
         assert isinstance(caught.value, ConnectionClosed | ConnectionClosedError)
+
+
+def test_the_namespace_needs_no_websockets() -> None:
+    program = (
+        "import sys; sys.modules['websockets'] = None\n"
+        "from threadchat.plain.websockets.exceptions import ConnectionClosedOK\n"
+        "from threadchat.plain.websockets.sync.client import connect\n"
+        "print(ConnectionClosedOK(None, None), [it for it in sys.modules if it.startswith('websockets')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "no close frame received or sent ['websockets']\n"
 
 
 # -- messages in fragments ---------------------------------------------------------------------------------
@@ -186,18 +200,19 @@ def test_errors_of_connecting_are_the_systems_too(certificate: Certificate) -> N
         assert untrusted.value.verify_code
 
 
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(4096):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        return
+
+
 @contextmanager
 def http_proxy() -> Iterator[tuple[int, list[str]]]:
     """A proxy that serves one CONNECT; its port, and what it was asked."""
     asked: list[str] = []
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(4096):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
 
     with socket.create_server((LOOPBACK, 0)) as listener:
 
@@ -230,6 +245,36 @@ def test_a_proxy_is_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
             assert websocket.recv(20) == "hi"
         assert asked[0] == f"CONNECT {LOOPBACK}:{server.port} HTTP/1.1"
         assert "Proxy-Authorization: Basic YW5uOnNlY3JldA==" in asked
+
+
+def test_a_socks_proxy_is_gone_through() -> None:
+    pytest.importorskip("socks")
+    asked: list[bytes] = []
+    with serving(echo) as server, socket.create_server((LOOPBACK, 0)) as listener:
+
+        def run() -> None:
+            client, _ = listener.accept()
+            with client:
+                asked.append(client.recv(3))  # version, one method: none
+                client.sendall(b"\5\0")
+                request = client.recv(4)  # version, connect, reserved, kind of the address
+                size = client.recv(1)[0]
+                asked.append(request + client.recv(size) + client.recv(2))
+                client.sendall(b"\5\0\0\1" + bytes(6))
+                with socket.create_connection((LOOPBACK, server.port)) as upstream:
+                    back = threading.Thread(target=pump, args=(upstream, client))
+                    back.start()
+                    pump(client, upstream)
+                    back.join(20)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        proxy = f"socks5h://{LOOPBACK}:{listener.getsockname()[1]}"
+        with connect("ws://server.invalid:81/", proxy=proxy) as websocket:
+            websocket.send("hi")
+            assert websocket.recv(20) == "hi"
+        thread.join(20)
+    assert asked == [b"\5\1\0", b"\5\1\0\3server.invalid\0\x51"]
 
 
 def test_a_redirect_to_another_host_takes_no_secrets_along() -> None:
@@ -312,6 +357,25 @@ def test_without_a_thread_a_request_fails_and_its_socket_is_closed(monkeypatch: 
         with pytest.raises(RuntimeError, match="can't start"):
             OwnThread(lambda environ, start_response: [])(environ, lambda *given: lambda data: None)
         assert peer.recv(1) == b""
+
+
+def test_a_forked_process_has_none_of_its_parents_handlers() -> None:
+    inside, over = threading.Event(), threading.Event()
+    threads = own_thread._THREADS
+
+    def handler() -> None:
+        inside.set()
+        over.wait(20)
+
+    threads.start(handler)
+    assert inside.wait(20)
+    with threads._lock:  # as a fork may find it
+        child = os.fork()
+        if child == 0:
+            os._exit(threads.running + threads._lock.locked())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert threads.running == 1
+    over.set()
 
 
 def test_a_refused_handshake_says_why() -> None:

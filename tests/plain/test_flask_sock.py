@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.process import until
 from tests.mounted.host import Host, gunicorn
 from tests.plain.test_programs import program
 from tests.wire.conftest import Certificate
@@ -81,6 +82,33 @@ def test_a_handler_may_stay_on_the_worker(tmp_path: Path) -> None:
         with connect(f"{host.ws}/ws/1", open_timeout=60) as websocket:
             assert "handler-" not in websocket.recv(60)
         assert host.get() == (200, b"page")
+
+
+def test_those_above_the_limit_are_told_to_come_back(tmp_path: Path) -> None:
+    path = program(tmp_path, "flask_sock_contexts", "ours")
+    # Registered twice: the request's thread is left once all the same.
+    limit = 'sock.init_app(app)\napp.config["SOCK_SERVER_OPTIONS"] = {"max_connections": 2}\n'
+    path.write_text(path.read_text().replace("sock = Sock(app)\n", f"sock = Sock(app)\n{limit}"))
+    with gunicorn(tmp_path, "flask_sock_contexts:app", "--threads", "1") as host:
+        with (
+            connect(f"{host.ws}/ws/1", open_timeout=60) as one,
+            connect(f"{host.ws}/ws/2", open_timeout=60) as other,
+        ):
+            assert [one.recv(60).split()[4], other.recv(60).split()[4]] == ["handler-1", "handler-2"]
+            with pytest.raises(HandshakeRefused) as caught:
+                connect(f"{host.ws}/ws/3", open_timeout=60)
+            assert caught.value.status == 503
+        host.wait_for_log("torn down: nobody NoneType handler-1")
+        host.wait_for_log("torn down: nobody NoneType handler-2")
+
+        def again() -> bool:
+            try:
+                connect(f"{host.ws}/ws/3", open_timeout=60).close()
+            except HandshakeRefused:  # the thread is in its last lines
+                return False
+            return True
+
+        until(again, "room for another one")
 
 
 def tls_server(folder: Path, certificate: Certificate, server: str) -> Host:

@@ -33,15 +33,16 @@ CHANGES = {
     "from websockets.sync.client import": "from threadchat import",
     "from websockets.exceptions import": "from threadchat import",
 }
+NAMESPACE = {"from websockets.": "from threadchat.plain.websockets."}
 libraries = pytest.mark.parametrize("library", ["theirs", "ours"])
 
 
 def program(folder: Path, name: str, library: str) -> Path:
     """A copy of a program, with other import lines where the library is ours."""
     text = (PROGRAMS / f"{name}.py").read_text()
-    if library == "ours":
+    if library != "theirs":
         changed = text
-        for line, other in CHANGES.items():
+        for line, other in (NAMESPACE if library == "namespace" else CHANGES).items():
             changed = changed.replace(f"\n{line}", f"\n{other}")
         assert changed != text
         text = changed
@@ -158,7 +159,7 @@ def test_flask_sock_on_ours_does_what_it_can_not_on_its_own(tmp_path: Path, star
 # -- websockets.sync ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["theirs", "ours"])
+@pytest.fixture(params=["theirs", "ours", "namespace"])
 def counter(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
     if request.param == "theirs" and not hasattr(websockets.sync.server, "broadcast"):
         pytest.skip("this version has no broadcast for threads")
@@ -191,7 +192,7 @@ def test_websockets_server(counter: Host) -> None:
     assert "Traceback" not in counter.log()
 
 
-@libraries
+@pytest.mark.parametrize("library", ["theirs", "ours", "namespace"])
 def test_websockets_client(counter: Host, tmp_path: Path, library: str) -> None:
     client = program(tmp_path, "hello_client", library)
     command = [sys.executable, str(client), f"{counter.ws}/greet", "Ann"]

@@ -175,7 +175,7 @@ def test_a_port_in_use_is_an_os_error(chat: Chat) -> None:
 
 
 def test_a_setting_of_the_process_is_warned_of_where_the_chat_is_made() -> None:
-    with pytest.warns(UnusedSetting, match="log_level=debug does nothing in a Chat of your own") as caught:
+    with pytest.warns(UnusedSetting, match="log_level=debug has no effect on a Chat of your own") as caught:
         Chat(Config(log_level="debug")).close()
     assert [it.filename for it in caught] == [__file__]
 

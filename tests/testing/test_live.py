@@ -41,7 +41,7 @@ def test_a_chat_of_ones_own() -> None:
     chat = Chat(Config(port=0))
     with LiveServer(chat) as server:
         assert server.chat is chat
-    with pytest.raises(TypeError, match="give these to its Config: room_ttl, port"):
+    with pytest.raises(TypeError, match="pass these to its Config: room_ttl, port"):
         LiveServer(chat, room_ttl=5, port=0)
 
 
@@ -62,6 +62,6 @@ def test_an_end_that_does_not_come_is_a_failure() -> None:
     server = LiveServer(drain_timeout=0.05).start()
     server.chat.hub.attach_listener(lambda event: goes_on.wait())
     server.chat.hub.room("lobby").message("ann", "hi")
-    with pytest.raises(AssertionError, match=r"still ran 0\.05 s after the end"):
+    with pytest.raises(AssertionError, match=r"still running after 0\.05 s"):
         server.stop()
     goes_on.set()

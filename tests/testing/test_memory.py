@@ -91,7 +91,7 @@ def test_a_connection_that_stays_is_a_failure() -> None:
         memory = InMemory(chat)
         memory.connect().ask("hello", nickname="ann")
         memory._timeout = 0.05  # only now: until here everything may take its time
-        with pytest.raises(AssertionError, match=r"still ran 0\.05 s"):
+        with pytest.raises(AssertionError, match=r"still running 0\.05 s"):
             memory.close()
         goes_on.set()
 

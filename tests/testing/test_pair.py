@@ -30,7 +30,7 @@ def flood(peer: Peer) -> None:
 def test_what_nobody_receives_is_not_taken_for_ever() -> None:
     with Pair() as pair:
         pair.client.socket.settimeout(0.05)  # only now: until here everything may take its time
-        with pytest.raises(TimeoutError, match=r"took nothing for 0\.05 s"):
+        with pytest.raises(TimeoutError, match=r"accepted nothing for 0\.05 s"):
             flood(pair.client)
         pair.client.reset()
 
@@ -74,7 +74,7 @@ def test_a_handler_that_does_not_return_is_a_failure() -> None:
     pair = Pair(lambda connection: goes_on.wait())
     pair._memory._timeout = 0.05  # only now: until here everything may take its time
     pair.client.reset()
-    with pytest.raises(AssertionError, match=r"still ran 0\.05 s"):
+    with pytest.raises(AssertionError, match=r"still running 0\.05 s"):
         pair.close()
     goes_on.set()
 

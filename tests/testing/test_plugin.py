@@ -135,7 +135,10 @@ def test_markers(project: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("marker", "complaint"),
     [
-        ("threadchat(10)", "*settings have names: @pytest.mark.threadchat(history_size=10), not (10,)*"),
+        (
+            "threadchat(10)",
+            "*settings must be named, as in @pytest.mark.threadchat(history_size=10), not (10,)*",
+        ),
         ("threadchat(history_size=0)", "*history_size*0*from 1 to 1000000*"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The command line: from arguments to a configuration, and from that to a running server or a table of it."""
+"""The command line: turns arguments into a configuration, then runs the server or prints the settings."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from threadchat.version import __version__
 
 COMMANDS: Final = ("serve", "config", "token", "connect", "tail")
 APART: Final = ("token", "connect", "tail")
-"""Those with flags of their own."""
+"""Commands with flags of their own."""
 
 DESCRIPTION: Final = """\
-serve, which is the default, runs the chat server. config prints every setting in force and where its value
-came from. token makes a token for trying out, connect is a chat in the terminal, tail shows what happens in
-rooms; each has flags of its own: token --help, connect --help, tail --help."""
+serve, the default, runs the chat server. config prints the value of every setting and where it comes from.
+token creates a token for trying things out, connect opens a chat in the terminal, and tail shows the events
+of rooms. These three have flags of their own: see token --help, connect --help and tail --help."""
 
 EPILOG: Final = """\
-Each flag is also an environment variable (THREADCHAT_HELLO_TIMEOUT for --hello-timeout) and a key of the TOML
-file (hello_timeout). A flag comes before the environment, the environment before the file, the file before
-the default."""
+Each flag is also an environment variable (THREADCHAT_HELLO_TIMEOUT for --hello-timeout) and a key in the TOML
+file (hello_timeout). A flag overrides the environment, the environment overrides the file, and the file
+overrides the default."""
 
 TITLES: Final[dict[Group, str]] = {
     "address": "address",
-    "identity": "who may come in; secrets are best given by the environment or the file",
+    "identity": "identity; secrets are best kept in the environment or in the file",
     "deadlines": "deadlines, in seconds",
     "limits": "limits; bytes may be written as 64KiB or 4MiB",
     "rooms": "rooms",
@@ -45,10 +45,10 @@ TITLES: Final[dict[Group, str]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code: 0, 1 for a failure, 2 for a wrong argument or value.
 
-    `connect` and `tail` have some more of them, see `threadchat.cli.terminal.arguments`.
+    `connect` and `tail` have further exit codes; see `threadchat.cli.terminal.arguments`.
 
-    `argv` is what follows the program's name; None takes it from `sys.argv`. Runs on: the main thread, as the
-    server sets signal handlers.
+    `argv` holds the arguments after the program's name; None stands for those in `sys.argv`. Runs on: the
+    main thread, because the server sets signal handlers.
     """
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in APART:
@@ -76,7 +76,7 @@ def _run_apart(words: Sequence[str]) -> int:
 
 def _serve(config: Config) -> int:
     if not (config.anonymous or config.token_key or config.token_keys):
-        raise ConfigError("anonymous=no lets nobody in without a token; give token_key or token_keys as well")
+        raise ConfigError("anonymous=no requires a token from everybody; set token_key or token_keys as well")
     if config.workers == 1:
         return serve(config)
     from threadchat.cli.supervisor import serve_with_workers
@@ -99,7 +99,7 @@ def _parser() -> Parser:
     general.add_argument("-h", "--help", action="help", help="show this and exit")
     general.add_argument("--version", action="version", version=__version__, help="show the version and exit")
     general.add_argument("--config", metavar="FILE", help="TOML file of settings (or THREADCHAT_CONFIG)")
-    general.add_argument("--toml", action="store_true", help="for config: print such a file")
+    general.add_argument("--toml", action="store_true", help="with config: print such a TOML file")
     for name, title in TITLES.items():
         group = parser.add_argument_group(title)
         for setting in SETTINGS.values():
@@ -109,7 +109,7 @@ def _parser() -> Parser:
 
 
 def _add_flag(group: argparse._ArgumentGroup, setting: Setting) -> None:
-    # The value stays text here: reading it is the configuration's business, the same for every source.
+    # The value stays text here: the configuration parses it, in the same way for every source.
     group.add_argument(
         setting.flag,
         dest=setting.name,
@@ -121,7 +121,7 @@ def _add_flag(group: argparse._ArgumentGroup, setting: Setting) -> None:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = _parser()
-    # Intermixed, so that the command may stand before, between and after the flags.
+    # Intermixed, so that the command may come before, between or after the flags.
     arguments, unknown = parser.parse_known_intermixed_args(argv)
     for word in unknown:
         if word.startswith("-"):
@@ -133,9 +133,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         known_commands = f"{', '.join(COMMANDS[:-1])} and {COMMANDS[-1]}"
         parser.error(f"{shown(word)} is not expected here; the commands are {known_commands}")
     if arguments.command in APART:
-        parser.error(f"{arguments.command} comes first, its flags follow")
+        parser.error(f"{arguments.command} must come first, before its flags")
     if arguments.toml and arguments.command != "config":
-        parser.error("--toml goes with the command config")
+        parser.error("--toml can be used with the command config only")
     return arguments
 
 
@@ -146,15 +146,15 @@ def _readable(value: object) -> str:
 def _print_for_a_pager(text: str) -> None:
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # head, or a pager that was left, has read enough
+    except BrokenPipeError:  # head, or a pager that was closed, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def as_table(resolved: Resolved) -> str:
-    """The settings in force, one a line: name, value, unit, and where the value came from."""
+    """The current settings, one a line: name, value, unit, and where the value comes from."""
     rows = [("setting", "value", "unit", "from")]
     for name, setting in SETTINGS.items():
-        value = _readable(_told(setting, resolved.config))
+        value = _readable(_printable(setting, resolved.config))
         rows.append((name, value, setting.rule.unit, resolved.origins[name]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -163,19 +163,19 @@ def as_table(resolved: Resolved) -> str:
 
 
 def as_toml(resolved: Resolved) -> str:
-    """The settings in force as a TOML file, each under a comment with its reason, unit and limits."""
-    lines = ["# threadchat's settings; start it with --config and the name of this file."]
+    """The current settings as a TOML file, each below a comment with its reason, unit and limits."""
+    lines = ["# Settings of threadchat; to use this file, start threadchat with --config and its name."]
     for name, setting in SETTINGS.items():
         unit = f"{setting.rule.unit}, " if setting.rule.unit else ""
         lines += ["", f"# {setting.reason}", f"# {unit}{setting.rule.limits}; from: {resolved.origins[name]}"]
         value = getattr(resolved.config, name)
-        hidden = _told(setting, resolved.config) != value  # a file with it would be no harmless file
+        hidden = _printable(setting, resolved.config) != value  # the file must not contain secrets
         lines.append(f"# {name} = {HIDDEN}" if hidden else f"{name} = {_toml_value(value)}")
     return "\n".join(lines)
 
 
-def _told(setting: Setting, config: Config) -> str | int | float:
-    """The value as it may be printed: without secrets, and without a password in the broker's URL."""
+def _printable(setting: Setting, config: Config) -> str | int | float:
+    """The value as it may be printed: without secrets, and without the password in the broker's URL."""
     value: str | int | float = getattr(config, setting.name)
     if setting.secret and value:
         return HIDDEN
@@ -185,5 +185,5 @@ def _told(setting: Setting, config: Config) -> str | int | float:
 
 
 def _toml_value(value: str | int | float) -> str:
-    # The settings' text has no control character, so JSON's way to quote it is TOML's too.
+    # The text of settings has no control characters, so a JSON string is a valid TOML string too.
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Writes to stdout and stderr without ever waiting for whoever reads them: a thread of its own does that."""
+"""Writes to stdout and stderr on a thread of its own, so that a slow reader never blocks the caller."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from typing import Final, TextIO
 log = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 1 << 20
-"""Bytes that may wait for the reader, some thousands of lines; what is written beyond them is lost."""
+"""Bytes that may wait for the reader, some thousands of lines; any text beyond them is dropped."""
 PATIENCE: Final = 1.0
-"""Seconds that a program's end waits for the reader."""
+"""Seconds that the end of the program waits for the reader."""
 
 
 class BackgroundStream(io.TextIOBase):
-    """A text stream whose `write` never blocks, over a descriptor whose reader may have stopped reading.
+    """A text stream whose `write` never blocks, even if nobody reads from its file descriptor.
 
-    A pipe that nobody reads, or a terminal that was stopped with Ctrl-S, holds up the stream's own daemon
-    thread and nobody else. What does not fit into `max_waiting` bytes is lost; how many lines that were is
-    logged once the reader goes on. Where the descriptor fails, the text is lost without a word.
+    A pipe that nobody reads, or a terminal that was paused with Ctrl-S, blocks only the stream's own daemon
+    thread. Text that does not fit into `max_waiting` bytes is dropped; the number of dropped lines is logged
+    once the reader continues. If writing to the descriptor fails, the text is dropped silently.
 
-    `_changed` guards everything here; its lock may be taken again by a thread that has it, as the garbage
-    collector may run something that prints. To be used on any thread, and in a process that forks.
+    `_changed` guards all attributes. Its lock is reentrant, because the garbage collector may run code that
+    prints. Runs on: any thread; a process that forks may use it too.
     """
 
     def __init__(self, stream: TextIO, max_waiting: int = MAX_WAITING) -> None:
-        """Raises OSError for a stream without a descriptor."""
+        """Raises OSError for a stream without a file descriptor."""
         self._stream = stream
         self._descriptor = stream.fileno()
         self._name = str(getattr(stream, "name", self._descriptor)).strip("<>")
@@ -43,7 +43,7 @@ class BackgroundStream(io.TextIOBase):
         _streams.add(self)
 
     def _reset(self) -> None:
-        """Begins anew. In a forked process, what waits is written by the process that it comes from."""
+        """Clears the state. After a fork, the parent process writes what is waiting."""
         self._changed = threading.Condition(threading.RLock())
         self._waiting: list[bytes] = []
         self._bytes = 0  # in `_waiting`
@@ -52,10 +52,10 @@ class BackgroundStream(io.TextIOBase):
         self._ending = False  # the thread ends as soon as nothing waits
         self._thread: threading.Thread | None = None
 
-    # For whoever writes
+    # For writers
 
     def write(self, text: str) -> int:
-        """Takes all of the text, or loses it. Never blocks."""
+        """Queues the whole text, or drops it if it does not fit. Never blocks."""
         data = text.encode(self._stream.encoding or "utf-8", "backslashreplace")
         with self._changed:
             if self._bytes + len(data) > self._max_waiting:
@@ -69,15 +69,15 @@ class BackgroundStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Waits for nothing; see `settle`."""
+        """Does nothing; to wait until everything is written, call `settle`."""
 
     def settle(self, timeout: float = PATIENCE) -> bool:
-        """Waits until all is written, at most `timeout` seconds; whether it is."""
+        """Waits up to `timeout` seconds until everything is written; returns whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and not self._writing, timeout)
 
     def end(self, timeout: float = PATIENCE) -> None:
-        """As `settle`; then the thread ends, at once or when the reader goes on."""
+        """Calls `settle`, then ends the thread: at once, or as soon as the reader continues."""
         deadline = monotonic() + timeout
         self.settle(timeout)
         with self._changed:
@@ -88,22 +88,22 @@ class BackgroundStream(io.TextIOBase):
             thread.join(max(0.0, deadline - monotonic()))
 
     def fileno(self) -> int:
-        """The descriptor, for those who write to it themselves."""
+        """The file descriptor, for code that writes to it directly."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Whether the stream is a terminal."""
         return self._stream.isatty()
 
     def writable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     # The thread
 
     def _start_locked(self) -> None:
         thread = threading.Thread(target=self._run, name=f"output-{self._descriptor}", daemon=True)
-        with contextlib.suppress(RuntimeError):  # no thread is to be had; the next `write` tries again
+        with contextlib.suppress(RuntimeError):  # no thread can be started; the next `write` tries again
             thread.start()
             self._thread = thread
 
@@ -146,17 +146,17 @@ def _write_all(descriptor: int, data: bytes) -> None:
     while view:
         try:
             view = view[os.write(descriptor, view) :]
-        except BlockingIOError:  # somebody who shares it made it non-blocking
-            select.select([], [descriptor], [])  # 1 or 2, which it can take
+        except BlockingIOError:  # a program that shares the descriptor made it non-blocking
+            select.select([], [descriptor], [])  # the descriptor is 1 or 2, low enough for select
         except OSError:  # the reader is gone, or the disk is full
             return
 
 
 @contextlib.contextmanager
 def unblocked(stream: TextIO) -> Iterator[TextIO]:
-    """A stream to write to in place of `stream`, without waiting; the end of the block may take `PATIENCE`.
+    """A stream that writes to `stream` without blocking; leaving the block may take `PATIENCE` seconds.
 
-    It is `stream` itself where that has no descriptor, and so nobody to wait for.
+    It is `stream` itself if that has no file descriptor, because then no reader can block it.
     """
     if isinstance(stream, BackgroundStream):
         yield stream
@@ -164,7 +164,7 @@ def unblocked(stream: TextIO) -> Iterator[TextIO]:
         return
     try:
         background = BackgroundStream(stream)
-    except (OSError, ValueError, AttributeError):  # a test's, or none at all
+    except (OSError, ValueError, AttributeError):  # a stream in a test, or None
         yield stream
         return
     try:
@@ -175,6 +175,6 @@ def unblocked(stream: TextIO) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def unblocked_stderr() -> Iterator[None]:
-    """Replaces `sys.stderr` for the block: no line of the log, no warning, no traceback holds anybody up."""
+    """Replaces `sys.stderr` within the block, so that no log line, warning or traceback blocks a thread."""
     with unblocked(sys.stderr) as stream, contextlib.redirect_stderr(stream):
         yield

@@ -1,4 +1,4 @@
-"""Runs the server as a process of its own: logging, limits, signals, the start line, and the exit code."""
+"""Runs the stand-alone server: logging, process limits, signals, the startup line, and the exit code."""
 
 from __future__ import annotations
 
@@ -32,26 +32,28 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STACK_BYTES: Final = 1024 * 1024  # less is overflowed by deeply nested JSON; what is not used takes no memory
+STACK_BYTES: Final = 1024 * 1024  # deeply nested JSON overflows a smaller stack; unused pages take no memory
 SWITCH_INTERVAL: Final = 0.05
-"""Seconds between two looks of a thread that waits for the interpreter. At Python's own 0.005 a thousand that
-wait wake 200,000 times a second only to look: of 4,000 people who all talked nobody was heard. Whoever has
-the interpreter lets go of it at each system call; only behind one that computes does anybody wait so long."""
+"""Seconds after which a thread that waits for the interpreter asks for it. With Python's default of 0.005, a
+thousand waiting threads wake up 200,000 times a second for nothing; with 4,000 people talking at once, no
+message got through. A thread releases the interpreter at each system call, so others wait this long only for
+a thread that computes."""
 COLLECT_AFTER: Final = (10_000, 50, 1000)
-"""Thresholds of the garbage collector. At Python's own a full collection came every few seconds and stopped a
-server of 1,000 connections for 45 to 145 ms. What a closed connection leaves needs none: it has no cycles."""
+"""Thresholds of the garbage collector. With Python's defaults, a full collection ran every few seconds and
+stopped a server of 1,000 connections for 45 to 145 ms. A closed connection leaves no reference cycles, so it
+is freed without the collector."""
 STOPS: Final = frozenset({signal.SIGINT, signal.SIGTERM})
 REQUESTS: Final = frozenset({signal.SIGHUP, signal.SIGUSR1})
-"""Signals that ask for something while all goes on: certificates to be read again, threads to be logged."""
+"""Signals that the server handles while it runs: SIGHUP reloads certificates, SIGUSR1 logs the threads."""
 M_ARENA_MAX: Final = -8
-"""glibc's number for it (mallopt(3))."""
+"""The number of this option in glibc (mallopt(3))."""
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # what shells report for a SIGINT
 
 
 def announce(url: str) -> None:
-    """The start line: for people, and for programs that wait for it."""
+    """Prints the startup line, for people and for programs that wait for it."""
     with unblocked(sys.stdout) as stdout:
         print(f"threadchat: open {url} in a browser (Ctrl-C stops)", file=stdout, flush=True)
 
@@ -59,13 +61,13 @@ def announce(url: str) -> None:
 def serve(config: Config, opened: Callable[[str], None] = announce) -> int:
     """Runs one chat server until SIGINT or SIGTERM and returns the exit code.
 
-    0 when everything ended within `drain_timeout`, 1 when it could not start or something still runs; a
-    second SIGINT ends the process at once with 130. SIGHUP has it read its certificate again, SIGUSR1 has it
-    log what its threads do. Signals that were ignored before, as `nohup` has it, stay so. `opened` is told
-    once where the page is. Only the very end waits for whoever reads stderr, for a second. Raises
-    ConfigError. Runs on: the main thread.
+    The exit code is 0 if everything ended within `drain_timeout`, and 1 if the server could not start or
+    something still runs. A second SIGINT ends the process at once with 130. On SIGHUP the server reads its
+    certificate again, and on SIGUSR1 it logs what its threads do. Signals that were ignored before, as by
+    `nohup`, stay ignored. `opened` is called once with the URL of the page. The server waits for the reader
+    of stderr only at its end, for up to one second. Raises ConfigError. Runs on: the main thread.
     """
-    at_terminal = has_terminal()  # first: it may be closed at any time
+    at_terminal = has_terminal()  # checked first, because the terminal may be closed at any time
     with unblocked_stderr():
         return _serve(config, opened, at_terminal)
 
@@ -75,12 +77,12 @@ def _serve(config: Config, opened: Callable[[str], None], at_terminal: bool) -> 
     raise_descriptor_limit()
     tune_interpreter()
     with _signals_to_queue() as arrived:
-        # After the stack size: importing an engine may start threads of its own one day.
+        # Imported after the stack size is set, in case an import ever starts threads.
         from threadchat.server.chat import Chat
 
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UnusedSetting)  # here they are in use
+                warnings.simplefilter("ignore", UnusedSetting)  # they have an effect here
                 chat = Chat(config)
             configure_logging(config.log_level, config.log_format, chat.registry.connections)
         except BrokerError as error:
@@ -99,7 +101,7 @@ def _serve(config: Config, opened: Callable[[str], None], at_terminal: bool) -> 
 
 
 def complain(message: str) -> int:
-    """Says on stderr what went wrong; returns the exit code for that."""
+    """Prints an error on stderr; returns the exit code for a failure."""
     print(f"threadchat: {message}", file=sys.stderr, flush=True)
     return EXIT_FAILED
 
@@ -108,9 +110,9 @@ def complain(message: str) -> int:
 
 
 def browsable(host: str, url: str) -> str:
-    """The address to type into a browser on this machine, for a server on `host` that calls itself `url`.
+    """The URL for a browser on this machine, for a server that listens on `host` and whose own URL is `url`.
 
-    The wildcards 0.0.0.0 and :: become loopback addresses, and IPv6 stands in brackets.
+    The wildcards 0.0.0.0 and :: become loopback addresses, and IPv6 addresses are put in brackets.
     """
     scheme, _, rest = url.partition("://")
     port = rest.rstrip("/").rpartition(":")[2]
@@ -119,17 +121,17 @@ def browsable(host: str, url: str) -> str:
 
 
 def why_not_listening(config: Config, error: OSError | UnicodeError) -> str:
-    """What kept a server from its address, for whoever chose that."""
+    """Explains why the server cannot listen on its address, and what to change."""
     place = f"{config.host} port {config.port}"
     if isinstance(error, UnicodeError | socket.gaierror):
-        return f"host {config.host} is not known: {getattr(error, 'strerror', None) or error}"
+        return f"host {config.host} cannot be resolved: {getattr(error, 'strerror', None) or error}"
     match error.errno:
         case errno.EADDRINUSE:
-            return f"{place} is in use by another program; --port takes another one, --port 0 any free one"
+            return f"{place} is in use by another program; set another --port, or --port 0 for any free one"
         case errno.EACCES:
-            return f"{place} needs privileges; --port takes one from 1024 up"
+            return f"{place} requires privileges; set a --port of 1024 or above"
         case errno.EADDRNOTAVAIL:
-            return f"{config.host} is no address of this machine; --host takes one that is"
+            return f"{config.host} is not an address of this machine; set --host to one that is"
         case _:
             return f"cannot listen on {place}: {error.strerror or error}"
 
@@ -139,12 +141,12 @@ def why_not_listening(config: Config, error: OSError | UnicodeError) -> str:
 
 @contextlib.contextmanager
 def _signals_to_queue() -> Iterator[queue.SimpleQueue[signal.Signals]]:
-    """Signals only put themselves into the queue; the former handlers come back at the end.
+    """Signal handlers that only put the signal into a queue. The former handlers are restored at the end.
 
-    Those that are ignored stay ignored: whoever started this process wanted it so.
+    Signals that are ignored stay ignored: the program that started this process decided so.
 
-    SimpleQueue.put may interrupt SimpleQueue.get on the same thread. Event.set may not: it takes a lock that
-    an interrupted Event.wait can hold.
+    SimpleQueue.put may interrupt SimpleQueue.get on the same thread. Event.set may not: it acquires a lock
+    that the interrupted Event.wait may hold.
     """
     arrived: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
     interrupts = 0
@@ -153,7 +155,7 @@ def _signals_to_queue() -> Iterator[queue.SimpleQueue[signal.Signals]]:
         nonlocal interrupts
         interrupts += number == signal.SIGINT
         if interrupts > 1:
-            os._exit(EXIT_INTERRUPTED)  # whoever asks twice does not want to wait for goodbyes
+            os._exit(EXIT_INTERRUPTED)  # a second Ctrl-C means: do not wait for connections to close
         arrived.put(signal.Signals(number))
 
     former = {number: signal.signal(number, note) for number in heeded(*STOPS, *REQUESTS)}
@@ -166,19 +168,19 @@ def _signals_to_queue() -> Iterator[queue.SimpleQueue[signal.Signals]]:
 
 
 def heeded(*numbers: signal.Signals) -> list[signal.Signals]:
-    """Those of the signals that are not ignored."""
+    """Those of the signals that this process does not ignore."""
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextlib.contextmanager
 def last_resort() -> Iterator[None]:
-    """SIGUSR2 has Python itself print all stacks, for a process in which no thread gets its turn."""
+    """Has SIGUSR2 print all stacks through faulthandler, which works even if no Python thread can run."""
     if signal.getsignal(signal.SIGUSR2) is signal.SIG_IGN:
         yield
         return
     try:
         faulthandler.register(signal.SIGUSR2)
-    except (AttributeError, OSError, RuntimeError):  # another system; a stderr that is no file
+    except (AttributeError, OSError, RuntimeError):  # not available on this system, or stderr is not a file
         yield
         return
     try:
@@ -188,26 +190,26 @@ def last_resort() -> Iterator[None]:
 
 
 def _look_after(chat: Chat, arrived: queue.SimpleQueue[signal.Signals], at_terminal: bool) -> signal.Signals:
-    """Does what signals ask for, until one says stop; returns that one."""
+    """Handles signals until one of `STOPS` arrives, or the terminal is closed; returns that signal."""
     while (number := _wait_for_signal(arrived)) not in STOPS:
         if number == signal.SIGUSR1:
             log_threads(chat.registry.connections())
         elif at_terminal and not has_terminal():
-            break  # it was closed: nobody asked for anything to be read again
+            break  # the SIGHUP means that the terminal was closed, not that certificates shall be reloaded
         else:
             chat.reload()
     return number
 
 
 def _wait_for_signal(arrived: queue.SimpleQueue[signal.Signals]) -> signal.Signals:
-    # With a timeout: a signal that the system hands to another thread does not end a wait of this one.
+    # With a timeout, because a signal that is delivered to another thread does not interrupt this wait.
     while True:
         with contextlib.suppress(queue.Empty):
             return arrived.get(timeout=0.5)
 
 
 def has_terminal() -> bool:
-    """Whether there is a terminal that can send a SIGHUP by being closed, and that was not yet."""
+    """Whether this process has an open terminal, which will send SIGHUP when it is closed."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
     except OSError:
@@ -219,18 +221,18 @@ def has_terminal() -> bool:
 
 
 def raise_descriptor_limit() -> None:
-    """Allows this process as many open files as the system lets it have: each connection is one."""
+    """Raises the limit of open files to the hard limit, because each connection needs one."""
     try:
         import resource
-    except ImportError:  # no POSIX system
+    except ImportError:  # not a POSIX system
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # some systems say "unlimited" and refuse it
+    with contextlib.suppress(OSError, ValueError):  # some systems report "unlimited" but refuse it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def tune_interpreter() -> None:
-    """Sets for the whole process what a library must leave alone, before any thread is started."""
+    """Sets process-wide options, which a library must not touch. Call it before any thread is started."""
     limit_heaps()
     threading.stack_size(STACK_BYTES)
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -238,28 +240,29 @@ def tune_interpreter() -> None:
 
 
 def limit_heaps() -> None:
-    """Has glibc keep two heaps for all threads, where it would make eight a core.
+    """Limits glibc to two heaps for all threads; its default is eight for each core.
 
-    What one thread gives back another can use then: 20 people who sent deep JSON left 32 MB behind, now 6.
+    Memory that one thread frees can then be used by another: after 20 people had sent deeply nested JSON, 32
+    MB stayed allocated without the limit, and 6 MB with it.
     """
-    with contextlib.suppress(AttributeError, OSError):  # another C library
+    with contextlib.suppress(AttributeError, OSError):  # not glibc
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 def prepare_thread(pin: str) -> None:
-    """Makes handing the interpreter on cheap, for the calling thread and those that it will start."""
+    """Makes switching between threads cheaper, for the calling thread and the threads that it starts."""
     schedule_as_batch()
     if pin != "off":
         pin_to_core(pin)
 
 
 def pin_to_core(core: str) -> None:
-    """Keeps the calling thread, and those that it will start, on one core: a number, or auto.
+    """Keeps the calling thread, and the threads that it starts, on one core: a number, or auto.
 
-    The interpreter runs one of them at a time anyway. On one core a thread that wakes another goes on
-    until it blocks, and then the interpreter is free; across cores both would fight for it. Without
-    a global lock that is no longer true, and auto does nothing. Where the core is not to be had,
-    a warning says so and the threads stay free.
+    The interpreter runs only one of them at a time. On one core, a thread that wakes another continues until
+    it blocks, and then the interpreter is free; on two cores, both threads would compete for it. On a
+    free-threaded build this does not hold, and auto does nothing. If the core is not available, a warning is
+    logged and the threads are not pinned.
     """
     if core == "auto" and not getattr(sys, "_is_gil_enabled", lambda: True)():
         return
@@ -268,17 +271,17 @@ def pin_to_core(core: str) -> None:
         chosen = allowed[os.getpid() % len(allowed)] if core == "auto" else int(core)
         os.sched_setaffinity(0, {chosen})
     except AttributeError:
-        log.warning("pin=%s does nothing: this system does not bind threads to cores", core)
+        log.warning("pin=%s has no effect: this system cannot pin threads to cores", core)
     except OSError as error:
-        log.warning("pin=%s does nothing: %s; the cores there are: %s", core, error.strerror, allowed)
+        log.warning("pin=%s has no effect: %s; available cores: %s", core, error.strerror, allowed)
     else:
-        log.debug("threads of connections stay on core %d", chosen)
+        log.debug("the threads of connections are pinned to core %d", chosen)
 
 
 def schedule_as_batch() -> None:
-    """Puts the calling thread, and those it will start, under SCHED_BATCH where Linux allows it.
+    """Puts the calling thread, and the threads that it starts, under SCHED_BATCH if Linux allows it.
 
-    The scheduler then lets a thread finish its turn instead of handing the interpreter to each one it wakes.
+    The scheduler then lets a thread finish its turn instead of switching to each thread that it wakes.
     """
-    with contextlib.suppress(AttributeError, OSError):  # another system; a container that forbids it
+    with contextlib.suppress(AttributeError, OSError):  # not Linux, or a container that forbids it
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -1,4 +1,4 @@
-"""Runs several server processes on one port, over the Redis that they share: restarts them, drains them."""
+"""Runs several server processes on one port, which share a Redis: starts, restarts and drains them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE: Final = 5.0
-"""Seconds beyond `drain_timeout` that workers have to end before they are killed."""
+"""Seconds after `drain_timeout` at which workers that still run are killed."""
 
 SIGNALS: Final = (*STOPS, *REQUESTS, signal.SIGCHLD)
 
@@ -51,13 +51,13 @@ SIGNALS: Final = (*STOPS, *REQUESTS, signal.SIGCHLD)
 def serve_with_workers(config: Config) -> int:
     """Runs `workers` servers on one port until SIGINT or SIGTERM and returns the exit code, as `serve` does.
 
-    Raises ConfigError where this system does not spread connections over processes that share a port. Runs
-    on: the main thread. As it forks, there may be no other thread but the one that writes to stderr.
+    Raises ConfigError if this system does not distribute connections over processes that share a port. Runs
+    on: the main thread. Because it forks, no other thread may run except the one that writes to stderr.
     """
     if sys.platform != "linux":
         raise ConfigError(
-            f"workers={config.workers}: only Linux spreads connections over processes that share a port; "
-            "run one server a port here, with nginx in front"
+            f"workers={config.workers}: only Linux distributes connections over processes that share a port; "
+            "on this system, run each server on a port of its own, behind nginx"
         )
     with unblocked_stderr():
         return _supervise(config)
@@ -66,7 +66,7 @@ def serve_with_workers(config: Config) -> int:
 def _supervise(config: Config) -> int:
     configure_logging(config.log_level, config.log_format)
     try:
-        with bind(config.host, config.port) as probe:  # a program that shares its port would not be noticed
+        with bind(config.host, config.port) as probe:  # `reserve` alone would share another program's port
             port = probe.getsockname()[1]
         reserved = reserve(config.host, port)
     except (OSError, UnicodeError) as error:
@@ -76,7 +76,7 @@ def _supervise(config: Config) -> int:
 
 
 class Supervisor:
-    """What the process does that the workers are children of. Runs on: the main thread."""
+    """The parent process of the workers. Runs on: the main thread."""
 
     def __init__(self, config: Config, wakeups: Wakeups) -> None:
         self._config = config
@@ -86,7 +86,7 @@ class Supervisor:
         self._at_terminal = has_terminal()
 
     def run(self) -> int:
-        """Starts the workers, keeps them running, and ends them; returns the exit code."""
+        """Starts the workers, keeps them running, and stops them; returns the exit code."""
         if not self._start() and not self._told_to_stop:
             self._end()
             return next((code for code in self._workers.codes if code > 0), EXIT_FAILED)
@@ -97,19 +97,19 @@ class Supervisor:
         return self._end()
 
     def _start(self) -> bool:
-        """Whether all workers listen now. One that fails before that has said why."""
+        """Starts all workers; returns whether all of them listen. One that fails has printed the reason."""
         listening = 0
         while listening < self._config.workers and not self._told_to_stop:
             self._workers.start_due()
             listening += self._wait(None).count(OPEN)
-            if self._workers.bury():
+            if self._workers.collect_ended():
                 return False
         return True
 
     def _look_after(self) -> None:
         while not self._told_to_stop:
             self._wait(self._workers.start_due())
-            self._workers.bury()
+            self._workers.collect_ended()
 
     def _wait(self, timeout: float | None) -> bytes:
         wakeups = self._wakeups.wait(timeout)
@@ -118,37 +118,37 @@ class Supervisor:
                 log.info("stopping %d workers: %s", self._config.workers, number.name)
                 self._told_to_stop = True
             elif number in REQUESTS:
-                self._workers.tell(number)
+                self._workers.signal(number)
         return wakeups
 
     def _end(self) -> int:
-        """Has all workers drain; returns the exit code."""
+        """Lets all workers drain; returns the exit code."""
         self._workers.stop(signal.SIGTERM)
         deadline = monotonic() + self._config.drain_timeout + GRACE
         while self._workers.running and monotonic() < deadline:
             interrupted = signal.SIGINT in self._wakeups.wait(max(0.0, deadline - monotonic()))
-            self._workers.bury()
-            if interrupted and self._workers.running:  # whoever asks twice does not want to wait
+            self._workers.collect_ended()
+            if interrupted and self._workers.running:  # a second Ctrl-C means: do not wait
                 self._kill()
                 return EXIT_INTERRUPTED
         if self._workers.running:
-            complain(f"{len(self._workers.running)} workers did not end in time and are killed")
+            complain(f"{len(self._workers.running)} workers did not end in time and will be killed")
             self._kill()
             return EXIT_FAILED
-        # One that was told before it began to serve has ended by the signal itself.
+        # A worker that received the signal before it began to serve was ended by the signal itself.
         fine = {EXIT_OK, -signal.SIGTERM, -signal.SIGINT}
         return EXIT_OK if fine.issuperset(self._workers.codes) else EXIT_FAILED
 
     def _kill(self) -> None:
         self._workers.stop(signal.SIGKILL)
         while self._workers.running:
-            self._workers.bury()
+            self._workers.collect_ended()
             self._wakeups.wait(0.1)
 
     def _fork(self, number: int) -> int:
         """Starts a worker; returns its pid."""
         with _held_back(SIGNALS), warnings.catch_warnings():
-            # Python warns of threads. The only one here writes to stderr, and is prepared for it.
+            # Python warns about threads. The only other one writes to stderr, and its stream handles forks.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
             if pid == 0:
@@ -156,7 +156,7 @@ class Supervisor:
         return pid or self._work(number)
 
     def _work(self, number: int) -> NoReturn:
-        """What a worker does, and nothing else of this process. Runs on: the worker's main thread."""
+        """Runs a worker and ends its process. Runs on: the worker's main thread."""
         code = EXIT_FAILED
         try:
             threading.Thread(target=self._wakeups.end_with_parent, name="lifeline", daemon=True).start()
@@ -169,28 +169,29 @@ class Supervisor:
             log.exception("worker %d failed", number)
         finally:
             with unblocked(sys.stderr):
-                pass  # what was logged is written by then, or nobody reads it
+                pass  # leaving the block waits until the log is written, or gives up if nobody reads it
             os._exit(code)
 
 
 def on_a_core_of_its_own(config: Config, number: int) -> Config:
-    """The settings of the worker of that number, from 1; by process ids, two might meet on a core."""
+    """The settings of a worker, numbered from 1. By process id, two workers might get the same core."""
     if config.pin != "auto" or not hasattr(os, "sched_getaffinity"):
         return config
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return config  # auto binds nothing there
+        return config  # on a free-threaded build, auto pins nothing
     cores = sorted(os.sched_getaffinity(0))
     return replace(config, pin=str(cores[(number - 1) % len(cores)]))
 
 
 OPEN: Final = 0
-"""A wake-up that is no signal: a worker listens."""
+"""A wake-up that is not a signal: a worker has begun to listen."""
 
 
 class Wakeups:
-    """What wakes the supervisor, through pipes: signals, and workers that listen.
+    """Wakes the supervisor through a pipe, on signals and when a worker begins to listen.
 
-    One pipe the other way has no use but to break: by that a worker knows that its supervisor is gone.
+    A second pipe leads to the workers. Nothing is ever written to it: a worker reads its end when the
+    supervisor is gone.
     """
 
     def __enter__(self) -> Wakeups:
@@ -200,7 +201,7 @@ class Wakeups:
             os.set_blocking(end, False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._heard, selectors.EVENT_READ)
-        # What is ignored stays so, but for SIGCHLD: who ignores that cannot wait for children.
+        # Ignored signals stay ignored, except SIGCHLD: a process that ignores it cannot wait for children.
         numbers = (*heeded(*STOPS, *REQUESTS), signal.SIGCHLD)
         self._former = {number: signal.signal(number, _note) for number in numbers}
         self._former_wakeup = signal.set_wakeup_fd(self._told)
@@ -215,15 +216,15 @@ class Wakeups:
             os.close(end)
 
     def wait(self, timeout: float | None) -> bytes:
-        """Waits for wake-ups, numbers of signals or OPEN; empty when the time is over."""
+        """Waits for wake-ups, which are signal numbers or OPEN; empty after a timeout."""
         return os.read(self._heard, 4096) if self._selector.select(timeout) else b""
 
     # In a worker
 
     def leave_to_parent(self) -> None:
-        """Lets go of what only the supervisor uses. Requests that come before it serves do nothing."""
+        """Releases what only the supervisor uses. Until the worker serves, `REQUESTS` do nothing."""
         signal.set_wakeup_fd(-1)
-        # SIGTERM even where the supervisor ignores it: that is how it ends its workers.
+        # SIGTERM even if the supervisor ignores it, because it stops its workers with SIGTERM.
         for number in ({*self._former} - REQUESTS) | {signal.SIGTERM}:
             signal.signal(number, signal.SIG_DFL)
         self._selector.close()
@@ -231,17 +232,17 @@ class Wakeups:
         os.close(self._held)
 
     def tell_parent(self) -> None:
-        """Says that this worker listens."""
+        """Reports that this worker listens."""
         os.write(self._told, bytes([OPEN]))
 
     def end_with_parent(self) -> None:
-        """Ends this process in order once there is no supervisor. Runs on: the lifeline thread."""
+        """Stops this process with SIGTERM once the supervisor is gone. Runs on: the lifeline thread."""
         os.read(self._lifeline, 1)
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _note(number: int, frame: object) -> None:
-    """Python's own part has written the number into the pipe already."""
+    """Does nothing: Python has already written the signal's number into the pipe."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Tells what every thread of the process is for, whose connection it serves, and where it is."""
+"""Describes every thread of the process: its role, the connection that it serves, and its stack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from threadchat.wire.connection import Connection
 log = logging.getLogger(__name__)
 
 DEEPEST: Final = 60
-"""Frames of a stack that are compared, from the innermost on."""
+"""Innermost frames of a stack that are compared."""
 SHOWN_FRAMES: Final = 8
 SHOWN_THREADS: Final = 10
 SHOWN_PLACES: Final = 200
@@ -28,22 +28,22 @@ Stack = tuple[tuple[CodeType, int], ...]
 
 
 def role_of(thread_name: str) -> str:
-    """What a thread of this name is for: reader, of reader-17."""
+    """The role of a thread with this name: `reader` for reader-17."""
     return _ROLE.sub("", thread_name, count=1)
 
 
 def log_threads(connections: Iterable[Connection]) -> None:
-    """Logs where all threads are, whatever the level in force: somebody asked. Runs on: any thread."""
+    """Logs the stacks of all threads, at a level that is not filtered out. Runs on: any thread."""
     level = max(logging.INFO, log.getEffectiveLevel())
     for line in describe_threads(connections):
         log.log(level, "%s", line)
 
 
 def describe_threads(connections: Iterable[Connection]) -> Iterator[str]:
-    """A line in all, then one for each place that threads of one role are at, most of them first.
+    """Yields a summary line, then one line for each stack that threads of one role share, most threads first.
 
-    Thousands that wait in the same place are one line, which shows a few of them: those in front whose
-    outboxes are fullest. Frames are innermost first.
+    Thousands of threads with the same stack take one line, which names a few of them: those with the fullest
+    outboxes first. Frames are listed innermost first.
     """
     by_number = {connection.number: connection for connection in connections}
     places = _places(threading.enumerate(), sys._current_frames())
@@ -53,17 +53,17 @@ def describe_threads(connections: Iterable[Connection]) -> Iterator[str]:
     for (role, stack), names in ordered[:SHOWN_PLACES]:
         yield f"{role}: {len(names)} at {_shown_stack(stack)}: {_shown_threads(names, by_number)}"
     if len(ordered) > SHOWN_PLACES:
-        yield f"and {len(ordered) - SHOWN_PLACES} places more, of fewer threads each"
+        yield f"and {len(ordered) - SHOWN_PLACES} more places, with fewer threads each"
 
 
 def _places(
     threads: Iterable[threading.Thread], frames: Mapping[int, FrameType]
 ) -> dict[tuple[str, Stack], list[str]]:
-    """The names of the threads in each place."""
+    """The names of the threads of each role and stack."""
     names = {thread.ident: thread.name for thread in threads}
     places: dict[tuple[str, Stack], list[str]] = {}
     for ident, frame in frames.items():
-        name = names.get(ident, "unknown")  # one that Python did not start
+        name = names.get(ident, "unknown")  # a thread that Python did not start
         places.setdefault((role_of(name), _stack(frame)), []).append(name)
     return places
 

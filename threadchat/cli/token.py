@@ -1,4 +1,4 @@
-"""The command `token`: makes a token for trying things out, signed with the server's own key."""
+"""The command `token`: creates a token for trying things out, signed with the server's key."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from threadchat.errors import BadToken, ConfigError
 DAY: Final = 86_400
 LONGEST: Final = 366 * DAY
 SHARED: Final = ("token_key", "token_audience", "token_issuer")
-"""The settings that a token depends on; they come from where the server has them."""
+"""The settings that a token depends on; they are read from the same sources as the server's."""
 
 DESCRIPTION: Final = """\
-Makes a token (JWT) that a server with the same token_key lets in, and prints it. For trying out: whoever runs
-a chat for others has their own program sign tokens, when somebody has logged in there."""
+Creates a token (JWT) that a server with the same token_key accepts, and prints it. It is meant for trying
+things out: in production, your own application signs a token when somebody has logged in."""
 
 EPILOG: Final = """\
-token_key is best given by the environment (THREADCHAT_TOKEN_KEY) or the file, where others don't see it."""
+token_key is best kept in the environment (THREADCHAT_TOKEN_KEY) or in the file, where nobody else sees it."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs `token`, the first word of `argv`; returns the exit code: 0, or 2 where there is no such token."""
+    """Runs `token`, the first word of `argv`; returns the exit code: 0, or 2 for wrong arguments."""
     arguments = parser().parse_args(argv[1:])
     flags = {name: text for name, text in vars(arguments).items() if name in SHARED}
     try:
@@ -60,22 +60,22 @@ def parser() -> Parser:
         type=_user,
         required=True,
         metavar="ID",
-        help="whose token it is: a number from 1 on, or text such as a UUID",
+        help="id of the user: a whole number from 1, or text such as a UUID",
     )
-    made.add_argument("--nickname", default="", metavar="NAME", help="a name that they cannot change")
+    made.add_argument("--nickname", default="", metavar="NAME", help="a nickname that the user cannot change")
     made.add_argument(
         "--rooms",
         type=_rooms,
         metavar="ROOMS",
-        help="what they may do where: lobby:rw,ops:rwm,team-*:r (r read, w write, m moderate; a name alone "
-        "is rw); without it, read and write everywhere",
+        help="what the user may do in which rooms: lobby:rw,ops:rwm,team-*:r (r read, w write, m moderate; a "
+        "name alone means rw); without it, the user may read and write everywhere",
     )
     made.add_argument(
         "--expires",
         type=_seconds,
         default=3600,
         metavar="SECONDS",
-        help="how long it is good (default: %(default)s)",
+        help="how long the token is valid (default: %(default)s)",
     )
     made.add_argument("--config", metavar="FILE", help="TOML file of settings (or THREADCHAT_CONFIG)")
     for name in SHARED:
@@ -87,24 +87,24 @@ def parser() -> Parser:
 def _user(text: str) -> UserId:
     user: UserId = int(text) if re.fullmatch("[0-9]{1,16}", text) else text
     if not is_user_id(user):
-        raise argparse.ArgumentTypeError(f"{text!r} is no user's id, which is {ID_RULE}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a user id, which is {ID_RULE}")
     return user
 
 
 def _seconds(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= LONGEST):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of seconds from 1 to {LONGEST}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds from 1 to {LONGEST}")
     return int(text)
 
 
 def _rooms(text: str) -> dict[str, str]:
-    """Letters by name; a colon is part of a name unless letters follow it."""
+    """The permission letters of each room; a colon is part of a room's name unless letters follow it."""
     rooms: dict[str, str] = {}
     for item in text.split(","):
         name, colon, letters = item.strip().rpartition(":")
         if not colon or set(letters) - set("rwm"):
             name, letters = item.strip(), "rw"
         if not name or name in rooms:
-            raise argparse.ArgumentTypeError(f"{text!r} is not like lobby:rw,ops:rwm, each room once")
+            raise argparse.ArgumentTypeError(f"{text!r} must look like lobby:rw,ops:rwm, with each room once")
         rooms[name] = letters
     return rooms

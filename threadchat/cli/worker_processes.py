@@ -1,4 +1,4 @@
-"""Keeps a number of worker processes running: starts again whoever dies, after a pause that grows."""
+"""Keeps a number of worker processes running: restarts a worker that ended, after a growing pause."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 30.0
 STEADY: Final = 10.0
-"""Seconds. A worker that dies is started again after `FIRST_PAUSE`, twice as much each time it dies again,
-and at most `LONGEST_PAUSE`; one that ran for `STEADY` is forgiven."""
+"""Seconds. A worker that ended is restarted after `FIRST_PAUSE`. The pause doubles each time, up to
+`LONGEST_PAUSE`, and starts over for a worker that ran for `STEADY`."""
 
 
 @dataclass
 class Worker:
-    """One of the processes, whichever it is at the time; `pid` is None while none runs."""
+    """One of the workers and its present process; `pid` is None while none runs."""
 
     number: int
     pid: int | None = None
@@ -31,12 +31,12 @@ class Worker:
 
 
 class WorkerProcesses:
-    """Keeps a number of workers running. Runs on: the main thread, of which there are no others."""
+    """Keeps a number of workers running. Runs on: the main thread, the only one."""
 
     def __init__(
         self, count: int, spawn: Callable[[int], int], *, clock: Callable[[], float] = monotonic
     ) -> None:
-        """`spawn` starts the worker of a number and returns its pid."""
+        """`spawn` starts the worker with the given number and returns its pid."""
         self._workers = [Worker(number) for number in range(1, count + 1)]
         self._spawn = spawn
         self._clock = clock
@@ -44,16 +44,16 @@ class WorkerProcesses:
 
     @property
     def running(self) -> list[Worker]:
-        """The workers that have a process now."""
+        """The workers that have a process."""
         return [worker for worker in self._workers if worker.pid is not None]
 
     @property
     def codes(self) -> list[int]:
-        """How each worker ended when it last did; negative for a signal."""
+        """The last exit code of each worker; negative if a signal ended it."""
         return [worker.code for worker in self._workers]
 
     def start_due(self) -> float | None:
-        """Starts whoever is to run and does not; seconds until the next one is due, None where none waits."""
+        """Starts the workers whose pause is over; returns the seconds until the next one is due, or None."""
         waiting = [worker for worker in self._workers if worker.pid is None and not self._stopping]
         for worker in [worker for worker in waiting if worker.due <= self._clock()]:
             worker.pid = self._spawn(worker.number)
@@ -61,8 +61,8 @@ class WorkerProcesses:
             log.info("worker %d is process %d", worker.number, worker.pid)
         return min((worker.due - self._clock() for worker in waiting if worker.pid is None), default=None)
 
-    def bury(self) -> list[Worker]:
-        """Takes note of those that have ended, and returns them."""
+    def collect_ended(self) -> list[Worker]:
+        """Waits for the processes that have ended, without blocking; returns their workers."""
         ended = []
         for worker in self.running:
             assert worker.pid is not None
@@ -73,15 +73,15 @@ class WorkerProcesses:
         return ended
 
     def stop(self, number: int) -> None:
-        """Sends a signal to all, and starts nobody any more."""
+        """Sends a signal to all workers, and restarts none from now on."""
         self._stopping = True
-        self.tell(number)
+        self.signal(number)
 
-    def tell(self, number: int) -> None:
-        """Sends a signal to all."""
+    def signal(self, number: int) -> None:
+        """Sends a signal to all workers."""
         for worker in self.running:
             assert worker.pid is not None
-            os.kill(worker.pid, number)  # ours until it is buried, so the number is nobody else's
+            os.kill(worker.pid, number)  # the pid cannot be reused before `collect_ended` has waited for it
 
     def _ended(self, worker: Worker, code: int) -> None:
         level = logging.DEBUG if self._stopping else logging.ERROR

@@ -1,4 +1,4 @@
-"""The synchronous chat client: publishes, iterates events, reconnects and resumes."""
+"""The synchronous chat client: sends commands, iterates over events, reconnects and resumes."""
 
 from __future__ import annotations
 

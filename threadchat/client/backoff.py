@@ -1,4 +1,4 @@
-"""When to come back: how long to wait before the next attempt, and after which ends there is none."""
+"""When to reconnect: how long to wait before the next attempt, and after which errors not to try again."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from threadchat.errors import CloseCode, CommandError, ConnectionClosed, Handsha
 BASE: Final = 0.5
 CAP: Final = 30.0
 STEADY: Final = 10.0
-"""Seconds. The first pause is at most `BASE` long and none is longer than `CAP`. A connection that held for
-`STEADY` was a good one: the next loss starts over, while a server that accepts and hangs up is not rushed."""
+"""Seconds. The first pause is at most `BASE` long, and none is longer than `CAP`. After a connection that
+lasted for `STEADY`, the pauses start over; a server that accepts and closes at once gets ever longer ones."""
 
 RETRIED_STATUS: Final = (408, 425, 429)
-"""HTTP refusals below 500 that pass by themselves; the others would be the same next time."""
+"""HTTP status codes below 500 that are temporary; after any other, the next attempt would fail as well."""
 
 RETRIED_CODES: Final = (1012, 1013, 1014)
-"""Restart, try again later, bad gateway: what proxies and other servers close with (RFC 6455's registry)."""
+"""Restart, try again later, bad gateway: close codes of proxies and other servers (registry of RFC 6455)."""
 
 
 class Backoff:
-    """Pauses that are drawn from 0 up to a bound that doubles with each attempt ("full jitter").
+    """Random pauses between 0 and a bound that doubles with each attempt ("full jitter").
 
-    So that clients which lost their server together do not come back together. See "Exponential Backoff And
-    Jitter", AWS Architecture Blog, 2015. Runs on: the thread of one client.
+    The randomness keeps clients that lost their server together from reconnecting together. See "Exponential
+    Backoff And Jitter", AWS Architecture Blog, 2015. Runs on: the thread of one client.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Backoff:
         self._online_since: float | None = None
 
     def online(self) -> None:
-        """Told that a connection stands."""
+        """Called when a connection is established."""
         self._online_since = self._clock()
 
     def pause(self) -> float:
@@ -60,8 +60,8 @@ class Backoff:
         return self._jitter() * bound
 
 
-def comes_back(end: Exception) -> bool:
-    """Whether a client should try again after its connection, or its attempt at one, ended like this."""
+def should_reconnect(end: Exception) -> bool:
+    """Whether a client should try again after this error of a connection, or of an attempt to connect."""
     match end:
         case HandshakeRefused(status=status):
             return status >= 500 or status in RETRIED_STATUS
@@ -73,6 +73,6 @@ def comes_back(end: Exception) -> bool:
 
 
 def _may_reconnect(code: int) -> bool:
-    # A code of no table comes from a newer server, or from somebody in between.
+    # An unknown code comes from a newer server or from a proxy.
     known = next((member for member in CloseCode if member == code), None)
     return 3000 <= code < 3500 if known is None else known.reconnect

@@ -1,4 +1,4 @@
-"""The synchronous chat client: a method for every command, and an iterator of everything that happens."""
+"""The synchronous chat client: a method for each command, and an iterator over events."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     import ssl as tls
 
 TIMEOUT: Final = 10.0  # seconds
-CLOSE_TIMEOUT: Final = 5.0  # seconds that what was sent last may take to leave
+CLOSE_TIMEOUT: Final = 5.0  # seconds for the last frames to be sent
 MAX_FRAME: Final = 16 << 20
-"""Bytes of the largest frame taken: a page of history may have 512 KiB of events, or one that is larger."""
+"""Bytes of the largest frame accepted. A page of history holds up to 512 KiB of events, or one larger one."""
 
 
 class Client(Commands, Synchronous):
-    """Somebody in a chat. Every method may be called from any thread, and by many at a time.
+    """A person in a chat. Any thread may call any method, also at the same time.
 
         with Client("ws://127.0.0.1:8080/chat", nickname="ann") as chat:
             chat.join("lobby")
@@ -41,11 +41,11 @@ class Client(Commands, Synchronous):
             for event in chat:
                 print(event.room, event.nickname, event.message)
 
-    Each command waits for its reply, at most `timeout` seconds (of the call, or else of the client), and then
-    raises TimeoutError; what the server refuses raises CommandError with its `code`. A lost connection comes
-    back by itself: the client says who it was, goes back into its rooms where it left off, and sends again
-    what was not answered. Only where coming back is of no use, the commands and the iteration raise what
-    ended it: ConnectionClosed with its `code`, HandshakeRefused, or CommandError.
+    Each command waits for its reply, for at most `timeout` seconds (of the call, or by default of the
+    client), and then raises TimeoutError. A command that the server refuses raises CommandError with its
+    `code`. The client reconnects by itself: it resumes its identity, enters its rooms again where it left
+    off, and sends unanswered commands again. If reconnecting is pointless, commands and the iteration raise
+    the reason: ConnectionClosed with its `code`, HandshakeRefused, or CommandError.
     """
 
     def __init__(
@@ -63,23 +63,23 @@ class Client(Commands, Synchronous):
         backoff: Backoff | None = None,
         opener: Opener | None = None,
     ) -> None:
-        """Connects and says hello; gives up after `timeout` seconds, a day at most.
+        """Connects and says hello. Gives up after `timeout` seconds, at most a day.
 
-        `url` is the server's address, ws or wss, or http or https; without a path, `/chat`. Without a
-        nickname one may only listen, and needs one (`profile`) within the server's `profile_timeout`. `token`
-        is what the server wants to see, or a function that fetches it: asked for each connection, on the
-        client's thread, so that a fresh one is shown when the last has expired. `events` and `event_bytes`
-        may wait to be taken. `headers` go along with the handshake; `ssl` is the context of a wss address,
-        `ssl.create_default_context()` where it is None; `compression` asks the server for messages that are
-        compressed. `backoff` draws the pauses between attempts to come back; `opener` opens the WebSocket in
-        place of all these.
+        `url` is the server's address, with the scheme ws, wss, http or https; the default path is `/chat`.
+        Without a `nickname`, the client can only listen, and must set one with `profile` within the server's
+        `profile_timeout`. `token` is the token to send, or a function that returns one; the function is
+        called for each connection, on the client's thread, so that it can replace an expired token. At most
+        `events` events and `event_bytes` bytes wait to be taken. `headers` are sent with the handshake. `ssl`
+        is the context for a wss address; None stands for `ssl.create_default_context()`. `compression` asks
+        the server for compressed messages. `backoff` chooses the pauses between attempts to reconnect.
+        `opener` opens the WebSocket; if it is given, `headers`, `ssl` and `compression` are not used.
 
-        Raises OSError where there is no such server (TimeoutError among it), HandshakeRefused, CommandError,
-        ConnectionClosed, BadUrl, and ConfigError for a number that cannot be used.
+        Raises OSError (including TimeoutError) if the server cannot be reached, HandshakeRefused,
+        CommandError, ConnectionClosed, BadUrl, and ConfigError for a number out of range.
         """
         _check(timeout, events, event_bytes)
-        self._inbox = event_queue.EventQueue(events, event_bytes)
-        resumption = Resumption(nickname, token, self._inbox)
+        self._events = event_queue.EventQueue(events, event_bytes)
+        resumption = Resumption(nickname, token, self._events)
         cancellation = Cancellation()
         self._connection = ReconnectingConnection(
             chat_url(url),
@@ -93,61 +93,62 @@ class Client(Commands, Synchronous):
         super().__init__(self._connection.in_flight, resumption, timeout)
         self._connection.open()
 
-    # Who one is
+    # Identity and state
 
     @property
     def user(self) -> UserId | None:
-        """One's id; another one where the server forgot who one was."""
+        """The client's user id. It changes if the server could not resume the former identity."""
         return self._resumption.user
 
     @property
     def nickname(self) -> str:
-        """One's name; empty without one."""
+        """The client's nickname; empty if it has none."""
         return self._resumption.nickname
 
     @property
     def expires(self) -> int | None:
-        """When the token expires, in Unix time: the server then ends the connection. None without a token."""
+        """When the token expires, in Unix time; the connection is closed then. None without a token."""
         return self._resumption.expires
 
     @property
     def session(self) -> str:
-        """What the server calls the present connection, as in the `session` of one's own `join`."""
+        """The server's id for the present connection, as in the `session` of the client's own `join`."""
         return self._resumption.session
 
     @property
     def url(self) -> str:
-        """Where the server is, without user and password."""
+        """The address of the server, without user and password."""
         return self._connection.url
 
     @property
     def state(self) -> State:
-        """ONLINE, AWAY while it tries to come back, or CLOSED."""
+        """ONLINE, AWAY while the client tries to reconnect, or CLOSED."""
         return self._in_flight.state
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection just now; commands given while there is none wait for one."""
+        """Whether the client is connected. Commands that are given while it is not wait for a connection."""
         return self._in_flight.state is State.ONLINE
 
     @property
     def joined(self) -> tuple[str, ...]:
-        """The rooms one is in, joined or subscribed to."""
-        return tuple(place.room for place in self._resumption.places.all())
+        """The rooms that the client has joined or subscribed to."""
+        return tuple(position.room for position in self._resumption.positions.all())
 
     # Events
 
     def next_event(self, timeout: float | None = None) -> ChatEvent:
-        """The next thing that happened: once each, and those of one room in its order; None waits for ever.
+        """The next event. Each event is returned once, and the events of a room in their order.
 
-        Raises TimeoutError, and once all that came was taken, what ended the client.
+        Waits up to `timeout` seconds; None waits for ever. Raises TimeoutError and, once all events were
+        taken, the error that ended the client.
         """
-        event = self._inbox.take(timeout)
+        event = self._events.take(timeout)
         self._fetch()
         return event
 
     def __iter__(self) -> Iterator[ChatEvent]:
-        """Everything that happens, until the client is closed. Several threads share what comes."""
+        """Iterates over all events until the client is closed. Threads that iterate share the events."""
         while True:
             try:
                 event = self.next_event()
@@ -158,10 +159,11 @@ class Client(Commands, Synchronous):
             yield event
 
     def close(self) -> None:
-        """Ends the connection and all that waits: commands with ConnectionClosed, iteration quietly.
+        """Closes the connection. Commands that wait raise ConnectionClosed; iterations end.
 
-        What was sent last has some seconds to leave. Returns once the client's thread has ended, or after 5 s
-        where that thread still looks up the server's name or fetches a token, and ends after that.
+        The last frames have some seconds to be sent. Returns once the client's thread has ended. If that
+        thread is still resolving the server's name or fetching a token, returns after 5 s, and the thread
+        ends later.
         """
         self._connection.close()
 
@@ -175,29 +177,28 @@ class Client(Commands, Synchronous):
 
     def __repr__(self) -> str:
         who = f"{self.nickname or '-'}#{self.user}"
-        counts = (
-            f"rooms={len(self._resumption.places)} unanswered={len(self._in_flight)} inbox={len(self._inbox)}"
-        )
+        rooms, unanswered, events = len(self._resumption.positions), len(self._in_flight), len(self._events)
+        counts = f"rooms={rooms} unanswered={unanswered} events={events}"
         return f"<Client {who} {self.url} {self.state.name} {counts}>"
 
     def _fetch(self) -> None:
-        """Reads from a room's log what the inbox had no room for, now that it has. Runs on: any thread."""
-        missed = self._resumption.places.missed()
+        """Reads events from a room's log that did not fit into the queue before. Runs on: any thread."""
+        missed = self._resumption.positions.next_missed()
         if missed is None:
             return
         fields = {"room": missed.room, "since": missed.since, "limit": missed.limit}
         request = Request("history", fields, Page, partial(self._fetched, missed), OnLoss.FORGOTTEN)
         if not self._in_flight.submit_now(request):
-            self._resumption.places.missed_failed()
+            self._resumption.positions.fetch_failed()
 
     def _fetched(self, missed: MissedRange, reply: Page | CommandError) -> None:
-        """Runs on: the reader thread. A temporary refusal ends the connection: coming back asks again."""
+        """Runs on: the reader thread. A temporary refusal ends the connection; the reconnect asks again."""
         if isinstance(reply, Page):
-            self._resumption.places.admit_page(missed, reply)
+            self._resumption.positions.page_received(missed, reply)
         elif reply.temporary:
             raise reply
         else:
-            self._resumption.places.page_refused(missed, reply)
+            self._resumption.positions.page_refused(missed, reply)
         self._fetch()
 
 
@@ -233,7 +234,7 @@ def _check(timeout: float, events: int, event_bytes: int) -> None:
 
 
 def chat_url(text: str) -> str:
-    """The WebSocket that is meant: `http` counts as `ws`, and a server's address alone as its `/chat`.
+    """The URL of the WebSocket: `http` becomes `ws`, `https` becomes `wss`, and the default path is `/chat`.
 
     Raises BadUrl.
     """
@@ -241,10 +242,10 @@ def chat_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         if parts.scheme not in schemes or not parts.hostname or parts.port == 0:
-            raise ValueError("it begins with ws://, wss://, http:// or https://, and a host follows")
+            raise ValueError("it must begin with ws://, wss://, http:// or https://, followed by a host")
     except ValueError as error:
         given = without_password(repr(text))
-        raise BadUrl(f"{given} is no address of a chat, such as ws://127.0.0.1:8080/chat: {error}") from None
+        raise BadUrl(f"{given} is not a chat address such as ws://127.0.0.1:8080/chat: {error}") from None
     path = "/chat" if parts.path in ("", "/") else parts.path
     url = parts._replace(scheme=schemes[parts.scheme], path=path, fragment="").geturl()
     parse(url)

@@ -1,4 +1,4 @@
-"""The chat's commands as methods: each sends one, waits for its reply, and returns it or raises."""
+"""The chat's commands as methods, each of which sends a command, waits for its reply and returns it."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from threadchat.errors import CommandError
 from threadchat.normalize import nfc, nfc_id
 
 LONGEST: Final = 86_400.0
-"""Seconds; a longer timeout counts as this one, as there are bounds to what the system can wait for."""
+"""Seconds. A longer timeout counts as this one, because the system cannot wait for any length of time."""
 
 
 Entry = TypeVar("Entry")
 
 
 class Listing(tuple[Entry, ...]):
-    """What a server listed, and whether there is `more` than fits into one reply."""
+    """The entries that a server listed; `more` says whether there are further ones."""
 
     more: bool
 
@@ -53,12 +53,12 @@ class Listing(tuple[Entry, ...]):
 
 
 class Commands(ModerationCommands):
-    """Every command but `hello`, which a client says by itself.
+    """All commands except `hello`, which the client sends by itself.
 
-    Each waits for its reply, over a later connection where the present one is lost, for at most `timeout`
-    seconds; None stands for the client's own `timeout`. They raise TimeoutError, which says what was waited
-    for; CommandError with the `code` of what the server refused; and what ended the client, once it has
-    ended. Runs on: any thread, but no callback of a future.
+    Each method waits for its reply for at most `timeout` seconds; None stands for the client's own `timeout`.
+    If the connection is lost, the reply may come over a later one. The methods raise TimeoutError, which says
+    what they waited for; CommandError with the server's `code`; and, once the client has ended, the error
+    that ended it. Runs on: any thread, but not in a callback of a future.
     """
 
     def __init__(self, in_flight: InFlightCommands, resumption: Resumption, timeout: float) -> None:
@@ -67,16 +67,16 @@ class Commands(ModerationCommands):
         self._resumption = resumption
 
     def profile(self, nickname: str, about: str | None = None, *, timeout: float | None = None) -> Renamed:
-        """Takes a nickname, or another one."""
+        """Sets or changes the nickname."""
         renamed = partial(self._resumption.renamed, nfc(nickname), about)
         fields = {"nickname": nickname, "about": about}
         return self._ask(Request("profile", fields, Renamed, renamed), timeout)
 
     def refresh(self, token: str | None = None, *, timeout: float | None = None) -> Refreshed:
-        """Shows a newer token, which the next connections begin with, too, and whose end counts from now on.
+        """Sends a newer token, whose expiry counts from now on, and which later connections use too.
 
-        Without `token`, the one that the client was given, or the function, is asked. Raises CannotConnect
-        where that function fails.
+        Without `token`, the token that the client was created with is sent, or the one that its function
+        returns. Raises CannotConnect if that function fails.
         """
         return self._ask(self._resumption.refresh(token), timeout)
 
@@ -92,10 +92,10 @@ class Commands(ModerationCommands):
         names: Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> Joined:
-        """Becomes a member of a room, whose events come from here on, or from `since` (offset, epoch) on.
+        """Becomes a member of a room. Its events arrive from now on, or from `since` (offset, epoch) on.
 
-        `types` and `users` let only those events and people through, `names` only the application's events of
-        these names, beside what `types` lets through.
+        `types` and `users` restrict the events to those types and users. `names` restricts the application's
+        events to those names; given without `types`, it admits only these.
         """
         return self._enter("join", room, since, Filter(types, users, names), timeout)
 
@@ -109,48 +109,48 @@ class Commands(ModerationCommands):
         names: Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> Joined:
-        """Listens to a room without being seen in it; otherwise as `join`."""
+        """Listens to a room without becoming a member; otherwise like `join`."""
         return self._enter("subscribe", room, since, Filter(types, users, names), timeout)
 
     def leave(self, room: str, *, timeout: float | None = None) -> Reply:
-        """Ends a membership; nothing of the room comes after what waits already."""
+        """Ends a membership. Events that are queued already can still be taken."""
         return self._go("leave", room, timeout)
 
     def unsubscribe(self, room: str, *, timeout: float | None = None) -> Reply:
-        """Ends a subscription, as `leave` does a membership."""
+        """Ends a subscription, as `leave` ends a membership."""
         return self._go("unsubscribe", room, timeout)
 
-    # Speaking
+    # Messages
 
     def message(
         self, room: str, message: str, *, key: str | None = None, timeout: float | None = None
     ) -> Published:
-        """Says something in a room and returns where it stands in the log, in there once.
+        """Publishes a message in a room, exactly once, and returns its offset in the log.
 
-        Where the connection is lost meanwhile, it is sent again under its `key` (one of its own where none is
-        given). After a TimeoutError it may or may not have arrived; calling again with the same key, within
-        five minutes, does not say it twice.
+        If the connection is lost before the reply, the message is sent again under its `key`, which is chosen
+        at random if none is given. After a TimeoutError the message may or may not have arrived; a second
+        call with the same key within five minutes does not publish it twice.
         """
         return self._ask(_message(room, message, key), timeout)
 
     def post(self, room: str, message: str, *, key: str | None = None) -> Future[Published]:
-        """Says something as `message` does, but leaves the waiting to `result(timeout)` of what it returns.
+        """Publishes a message like `message`, but does not wait: the returned future delivers the reply.
 
-        It waits for nothing. What cannot be sent yet, because there is no connection or because 64 commands
-        or 512 KiB are unanswered, stands in a line of at most 4,096 commands and 4 MiB; with the line full it
-        raises CommandError 111, `temporary`. Messages of one thread arrive in the order of its calls. What is
-        not sent when the client is closed is dropped, and its future says so.
+        A message that cannot be sent yet, because there is no connection or because 64 commands or 512 KiB
+        are unanswered, waits in a queue of at most 4,096 commands and 4 MiB. If that is full, CommandError
+        111 is raised, which is `temporary`. Messages of one thread arrive in the order of its calls. When the
+        client is closed, messages that were not sent are dropped, and their futures fail.
         """
         return self._in_flight.post(_message(room, message, key)).future
 
     def direct(
         self, to: UserId, message: str, *, key: str | None = None, timeout: float | None = None
     ) -> Delivered:
-        """Says something to one person; `stored` of the answer says whether it waits until they come.
+        """Sends a private message to one person; `stored` of the reply says whether it waits for them.
 
-        A stranger must be online. Not sent again: where the connection is lost before the reply, CommandError
-        108 says so, `temporary`. Calling again with the same `key`, within five minutes, does not say it
-        twice to whoever is known.
+        An anonymous user must be online. The command is not sent again: if the connection is lost before the
+        reply, CommandError 108 is raised, which is `temporary`. For a known user, a second call with the same
+        `key` within five minutes does not deliver the message twice.
         """
         fields = {"to": to, "message": message, "key": key}
         what = f"direct to user {to}"
@@ -159,10 +159,10 @@ class Commands(ModerationCommands):
     # The application
 
     def call(self, name: str, data: object = None, *, timeout: float | None = None) -> Any:
-        """Has the application do a command of its own; returns what that returned, decoded.
+        """Calls a command that the application has defined; returns its decoded result.
 
-        Raises CommandError with what the application, or the chat, refused it for. Not sent again, see
-        `direct`: it may have been done.
+        Raises CommandError if the application or the chat refuses the call. It is not sent again after a lost
+        connection, because it may have been carried out; see `direct`.
         """
         request = Request(
             "call", {"name": name, "data": data}, Called, on_loss=OnLoss.REFUSED, what=f"call of {name}"
@@ -170,10 +170,10 @@ class Commands(ModerationCommands):
         return self._ask(request, timeout).data
 
     def typing(self, room: str, *, timeout: float | None = None) -> Reply:
-        """Tells the others in a room that one is typing; not sent again, see `direct`."""
+        """Tells the others in a room that the user is typing; not sent again, see `direct`."""
         return self._ask(Request("typing", {"room": room}, Reply, on_loss=OnLoss.REFUSED), timeout)
 
-    # Asking
+    # Queries
 
     def history(
         self,
@@ -184,7 +184,7 @@ class Commands(ModerationCommands):
         reverse: bool = False,
         timeout: float | None = None,
     ) -> Page:
-        """The newest events of a room, oldest first; or those after `since`, or with `reverse` before it."""
+        """The newest events of a room, oldest first; or those after `since`, or before it with `reverse`."""
         fields = {"room": room, "since": _since(since), "limit": limit, "reverse": reverse}
         return self._ask(Request("history", fields, Page), timeout)
 
@@ -197,28 +197,28 @@ class Commands(ModerationCommands):
         names: Sequence[str] | None = None,
         timeout: float | None = None,
     ) -> int:
-        """How many events of a room the log holds."""
+        """The number of events in a room's log."""
         fields = {"room": room, "types": types, "users": users, "names": names}
         return self._ask(Request("count", fields, Counted), timeout).count
 
     def who(self, room: str, after: UserId | None = None, *, timeout: float | None = None) -> Listing[Person]:
-        """The people in a room, by their ids: up to 1,000, from the first one `after` that id on.
+        """Up to 1,000 people in a room, ordered by id, beginning after the id `after`.
 
-        The answer's `more` says whether there are others; then `after` is the last one's id.
+        `more` of the result says whether there are others; pass the last id as `after` to get them.
         """
         reply = self._ask(Request("who", {"room": room, "after": after}, People), timeout)
         return Listing(reply.users, reply.more)
 
     def rooms(self, prefix: str = "", *, timeout: float | None = None) -> Listing[RoomInfo]:
-        """The rooms whose names begin with `prefix`: up to 1,000, those with the most people first.
+        """Up to 1,000 rooms whose names begin with `prefix`, those with the most people first.
 
-        The answer's `more` says whether there are others, which a longer prefix finds.
+        `more` of the result says whether there are others; use a longer prefix to find them.
         """
         reply = self._ask(Request("rooms", {"prefix": prefix or None}, RoomList), timeout)
         return Listing(reply.rooms, reply.more)
 
     def ping(self, *, timeout: float | None = None) -> float:
-        """Seconds to the server's session and back."""
+        """The round-trip time to the server's session, in seconds."""
         begun = monotonic()
         self._ask(Request("ping", {}, Reply), timeout)
         return monotonic() - begun
@@ -236,13 +236,13 @@ class Commands(ModerationCommands):
         wanted: Filter,
         timeout: float | None,
     ) -> Joined:
-        room = nfc(room)  # as its events name it
+        room = nfc(room)  # as in the events of the room
         if wanted.users is not None:
             wanted = wanted._replace(users=[nfc_id(user) for user in wanted.users])
 
         def entered(reply: Joined | CommandError) -> None:
             if isinstance(reply, Joined):
-                self._resumption.places.enter(RoomPosition(command, room, wanted, reply))
+                self._resumption.positions.enter(RoomPosition(command, room, wanted, reply))
 
         fields = {"room": room, **wanted._asdict(), "since": _since(since)}
         what = f"{command} of room {room!r}"
@@ -253,7 +253,7 @@ class Commands(ModerationCommands):
 
         def gone(reply: Reply | CommandError) -> None:
             if not isinstance(reply, CommandError):
-                self._resumption.places.leave(room)
+                self._resumption.positions.leave(room)
 
         what = f"{command} of room {room!r}"
         return self._ask(Request(command, {"room": room}, Reply, gone, OnLoss.DONE, what), timeout)

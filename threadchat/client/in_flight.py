@@ -1,4 +1,4 @@
-"""Where commands are handed in and wait for their replies, whichever connection those come over."""
+"""Sends commands and waits for their replies, also across reconnects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Link(Protocol):
 
 
 class State(Enum):
-    """CONNECTING once, ONLINE and AWAY in turns, CLOSED for good."""
+    """CONNECTING at first, then ONLINE and AWAY in turns, and CLOSED at the end."""
 
     CONNECTING = "connecting"
     ONLINE = "online"
@@ -37,12 +37,12 @@ class State(Enum):
 
 
 class InFlightCommands:
-    """Sends commands in the order of their numbers, and matches replies by them.
+    """Sends commands in the order of their numbers, and matches replies by these numbers.
 
-    `_changed` is a condition on the lock that guards everything but `_sending`; it is held for moments.
-    `_sending` keeps two threads from sending in another order than they were numbered. It is held while
-    sending, which does not wait for the peer: what may be unanswered fits into an outbox. `_changed` is
-    acquired under it.
+    `_changed` is a condition whose lock guards all other attributes; it is held briefly. `_sending` keeps two
+    threads from sending commands in another order than they were numbered. It is held while sending, which
+    does not wait for the peer, because all commands that may be unanswered fit into an outbox. `_changed` is
+    acquired under `_sending`.
     """
 
     def __init__(self, url: str, clock: Callable[[], float]) -> None:
@@ -59,17 +59,17 @@ class InFlightCommands:
         self._waiting = WaitingLine()
         self._numbers = itertools.count(1)
 
-    # Asking. Runs on: any thread but the reader.
+    # Commands. Runs on: any thread but the reader.
 
     def ask(self, request: Request[AnyReply], timeout: float) -> AnyReply:
-        """Does a command and returns its reply, which may come over a later connection.
+        """Sends a command and returns its reply, which may come over a later connection.
 
-        Raises CommandError, TimeoutError, what ended the client once there is no way back, and
-        ThreadchatError on the reader thread, which would wait for itself.
+        Raises CommandError, TimeoutError, the error that ended the client, and ThreadchatError on the reader
+        thread, which would wait for itself.
         """
         if threading.current_thread() is self._reader:
             what = request.what or request.command
-            raise ThreadchatError(f"{what}: a callback of a future cannot wait for a reply; post() need not")
+            raise ThreadchatError(f"{what}: a callback of a future cannot wait for a reply; use post()")
         deadline = self._clock() + timeout
         pending = self._line_up(request, timeout)
         try:
@@ -79,21 +79,21 @@ class InFlightCommands:
                 unsent = self._waiting.remove(pending)
                 pending.on_loss = OnLoss.FORGOTTEN  # not sent again; its reply still counts if it comes
             what = f"{pending.what} could not be sent" if unsent else f"no reply to {pending.what}"
-            raise TimeoutError(f"{what} within {timeout:g} s; {self._where()}") from None
+            raise TimeoutError(f"{what} within {timeout:g} s; {self._status()}") from None
         reply: AnyReply = pending.future.result()
         return reply
 
     def post(self, request: Request[Any]) -> Pending:
-        """Sends a command once there is a connection and room in the window; does not wait for either.
+        """Sends a command as soon as there is a connection and space in the window; does not wait for that.
 
-        Raises CommandError 111, temporary, where too many wait already, and what ended the client. Runs on:
-        any thread.
+        Raises CommandError 111, temporary, if too many commands wait already, and the error that ended the
+        client. Runs on: any thread.
         """
         with self._changed:
             self._check_locked()
             if not self._waiting.has_room():
                 what = request.what or request.command
-                reason = f"{what}: {len(self._waiting)} commands wait to be sent already; {self._where()}"
+                reason = f"{what}: {len(self._waiting)} commands already wait to be sent; {self._status()}"
                 raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason, temporary=True)
             pending = self._number_locked(request)
             self._waiting.add(pending)
@@ -101,20 +101,20 @@ class InFlightCommands:
         return pending
 
     def _line_up(self, request: Request[Any], timeout: float) -> Pending:
-        """As `post`, but waits for room in the line. Raises TimeoutError."""
+        """Like `post`, but waits for space in the queue. Raises TimeoutError."""
         with self._changed:
             self._changed.wait_for(self._may_wait_locked, timeout)
             self._check_locked()
             if not self._waiting.has_room():
                 what = request.what or request.command
-                raise TimeoutError(f"{what} could not be sent within {timeout:g} s; {self._where()}")
+                raise TimeoutError(f"{what} could not be sent within {timeout:g} s; {self._status()}")
             pending = self._number_locked(request)
             self._waiting.add(pending)
         self._send_waiting()
         return pending
 
     def _send_waiting(self) -> None:
-        """Sends what waits, as far as the window goes. Runs on: any thread."""
+        """Sends waiting commands until the window is full. Runs on: any thread."""
         while True:
             with self._sending:
                 with self._changed:
@@ -127,7 +127,7 @@ class InFlightCommands:
                 _send(link, pending)
 
     def submit_now(self, request: Request[Any]) -> bool:
-        """Sends a command over this connection; False where there is none. Runs on: any thread."""
+        """Sends a command over the present connection; False if there is none. Runs on: any thread."""
         with self._sending:
             with self._changed:
                 if self._state is not State.ONLINE:
@@ -137,7 +137,7 @@ class InFlightCommands:
             return True
 
     def wait_until_open(self, timeout: float) -> None:
-        """Waits for the first connection. Raises TimeoutError, or why there is none."""
+        """Waits for the first connection. Raises TimeoutError, or the reason why it failed."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._state is not State.CONNECTING, timeout):
                 raise TimeoutError(f"no connection to {self._url} within {timeout:g} s")
@@ -145,7 +145,7 @@ class InFlightCommands:
 
     @property
     def state(self) -> State:
-        """What there is of a connection."""
+        """The state of the connection."""
         with self._changed:
             return self._state
 
@@ -170,7 +170,7 @@ class InFlightCommands:
         frame = encode_command(request.command, number, request.fields)
         return Pending(number, frame, request, self._clock())
 
-    def _where(self) -> str:
+    def _status(self) -> str:
         with self._changed:
             if self._state is State.ONLINE:
                 return f"{len(self._pending)} commands are unanswered"
@@ -179,25 +179,24 @@ class InFlightCommands:
     # The connection. Runs on: the reader thread.
 
     def connected(self, link: Link) -> None:
-        """There is a connection, for the reader alone as yet. Raises why there must be none."""
+        """Registers a new connection, which only the reader uses yet. Raises the error of a closed client."""
         with self._changed:
             self._check_locked()
             self._link, self._reader = link, threading.current_thread()
 
     def send_own(self, link: Link, request: Request[Any]) -> Pending:
-        """Sends a command before others may. Raises ConnectionClosed."""
+        """Sends one of the client's own commands, before other threads may send. Raises ConnectionClosed."""
         with self._changed:
             pending = self._expect_locked(request)
         link.send(pending.frame)
         return pending
 
     def go_online(self, link: Link) -> bool:
-        """Sends what earlier connections left unanswered, in order, then lets others send; whether it was
-        away.
+        """Sends the unanswered commands of earlier connections again, in order, then lets other threads send.
 
-        Raises ConnectionClosed.
+        Returns whether this is a reconnect. Raises ConnectionClosed.
         """
-        gone, again = self._sort_out()
+        gone, again = self._split_unanswered()
         for pending in again:
             link.send(pending.frame)
         with self._changed:
@@ -210,7 +209,7 @@ class InFlightCommands:
         return returned
 
     def answer(self, text: str | bytes, number: object, *, refused: bool) -> None:
-        """Hands on a reply. Raises ConnectionClosed (1002) for one that cannot be read."""
+        """Passes a reply to its command. Raises ConnectionClosed (1002) for one that cannot be decoded."""
         with self._changed:
             pending = self._pending.pop(number)
         self._send_waiting()
@@ -227,16 +226,16 @@ class InFlightCommands:
         pending.answer(reply)
 
     def interrupted(self, end: Exception) -> None:
-        """The connection is lost: what is not to be sent again has its answer now."""
+        """Handles a lost connection: answers the commands that are not sent again."""
         with self._changed:
             if self._state is State.CLOSED:
                 return
             self._state, self._link, self._why = State.AWAY, None, describe(end)
-        gone, _ = self._sort_out()
+        gone, _ = self._split_unanswered()
         _settle(gone, self._why)
 
     def finish(self, failure: Exception) -> Link | None:
-        """No connection any more, ever; returns the last one. The first reason stays. Runs on: any thread."""
+        """Closes for good and returns the last connection. The first failure stays. Runs on: any thread."""
         with self._changed:
             if self._state is State.CLOSED:
                 return None
@@ -250,8 +249,8 @@ class InFlightCommands:
             pending.fail(failure)
         return link
 
-    def _sort_out(self) -> tuple[list[Pending], list[Pending]]:
-        """Commands that are not to be sent again, and those that are."""
+    def _split_unanswered(self) -> tuple[list[Pending], list[Pending]]:
+        """Splits the unanswered commands into those that are not sent again, and those that are."""
         now = self._clock()
         with self._changed:
             for pending in self._pending:
@@ -261,26 +260,28 @@ class InFlightCommands:
 
 
 def describe(error: Exception) -> str:
-    """An exception in words, for people."""
+    """The text of an exception, for people."""
+    if isinstance(error, ConnectionClosed):  # the text of its subclasses has more details
+        return f"{error.code} {error.reason}".rstrip()
     return str(error) or type(error).__name__
 
 
 def _send(link: Link | None, pending: Pending) -> None:
     assert link is not None
-    # What is lost on the way is the reader's business: it finds the command among the unanswered.
+    # If sending fails, the reader handles it: it finds the command among the unanswered ones.
     with contextlib.suppress(ConnectionClosed, OSError):
         link.send(pending.frame)
 
 
 def _settle(commands: list[Pending], why: str) -> None:
-    """Answers commands whose connection is lost, and which are not sent again."""
+    """Answers commands whose connection was lost and which are not sent again."""
     for pending in commands:
         match pending.on_loss:
             case OnLoss.DONE:
                 pending.answer(Reply())
             case OnLoss.REFUSED:
-                reason = f"the connection was lost, {pending.what} may have been done, or not: {why}"
+                reason = f"the connection was lost; {pending.what} may or may not have been done: {why}"
                 pending.answer(CommandError(ErrorCode.NOT_AVAILABLE, reason, temporary=True))
             case OnLoss.EXPIRED:
-                reason = f"no reply to {pending.what}, which may have arrived and is too old to be sent again"
+                reason = f"no reply to {pending.what}; it may have arrived, and is too old to be sent again"
                 pending.fail(TimeoutError(reason))

@@ -1,4 +1,4 @@
-"""The moderators' commands as methods: each sends one, waits for its reply, and returns it or raises."""
+"""The moderators' commands as methods, each of which sends a command and returns its reply."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from threadchat.client.protocol import AnyReply, Published, Reply
 
 
 class SanctionInfo(msgspec.Struct, frozen=True):
-    """A ban or a mute (`kind`) of a user or an address; `room` is empty where it holds everywhere.
+    """A ban or a mute (`kind`) of a user or an address; `room` is empty if it applies everywhere.
 
-    `until` is Unix time, in seconds; None: for good.
+    `until` is its end in Unix time, in seconds; None means that it does not expire.
     """
 
     kind: str
@@ -28,40 +28,40 @@ class SanctionInfo(msgspec.Struct, frozen=True):
 
 
 class Imposed(Reply, frozen=True):
-    """What is in force now."""
+    """The sanctions that are in force now."""
 
     sanctions: tuple[SanctionInfo, ...]
 
 
 class Sanctioned(Imposed, frozen=True):
-    """What is in force: the newest of `count`."""
+    """The newest of the sanctions in force; `count` is the number of all of them."""
 
     count: int
 
 
 class Lifted(Reply, frozen=True):
-    """Whether there was something to be taken back."""
+    """Whether there was a sanction to lift."""
 
     lifted: bool
 
 
 class Ended(Reply, frozen=True):
-    """How many seats or connections somebody had."""
+    """The number of memberships or connections that ended."""
 
     ended: int
 
 
 class ModerationCommands:
-    """What one may do who moderates a room, or (room empty) everywhere; others get CommandError 103.
+    """Commands for moderators of a room, or of all rooms (`room` empty); others get CommandError 103.
 
-    Each waits and raises as other commands do. Runs on: any thread, but no callback of a future.
+    The methods wait and raise like other commands. Runs on: any thread, but not in a callback of a future.
     """
 
     @abstractmethod
     def _ask(self, request: Request[AnyReply], timeout: float | None) -> AnyReply: ...
 
     def kick(self, user: UserId, room: str = "", *, reason: str = "", timeout: float | None = None) -> int:
-        """Throws somebody out, who may come back; returns how many seats, or connections, that ended."""
+        """Removes a user, who may come back; returns how many memberships, or connections, were ended."""
         fields = {"user": user, "room": room, "reason": reason}
         return self._ask(Request("kick", fields, Ended), timeout).ended
 
@@ -76,9 +76,9 @@ class ModerationCommands:
         with_address: bool = False,
         timeout: float | None = None,
     ) -> tuple[SanctionInfo, ...]:
-        """Throws a user or an address out and keeps them out, for so many seconds or for good.
+        """Removes a user or an address and keeps them out, for `seconds` or without end.
 
-        `with_address`: the addresses that the user is connected from now are banned too.
+        With `with_address`, the addresses that the user is connected from are banned too.
         """
         fields = _fields(user, address, room, seconds=seconds, reason=reason, with_address=with_address)
         return self._ask(Request("ban", fields, Imposed), timeout).sanctions
@@ -105,7 +105,7 @@ class ModerationCommands:
         room: str = "",
         timeout: float | None = None,
     ) -> bool:
-        """Takes a ban back; whether there was one."""
+        """Lifts a ban; returns whether there was one."""
         return self._ask(Request("unban", _fields(user, address, room), Lifted), timeout).lifted
 
     def unmute(
@@ -116,24 +116,24 @@ class ModerationCommands:
         room: str = "",
         timeout: float | None = None,
     ) -> bool:
-        """Takes a mute back; whether there was one."""
+        """Lifts a mute; returns whether there was one."""
         return self._ask(Request("unmute", _fields(user, address, room), Lifted), timeout).lifted
 
     def sanctions(self, room: str = "", *, timeout: float | None = None) -> Sanctioned:
-        """The bans and mutes of one room, or all there are: a thousand at most, and how many in all."""
+        """The bans and mutes of one room, or all of them: at most a thousand, and their total number."""
         return self._ask(Request("sanctions", {"room": room}, Sanctioned), timeout)
 
     def delete(self, room: str, event: int, *, epoch: str = "", timeout: float | None = None) -> Published:
-        """Takes the text of a message out of a room's log; not sent again, see `direct`.
+        """Deletes the text of a message from a room's log; not sent again, see `direct`.
 
-        `epoch` names the log in which `event` was read, as the reply to `join` or `history` does;
-        empty: the one that there is now. Raises CommandError 112 where the room has begun anew since.
+        `epoch` is the id of the log in which `event` was read, from the reply to `join` or `history`; empty
+        stands for the present log. Raises CommandError 112 if the room has a new log since then.
         """
         fields = {"room": room, "event": event, **({"epoch": epoch} if epoch else {})}
         return self._ask(Request("delete", fields, Published, on_loss=OnLoss.REFUSED), timeout)
 
     def close_room(self, room: str, *, timeout: float | None = None) -> Reply:
-        """Closes a room, with its log; not sent again, see `direct`."""
+        """Closes a room and deletes its log; not sent again, see `direct`."""
         return self._ask(Request("close", {"room": room}, Reply, on_loss=OnLoss.REFUSED), timeout)
 
 

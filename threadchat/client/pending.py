@@ -1,4 +1,4 @@
-"""The commands that were sent and not answered yet, and what becomes of each when the connection is lost."""
+"""Commands that are waiting or unanswered, and what happens to each when the connection is lost."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from threadchat.errors import CommandError
 
 WINDOW: Final = 64
 WINDOW_BYTES: Final = 512 << 10
-"""Commands and bytes that may be unanswered at a time, unless one alone is larger; further ones wait. Less
-than an outbox takes, so that sending all of it again never waits for the peer."""
+"""Commands and bytes that may be unanswered at a time; a single command may be larger. Further commands wait.
+An outbox can hold all of them, so that sending them again never waits for the peer."""
 
 MOST_WAITING: Final = 4096
 MOST_WAITING_BYTES: Final = 4 << 20
-"""Commands and bytes that wait for the window, or for a connection, unless one alone is larger."""
+"""Commands and bytes that may wait for the window or for a connection; a single command may be larger."""
 
 KEY_SECONDS: Final = 290.0
-"""How long after its first attempt a message may be sent again: a little less than its key is remembered."""
+"""Seconds after the first attempt in which a message may be sent again. The server remembers its key slightly
+longer."""
 
 
 class OnLoss(Enum):
-    """What becomes of an unanswered command when its connection is lost."""
+    """What happens to an unanswered command when its connection is lost."""
 
-    AGAIN = "sent again: doing it twice is doing it once"
-    DONE = "done: it was about the lost connection"
+    AGAIN = "sent again: repeating it has no further effect"
+    DONE = "done: it concerned only the lost connection"
     REFUSED = "refused: it may have been done, and must not be done twice"
-    EXPIRED = "given up: it could be done twice, its key being old"
+    EXPIRED = "given up: its key is too old to prevent a repetition"
     FORGOTTEN = "forgotten: nobody waits for it"
 
 
 class Request(NamedTuple, Generic[AnyReply]):
-    """A command, the kind of its reply, and what becomes of it when the connection is lost.
+    """A command, the type of its reply, and what happens to it when the connection is lost.
 
-    `on_reply` is given the reply or a CommandError, on the reader thread, before anything that comes after it
-    is looked at. `what` is its name in messages. `good_for` is the number of seconds in which it may be sent
-    again.
+    `on_reply` is called with the reply or a CommandError, on the reader thread, before anything that follows
+    is processed. `what` describes the command in messages. `good_for` is the number of seconds in which it
+    may be sent again.
     """
 
     command: str
@@ -53,7 +54,7 @@ class Request(NamedTuple, Generic[AnyReply]):
 
 
 class Pending:
-    """One unanswered command; `Request` says what its parts are. The in_flight's lock guards `on_loss`."""
+    """One unanswered command; see `Request` for its fields. The lock of InFlightCommands guards `on_loss`."""
 
     __slots__ = ("first_sent", "frame", "future", "good_for", "kind", "number", "on_loss", "on_reply", "what")
 
@@ -67,10 +68,10 @@ class Pending:
         self.good_for = request.good_for
         self.first_sent = first_sent
         self.future: Future[Any] = Future()
-        self.future.set_running_or_notify_cancel()  # what was sent cannot be called back
+        self.future.set_running_or_notify_cancel()  # a command that was sent cannot be cancelled
 
     def answer(self, reply: Reply | CommandError) -> None:
-        """Hands the reply to whoever waits. Runs on: the reader thread."""
+        """Passes the reply to the waiting thread. Runs on: the reader thread."""
         if self.on_reply is not None:
             self.on_reply(reply)
         if isinstance(reply, CommandError):
@@ -79,42 +80,42 @@ class Pending:
             self.future.set_result(reply)
 
     def fail(self, error: Exception) -> None:
-        """No reply will come. Runs on: any thread, once."""
+        """Ends the wait with an error. Runs on: any thread, once."""
         self.future.set_exception(error)
 
 
 class PendingTable:
-    """Unanswered commands by number, oldest first. Its owner locks it."""
+    """Unanswered commands by number, oldest first. The owner's lock guards it."""
 
     def __init__(self) -> None:
         self._by_number: dict[int, Pending] = {}
         self._bytes = 0
 
     def has_room(self) -> bool:
-        """Whether one more may be sent."""
+        """Whether another command may be sent."""
         return len(self._by_number) < WINDOW and self._bytes < WINDOW_BYTES
 
     def add(self, pending: Pending) -> None:
-        """Expects a reply."""
+        """Adds a command whose reply is expected."""
         self._by_number[pending.number] = pending
         self._bytes += len(pending.frame)
 
     def pop(self, number: object) -> Pending | None:
-        """The command that a reply names; None for one that is not expected."""
+        """Removes and returns the command with a reply's number; None if no such reply is expected."""
         pending = self._by_number.pop(number, None) if isinstance(number, int) else None
         if pending is not None:
             self._bytes -= len(pending.frame)
         return pending
 
     def pop_all(self) -> list[Pending]:
-        """Expects nothing any more; oldest first."""
+        """Removes and returns all commands, oldest first."""
         everything = list(self._by_number.values())
         self._by_number.clear()
         self._bytes = 0
         return everything
 
     def pop_unless(self, on_loss: OnLoss) -> list[Pending]:
-        """Keeps those of one kind, and no longer expects the others, which it returns."""
+        """Removes and returns all commands except those with this `on_loss`."""
         gone = [pending for pending in self._by_number.values() if pending.on_loss is not on_loss]
         for pending in gone:
             self.pop(pending.number)
@@ -128,34 +129,34 @@ class PendingTable:
 
 
 class WaitingLine:
-    """Commands that are not sent yet, in the order of their numbers. Its owner locks it."""
+    """Commands that are not sent yet, in the order of their numbers. The owner's lock guards it."""
 
     def __init__(self) -> None:
-        self._connection: deque[Pending] = deque()
+        self._waiting: deque[Pending] = deque()
         self._bytes = 0
 
     def __len__(self) -> int:
-        return len(self._connection)
+        return len(self._waiting)
 
     def has_room(self) -> bool:
-        """Whether one more may wait."""
-        return len(self._connection) < MOST_WAITING and self._bytes < MOST_WAITING_BYTES
+        """Whether another command may wait."""
+        return len(self._waiting) < MOST_WAITING and self._bytes < MOST_WAITING_BYTES
 
     def add(self, pending: Pending) -> None:
-        """Has it wait, as the last one."""
-        self._connection.append(pending)
+        """Appends a command."""
+        self._waiting.append(pending)
         self._bytes += len(pending.frame)
 
     def pop(self) -> Pending:
-        """The one that waits longest, which waits no more."""
-        pending = self._connection.popleft()
+        """Removes and returns the oldest command."""
+        pending = self._waiting.popleft()
         self._bytes -= len(pending.frame)
         return pending
 
     def remove(self, pending: Pending) -> bool:
-        """Has it wait no more; whether it did."""
-        if pending not in self._connection:
+        """Removes a command; returns whether it was waiting."""
+        if pending not in self._waiting:
             return False
-        self._connection.remove(pending)
+        self._waiting.remove(pending)
         self._bytes -= len(pending.frame)
         return True

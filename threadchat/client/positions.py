@@ -1,4 +1,4 @@
-"""Which rooms a client is in, and how far: tells new events from known ones and finds what is missing."""
+"""The rooms that a client is in and its position in each: drops known events, and finds missing ones."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from threadchat.client.event_queue import EventQueue
 from threadchat.client.protocol import GAP, REFUSED, RESET, ChatEvent, Joined, Page, notice
 from threadchat.errors import CommandError
 
-LARGEST_PAGE: Final = 1000  # of the protocol
-ENVELOPE: Final = 120  # bytes of an event's JSON around its message, about
+LARGEST_PAGE: Final = 1000  # events, as the protocol allows
+ENVELOPE: Final = 120  # approximate bytes of an event's JSON without its message
 
 
 class Filter(NamedTuple):
-    """What one wants of a room: events of these types, of these people, and the application's of these names.
+    """Selects events of a room by their types, by their users, and application events by their names.
 
-    None wants all; `names` alone want nothing else.
+    None means all. If only `names` is given, only application events pass.
     """
 
     types: Sequence[str] | None = None
@@ -29,7 +29,7 @@ class Filter(NamedTuple):
     names: Sequence[str] | None = None
 
     def wants(self, event: ChatEvent) -> bool:
-        """Whether an event passes; a room's end is for everybody."""
+        """Whether an event passes. `close` always passes."""
         if event.type == CLOSE:
             return True
         types = (EVENT,) if self.types is None and self.names is not None else self.types
@@ -41,14 +41,15 @@ class Filter(NamedTuple):
 
 
 class RoomPosition:
-    """One room: the last event that the inbox took is `offset`, in the log called `epoch`.
+    """The position in one room: `offset` is the last event that was queued, in the log with id `epoch`.
 
-    `command` is what one came in by; empty where the application put one there, which is not asked for again.
-    `behind` once the inbox had no room: from then on the room's events are read from its log. `seen` is the
-    newest event that the present connection brought, `asked` the number of the last missed to the log.
+    `command` is the command that entered the room; it is empty if the application added the client, and then
+    the room is not entered again after a reconnect. `behind` is set once the queue was full: from then on the
+    room's events are read from its log. `seen` is the newest event that the present connection brought.
+    `last_fetch` is the number of the last request for a page of this room.
     """
 
-    __slots__ = ("asked", "behind", "command", "epoch", "offset", "room", "seen", "wanted")
+    __slots__ = ("behind", "command", "epoch", "last_fetch", "offset", "room", "seen", "wanted")
 
     def __init__(self, command: str, room: str, wanted: Filter, start: Joined) -> None:
         self.command = command
@@ -57,23 +58,23 @@ class RoomPosition:
         self.offset = start.offset
         self.epoch = start.epoch
         self.seen = 0
-        self.asked = 0
+        self.last_fetch = 0
         self.behind = False
 
     @property
     def since(self) -> dict[str, Any]:
-        """The position to go on from, as commands carry it."""
+        """The position in the form that commands carry."""
         return {"offset": self.offset, "epoch": self.epoch}
 
 
 def size_of(event: ChatEvent) -> int:
-    """Bytes of an event's JSON, about."""
+    """The approximate size of an event's JSON, in bytes."""
     data = 0 if event.data is None else len(msgspec.json.encode(event.data))
     return ENVELOPE + len(event.message) + data
 
 
 class MissedRange(NamedTuple):
-    """A page of a room's log that is to be fetched."""
+    """A page of a room's log that must be fetched."""
 
     room: str
     since: dict[str, Any]
@@ -81,149 +82,153 @@ class MissedRange(NamedTuple):
 
 
 class Positions:
-    """The rooms of one client, and the way of their events into its inbox.
+    """The positions of one client in its rooms; puts the events of these rooms into its queue.
 
-    An event comes in once: what has no id above its room's offset was there before, and came again after a
-    reconnect or with a page. One that the inbox has no room for costs nothing but the note that the room is
-    behind; when half of the inbox is free again, `missed` says what to read from the room's log. So a client
-    that takes no events holds neither its server nor its own replies up. `_lock` guards the places,
-    `_missed_ranges` and `_fetching`; the inbox's lock is acquired under it.
+    Each event is queued once: an event whose id is not above the offset of its room is a repetition, from a
+    reconnect or from a page. If the queue is full, the room is only marked as behind. When half of the queue
+    is free again, `next_missed` says what to read from the room's log. So a client that takes no events
+    blocks neither the server nor its own replies.
+
+    `_lock` guards `_by_room`, `_fetches` and `_fetching`; the queue's lock is acquired under it.
     """
 
-    def __init__(self, inbox: EventQueue) -> None:
-        self._inbox = inbox
+    def __init__(self, events: EventQueue) -> None:
+        self._events = events
         self._lock = threading.Lock()
-        self._places: dict[str, RoomPosition] = {}
-        self._missed_ranges = itertools.count(1)
+        self._by_room: dict[str, RoomPosition] = {}
+        self._fetches = itertools.count(1)
         self._fetching = False
 
-    # Coming and going. Runs on: the reader thread, in the order in which the server said it.
+    # Membership. Runs on: the reader thread, in the order of the server's replies.
 
-    def enter(self, place: RoomPosition) -> None:
-        """From here on the room's events are taken."""
+    def enter(self, position: RoomPosition) -> None:
+        """Accepts the room's events from now on."""
         with self._lock:
-            self._places[place.room] = place
+            self._by_room[position.room] = position
 
     def leave(self, room: str) -> None:
-        """From here on they are not."""
+        """Drops the room's events from now on."""
         with self._lock:
-            self._places.pop(room, None)
+            self._by_room.pop(room, None)
 
     def interrupted(self) -> None:
-        """The connection is lost, and what was under way on it; resuming makes every room level again."""
+        """Handles a lost connection. No room is behind any more: resuming will deliver what was missed."""
         with self._lock:
             self._fetching = False
-            self._places = {room: place for room, place in self._places.items() if place.command}
-            for place in self._places.values():
-                place.behind, place.seen = False, 0
+            self._by_room = {room: position for room, position in self._by_room.items() if position.command}
+            for position in self._by_room.values():
+                position.behind, position.seen = False, 0
 
-    def back(self, room: str, reply: Joined) -> None:
-        """The server let one back into a room."""
+    def resumed(self, room: str, reply: Joined) -> None:
+        """Handles the reply for a room that was entered again after a reconnect."""
         with self._lock:
-            place = self._places.get(room)
-            if place is None:
+            position = self._by_room.get(room)
+            if position is None:
                 return
-            before, place.offset = place.offset, reply.offset
-            renewed = place.epoch != reply.epoch
-            place.epoch = reply.epoch
+            before, position.offset = position.offset, reply.offset
+            renewed = position.epoch != reply.epoch
+            position.epoch = reply.epoch
         if reply.recovered is False:
             kind, why = (
                 (RESET, "the log is a new one") if renewed else (GAP, "the log no longer reaches back")
             )
-            self._missed(kind, room, f"{why}: what came after event {before} is missing", reply.offset)
+            self._report(kind, room, f"{why}: the events after {before} are missing", reply.offset)
 
-    def refused(self, room: str, error: CommandError) -> None:
-        """The server did not let one back in."""
+    def resume_refused(self, room: str, error: CommandError) -> None:
+        """Handles the server's refusal to let the client back into a room."""
         self.leave(room)
-        self._inbox.put_spare(notice(REFUSED, f"{int(error.code)} {error.reason}", room=room))
+        self._events.put_unlogged(notice(REFUSED, f"{int(error.code)} {error.reason}", room=room))
 
     def all(self) -> list[RoomPosition]:
-        """Every room, in the order in which they were entered. Runs on: any thread."""
+        """All rooms, in the order in which they were entered. Runs on: any thread."""
         with self._lock:
-            return list(self._places.values())
+            return list(self._by_room.values())
 
     # Events. Runs on: the reader thread.
 
-    def admit(self, event: ChatEvent, size: int) -> None:
-        """One event of a room, `size` bytes long."""
+    def event_received(self, event: ChatEvent, size: int) -> None:
+        """Handles an event of a room, `size` bytes long."""
         with self._lock:
-            place = self._places.get(event.room)
-            if place is None or event.id <= place.offset:
+            position = self._by_room.get(event.room)
+            if position is None or event.id <= position.offset:
                 return
-            place.seen = max(place.seen, event.id)
-            if not place.behind:
-                place.behind = not self._put_locked(place, event, size)
+            position.seen = max(position.seen, event.id)
+            if not position.behind:
+                position.behind = not self._put_locked(position, event, size)
 
-    def admit_page(self, missed: MissedRange, page: Page) -> None:
-        """What an missed brought."""
+    def page_received(self, missed: MissedRange, page: Page) -> None:
+        """Handles a page that was fetched for `missed`."""
         with self._lock:
             self._fetching = False
-            place = self._awaiting_locked(missed)
-            if place is None:
+            position = self._behind_locked(missed)
+            if position is None:
                 return
             for event in page.events:
-                if event.id <= place.offset:
+                if event.id <= position.offset:
                     continue
-                if not place.wanted.wants(event):
-                    place.offset = event.id
-                elif not self._put_locked(place, event, size_of(event)):
+                if not position.wanted.wants(event):
+                    position.offset = event.id
+                elif not self._put_locked(position, event, size_of(event)):
                     return
             reached = page.events[-1].id if page.events else page.offset
-            place.behind = reached < place.seen
+            position.behind = reached < position.seen
 
     def page_refused(self, missed: MissedRange, error: CommandError) -> None:
-        """The log does not have what was missed any more: it goes on with what comes next."""
+        """Handles a refused page: the log has lost the missed events, so the room continues after them."""
         with self._lock:
             self._fetching = False
-            place = self._awaiting_locked(missed)
-            if place is None:
+            position = self._behind_locked(missed)
+            if position is None:
                 return
-            before, place.offset, place.behind = place.offset, place.seen, False
-            after = place.offset
-        text = f"{error.reason}: what came after event {before}, up to {after}, is missing"
-        self._missed(GAP, missed.room, text, after)
+            before, position.offset, position.behind = position.offset, position.seen, False
+            after = position.offset
+        text = f"{error.reason}: the events after {before}, up to {after}, are missing"
+        self._report(GAP, missed.room, text, after)
 
-    def missed_failed(self) -> None:
-        """The page could not even be asked for."""
+    def fetch_failed(self) -> None:
+        """Handles a request for a page that could not be sent."""
         with self._lock:
             self._fetching = False
 
-    def _awaiting_locked(self, missed: MissedRange) -> RoomPosition | None:
-        """The room that an answer continues; None where it was left or made level meanwhile."""
-        place = self._places.get(missed.room)
-        return place if place is not None and place.behind and place.since == missed.since else None
+    def _behind_locked(self, missed: MissedRange) -> RoomPosition | None:
+        """The room that a page continues; None if the room was left or resumed meanwhile."""
+        position = self._by_room.get(missed.room)
+        if position is None or not position.behind or position.since != missed.since:
+            return None
+        return position
 
-    def _put_locked(self, place: RoomPosition, event: ChatEvent, size: int) -> bool:
-        if not self._inbox.put(event, size):
+    def _put_locked(self, position: RoomPosition, event: ChatEvent, size: int) -> bool:
+        if not self._events.put(event, size):
             return False
-        place.offset = event.id
-        if event.type == CLOSE:  # nothing follows; a room of that name is another one
-            del self._places[place.room]
+        position.offset = event.id
+        if event.type == CLOSE:  # nothing follows; a later room with this name is another one
+            del self._by_room[position.room]
         return True
 
-    def _missed(self, kind: str, room: str, why: str, offset: int) -> None:
-        self._inbox.put_spare(notice(kind, why, room=room, offset=offset))
+    def _report(self, kind: str, room: str, why: str, offset: int) -> None:
+        self._events.put_unlogged(notice(kind, why, room=room, offset=offset))
 
-    def missed(self) -> MissedRange | None:
-        """What to fetch now that the inbox has room, one page at a time. Runs on: any thread.
+    def next_missed(self) -> MissedRange | None:
+        """The next page to fetch if the queue has space; None if there is none. Runs on: any thread.
 
-        Whoever gets an missed sees to it that `admit_page`, `page_refused`, `missed_failed` or `interrupted`
-        follows.
+        Only one page is fetched at a time. The caller must report the result with `page_received`,
+        `page_refused`, `fetch_failed` or `interrupted`.
         """
-        free = self._inbox.room
+        free = self._events.free
         if not free:
             return None
         with self._lock:
             if self._fetching:
                 return None
-            behind = [place for place in self._places.values() if place.behind]
+            behind = [position for position in self._by_room.values() if position.behind]
             if not behind:
                 return None
-            place = min(behind, key=lambda place: place.asked)  # a busy room does not keep the others waiting
-            place.asked = next(self._missed_ranges)
+            # The room that was fetched longest ago, so that a busy room does not keep the others waiting.
+            position = min(behind, key=lambda each: each.last_fetch)
+            position.last_fetch = next(self._fetches)
             self._fetching = True
-            return MissedRange(place.room, place.since, min(free, LARGEST_PAGE))
+            return MissedRange(position.room, position.since, min(free, LARGEST_PAGE))
 
     def __len__(self) -> int:
         with self._lock:
-            return len(self._places)
+            return len(self._by_room)

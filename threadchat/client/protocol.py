@@ -1,4 +1,4 @@
-"""What goes between client and server, as types: commands out, replies and events in; no I/O."""
+"""The protocol between client and server as types: encodes commands, decodes replies and events; no I/O."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from threadchat.client.synchronous import Awaited
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode
 from threadchat.normalize import NAMING, nfc, nfc_id
 
-# Beside the types of a room's events, and `direct` and `typing`, the client tells these itself:
-DISCONNECTED: Final = "disconnected"  # the connection is lost; it comes back, or the iteration ends
-CONNECTED: Final = "connected"  # back again, in the same rooms
-GAP: Final = "gap"  # events of a room were missed for good; it goes on after `id`
-RESET: Final = "reset"  # a room's log is another one now: its ids start anew; it goes on after `id`
-REFUSED: Final = "refused"  # the server does not let one into a room any more
-KICKED: Final = "kicked"  # the server's own: one was thrown out of a room, and is not in it any more
-PUT: Final = frozenset({"joined", "subscribed"})  # the application put one into a room
-GONE: Final = frozenset({"left", "unsubscribed"})  # and out of it again
-INBOX: Final = "inbox"  # where one's inbox begins, once it does
+# Types besides those of a room's log, `direct` and `typing`. The client creates the first five itself.
+DISCONNECTED: Final = "disconnected"  # the connection was lost; the client tries to reconnect
+CONNECTED: Final = "connected"  # the client has reconnected and is in the same rooms
+GAP: Final = "gap"  # events of a room are lost; the room continues after `id`
+RESET: Final = "reset"  # a room has a new log, whose ids start again; the room continues after `id`
+REFUSED: Final = "refused"  # the server refused to let the client back into a room
+KICKED: Final = "kicked"  # from the server: the client was removed from a room
+ADDED: Final = frozenset({"joined", "subscribed"})  # the application added the client to a room
+REMOVED: Final = frozenset({"left", "unsubscribed"})  # the application removed the client from a room
+INBOX: Final = "inbox"  # the user's inbox was created; carries its first position
 NOTICES: Final = frozenset({DISCONNECTED, CONNECTED, GAP, RESET, REFUSED, KICKED})
 
 
 class ChatEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """Something that happened: `type` says what, and what does not apply is empty.
+    """An event. `type` says what happened; fields that do not apply to the type are empty.
 
-    In a room, `id` counts from 1 without holes: `message`, `event` (the application's own, with a `name` and
-    `data`), `join`, `add`, `remove`, `leave`, `delete` (of the message with the id `target`, which is
-    `deleted` from then on), `close`. What is in one's `inbox` has no room: events, and `direct`, private
-    messages. In no log, and without an id, is what is only for those who are there, and `typing`, and what
-    the application did: `joined` and `subscribed` (one is in a room now), `left` and `unsubscribed`. Told by
-    the client itself: `disconnected` and `connected`; `gap` and `reset`, where events of a room were missed
-    or its log is a new one; `refused`, where one is not let back into a room; `kicked`, where one was thrown
-    out of it. `message` then says what happened, in words.
+    - Events in a room's log have an `id`, which counts from 1 without gaps: `message`, `event` (of the
+      application, with a `name` and `data`), `join`, `add`, `remove`, `leave`, `delete` (of the message with
+      the id `target`, which is `deleted` from then on) and `close`.
+    - Events in the user's inbox have `inbox` set and no room: `event`, and `direct`, a private message.
+    - Events that are in no log have no id: `typing`, events that the application emitted without keeping
+      them, and moves by the application: `joined`, `subscribed`, `left` and `unsubscribed`.
+    - Notices have a text for people in `message`: `disconnected`, `connected`, `gap` (events of a room are
+      lost), `reset` (a room has a new log), `refused` (the client may not return to a room), and `kicked`
+      (the client was removed from a room).
     """
 
     type: str
@@ -58,13 +59,13 @@ class ChatEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
 
 
 class Reply(msgspec.Struct, Awaited, frozen=True):
-    """What a command answers; one without fields was just done."""
+    """The reply to a command; a reply without fields only confirms it."""
 
 
 class Joined(Reply, frozen=True):
-    """Where the events begin: with ids above `offset`, in the log called `epoch`.
+    """The position where events begin: with ids above `offset`, in the log with id `epoch`.
 
-    `recovered` says whether `since` could be honoured; None where none was given.
+    `recovered` says whether the events after `since` follow; None if `since` was not given.
     """
 
     offset: int
@@ -73,10 +74,11 @@ class Joined(Reply, frozen=True):
 
 
 class Welcome(Reply, frozen=True):
-    """Who one is: `user` is the id, `resume` proves it to the next connection.
+    """The client's identity: `user` is the id, and `resume` proves it on the next connection.
 
-    `inbox` is where that stands, for those who have one. `nickname` is that of an application with accounts,
-    and empty where one has it from oneself. `expires` is when the token does, in Unix time.
+    `inbox` is the position in the user's inbox, for users who have one. `nickname` is the one that the
+    application or the token assigns; empty if users choose it themselves. `expires` is when the token
+    expires, in Unix time.
     """
 
     user: UserId
@@ -88,13 +90,13 @@ class Welcome(Reply, frozen=True):
 
 
 class Refreshed(Reply, frozen=True):
-    """Until when the newer token is good, in Unix time."""
+    """When the newer token expires, in Unix time."""
 
     expires: int
 
 
 class Renamed(Reply, frozen=True):
-    """The proof of who one is, under another nickname."""
+    """The new proof of identity, which includes the changed nickname."""
 
     resume: str
 
@@ -106,13 +108,13 @@ class Published(Reply, frozen=True):
 
 
 class Counted(Reply, frozen=True):
-    """How many events there are."""
+    """The number of events."""
 
     count: int
 
 
 class Page(Reply, frozen=True):
-    """Some events of a room's log; `offset` is the newest there is, not the newest of the page."""
+    """Some events of a room's log; `offset` is the newest event of the log, not of the page."""
 
     events: tuple[ChatEvent, ...]
     offset: int
@@ -120,7 +122,7 @@ class Page(Reply, frozen=True):
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Somebody in a room, with a number of connections."""
+    """A person in a room, and the number of their connections."""
 
     id: UserId
     nickname: str
@@ -129,14 +131,14 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class People(Reply, frozen=True):
-    """Who is in a room; whether there are more."""
+    """The people in a room, and whether there are more."""
 
     users: tuple[Person, ...]
     more: bool = False
 
 
 class RoomInfo(msgspec.Struct, frozen=True):
-    """A room, how many people are in it, and the id of its newest event."""
+    """A room, the number of people in it, and the id of its newest event."""
 
     name: str
     people: int
@@ -144,20 +146,20 @@ class RoomInfo(msgspec.Struct, frozen=True):
 
 
 class RoomList(Reply, frozen=True):
-    """Which rooms there are; whether there are more."""
+    """The rooms, and whether there are more."""
 
     rooms: tuple[RoomInfo, ...]
     more: bool = False
 
 
 class Delivered(Reply, frozen=True):
-    """What became of a direct message: whether it is `stored` until its recipient comes."""
+    """The result of a direct message: whether it is `stored` in the recipient's inbox."""
 
     stored: bool = False
 
 
 class Called(Reply, frozen=True):
-    """What a command of the application's returned."""
+    """The result of a command of the application."""
 
     data: Any = None
 
@@ -166,7 +168,7 @@ class Called(Reply, frozen=True):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """As much of a frame as is needed to tell whom it is for."""
+    """The part of a frame that says what kind it is and which command it answers."""
 
     type: str
     re: int | str | None = None
@@ -204,9 +206,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_command(command: str, number: int, fields: dict[str, Any]) -> str:
-    """A command's text, without the fields that are None, and with names in NFC, as the server has them.
+    """Encodes a command, without the fields that are None, and with names in NFC, as on the server.
 
-    Raises CommandError (107), as the server would, for what JSON cannot carry.
+    Raises CommandError (107), as the server would, for a value that JSON cannot carry.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     for name in NAMING:
@@ -215,16 +217,16 @@ def encode_command(command: str, number: int, fields: dict[str, Any]) -> str:
     if isinstance(given.get("users"), list | tuple):
         given["users"] = [nfc_id(user) for user in given["users"]]
     for name, value in given.items():
-        if isinstance(value, bytes | bytearray | memoryview):  # msgspec would make base64 of them
+        if isinstance(value, bytes | bytearray | memoryview):  # msgspec would encode them as base64
             raise CommandError(ErrorCode.BAD_REQUEST, f"{command}: {name} is bytes; decode() them")
     try:
         return _encode({"type": command, "id": number, **given}).decode()
-    except (TypeError, ValueError, OverflowError) as error:  # half characters, say, are no text
+    except (TypeError, ValueError, OverflowError) as error:  # for example, text with surrogates
         raise CommandError(ErrorCode.BAD_REQUEST, f"{command} cannot be sent: {error}") from error
 
 
 def decode_head(text: str | bytes) -> Head:
-    """What kind of frame it is. Raises ConnectionClosed (1002) for what is no frame of the protocol."""
+    """Decodes the type of a frame. Raises ConnectionClosed (1002) if it does not belong to the protocol."""
     try:
         return _head(text)
     except msgspec.DecodeError as error:
@@ -232,7 +234,7 @@ def decode_head(text: str | bytes) -> Head:
 
 
 def decode_reply(text: str | bytes, kind: type[AnyReply]) -> AnyReply:
-    """A reply of some kind. Raises ConnectionClosed (1002)."""
+    """Decodes a reply of a given type. Raises ConnectionClosed (1002)."""
     try:
         return msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
@@ -240,14 +242,14 @@ def decode_reply(text: str | bytes, kind: type[AnyReply]) -> AnyReply:
 
 
 def decode_refusal(text: str | bytes) -> CommandError:
-    """The error of an error reply; a code of no table counts as 100. Raises ConnectionClosed (1002)."""
+    """Decodes an error reply; an unknown code becomes 100. Raises ConnectionClosed (1002)."""
     try:
         refusal = _refusal(text)
     except msgspec.DecodeError as error:
         raise _not_ours(text, error) from error
     try:
         code = next(code for code in ErrorCode if code == refusal.code)
-    except StopIteration:  # of a newer server
+    except StopIteration:  # from a newer server
         return CommandError(
             ErrorCode.INTERNAL, f"{refusal.code} {refusal.reason}".rstrip(), temporary=refusal.temporary
         )
@@ -255,7 +257,7 @@ def decode_refusal(text: str | bytes) -> CommandError:
 
 
 def decode_event(text: str | bytes, kind: str) -> ChatEvent:
-    """An event, or what else comes unasked. Raises ConnectionClosed (1002)."""
+    """Decodes an event or another frame that is not a reply. Raises ConnectionClosed (1002)."""
     try:
         if kind == KICKED:
             kicked = _kicked(text)
@@ -278,15 +280,15 @@ def decode_event(text: str | bytes, kind: str) -> ChatEvent:
 
 
 def _not_ours(text: str | bytes, error: Exception) -> ConnectionClosed:
-    what = f"the server said {text[:80]!r}, which is not the protocol of a chat: {error}"
+    what = f"the server sent {text[:80]!r}, which does not belong to the chat protocol: {error}"
     return ConnectionClosed(CloseCode.PROTOCOL_ERROR, what)
 
 
 def notice(kind: str, message: str, *, room: str = "", offset: int = 0) -> ChatEvent:
-    """Something that the client itself tells."""
+    """An event that the client creates itself."""
     return ChatEvent(type=kind, room=room, id=offset, message=message, time=int(time.time()))
 
 
 def as_json(event: ChatEvent) -> str:
-    """An event as one line of JSON, with the names that it has in the protocol."""
+    """An event as one line of JSON, with the field names of the protocol."""
     return _encode(event).decode()

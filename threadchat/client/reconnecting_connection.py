@@ -1,4 +1,4 @@
-"""A connection that lasts: one WebSocket after another, each greeted and read to its end."""
+"""A connection that reconnects: opens one WebSocket after another, says hello, and reads it to its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, Final
 
-from threadchat.client.backoff import Backoff, comes_back
+from threadchat.client.backoff import Backoff, should_reconnect
 from threadchat.client.in_flight import InFlightCommands, Link, State, describe
 from threadchat.client.pending import Request
 from threadchat.client.protocol import decode_head
@@ -19,21 +19,21 @@ from threadchat.errors import CloseCode, CommandError, ConnectionClosed, Threadc
 log = logging.getLogger(__name__)
 
 JOIN_SECONDS: Final = 5.0
-"""How long `close` waits for the reader thread, which may be looking up a name or fetching a token."""
+"""Seconds that `close` waits for the reader thread, which may be resolving a name or fetching a token."""
 
 Opener = Callable[[str, float], Link]
-"""Opens a URL within some seconds. Raises OSError, HandshakeRefused, ConnectionClosed."""
+"""Opens a URL within a number of seconds. Raises OSError, HandshakeRefused, ConnectionClosed."""
 
 
 def without_password(url: str) -> str:
-    """An address as it may be shown and logged."""
+    """The URL without user and password, so that it may be shown and logged."""
     return re.sub("//[^/@]*@", "//...@", url)
 
 
 class ReconnectingConnection:
-    """What a client has for a connection. One thread, `client-reader`, connects, reads and reconnects.
+    """The connection of a client. One thread, `client-reader`, connects, reads and reconnects.
 
-    `give_up` ends what `opener` waits for, on any thread, and all that it would wait for later.
+    `give_up` makes `opener` stop waiting, now and in later calls; it may be called on any thread.
     """
 
     def __init__(
@@ -60,32 +60,32 @@ class ReconnectingConnection:
         self._thread = threading.Thread(target=self.run, name="client-reader", daemon=True)
 
     def open(self) -> None:
-        """Connects and says hello. Raises OSError, TimeoutError among it, HandshakeRefused, CommandError."""
+        """Connects and says hello. Raises OSError, including TimeoutError, HandshakeRefused, CommandError."""
         self._thread.start()
         try:
             self.in_flight.wait_until_open(self._timeout)
         except Exception:
             self.close()
             raise
-        except BaseException:  # Ctrl-C, say: nobody wants to wait for a server that does not answer
-            self._end_it()
+        except BaseException:  # for example Ctrl-C: do not wait for a server that does not answer
+            self._close_now()
             raise
 
     def close(self) -> None:
-        """Ends everything, what others wait for too. Runs on: any thread."""
-        self._end_it()
-        if threading.current_thread() is not self._thread:  # a callback of a future runs there
+        """Closes the connection and ends all waits. Runs on: any thread."""
+        self._close_now()
+        if threading.current_thread() is not self._thread:  # callbacks of futures run on that thread
             self._thread.join(JOIN_SECONDS)
 
     def run(self) -> None:
-        """Connects, reads, and comes back until it may not. Runs on: the reader thread."""
+        """Connects, reads, and reconnects until that is pointless. Runs on: the reader thread."""
         try:
             while True:
                 end = self.one_connection()
-                if self.in_flight.state in (State.CONNECTING, State.CLOSED) or not comes_back(end):
+                if self.in_flight.state in (State.CONNECTING, State.CLOSED) or not should_reconnect(end):
                     self._finish(end, drop=False)
                     return
-                self.in_flight.interrupted(end)  # first: what is fetched after it is not sent, and says so
+                self.in_flight.interrupted(end)  # first, so that no page is requested before `lost`
                 self._resumption.lost(describe(end))
                 if self._ending.wait(self._backoff.pause()):
                     return
@@ -96,7 +96,7 @@ class ReconnectingConnection:
             )
 
     def one_connection(self) -> Exception:
-        """One WebSocket from its opening to its end, which it returns. Runs on: the reader thread."""
+        """Runs one WebSocket and returns the error that ended it. Runs on: the reader thread."""
         deadline = self._clock() + self._timeout
         try:
             link = self._opener(self._address, self._timeout)
@@ -111,6 +111,8 @@ class ReconnectingConnection:
                 self._resumption.back()
             while True:
                 self._take(link.recv())
+        except ConnectionClosed as error:  # in the words of the chat, which are a code and its reason
+            return ConnectionClosed(error.code, error.reason)
         except (OSError, ThreadchatError) as error:
             return error
         finally:
@@ -118,7 +120,7 @@ class ReconnectingConnection:
 
     def _greet(self, link: Link, deadline: float) -> None:
         self._exchange(link, [self._resumption.hello()], deadline, needed=True)
-        for group in self._resumption.returning():
+        for group in self._resumption.requests_to_resume():
             self._exchange(link, group, self._clock() + self._timeout, needed=False)
 
     def _exchange(
@@ -126,7 +128,7 @@ class ReconnectingConnection:
     ) -> None:
         """Sends some commands together and reads until all are answered.
 
-        Raises the CommandError of one that was refused, if that is temporary or it was `needed`.
+        Raises the CommandError of a refused command if it is temporary, or if the commands are `needed`.
         """
         for pending in [self.in_flight.send_own(link, request) for request in requests]:
             while not pending.future.done():
@@ -146,13 +148,13 @@ class ReconnectingConnection:
         elif head.type != "live":
             self._resumption.event(text, head.type)
 
-    def _end_it(self) -> None:
+    def _close_now(self) -> None:
         self._finish(ConnectionClosed(CloseCode.NORMAL, "closed by this program"), drop=True)
 
     def _finish(self, failure: Exception, *, drop: bool) -> None:
         link = self.in_flight.finish(failure)
         self._ending.set()
         self._give_up()
-        self._resumption.inbox.end(failure, drop=drop)
+        self._resumption.events.end(failure, drop=drop)
         if link is not None:
             link.close()

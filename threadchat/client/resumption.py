@@ -1,4 +1,4 @@
-"""What a client says when it comes, and when it comes back: who it is, and which rooms it is in."""
+"""The commands that a client sends when it connects and reconnects: its identity and its rooms."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from threadchat.client.event_queue import EventQueue
 from threadchat.client.pending import OnLoss, Request
 from threadchat.client.positions import Filter, Positions, RoomPosition
 from threadchat.client.protocol import (
+    ADDED,
     CONNECTED,
     DISCONNECTED,
     GAP,
-    GONE,
     INBOX,
     KICKED,
-    PUT,
+    REMOVED,
     RESET,
     Joined,
     Refreshed,
@@ -33,29 +33,32 @@ from threadchat.errors import CannotConnect, CommandError
 from threadchat.normalize import nfc
 
 Token = str | Callable[[], str]
-"""A token, or what fetches one, whenever one is needed."""
+"""A token, or a function that returns one whenever one is needed."""
 
-TOGETHER: Final = 16
-"""Rooms that are entered again at a time; their replies are read before the next ones are asked for."""
+BATCH: Final = 16
+"""Rooms that are entered again at a time; all replies are read before the next batch is sent."""
 
 
 class Resumption:
-    """Who one is to the server, kept over its connections. Everything runs on the reader thread; reading
-    `nickname`, `user`, `session` and `expires` may be done anywhere. `refresh` runs on any thread."""
+    """The client's identity and rooms, which outlive its connections.
 
-    def __init__(self, nickname: str | None, token: Token | None, inbox: EventQueue) -> None:
+    Runs on: the reader thread, except `refresh`, which runs on any thread. Any thread may read `nickname`,
+    `user`, `session` and `expires`.
+    """
+
+    def __init__(self, nickname: str | None, token: Token | None, events: EventQueue) -> None:
         if token is not None and not isinstance(token, str):
             check_callback("token", token, ())
         self.nickname = nfc(nickname or "")
         self.user: UserId | None = None
         self.session = ""
         self.expires: int | None = None
-        self.inbox = inbox
-        self.places = Positions(inbox)
+        self.events = events
+        self.positions = Positions(events)
         self._about: str | None = None
         self._token = token
         self._resume: str | None = None
-        self._read: Position | None = None  # how far one's own inbox came in
+        self._inbox_position: Position | None = None  # the last event received from the user's inbox
         self._away = False
 
     def hello(self) -> Request[Any]:
@@ -64,15 +67,15 @@ class Resumption:
             "nickname": self.nickname or None,
             "token": self._fetch(),
             "resume": self._resume,
-            "inbox": None if self._read is None else self._read._asdict(),
+            "inbox": None if self._inbox_position is None else self._inbox_position._asdict(),
         }
         return Request("hello", fields, Welcome, self._welcomed, OnLoss.FORGOTTEN)
 
     def refresh(self, token: str | None) -> Request[Refreshed]:
-        """The command that shows a newer token; without one, what was given at first is asked for it."""
+        """The command that sends a newer token. Without `token`, the one given at first is used or called."""
         former = self._token
         if token is not None and not callable(former):
-            self._token = token  # now: the old one may be the reason why the connection is lost
+            self._token = token  # before the reply, because a reconnect with the old one may be refused
 
         def refreshed(reply: Refreshed | CommandError) -> None:
             if isinstance(reply, Refreshed):
@@ -91,70 +94,71 @@ class Resumption:
             if is_unrun(token) or not isinstance(token, str | None):
                 raise TypeError(f"it returned a {type(token).__name__}, not text")
             return token
-        except Exception as error:  # of whatever the program asks: another time it may answer
-            raise CannotConnect(f"no token could be had: {error!r}") from error
+        except Exception as error:  # an error of the application's function, which may be temporary
+            raise CannotConnect(f"the token could not be fetched: {error!r}") from error
 
-    def returning(self) -> Iterator[list[Request[Any]]]:
-        """Everything that makes a new connection as good as the lost one, in groups."""
+    def requests_to_resume(self) -> Iterator[list[Request[Any]]]:
+        """The commands that restore the state of the lost connection, in groups."""
         if self._about is not None and self.nickname:
             fields = {"nickname": self.nickname, "about": self._about}
             renamed = partial(self.renamed, self.nickname, self._about)
             yield [Request("profile", fields, Renamed, renamed, OnLoss.FORGOTTEN)]
-        places = iter(self.places.all())
-        while group := list(islice(places, TOGETHER)):
+        positions = iter(self.positions.all())
+        while group := list(islice(positions, BATCH)):
             yield [
                 Request(
-                    place.command,
-                    {"room": place.room, **place.wanted._asdict(), "since": place.since},
+                    position.command,
+                    {"room": position.room, **position.wanted._asdict(), "since": position.since},
                     Joined,
-                    partial(self._let_back, place.room),
+                    partial(self._room_resumed, position.room),
                     OnLoss.FORGOTTEN,
                 )
-                for place in group
+                for position in group
             ]
 
     def renamed(self, nickname: str, about: str | None, reply: Renamed | CommandError) -> None:
-        """What a `profile` was answered."""
+        """Handles the reply to `profile`."""
         if isinstance(reply, Renamed):
             self.nickname, self._resume = nickname, reply.resume
             if about is not None:
                 self._about = about
 
     def event(self, text: str | bytes, kind: str) -> None:
-        """Whatever comes and is no reply. Raises ConnectionClosed (1002)."""
-        if kind == INBOX:  # it begins to exist: its log has a name now
+        """Handles a frame that is not a reply. Raises ConnectionClosed (1002)."""
+        if kind == INBOX:  # the inbox was created
             told = decode_reply(text, Joined)
-            self._read = Position(told.offset, told.epoch)
+            self._inbox_position = Position(told.offset, told.epoch)
             return
         event = decode_event(text, kind)
-        if kind == KICKED or kind in GONE:
-            self.places.leave(event.room)
-            self.inbox.put_spare(event, len(text))
-        elif kind in PUT:
-            self.places.enter(RoomPosition("", event.room, Filter(), decode_reply(text, Joined)))
-            self.inbox.put_spare(event, len(text))
-        elif event.inbox and event.id and self._read is not None:
-            if event.id > self._read.offset:
-                self._read = self._read._replace(offset=event.id)
-                self.inbox.put_spare(event, len(text))
+        if kind == KICKED or kind in REMOVED:
+            self.positions.leave(event.room)
+            self.events.put_unlogged(event, len(text))
+        elif kind in ADDED:
+            self.positions.enter(RoomPosition("", event.room, Filter(), decode_reply(text, Joined)))
+            self.events.put_unlogged(event, len(text))
+        elif event.inbox and event.id and self._inbox_position is not None:
+            if event.id > self._inbox_position.offset:
+                self._inbox_position = self._inbox_position._replace(offset=event.id)
+                self.events.put_unlogged(event, len(text))
         elif kind == "typing" or (kind == EVENT and not event.id):
-            self.inbox.put_light(event, len(text))
+            self.events.put_droppable(event, len(text))
         elif event.id and event.room:
-            self.places.admit(event, len(text))
+            self.positions.event_received(event, len(text))
         else:
-            self.inbox.put_spare(event, len(text))
+            self.events.put_unlogged(event, len(text))
 
     def lost(self, why: str) -> None:
-        """The connection is gone, or an attempt at one has failed; told once until there is one again."""
-        self.places.interrupted()
+        """Handles a lost connection or a failed attempt; reports only the first until it has reconnected."""
+        self.positions.interrupted()
         if not self._away:
             self._away = True
-            self.inbox.put_spare(notice(DISCONNECTED, f"{why}; trying to come back"))
+            self.events.put_unlogged(notice(DISCONNECTED, f"{why}; trying to reconnect"))
 
     def back(self) -> None:
-        """Everything is as it was."""
+        """Reports that the client has reconnected."""
         self._away = False
-        self.inbox.put_spare(notice(CONNECTED, f"back as {self.nickname or 'nobody'}, user {self.user}"))
+        text = f"reconnected as {self.nickname or 'nobody'}, user {self.user}"
+        self.events.put_unlogged(notice(CONNECTED, text))
 
     def _welcomed(self, reply: Welcome | CommandError) -> None:
         if isinstance(reply, Welcome):
@@ -165,14 +169,14 @@ class Resumption:
     def _enter_inbox(self, told: Joined | None) -> None:
         if told is None:
             return
-        before, self._read = self._read, Position(told.offset, told.epoch)
+        before, self._inbox_position = self._inbox_position, Position(told.offset, told.epoch)
         if before is not None and told.recovered is False:
             kind = GAP if told.epoch == before.epoch else RESET
-            text = f"what came into the inbox after event {before.offset} is missing"
-            self.inbox.put_spare(notice(kind, text, offset=told.offset))
+            text = f"the events of the inbox after {before.offset} are missing"
+            self.events.put_unlogged(notice(kind, text, offset=told.offset))
 
-    def _let_back(self, room: str, reply: Joined | CommandError) -> None:
+    def _room_resumed(self, room: str, reply: Joined | CommandError) -> None:
         if isinstance(reply, Joined):
-            self.places.back(room, reply)
+            self.positions.resumed(room, reply)
         elif not reply.temporary:
-            self.places.refused(room, reply)
+            self.positions.resume_refused(room, reply)

@@ -1,17 +1,17 @@
-"""Tells a program that awaits what does not need it that this client is synchronous."""
+"""Explains to programs that use `await` or `async` that this client is synchronous."""
 
 from __future__ import annotations
 
 from typing import Final, NoReturn
 
 SENTENCE: Final = (
-    "threadchat's client is synchronous: call it without await, on a thread of its own; in asyncio, that is "
-    "await asyncio.to_thread(chat.message, room, text), and for an iteration a thread that hands events over"
+    "threadchat's client is synchronous: call it without await, on a thread of its own; in asyncio, use "
+    "await asyncio.to_thread(chat.message, room, text), and iterate on a thread that passes events on"
 )
 
 
 class Awaited:
-    """What a call returned. It was done before it could be awaited, and blocked the event loop until then."""
+    """A result that cannot be awaited: the call has already blocked the event loop until it was complete."""
 
     __slots__ = ()
 
@@ -20,7 +20,7 @@ class Awaited:
 
 
 class Synchronous:
-    """What `async with` and `async for` cannot be used with. Each raises TypeError."""
+    """Makes `async with` and `async for` raise TypeError with an explanation."""
 
     def __aiter__(self) -> NoReturn:
         raise TypeError(SENTENCE)
@@ -29,4 +29,4 @@ class Synchronous:
         raise TypeError(SENTENCE)
 
     async def __aexit__(self, *_: object) -> None:
-        """Never called; without it there would be another error first."""
+        """Never called; without this method, Python would raise another error first."""

@@ -1,4 +1,4 @@
-"""Knows the variables that container engines set: those that tell of a Redis, and those of other services."""
+"""Recognises the variables that container engines set, for a Redis and for other services."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ _LINKS: Final = [
         ("_NAME", _NAME),
     )
 ]
-"""What Kubernetes sets in each pod for each service of its namespace, and Docker for each linked container:
-names and values."""
+"""Names and values of the variables that Kubernetes sets in each pod for each service of its namespace, and
+that Docker sets for each linked container."""
 
 
 class ContainerRedis(NamedTuple):
-    """A Redis, and the variable that told of it."""
+    """The URL of a Redis, and the variable that it comes from."""
 
     url: str
     variable: str
 
 
 def container_redis(environ: Mapping[str, str]) -> ContainerRedis | None:
-    """The Redis of REDIS_HOST and REDIS_PORT; None where neither is set.
+    """The Redis that REDIS_HOST and REDIS_PORT describe; None if neither is set.
 
-    Engines that link containers set REDIS_PORT to an address, tcp://172.17.0.2:6379; REDIS_HOST comes before
-    the host in there. Raises ConfigError for values that are no host, and no port.
+    Engines that link containers set REDIS_PORT to an address such as tcp://172.17.0.2:6379; REDIS_HOST
+    overrides the host in it. Raises ConfigError for an invalid host or port.
     """
     host, port = environ.get(HOST, ""), environ.get(PORT, "")
     if not host and not port:
@@ -59,7 +59,7 @@ def container_redis(environ: Mapping[str, str]) -> ContainerRedis | None:
     if address is None or not 0 < int(address[2]) < 65_536:
         raise ConfigError(f"{PORT}={port!r:.80}: must be from 1 to 65535, or such as tcp://172.17.0.2:6379")
     if not re.fullmatch(r"([\w.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]?)?", host):
-        raise ConfigError(f"{HOST}={host!r:.80}: must be a host name or an address, without port")
+        raise ConfigError(f"{HOST}={host!r:.80}: must be a host name or an address, without a port")
     name = host or address[1] or DEFAULT_HOST
     if ":" in name and not name.startswith("["):
         name = f"[{name}]"
@@ -67,11 +67,11 @@ def container_redis(environ: Mapping[str, str]) -> ContainerRedis | None:
 
 
 def is_link(variable: str, value: str, environ: Mapping[str, str]) -> bool:
-    """Whether an engine set this variable to tell of a service or a linked container.
+    """Whether a container engine set this variable to describe a service or a linked container.
 
-    A service named `threadchat` is told of as THREADCHAT_SERVICE_HOST, THREADCHAT_PORT=tcp://10.0.0.5:80 and
-    so on; one named `threadchat-redis` as THREADCHAT_REDIS_SERVICE_HOST. Docker tells of the environment of a
-    container, too, as THREADCHAT_ENV_PATH beside THREADCHAT_NAME.
+    For a service named `threadchat`, it sets THREADCHAT_SERVICE_HOST, THREADCHAT_PORT=tcp://10.0.0.5:80 and
+    so on; for one named `threadchat-redis`, THREADCHAT_REDIS_SERVICE_HOST. Docker also passes on the
+    environment of a linked container, as THREADCHAT_ENV_PATH, in addition to THREADCHAT_NAME.
     """
     alias, env, _ = variable.partition("_ENV_")
     if env:

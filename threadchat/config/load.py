@@ -1,4 +1,4 @@
-"""Resolves every setting: from flags, environment, a TOML file and the defaults, in this order."""
+"""Resolves every setting from the flags, the environment, a TOML file and the defaults, in this order."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Resolved:
 def load(
     flags: Mapping[str, str], environ: Mapping[str, str], config_file: str | PathLike[str] | None = None
 ) -> Resolved:
-    """Resolves every setting: flags before the environment, that before the file, that before the defaults.
+    """Resolves every setting. Flags override the environment, which overrides the file and the defaults.
 
-    `flags` maps names of settings to the text given; of `environ` only `THREADCHAT_...` counts, and
-    THREADCHAT_CONFIG names the file where `config_file` does not. What is overridden is checked all the same.
-    Where nothing names a broker, REDIS_HOST and REDIS_PORT may.
-    Raises ConfigError, whose message names the flag, the variable or the file and key.
+    `flags` maps names of settings to the text given. Only the `THREADCHAT_...` variables of `environ` are
+    read; THREADCHAT_CONFIG names the file if `config_file` is None. A value that is overridden is checked
+    too. If nothing else names a broker, REDIS_HOST and REDIS_PORT do.
+    Raises ConfigError, whose message names the flag, the variable, or the file and key.
     """
     values, origins = resolve(SETTINGS, flags, environ, config_file)
     check_relations(values, origins)

@@ -1,4 +1,4 @@
-"""What a setting is: its unit, range and reason, how it is spelled, and what is said about a wrong value."""
+"""What a setting is: its unit, range and reason, how it is spelled, and the message for a wrong value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Group = Literal["address", "identity", "deadlines", "limits", "rooms", "operatio
 
 
 def setting_field(default: Value, rule: Rule, group: Group, reason: str) -> Any:
-    """The field of a setting, for a dataclass."""
+    """A dataclass field that describes a setting."""
     metadata = {"default": default, "rule": rule, "group": group, "reason": reason}
     return field(default=default, metadata=metadata)
 
@@ -31,7 +31,7 @@ class Setting:
 
     @property
     def secret(self) -> bool:
-        """Whether its value is nothing to print."""
+        """Whether its value must not be printed."""
         return isinstance(self.rule, Secret)
 
     @property
@@ -44,12 +44,12 @@ class Setting:
 
 
 HIDDEN: Final = "(secret)"
-"""What is shown in place of a secret."""
+"""The text that replaces a secret in output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value came from, and how name and value are written there."""
+    """Where a value came from, and how a name and a value are written there."""
 
     label: str
     name: str
@@ -61,7 +61,7 @@ class Origin:
 
 
 def shown(value: object) -> str:
-    """A value as a person would write it: 30 rather than 30.0, and never more than one short line."""
+    """A value as a person would write it: 30 rather than 30.0, and at most one short line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
@@ -70,7 +70,7 @@ def shown(value: object) -> str:
 
 
 def check_value(read: Callable[[Any], Value], setting: Setting, raw: object, origin: Origin) -> Value:
-    """The value that `read` makes of `raw`. Raises ConfigError, which says where it came from."""
+    """Converts `raw` with `read` and checks it. Raises ConfigError, which says where the value came from."""
     rule = setting.rule
     try:
         value = read(raw)
@@ -84,9 +84,9 @@ def check_value(read: Callable[[Any], Value], setting: Setting, raw: object, ori
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or nothing.
+    """The end of a message about an unknown name: the most similar known name, or nothing.
 
-    The first that goes on after this word comes before others: history is history_size rather than
+    The first known name that starts with the word is preferred: history suggests history_size, not
     history_age.
     """
     names = list(known)

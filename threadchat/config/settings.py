@@ -1,4 +1,4 @@
-"""Every setting with its unit, range, reason and default, and which values go together."""
+"""Every setting with its unit, range, reason and default, and the relations between settings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 def _names_unknown_settings(made: type[T]) -> type[T]:
-    """Has a class say which setting a wrong name may have been meant for."""
+    """Makes the constructor suggest a setting when it is given an unknown name."""
     init = made.__init__
 
     @wraps(init)
@@ -62,130 +62,136 @@ def _names_unknown_settings(made: type[T]) -> type[T]:
 @_names_unknown_settings
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Every setting, checked when it is built: a wrong name, value, or pair of values, raises ConfigError.
+    """Every setting. The constructor raises ConfigError for an unknown name, a value out of range, and two
+    values that contradict each other.
 
-    Durations are in seconds, given as int or float and kept as float; sizes are in bytes. Immutable, so
-    any thread may read it; `dataclasses.replace` makes a changed one, which is checked again.
+    Durations are in seconds; they may be given as int or float and are stored as float. Sizes are in bytes.
+    Instances are immutable, so any thread may read them. `dataclasses.replace` returns a changed copy, which
+    is checked again.
     """
 
     # fmt: off
     host: str = _setting("127.0.0.1", HOST, "address",
-        "address to listen on; only this machine can reach the default")
+        "address to listen on; the default can be reached from this machine only")
     port: int = _setting(8080, Whole(0, 65_535), "address",
-        "TCP port to listen on; 0 takes any free one")
+        "TCP port to listen on; 0 chooses a free port")
     allow_origin: str = _setting("", ORIGINS, "address",
-        "web origins whose pages may connect, beside the server's own, with commas, or * for any; "
-        "a foreign page would act in its visitor's name")
+        "web origins, separated by commas, whose pages may connect in addition to the server's own; * allows "
+        "all; a page of another site can act in the name of its visitor")
     subprotocols: str = _setting("", SUBPROTOCOLS, "address",
-        "WebSocket subprotocols that may be chosen; a browser that offers some hangs up where none of them "
-        "is, but bearer, with a token behind it, always may be")
+        "WebSocket subprotocols that the server accepts; a browser closes the connection if the server "
+        "accepts none of those that it offers; bearer, followed by a token, is always accepted")
     tls_cert: str = _setting("", PATH, "address",
-        "PEM file of a certificate and its chain; with tls_key, TLS is spoken and nothing else")
+        "PEM file with a certificate and its chain; with it and tls_key, the server accepts TLS only")
     tls_key: str = _setting("", PATH, "address",
-        "PEM file of the certificate's private key; SIGHUP reads both files again")
+        "PEM file with the certificate's private key; on SIGHUP the server reads both files again")
     trusted_proxy: str = _setting("", NETWORKS, "address",
-        "proxies whose X-Forwarded-For is believed; from anybody else it could be made up")
+        "proxies whose X-Forwarded-For header is trusted; any other client could forge it")
     compression: bool = _setting(False, _YES_NO, "address",
-        "permessage-deflate for clients that offer it: fewer bytes for more work")
+        "permessage-deflate for clients that offer it: fewer bytes on the network, more CPU time")
 
     anonymous: bool = _setting(True, _YES_NO, "identity",
-        "whether people without a token come in, as somebody new each time")
+        "whether people may connect without a token; each of their connections is a new user")
     token_key: str = _setting("", TOKEN_KEY, "identity",
-        "secret that signs tokens with HS256")
+        "secret key of tokens signed with HS256")
     token_keys: str = _setting("", PATH, "identity",
-        "file of public keys that tokens are signed for with RS256: a JWKS, or one key in PEM")
+        "file with the public keys of tokens signed with RS256: a JWKS, or one key in PEM")
     token_audience: str = _setting("", WORD, "identity",
-        "what a token's aud must name; empty takes tokens without one")
+        "audience that a token's aud must contain; if empty, only tokens without aud are accepted")
     token_issuer: str = _setting("", WORD, "identity",
-        "what a token's iss must be; empty takes any")
+        "issuer that a token's iss must equal; if empty, any issuer is accepted")
     api_key: str = _setting("", API_KEY, "identity",
-        "secret of /api/ and /ops, sent as X-API-Key; without it they are not there")
+        "secret for /api/ and /ops, sent in the X-API-Key header; without it both paths answer 404")
 
     request_timeout: float = _setting(5.0, _SECONDS, "deadlines",
-        "an HTTP request must be complete by then, so that half of one holds no thread")
+        "time for an HTTP request to arrive in full; an incomplete request occupies a thread")
     hello_timeout: float = _setting(5.0, _SECONDS, "deadlines",
-        "hello must have come by then, so that a stranger who says nothing holds no connection")
+        "time for a new connection to send hello; a silent one is closed")
     profile_timeout: float = _setting(300.0, _SECONDS, "deadlines",
-        "a nickname must be chosen by then; people need longer than programs")
+        "time to choose a nickname; people need longer than programs")
     ping_interval: float = _setting(30.0, _SECONDS, "deadlines",
-        "time between pings; short enough for proxies to keep a silent connection")
+        "time between two pings; short enough that proxies do not close an idle connection")
     pong_timeout: float = _setting(120.0, _SECONDS, "deadlines",
-        "a peer that answered no ping for so long is gone; more than ping_interval")
+        "a peer that has answered no ping for this long counts as gone; must be above ping_interval")
     max_age: float = _setting(43_200.0, _LONG, "deadlines",
-        "longest life of a connection, so that who one is gets looked at again")
+        "longest life of a connection; after it, clients reconnect and are authenticated again")
     send_timeout: float = _setting(3.0, _SECONDS, "deadlines",
-        "a socket that took no byte for so long, while a message waits, is stalled")
+        "a socket that accepts no byte for this long, while a message waits, is stalled and gets closed")
     write_timeout: float = _setting(10.0, _SECONDS, "deadlines",
-        "a socket that is full takes 6,400 bytes for each of these seconds, or its peer is too slow")
+        "time in which a full socket must accept 6,400 bytes for each second of this setting; a peer that is "
+        "slower is disconnected")
     drain_timeout: float = _setting(10.0, _SECONDS, "deadlines",
-        "time a shutdown has to say goodbye to everybody and to flush")
+        "time that a shutdown may take to send what is queued and to close all connections")
     presence_ttl: float = _setting(15.0, _SIGN_OF_LIFE, "deadlines",
-        "a node that gave no sign of life for so long is gone, and its people leave; over Redis only")
+        "a node that has sent no heartbeat for this long counts as gone, and its people leave; Redis only")
 
     max_connections: int = _setting(0, Whole(0, _MILLION, "connections"), "limits",
-        "connections served at once; 0 means as many as there are descriptors for")
+        "connections served at the same time; 0 means as many as there are file descriptors")
     max_connections_per_address: int = _setting(0, Whole(0, _MILLION, "connections"), "limits",
-        "connections of one address at once; 0 means any number, as it must behind a proxy not trusted")
+        "connections from one address at the same time; 0 means no limit, which is necessary behind a proxy "
+        "that is not in trusted_proxy")
     max_message_size: int = _setting(512_000, Bytes(125, _GIB), "limits",
-        "largest message taken; a longer one is refused before it is buffered")
+        "largest message that the server accepts; a longer one is refused before it is buffered")
     outbox_messages: int = _setting(100, Whole(4, _MILLION, "messages"), "limits",
-        "messages that may wait for one connection; bounds its delay")
+        "messages that may wait for one connection; bounds how far it can lag")
     outbox_bytes: int = _setting(1024**2, Bytes(1024, _GIB), "limits",
         "bytes that may wait for one connection; bounds its memory")
     queued_bytes: int = _setting(256 * 1024**2, Bytes(1024**2, 1024 * _GIB), "limits",
-        "bytes that may wait for all connections together; above it those with the most are let go")
+        "bytes that may wait for all connections together; above it, the fullest connections are closed")
     message_rate: int = _setting(0, Whole(0, _MILLION, "messages a second"), "limits",
-        "commands taken of one connection; more are refused, and much more ends it; 0 means any number")
+        "commands that one connection may send; more are refused, and many more close the connection; "
+        "0 means no limit")
     message_burst: int = _setting(100, Whole(1, _MILLION, "messages"), "limits",
-        "messages that may come at once before message_rate counts")
+        "messages that one connection may send at once before message_rate applies")
     rooms_per_connection: int = _setting(1000, Whole(1, _MILLION, "rooms"), "limits",
-        "rooms that one connection may be in or listen to")
+        "rooms that one connection may join or subscribe to")
     max_rooms: int = _setting(3000, Whole(1, 100 * _MILLION, "rooms"), "limits",
-        "rooms open at once; each holds a log, and empty ones make way for new ones")
+        "rooms open at the same time; each holds a log in memory, and empty ones make room for new ones")
     request_buffer: int = _setting(1024, Whole(1, _MILLION, "events"), "limits",
-        "events that may wait for a stream, a listener or the router; full, it holds publishers")
+        "events that may wait for a stream, a listener or the router; when it is full, publishers wait")
 
     history_size: int = _setting(1024, Whole(1, _MILLION, "events"), "rooms",
-        "events a room keeps for those who come later or fall behind")
+        "events that a room keeps for people who join later or fall behind")
     history_bytes: int = _setting(4 * 1024**2, Bytes(1024, _GIB), "rooms",
-        "bytes of events a room keeps; bounds its memory when messages are long")
+        "bytes of events that a room keeps; bounds its memory when messages are long")
     logs_bytes: int = _setting(512 * 1024**2, Bytes(1024**2, 1024 * _GIB), "rooms",
-        "memory for the events of all rooms together; above it the largest logs drop their oldest events")
+        "memory for the events of all rooms together; above it, the largest logs drop their oldest events")
     history_age: float = _setting(0.0, _AGE, "rooms",
-        "age at which events go from a broker that lasts; 0 keeps them, as far as history_size allows")
+        "age at which a persistent broker deletes events; 0 keeps them as long as history_size allows")
     max_stored_rooms: int = _setting(100_000, Whole(1, 100 * _MILLION, "rooms"), "rooms",
-        "rooms that an SQLite file keeps, beside open ones; those that were silent for longest go first")
+        "closed rooms that an SQLite file keeps; the ones without events for the longest time go first")
     room_ttl: float = _setting(300.0, _LONG, "rooms",
-        "an empty room keeps its events for so long, so that a reconnect finds them")
+        "time for which an empty room keeps its events, so that people who reconnect find them")
     inbox_size: int = _setting(256, Whole(0, _MILLION, "events"), "rooms",
-        "events that wait for a known person who is away, direct messages among them; 0 keeps none")
+        "events, including direct messages, that are kept for a known person who is away; 0 keeps none")
     inbox_age: float = _setting(7 * 86_400.0, _LONG, "rooms",
-        "age at which they go, and with the last one the inbox")
+        "age at which events in an inbox are deleted; an inbox is deleted with its last event")
     announce_limit: int = _setting(200, Whole(0, _MILLION, "people"), "rooms",
-        "rooms with more people do not announce who comes and goes, which would be most of the traffic")
+        "rooms with more people do not announce joins and leaves, which would be most of the traffic")
 
     room_pattern: str = _setting("", _PATTERN, "rooms",
-        "what a room's name must match from end to end; empty takes all that is printable")
+        "regular expression that a whole room name must match; if empty, all printable names are allowed")
     nickname_pattern: str = _setting("", _PATTERN, "rooms",
-        "what a nickname must match from end to end; empty takes all that is printable")
+        "regular expression that a whole nickname must match; if empty, all printable names are allowed")
 
     routing: str = _setting("directory", ROUTING, "operations",
-        "directory: the publisher's thread hands events out; router: one thread does, for cheaper publishing")
+        "which thread delivers an event: directory, the publisher's own; router, one thread for all rooms, "
+        "so that publishing costs less")
     broker: str = _setting("memory", BROKER, "operations",
-        "where the rooms' events are kept: in memory, which forgets them, a lasting SQLite file, or a Redis")
+        "where events are stored: in memory until the process ends, in an SQLite file, or in Redis")
     workers: int = _setting(1, Whole(1, 256, "processes"), "operations",
-        "processes that share the port (Linux only) and a redis broker, so that every core has work")
+        "processes that share the port (Linux only) and a Redis broker, so that all cores are used")
     pin: str = _setting("auto", CORE, "operations",
-        "core that connections' threads stay on: the interpreter runs one at a time anyway, and goes from one"
-        " to the next for less within a core; auto takes one by the number of the process or worker")
+        "CPU core that the connections' threads stay on; the interpreter runs one thread at a time, and "
+        "switching between threads is cheaper on one core; auto chooses a core by process or worker number")
     event_log: str = _setting("", PATH, "operations",
-        "file that gets every event as a line of JSON; empty means none")
+        "file to which every event is written as a line of JSON; empty means none")
     log_level: str = _setting("info", LOG_LEVEL, "operations",
-        "least severe event logged to stderr: debug, info, warning, error or critical")
+        "lowest level that is logged to stderr: debug, info, warning, error or critical")
     log_format: str = _setting("text", LOG_FORMAT, "operations",
-        "text: a line for people; json: an object a line, with connection and user where there is one")
+        "text: lines for people; json: one object a line, with the connection and the user if there is one")
     metrics: str = _setting("key", METRICS, "operations",
-        "who gets /metrics, for Prometheus: nobody (off), who has the api_key (key), or everybody (open)")
+        "who may read /metrics, for Prometheus: nobody (off), holders of api_key (key), or everybody (open)")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -194,14 +200,14 @@ class Config:
             values[name] = check_value(
                 setting.rule.coerce, setting, getattr(self, name), Origin("code", name, "=")
             )
-            object.__setattr__(self, name, values[name])  # frozen: the way to keep 5 as 5.0
+            object.__setattr__(self, name, values[name])  # the class is frozen; stores 5 as 5.0
         check_relations(values, {name: Origin("code", name, "=") for name in values})
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Config:
-        """The settings of `THREADCHAT_...` variables, and of the TOML file that THREADCHAT_CONFIG names.
+        """The settings from `THREADCHAT_...` variables and from the TOML file that THREADCHAT_CONFIG names.
 
-        They are read as the stand-alone server reads them: a variable comes before the file, the file before
+        They are read as the stand-alone server reads them: a variable overrides the file, the file overrides
         the default, and REDIS_HOST may name the broker. Raises ConfigError, which names the variable.
         """
         values, origins = resolve(SETTINGS, {}, environ)
@@ -222,25 +228,25 @@ class Config:
 SETTINGS: Final[Mapping[str, Setting]] = {it.name: Setting(it.name, **it.metadata) for it in fields(Config)}
 
 STAND_ALONE: Final = ("workers", "pin", "log_level", "log_format")
-"""Settings of the process, which a program that has a `Chat` of its own decides about itself."""
+"""Settings of the whole process. A program that embeds a `Chat` makes these choices itself."""
 
 
 class UnusedSetting(UserWarning):
-    """A setting does nothing where it was given."""
+    """A setting was given where it has no effect."""
 
 
 def warn_of_unused(config: Config, stacklevel: int) -> None:
-    """Warns of settings that do nothing in a program's own `Chat`; see `warnings.warn` for `stacklevel`."""
+    """Warns of settings that have no effect on an embedded `Chat`; see `warnings.warn` for `stacklevel`."""
     for name in STAND_ALONE:
         if (value := getattr(config, name)) != SETTINGS[name].default:
-            text = f"{name}={shown(value)} does nothing in a Chat of your own, only in python -m threadchat"
+            text = f"{name}={shown(value)} has no effect on a Chat of your own, only in python -m threadchat"
             if name.startswith("log"):
-                text += "; your program sets up Python's logging, which the package logs to"
+                text += "; threadchat logs through Python's logging, which your program configures"
             warnings.warn(text, UnusedSetting, stacklevel + 1)
 
 
 def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> None:
-    """Raises ConfigError where two values do not go together."""
+    """Raises ConfigError if two values contradict each other."""
 
     def refuse(name: str, relation: str, other: str, reason: str) -> ConfigError:
         said, bound = (origins[it].saying(values[it]) for it in (name, other))
@@ -249,12 +255,12 @@ def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) ->
     if values["pong_timeout"] <= values["ping_interval"]:
         raise refuse("pong_timeout", "above", "ping_interval", "no pong can come before a ping")
     if values["history_bytes"] < values["max_message_size"]:
-        raise refuse("history_bytes", "at least", "max_message_size", "a room's log has to hold one message")
+        raise refuse("history_bytes", "at least", "max_message_size", "a room's log must hold one message")
     if values["workers"] > 1 and not values["broker"].startswith(("redis:", "rediss:", "unix:")):
-        way_out = "processes share rooms over Redis alone, such as broker=redis://127.0.0.1:6379/0"
+        way_out = "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0"
         raise refuse("workers", "1 with", "broker", way_out)
     for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if values[name] and not values[other]:
-            raise refuse(name, "given with", other, "a certificate and its key go together")
+            raise refuse(name, "given with", other, "a certificate and its key belong together")
     if values["workers"] > 1 and values["event_log"]:
-        raise refuse("workers", "1 with", "event_log", "each process would write each event there")
+        raise refuse("workers", "1 with", "event_log", "every process would write every event to the file")

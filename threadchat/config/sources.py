@@ -1,4 +1,4 @@
-"""Reads settings from where they may stand: flags, the environment, a TOML file and the defaults."""
+"""Reads settings from their sources: flags, the environment, a TOML file and the defaults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def resolve(
     environ: Mapping[str, str],
     config_file: str | PathLike[str] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Origin]]:
-    """The value of every setting, and where it came from: see `load`. Raises ConfigError."""
+    """The value and the origin of every setting; see `load`. Raises ConfigError."""
     path = config_file or environ.get(FILE_VARIABLE)
     from_file = _from_file(settings, Path(path)) if path else {}
     given = {**_defaults(settings), **_from_links(environ), **from_file}
@@ -65,7 +65,7 @@ def _from_environ(settings: Settings, environ: Mapping[str, str]) -> Given:
         if not variable.startswith(_PREFIX) or variable == FILE_VARIABLE:
             continue
         setting = by_variable.get(variable)
-        if is_link(variable, text, environ):  # also THREADCHAT_PORT, where it is tcp://10.0.0.5:80
+        if is_link(variable, text, environ):  # for example THREADCHAT_PORT=tcp://10.0.0.5:80
             continue
         if setting is None:
             raise ConfigError(
@@ -83,7 +83,7 @@ def _from_file(settings: Settings, path: Path) -> Given:
         if setting is None:
             hint = suggestion(key, settings)
             if not hint and isinstance(raw, dict):
-                hint = "; settings stand at the top level, in no table"
+                hint = "; settings belong at the top level, not in a table"
             raise ConfigError(f"{path}: {shown(key)} is not a setting{hint}")
         origin = Origin(shown(path), f"{path}: {key}", " = ")
         given[key] = (check_value(setting.rule.coerce, setting, raw, origin), origin)

@@ -1,4 +1,4 @@
-"""What the settings that are text may look like."""
+"""Rules for the settings whose values are text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from threadchat.config.values import Secret, Text, one_of
 
 @dataclass(frozen=True, slots=True)
 class Networks(Text):
-    """A list of IP networks, with commas between them."""
+    """A list of IP networks, separated by commas."""
 
     def allows(self, value: Any) -> bool:
-        # Not super(): slots=True makes the class anew, and a bare super() would mean the first one.
+        # Not super(): slots=True creates the class a second time, and a bare super() refers to the first one.
         return Text.allows(self, value) and all(map(_is_network, filter(None, value.split(","))))
 
 
@@ -28,35 +28,35 @@ def _is_network(text: str) -> bool:
 
 HOST: Final = Text(
     r"[\w.-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?",
-    "a host name or an address, without port and without brackets",
+    "a host name or an address, without a port and without brackets",
 )
 _ORIGIN: Final = r"(?:null|[a-z][a-z0-9+.-]*://[\w.:\[\]-]+)"
 ORIGINS: Final = Text(
     rf"(\*|{_ORIGIN}( *, *{_ORIGIN})*)?",
-    "*, or origins such as https://example.org or null with commas between them",
+    "*, or origins such as https://example.org or null, separated by commas",
 )
 _NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 SUBPROTOCOLS: Final = Text(
     rf"({_NAME}( *, *{_NAME})*)?",
-    "names such as chat.v1, of letters, digits and dashes, with commas between them",
+    "names such as chat.v1, of letters, digits and dashes, separated by commas",
 )
 _NETWORK: Final = r"[0-9A-Fa-f.:]+(/\d{1,3})?"
 NETWORKS: Final = Networks(
     rf"({_NETWORK}( *, *{_NETWORK})*)?",
-    "addresses or networks such as 10.0.0.0/8, with commas between them",
+    "addresses or networks such as 10.0.0.0/8, separated by commas",
 )
 CORE: Final = Text(r"off|auto|\d{1,4}", "off, auto, or the number of a core")
 PATH: Final = Text(
-    r"[^\x00-\x1f\x7f\ud800-\udfff]*", "the path of a file, in UTF-8 without control characters"
+    r"[^\x00-\x1f\x7f\ud800-\udfff]*", "the path of a file, in UTF-8, without control characters"
 )
 BROKER: Final = Text(
     r"memory|sqlite:(?!//)[^\x00-\x1f\x7f\ud800-\udfff]+|(rediss?|unix)://[^\x00-\x20\x7f\ud800-\udfff]+",
-    "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:// with TLS)",
+    "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:// for TLS)",
 )
 ROUTING: Final = one_of("directory", "router")
 LOG_LEVEL: Final = one_of("debug", "info", "warning", "error", "critical")
-TOKEN_KEY: Final = Secret(r"|[!-~]{32,1000}", "at least 32 characters of printable ASCII, hard to guess")
-API_KEY: Final = Secret(r"|[!-~]{16,1000}", "at least 16 characters of printable ASCII, hard to guess")
+TOKEN_KEY: Final = Secret(r"|[!-~]{32,1000}", "at least 32 printable ASCII characters that are hard to guess")
+API_KEY: Final = Secret(r"|[!-~]{16,1000}", "at least 16 printable ASCII characters that are hard to guess")
 LOG_FORMAT: Final = one_of("text", "json")
 METRICS: Final = one_of("off", "key", "open")
 WORD: Final = Text(r"[!-~]{0,200}", "a word of printable ASCII")

@@ -1,4 +1,4 @@
-"""What the value of a setting may be: its kind, its unit, its limits, and how it is read from text."""
+"""Rules for the values of settings: type, unit and limits, and how a value is read from text."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ Value = str | int | float  # and bool, which is an int
 
 
 class Rule(Protocol):
-    """What one setting accepts. Its kind is judged by `parse` and `coerce`, its limits by `allows`."""
+    """What one setting accepts. `parse` and `coerce` check the type, `allows` checks the limits."""
 
     @property
     def unit(self) -> str:
-        """What its values count, in the plural; empty for text."""
+        """The unit of its values, in the plural; empty for text."""
 
     @property
     def noun(self) -> str:
-        """What a value is called, to be read after "is not"."""
+        """A description of the type, which messages put after "is not"."""
 
     @property
     def limits(self) -> str:
-        """Which values are allowed, to be read after "must be"."""
+        """The allowed values, which messages put after "must be"."""
 
     def parse(self, text: str) -> Value:
-        """Reads the text of a flag or a variable. Raises ValueError where it is not of this kind."""
+        """Reads the text of a flag or a variable. Raises ValueError if it is not of this type."""
 
     def coerce(self, raw: object) -> Value:
-        """Takes a value from Python or TOML. Raises ValueError where it is not of this kind."""
+        """Converts a value from Python or TOML. Raises ValueError if it is not of this type."""
 
     def allows(self, value: Any) -> bool:
-        """Whether a value of this kind is within the limits."""
+        """Whether a value of this type is within the limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A whole number from `low` to `high`, both included; text may say `1_000_000` for 1000000."""
+    """A whole number from `low` to `high`, both included; in text, 1000000 may be written `1_000_000`."""
 
     low: int
     high: int
@@ -49,13 +49,13 @@ class Whole:
         return f"from {self.low} to {self.high}"
 
     def parse(self, text: str) -> int:
-        # int() alone would also take blanks, digits of other scripts, and thousands of digits.
+        # int() alone would also accept blanks, digits of other scripts, and thousands of digits.
         if not re.fullmatch(r"[+-]?[0-9]{1,30}(_[0-9]{1,30}){0,9}", text):
             raise ValueError(text)
         return int(text)
 
     def coerce(self, raw: object) -> int:
-        if type(raw) is not int:  # isinstance would take True
+        if type(raw) is not int:  # isinstance would accept True
             raise ValueError(raw)
         return raw
 
@@ -65,7 +65,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Bytes(Whole):
-    """A number of bytes; text may say `512KiB` or `4MiB`, and text is taken from TOML too."""
+    """A number of bytes; text, also in TOML, may be `512KiB` or `4MiB`."""
 
     unit: str = "bytes"
     noun: str = "a number of bytes such as 65536, 64KiB or 4MiB"
@@ -75,7 +75,7 @@ class Bytes(Whole):
         for suffix, size in (("kib", 1024), ("mib", 1024 * 1024)):
             if text.lower().endswith(suffix):
                 number, factor = text[: -len(suffix)].rstrip(), size
-        # Not super(): slots=True makes the class anew, and a bare super() would mean the first one.
+        # Not super(): slots=True creates the class a second time, and a bare super() refers to the first one.
         return Whole.parse(self, number) * factor
 
     def coerce(self, raw: object) -> int:
@@ -84,7 +84,7 @@ class Bytes(Whole):
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """A duration: any positive number of seconds up to `high`, and from `low` on where that is given."""
+    """A duration: a positive number of seconds, at least `low` and at most `high`."""
 
     high: int = 86_400
     unit: str = "seconds"
@@ -112,7 +112,7 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True)
 class SecondsOrNever(Seconds):
-    """A duration, or 0 for something that never comes."""
+    """A duration, or 0 for "never"."""
 
     @property
     def limits(self) -> str:
@@ -124,7 +124,7 @@ class SecondsOrNever(Seconds):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text that `pattern` matches from end to end; `limits` says the same to a person."""
+    """Text that `pattern` matches in full; `limits` describes the pattern to people."""
 
     pattern: str
     limits: str
@@ -144,22 +144,22 @@ class Text:
 
 
 def one_of(*words: str, note: str = "") -> Text:
-    """A rule for one word of a few; `note` is added to what a person is told."""
+    """A rule that allows one of several words; `note` is appended to `limits`."""
     listed = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
     return Text("|".join(map(re.escape, words)), listed + note)
 
 
 @dataclass(frozen=True, slots=True)
 class Secret(Text):
-    """Text that is nothing to print."""
+    """Text that must not be printed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern(Text):
-    """A regular expression as Python knows them; empty for none."""
+    """A regular expression in Python's syntax; empty for none."""
 
     pattern: str = r"[^\0]{0,1000}"
-    limits: str = "one that Python's re understands, of at most 1000 characters"
+    limits: str = "a pattern that Python's re module accepts, of at most 1000 characters"
     noun: str = "a regular expression such as [a-z0-9-]{1,32}"
 
     def parse(self, text: str) -> str:
@@ -170,7 +170,7 @@ class Pattern(Text):
         return text
 
     def coerce(self, raw: object) -> str:
-        # Not super(): slots=True makes the class anew, and a bare super() would mean the first one.
+        # Not super(): slots=True creates the class a second time, and a bare super() refers to the first one.
         return self.parse(Text.coerce(self, raw))
 
 
@@ -188,7 +188,7 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class YesNo:
-    """Yes or no; text may also say true, on or 1 and false, off or 0."""
+    """Yes or no; text may also be true, on or 1, and false, off or 0."""
 
     unit: str = ""
     noun: str = "yes or no"

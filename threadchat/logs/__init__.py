@@ -1,4 +1,4 @@
-"""What the log looks like, and how a flood of one kind of line is kept from filling it.
+"""The format of the log, and a limit that keeps a flood of one kind of line from filling it.
 
-May import `errors` and `config`. Runs on: whichever thread logs.
+May import `errors` and `config`. Runs on: any thread that logs.
 """

@@ -1,4 +1,4 @@
-"""What a line of the log looks like: for people, or an object of JSON for programs."""
+"""The format of a log line: text for people, or a JSON object for programs."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ _LABEL: Final = re.compile(r'user (-?\d+\b|"(?:[^"\\]|\\.)*")')  # as `spelled_i
 
 @runtime_checkable
 class Numbered(Protocol):
-    """A connection, as the log names it."""
+    """A connection, as it appears in the log."""
 
     number: int
     label: str
 
 
 Connections = Callable[[], Iterable[Numbered]]
-"""Those that there are now. Runs on: any thread, but whoever holds a lock that it takes does not log."""
+"""Returns the current connections. Runs on: any thread that logs, so code must not log while it holds a lock
+that this function acquires."""
 
 
 def number_of(thread_name: str) -> int | None:
-    """The number of the connection that a thread of this name serves; None for any other thread."""
+    """The number of the connection that a thread with this name serves; None for other threads."""
     found = _SERVES.fullmatch(thread_name)
     return int(found[1]) if found else None
 
 
 class OneLine(logging.Formatter):
-    """Keeps an event on one line: what breaks lines or moves a terminal's cursor is shown escaped."""
+    """Keeps each event on one line: escapes characters that break lines or move a terminal's cursor."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -47,10 +48,11 @@ class OneLine(logging.Formatter):
 
 
 class AsJson(logging.Formatter):
-    """One JSON object a line: `time`, `level`, `logger`, `message`, `thread`, and what else is known.
+    """One JSON object a line: `time`, `level`, `logger`, `message`, `thread`, and optional fields.
 
-    `connection` is a number and `user` an id: those that the event names, or whose thread it comes from;
-    `exception` is the traceback. Whatever is logged becomes a line, also arguments that do not fit.
+    `connection` is the number and `user` the user id of the connection that the event names, or whose thread
+    logged it; `exception` is the traceback. Every event becomes a line, even if its arguments do not fit its
+    message.
     """
 
     def __init__(self, connections: Connections = tuple) -> None:
@@ -58,7 +60,7 @@ class AsJson(logging.Formatter):
         self._connections = connections
 
     def format(self, record: logging.LogRecord) -> str:
-        # RFC 3339 wants a zone; the time is that of the event, not of its writing.
+        # RFC 3339 requires a time zone. The time is that of the event, not of this call.
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {
             "time": time.replace("+00:00", "Z"),
@@ -87,15 +89,16 @@ class AsJson(logging.Formatter):
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception as error:  # arguments that do not fit the text, or that cannot be shown
+    except Exception as error:  # arguments that do not fit the text, or that cannot be formatted
         text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
-        return f"{text} (cannot be shown with its arguments: {type(error).__name__})"
+        return f"{text} (its arguments cannot be formatted: {type(error).__name__})"
 
 
 def _whose(record: logging.LogRecord) -> tuple[int | None, str]:
-    """Number and label of the connection that an event names.
+    """The number and the label of the connection that an event names.
 
-    Looked for in the text as it stands in the code, not in what was filled in: that may be the peer's.
+    Only the format string and the type of the arguments count, because the formatted text may contain text
+    from a peer.
     """
     arguments = record.args if isinstance(record.args, tuple) else ()
     for argument in arguments:
@@ -108,9 +111,9 @@ def _whose(record: logging.LogRecord) -> tuple[int | None, str]:
 
 
 def configure_logging(level: str, form: str = "text", connections: Connections = tuple) -> None:
-    """Sends every event from `level` up to stderr, one a line. Replaces what was configured before.
+    """Logs every event of at least `level` to stderr, one a line. Replaces any earlier configuration.
 
-    `form` is text or json; with `connections`, JSON tells who is behind one whose thread logs.
+    `form` is text or json. `connections` is needed for JSON to name the user of the thread that logs.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(AsJson(connections) if form == "json" else OneLine())

@@ -1,4 +1,4 @@
-"""Keeps a flood of one kind of event from filling the log: so many lines a minute, and then their number."""
+"""Limits how many lines a minute one kind of event may write to the log; the rest is only counted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 LINES: Final = 300
-"""Of one kind of event, within `WINDOW`: some 40 MB a day, however many strangers try to have more."""
+"""Lines for one kind of event within `WINDOW`: some 40 MB a day, however many events strangers cause."""
 WINDOW: Final = 60.0
 """Seconds."""
 
@@ -19,13 +19,13 @@ class _Count(NamedTuple):
 
 
 class LogRateLimit(logging.Filter):
-    """For the logger of a module where strangers decide how often something is logged.
+    """A filter for the loggers of modules in which strangers can cause log events.
 
-    Events are of one kind where the text in the code is the same, so there are as many kinds as there are
-    such texts. What is left out is told with the next one that is not. Debugging is not rationed.
+    Events with the same format string are of the same kind, so the number of kinds is bounded. The next line
+    of a kind that is logged tells how many were left out. Debug events are not limited.
 
-    There is no lock: threads that meet count one event instead of two, which lets a line more through.
-    Runs on: any thread.
+    There is no lock: two threads that log at the same moment may count one event instead of two, which lets
+    one more line through. Runs on: any thread.
     """
 
     def __init__(self, lines: int = LINES, *, clock: Callable[[], float] = monotonic) -> None:
@@ -35,7 +35,7 @@ class LogRateLimit(logging.Filter):
         self._counts: dict[str, _Count] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this event gets its line; one that tells of others says so at its end."""
+        """Whether this event is logged. Appends a note if events of its kind were, or will be, left out."""
         if record.levelno < logging.INFO or not isinstance(record.msg, str):
             return True
         kind, now = record.msg, self._clock()

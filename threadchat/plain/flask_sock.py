@@ -8,10 +8,11 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
 
 from threadchat.callbacks import check_callback, is_unrun
 from threadchat.errors import CloseCode
-from threadchat.plain.own_thread import OwnThread
+from threadchat.plain.own_thread import MAX_THREADS, OwnThread
 from threadchat.plain.simple_websocket import ConnectionClosed, ConnectionError, Server
 from threadchat.wire.protocol.compatible import TheirConnectionClosed
 
@@ -28,7 +29,8 @@ class Sock:
     `app.config["SOCK_SERVER_OPTIONS"]` is a dictionary of the options of
     `threadchat.plain.simple_websocket.Server`. Under gunicorn a handler runs on a thread of its own, in
     the context of its request, from `before_request` to teardown: those of the server stay free.
-    `"leaves_thread": False` among the options keeps it where it is.
+    `"leaves_thread": False` among the options keeps it where it is; `"max_connections"` (2000, 0 for any
+    number) is how many may do so at once, those above it are answered 503.
 
     A request that is no good handshake gets its own status, and a handler that fails closes its connection
     (1011). It may end with ConnectionClosed, of this module or of simple-websocket.
@@ -46,7 +48,8 @@ class Sock:
             app.register_blueprint(self.bp)
         self.app = app
         app.register_error_handler(ConnectionError, _answer)
-        app.wsgi_app = OwnThread(app.wsgi_app, lambda environ: _leaves(app, environ))  # type: ignore[method-assign]
+        own_thread = OwnThread(app.wsgi_app, lambda environ: _leaves(app, environ, own_thread))
+        app.wsgi_app = own_thread  # type: ignore[method-assign]
 
     def route(self, path: str, bp: Blueprint | None = None, **options: Any) -> Callable[[Handler], None]:
         """A decorator for the handler of a path; it gets the connection, then what the path names.
@@ -70,7 +73,8 @@ def _view(handler: Handler) -> Callable[..., Response]:
     @wraps(handler)
     def view(*given: Any, **named: Any) -> Response:
         options = dict(current_app.config.get("SOCK_SERVER_OPTIONS") or {})
-        options.pop("leaves_thread", None)
+        for ours in ("leaves_thread", "max_connections"):
+            options.pop(ours, None)
         ws = Server(request.environ, **options)
         try:
             if is_unrun(handler(ws, *given, **named)):
@@ -98,15 +102,23 @@ class _Nothing(Response):
         return self._finish(start_response)
 
 
-def _leaves(app: Flask, environ: dict[str, Any]) -> bool:
+def _leaves(app: Flask, environ: dict[str, Any], own_thread: OwnThread) -> bool:
     """Whether a request is for a WebSocket of ours that is to have its own thread."""
-    if not (app.config.get("SOCK_SERVER_OPTIONS") or {}).get("leaves_thread", True):
+    options = app.config.get("SOCK_SERVER_OPTIONS") or {}
+    if not options.get("leaves_thread", True):
         return False
+    own_thread.max_threads = options.get("max_connections", MAX_THREADS)
     try:
-        found, _ = app.url_map.bind_to_environ(environ).match()
+        found, _ = _adapter(app, environ).match()
     except HTTPException:
         return False
     return hasattr(app.view_functions.get(found), _MARK)
+
+
+def _adapter(app: Flask, environ: dict[str, Any]) -> MapAdapter:
+    adapter = app.create_url_adapter(app.request_class(environ))
+    assert adapter is not None, "there is one for every request"
+    return adapter
 
 
 def _answer(error: ConnectionError) -> tuple[str, int, list[tuple[str, str]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
@@ -17,6 +18,8 @@ from threadchat.server.http.socket_takeover import TAKEN_BEFORE, Taken, has_smal
 
 log = logging.getLogger(__name__)
 
+MAX_THREADS: Final = 2000
+"""Of one process: each has two more beside it, and some 100 KB of memory."""
 EXIT_TIMEOUT: Final = 1.0
 """Seconds that handlers have at the end of a process, once their connections are closed."""
 _REPLY_TIMEOUT: Final = 5.0
@@ -29,20 +32,30 @@ class OwnThread:
     Such a request is handled on a thread of its own, from its first hook to its teardown, by the application
     as it is; the server's thread is free at once. That is done for gunicorn (gthread, sync), and for Werkzeug
     without threads; elsewhere each request has its own thread already. `wanted` chooses among the requests.
+    Above `max_threads` of them in this process, 0 for any number, a request is answered 503.
 
     At the end of the process the connections are closed (1001), and the handlers have a moment to return.
     """
 
     def __init__(
-        self, app: WSGIApplication, wanted: Callable[[dict[str, Any]], bool] = upgrade_requested
+        self,
+        app: WSGIApplication,
+        wanted: Callable[[dict[str, Any]], bool] = upgrade_requested,
+        *,
+        max_threads: int = MAX_THREADS,
     ) -> None:
         self._app = app
         self._wanted = wanted
+        self.max_threads = max_threads
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Raises NoSocket where the server does not show its socket. Runs on: the server's thread."""
-        if not (has_small_pool(environ) and upgrade_requested(environ) and self._wanted(environ)):
+        stays = TAKEN_BEFORE in environ or not (has_small_pool(environ) and upgrade_requested(environ))
+        if stays or not self._wanted(environ):
             return self._app(environ, start_response)
+        if 0 < self.max_threads <= _THREADS.running:
+            start_response("503 Service Unavailable", [("Retry-After", "5"), ("Content-Type", "text/plain")])
+            return [b"There is no room for another WebSocket; try again in a few seconds.\n"]
         taken = take_socket(environ)
         environ[TAKEN_BEFORE] = taken
         try:
@@ -76,10 +89,19 @@ class _Threads:
     """The threads of handlers. `_lock` guards `_running`, and is a leaf."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: set[threading.Thread] = set()
+        self._begin()
         self._started = 0
         self._watches_exit = False
+
+    def _begin(self) -> None:
+        """Also after a fork, whose child has none of the threads, and perhaps their lock held."""
+        self._lock = threading.Lock()
+        self._running: set[threading.Thread] = set()
+
+    @property
+    def running(self) -> int:
+        """How many there are."""
+        return len(self._running)
 
     def start(self, target: Callable[[], None]) -> None:
         """Runs `target` on a new thread. Raises RuntimeError where there can be none."""
@@ -117,3 +139,4 @@ class _Threads:
 
 
 _THREADS: Final = _Threads()
+os.register_at_fork(after_in_child=_THREADS._begin)

@@ -60,7 +60,7 @@ class ThreadedConnection:
         self.close_timeout = close_timeout
         self._answer_timeout = answer_timeout
         self._lock = threading.Lock()
-        self._quiet = threading.Condition(self._lock)
+        self._quiet: threading.Condition | None = None  # on `_lock`: nobody puts; few ever need it
         self._fragmenting = False
         self._putting = 0  # threads that put a whole message
         self._on_gone: list[Callable[[], None]] | None = []  # None: it is gone
@@ -136,7 +136,7 @@ class ThreadedConnection:
         finally:
             with self._lock:
                 self._putting -= 1
-                if self._fragmenting:
+                if self._quiet is not None:
                     self._quiet.notify_all()
 
     def offer(self, text: Text, listed: list[Outbox]) -> Answer | None:
@@ -153,6 +153,7 @@ class ThreadedConnection:
         with self._lock:
             self._refuse_locked()
             self._fragmenting = True
+            self._quiet = self._quiet or threading.Condition(self._lock)
             self._quiet.wait_for(lambda: not self._putting)
         try:
             yield self.connection.send

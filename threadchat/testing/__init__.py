@@ -1,15 +1,15 @@
-"""What an application's own tests need: a live server, a fake clock, peers that stall, ends without a port.
+"""Helpers for tests of applications: a live server, peers that stall, connections in memory, a fake clock.
 
-Plain classes, for any test runner; each is a context manager where it has an end.
+They are plain classes for any test runner. Those that must be closed are context managers.
 
-- `LiveServer`: a whole chat server on a free port of loopback, in this process.
-- `Peer`: a WebSocket client without a thread, which reads only when the test says so;
-  `StallingPeer` stops reading, `SlowPeer` reads so many bytes a second.
-- `InMemory`: connects peers to a WSGI application, a mounted chat among it, without any port.
-- `Pair`: one connection in memory, both of its ends in the test's hands.
-- `FakeClock`: for whatever takes `clock=`; deadlines go off where the test says so.
+- `LiveServer`: a complete chat server on a free port of the loopback interface, in this process.
+- `Peer`: a WebSocket client without a thread, which reads only when the test calls it;
+  `StallingPeer` can stop reading, and `SlowPeer` reads a number of bytes a second.
+- `InMemory`: connects peers to a WSGI application, with or without a mounted chat, without a port.
+- `Pair`: one connection in memory; the test controls both ends.
+- `FakeClock`: for everything that takes `clock=`; deadlines expire when the test advances the clock.
 
-With pytest they are fixtures, there as soon as threadchat is installed: `threadchat_server`,
+With pytest they are available as fixtures as soon as threadchat is installed: `threadchat_server`,
 `threadchat_serve`, `threadchat_peer`, `threadchat_stalling_peer`, `threadchat_slow_peer`,
 `threadchat_in_memory`, `threadchat_pair` and `threadchat_clock`; see `pytest --fixtures`.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from threadchat.testing.peer import Peer
     from threadchat.testing.slow import SlowPeer, StallingPeer
 
-# Imported when asked for: pytest loads this package at every start, in projects that never use it too.
+# Imported on first use, because pytest loads this package in every project, even if it is not used there.
 _HOMES = {
     "FakeClock": "threadchat.testing.clock",
     "InMemory": "threadchat.testing.memory",

@@ -1,4 +1,4 @@
-"""A clock that stands still until a test lets time pass, and the deadlines that go off meanwhile."""
+"""A clock that advances only when a test says so, and runs the deadlines that expire meanwhile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from threadchat.wire.pinger import Pinger
 
 
 class FakeClock:
-    """Time that passes only in `advance`; to be given wherever threadchat takes `clock=`.
+    """A clock that advances only in `advance`. Pass it wherever threadchat takes `clock=`.
 
     ```python
     from threadchat import Hub
@@ -23,11 +23,11 @@ class FakeClock:
     hub.close()
     ```
 
-    Reading runs on any thread; `advance` and `pinger` on the test's own.
+    Any thread may read the time; call `advance` and `pinger` on the test's own thread.
     """
 
     def __init__(self, now: float = 1000.0) -> None:
-        """`now`: where it starts, in seconds; as with the real one, the number means nothing."""
+        """`now`: the initial time in seconds; as with the real clock, the number has no meaning."""
         self.now = now
         self._pingers: list[Pinger] = []
 
@@ -38,18 +38,18 @@ class FakeClock:
     monotonic = __call__
 
     def pinger(self) -> Pinger:
-        """A pinger on this clock, without a thread: its deadlines go off in `advance`."""
+        """A pinger that uses this clock and has no thread: its deadlines expire in `advance`."""
         pinger = Pinger(self)
-        pinger.stop()  # so that it never starts one
+        pinger.stop()  # so that it never starts a thread
         self._pingers.append(pinger)
         return pinger
 
     def advance(self, seconds: float) -> None:
-        """Lets time pass. Deadlines of its pingers go off on this thread, in order, each at its own time.
+        """Advances the time. Deadlines of its pingers run on this thread, in order, each at its own time.
 
-        So a deadline that sets itself anew, such as a ping, goes off as often as it would have. On
-        return all that was due has run; what it set in motion on other threads may go on.
-        Raises ValueError for a negative number: this clock is monotonic too.
+        A deadline that sets itself again, such as a ping, runs as often as in reality. When this returns, all
+        deadlines that were due have run; work that they started on other threads may continue. Raises
+        ValueError for a negative number, because this clock is monotonic.
         """
         if not seconds >= 0:
             raise ValueError(f"a monotonic clock never goes back; advance by 0 or more, not by {seconds}")
@@ -59,7 +59,7 @@ class FakeClock:
         self.now = end
 
     def _run_due(self) -> float:
-        """Runs what is due; the seconds until something is again."""
+        """Runs the deadlines that are due; returns the seconds until the next one."""
         waits = [pinger.run_due() for pinger in self._pingers]
         return min((wait for wait in waits if wait is not None), default=math.inf)
 

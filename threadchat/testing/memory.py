@@ -1,4 +1,4 @@
-"""Connections without a port: peers of a WSGI application, joined to it by socket pairs in this process."""
+"""Connections without a port: connects peers to a WSGI application through socket pairs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from threadchat.server.http.environ import server_part
 from threadchat.testing.peer import TIMEOUT, Peer
 
 HOST: Final = "testserver"
-"""What peers in memory ask for, as their Host header says."""
+"""The Host header of peers in memory."""
 
 
 class InMemory:
-    """A WSGI application whose WebSockets are opened in memory: your own with a chat mounted, or just a Chat.
+    """Opens WebSockets of a WSGI application in memory: of your own with a mounted chat, or of a Chat alone.
 
     ```python
     from threadchat import Chat
@@ -37,13 +37,13 @@ class InMemory:
         assert [ann.next()["type"] for _ in range(2)] == ["join", "message"]
     ```
 
-    Everything but TCP is as in a real server: the request is parsed, judged and authenticated, and the
-    session has its threads. At the end all peers close, and the threads of their connections end; the
-    chat itself stays the test's to close. For one thread.
+    Everything except TCP works as in a real server: the request is parsed and authenticated, and the session
+    has its own threads. Leaving the block closes all peers and waits for the threads of their connections;
+    the test must close the chat itself. Use it on one thread only.
     """
 
     def __init__(self, app: Chat | WSGIApplication, *, timeout: float = TIMEOUT) -> None:
-        """A `Chat` by itself is found at `/chat`. `timeout`: seconds for each wait of its peers."""
+        """A `Chat` given as `app` is served at `/chat`. `timeout`: seconds for each wait of the peers."""
         self._app = app.mount(_nothing) if isinstance(app, Chat) else app
         self._timeout = timeout
         self._numbers = itertools.count(1)
@@ -51,7 +51,7 @@ class InMemory:
         self._threads: list[threading.Thread] = []
 
     def connect(self, path: str = "/chat", *, headers: Mapping[str, str] | None = None) -> Peer:
-        """A peer at `path`. Raises HandshakeRefused, with what the application answered instead."""
+        """Connects a peer to `path`. Raises HandshakeRefused, with the application's reply."""
         theirs, ours = socket_pair()
         number = next(self._numbers)
         thread = threading.Thread(
@@ -64,9 +64,9 @@ class InMemory:
         return peer
 
     def close(self) -> None:
-        """Closes all peers, and waits until the application has let go of their connections.
+        """Closes all peers and waits until the application has released their connections.
 
-        Raises AssertionError where it does not, within `timeout` seconds each.
+        Raises AssertionError if one of them takes longer than `timeout` seconds.
         """
         with contextlib.ExitStack() as stack:
             for thread in self._threads:
@@ -83,7 +83,7 @@ class InMemory:
         self.close()
 
     def _serve(self, sock: socket.socket, number: int) -> None:
-        """Runs on: a thread for each connection, as in the server."""
+        """Runs on: the thread of the connection, as in the server."""
         http_connection = HttpConnection(
             sock, number, timeout=self._timeout, clock=monotonic, release=lambda: None
         )
@@ -91,7 +91,7 @@ class InMemory:
 
 
 class _PairSocket(socket.socket):
-    """One of two joined Unix sockets, for code that sets options of TCP: it needs none of them."""
+    """A Unix socket of a pair that ignores TCP options, for code that sets them."""
 
     def setsockopt(self, level: int, *option: Any) -> None:
         if level != socket.IPPROTO_TCP:
@@ -99,19 +99,19 @@ class _PairSocket(socket.socket):
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:
-    """Two sockets that are joined: one to be served as if it was accepted, and the client's."""
+    """Two connected sockets: one for the server, as if it had accepted it, and one for the client."""
     theirs, ours = socket.socketpair()
     return _PairSocket(fileno=theirs.detach()), ours
 
 
 def finish(thread: threading.Thread, timeout: float) -> None:
-    """Waits for a thread that has to end by itself."""
+    """Waits for a thread that must end by itself. Raises AssertionError if it does not."""
     thread.join(timeout)
     if thread.is_alive():
-        raise AssertionError(f"{thread.name} still ran {timeout:g} s after its peer had gone")
+        raise AssertionError(f"{thread.name} was still running {timeout:g} s after its peer had left")
 
 
 def _nothing(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    """The application around a chat that is tested alone."""
+    """The application in which a Chat is mounted that is tested alone."""
     start_response("404 Not Found", [("Content-Type", "text/plain")])
-    return [b"There is nothing but the chat here, at /chat.\n"]
+    return [b"There is only the chat here, at /chat.\n"]

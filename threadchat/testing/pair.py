@@ -1,4 +1,4 @@
-"""One WebSocket of the plain layer in memory, with both of its ends in the test's hands."""
+"""One WebSocket of the plain layer in memory; the test controls both ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class Pair:
-    """A connection as `threadchat.serve` gives it to its handler, and the peer at its other end; no port.
+    """A connection as `threadchat.serve` passes it to a handler, and the peer at its other end; no port.
 
     ```python
     from threadchat.testing import Pair
@@ -30,18 +30,18 @@ class Pair:
         for message in connection:
             connection.send(message.upper())
 
-    with Pair(shout) as pair:  # the handler has its own thread, as in a server
+    with Pair(shout) as pair:  # the handler runs on its own thread, as in a server
         pair.client.send("hi")
         assert pair.client.recv() == "HI"
 
-    with Pair() as pair:  # no handler: the test does what one would
+    with Pair() as pair:  # without a handler, the test uses the server's end itself
         pair.client.send("hi")
         assert pair.server.recv() == "hi"
         pair.server.send("hello")
         assert pair.client.recv() == "hello"
     ```
 
-    At the end both ends are closed, and all threads have ended. For one thread, but for `server`,
+    Leaving the block closes both ends and waits for all threads. Use it on one thread only, except `server`,
     which any thread may use.
     """
 
@@ -52,7 +52,7 @@ class Pair:
         headers: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        """`headers` go out with the client's request; `timeout`: seconds for each of its waits."""
+        """`headers` are sent with the client's request. `timeout`: seconds for each wait of the client."""
         self._handler = handler or self._hold
         self._opened: queue.Queue[ServerConnection] = queue.Queue(1)
         self._finished = threading.Event()
@@ -65,7 +65,7 @@ class Pair:
         self.server: ServerConnection = self._opened.get(timeout=timeout)
 
     def close(self) -> None:
-        """Closes both ends. Raises AssertionError where the handler still runs `timeout` seconds later."""
+        """Closes both ends. Raises AssertionError if the handler still runs `timeout` seconds later."""
         self._finished.set()
         self._memory.close()
 
@@ -83,7 +83,7 @@ class Pair:
         self._handler(connection)
 
     def _hold(self, connection: ServerConnection) -> None:
-        """In place of a handler: keeps the connection open, and leaves it to the test."""
+        """The default handler: keeps the connection open for the test."""
         self._finished.wait()
 
 

@@ -1,4 +1,4 @@
-"""A WebSocket client without a thread: it reads, and answers, only while the test makes it."""
+"""A WebSocket client without a thread: it reads and answers only while the test calls it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCo
 from threadchat.wire.protocol import frames
 
 TIMEOUT: Final = 10.0
-"""Seconds for which a peer waits for the server, each time; a test that waits that long has failed."""
+"""Seconds for each wait of a peer for the server; a test that waits this long has failed."""
 _READ_SIZE: Final = 64 << 10
-_END: Final = b"\r\n\r\n"  # of a response's head
+_END: Final = b"\r\n\r\n"  # the end of a response's head
 _TEXT_OR_BINARY: Final = (frames.TEXT, frames.BINARY)
 
 
 class Peer:
-    """A client that does nothing by itself: what it does not read piles up at the server.
+    """A client that does nothing by itself: frames that it does not read wait at the server.
 
     ```python
     from threadchat.testing import LiveServer, Peer
@@ -42,7 +42,7 @@ class Peer:
         assert bob.event("order.created")["data"] == {"id": 17}
     ```
 
-    Pings are answered on the way, while it reads. For one thread.
+    It answers pings while it reads. Use it on one thread only.
     """
 
     def __init__(
@@ -54,20 +54,20 @@ class Peer:
         receive_buffer: int | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        """Connects to a ws:// URL and upgrades; over `sock` where one is given, connected already.
+        """Connects to a ws:// URL and opens the WebSocket. `sock`: a connected socket to use instead.
 
-        `headers` go out with the request. `receive_buffer`: bytes that the kernel holds for this end,
-        the system's choice if None. `timeout`: seconds for each wait for the server.
-        Raises OSError, and HandshakeRefused where the server answers with anything but 101.
+        `headers` are sent with the request. `receive_buffer`: bytes that the kernel buffers for this end;
+        None leaves the size to the system. `timeout`: seconds for each wait for the server. Raises OSError,
+        and HandshakeRefused if the server answers with anything but 101.
         """
         parts = urlsplit(url)
         if parts.scheme != "ws" or not parts.hostname:
             raise ValueError(f"a peer connects to ws://host:port/path, not to {url!r}")
-        self._data = b""  # what was read and is no whole frame yet
+        self._data = b""  # bytes that were read and are not a whole frame yet
         self._asked = itertools.count(1)
         self._waiting: deque[str | bytes] = deque()  # messages that were read before they were asked for
         self.closed: ConnectionClosed | None = None
-        """Why the connection ended, once that was read."""
+        """Why the connection ended; None until the peer has read its end."""
         self.socket = sock or _connect((parts.hostname, parts.port or 80), receive_buffer, timeout)
         self.socket.settimeout(timeout)
         try:
@@ -77,12 +77,13 @@ class Peer:
             self.socket.close()
             raise
 
-    # Talking
+    # Messages
 
     def send(self, message: str | bytes | dict[str, Any]) -> None:
-        """Sends text, bytes, or an object as JSON. Raises ConnectionClosed where the server is gone.
+        """Sends text, bytes, or an object as JSON.
 
-        And TimeoutError where it took nothing for `timeout` seconds: the connection is of no use then.
+        Raises ConnectionClosed if the server is gone, and TimeoutError if it accepted nothing for `timeout`
+        seconds; the connection cannot be used after that.
         """
         if isinstance(message, dict):
             message = json.dumps(message)
@@ -98,16 +99,16 @@ class Peer:
         return self._waiting.popleft()
 
     def next(self) -> dict[str, Any]:
-        """The next message, a JSON object; raises what `recv` does."""
+        """The next message, which must be a JSON object. Raises the errors of `recv`."""
         message = json.loads(self.recv())
         if not isinstance(message, dict):
-            raise ValueError(f"the server sent {message!r}, which is no JSON object; read it with recv()")
+            raise ValueError(f"the server sent {message!r}, which is not a JSON object; read it with recv()")
         return message
 
     def ask(self, command: str, **fields: Any) -> dict[str, Any]:
-        """Does a command of the chat; returns its reply. What comes before it waits for `next`.
+        """Sends a command of the chat and returns its reply. Messages that come before it wait for `next`.
 
-        Raises CommandError, with the code of the refusal, and what `recv` does.
+        Raises CommandError with the code of a refusal, and the errors of `recv`.
         """
         number = next(self._asked)
         self.send({"type": command, "id": number, **fields})
@@ -125,13 +126,13 @@ class Peer:
         return reply
 
     def call(self, name: str, data: object = None) -> Any:
-        """Has the application do a command of its own; what that returned. Raises what `ask` does."""
+        """Calls a command of the application and returns its result. Raises the errors of `ask`."""
         return self.ask("call", name=name, data=data).get("data")
 
     def event(self, name: str) -> dict[str, Any]:
-        """The next event of that name, of a room or the inbox; what comes before it waits for `next`.
+        """The next application event with this name, of a room or the inbox.
 
-        Raises what `recv` does.
+        Messages that come before it wait for `next`. Raises the errors of `recv`.
         """
         before: list[str | bytes] = []
         try:
@@ -150,7 +151,7 @@ class Peer:
     # The end
 
     def close(self, code: int = CloseCode.NORMAL) -> None:
-        """Says goodbye if nobody has, reads what still comes until the server ends the stream, and closes."""
+        """Sends a Close if the connection is open, reads until the server ends the stream, and closes."""
         if self.socket.fileno() < 0:
             return
         try:
@@ -167,7 +168,7 @@ class Peer:
             self.socket.close()
 
     def reset(self) -> None:
-        """Ends the connection without a goodbye: the server reads a reset."""
+        """Resets the connection, without a close handshake."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -200,7 +201,7 @@ class Peer:
             raise self._refusal(status, fields)
 
     def _read_head(self) -> bytes:
-        """The head of the response and not a byte more: what follows is for the test to read or not."""
+        """Reads exactly the head of the response; what follows stays in the socket for the test to read."""
         head = b""
         while not head.endswith(_END) and (seen := self._receive(_READ_SIZE, socket.MSG_PEEK)):
             end = (head + seen).find(_END)
@@ -209,7 +210,7 @@ class Peer:
 
     def _refusal(self, status: str, fields: list[str]) -> HandshakeRefused:
         body = b""
-        with contextlib.suppress(TimeoutError, ConnectionClosed):  # others may keep it, or reset it
+        with contextlib.suppress(TimeoutError, ConnectionClosed):  # a server may keep it open, or reset it
             while data := self._receive(_READ_SIZE):
                 body += data
         protocol, _, rest = status.partition(" ")
@@ -221,15 +222,15 @@ class Peer:
         try:
             self.socket.sendall(frames.encode_masked(opcode, payload))
         except TimeoutError:
-            raise TimeoutError(f"the server took nothing for {self.socket.gettimeout():g} s") from None
+            raise TimeoutError(f"the server accepted nothing for {self.socket.gettimeout():g} s") from None
         except OSError as error:
             self.closed = self.closed or ConnectionClosed(CloseCode.ABNORMAL, str(error))
             raise self.closed from error
 
     def _read(self, size: int) -> int:
-        """Takes up to so many bytes off the socket, waiting for the first; returns how many they were.
+        """Reads up to `size` bytes from the socket, waiting for the first; returns their number.
 
-        What messages they make whole wait for `recv`.
+        Messages that are complete now wait for `recv`.
         """
         if self.closed is not None:
             raise self.closed
@@ -276,7 +277,7 @@ class Peer:
 def _connect(address: tuple[str, int], receive_buffer: int | None, timeout: float) -> socket.socket:
     sock = socket.socket()
     try:
-        if receive_buffer is not None:  # before connecting: it bounds the window that is announced
+        if receive_buffer is not None:  # before connecting, because it bounds the announced TCP window
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(timeout)
         sock.connect(address)

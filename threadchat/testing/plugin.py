@@ -1,4 +1,4 @@
-"""The pytest plugin: `threadchat.testing` as fixtures, none of which imports anything before it is used."""
+"""The pytest plugin: `threadchat.testing` as fixtures, which import nothing before they are used."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ Item = TypeVar("Item")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes the marker known."""
+    """Registers the marker."""
     config.addinivalue_line("markers", MARKER)
 
 
 def _settings(node: Any) -> dict[str, Any]:
-    """What the markers of a test say together; the test's own beats its class's, and that its module's."""
+    """The settings of all markers of a test. Its own override those of its class, then of its module."""
     settings: dict[str, Any] = {}
     for marker in reversed(list(node.iter_markers("threadchat"))):
         if marker.args:
             example = "@pytest.mark.threadchat(history_size=10)"
-            pytest.fail(f"settings have names: {example}, not {marker.args}", pytrace=False)
+            pytest.fail(f"settings must be named, as in {example}, not {marker.args}", pytrace=False)
         settings |= marker.kwargs
     return settings
 
 
 @pytest.fixture
 def threadchat_serve() -> Iterator[Callable[..., LiveServer]]:
-    """Starts chat servers in this process: `threadchat_serve(history_size=10)`, or with a `Chat` of yours.
+    """Starts chat servers in this process: `threadchat_serve(history_size=10)`, or with your own `Chat`.
 
-    Returns a `LiveServer` each time; all are drained after the test.
+    Each call returns a `LiveServer`; all are drained after the test.
     """
     from threadchat.testing import LiveServer
 
@@ -54,7 +54,7 @@ def threadchat_serve() -> Iterator[Callable[..., LiveServer]]:
 def threadchat_server(
     request: pytest.FixtureRequest, threadchat_serve: Callable[..., LiveServer]
 ) -> LiveServer:
-    """A chat server on a free port of loopback, drained after the test; connect to its `url`.
+    """A chat server on a free loopback port, drained after the test; connect to its `url`.
 
     Its settings come from markers: `@pytest.mark.threadchat(history_size=10)`.
     """
@@ -63,7 +63,7 @@ def threadchat_server(
 
 @pytest.fixture
 def threadchat_peer() -> Iterator[Callable[..., Peer]]:
-    """Connects clients that read only when told to: `threadchat_peer(url)`, a `Peer`; closes them."""
+    """Connects clients that read only when called, and closes them: `threadchat_peer(url)` is a `Peer`."""
     from threadchat.testing import Peer
 
     with ExitStack() as stack:
@@ -108,12 +108,12 @@ def threadchat_pair() -> Iterator[Callable[..., Pair]]:
 
 @pytest.fixture
 def threadchat_clock() -> FakeClock:
-    """A clock that stands still until `advance(seconds)`, for whatever takes `clock=`."""
+    """A clock that advances only in `advance(seconds)`, for everything that takes `clock=`."""
     from threadchat.testing import FakeClock
 
     return FakeClock()
 
 
 def _enter(stack: ExitStack, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Makes a thing with an end, which comes with the test's."""
+    """Creates a context manager and enters it; it is closed after the test."""
     return stack.enter_context(make(*args, **options))

@@ -1,4 +1,4 @@
-"""Peers that read too little: one that stops, and one that takes so many bytes a second."""
+"""Peers that read too little: one that stops reading, and one that reads a number of bytes a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threadchat.testing.peer import TIMEOUT, Peer
 
 
 class StallingPeer(Peer):
-    """A client that stops reading, as a suspended laptop does: its connection is open, and takes nothing.
+    """A client that can stop reading, like a suspended laptop: its connection stays open but accepts nothing.
 
     ```python
     from threadchat.testing import LiveServer, StallingPeer
@@ -21,16 +21,15 @@ class StallingPeer(Peer):
         bob.stall()
         lobby = server.chat.hub.room("lobby")
         for number in range(1000):
-            lobby.message("ann", f"{number:04}" * 250)  # a megabyte: more than kernels hold; waits for nobody
+            lobby.message("ann", f"{number:04}" * 250)  # a megabyte, more than the kernels hold; never blocks
         bob.resume()
         assert bob.next()["type"] == "join"
         assert [bob.next()["message"][:4] for _ in range(1000)] == [f"{n:04}" for n in range(1000)]
     ```
 
-    The kernels hold some 260 KB between it and the server, nearly all of it at the server's end;
-    what is said beyond that waits in its outbox, then in the room's log. A server whose messages
-    find no place for `send_timeout` closes the connection (3008), which the peer reads as a reset:
-    `ConnectionClosed` with code 1006.
+    The kernel buffers some 260 KB between it and the server, nearly all of them at the server's end. Further
+    messages wait in the outbox, then in the room's log. If the server cannot send for `send_timeout`, it
+    closes the connection (3008), which the peer sees as a reset: `ConnectionClosed` with code 1006.
     """
 
     def __init__(
@@ -41,32 +40,32 @@ class StallingPeer(Peer):
         receive_buffer: int = 1,
         timeout: float = TIMEOUT,
     ) -> None:
-        """As `Peer`, with the smallest receive buffer that the system gives (2,304 bytes on Linux)."""
+        """Like `Peer`, with the smallest receive buffer that the system allows (2,304 bytes on Linux)."""
         super().__init__(url, headers=headers, receive_buffer=receive_buffer, timeout=timeout)
         self.stalled = False
-        """Whether it refuses to read."""
+        """Whether the peer has stopped reading."""
 
     def stall(self) -> None:
-        """From here on not a byte is read, no ping answered; `send` still works."""
+        """Stops reading, and so answering pings; `send` still works."""
         self.stalled = True
 
     def resume(self) -> None:
-        """Reads again where it stopped, at the next `recv`, `next` or `ask`."""
+        """Allows the next `recv`, `next` or `ask` to read again, from where the peer stopped."""
         self.stalled = False
 
     def close(self, code: int = 1000) -> None:
-        """As `Peer.close`; it reads again for that, or the server would have to cut it off."""
+        """Like `Peer.close`; resumes reading first, because otherwise the server would have to reset it."""
         self.resume()
         super().close(code)
 
     def _read(self, size: int) -> int:
         if self.stalled:
-            raise RuntimeError("this peer is stalled and reads nothing; call resume() first")
+            raise RuntimeError("this peer is stalled and cannot read; call resume() first")
         return super()._read(size)
 
 
 class SlowPeer(Peer):
-    """A client that reads `bytes_per_second`, in steps that the test drives: no time passes by itself.
+    """A client that reads `bytes_per_second`, in steps that the test makes: no real time is needed.
 
     ```python
     from threadchat.testing import LiveServer, SlowPeer
@@ -76,7 +75,7 @@ class SlowPeer(Peer):
         bob.ask("join", room="lobby")
         server.chat.hub.room("lobby").message("ann", "x" * 10_000)
         steps = 1
-        while not any("xxx" in text for text in bob.step()):  # each takes a second's worth
+        while not any("xxx" in text for text in bob.step()):  # each step reads the bytes of one second
             steps += 1
         assert steps > 10
     ```
@@ -91,17 +90,17 @@ class SlowPeer(Peer):
         receive_buffer: int = 1,
         timeout: float = TIMEOUT,
     ) -> None:
-        """As `Peer`, with the smallest receive buffer that the system gives."""
+        """Like `Peer`, with the smallest receive buffer that the system allows."""
         super().__init__(url, headers=headers, receive_buffer=receive_buffer, timeout=timeout)
         self.bytes_per_second = bytes_per_second
-        self._fraction = 0.0  # of a byte, left over by the last step
+        self._fraction = 0.0  # of a byte, left over from the last step
 
     def step(self, seconds: float = 1.0) -> list[str | bytes]:
-        """Reads what such a peer reads in so many seconds; returns the messages that became whole.
+        """Reads as many bytes as this peer reads in `seconds`; returns the messages that are complete now.
 
-        It is fewer bytes only where the server has nothing more to say: what could not be read does not
-        add up for later. Waits for the first byte and within a message, up to `timeout` each time.
-        Raises ConnectionClosed where there is nothing but the end, and TimeoutError where nothing came.
+        It reads fewer bytes only if the server has no more to send; they are not made up for later. It waits
+        for the first byte and within a message, up to `timeout` each time. Raises ConnectionClosed if there
+        is no message before the end, and TimeoutError if nothing arrives.
         """
         allowed = seconds * self.bytes_per_second + self._fraction
         budget = int(allowed)
@@ -120,5 +119,5 @@ class SlowPeer(Peer):
         return messages
 
     def _pauses(self) -> bool:
-        """Whether a message just ended and no byte of another is there."""
+        """Whether the last message is complete and no byte of another one has arrived."""
         return not self._data and not select.select([self.socket], [], [], 0)[0]

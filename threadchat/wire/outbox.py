@@ -25,7 +25,7 @@ MAX_BYTES: Final = 1 << 20
 # Module names save the hot paths an attribute lookup each.
 _YES, _HIGH, _NO, _GONE = Answer.YES, Answer.HIGH, Answer.NO, Answer.GONE
 _IDLE, _LISTED, _RUNNING, _BLOCKED = State.IDLE, State.LISTED, State.RUNNING, State.BLOCKED
-_NO_TURN = frozenset((State.BLOCKED, State.OVER))
+_OVER = State.OVER
 
 
 class Line(Protocol):
@@ -155,7 +155,8 @@ class Outbox(PriorityQueue):
         later), or has not yet woken for an earlier permit. An interrupt can leave such an outbox in the
         line. All three are set before the turnstile's lock is released, so reading them needs no mutex.
         """
-        if self.state in _NO_TURN or not self._wakeup.locked():
+        state = self.state  # compared by identity, because hashing an enum's member is slow
+        if state is _BLOCKED or state is _OVER or not self._wakeup.locked():
             return False
         self._wakeup.release()
         return True

@@ -50,9 +50,9 @@ def test_completion_of_commands_rooms_and_names(chat_server: ServerProcess) -> N
     ):
         terminal.shows("#den>")
         bob.join("den")
-        terminal.shows("bobby came")
+        terminal.shows("bobby joined")
         for typed, completed, rest, answer in (
-            ("/hi\t", "story", "1\r", "bobby came"),
+            ("/hi\t", "story", "1\r", "bobby joined"),
             ("/who lo\t", "bby", "\r", "#lobby: ann"),
             ("hi bo\t", "bby", "there\r", "ann: hi bobby there"),
         ):
@@ -96,7 +96,7 @@ def test_a_server_that_comes_back(chat_server: ServerProcess) -> None:
         terminal.shows("#lobby (away)>")
         terminal.type("typed while away\r/who\r")
         chat_server.start()
-        terminal.shows("-- connected: back as ann, user 1")
+        terminal.shows("-- connected: reconnected as ann, user 1")
         terminal.shows("ann: typed while away")
         terminal.shows("#lobby>")
         terminal.type("again\r")
@@ -144,4 +144,4 @@ def test_only_so_many_lines_wait_and_a_further_one_stays(capsys: pytest.CaptureF
         accept = Screen(chat, colour=False)._accept
         line = Buffer(document=Document("hi"))
         assert [accept(line) for _ in range(MOST_LINES + 1)] == [False] * MOST_LINES + [True]
-    assert capsys.readouterr().out == "-- 100 lines wait to be done; press Enter again in a moment\n"
+    assert capsys.readouterr().out == "-- 100 lines are waiting; press Enter again in a moment\n"

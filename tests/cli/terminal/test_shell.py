@@ -53,13 +53,13 @@ def sit(chat_server: ServerProcess) -> Iterator[Callable[[str], Typist]]:
 def test_a_conversation(sit: Callable[[str], Typist]) -> None:
     ann, bob = sit("ann"), sit("bob")
     assert ann.type("/join lobby") == ["#lobby: ann (1)"]
-    assert ann.happens() == "#lobby ann came"
+    assert ann.happens() == "#lobby ann joined"
     assert ann.type("hello") == []
     assert ann.happens() == "#lobby ann: hello"
     past = bob.type("/join #lobby")
-    assert [line[9:] for line in past[:-1]] == ["#lobby ann came", "#lobby ann: hello"]
+    assert [line[9:] for line in past[:-1]] == ["#lobby ann joined", "#lobby ann: hello"]
     assert past[-1] in ("#lobby: ann (1), bob (2)", "#lobby: ann (1)")
-    assert ann.happens() == bob.happens() == "#lobby bob came"
+    assert ann.happens() == bob.happens() == "#lobby bob joined"
     bob.type("//not a command")
     assert ann.happens() == "#lobby bob: /not a command"
     assert ann.type("/msg bob psst  x") == ["private to bob (2): psst  x"]
@@ -77,13 +77,13 @@ def test_lists_say_where_there_is_more(sit: Callable[[str], Typist], monkeypatch
     assert (rooms.more, people.more) == (False, False)
     monkeypatch.setattr(ann.chat, "rooms", lambda: Listing(rooms, True))
     monkeypatch.setattr(ann.chat, "who", lambda room: Listing(people, True))
-    assert ann.type("/rooms") == ["#lobby: 1 people, 1 events *", "and more, with fewer people"]
+    assert ann.type("/rooms") == ["#lobby: 1 people, 1 events *", "and more rooms, with fewer people"]
     assert ann.type("/who") == ["#lobby: ann (1), and more"]
 
 
 def test_rooms(sit: Callable[[str], Typist]) -> None:
     ann = sit("ann")
-    assert ann.type("/rooms") == ["there are no rooms yet; /join makes one"]
+    assert ann.type("/rooms") == ["there are no rooms yet; /join creates one"]
     ann.type("/join lobby")
     ann.type("/join garden")
     assert ann.type("/rooms") == ["#garden: 1 people, 1 events *", "#lobby: 1 people, 1 events"]
@@ -93,7 +93,7 @@ def test_rooms(sit: Callable[[str], Typist]) -> None:
     assert ann.type("/leave") == ["left #lobby; now in #garden"]
     assert ann.type("/who lobby") == ["#lobby: nobody"]
     assert ann.type("/leave garden") == ["left #garden"]
-    assert ann.type("hello") == ["-- hello: you are in no room; /join ROOM enters one"]
+    assert ann.type("hello") == ["-- hello: you are in no room; /join ROOM joins one"]
     assert ann.shell.known_rooms == {"lobby", "garden"}
 
 
@@ -115,7 +115,7 @@ def test_bytes_that_are_no_text_are_not_sent(sit: Callable[[str], Typist]) -> No
     ann.type("/join lobby")
     for line in ("\udcff", "/join \udcff", "/nick \udcff"):
         [shown] = ann.type(line)
-        assert "not done: " in shown
+        assert "refused: " in shown
         assert "cannot be sent: " in shown
     ann.type("hi")
     assert ann.type("/history 1")[0][9:] == "#lobby ann: hi"
@@ -124,27 +124,27 @@ def test_bytes_that_are_no_text_are_not_sent(sit: Callable[[str], Typist]) -> No
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        ("/foo", "there is no /foo; /help lists what there is, // says a line that begins with /"),
+        ("/foo", "/foo is not a command; /help lists them; // begins a message that starts with /"),
         ("/join", "/join needs a room: /join lobby"),
         ("/join  ", "/join needs a room: /join lobby"),
         ("/leave", "you are not in any room"),
         ("/leave x", "you are not in x"),
-        ("/msg", "/msg needs a name or a number, and what to say: /msg ann hello"),
-        ("/msg ann", "/msg needs a name or a number, and what to say: /msg ann hello"),
+        ("/msg", "/msg needs a name or a number, and a text: /msg ann hello"),
+        ("/msg ann", "/msg needs a name or a number, and a text: /msg ann hello"),
         (
             "/msg cy hi",
             "nobody here is called cy; /who lists the people of a room, with their ids; "
-            "@ID is whoever has that id, if it is text",
+            "for an id that is text, write @ID",
         ),
-        ("/msg @cy hi", "not done: user cy is not online (108)"),
-        ("/msg 77 hi", "not done: user 77 is not online (108)"),
-        ("/msg -77 hi", "not done: user -77 is not online (108)"),
+        ("/msg @cy hi", "refused: user cy is not online (108)"),
+        ("/msg 77 hi", "refused: user 77 is not online (108)"),
+        ("/msg -77 hi", "refused: user -77 is not online (108)"),
         ("/who", "/who needs a room: /who lobby"),
-        ("/who x", "not done: there is no room x (102)"),
-        ("/history", "you are in no room; /join ROOM enters one"),
+        ("/who x", "refused: there is no room x (102)"),
+        ("/history", "you are in no room; /join ROOM joins one"),
         ("/nick", "you are ann; /nick NAME takes another name"),
-        ("/join /ws", "not done: /ws is the broadcast endpoint's room (103)"),
-        ("/fo\x1bo", "there is no /fo\\x1bo; /help lists what there is, // says a line that begins with /"),
+        ("/join /ws", "refused: /ws is the broadcast endpoint's room (103)"),
+        ("/fo\x1bo", "/fo\\x1bo is not a command; /help lists them; // begins a message that starts with /"),
     ],
 )
 def test_mistakes(line: str, answer: str, sit: Callable[[str], Typist]) -> None:

@@ -136,30 +136,30 @@ def test_there_is_no_server(words: list[str]) -> None:
     url = f"ws://127.0.0.1:{free_port()}/chat"
     done = run(*words, url, text="hi")
     assert (done.returncode, done.stdout) == (3, b"")
-    assert done.stderr.startswith(f"threadchat: {url} is not reachable: ".encode())
+    assert done.stderr.startswith(f"threadchat: {url} cannot be reached: ".encode())
     assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["connect"], "without a terminal, --room names the one room to publish in"),
-        (["connect", "--room", "a", "--room", "b"], "without a terminal, --room names the one room"),
+        (["connect"], "without a terminal, give exactly one --room to publish in"),
+        (["connect", "--room", "a", "--room", "b"], "without a terminal, give exactly one --room"),
         (["connect", "--room", " "], "argument --room: it must not be empty"),
         (["connect", "--room", b"\xff"], "argument --room: '\\udcff' is not UTF-8"),
         (["tail", "--room", "x", "--nickname", b"\xff"], "argument --nickname: '\\udcff' is not UTF-8"),
         (["connect", "ws://ho st/"], "without spaces and control characters"),
-        (["connect", "nonsense"], "argument url: 'nonsense' is no address of a chat"),
+        (["connect", "nonsense"], "argument url: 'nonsense' is not a chat address"),
         (["connect", "--prot=1"], "unrecognized arguments: --prot=1"),
         (["tail"], "the following arguments are required: --room"),
-        (["tail", "--room", "x", "--count", "0"], "argument --count: '0' is no number from 1 up"),
-        (["tail", "--room", "x", "--history", "9999"], "'9999' is no number from 0 to 1000"),
+        (["tail", "--room", "x", "--count", "0"], "argument --count: '0' is not a whole number from 1 up"),
+        (["tail", "--room", "x", "--history", "9999"], "'9999' is not a whole number from 0 to 1000"),
         (["tail", "--room", "x", "--since", "-1"], "argument --since: "),
         (["tail", "--room", "x", "--since", "1", "--history", "1"], "not allowed with argument --since"),
-        (["tail", "--room", "x", "--timeout", "0"], "'0' is no number of seconds above 0"),
-        (["tail", "--room", "x", "--timeout", "soon"], "'soon' is no number of seconds above 0"),
+        (["tail", "--room", "x", "--timeout", "0"], "'0' is not a number of seconds above 0"),
+        (["tail", "--room", "x", "--timeout", "soon"], "'soon' is not a number of seconds above 0"),
         (["tail", "--room", "x", "--type", "laugh"], "argument --type: invalid choice: 'laugh'"),
-        (["--port", "1", "tail"], "tail comes first, its flags follow"),
+        (["--port", "1", "tail"], "tail must come first, before its flags"),
     ],
 )
 def test_wrong_arguments(words: list[str | bytes], complaint: str) -> None:
@@ -177,7 +177,7 @@ def test_help_lists_flags_and_exit_codes(word: str, capsys: pytest.CaptureFixtur
     assert caught.value.code == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "--nickname NAME" in out
-    assert "exit codes: 0 done, 1 the chat refused or ended it, 2 wrong arguments, 3 the server is" in out
+    assert "exit codes: 0 done, 1 refused or ended by the chat, 2 wrong arguments, 3 the server" in out
 
 
 def test_without_the_library_a_terminal_gets_the_command_that_installs_it(
@@ -256,7 +256,7 @@ def test_a_beginning_that_is_not_there(chat_server: ServerProcess, ann: Client) 
     ann.message("ops", "hi")
     done = run("tail", chat_server.url, "--room", "ops", "--since", "5")
     assert done.returncode == 1
-    assert done.stderr == b"threadchat: 112 room 'ops' has no events after 5 to begin with; its newest is 1\n"
+    assert done.stderr == b"threadchat: 112 room 'ops' no longer has the events after 5; its newest is 1\n"
 
 
 def test_nothing_is_missed_where_somebody_else_makes_the_room_meanwhile() -> None:
@@ -297,7 +297,7 @@ def test_a_room_that_lets_nobody_back_is_an_end() -> None:
         link.cut()
         again.welcome(resumed="proof-1")
         again.refuse(again.heard("subscribe"), 103)
-        with pytest.raises(ThreadchatError, match="lets nobody back into room 'ops': 103 no"):
+        with pytest.raises(ThreadchatError, match="refuses to resume room 'ops': 103 no"):
             following.result()
 
 

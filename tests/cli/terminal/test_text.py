@@ -49,7 +49,7 @@ def test_every_event_is_safe_in_all_its_parts() -> None:
     ("event", "shown"),
     [
         (SPOKEN, "#lobby ann: hi"),
-        (ChatEvent(type="join", room="lobby", nickname="ann", user=3), "#lobby ann came"),
+        (ChatEvent(type="join", room="lobby", nickname="ann", user=3), "#lobby ann joined"),
         (ChatEvent(type="leave", room="lobby", user=3), "#lobby 3 left"),
         (ChatEvent(type="close", room="lobby"), "#lobby the room was closed"),
         (ChatEvent(type="direct", user=3, nickname="ann", message="psst"), "private from ann (3): psst"),

@@ -79,19 +79,19 @@ def test_a_file_that_is_a_folder(files: Files) -> None:
 
 def test_files_that_were_mixed_up(files: Files) -> None:
     files.chain.write_bytes(files.key.read_bytes())
-    assert refused(files) == f"tls_cert={files.chain}: there is no certificate in PEM in this file"
+    assert refused(files) == f"tls_cert={files.chain}: this file contains no certificate in PEM format"
 
 
 def test_a_key_that_is_none(files: Files) -> None:
     files.key.write_text("hello")
-    assert refused(files) == f"tls_key={files.key}: there is no private key in PEM in this file"
+    assert refused(files) == f"tls_key={files.key}: this file contains no private key in PEM format"
 
 
 def test_the_key_of_another(files: Files, tmp_path: Path) -> None:
     shutil.copy(make_another(tmp_path).key, files.key)
     assert (
         refused(files)
-        == f"tls_key={files.key}: this key is not that of the certificate tls_cert={files.chain}"
+        == f"tls_key={files.key}: this key does not belong to the certificate tls_cert={files.chain}"
     )
 
 
@@ -107,7 +107,7 @@ def test_a_locked_key_is_refused_and_nobody_is_asked(files: Files) -> None:
         capture_output=True,
     )
     files.key.write_bytes(locked.stdout)
-    assert "locked with a passphrase" in refused(files)
+    assert "the key has a passphrase" in refused(files)
 
 
 def test_new_files_are_for_new_connections(
@@ -130,7 +130,7 @@ def test_broken_new_files_leave_the_former_in_force(files: Files, caplog: pytest
     assert certificates.context is before
     [record] = caplog.records
     assert record.levelname == "ERROR"
-    assert "there is no private key" in record.getMessage()
+    assert "this file contains no private key" in record.getMessage()
 
 
 # -- who speaks TLS ------------------------------------------------------------------------------------
@@ -203,21 +203,21 @@ def test_a_peer_that_goes_at_once(pair: Pair, files: Files) -> None:
 def test_a_peer_that_begins_well_and_goes_on_with_garbage(pair: Pair, files: Files) -> None:
     ours, theirs = pair
     theirs.sendall(b"\x16\x03\x01" + b"\xff" * 500)
-    assert failure(ours, files).startswith("TLS came to nothing: [SSL")
+    assert failure(ours, files).startswith("the TLS handshake failed: [SSL")
 
 
 def test_a_peer_that_ends_in_the_middle(pair: Pair, files: Files) -> None:
     ours, theirs = pair
     theirs.sendall(b"\x16\x03\x01\x02\x00\x01")
     theirs.shutdown(socket.SHUT_WR)
-    assert "TLS came to nothing" in failure(ours, files)
+    assert "the TLS handshake failed" in failure(ours, files)
 
 
 @pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00\x01"])
 def test_a_peer_that_takes_too_long(pair: Pair, files: Files, begun: bytes) -> None:
     ours, theirs = pair
     theirs.sendall(begun)
-    assert "TLS came to nothing" in failure(ours, files, seconds=0.05)
+    assert "the TLS handshake failed" in failure(ours, files, seconds=0.05)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")

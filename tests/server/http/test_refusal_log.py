@@ -53,8 +53,8 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
         (["/chat", *GOOD, "Origin: https://chat.example:81"], 403, "Origin 'https://chat.example:81'"),
         (["/chat", *GOOD, "Origin: null"], 403, "Origin 'null', Host 'chat.example', from 127.0.0.1"),
         (["/chat", *GOOD[1:]], 400, "'Connection: Upgrade' is missing"),
-        (["/chat", GOOD[2], KEY], 426, "a proxy in between has to pass that on"),
-        (["/chatt?token=secret", *GOOD], 404, "the ones there are: /, /chat, /ws. path '/chatt', Origin -"),
+        (["/chat", GOOD[2], KEY], 426, "a proxy in between must forward that header"),
+        (["/chatt?token=secret", *GOOD], 404, "available paths: /, /chat, /ws. path '/chatt', Origin -"),
     ],
 )
 def test_a_refused_websocket_is_in_the_log(

@@ -219,7 +219,7 @@ def test_a_longer_body_where_one_is_expected(pair: tuple[socket.socket, socket.s
     assert reader.read().body == body
     sender.join()
     peers.sendall(head % (len(body) + 1))
-    with pytest.raises(RequestError, match=f"{len(body)} bytes are the most"):
+    with pytest.raises(RequestError, match=f"the limit is {len(body)} bytes"):
         RequestReader(ours, time.monotonic() + 5, time.monotonic, max_body=len(body)).read()
     assert refused(get(b"Content-Length: 99999999999999999999")) == 413
 

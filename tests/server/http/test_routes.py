@@ -146,7 +146,7 @@ def test_readiness(call: Caller) -> None:
     call.ready = False
     status, headers, body = call("/readyz")
     assert (status, headers["Cache-Control"]) == (503, "no-store")
-    assert body == b"The message store is away; commands are refused until it is back.\n"
+    assert body == b"The broker is not available; commands are refused until it is back.\n"
 
 
 def test_whoever_depends_on_nobody_is_ready(page: Path) -> None:

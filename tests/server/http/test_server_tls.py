@@ -107,7 +107,7 @@ def test_a_plain_request_gets_a_plain_answer(start: Start) -> None:
         client.sendall(PLAIN)
         reply = receive_all(client)
     assert reply.startswith(b"HTTP/1.1 400 ")
-    assert reply.endswith(b"This port speaks TLS; use https:// or wss://.\n")
+    assert reply.endswith(b"This port requires TLS; use https:// or wss://.\n")
 
 
 def test_an_odd_request_is_refused_within_tls(start: Start, certificate: Certificate) -> None:

@@ -19,6 +19,7 @@ from threadchat.cli.terminal.constants import (
     EXIT_UNREACHABLE,
 )
 from threadchat.client.client import TIMEOUT, chat_url
+from threadchat.client.in_flight import describe
 from threadchat.client.positions import LARGEST_PAGE
 from threadchat.client.reconnecting_connection import without_password
 from threadchat.errors import BadUrl, ThreadchatError
@@ -26,14 +27,14 @@ from threadchat.errors import BadUrl, ThreadchatError
 DEFAULT_URL: Final = "ws://127.0.0.1:8080/chat"
 
 CONNECT: Final = """\
-A chat in the terminal. Where the input is no terminal, each of its lines is published in --room instead, and
-the program ends once all are acknowledged."""
+Opens a chat in the terminal. If the input is not a terminal, each line of it is published in --room instead,
+and the program ends once the server has acknowledged all lines."""
 
-TAIL: Final = "Shows what happens in rooms, without being seen there."
+TAIL: Final = "Shows the events of rooms, without appearing in them."
 
 EXITS: Final = f"""\
-exit codes: {EXIT_OK} done, {EXIT_REFUSED} the chat refused or ended it, {EXIT_USAGE} wrong arguments, \
-{EXIT_UNREACHABLE} the server is not reachable, {EXIT_INTERRUPTED} Ctrl-C"""
+exit codes: {EXIT_OK} done, {EXIT_REFUSED} refused or ended by the chat, {EXIT_USAGE} wrong arguments, \
+{EXIT_UNREACHABLE} the server cannot be reached, {EXIT_INTERRUPTED} Ctrl-C"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,20 +49,20 @@ def main(argv: Sequence[str]) -> int:
         return run(arguments)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # head, or whatever else read the output, has read enough
-        _forget_output()
+    except BrokenPipeError:  # the reader of the output, such as head, has read enough
+        _discard_output()
         return EXIT_OK
-    except (ConnectionError, TimeoutError) as error:  # a refused handshake is such an error too
-        return _complain(f"{without_password(arguments.url)} is not reachable: {error}", EXIT_UNREACHABLE)
-    except OSError as error:  # of a disk that is full, say
-        _forget_output()
+    except (ConnectionError, TimeoutError) as error:  # includes a refused handshake
+        return _complain(f"{without_password(arguments.url)} cannot be reached: {error}", EXIT_UNREACHABLE)
+    except OSError as error:  # for example, the disk is full
+        _discard_output()
         return _complain(f"reading or writing failed: {error}", EXIT_REFUSED)
     except ThreadchatError as error:
         return _complain(_in_words(error), EXIT_REFUSED)
 
 
-def _forget_output() -> None:
-    """What is still buffered goes nowhere, or the interpreter would try again at its end, and complain."""
+def _discard_output() -> None:
+    """Discards buffered output, which the interpreter would otherwise try to write at exit, with an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -72,7 +73,7 @@ def _complain(text: str, code: int) -> int:
 
 def _in_words(error: ThreadchatError) -> str:
     code = getattr(error, "code", None)
-    text = str(error)
+    text = describe(error)
     return text if code is None or text.startswith(str(int(code))) else f"{int(code)} {text}"
 
 
@@ -89,20 +90,18 @@ def _parser(command: str, description: str) -> Parser:
         nargs="?",
         type=_url,
         default=DEFAULT_URL,
-        help="the server; http://host:port will do (default: %(default)s)",
+        help="address of the server; http://host:port works too (default: %(default)s)",
     )
     parser.add_argument(
-        "--nickname", metavar="NAME", type=_text, default=login(), help="who to be (default: %(default)s)"
+        "--nickname", metavar="NAME", type=_text, default=login(), help="your nickname (default: %(default)s)"
     )
-    parser.add_argument(
-        "--token", help="who one is, where the server wants to know; the command token makes one"
-    )
+    parser.add_argument("--token", help="token for a server that requires one; the command token creates one")
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=_seconds,
         default=TIMEOUT,
-        help="how long to wait for the server, for each command (default: %(default)g)",
+        help="how long each command waits for the server (default: %(default)g)",
     )
     return parser
 
@@ -115,7 +114,7 @@ def connect_parser() -> Parser:
         action="append",
         type=_text,
         metavar="ROOM",
-        help=f"where to be, or to publish; may be repeated in a terminal (default there: {DEFAULT_ROOM})",
+        help=f"room to join, or to publish in; may be repeated in a terminal (default there: {DEFAULT_ROOM})",
     )
     return parser
 
@@ -124,29 +123,40 @@ def tail_parser() -> Parser:
     """The arguments of `tail`."""
     parser = _parser("tail", TAIL)
     parser.add_argument(
-        "--room", action="append", type=_text, metavar="ROOM", required=True, help="may be repeated"
+        "--room",
+        action="append",
+        type=_text,
+        metavar="ROOM",
+        required=True,
+        help="room to follow; may be repeated",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, as in the protocol")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line, as in the protocol"
+    )
     parser.add_argument(
         "--type",
         action="append",
         choices=sorted(EVENT_TYPES),
         metavar="TYPE",
-        help="only such events; may be repeated",
+        help="show only events of this type; may be repeated",
     )
     parser.add_argument(
-        "--name", action="append", type=_text, metavar="NAME", help="of the application's events only these"
+        "--name",
+        action="append",
+        type=_text,
+        metavar="NAME",
+        help="show only application events with this name; may be repeated",
     )
-    parser.add_argument("--count", metavar="N", type=_number(1), help="end after that many events")
+    parser.add_argument("--count", metavar="N", type=_number(1), help="end after N events")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--history",
         metavar="N",
         type=_number(0, LARGEST_PAGE),
         default=0,
-        help="begin with that many events that were there before (default: 0)",
+        help="begin with the N newest events of the past (default: 0)",
     )
-    start.add_argument("--since", metavar="ID", type=_number(0), help="begin after the event with that id")
+    start.add_argument("--since", metavar="ID", type=_number(0), help="begin after the event with this id")
     return parser
 
 
@@ -154,10 +164,10 @@ PARSERS: Final[dict[str, Callable[[], Parser]]] = {"connect": connect_parser, "t
 
 
 def login() -> str:
-    """The name of whoever runs the program, as a nickname."""
+    """The login name of the person who runs the program, as a nickname."""
     try:
         return getpass.getuser()[:64] or "guest"
-    except (OSError, KeyError):  # a container's user without a name
+    except (OSError, KeyError):  # a container may run under a user id without a name
         return "guest"
 
 
@@ -173,7 +183,7 @@ def _text(text: str) -> str:
         raise argparse.ArgumentTypeError("it must not be empty")
     try:
         text.encode()
-    except UnicodeEncodeError:  # Python keeps such bytes of an argument as half characters
+    except UnicodeEncodeError:  # Python represents invalid bytes of an argument as surrogates
         raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8") from None
     return text
 
@@ -184,7 +194,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0 and at most 86400")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and at most 86400")
     return seconds
 
 
@@ -197,7 +207,7 @@ def _number(least: int, most: int | None = None) -> Callable[[str], int]:
             or (most is not None and int(text) > most)
         ):
             upper = "" if most is None else f" to {most}"
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least}{upper or ' up'}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}{upper or ' up'}")
         return int(text)
 
     return read

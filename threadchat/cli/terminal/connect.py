@@ -1,4 +1,4 @@
-"""`connect`: a chat in the terminal, or the lines of a pipe into a room."""
+"""`connect`: an interactive chat in the terminal, or a pipe whose lines are published in a room."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from threadchat.errors import CommandError, ErrorCode
 
 
 def connect(arguments: argparse.Namespace) -> int:
-    """Runs the command; returns the exit code, or raises what ended the client."""
+    """Runs the command and returns the exit code. Raises the error that ended the client."""
     if sys.stdin.isatty() and sys.stdout.isatty():
         return _talk(arguments)
     if len(arguments.room or ()) != 1:
-        print("threadchat: without a terminal, --room names the one room to publish in", file=sys.stderr)
+        print("threadchat: without a terminal, give exactly one --room to publish in", file=sys.stderr)
         return EXIT_USAGE
     sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     with open_client(arguments) as chat:
@@ -36,7 +36,7 @@ def open_client(arguments: argparse.Namespace) -> Client:
 def publish_lines(chat: Client, room: str, lines: Iterable[str]) -> None:
     """Publishes each line that is not blank, in order, and returns once all are acknowledged.
 
-    Waits for one only where many are unanswered. Raises what a Client's `message` raises.
+    It waits for a reply only when too many are outstanding. Raises the errors of `Client.message`.
     """
     unanswered: deque[Future[Published]] = deque()
     for line in lines:

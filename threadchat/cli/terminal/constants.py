@@ -1,4 +1,4 @@
-"""Exit codes of `connect` and `tail`, which scripts rely on, and the room where none is named."""
+"""The exit codes of `connect` and `tail`, which scripts rely on, and the default room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chat on a real terminal: a line to edit at the bottom, and what happens above it."""
+"""The interactive chat on a terminal: a line to edit at the bottom, and events above it."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from threadchat.cli.terminal.text import Style, plain
 from threadchat.client import Client, State
 
 MOST_LINES: Final = 100
-"""Lines that wait to be done, while the server is slow or away; a further one stays in the editor."""
+"""Lines that may wait while the server is slow or away; a further line stays in the editor."""
 
 
 class Words(Completer):
-    """Completes commands, rooms after the commands that take one, and names everywhere else."""
+    """Completes commands, rooms after commands that take a room, and nicknames everywhere else."""
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
-        """See prompt_toolkit. A name that holds a space cannot be told apart, one with a control character
-        must not be typed."""
+        """See prompt_toolkit. Names with control characters are not offered; names with spaces cannot be
+        recognised."""
         before = document.text_before_cursor
         word = before.rpartition(" ")[2]
         for candidate in self._candidates(before):
@@ -50,15 +50,16 @@ class Words(Completer):
 
 
 class Screen:
-    """One interactive session. The main thread has the line that is edited, all the time; `terminal-lines`
-    does what was typed, and `terminal-events` shows what happens, so that nobody waits for a server before
-    typing on.
+    """One interactive session.
+
+    The main thread runs the line editor. The thread `terminal-lines` carries out the lines that were typed,
+    and `terminal-events` shows events, so that typing never waits for the server.
     """
 
     def __init__(self, chat: Client, *, colour: bool) -> None:
         self._chat = chat
         self._shell = Shell(chat, Style(colour=colour), self._show)
-        self._lines: queue.Queue[str | None] = queue.Queue(MOST_LINES)  # None: there are no more
+        self._lines: queue.Queue[str | None] = queue.Queue(MOST_LINES)  # None: no more lines follow
         self._session: PromptSession[str] = PromptSession(
             self._prompt,
             completer=Words(self._shell),
@@ -74,9 +75,9 @@ class Screen:
         ]
 
     def run(self, rooms: Sequence[str]) -> int:
-        """Enters the rooms and does what is typed until the end; returns the exit code.
+        """Joins the rooms, runs the editor until the user leaves, and returns the exit code.
 
-        Raises what ended the client. Runs on: the main thread.
+        Raises the error that ended the client. Runs on: the main thread.
         """
         with patch_stdout(raw=True):
             self._show(f"{self._chat.url} as {plain(self._chat.nickname)}; /help lists the commands")
@@ -87,7 +88,7 @@ class Screen:
             except EOFError:
                 pass
             finally:
-                self._chat.close()  # wakes both threads, if they wait for the server
+                self._chat.close()  # wakes both threads if they wait for the server
                 self._empty()
                 self._lines.put(None)
                 for thread in self._threads:
@@ -97,18 +98,18 @@ class Screen:
         return EXIT_OK
 
     def do_lines(self) -> None:
-        """Does what is typed, line by line. Runs on: the thread `terminal-lines`."""
+        """Carries out what is typed, line by line. Runs on: the thread `terminal-lines`."""
         try:
             while (line := self._lines.get()) is not None:
                 self._shell.type(line)
                 self._session.app.invalidate()  # the prompt names the room
         except Quit:
             self._stop()
-        except Exception as error:  # whatever it is: nobody shall go on typing to nobody
+        except Exception as error:  # after any error, lines would no longer be carried out
             self._stop(error)
 
     def show_events(self) -> None:
-        """Shows what happens until the client ends. Runs on: the thread `terminal-events`."""
+        """Shows events until the client ends. Runs on: the thread `terminal-events`."""
         try:
             for event in self._chat:
                 self._shell.event(event)
@@ -120,7 +121,7 @@ class Screen:
             thread.start()
 
     def _stop(self, failure: Exception | None = None) -> None:
-        """Ends the prompt; the first failure counts, none that follows from it. Runs on: any thread."""
+        """Ends the editor; only the first failure is kept. Runs on: any thread."""
         app = self._session.app
         loop = app.loop
         if loop is not None and not loop.is_closed():
@@ -133,11 +134,11 @@ class Screen:
             app.exit(exception=EOFError())
 
     def _accept(self, buffer: Buffer) -> bool:
-        """Takes a line; whether it stays to be edited."""
+        """Queues the line; returns whether it stays in the editor."""
         try:
             self._lines.put_nowait(buffer.text)
         except queue.Full:
-            self._show(f"-- {MOST_LINES} lines wait to be done; press Enter again in a moment")
+            self._show(f"-- {MOST_LINES} lines are waiting; press Enter again in a moment")
             return True
         return False
 
@@ -150,9 +151,9 @@ class Screen:
         keys = KeyBindings()
 
         @keys.add("c-c")
-        @keys.add("<sigint>")  # the same, pressed while something is being printed
-        def forget(event: KeyPressEvent) -> None:
-            """As in a shell, it is about the line."""
+        @keys.add("<sigint>")  # the same key, pressed while something is being printed
+        def clear_line(event: KeyPressEvent) -> None:
+            """Clears the line, as in a shell."""
             if not event.current_buffer.text:
                 self._show("-- /quit or Ctrl-D leaves")
             event.current_buffer.reset()

@@ -1,4 +1,4 @@
-"""What one types into the terminal client, done: lines to say, and commands that begin with a slash."""
+"""Carries out what is typed into the terminal client: messages, and commands that begin with a slash."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from threadchat.errors import CommandError, ErrorCode
 from threadchat.normalize import nfc
 
 MOST_PEOPLE: Final = 1000
-"""People whose names are remembered; above it, those not heard of for longest are forgotten."""
-RECENT: Final = 10  # events shown on coming into a room
+"""People whose names are remembered; above it, the people seen least recently are forgotten."""
+RECENT: Final = 10  # past events that are shown when a room is joined
 
 
-class Quit(Exception):  # nothing went wrong
-    """Whoever types has had enough."""
+class Quit(Exception):  # not an error
+    """The user wants to leave."""
 
 
 class Mistake(Exception):
-    """Something that cannot be done as it was typed; the text says why."""
+    """A line that cannot be carried out; the text says why."""
 
 
 class Shell:
-    """One person's chat: the rooms they are in, the one they talk in, and the people they heard of.
+    """The state of one person's chat: the current room, the known rooms, and the people seen so far.
 
-    `show` is given each line to be seen. Runs on: the thread that does what is typed, but for `event`, which
-    runs on the one that takes events; what they share is replaced or changed in single steps.
+    `show` is called with each line of output. Runs on: the thread that carries out lines, except `event`,
+    which runs on the thread that takes events. Shared attributes are replaced or changed in single atomic
+    steps.
     """
 
     def __init__(self, chat: Client, style: Style, show: Callable[[str], None]) -> None:
         self.chat = chat
-        self.room = ""  # the one that lines go to; empty for none
+        self.room = ""  # the current room, where messages go; empty for none
         self.known_rooms: frozenset[str] = frozenset()  # for completion
         self._style = style
         self._show = show
@@ -44,7 +45,7 @@ class Shell:
     # What is typed
 
     def type(self, line: str) -> None:
-        """Does one line. Raises Quit, and what ended the client or its connection for now."""
+        """Carries out one line. Raises Quit, and the error that ended the client or its connection."""
         try:
             if line.startswith("/") and not line.startswith("//"):
                 word, _, rest = line.partition(" ")
@@ -55,22 +56,24 @@ class Shell:
             self._warn(str(mistake), line)
         except CommandError as error:
             again = "; try again" if error.temporary else ""
-            self._warn(f"not done: {error.reason} ({int(error.code)}){again}", line)
+            self._warn(f"refused: {error.reason} ({int(error.code)}){again}", line)
         except TimeoutError as error:
             self._warn(str(error), line)
 
     def _command(self, word: str) -> Callable[[Shell, str], None]:
         if word not in COMMANDS:
-            raise Mistake(f"there is no {word}; /help lists what there is, // says a line that begins with /")
+            raise Mistake(
+                f"{word} is not a command; /help lists them; // begins a message that starts with /"
+            )
         return COMMANDS[word][0]
 
     def _say(self, text: str) -> None:
         if not self.room:
-            raise Mistake("you are in no room; /join ROOM enters one")
+            raise Mistake("you are in no room; /join ROOM joins one")
         self.chat.message(self.room, text)
 
     def join(self, room: str) -> None:
-        """Enters a room, or turns to one that one is in."""
+        """Joins a room, or switches to it if it is joined already."""
         if not room:
             raise Mistake("/join needs a room: /join lobby")
         room = nfc(room.removeprefix("#"))
@@ -82,7 +85,7 @@ class Shell:
         self._show(f"{self._style.room(room)}: {self._present(room)}")
 
     def _enter(self, room: str) -> tuple[ChatEvent, ...]:
-        """Joins so that what is shown of the past and what comes fit together."""
+        """Joins a room at the end of the history that is returned, so that no event is missed or repeated."""
         try:
             page = self.chat.history(room, limit=RECENT)
         except CommandError as error:
@@ -108,7 +111,7 @@ class Shell:
     def _direct(self, rest: str) -> None:
         name, _, text = rest.partition(" ")
         if not text.strip():
-            raise Mistake("/msg needs a name or a number, and what to say: /msg ann hello")
+            raise Mistake("/msg needs a name or a number, and a text: /msg ann hello")
         to = self._find(name)
         words = "private, waits for" if self.chat.direct(to, text).stored else "private to"
         self._show(
@@ -131,7 +134,7 @@ class Shell:
             return int(name)
         raise Mistake(
             f"nobody here is called {plain(name)}; /who lists the people of a room, with their ids; "
-            "@ID is whoever has that id, if it is text"
+            "for an id that is text, write @ID"
         )
 
     def _who(self, room: str) -> None:
@@ -154,13 +157,13 @@ class Shell:
             here = " *" if room.name == self.room else ""
             self._show(f"{self._style.room(room.name)}: {room.people} people, {room.offset} events{here}")
         if not rooms:
-            self._show("there are no rooms yet; /join makes one")
+            self._show("there are no rooms yet; /join creates one")
         if rooms.more:
-            self._show("and more, with fewer people")
+            self._show("and more rooms, with fewer people")
 
     def _history(self, rest: str) -> None:
         if not self.room:
-            raise Mistake("you are in no room; /join ROOM enters one")
+            raise Mistake("you are in no room; /join ROOM joins one")
         if rest and not (rest.isascii() and rest.isdigit() and 1 <= int(rest) <= 1000):
             raise Mistake("/history takes a number from 1 to 1000")
         for event in self.chat.history(self.room, limit=int(rest or 20)).events:
@@ -175,12 +178,12 @@ class Shell:
     def _help(self, rest: str) -> None:
         for word, (_, arguments, text) in COMMANDS.items():
             self._show(f"{word} {arguments}".ljust(18) + text)
-        self._show("Anything else is said in the room. Tab completes; Ctrl-D leaves.")
+        self._show("Anything else is sent to the room. Tab completes; Ctrl-D leaves.")
 
     def _quit(self, rest: str) -> None:
         raise Quit
 
-    # What happens
+    # Events
 
     def event(self, event: ChatEvent) -> None:
         """Shows an event. Runs on: any one thread."""
@@ -194,7 +197,7 @@ class Shell:
 
     @property
     def names(self) -> list[str]:
-        """The names heard of, last first; for completion."""
+        """The nicknames seen so far, most recent first; for completion."""
         return list(dict.fromkeys(reversed(list(self._people.values()))))
 
     def _meet(self, user: UserId, nickname: str) -> None:
@@ -204,18 +207,18 @@ class Shell:
             self._people.popitem(last=False)
 
     def _warn(self, text: str, line: str) -> None:
-        """Says what is wrong, and what was typed, which is no longer to be seen."""
+        """Shows what is wrong, together with the line that was typed, which is no longer on the screen."""
         self._show(self._style.paint(f"-- {plain(line)}: {plain(text)}", WARNING))
 
 
 COMMANDS: Final[dict[str, tuple[Callable[[Shell, str], None], str, str]]] = {
-    "/join": (Shell.join, "ROOM", "enters a room, or turns to one that you are in"),
+    "/join": (Shell.join, "ROOM", "joins a room, or switches to one that you are in"),
     "/leave": (Shell._leave, "[ROOM]", "leaves this room, or another one"),
-    "/msg": (Shell._direct, "NAME TEXT", "says something to one person only"),
+    "/msg": (Shell._direct, "NAME TEXT", "sends a private message to one person"),
     "/who": (Shell._who, "[ROOM]", "lists the people in a room"),
     "/rooms": (Shell._rooms, "", "lists the rooms"),
-    "/history": (Shell._history, "[N]", "shows what was said before, 20 events or N"),
-    "/nick": (Shell._nick, "NAME", "takes another name"),
-    "/help": (Shell._help, "", "shows this"),
-    "/quit": (Shell._quit, "", "leaves"),
+    "/history": (Shell._history, "[N]", "shows the last 20 events, or the last N"),
+    "/nick": (Shell._nick, "NAME", "changes your nickname"),
+    "/help": (Shell._help, "", "shows this list"),
+    "/quit": (Shell._quit, "", "leaves the chat"),
 }

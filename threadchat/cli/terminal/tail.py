@@ -1,4 +1,4 @@
-"""`tail`: what happens in rooms, line by line, for people and for programs."""
+"""`tail`: prints the events of rooms, one a line, for people and for programs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from threadchat.errors import CommandError, ErrorCode, ThreadchatError
 from threadchat.normalize import nfc
 
 LOOK_SECONDS: Final = 1.0
-"""How often to look whether somebody still reads what is written, while nothing is."""
+"""Seconds between two checks whether the output still has a reader, while there are no events."""
 
 
 def tail(arguments: argparse.Namespace) -> int:
-    """Runs the command; returns the exit code, or raises what ended the client."""
-    # What a terminal's or a pipe's encoding does not have is escaped, not fatal.
+    """Runs the command and returns the exit code. Raises the error that ended the client."""
+    # Characters that the encoding of the output lacks are escaped instead of raising an error.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     style = Style(colour=wants_colour(sys.stdout), rooms=len(arguments.room) > 1)
     left = arguments.count
@@ -40,7 +40,7 @@ def tail(arguments: argparse.Namespace) -> int:
 
 
 def follow(chat: Client, arguments: argparse.Namespace) -> Iterator[ChatEvent]:
-    """Events from where the arguments say on, without end; notices among them."""
+    """Yields events and notices, from the position that the arguments name, until the rooms are closed."""
     for room in arguments.room:
         yield from enter(chat, room, arguments)
     rooms = set(map(nfc, arguments.room))
@@ -56,7 +56,7 @@ def follow(chat: Client, arguments: argparse.Namespace) -> Iterator[ChatEvent]:
         if event.type in (CLOSE, REFUSED, KICKED):
             rooms.discard(event.room)
             if not rooms and event.type == REFUSED:
-                raise ThreadchatError(f"the chat lets nobody back into room {event.room!r}: {event.message}")
+                raise ThreadchatError(f"the chat refuses to resume room {event.room!r}: {event.message}")
             if not rooms and event.type == KICKED:
                 raise ThreadchatError(event.message)
             if not rooms:
@@ -64,32 +64,32 @@ def follow(chat: Client, arguments: argparse.Namespace) -> Iterator[ChatEvent]:
 
 
 def nobody_reads(stream: TextIO) -> bool:
-    """Whether the other end of a pipe is closed, which writing would show, but there is nothing to write."""
+    """Whether the other end of a pipe is closed. A write would fail, but there is nothing to write."""
     watched = select.poll()
-    watched.register(stream.fileno(), 0)  # errors are always told
+    watched.register(stream.fileno(), 0)  # errors are always reported
     return any(events & select.POLLERR for _, events in watched.poll(0))
 
 
 def enter(chat: Client, room: str, arguments: argparse.Namespace) -> list[ChatEvent]:
-    """Subscribes to a room; returns what was asked for of its past."""
+    """Subscribes to a room; returns the past events that were asked for."""
     wanted = Filter(arguments.type, None, arguments.name)
     page = newest(chat, room, arguments.history)
     start = page.offset if arguments.since is None else arguments.since
     if chat.subscribe(room, (start, page.epoch), types=wanted.types, names=wanted.names).recovered is False:
-        why = f"room {room!r} has no events after {start} to begin with; its newest is {page.offset}"
+        why = f"room {room!r} no longer has the events after {start}; its newest is {page.offset}"
         raise CommandError(ErrorCode.UNRECOVERABLE_POSITION, why)
     events = page.events if arguments.history else ()
     return [event for event in events if wanted.wants(event)]
 
 
 def newest(chat: Client, room: str, number: int) -> Page:
-    """The newest events of a room, which is made where there is none."""
+    """The newest events of a room; creates the room if it does not exist."""
     try:
         return chat.history(room, limit=max(1, number))
     except CommandError as error:
         if error.code != ErrorCode.UNKNOWN_ROOM:
             raise
-    # Others may begin to speak there just now, so it is entered at the position where it was made.
-    made = chat.subscribe(room, types=[CLOSE])
+    # Others may publish in the new room at once, so start from the position at which it was created.
+    created = chat.subscribe(room, types=[CLOSE])
     chat.unsubscribe(room)
-    return chat.history(room, limit=number) if number else Page((), made.offset, made.epoch)
+    return chat.history(room, limit=number) if number else Page((), created.offset, created.epoch)

@@ -1,4 +1,4 @@
-"""What a terminal shows of an event: one or more lines of text that cannot do anything but be read."""
+"""Formats events for a terminal, as lines of text without control characters."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Final, TextIO
 from threadchat.client import ChatEvent
 from threadchat.client.protocol import NOTICES
 
-# What moves a cursor, rings, colours, breaks lines or turns the direction of writing around: C0, DEL, C1,
-# separators of lines and paragraphs, marks of direction ("Trojan Source", CVE-2021-42574), half characters.
+# Characters that move the cursor, ring the bell, set colours, break lines or change the writing direction:
+# C0, DEL, C1, line and paragraph separators, bidi controls ("Trojan Source", CVE-2021-42574), surrogates.
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 DIM: Final = "2"
@@ -21,25 +21,25 @@ BOLD: Final = "1"
 WARNING: Final = "33"
 NAME_COLOURS: Final = ("31", "32", "33", "34", "35", "36", "91", "92", "93", "94", "95", "96")
 HAPPENED: Final = {
-    "join": "came",
+    "join": "joined",
     "leave": "left",
-    "add": "has one more connection",
-    "remove": "has one connection less",
-    "joined": "was put into the room",
-    "subscribed": "listens to the room now",
-    "left": "was taken out of the room",
-    "unsubscribed": "listens to the room no more",
+    "add": "opened another connection",
+    "remove": "closed a connection",
+    "joined": "was added to the room",
+    "subscribed": "was subscribed to the room",
+    "left": "was removed from the room",
+    "unsubscribed": "was unsubscribed from the room",
 }
 CONTINUED: Final = "    │ "  # so that a message of several lines cannot look like several messages
 
 
 def plain(text: str) -> str:
-    """The text with everything unsafe shown as an escape, such as \\x1b."""
+    """The text with each unsafe character replaced by an escape such as \\x1b."""
     return _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """Whether to colour: on a terminal that knows colours, and not against the wish of `NO_COLOR`."""
+    """Whether to use colours: only on a terminal that supports them, and not if `NO_COLOR` is set."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -49,7 +49,7 @@ def data_of(event: ChatEvent) -> str:
 
 
 class Style:
-    """Writes events as lines, with colours or without; the same name always has the same one."""
+    """Formats events as lines, with or without colours; a nickname always has the same colour."""
 
     def __init__(self, *, colour: bool, rooms: bool = True) -> None:
         """`rooms`: whether each line names its room."""
@@ -57,11 +57,11 @@ class Style:
         self._rooms = rooms
 
     def paint(self, text: str, code: str) -> str:
-        """Text that is plain, in a colour."""
+        """Text in a colour, if colours are in use."""
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
 
     def name(self, nickname: str) -> str:
-        """Somebody's name, in the colour of that name."""
+        """A nickname, in its colour."""
         shade = NAME_COLOURS[zlib.crc32(nickname.encode(errors="replace")) % len(NAME_COLOURS)]
         return self.paint(plain(nickname), shade)
 
@@ -70,11 +70,11 @@ class Style:
         return self.paint(f"#{plain(room)}", BOLD)
 
     def message(self, text: str) -> str:
-        """What somebody said; its further lines are set off."""
+        """The text of a message; all lines but the first are indented."""
         return f"\n{CONTINUED}".join(plain(line) for line in re.split("\r\n|\r|\n", text))
 
     def event(self, event: ChatEvent) -> str:
-        """An event, for people."""
+        """An event as text for people."""
         if event.type in NOTICES:
             where = f" #{plain(event.room)}" if event.room else ""
             return self.paint(f"-- {event.type}{where}: {plain(event.message)}", WARNING)

@@ -76,13 +76,16 @@ _NAMES: Final = {
 _HOMES: Final = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES: Final = (*_NAMES, "extensions", "headers", "sync", "uri")
 
+_OF_ASYNCIO: Final = ("asyncio", "basic_auth", "broadcast", "client", "connect", "route", "serve", "server")
+
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    way = "; servers and clients are in its sync.server and sync.client" if name in _OF_ASYNCIO else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{way}")
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,7 @@ imports those catches these.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import Any
 
@@ -278,7 +279,8 @@ def _become_theirs_too() -> None:
     for name, kind in list(globals().items()):
         if isinstance(kind, type) and kind.__module__ == __name__:
             ours = [base for base in kind.__bases__ if base.__module__ != "builtins"]
-            kind.__bases__ = (*ours, *installed(name), *(set(kind.__bases__) - set(ours)))
+            with contextlib.suppress(TypeError):  # where another version has it elsewhere in its hierarchy
+                kind.__bases__ = (*ours, *installed(name), *(set(kind.__bases__) - set(ours)))
 
 
 _become_theirs_too()

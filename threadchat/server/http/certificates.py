@@ -1,4 +1,4 @@
-"""The server's certificate: loaded, loaded again while it serves, and shown to whoever comes by TLS."""
+"""Loads the server's certificate, reloads it while the server runs, and does the TLS handshake."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ from threadchat.wire.tls import TlsSocket
 
 log = logging.getLogger(__name__)
 
-HANDSHAKE_RECORD: Final = b"\x16"  # what TLS begins with (RFC 8446 5.1), and no HTTP method
+HANDSHAKE_RECORD: Final = b"\x16"  # the first byte of TLS (RFC 8446 5.1); no HTTP method starts with it
 
 
 class Identity(Protocol):
-    """What a server needs of its certificate."""
+    """The part of `Certificates` that a server uses."""
 
     @property
     def context(self) -> ssl.SSLContext:
-        """For the next connection."""
+        """The context for new connections."""
 
     def reload(self) -> bool:
-        """Asks for what is new; whether `context` can be used for it."""
+        """Loads the certificate again; returns whether it could be used."""
 
 
 class _Locked(Exception):
-    """The key has a passphrase."""
+    """The private key is protected by a passphrase."""
 
 
 class Certificates:
     """One certificate with its key, in PEM files.
 
-    `reload` is for one thread at a time; `context` may be read by any meanwhile. A context is never changed
-    once it is in use: connections that began with the former one live on.
+    `reload` may be called by one thread at a time; any thread may read `context` meanwhile. A context in use
+    is never changed: `reload` creates a new one, and existing connections keep theirs.
     """
 
     def __init__(self, chain: str, key: str) -> None:
-        """`chain`: the certificate and those that vouch for it. Raises ConfigError, which says why."""
+        """`chain` holds the certificate and its intermediates. Raises ConfigError, which says why."""
         self._chain = chain
         self._key = key
         self.context = _load(chain, key)
 
     def reload(self) -> bool:
-        """Reads both files again; whether they could be used. The former ones stay in force where not."""
+        """Reads both files again; returns whether they could be used. If not, the former ones stay in use."""
         try:
             self.context = _load(self._chain, self._key)
         except ConfigError as error:
             log.error("the former certificate stays in use: %s", error)
             return False
-        log.info("new connections are shown the certificate in %s as it is now", self._chain)
+        log.info("new connections use the present certificate in %s", self._chain)
         return True
 
 
 def secure(
     sock: socket.socket, context: ssl.SSLContext, deadline: float, clock: Callable[[], float]
 ) -> TlsSocket | None:
-    """Agrees on TLS with an accepted peer; None, and nothing is read yet, where it does not speak TLS.
+    """Does the TLS handshake with an accepted peer; None if the peer does not use TLS, and nothing was read.
 
-    `deadline` is a time of `clock`. Raises PeerGone where TLS came to nothing. Runs on: the connection's
-    own thread.
+    `deadline` is a time of `clock`. Raises PeerGone if the handshake fails. Runs on: the connection's own
+    thread.
     """
     try:
         sock.settimeout(max(0.001, deadline - clock()))
@@ -75,7 +75,7 @@ def secure(
         tls = TlsSocket(sock, context, server_side=True)
         tls.handshake(deadline - clock(), clock)
     except OSError as error:
-        raise PeerGone(f"TLS came to nothing: {error}") from error
+        raise PeerGone(f"the TLS handshake failed: {error}") from error
     return tls
 
 
@@ -84,15 +84,15 @@ def _load(chain: str, key: str) -> ssl.SSLContext:
         _check_readable(name, path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Renegotiation is work for the asking, and would have a writer wait for what only its reader can read.
+    # A peer could demand renegotiation again and again, and a writer would have to wait for its reader.
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    with contextlib.suppress(NotImplementedError):  # a TLS library without it
+    with contextlib.suppress(NotImplementedError):  # a TLS library without ALPN
         context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_cert_chain(chain, key, _refuse_passphrase)
     except _Locked:
         raise ConfigError(
-            f"tls_key={key}: the key is locked with a passphrase; give one without, which others cannot read"
+            f"tls_key={key}: the key has a passphrase; use one without, in a file that others cannot read"
         ) from None
     except (ssl.SSLError, OSError, ValueError) as error:
         raise ConfigError(_why_unusable(chain, key, error)) from error
@@ -100,7 +100,7 @@ def _load(chain: str, key: str) -> ssl.SSLContext:
 
 
 def _refuse_passphrase() -> str:
-    """Called for a key that is locked; without it, OpenSSL would ask on the terminal."""
+    """Called for a key with a passphrase; without this function, OpenSSL would ask on the terminal."""
     raise _Locked
 
 
@@ -113,11 +113,11 @@ def _check_readable(name: str, path: str) -> None:
     wanted = b"PRIVATE KEY-----" if name == "tls_key" else b"-----BEGIN CERTIFICATE-----"
     if wanted not in content:
         what = "private key" if name == "tls_key" else "certificate"
-        raise ConfigError(f"{name}={path}: there is no {what} in PEM in this file")
+        raise ConfigError(f"{name}={path}: this file contains no {what} in PEM format")
 
 
 def _why_unusable(chain: str, key: str, error: Exception) -> str:
     if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-        return f"tls_key={key}: this key is not that of the certificate tls_cert={chain}"
+        return f"tls_key={key}: this key does not belong to the certificate tls_cert={chain}"
     reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
     return f"tls_cert={chain} and tls_key={key} cannot be used: {reason}"

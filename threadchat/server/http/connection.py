@@ -1,4 +1,4 @@
-"""One connection: reads its request, runs the application, replies and closes, or hands the socket over."""
+"""One connection: reads its request, runs the application, then replies or hands over the socket."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from threadchat.wire.transport import Socket
 
 logger = logging.getLogger(__name__)
 
-HANDOVER = "threadchat.handover"  # the key of the environ
-LINGER_SECONDS = 1.0  # at most; less where the time for a whole request is less
+HANDOVER = "threadchat.handover"  # a key of the environ
+LINGER_SECONDS = 1.0  # at most; never longer than the time for a whole request
 NO_PROXIES = Proxies()
 
-_SPEAK_TLS = Response.error(HTTPStatus.BAD_REQUEST, "This port speaks TLS; use https:// or wss://.")
+_SPEAK_TLS = Response.error(HTTPStatus.BAD_REQUEST, "This port requires TLS; use https:// or wss://.")
 
 
 class Handover:
-    """What an application finds in its environ to take the connection over.
+    """An object in the environ with which an application can take over the connection.
 
-    `target` and `headers` are the request's, letter for letter, until the connection is taken.
+    `target` and `headers` are those of the request, exactly as sent; `take` drops `headers`.
     """
 
     def __init__(
@@ -47,22 +47,21 @@ class Handover:
         self.headers = headers
 
     def take(self) -> tuple[Socket, bytes]:
-        """Return the connected blocking socket, without timeout, and the bytes that followed the request.
+        """Return the connected, blocking socket without a timeout, and the bytes that followed the request.
 
-        Where TLS is spoken it is a TlsSocket, which encrypts.
-        From here on the socket is the caller's alone, its closing too; no reply is sent for the
-        caller. To be called on the connection's own thread, once; raises RuntimeError the second time.
+        With TLS, it is a TlsSocket. From now on only the caller uses the socket and closes it, and the server
+        sends no reply. Call it once, on the connection's own thread; a second call raises RuntimeError.
         """
-        self.headers = ()  # a connection lives for hours, and has no more use for them
+        self.headers = ()  # frees their memory: the connection may live for hours
         return self._http_connection.hand_over()
 
 
 class HttpConnection:
     """One request and its reply on one accepted socket.
 
-    `release` is called once, before the socket is handed over or closed: from then on its number may
-    belong to something else, and whoever listed the socket must have forgotten it. `proxies` are believed;
-    with `tls` the peer has to speak it, as a client. `max_body` is as for RequestReader.
+    `release` is called once, before the socket is handed over or closed. After that its file descriptor may
+    be reused, so `release` must remove the socket from all lists. `proxies` are the trusted proxies. With
+    `tls`, the peer must use TLS. `max_body` is as for RequestReader.
     """
 
     def __init__(
@@ -121,7 +120,7 @@ class HttpConnection:
         return sock, trailing
 
     def _secure(self, deadline: float) -> bytes | None:
-        """Agree on TLS where it is spoken; the bytes to reply with to a peer that does not."""
+        """Do the TLS handshake if TLS is configured; returns the reply for a peer that does not use TLS."""
         if self._tls is None:
             return None
         secured = secure(self._raw, self._tls, deadline, self._clock)
@@ -133,7 +132,7 @@ class HttpConnection:
     def _answer(
         self, application: WSGIApplication, server: dict[str, Any], peer: Any, deadline: float
     ) -> bytes | None:
-        """The bytes to reply with; None where the application took the socket."""
+        """The bytes of the reply; None if the application took over the socket."""
         assert self._sock is not None
         reader = RequestReader(self._sock, deadline, self._clock, max_body=self._max_body)
         try:
@@ -146,7 +145,7 @@ class HttpConnection:
         environ = make_environ(request, server, peer)
         self._proxies.see_through(environ)
         environ[HANDOVER] = Handover(self, self._number, request.target, request.headers)
-        del reader, request  # a session runs in the call below for hours; it needs neither
+        del reader, request  # frees their memory: a session may run for hours in the call below
         return self._run_application(application, environ)
 
     def _run_application(self, application: WSGIApplication, environ: dict[str, Any]) -> bytes | None:
@@ -156,9 +155,11 @@ class HttpConnection:
                 return reply.encode(head_only=self._head_only)
             if self._sock is None:
                 return None
-            raise RuntimeError("the application neither replied nor took the connection over")
+            raise RuntimeError("the application neither replied nor took over the connection")
         except Exception:
             logger.exception("http-%d: the application failed", self._number)
-            apology = "The server failed here, the request is not to blame; try again later."
+            apology = (
+                "The server failed to handle this request because of an internal error; try again later."
+            )
             failed = Response.error(HTTPStatus.INTERNAL_SERVER_ERROR, apology)
             return failed.encode(head_only=self._head_only)

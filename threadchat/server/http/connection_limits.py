@@ -1,4 +1,4 @@
-"""Counts the connections that have a thread, in all and of each address, against the most there may be."""
+"""Counts the connections that have a thread, in total and for each address, and enforces their limits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from threadchat.server.http.proxies import Proxies, plain_address
 
 
 def counted_as(address: str) -> str:
-    """What connections from an address are counted under.
+    """The key under which connections from an address are counted.
 
-    An IPv6 address counts as its network of 2^64 addresses, all of which one customer has; an IPv4 address
-    is itself, in IPv6 clothes too.
+    For IPv6, this is the /64 network, because one customer usually has a whole one. For IPv4, also if it is
+    mapped to IPv6, it is the IPv4 address itself.
     """
     if ":" not in address:
         return address
@@ -26,10 +26,10 @@ def counted_as(address: str) -> str:
 
 
 class ConnectionLimits:
-    """How many connections there are. It has no lock of its own: whoever owns it calls it under theirs.
+    """Counts connections. It has no lock of its own: its owner calls it while holding one.
 
-    `most` in all and `most_of_one` of one address, 0 for any number. Trusted proxies are not counted by
-    address: theirs stands for everybody behind them.
+    `most` limits the total and `most_of_one` the connections of one address; 0 means no limit. Connections
+    from trusted proxies are not counted by address, because many people share such an address.
     """
 
     def __init__(self, most: int, most_of_one: int, proxies: Proxies) -> None:
@@ -40,14 +40,14 @@ class ConnectionLimits:
         self.taken = 0
 
     def counted_as(self, peer: Any) -> str | None:
-        """What to count a peer as, which `accept` returned so; None: only in all. Needs no lock."""
+        """The key for a peer as returned by `accept`; None if it counts only in the total. Needs no lock."""
         if not self._most_of_one:
             return None
         address = plain_address(peer[0])
         return None if self._proxies.trusts(address) else counted_as(address)
 
     def take(self, address: str | None) -> bool:
-        """Counts one in; False where there is no room."""
+        """Counts a new connection; False if a limit is reached."""
         if 0 < self._most <= self.taken:
             return False
         if address is not None:
@@ -59,7 +59,7 @@ class ConnectionLimits:
         return True
 
     def give_back(self, address: str | None) -> None:
-        """Counts one out that was counted in."""
+        """Uncounts a connection that has ended."""
         self.taken -= 1
         if address is not None:
             self._of[address] -= 1

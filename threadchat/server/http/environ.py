@@ -1,4 +1,4 @@
-"""Puts a request into a WSGI environ (PEP 3333)."""
+"""Builds the WSGI environ of a request (PEP 3333)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from threadchat.server.http.request import Request
 
 
 def server_part(host: str, port: int, scheme: str = "http") -> dict[str, Any]:
-    """The part of every environ that a server listening on `host` and `port` knows beforehand."""
+    """The part of the environ that is the same for all requests to a server on `host` and `port`."""
     return {
         "SCRIPT_NAME": "",
         "SERVER_NAME": host,
@@ -27,7 +27,7 @@ def server_part(host: str, port: int, scheme: str = "http") -> dict[str, Any]:
 
 
 def make_environ(request: Request, server: dict[str, Any], peer: Any) -> dict[str, Any]:
-    """Return the environ of `request`; `server` as from `server_part`, `peer` as `accept` returned it."""
+    """Return the environ of `request`; `server` comes from `server_part`, and `peer` from `accept`."""
     environ = server | {
         "REMOTE_ADDR": plain_address(peer[0]),
         "REMOTE_PORT": str(peer[1]),
@@ -39,11 +39,11 @@ def make_environ(request: Request, server: dict[str, Any], peer: Any) -> dict[st
     }
     for name, value in request.headers:
         if "_" in name:
-            continue  # X_User would arrive as X-User does, which a proxy may vouch for
+            continue  # X_User would get the same key as X-User, which an application may trust a proxy for
         key = "HTTP_" + name.upper().replace("-", "_")
         if key in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"):
             key = key[5:]
         environ[key] = f"{environ[key]},{value}" if key in environ else value
     if request.authority is not None:
-        environ["HTTP_HOST"] = request.authority  # RFC 9112 section 3.2.2: the target's host counts
+        environ["HTTP_HOST"] = request.authority  # RFC 9112 section 3.2.2: it overrides the Host header
     return environ

@@ -1,4 +1,4 @@
-"""Judges whether a request asks for a WebSocket, and whether it may have one; no I/O."""
+"""Decides whether a request asks for a WebSocket, and whether it may open one; no I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-VERSION = "13"  # RFC 6455 section 4.1, the only version there is
+VERSION = "13"  # RFC 6455 section 4.1; the only standardised version
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>\[[^\]\s]+\]|[^\s:/?#@,]+)(?::(?P<port>[0-9]{1,5}))?")
 _HOST = re.compile(r"(?P<host>\[[^\]\s]+\]|[^\s:/?#@,]+)(?::(?P<port>[0-9]{0,5}))?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -17,7 +17,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The HTTP reply to an upgrade that is refused; `body` is one sentence for whoever reads it."""
+    """The HTTP reply to an upgrade that is refused; `body` is one sentence for people."""
 
     status: str
     body: str
@@ -28,34 +28,36 @@ _PLAIN_HEADERS = ("HTTP_CONNECTION", "HTTP_UPGRADE", "HTTP_SEC_WEBSOCKET_PROTOCO
 
 
 def upgrade_requested(environ: dict[str, Any]) -> bool:
-    """Whether the request is meant as a WebSocket handshake, be it a good one or not.
+    """Whether the request is meant as a WebSocket handshake, valid or not.
 
-    An `Upgrade` header with neither key nor version is none: simple proxy configurations send that
-    header on with every request.
+    An `Upgrade` header without a key and a version does not count, because simple proxy configurations add
+    that header to every request.
     """
     return "websocket" in _tokens(environ, "HTTP_UPGRADE") and (
         "HTTP_SEC_WEBSOCKET_KEY" in environ or "HTTP_SEC_WEBSOCKET_VERSION" in environ
     )
 
 
-UPGRADE_LOST = "A WebSocket's key came without 'Upgrade: websocket'; a proxy in between has to pass that on."
+UPGRADE_LOST = (
+    "Sec-WebSocket-Key came without 'Upgrade: websocket'; a proxy in between must forward that header."
+)
 
 
 def upgrade_lost(environ: dict[str, Any]) -> bool:
-    """Whether a client asked for a WebSocket, but a proxy did not pass that on: the key came alone."""
+    """Whether a proxy removed the `Upgrade` header of a WebSocket handshake: the key came without it."""
     return "HTTP_SEC_WEBSOCKET_KEY" in environ and not upgrade_requested(environ)
 
 
 def is_own_page(environ: dict[str, Any]) -> bool:
-    """Whether a request comes from a page of this very server, or from no page at all."""
+    """Whether a request comes from a page of this server, or from no page at all."""
     return _is_allowed(environ, ())
 
 
 def refuse(environ: dict[str, Any], allow_origin: Collection[str] = ()) -> Refusal | None:
-    """Why a handshake cannot go through (RFC 6455 section 4.2.1); None where it can.
+    """The reason to refuse a handshake (RFC 6455 section 4.2.1); None if it is acceptable.
 
-    `allow_origin` lists origins such as `https://chat.example` that may connect besides the server's
-    own; `null` is that of a local file or a sandboxed frame, and `*` among them allows every origin.
+    `allow_origin` lists the origins, such as `https://chat.example`, that may connect in addition to the
+    server's own. `null` is the origin of a local file or a sandboxed frame, and `*` allows every origin.
     """
     return (
         _refuse_form(environ)
@@ -69,7 +71,7 @@ def _refuse_form(environ: dict[str, Any]) -> Refusal | None:
     if environ.get("REQUEST_METHOD") != "GET":
         return Refusal("405 Method Not Allowed", "A WebSocket is opened with GET.", [("Allow", "GET")])
     if environ.get("SERVER_PROTOCOL") == "HTTP/1.0":
-        return Refusal("400 Bad Request", "A WebSocket needs HTTP/1.1; a proxy in between may be set to 1.0.")
+        return Refusal("400 Bad Request", "A WebSocket needs HTTP/1.1; a proxy in between may use HTTP/1.0.")
     if "upgrade" not in _tokens(environ, "HTTP_CONNECTION"):
         return Refusal(
             "400 Bad Request", "The header 'Connection: Upgrade' is missing; send it with 'Upgrade'."
@@ -77,36 +79,36 @@ def _refuse_form(environ: dict[str, Any]) -> Refusal | None:
     if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != VERSION:
         return Refusal(
             "426 Upgrade Required",
-            f"Only version {VERSION} of the WebSocket protocol is spoken here; ask for that.",
+            f"This server supports only version {VERSION} of the WebSocket protocol; ask for that.",
             [("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION)],
         )
     if not _is_key(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
         return Refusal(
             "400 Bad Request",
-            "Sec-WebSocket-Key is missing, doubled or malformed; send 16 random bytes in base64, once.",
+            "Sec-WebSocket-Key is missing, repeated or malformed; send 16 random bytes in base64, once.",
         )
     return None
 
 
 def _refuse_body(environ: dict[str, Any]) -> Refusal | None:
-    """What comes after a handshake is frames; a proxy might take a body for the first of them."""
+    """Only frames may follow a handshake: a proxy and this server could disagree where a body ends."""
     if environ.get("CONTENT_LENGTH", "") in ("", "0"):
         return None
-    return Refusal("400 Bad Request", "A request for a WebSocket has no body; send it without one.")
+    return Refusal("400 Bad Request", "A request for a WebSocket must not have a body; send it without one.")
 
 
 def _refuse_letters(environ: dict[str, Any]) -> Refusal | None:
     if all(environ.get(name, "").isascii() for name in _PLAIN_HEADERS):
         return None
     return Refusal(
-        "400 Bad Request", "Connection, Upgrade and Sec-WebSocket-Protocol hold nothing but ASCII."
+        "400 Bad Request", "Connection, Upgrade and Sec-WebSocket-Protocol must contain ASCII only."
     )
 
 
 def _refuse_origin(environ: dict[str, Any], allow_origin: Collection[str]) -> Refusal | None:
     if _is_allowed(environ, allow_origin):
         return None
-    sentence = "Pages of this origin may not connect; the server's allow_origin would have to list it."
+    sentence = "Pages of this origin may not connect; to allow them, add the origin to allow_origin."
     return Refusal("403 Forbidden", sentence)
 
 
@@ -125,17 +127,17 @@ def _is_key(text: str) -> bool:
 def _is_allowed(environ: dict[str, Any], allow_origin: Collection[str]) -> bool:
     origin = environ.get("HTTP_ORIGIN")
     if origin is None or "*" in allow_origin:
-        return True  # only browsers send Origin, and only browsers need to be kept from sending it for others
+        return True  # without Origin it is not a browser, and only a browser can act for somebody else
     if origin.lower() in (allowed.lower() for allowed in allow_origin):
         return True
     parsed = _parse_origin(origin)
     if parsed is None:
-        return False  # "null" above all, of a sandboxed frame or a local file: only where it is listed
+        return False  # above all "null", which is allowed only if it is listed
     return _same_host(parsed, environ.get("HTTP_HOST", "")) or parsed in map(_parse_origin, allow_origin)
 
 
 def _parse_origin(text: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port; None for anything but a web origin."""
+    """The scheme, host and port; None for anything but a web origin."""
     match = _ORIGIN.fullmatch(text.lower())
     if not match:
         return None
@@ -143,10 +145,10 @@ def _parse_origin(text: str) -> tuple[str, str, int] | None:
 
 
 def _same_host(origin: tuple[str, str, int], host_header: str) -> bool:
-    """Whether `origin` is the host that was addressed.
+    """Whether `origin` is the host in the Host header.
 
-    A host without port stands for the default port of the origin's scheme, not of the server's:
-    behind a proxy that does TLS the server sees http where the browser sees https.
+    A host without a port means the default port of the origin's scheme, not of the server's: behind a proxy
+    that terminates TLS, the server sees http and the browser sees https.
     """
     scheme, host, port = origin
     match = _HOST.fullmatch(host_header.lower())

@@ -7,8 +7,8 @@ import socket
 
 from threadchat.wire.transport import SEND_BUFFER
 
-UNIX_PEER = ("", 0)  # whoever connects over the file system has no address
-BACKLOG = 4096  # connections; a thousand clients that reconnect at once find room
+UNIX_PEER = ("", 0)  # a peer on a Unix socket has no address
+BACKLOG = 4096  # connections; enough for a thousand clients that reconnect at once
 
 _NOT_ON_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -16,9 +16,9 @@ _NOT_ON_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """Return a listening, non-blocking socket on the first address of `host` that this machine has.
 
-    With `shared`, other sockets of this user may listen there too, and Linux spreads connections over them.
-    Raises OSError where there is none, or where the first one it has is taken: a second address of
-    the same name is no substitute, half of all clients would not find it.
+    With `shared`, other sockets of this user may listen on the same port, and Linux distributes connections
+    over them. Raises OSError if this machine has none of the addresses, or if the first one is in use. A
+    second address of the same name would be no substitute, because half of all clients would not try it.
     """
     sock = _bind_first(host, port, shared=shared)
     try:
@@ -31,7 +31,7 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
 
 
 def reserve(host: str, port: int) -> socket.socket:
-    """Return a socket that keeps an address for `bind` with `shared`, and takes no connection itself."""
+    """Return a socket that reserves an address for `bind` with `shared`; it accepts no connections itself."""
     return _bind_first(host, port, shared=True)
 
 
@@ -60,13 +60,13 @@ def _bind(sock: socket.socket, address: tuple[object, ...], *, shared: bool) -> 
 
 
 def socket_address(sock: socket.socket) -> tuple[str, int]:
-    """Host and port where `sock` listens; the path and 0 for a socket in the file system."""
+    """The host and port on which `sock` listens; the path and 0 for a Unix socket."""
     address = sock.getsockname()
     return (address, 0) if isinstance(address, str) else address[:2]
 
 
 def tune(sock: socket.socket) -> None:
-    """Give an accepted socket the options it keeps for life; raises OSError where the peer is gone."""
+    """Set the options of an accepted socket; raises OSError if the peer is gone."""
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

@@ -1,4 +1,4 @@
-"""Finds out whose request it is, where proxies stand in between: only those that are trusted are believed."""
+"""Finds the client's address behind trusted proxies; what other proxies say is ignored."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ Address = IPv4Address | IPv6Address
 class Proxies:
     """The proxies of the setting `trusted_proxy`. Immutable, so every method runs on any thread.
 
-    What they say is believed of two headers: X-Forwarded-For, which each proxy appends its own peer to, and
-    X-Forwarded-Proto. From anybody else, and in all other headers, it could be made up.
+    Two of their headers are trusted: X-Forwarded-For, to which each proxy appends the address of its peer,
+    and X-Forwarded-Proto. Any other client could forge these headers.
     """
 
     def __init__(self, networks: str = "") -> None:
-        """`networks`: addresses or networks with commas between them. Raises ValueError for others."""
+        """`networks`: addresses or networks, separated by commas. Raises ValueError for anything else."""
         self._networks = tuple(ip_network(each.strip()) for each in networks.split(",") if each.strip())
 
     def __bool__(self) -> bool:
         return bool(self._networks)
 
     def trusts(self, address: str) -> bool:
-        """Whether `address` is one of them."""
+        """Whether `address` belongs to a trusted proxy."""
         if not self._networks:
             return False
         found = _read(address)
         return found is not None and self._contain(found)
 
     def see_through(self, environ: dict[str, Any]) -> None:
-        """Puts the client's address and scheme into `environ` in place of a trusted proxy's; once.
+        """Replaces a trusted proxy's address and scheme in `environ` with the client's.
 
-        `REMOTE_ADDR` becomes the rightmost forwarded address that is no trusted proxy, `wsgi.url_scheme`
-        what the nearest proxy was asked by. The peer's own address stays under `threadchat.peer`. A peer
-        on a Unix socket has none, and counts as this machine.
+        `REMOTE_ADDR` becomes the rightmost forwarded address that is not a trusted proxy, and
+        `wsgi.url_scheme` the scheme that the nearest proxy reports. The address of the TCP peer is kept under
+        `threadchat.peer`. A peer on a Unix socket has no address and counts as this machine. A second call
+        does nothing.
         """
         if not self._networks or PEER in environ:
             return
@@ -50,13 +51,13 @@ class Proxies:
         client = self._client(found, environ.get("HTTP_X_FORWARDED_FOR", ""))
         environ["REMOTE_ADDR"] = str(client)
         if client != found:
-            environ.pop("REMOTE_PORT", None)  # the proxy's
+            environ.pop("REMOTE_PORT", None)  # it belongs to the proxy
         nearest = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip().lower()
         if nearest in _SCHEMES:
             environ["wsgi.url_scheme"] = _SCHEMES[nearest]
 
     def _client(self, peer: Address, forwarded: str) -> Address:
-        """The walk from the nearest to the first who is not trusted, or to what is no address."""
+        """Follows `forwarded` from the nearest proxy to the first address that is not trusted, or invalid."""
         client = peer
         for entry in reversed(forwarded.split(",")):
             found = _read(_without_port(entry.strip()))
@@ -72,7 +73,7 @@ class Proxies:
 
 
 def plain_address(text: str) -> str:
-    """The address of a peer, without the IPv6 clothes that IPv4 wears on a socket for both."""
+    """The address of a peer; an IPv4 address mapped to IPv6, as on a dual-stack socket, becomes IPv4."""
     return text[7:] if text.startswith("::ffff:") and "." in text else text
 
 
@@ -84,7 +85,7 @@ def _read(text: str) -> Address | None:
 
 
 def _without_port(text: str) -> str:
-    """Some proxies forward 192.0.2.1:4711, or [2001:db8::1]:4711."""
+    """Removes a port: some proxies forward 192.0.2.1:4711 or [2001:db8::1]:4711."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text

@@ -1,4 +1,4 @@
-"""Says in the log which WebSockets were refused and why, for whoever runs the server and its proxies."""
+"""Logs which WebSocket handshakes were refused and why, for the operator of the server and its proxies."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
 
 _MOST: Final = 120
-"""Characters of each thing that a stranger may write into the log."""
+"""Characters of each value from a stranger that are logged."""
 
 
 def log_refusal(environ: dict[str, Any], status: str, reason: str) -> None:
-    """One line, or none where there are too many already. Runs on: the request's thread.
+    """Logs one line, or none if there were too many already. Runs on: the request's thread.
 
-    Neither the query nor the subprotocols are in it: both may hold a token.
+    The line contains neither the query nor the subprotocols, because both may contain a token.
     """
     log.info(
         "a WebSocket was refused (%s): %s path %s, Origin %s, Host %s, from %s",
@@ -36,7 +36,7 @@ def _quoted(environ: dict[str, Any], name: str) -> str:
 
 
 def _shown(value: object, most: int = _MOST) -> str:
-    """On one line, in ASCII, and not long: line ends and escape sequences of a stranger do nothing here."""
+    """The value as short ASCII text on one line: line ends and escape sequences are escaped."""
     text = str(value)
     shown = text[:most].encode("unicode_escape").decode("ascii")
     return shown if len(text) <= most else f"{shown}..."

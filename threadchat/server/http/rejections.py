@@ -1,4 +1,4 @@
-"""Turns connections away without a thread for each, and without losing the reply to a reset."""
+"""Rejects connections without a thread for each, and without a reset that would lose the reply."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import socket
 from collections import OrderedDict
 from collections.abc import Callable
 
-PARTING_SECONDS = 1.0  # for a refused peer to read its reply and close
-PARTING_BYTES = 64 * 1024  # read away at most from one refused peer
-PARTING_PEERS = 64  # descriptors spent on refused peers; the oldest goes for a newer one
+PARTING_SECONDS = 1.0  # time for a rejected peer to read its reply and to close
+PARTING_BYTES = 64 * 1024  # at most so many bytes of one rejected peer are read and discarded
+PARTING_PEERS = 64  # rejected peers at the same time; the oldest is closed for a newer one
 
 
 class Rejections:
-    """The refused connections that have their reply and are given a moment to take it.
+    """The rejected connections to which a reply was sent, and which get a moment to read it.
 
-    Runs on: the accept thread only, which owns the selector; there is no lock. Nothing blocks.
+    Runs on: the accept thread only, which owns the selector, so there is no lock. Nothing blocks.
     """
 
     def __init__(self, selector: selectors.BaseSelector, clock: Callable[[], float]) -> None:
@@ -24,7 +24,7 @@ class Rejections:
         self._parting: OrderedDict[socket.socket, tuple[float, int]] = OrderedDict()  # deadline, bytes left
 
     def add(self, sock: socket.socket, reply: bytes) -> None:
-        """Send `reply` as far as the socket takes it at once, and let the connection end."""
+        """Send as much of `reply` as the socket accepts at once, and end the connection."""
         try:
             sock.setblocking(False)
             sock.send(reply)
@@ -38,25 +38,25 @@ class Rejections:
             self._close(next(iter(self._parting)))
 
     def timeout(self) -> float | None:
-        """Seconds until the next of them has had its time; None without any."""
+        """Seconds until the next connection must be closed; None if there is none."""
         if not self._parting:
             return None
         deadline, _ = next(iter(self._parting.values()))
         return max(0.0, deadline - self._clock())
 
     def expire(self) -> None:
-        """Close those that have had their time."""
+        """Close the connections whose time is over."""
         while self.timeout() == 0:
             self._close(next(iter(self._parting)))
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close all connections."""
         while self._parting:
             self._close(next(iter(self._parting)))
 
     def _read_away(self, sock: socket.socket) -> None:
         if sock not in self._parting:
-            return  # an event of the same wake-up closed it
+            return  # an earlier event of the same wake-up closed it
         deadline, left = self._parting[sock]
         try:
             received = len(sock.recv(left))

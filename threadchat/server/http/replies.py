@@ -1,4 +1,4 @@
-"""Plain replies to HTTP requests, from a WSGI application; none lacks a security header."""
+"""Replies of a WSGI application to plain HTTP requests, always with the security headers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _SECURITY_HEADERS: Final = [
 def reply(
     start_response: StartResponse, status: str, sentence: str, *headers: tuple[str, str]
 ) -> Iterable[bytes]:
-    """One sentence for whoever reads it."""
+    """Replies with one sentence for people."""
     return send(start_response, status, f"{sentence}\n".encode(), ("Content-Type", TEXT), *headers)
 
 
 def send(
     start_response: StartResponse, status: str, body: bytes, *headers: tuple[str, str]
 ) -> Iterable[bytes]:
-    """Any reply there is goes through here."""
-    # 304 has no body, and its length would be that of the 200 (RFC 9110 section 8.6).
+    """Sends a reply; all replies go through this function."""
+    # 304 has no body, and a length in it would be that of the 200 (RFC 9110 section 8.6).
     length = [] if status.startswith("304") else [("Content-Length", str(len(body)))]
     start_response(status, [*headers, *length, *_SECURITY_HEADERS])
     return [body]

@@ -12,13 +12,13 @@ import h11
 from threadchat.errors import ThreadchatError
 from threadchat.wire.transport import Socket
 
-HEAD_BYTES = 16 * 1024  # request line and header lines together, with the empty line that ends them
-REQUEST_LINE_BYTES = 8 * 1024  # bytes; RFC 9112 section 3 wants at least 8,000; less than HEAD_BYTES
-HEADER_LINES = 128  # the request line is not counted
-BODY_BYTES = 64 * 1024  # bytes; what is served without the API needs no more
-RECEIVE_BYTES = 16 * 1024  # bytes asked of one recv, and so the most that can follow a head
+HEAD_BYTES = 16 * 1024  # request line and header lines together, including the empty line at the end
+REQUEST_LINE_BYTES = 8 * 1024  # bytes; RFC 9112 section 3 requires at least 8,000; less than HEAD_BYTES
+HEADER_LINES = 128  # without the request line
+BODY_BYTES = 64 * 1024  # bytes; without the API, no request needs more
+RECEIVE_BYTES = 16 * 1024  # bytes requested from one recv, which bounds what can follow a head
 
-_END_OF_HEAD = re.compile(rb"\n\r?\n")  # as h11 finds it: RFC 9112 section 2.2 allows a bare LF
+_END_OF_HEAD = re.compile(rb"\n\r?\n")  # as in h11: RFC 9112 section 2.2 allows a bare LF
 _FOLDED_LINE = re.compile(rb"\n[ \t]")
 _CONTENT_LENGTH = re.compile(rb"\ncontent-length[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,20}[ \t]*")
@@ -30,7 +30,7 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class RequestError(ThreadchatError):
-    """The request gets an error reply; `sentence` says what was wrong and what would be right."""
+    """The request is answered with an error; `sentence` says what is wrong and what would be right."""
 
     def __init__(self, status: HTTPStatus, sentence: str) -> None:
         super().__init__(f"{status.value} {sentence}")
@@ -39,12 +39,12 @@ class RequestError(ThreadchatError):
 
 
 class PeerGone(ThreadchatError):
-    """The peer left; there is nobody to answer."""
+    """The peer has left, so no reply can be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One whole request; `target` and `headers` are as sent. `trailing` is what arrived behind it."""
+    """One complete request. `target` and `headers` are as sent; `trailing` holds the bytes after it."""
 
     method: str
     authority: str | None
@@ -60,15 +60,15 @@ class Request:
 class RequestReader:
     """Reads one request from a blocking socket until `deadline`, a time of `clock`, in seconds.
 
-    The deadline covers head and body together: each `recv` may only take what is left of it, so a
-    peer that sends a byte now and then gains nothing. The parsing is h11's; what h11 lets through
-    and a server should not (folded lines, repeated lengths, odd targets) is refused here.
+    The deadline covers head and body together, so a peer that sends a byte now and then cannot extend it.
+    h11 parses the request. This class refuses what h11 accepts and a server should not: folded lines,
+    repeated lengths, and malformed targets.
     """
 
     def __init__(
         self, sock: Socket, deadline: float, clock: Callable[[], float], *, max_body: int = BODY_BYTES
     ) -> None:
-        """`max_body`: bytes of a body; a longer one is refused by its declared length."""
+        """`max_body`: bytes; a body is refused if its Content-Length is larger."""
         self._sock = sock
         self._max_body = max_body
         self._deadline = deadline
@@ -77,21 +77,21 @@ class RequestReader:
 
     @property
     def asked_for_head(self) -> bool:
-        """Whether the method is HEAD, so that even an error reply has no body."""
+        """Whether the method is HEAD; then even an error reply has no body."""
         return self._received.startswith(b"HEAD ")
 
     def read(self) -> Request:
-        """Return the request; raises RequestError for one to refuse and PeerGone where nobody is left."""
+        """Return the request. Raises RequestError if it must be refused, PeerGone if the peer has left."""
         length = _check_head(self._read_head(), self._max_body)
         parser = h11.Connection(h11.SERVER)
         parser.receive_data(bytes(self._received))
         try:
             event = parser.next_event()
-            assert isinstance(event, h11.Request)  # the head is whole, so there is no other outcome
+            assert isinstance(event, h11.Request)  # the head is complete, so no other event is possible
             _check_request(event)
             body = self._read_body(parser) if length else b""
         except h11.RemoteProtocolError as error:
-            # h11 raises it in a method of its own: it would refer to itself, and so to all that called.
+            # Its traceback would refer to itself and to all frames of the callers, which is a cycle.
             error.__traceback__ = None
             raise RequestError(
                 HTTPStatus.BAD_REQUEST,
@@ -101,7 +101,7 @@ class RequestReader:
         return _request(event, body, parser.trailing_data[0])
 
     def _read_head(self) -> bytes:
-        """Receive until the head is whole and return it; what follows it stays in `_received` too."""
+        """Receive until the head is complete, and return it; `_received` also holds what follows it."""
         received = self._received
         searched = 0
         while True:
@@ -156,29 +156,29 @@ class RequestReader:
 
 
 def _check_size(received: bytearray, head_size: int) -> None:
-    """Refuse a head that is too large, complete or not, and what cannot become one."""
+    """Refuse a head that is too large, complete or not, and data that cannot be a head."""
     if received and received[0] <= 0x20:
-        # No method begins so. Above all it is a TLS hello, which would otherwise sit out its deadline.
+        # No method begins with such a byte. It is usually a TLS hello, which would wait until the deadline.
         raise RequestError(
-            HTTPStatus.BAD_REQUEST, "This is not an HTTP request; speak plain HTTP on this port, not TLS."
+            HTTPStatus.BAD_REQUEST, "This is not an HTTP request; use plain HTTP on this port, not TLS."
         )
     if head_size > REQUEST_LINE_BYTES and received.find(b"\n", 0, REQUEST_LINE_BYTES) < 0:
         raise RequestError(
             HTTPStatus.REQUEST_URI_TOO_LONG,
-            f"The request line is too long; {REQUEST_LINE_BYTES} bytes are the most.",
+            f"The request line is too long; the limit is {REQUEST_LINE_BYTES} bytes.",
         )
     lines = received.count(b"\n", 0, head_size) - 1
     if head_size > HEAD_BYTES or lines > HEADER_LINES + 1:
         raise RequestError(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"The header is too large; {HEAD_BYTES} bytes and {HEADER_LINES} lines are the most.",
+            f"The header is too large; the limits are {HEAD_BYTES} bytes and {HEADER_LINES} lines.",
         )
 
 
 def _check_head(head: bytes, max_body: int) -> int:
-    """Return the length of the body, and refuse what h11 would repair without a word.
+    """Return the length of the body, and refuse what h11 would silently accept.
 
-    It joins folded lines, merges equal lengths, and before 0.15 fell over a length of 5,000 digits.
+    h11 joins folded lines and merges equal lengths; before 0.15, it failed on a length of 5,000 digits.
     """
     if _FOLDED_LINE.search(head):
         raise RequestError(
@@ -187,21 +187,21 @@ def _check_head(head: bytes, max_body: int) -> int:
     lengths = _CONTENT_LENGTH.findall(head)
     if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
         raise RequestError(
-            HTTPStatus.BAD_REQUEST, "Content-Length is doubled or no number; send it once, in decimal digits."
+            HTTPStatus.BAD_REQUEST, "Content-Length is repeated or not a number; send it once, in digits."
         )
     length = int(lengths[0]) if lengths else 0
     if length > max_body:
         raise RequestError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is too large; {max_body} bytes are the most."
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is too large; the limit is {max_body} bytes."
         )
     return length
 
 
 def _check_request(event: h11.Request) -> None:
-    """Refuse what is well-formed, so that h11 accepts it, but not served here."""
+    """Refuse requests that are well-formed, so that h11 accepts them, but not supported here."""
     if event.http_version not in (b"1.1", b"1.0"):
         raise RequestError(
-            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "This version of HTTP is not spoken here; use HTTP/1.1."
+            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "This version of HTTP is not supported; use HTTP/1.1."
         )
     for name, value in event.headers:
         if name == b"transfer-encoding":
@@ -229,11 +229,11 @@ def _request(event: h11.Request, body: bytes, trailing: bytes) -> Request:
 def _split_target(method: str, target: str) -> tuple[str | None, str, str]:
     """Split a request target (RFC 9112 section 3.2) into authority, path and query."""
     if method == "CONNECT" or (method == "OPTIONS" and target == "*"):
-        return None, target, ""  # neither names a page; the application refuses the method
+        return None, target, ""  # neither names a path; the application refuses the method
     match = _TARGET.fullmatch(target)
     if not match or not (match["authority"] or match["path"]) or _BAD_ESCAPE.search(match["path"] or ""):
         raise RequestError(
-            HTTPStatus.BAD_REQUEST, "The request target is malformed; it is a path such as /chat?room=lobby."
+            HTTPStatus.BAD_REQUEST, "The request target is malformed; send a path such as /chat?room=lobby."
         )
     if match["authority"] is not None:
         _check_authority(match["authority"])

@@ -1,4 +1,4 @@
-"""Runs a WSGI application to its end, and writes its reply as the only one of the connection."""
+"""Runs a WSGI application to its end, and encodes its reply, which is the only one of the connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsgiref.types import WSGIApplication
 
 from threadchat.wire.transport import Socket
 
-LINGER_BYTES = 1024 * 1024  # bytes read away at most before a connection is closed
+LINGER_BYTES = 1024 * 1024  # bytes that are read and discarded at most before a connection is closed
 _STATUS = re.compile(r"[1-9][0-9]{2} [ -~]*")
 _HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -22,7 +22,7 @@ _OURS = ("connection", "content-length", "transfer-encoding", "keep-alive", "dat
 
 @dataclass(slots=True)
 class Response:
-    """One reply. `status` is code and phrase, as in WSGI; `headers` are the application's."""
+    """One reply. `status` is a code and a phrase, as in WSGI; `headers` are those of the application."""
 
     status: str
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -35,14 +35,14 @@ class Response:
         return cls(f"{status.value} {status.phrase}", [*plain, *headers], f"{sentence}\n".encode())
 
     def encode(self, *, head_only: bool = False) -> bytes:
-        """The bytes of the whole reply; raises ValueError for a header that would break out of its line.
+        """The bytes of the whole reply. Raises ValueError for a header with line ends or invalid characters.
 
-        The connection's own headers replace the application's. A reply that has no body by its nature
-        keeps the Content-Length it was given: for HEAD and 304 that is the length GET would have.
+        The connection's own headers replace the application's. A reply that never has a body keeps the
+        Content-Length it was given: for HEAD and 304, this is the length that a GET would have.
         """
         names = {name.lower(): value for name, value in self.headers}
         bodiless = head_only or self.status.startswith(("204", "304"))
-        # RFC 9110 section 7.8: who sends Upgrade names it in Connection as well.
+        # RFC 9110 section 7.8: a sender of Upgrade must also list it in Connection.
         lines = [
             f"HTTP/1.1 {self.status}",
             f"Date: {formatdate(usegmt=True)}",
@@ -62,10 +62,10 @@ class Response:
 
 
 def run(application: WSGIApplication, environ: dict[str, Any]) -> Response | None:
-    """Call the application and collect its reply; None where it never called `start_response`.
+    """Call the application and collect its reply; None if it never called `start_response`.
 
-    Raises whatever the application raises. Nothing is sent meanwhile, so a reply that was begun can
-    be replaced with `exc_info` until the application has ended.
+    Raises whatever the application raises. Nothing is sent before the application has ended, so until then
+    it can replace its reply by calling `start_response` with `exc_info`.
     """
     begun: list[Response] = []
     chunks: list[bytes] = []
@@ -96,10 +96,10 @@ def run(application: WSGIApplication, environ: dict[str, Any]) -> Response | Non
 
 
 def linger(sock: Socket, seconds: float, clock: Callable[[], float]) -> None:
-    """End our half of the connection and read the other half away, before the caller closes it.
+    """End our half of the connection and discard what the peer still sends, before the caller closes it.
 
-    A close over unread bytes resets the connection, and a reset overtakes the reply. Ends with the
-    peer's half, after `seconds`, or after LINGER_BYTES. Raises OSError where the peer is gone.
+    Closing a socket with unread bytes resets the connection, and the peer may lose the reply. Returns when
+    the peer ends its half, after `seconds`, or after LINGER_BYTES. Raises OSError if the peer is gone.
     """
     sock.shutdown(socket.SHUT_WR)
     deadline = clock() + seconds

@@ -1,4 +1,4 @@
-"""The server's WSGI application: the page, the health check, and the doors to the WebSocket endpoints."""
+"""The server's WSGI application: routes to the page, the health checks and the WebSocket endpoints."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _FRESH: Final = ("Cache-Control", "no-store")
 class Routes:
     """Serves the page, the browser's client, `/healthz`, `/readyz` and the WebSocket `endpoints`.
 
-    Endpoints are named by their paths. Each is a WSGI application; it is called with what is meant as a
-    handshake, and judges it. `page` is as for `read_page`, which see for what is raised. `/healthz` says that
-    this process serves, `/readyz` what `ready` does: whether commands would find what they need. `operators`
-    finds what answers at other paths, by whatever method. To be called on any thread.
+    `endpoints` maps paths to WSGI applications; each is called with the requests that are meant as a
+    handshake, and decides about them. `page` is as for `read_page`, which may raise FileNotFoundError.
+    `/healthz` reports that this process serves requests; `/readyz` reports the result of `ready`, which is
+    whether the broker is available. `operators` returns the application for any other path, or None. Runs on:
+    any thread.
     """
 
     def __init__(
@@ -53,9 +54,7 @@ class Routes:
         if resource is None and not health and path not in self._endpoints:
             return reply(start_response, "404 Not Found", "There is nothing at this path; the page is at /.")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            sentence = (
-                "Only GET and HEAD are served here; commands of the chat go through its WebSocket /chat."
-            )
+            sentence = "Only GET and HEAD are allowed here; send chat commands through the WebSocket /chat."
             return reply(start_response, "405 Method Not Allowed", sentence, ("Allow", "GET, HEAD"))
         if resource is not None:
             return resource.serve(environ, start_response)
@@ -67,7 +66,7 @@ class Routes:
     def _tell_health(start_response: StartResponse, well: bool) -> Iterable[bytes]:
         if well:
             return send(start_response, "200 OK", b"ok", ("Content-Type", TEXT), _FRESH)
-        sentence = "The message store is away; commands are refused until it is back."
+        sentence = "The broker is not available; commands are refused until it is back."
         return reply(start_response, "503 Service Unavailable", sentence, _FRESH)
 
     def _upgrade(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -75,7 +74,7 @@ class Routes:
         if endpoint is not None:
             return endpoint(environ, start_response)
         known = ", ".join(sorted(self._endpoints))
-        sentence = f"There is no WebSocket at this path; the ones there are: {known}."
+        sentence = f"There is no WebSocket at this path; available paths: {known}."
         log_refusal(environ, "404 Not Found", sentence)
         return reply(start_response, "404 Not Found", sentence)
 
@@ -83,7 +82,7 @@ class Routes:
 def ask_for_upgrade(
     path: str, environ: dict[str, Any], start_response: StartResponse, *, hop_by_hop: bool
 ) -> Iterable[bytes]:
-    """The reply to a plain request for a WebSocket; some servers fail on `hop_by_hop` headers."""
+    """The reply to a plain HTTP request for a WebSocket. Some servers do not allow `hop_by_hop` headers."""
     if upgrade_lost(environ):
         log_refusal(environ, "426 Upgrade Required", UPGRADE_LOST)
     sentence = f"{path} is a WebSocket; connect to it with a WebSocket client, at ws://<host>{path}."

@@ -1,4 +1,4 @@
-"""Accepts TCP connections and gives each a thread of its own, on which its one HTTP request is served."""
+"""Accepts TCP connections and serves the one HTTP request of each on a thread of its own."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from threadchat.server.http.response import Response
 
 logger = logging.getLogger(__name__)
 
-BACK_OFF = 0.1  # seconds between two attempts to accept while the machine has nothing left
-BURST = 64  # connections accepted in a row before anything else gets its turn
+BACK_OFF = 0.1  # seconds between two attempts to accept while descriptors or memory are exhausted
+BURST = 64  # connections accepted in a row before other events are handled
 
 _BUSY = Response.error(
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "The server has no room for another connection; try again in a few seconds.",
+    "The server cannot accept another connection now; try again in a few seconds.",
     ("Retry-After", "5"),
 )
 
 
 class HttpServer:
-    """Serves a WSGI application on one TCP address: one thread and one request a connection.
+    """Serves a WSGI application on one TCP address, with one thread and one request for each connection.
 
-    A connection's thread is named `http-<n>`, counted from 1, until the application renames it. The
-    application finds `environ["threadchat.handover"]` (see `Handover`), and with it may keep the
-    connection for as long as its call lasts; the thread stays counted until then.
+    The thread of a connection is named `http-<n>`, counted from 1, until the application renames it. With
+    `environ["threadchat.handover"]` (see `Handover`), the application may take over the connection and keep
+    it until its call returns. The thread counts as a connection until then.
 
-    `request_timeout`: seconds for a whole request, from its accept. `max_connections`: threads at
-    once, 0 for any number; those above it are answered 503. `max_per_address`: the same for one address, as
-    TCP has it; for `proxies`, which are trusted, it does not count. `certificates`: TLS is spoken then and
-    nothing else, and those above a limit are hung up on: the accept thread has no time for a handshake.
-    `max_body`: bytes of a request's body. `shared_port`: as `shared` of `bind`. `listener`, which listens
-    already, takes the place of `host` and `port`, and is closed at the end. `on_accept_thread` is called
-    once on the accept thread, before it serves. `clock`: seconds, monotonic.
+    `request_timeout`: seconds for a complete request, from its accept. `max_connections`: threads at the same
+    time, 0 for no limit; connections above it are answered 503. `max_per_address`: the same for one TCP
+    address; it does not apply to the trusted `proxies`. `certificates`: with them the server accepts TLS
+    only, and closes connections above a limit without a reply, because the accept thread must not wait for a
+    handshake. `max_body`: bytes of a request's body. `shared_port`: as `shared` in `bind`. `listener`: a
+    socket that listens already; it replaces `host` and `port`, and the server closes it at its end.
+    `on_accept_thread` is called once on the accept thread, before it accepts. `clock`: seconds, monotonic.
     """
 
     _listener: socket.socket
@@ -87,16 +87,16 @@ class HttpServer:
         self._on_accept_thread = on_accept_thread
         self._clock = clock
         self._stopping = Event()
-        self._exhausted = False  # the accept thread's: whether this shortage was logged already
-        self._accepted = 0  # the accept thread's: connections so far
+        self._exhausted = False  # used on the accept thread: whether the present shortage was logged
+        self._accepted = 0  # used on the accept thread: connections so far
         self._accept_thread: Thread | None = None
         # `_lock` guards `_connection_limits`, `_reading`, `_ending` and the closing of `_waker`. Nothing
         # blocks while it is held, and no other lock is acquired.
         self._lock = Condition()
         self._scheme = "https" if certificates else "http"
         self._connection_limits = ConnectionLimits(max_connections, max_per_address, self._proxies)
-        self._reading: dict[int, socket.socket] = {}  # those that are not handed over
-        self._ending: WeakSet[Thread] = WeakSet()  # done, but for the last lines of `Thread` itself
+        self._reading: dict[int, socket.socket] = {}  # sockets that are not handed over
+        self._ending: WeakSet[Thread] = WeakSet()  # threads about to end; `join` waits for them
         self._server_part: dict[str, Any] = {}
         self.address: tuple[str, int] = (host, port)
 
@@ -108,27 +108,27 @@ class HttpServer:
 
     @property
     def listener(self) -> socket.socket:
-        """The listening socket, once there is one."""
+        """The listening socket; available after `listen`."""
         return self._listener
 
     @property
     def connections(self) -> int:
-        """How many connections have a thread now."""
+        """The number of connections that have a thread."""
         return self._connection_limits.taken
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the server."""
         host, port = self.address
         return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
 
     def reload(self) -> None:
-        """Read certificate and key again, for new connections. Any thread, one at a time."""
+        """Read the certificate and its key again, for new connections. Runs on: any thread, one at a time."""
         if self._certificates is not None:
             self._certificates.reload()
 
     def listen(self) -> None:
-        """Bind, listen and start to accept; raises OSError where the address cannot be had. Once only."""
+        """Bind, listen and start to accept. Raises OSError if the address is not available. Call it once."""
         with ExitStack() as undo:
             self._listener = undo.enter_context(self._bind())
             self._selector = undo.enter_context(selectors.DefaultSelector())
@@ -149,10 +149,10 @@ class HttpServer:
         return self._given
 
     def stop_accepting(self) -> None:
-        """Close the listening socket and end the accept thread; connections live on.
+        """Close the listening socket and end the accept thread; existing connections are kept.
 
-        Any thread, any number of times. On return nobody can connect any more, except where the
-        accept thread itself called.
+        After it returns, no client can connect, unless it was called on the accept thread itself. Runs on:
+        any thread, any number of times.
         """
         self._stopping.set()
         thread = self._accept_thread
@@ -165,17 +165,17 @@ class HttpServer:
             thread.join()
 
     def hang_up(self) -> None:
-        """Let no connection wait for its request any longer: no more is read from those not handed over.
+        """Stop reading from all connections that are not handed over, so that none waits for its request.
 
-        A reply on its way still goes out. Any thread; meant for a shutdown after `stop_accepting`.
+        A reply in progress is still sent. Runs on: any thread; meant for a shutdown, after `stop_accepting`.
         """
         with self._lock:
             for sock in self._reading.values():
-                with suppress(OSError):  # where the peer was faster
+                with suppress(OSError):  # the peer has closed it already
                     sock.shutdown(socket.SHUT_RD)
 
     def join(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for all connection threads to end; whether they have."""
+        """Wait up to `timeout` seconds until all connection threads have ended; returns whether they have."""
         deadline = time.monotonic() + timeout
         with self._lock:
             if not self._lock.wait_for(lambda: not self._connection_limits.taken, timeout):
@@ -186,7 +186,7 @@ class HttpServer:
         return not any(thread.is_alive() for thread in ending)
 
     def _accept_loop(self) -> None:
-        """Runs on: the accept thread. Only it touches listener, selector and refused connections."""
+        """Runs on: the accept thread, the only one to use the listener, selector and rejected connections."""
         refusals = Rejections(self._selector, self._clock)
         self._selector.register(self._listener, selectors.EVENT_READ, lambda: self._accept_some(refusals))
         self._selector.register(self._woken, selectors.EVENT_READ, lambda: None)
@@ -210,7 +210,7 @@ class HttpServer:
         try:
             self._on_accept_thread()
         except Exception:
-            logger.exception("on_accept_thread failed; connections are accepted nevertheless")
+            logger.exception("on_accept_thread failed; connections are accepted anyway")
 
     def _accept_some(self, refusals: Rejections) -> None:
         for _ in range(BURST):
@@ -234,7 +234,7 @@ class HttpServer:
             sock.close()
 
     def _admit(self, sock: socket.socket, peer: Any, accepted: float) -> bool:
-        """Start the connection's thread; False where there is no room for it."""
+        """Start the connection's thread; False if a limit is reached or no thread can be started."""
         address = self._connection_limits.counted_as(peer)
         with self._lock:
             if not self._connection_limits.take(address):
@@ -255,7 +255,7 @@ class HttpServer:
         return True
 
     def _back_off(self, problem: str) -> None:
-        """Wait a little: the listener stays readable while the machine has nothing left to accept with."""
+        """Wait a little: during a shortage the listener stays readable, and the loop would spin."""
         self._log_shortage(problem)
         self._stopping.wait(BACK_OFF)
 

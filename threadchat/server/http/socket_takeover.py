@@ -1,4 +1,4 @@
-"""Takes the socket behind a WSGI request from the server that accepted it, whichever server that is."""
+"""Takes over the socket of a WSGI request from the server that accepted it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from threadchat.server.http.tls_relay import relayed
 from threadchat.wire.transport import SEND_BUFFER, Socket
 
 WAY_OUT: Final = (
-    "open a port for WebSockets beside the application, in the same process: "
-    "chat.listen(port), or threadchat.serve(handler, host, port)"
+    "serve WebSockets on a second port in the same process, with "
+    "chat.listen(port) or threadchat.serve(handler, host, port)"
 )
 _KEYS: Final = {"gunicorn": "gunicorn.socket", "werkzeug": "werkzeug.socket"}  # of the environ
 _GREENLETS: Final = ("gevent", "eventlet")
 TAKEN_BEFORE: Final = "threadchat.taken_before"
-"""The key of the environ under which a Taken waits for whoever asks for the socket next."""
+"""A key of the environ: a socket that was taken over already, which the next `take_socket` returns."""
 _TAKEN: Final = "threadchat.taken"  # a key of the environ
 
 Finish = Callable[[StartResponse], Iterable[bytes]]
 
 
 class Taken(NamedTuple):
-    """A socket that is the caller's now, and what is left to do for the server it came from.
+    """A socket that now belongs to the caller, and how to finish the request in the former server.
 
-    `sock` is connected and blocking, without timeout; to close it is the caller's business. `trailing`:
-    bytes that the server had read past the request. `leaves_thread`: the request's thread is one of
-    a small pool, so whoever reads for long should do it on a thread of its own. `number`: what the
-    server calls the connection, where it has a name for it. `server`: its name.
+    `sock` is connected and blocking, without a timeout; the caller must close it. `trailing`: bytes that the
+    server had read past the request. `leaves_thread`: the request's thread belongs to a small pool, so a long
+    session should run on another thread. `number`: the server's number for the connection, if it has one.
+    `server`: the name of the server.
     """
 
     sock: Socket
@@ -43,18 +43,18 @@ class Taken(NamedTuple):
     number: int | None
     server: str
     finish: Finish
-    """What the application calls last, `return taken.finish(start_response)`: the server writes its reply
-    into the dead end and lets go. Raising StopIteration, as others do under gunicorn, works too; but whatever
-    watches an application for errors would report one for each WebSocket.
+    """Must be the application's last call, as `return taken.finish(start_response)`. The server writes its
+    reply into the closed stand-in and ends the request. Other libraries raise StopIteration under gunicorn
+    instead; error monitoring would then report an error for each WebSocket.
     """
 
 
 def take_socket(environ: dict[str, Any]) -> Taken:
-    """Takes the connection over that a WSGI request came on; the server keeps a dead end in its place.
+    """Takes over the connection of a WSGI request; the server keeps a closed stand-in for its socket.
 
-    Knows the servers threadchat, gunicorn (workers gthread and sync) and Werkzeug. Once for each request.
-    Raises NoSocket, whose text says what to do instead, and OSError where no descriptor is left; the request
-    can then still be answered. Runs on: the request's thread.
+    Supports the servers threadchat, gunicorn (workers gthread and sync) and Werkzeug. Call it once for each
+    request. Raises NoSocket, whose text says what to do instead, and OSError if no file descriptor is left;
+    in both cases the request can still be answered. Runs on: the request's thread.
     """
     before: Taken | None = environ.pop(TAKEN_BEFORE, None)
     if before is not None:
@@ -70,13 +70,13 @@ def take_socket(environ: dict[str, Any]) -> Taken:
 
 
 def has_small_pool(environ: dict[str, Any]) -> bool:
-    """Whether the thread of a request is one of a few, which somebody who stays on it takes from others."""
+    """Whether the thread of a request belongs to a small pool, so that a long session must not stay on it."""
     alone = "werkzeug.socket" in environ and not environ.get("wsgi.multithread", True)
     return HANDOVER not in environ and ("gunicorn.socket" in environ or alone)
 
 
 def shows_socket(environ: dict[str, Any]) -> bool:
-    """Whether the server is one of those that let an application see the connection."""
+    """Whether the server lets an application take over the connection."""
     return HANDOVER in environ or any(key in environ for key in _KEYS.values())
 
 
@@ -85,21 +85,21 @@ def _take_from(environ: dict[str, Any], theirs: socket.socket, server: str) -> T
     environ[_TAKEN] = True
     if server == "gunicorn":
         return Taken(ours, _left_by_gunicorn(environ), True, None, server, _say_switched)
-    alone = not environ.get("wsgi.multithread", True)  # then nobody else could be served meanwhile
+    alone = not environ.get("wsgi.multithread", True)  # a session would block all other requests
     return Taken(ours, _left_by_werkzeug(environ), alone, None, server, _say_switched)
 
 
 def _swap(theirs: socket.socket) -> socket.socket:
-    """A second descriptor of the connection; the first one becomes a dead end, under the same number.
+    """Duplicates the connection's descriptor and replaces the original, under the same number, by a stand-in.
 
-    The server goes on to poll, shut down and close its socket object, and counts the connection out as it
-    does so. On the connection itself that would end it. On a detached object it fails, and then gunicorn 27
-    counts the connection out twice: it no longer waits for requests in flight when it stops.
+    Afterwards the server polls, shuts down and closes its socket object, and uncounts the connection. With
+    the connection itself, that would end it. With a detached object, it would fail, and gunicorn 27 would
+    uncount the connection twice: it would no longer wait for requests in flight when it stops.
     """
     ours = theirs.dup()
     try:
         stand_in, other_end = socket.socketpair()
-        other_end.close()  # reading finds the end of the stream, writing a broken pipe
+        other_end.close()  # so a read returns the end of the stream, and a write fails with a broken pipe
         with stand_in:
             os.dup2(stand_in.fileno(), theirs.fileno(), inheritable=False)
         ours.settimeout(None)
@@ -113,7 +113,7 @@ def _swap(theirs: socket.socket) -> socket.socket:
     return ours
 
 
-# What the server read past the request. The stand-in is in place by now: a read beyond that ends at once.
+# The bytes that the server read past the request. The stand-in is in place, so a further read ends at once.
 
 
 def _left_by_gunicorn(environ: dict[str, Any]) -> bytes:
@@ -127,7 +127,7 @@ def _left_by_werkzeug(environ: dict[str, Any]) -> bytes:
     return bytes(peek()) if peek is not None else b""
 
 
-# How the application ends
+# Values of `finish`
 
 
 def _return_nothing(start_response: StartResponse) -> Iterable[bytes]:
@@ -135,12 +135,12 @@ def _return_nothing(start_response: StartResponse) -> Iterable[bytes]:
 
 
 def _say_switched(start_response: StartResponse) -> Iterable[bytes]:
-    """Who insists on a status gets one, for the access log."""
+    """Returns a status, because these servers require one and write it to the access log."""
     start_response("101 Switching Protocols", [])
     return []
 
 
-# What cannot be taken
+# Connections that cannot be taken over
 
 
 def _check(environ: dict[str, Any], sock: Any) -> None:
@@ -148,11 +148,11 @@ def _check(environ: dict[str, Any], sock: Any) -> None:
     if module in _GREENLETS:
         raise NoSocket(_greenlets(module))
     if environ.get("SERVER_PROTOCOL", "").startswith("HTTP/2"):
-        raise NoSocket("this request shares its connection with others (HTTP/2); ask for it with HTTP/1.1")
+        raise NoSocket("this request shares its connection with others (HTTP/2); use HTTP/1.1")
     if environ.get(_TAKEN) or sock.fileno() < 0:
-        raise NoSocket("the socket of this request was taken over or closed already; there is only one")
+        raise NoSocket("the socket of this request was taken over or closed already")
     if environ.get("CONTENT_LENGTH", "0") not in ("", "0") or "HTTP_TRANSFER_ENCODING" in environ:
-        raise NoSocket("a request for a WebSocket has no body; send it without one", "400 Bad Request")
+        raise NoSocket("a request for a WebSocket must not have a body", "400 Bad Request")
 
 
 def _why_none(environ: dict[str, Any]) -> str:
@@ -162,11 +162,11 @@ def _why_none(environ: dict[str, Any]) -> str:
     if software.startswith("gevent"):
         return _greenlets("gevent")
     name = f"this server ({software})" if software else "this server"
-    return f"{name} shows its applications no socket, so a WebSocket cannot be taken over here; {WAY_OUT}"
+    return f"{name} gives applications no access to the socket, so it cannot be taken over; {WAY_OUT}"
 
 
 def _greenlets(library: str) -> str:
     return (
-        f"this server runs on {library}'s greenlets, and threadchat on threads: start gunicorn with its "
+        f"this server uses greenlets of {library}, and threadchat needs threads: start gunicorn with its "
         f"gthread worker (--threads 4), or {WAY_OUT}"
     )

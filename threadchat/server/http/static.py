@@ -1,4 +1,4 @@
-"""The page's files as they are served: read once, with what a browser's cache needs."""
+"""Serves the files of the page, which are read once, with the headers that a browser's cache needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A page's file as it is served."""
+    """A file as it is served."""
 
     content_type: str
     body: bytes
@@ -36,7 +36,7 @@ class Resource:
     headers: tuple[tuple[str, str], ...] = ()
 
     def serve(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Replies with the file, or says that the client's copy is current."""
+        """Replies with the file, or with 304 if the client's copy is current."""
         headers = ("ETag", self.etag), ("Cache-Control", "no-cache"), *self.headers
         if _matches(environ.get("HTTP_IF_NONE_MATCH", ""), self.etag):
             return send(start_response, "304 Not Modified", b"", *headers)
@@ -44,23 +44,23 @@ class Resource:
 
 
 def read_page(folder: Traversable | None = None) -> dict[str, Resource]:
-    """The page's files by the path at which they are served; the page itself is at `/`.
+    """The files of the page by the paths at which they are served; the page itself is at `/`.
 
-    `folder` is the package's own unless given. All that the page refers to is relative: it works below any
-    path that ends in a slash. Raises FileNotFoundError where it lacks `index.html` or `favicon.svg`.
+    `folder` defaults to the package's own page. All references in the page are relative, so it works below
+    any path that ends in a slash. Raises FileNotFoundError if `index.html` or `favicon.svg` is missing.
     """
     resources = read_folder(folder or importlib.resources.files("threadchat.server.http") / "page", "/page/")
     for path, name in (("/", "index.html"), ("/favicon.ico", "favicon.svg")):
         if f"/page/{name}" not in resources:
-            raise FileNotFoundError(f"the page has no {name}; is threadchat installed whole?")
+            raise FileNotFoundError(f"the page has no {name}; is threadchat installed completely?")
         resources[path] = resources[f"/page/{name}"]
     return resources
 
 
 def read_client() -> dict[str, Resource]:
-    """The browser's client and its types, for the page and for pages of other origins, which may import it.
+    """The browser's client and its types, by path. Pages of all origins may import them.
 
-    Whether they may connect, `allow_origin` decides.
+    Whether such a page may connect is decided by `allow_origin`.
     """
     resources = read_folder(importlib.resources.files("threadchat.server") / "browser", "/")
     anybody = (("Access-Control-Allow-Origin", "*"),)
@@ -70,9 +70,9 @@ def read_client() -> dict[str, Resource]:
 
 
 def read_folder(folder: Traversable, prefix: str) -> dict[str, Resource]:
-    """A folder's files, each at `prefix` and its name.
+    """The files of a folder, each under `prefix` and its name.
 
-    They are read here and never again, so a request can only name what is there.
+    All files are read here and never again, so a request can only name files in this mapping.
     """
     resources = {}
     for file in folder.iterdir():
@@ -85,6 +85,6 @@ def read_folder(folder: Traversable, prefix: str) -> dict[str, Resource]:
 
 
 def _matches(if_none_match: str, etag: str) -> bool:
-    """Whether the client's copy is current; the weak comparison of RFC 9110 section 13.1.2."""
+    """Whether the client's copy is current, by the weak comparison of RFC 9110 section 13.1.2."""
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return etag in tags or tags == ["*"]

@@ -1,4 +1,4 @@
-"""Makes a plain socket of a TLS one that a foreign server has accepted, by a thread that passes bytes on."""
+"""Turns a TLS socket of another server into a plain socket, with a thread that relays bytes."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ from typing import Any, Final
 log = logging.getLogger(__name__)
 
 _PIECE: Final = 64 << 10
-"""Bytes that wait in either direction at most; a side that is full stops the other."""
-_POLL: Final = 1000  # milliseconds, after which it looks again
+"""Bytes that may wait in each direction; a side that is full stops the other."""
+_POLL: Final = 1000  # milliseconds between two checks without an event
 
 
 def relayed(theirs: ssl.SSLSocket) -> socket.socket:
-    """A connected socket that speaks plainly what `theirs` encrypts; the server keeps a dead end.
+    """A connected plain socket for the TLS connection `theirs`; the server keeps a disabled socket object.
 
-    An SSLSocket may not be used by a reader and a writer at once, and its number cannot be changed under
-    OpenSSL: so one thread has it to itself from here on, and closes it. Raises OSError and RuntimeError, and
-    leaves `theirs` as it was then. Runs on: the request's thread.
+    A reader and a writer may not use an SSLSocket at the same time, and its descriptor cannot be replaced
+    under OpenSSL. So one thread owns it from now on, and closes it. Raises OSError and RuntimeError; then
+    `theirs` is unchanged. Runs on: the request's thread.
     """
     ours, inner = socket.socketpair()
     try:
         ours.settimeout(None)
         relay = _Relay(theirs, inner)
-        thread = threading.Thread(target=relay.run, name=f"tls-relay-{theirs.fileno()}", daemon=True)
+        begin = threading.Event()
+        thread = threading.Thread(
+            target=relay.run, args=(begin,), name=f"tls-relay-{theirs.fileno()}", daemon=True
+        )
         thread.start()
+        relay.take()
+        begin.set()
     except BaseException:
         ours.close()
         inner.close()
@@ -39,23 +44,27 @@ def relayed(theirs: ssl.SSLSocket) -> socket.socket:
 
 
 class _Relay:
-    """Passes bytes on in both directions until either side ends. Runs on: its own thread."""
+    """Relays bytes in both directions until either side ends. Runs on: its own thread, except `take`."""
 
     def __init__(self, tls: ssl.SSLSocket, inner: socket.socket) -> None:
         self._kind = type(tls)
         self._tls = tls
         self._inner = inner
-        self._tls_events = 0  # what OpenSSL waits for
+        self._tls_events = 0  # the poll events that OpenSSL waits for
         self._tls_ended = False
         self._inner_ended = False
         self._to_inner = memoryview(b"")
         self._to_tls = memoryview(b"")
-        self._kind.setblocking(tls, False)
-        inner.setblocking(False)
-        _leave_dead_end(tls)
 
-    def run(self) -> None:
-        """To the end of the connection."""
+    def take(self) -> None:
+        """Takes over the connection. Runs on: the request's thread."""
+        self._kind.setblocking(self._tls, False)
+        self._inner.setblocking(False)
+        _leave_dead_end(self._tls)
+
+    def run(self, begin: threading.Event) -> None:
+        """Relays until the end of the connection, once it is taken over."""
+        begin.wait()
         try:
             while not self._is_over():
                 self._tls_events = 0
@@ -65,7 +74,9 @@ class _Relay:
             log.debug("a TLS connection was lost: %s", error)
         finally:
             self._inner.close()
-            with contextlib.suppress(OSError, ValueError):  # a close_notify, which nobody waits for
+            with contextlib.suppress(
+                OSError, ValueError
+            ):  # sends a close_notify; does not wait for the peer's
                 self._kind.unwrap(self._tls)
             self._kind.close(self._tls)
 
@@ -75,7 +86,7 @@ class _Relay:
         return self._tls_ended and not self._to_inner
 
     def _pass_on(self) -> bool:
-        """Moves what can be moved without waiting; whether anything was."""
+        """Relays what can be relayed without waiting; returns whether anything was."""
         moved = False
         if not self._to_inner and not self._tls_ended:
             data = self._of_tls(lambda: self._kind.read(self._tls, _PIECE))
@@ -94,7 +105,7 @@ class _Relay:
         return moved
 
     def _of_tls(self, action: Any) -> Any:
-        """What it gives; None where it would wait."""
+        """The result of `action`; None if it would block."""
         try:
             return action()
         except ssl.SSLWantReadError:
@@ -123,7 +134,7 @@ class _Relay:
 
 
 def _leave_dead_end(sock: ssl.SSLSocket) -> None:
-    """Has the object read nothing, write nothing and close nothing any more for those who have it."""
+    """Disables the socket object for the server: it reads nothing, writes nothing and closes nothing."""
 
     def broken(*given: object) -> int:
         raise BrokenPipeError(errno.EPIPE, "this connection was taken over")

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal, overload
 
 from threadchat.errors import BadUrl, CannotConnect, ConnectTimeout, HandshakeRefused
 from threadchat.plain import client as house
@@ -27,7 +27,13 @@ ProcessException = Callable[[Exception], Exception | None]
 _TEMPORARY: Final = (500, 502, 503, 504)
 
 
-def connect(uri: str, *, legacy: bool | None = None, **named: Any) -> Any:
+@overload
+def connect(uri: str, *, legacy: Literal[False], **named: Any) -> reconnect: ...
+@overload
+def connect(uri: str, *, legacy: Literal[True] | None = None, **named: Any) -> ClientConnection: ...
+
+
+def connect(uri: str, *, legacy: bool | None = None, **named: Any) -> ClientConnection | reconnect:
     """As `threadchat.connect`; with compression, a User-Agent and the system's proxy by default.
 
     Raises InvalidURI; InvalidProxy and ProxyError; InvalidStatus for an answer that is no yes, with its
@@ -43,11 +49,11 @@ def unix_connect(
     *,
     legacy: bool | None = None,
     **named: Any,
-) -> Any:
+) -> ClientConnection | reconnect:
     """As connect, to a socket in the file system."""
     if legacy is False:
         return unix_reconnect(path, uri, **named)
-    return _opened(lambda heads: house.unix_connect(path, uri, **_defaults(named), heads=heads))
+    return _unix_connect(path, uri, named)
 
 
 def process_exception(error: Exception) -> Exception | None:
@@ -131,12 +137,18 @@ class unix_reconnect(reconnect):
     ) -> None:
         ours = {key: named.pop(key) for key in ("process_exception", "reconnect_delays") if key in named}
         super().__init__(None, **ours)
-        self._connect = lambda: unix_connect(path, uri, **named)
+        self._connect = lambda: _unix_connect(path, uri, named)
 
 
 def _connect(uri: str, named: dict[str, Any]) -> ClientConnection:
     parse_uri(uri)
     return _opened(lambda heads: house.connect(uri, **{"proxy": True, **_defaults(named)}, heads=heads))
+
+
+def _unix_connect(
+    path: str | os.PathLike[str] | None, uri: str | None, named: dict[str, Any]
+) -> ClientConnection:
+    return _opened(lambda heads: house.unix_connect(path, uri, **_defaults(named), heads=heads))
 
 
 def _defaults(named: dict[str, Any]) -> dict[str, Any]:

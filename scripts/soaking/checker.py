@@ -1,4 +1,4 @@
-"""What has to be true: each room's events as people saw them, what was acknowledged, who was written to."""
+"""Checks what people receive: all see the same events of a room, and replies and private messages fit."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 Frame = dict[str, Any]
 
 MOST_FAULTS = 20
-"""Faults that are told in full; more of them say nothing new."""
+"""Faults that are reported in full; further ones are only counted."""
 
 
 class Log(NamedTuple):
-    """One life of a room: a room that was forgotten begins another one, under another epoch."""
+    """One log of a room: a room that was removed and created again has another log, with another epoch."""
 
     room: str
     epoch: str
 
 
 class Fact(NamedTuple):
-    """What everybody has to see in one place of a log."""
+    """What everybody must receive at one offset of a log."""
 
     type: str
     user: int | None
@@ -28,51 +28,51 @@ class Fact(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Something that must not be, who saw it, and what they had done last."""
+    """Something that must not happen, who noticed it, and their last actions."""
 
     who: str
     what: str
-    deeds: list[str]
+    actions: list[str]
 
 
-class Post(NamedTuple):
-    """A private message on its way."""
+class PrivateMessage(NamedTuple):
+    """A private message that was sent."""
 
     sender: int
     to: int
 
 
-class Ledger:
-    """The truth as far as anybody has seen it. For one thread."""
+class Checker:
+    """Records what all people received, and compares it. Used on one thread."""
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self.faults_in_all = 0
         self.counts: Counter[str] = Counter()
         self.logs: dict[Log, dict[int, Fact]] = {}
-        self._places: dict[tuple[Log, str], int] = {}  # where each text is
+        self._positions: dict[tuple[Log, str], int] = {}  # where each text is
         self._acked: dict[Log, dict[str, int]] = {}
         self._skipped: list[
             tuple[str, Log, int, int]
         ] = []  # what a filter may have held back, to be looked at
-        self._posts: dict[str, Post] = {}
+        self._posts: dict[str, PrivateMessage] = {}
         self.resent: set[str] = (
             set()
         )  # after a loss: the connection that was lost may still have a word to say
 
-    def fault(self, who: str, what: str, deeds: Iterable[str] = ()) -> None:
+    def fault(self, who: str, what: str, actions: Iterable[str] = ()) -> None:
         """Notes that something is wrong."""
         self.faults_in_all += 1
         if len(self.faults) < MOST_FAULTS:
-            self.faults.append(Fault(who, what, list(deeds)))
+            self.faults.append(Fault(who, what, list(actions)))
 
     # Rooms
 
     def saw(self, who: str, log: Log, event: Frame) -> None:
-        """Somebody got an event: it is the same for all, and no text is in two places."""
+        """Records a received event: it must be the same for all, and no text may have two offsets."""
         fact = Fact(event["type"], event.get("userId"), event.get("message") or event.get("sessionId", ""))
         number = event["id"]
-        if event.get("deleted"):  # its text was, if somebody saw that, what it was
+        if event.get("deleted"):  # its text is gone, so compare only the type and the user
             seen = self.logs.get(log, {}).get(number, fact)
             if (seen.type, seen.user) != (fact.type, fact.user):
                 self.fault(who, f"event {number} of {log.room} is deleted: {fact}, and was {seen}")
@@ -81,27 +81,24 @@ class Ledger:
         if known != fact:
             self.fault(who, f"event {number} of {log.room} is {fact} here and {known} elsewhere")
         if fact.type == "message":
-            place = self._places.setdefault((log, fact.text), number)
-            if place != number:
-                self.fault(who, f"{fact.text!r:.40} is in {log.room} twice, as {place} and as {number}")
+            position = self._positions.setdefault((log, fact.text), number)
+            if position != number:
+                self.fault(who, f"{fact.text!r:.40} is in {log.room} twice, as {position} and as {number}")
 
     def acknowledged(self, who: str, log: Log, text: str, offset: int) -> None:
-        """The server says where a text is, and stays with it."""
+        """Records the offset that the server acknowledged for a text; it must always be the same."""
         self.counts["messages acknowledged"] += 1
         known = self._acked.setdefault(log, {}).setdefault(text, offset)
         if known != offset:
             self.fault(who, f"{text!r:.40} is acknowledged as {known} and as {offset} of {log.room}")
 
     def skipped(self, who: str, log: Log, after: int, before: int) -> None:
-        """A listener that wants nothing but messages got none between two places."""
+        """Records that a listener with a filter for messages received none between two offsets."""
         if before - after > 1:
             self._skipped.append((who, log, after, before))
 
     def settle(self) -> None:
-        """Compares what was seen with what was said and acknowledged; at a quiet point.
-
-        What was compared is let go of.
-        """
+        """Compares received events with acknowledgements, at a quiet point; then forgets them all."""
         for log, acked in self._acked.items():
             facts = self.logs.get(log, {})
             offsets = Counter(acked.values())
@@ -123,12 +120,12 @@ class Ledger:
             self._check_order(log, facts)
         self._acked.clear()
         self._skipped.clear()
-        self._places.clear()
+        self._positions.clear()
         self.logs.clear()
         self._posts.clear()
 
     def _check_order(self, log: Log, facts: dict[int, Fact]) -> None:
-        """What one connection said stands in the order in which it was said."""
+        """Checks that the messages of one connection are in the order in which they were sent."""
         last: dict[str, int] = {}
         for number in sorted(facts):
             fact = facts[number]
@@ -141,11 +138,11 @@ class Ledger:
     # Private messages
 
     def post(self, nonce: str, sender: int, to: int) -> None:
-        """Somebody writes to somebody."""
-        self._posts[nonce] = Post(sender, to)
+        """Records a private message that was sent."""
+        self._posts[nonce] = PrivateMessage(sender, to)
 
     def delivered(self, who: str, user: int, nonce: str, frame: Frame) -> None:
-        """Somebody got a private message: theirs."""
+        """Checks a private message that was received."""
         self.counts["private messages delivered"] += 1
         if frame["to"] != user:
             self.fault(who, f"user {user} got what was for user {frame['to']}")

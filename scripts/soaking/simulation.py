@@ -1,4 +1,4 @@
-"""All people of a soak on one thread: each does something when it is their time, and holds still else."""
+"""Simulates all people of a soak on one thread: each takes an action from time to time."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
+from soaking.actions import MODERATION, WEIGHTS
+from soaking.checker import Checker, Frame, Log
 from soaking.conditions import Conditions
-from soaking.deeds import MODERATION, WEIGHTS
-from soaking.ledger import Frame, Ledger, Log
-from soaking.line import Line
+from soaking.connection import Connection
 from soaking.person import Person
 from tests.e2e.crowd import Crowd
 
 LOOK: Final = 0.01
-"""Seconds between two looks at who has something to do."""
+"""Seconds between two checks for people whose next action is due."""
 LAG: Final = 1.0
-"""Seconds between two rounds of the loop above which the driver itself is a slow reader, for a while."""
+"""If two rounds of the loop are further apart, in seconds, the driver itself has read too slowly."""
 FORGIVEN: Final = 10.0
-"""Seconds for which the server may close those whom the driver did not read for."""
+"""Seconds after such a lag in which the server may close connections as too slow."""
 PEOPLE_A_ROOM: Final = 20
 MODERATORS_ACT: Final = 0.1
-"""How often a moderator does something as such."""
+"""The share of a moderator's actions that moderate."""
 
 
 class Stopped(Exception):
-    """Somebody pressed Ctrl-C."""
+    """The user pressed Ctrl-C."""
 
 
-class Town:
+class Simulation:
     """The driver: `run` lets people do what they like, `quieten` has them finish and hold still."""
 
     def __init__(
@@ -38,23 +38,23 @@ class Town:
     ) -> None:
         self.port = port
         self.history_size = history_size
-        self.pace = pace  # seconds between two deeds of one person, on average
+        self.pace = pace  # seconds between two actions of one person, on average
         self.random = Random(seed)
         self.crowd = Crowd(port)
-        self.ledger = Ledger()
-        self.counts = self.ledger.counts
+        self.checker = Checker()
+        self.counts = self.checker.counts
         self.rooms = [f"r{number}" for number in range(max(3, people // PEOPLE_A_ROOM))]
         self.conditions = conditions
-        self.disciplined: dict[int, float] = {}  # users, and until when that is felt
+        self.disciplined: dict[int, float] = {}  # users, and until when a moderator's action may have effects
         self.people = [Person(self, number) for number in range(people)]
-        self.owed: list[tuple[Person, Line, str]] = []  # private messages that have to be with somebody
+        self.owed: list[tuple[Person, Connection, str]] = []  # private messages that must be delivered
         self.worst_lag = 0.0
         self.stopping: Callable[[], bool] = lambda: False
         self._ids = itertools.count(1)
         self._started = self._last_round = time.monotonic()
         self._next_look = 0.0
         self._lagged_at = -FORGIVEN
-        self._deeds = list(WEIGHTS)
+        self._actions = list(WEIGHTS)
         self._weights = list(WEIGHTS.values())
 
     def elapsed(self) -> float:
@@ -62,18 +62,18 @@ class Town:
         return time.monotonic() - self._started
 
     def next_id(self) -> int:
-        """A number like no other."""
+        """A unique number."""
         return next(self._ids)
 
     @property
     def lags(self) -> bool:
-        """Whether the driver itself was away: then people read too slowly for no fault of the server's."""
+        """Whether the driver itself lagged a moment ago, so that people read too slowly."""
         return self.elapsed() - self._lagged_at < FORGIVEN
 
     # The loop
 
     def run(self, seconds: float) -> None:
-        """People do what they like for so many seconds."""
+        """Lets people act at random for a number of seconds."""
         until = self.elapsed() + seconds
         for person in self.people:
             if person.act_at <= self.elapsed():
@@ -95,7 +95,7 @@ class Town:
         self.wait(done, seconds + 60)
 
     def wait(self, done: Callable[[], bool], patience: float) -> bool:
-        """Reads and writes until `done`; False where that takes too long. Raises Stopped."""
+        """Reads and writes until `done` returns true; False if that takes too long. Raises Stopped."""
         self._last_round = time.monotonic()
 
         def over() -> bool:
@@ -119,21 +119,21 @@ class Town:
         self.worst_lag = max(self.worst_lag, lag)
 
     def hurry(self, person: Person) -> None:
-        """One who read slowly reads again."""
+        """Lets a person who reads slowly read at full speed again."""
         person.slow_until = 0.0
-        if person.line is not None:
-            person.line.pace = None
+        if person.connection is not None:
+            person.connection.pace = None
 
     def _act(self, person: Person) -> None:
         person.act_at = self.elapsed() + self.random.expovariate(1 / self.pace)
-        if person.line is None:
+        if person.connection is None:
             person.come(self._token_of_another() if self.random.random() < 0.1 else "")
         elif person.entered:
-            deed = self.random.choices(self._deeds, self._weights)[0]
+            action = self.random.choices(self._actions, self._weights)[0]
             if self.conditions.moderates(person.number) and self.random.random() < MODERATORS_ACT:
-                deed = self.random.choice(MODERATION)
-            self.counts[f"did {deed.__name__.replace('_', ' ')}"] += 1
-            deed(person, self.random)
+                action = self.random.choice(MODERATION)
+            self.counts[f"did {action.__name__.replace('_', ' ')}"] += 1
+            action(person, self.random)
 
     def _token_of_another(self) -> str:
         another = self.random.choice(self.people)
@@ -142,13 +142,13 @@ class Town:
     # For people
 
     def left(self, person: Person) -> None:
-        """Somebody's connection ended: they come back soon, or after a long walk."""
+        """Plans the return of a person whose connection ended: mostly soon, sometimes after a minute."""
         away = self.random.uniform(15, 60) if self.random.random() < 0.08 else self.random.uniform(0, 4)
         person.act_at = self.elapsed() + away
         person.slow_until = 0.0
 
     def read_page(self, person: Person, room: str, reply: Frame, *, reverse: bool = False) -> None:
-        """Checks a page of a log: no holes, and the same events that everybody saw."""
+        """Checks a page of a log: it has no gaps, and its events are the same that everybody received."""
         log = Log(room, reply["epoch"])
         numbers = [event["id"] for event in reply["events"]]
         step = -1 if reverse else 1
@@ -157,4 +157,4 @@ class Town:
         if any(number > reply["offset"] for number in numbers):
             person.fault(f"a page of {room} goes beyond its offset {reply['offset']}: {numbers[-1]}")
         for event in reply["events"]:
-            self.ledger.saw(f"{person.name}, in the history", log, event)
+            self.checker.saw(f"{person.name}, in the history", log, event)

@@ -1,4 +1,4 @@
-"""One connection of a person, on the driver's only thread: frames in and out, and all ways to spoil them."""
+"""One connection of a person, on the driver's only thread: sends and receives frames, also invalid ones."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.e2e.crowd import MASK, PING, TEXT, Client, Crowd, encode
 
 DEFLATE = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 COMPRESSED = 0x40  # the first reserved bit
-TAIL = b"\x00\x00\xff\xff"  # what a message is sent without (RFC 7692, 7.2.1)
+TAIL = b"\x00\x00\xff\xff"  # removed from the end of a compressed message (RFC 7692, 7.2.1)
 BIG = 600_000  # bytes of a message that is too big for the server's default
 
 
-class Line(Client):
-    """A connection that tells its person of every message and of its end."""
+class Connection(Client):
+    """A connection that reports every message, and its end, to its person."""
 
     def __init__(
         self,
         crowd: Crowd,
         port: int,
-        heard: Callable[[Line, dict[str, Any]], None],
-        lost: Callable[[Line, int], None],
+        heard: Callable[[Connection, dict[str, Any]], None],
+        lost: Callable[[Connection, int], None],
         *,
         receive_buffer: int | None = None,
         tls: ssl.SSLContext | None = None,
@@ -36,7 +36,7 @@ class Line(Client):
     ) -> None:
         self._heard = heard
         self._lost = lost
-        self.opened = False  # something was heard: then the handshake is through
+        self.opened = False  # a frame was received, so the handshake is complete
         self.frames = 0
         self._compressed = compressed
         sock = socket.socket()
@@ -48,17 +48,17 @@ class Line(Client):
         super().__init__(crowd, TlsSocket(sock, tls) if tls else sock, "/chat", headers)
 
     def on_text(self, payload: bytes) -> None:
-        """Passes a message on."""
+        """Passes a message to the person."""
         self.frames += 1
         self._heard(self, json.loads(payload))
 
     @property
     def idle(self) -> bool:
-        """Whether everything that was to be sent has gone."""
+        """Whether everything was sent."""
         return not self._unsent
 
     def send_text(self, *texts: str) -> None:
-        """Sends messages, compressed where the server takes that."""
+        """Sends messages, compressed if that was agreed."""
         if self._compressed and self.upgraded:
             self._write(b"".join(encode(COMPRESSED | TEXT, deflated(text.encode())) for text in texts))
         else:
@@ -68,7 +68,7 @@ class Line(Client):
         """Sends commands in one piece."""
         self.send_text(*map(json.dumps, commands))
 
-    # Ways to spoil it
+    # Ways to break it
 
     def half_close(self) -> None:
         """Ends our half of the stream only."""
@@ -76,12 +76,12 @@ class Line(Client):
             self.sock.shutdown(socket.SHUT_WR)
 
     def tear(self) -> None:
-        """Half a frame, then a reset."""
+        """Sends half a frame, then resets the connection."""
         self._write(encode(TEXT, b"x" * 4000)[:2000])
         self.reset()
 
     def spoil(self, how: str) -> None:
-        """Sends a frame that ends the connection; `how` is one of SPOILERS."""
+        """Sends a frame that ends the connection; `how` is a key of SPOILED."""
         self._write(SPOILED[how][0])
 
     def _take(self, first: int, payload: bytes) -> None:
@@ -120,7 +120,7 @@ SPOILED: dict[str, tuple[bytes, int]] = {
     "too big": (bytes((0x81, 0xFF)) + BIG.to_bytes(8, "big") + MASK + b"x" * 1000, 1009),
     "bad close": (encode(0x8, b"\x03"), 1002),
 }
-"""Bytes that end a connection, and the code with which they do."""
+"""Bytes that end a connection, and the close code that follows."""
 
 GARBAGE = (
     "",
@@ -138,4 +138,4 @@ GARBAGE = (
     '{"a":' * 700,
     "\N{PILE OF POO}" * 100,
 )
-"""Text that is answered with an error and ends nothing."""
+"""Text that is answered with an error and does not end the connection."""

@@ -1,4 +1,4 @@
-"""What people do next: mostly what people do, and now and then everything that goes wrong with them."""
+"""The actions of simulated people: ordinary use, and now and then everything that can go wrong."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from soaking.ledger import Frame
-from soaking.line import GARBAGE, SPOILED
+from soaking.checker import Frame
+from soaking.connection import GARBAGE, SPOILED
 from soaking.person import LOST, Person
 
-MOST_ROOMS: Final = 4  # that one person is in
-FELT: Final = 30.0  # seconds for which something a moderator did may show
+MOST_ROOMS: Final = 4  # rooms that one person is in at the same time
+FELT: Final = 30.0  # seconds for which a moderator's action may have effects
 UNKNOWN_ROOM, BAD_REQUEST, UNRECOVERABLE = 102, 107, 112
 NOT_AVAILABLE, TOO_MANY = 108, 111
 
 
 def say(person: Person, random: Random) -> None:
-    """A message, mostly in a room where one listens, often with a key."""
+    """Sends a message, mostly in a room that the person is in, often with a key."""
     room = room_of(person, random)
     key = f"k{random.random()}" if random.random() < 0.5 else ""
     person.say(room, person.new_text(random.choice((10, 80, 80, 2000))), key)
-    if key and random.random() < 0.2:  # a hasty client: the first one may not be there yet
+    if key and random.random() < 0.2:  # sends it again, perhaps before the server has handled the first
         text = next(reversed(person.unsure))
         person.did(f"says {text:.20} twice in {room}")
         person.say(room, text, key)
 
 
 def burst(person: Person, random: Random) -> None:
-    """Messages that come in together."""
+    """Sends several messages together."""
     room = room_of(person, random)
     count = random.randint(5, 40)
     person.did(f"says {count} in {room}")
@@ -39,35 +39,35 @@ def burst(person: Person, random: Random) -> None:
 
 
 def flood(person: Person, random: Random) -> None:
-    """Very many, which nobody acknowledges."""
-    assert person.line is not None
+    """Sends very many messages without asking for replies."""
+    assert person.connection is not None
     room = room_of(person, random)
     person.did(f"floods {room}")
     size = random.choice((100, 100, 3000))
     texts = [person.new_text(size) for _ in range(300)]
-    person.line.say(*({"type": "message", "room": room, "message": text} for text in texts))
+    person.connection.say(*({"type": "message", "room": room, "message": text} for text in texts))
 
 
 def write_to(person: Person, random: Random) -> None:
-    """A private message to somebody, who may be gone."""
-    other = random.choice(person.town.people)
+    """Sends a private message to somebody who may be gone."""
+    other = random.choice(person.simulation.people)
     if not other.user or (other.known and not other.entered):
         return
-    nonce = f"psst {person.town.next_id()}"
-    person.town.ledger.post(nonce, person.user, other.user)
-    there = other.line if other.entered else None
-    alone = [each.user for each in person.town.people if each.entered].count(other.user) == 1
+    nonce = f"psst {person.simulation.next_id()}"
+    person.simulation.checker.post(nonce, person.user, other.user)
+    there = other.connection if other.entered else None
+    alone = [each.user for each in person.simulation.people if each.entered].count(other.user) == 1
 
     def told(reply: Frame) -> None:
         if alone and there is not None:
-            person.town.owed.append((other, there, nonce))
+            person.simulation.owed.append((other, there, nonce))
 
     person.ask("direct", told, (NOT_AVAILABLE, TOO_MANY), to=other.user, message=nonce)
 
 
 def ask(person: Person, random: Random) -> None:
-    """One of the questions."""
-    room = random.choice(person.town.rooms)
+    """Sends one of the queries."""
+    room = random.choice(person.simulation.rooms)
     command = random.choice(("who", "count", "rooms", "ping", "history", "history"))
     if command in ("rooms", "ping"):
         person.ask(command)
@@ -78,14 +78,17 @@ def ask(person: Person, random: Random) -> None:
 
 
 def page(person: Person, random: Random, room: str) -> None:
-    """A page of a log, which agrees with what everybody saw."""
+    """Reads a page of a log, which must agree with what everybody received."""
     fields: dict[str, object] = {"limit": random.choice((1, 10, 100, 1000)), "reverse": random.random() < 0.3}
-    place = person.places.get(room)
-    if place is not None and random.random() < 0.5:
-        fields["since"] = {"offset": max(0, place.last - random.randint(0, 50)), "epoch": place.log.epoch}
+    position = person.positions.get(room)
+    if position is not None and random.random() < 0.5:
+        fields["since"] = {
+            "offset": max(0, position.last - random.randint(0, 50)),
+            "epoch": position.log.epoch,
+        }
     person.ask(
         "history",
-        lambda reply: person.town.read_page(person, room, reply, reverse=bool(fields["reverse"])),
+        lambda reply: person.simulation.read_page(person, room, reply, reverse=bool(fields["reverse"])),
         (UNKNOWN_ROOM, UNRECOVERABLE),
         room=room,
         **fields,
@@ -93,26 +96,28 @@ def page(person: Person, random: Random, room: str) -> None:
 
 
 def type_on(person: Person, random: Random) -> None:
-    """Typing, in a room where one is a member."""
-    rooms = [room for room, place in person.places.items() if place.member and room not in person.moving]
+    """Sends `typing` in a room of which the person is a member."""
+    rooms = [
+        room for room, position in person.positions.items() if position.member and room not in person.moving
+    ]
     if rooms:
         person.ask("typing", room=random.choice(rooms))
 
 
 def move(person: Person, random: Random) -> None:
-    """Into a room, or out of one."""
-    here = [room for room in person.places if room not in person.moving]
+    """Enters or leaves a room."""
+    here = [room for room in person.positions if room not in person.moving]
     if here and (len(here) >= MOST_ROOMS or random.random() < 0.4):
         person.leave(random.choice(here))
         return
-    room = random.choice(person.town.rooms)
-    if room not in person.places and room not in person.moving:
+    room = random.choice(person.simulation.rooms)
+    if room not in person.positions and room not in person.moving:
         only = ["message"] if random.random() < 0.15 else None
         person.listen(room, member=random.random() < 0.75, only=only, since=None)
 
 
 def rename(person: Person, random: Random) -> None:
-    """Another nickname."""
+    """Changes the nickname."""
     nickname = f"{person.name}-{random.randint(0, 99)}"
 
     def named(reply: Frame) -> None:
@@ -127,40 +132,40 @@ def stall(person: Person, random: Random) -> None:
 
 
 def read_slowly(person: Person, random: Random) -> None:
-    """Reads so many bytes a second."""
+    """Reads only a number of bytes a second for a while."""
     slow_down(person, random, random.choice((500, 5_000, 60_000)), random.uniform(1, 8))
 
 
 def slow_down(person: Person, random: Random, pace: int, seconds: float) -> None:
-    assert person.line is not None
+    assert person.connection is not None
     person.did(f"reads {pace} bytes a second for {seconds:.1f} s")
     person.excuses |= LOST
-    person.slow_until = person.town.elapsed() + seconds
-    person.line.pace = pace
+    person.slow_until = person.simulation.elapsed() + seconds
+    person.connection.pace = pace
 
 
 def talk_nonsense(person: Person, random: Random) -> None:
-    """Text that is no command: an error is due."""
-    assert person.line is not None
+    """Sends text that is not a command; an error must follow."""
+    assert person.connection is not None
     text = random.choice(GARBAGE)
     person.did(f"sends {text[:20]!r}")
     person.errors_due += 1
-    person.line.send_text(text)
+    person.connection.send_text(text)
 
 
 def spoil(person: Person, random: Random) -> None:
-    """A frame that is none."""
-    assert person.line is not None
+    """Sends an invalid frame."""
+    assert person.connection is not None
     how = random.choice(list(SPOILED))
     person.did(f"spoils the connection: {how}")
     person.excuses |= {SPOILED[how][1], 1006}
     person.act_at = float("inf")  # until it is closed
-    person.line.spoil(how)
+    person.connection.spoil(how)
 
 
 def kill(person: Person, random: Random) -> None:
-    """A reset, perhaps in the middle of a frame, perhaps with something said and not acknowledged."""
-    assert person.line is not None
+    """Resets the connection, perhaps in the middle of a frame, perhaps with unacknowledged messages."""
+    assert person.connection is not None
     person.did("resets")
     person.slow_until = 0.0
     if random.random() < 0.5:
@@ -169,62 +174,62 @@ def kill(person: Person, random: Random) -> None:
             person.say(room, person.new_text(), f"k{random.random()}")
     person.excuses.add(1006)
     if random.random() < 0.5:
-        person.line.tear()
+        person.connection.tear()
     else:
-        person.line.reset()
+        person.connection.reset()
 
 
 def half_close(person: Person, random: Random) -> None:
-    """The end of one's own half of the stream."""
-    assert person.line is not None
+    """Ends the person's own half of the stream."""
+    assert person.connection is not None
     person.did("ends its half")
     person.excuses.add(1006)
     person.act_at = float("inf")
-    person.line.half_close()
+    person.connection.half_close()
 
 
 def close(person: Person, random: Random) -> None:
-    """A proper end."""
-    assert person.line is not None
+    """Closes the connection properly."""
+    assert person.connection is not None
     person.did("closes")
     person.excuses |= {1000, 1006} if person.slow_until else {1000}
     person.act_at = float("inf")
-    person.line.leave()
+    person.connection.leave()
 
 
 def refresh(person: Person, random: Random) -> None:
-    """Another token."""
+    """Sends a new token."""
     if person.known:
-        person.ask("refresh", token=person.town.conditions.token_of(person.number))
+        person.ask("refresh", token=person.simulation.conditions.token_of(person.number))
 
 
 # -- moderators ----------------------------------------------------------------------------------------
 
 
 def discipline(person: Person, random: Random, command: str, **fields: object) -> None:
-    """Does something about somebody in a room of theirs; what comes of it is no fault for a while."""
-    other = random.choice(person.town.people)
-    if other.places and other.user:
-        room = random.choice(list(other.places))
+    """Moderates somebody in one of their rooms. The effects do not count as faults for a while."""
+    other = random.choice(person.simulation.people)
+    if other.positions and other.user:
+        room = random.choice(list(other.positions))
         person.did(f"{command}s {other.name} in {room}")
-        person.town.disciplined[other.user] = person.town.elapsed() + FELT
+        person.simulation.disciplined[other.user] = person.simulation.elapsed() + FELT
         person.ask(command, None, (UNKNOWN_ROOM,), user=other.user, room=room, **fields)
 
 
 def mute(person: Person, random: Random) -> None:
-    """Somebody may not speak for a moment."""
+    """Mutes somebody for a moment."""
     discipline(person, random, "mute", seconds=1)
 
 
 def kick(person: Person, random: Random) -> None:
-    """Somebody is out of a room, and may come back."""
+    """Kicks somebody, who may come back."""
     discipline(person, random, "kick")
 
 
 def delete(person: Person, random: Random) -> None:
-    """A message goes, if it is there yet."""
-    for room, place in person.places.items():
-        events = person.town.ledger.logs.get(place.log, {})
+    """Deletes a message if the log still has it."""
+    for room, position in person.positions.items():
+        events = person.simulation.checker.logs.get(position.log, {})
         numbers = [number for number, fact in events.items() if fact.type == "message"]
         if numbers:
             number = random.choice(numbers)
@@ -234,8 +239,8 @@ def delete(person: Person, random: Random) -> None:
 
 
 def intrude(person: Person, random: Random) -> None:
-    """A stranger who speaks no HTTP, or too little of it, and goes or is shown out."""
-    sock = socket.create_connection(("127.0.0.1", person.town.port))
+    """Connects as a stranger who sends invalid or incomplete HTTP, and closes or waits to be closed."""
+    sock = socket.create_connection(("127.0.0.1", person.simulation.port))
     with sock:
         sock.send(
             random.choice(
@@ -247,15 +252,15 @@ def intrude(person: Person, random: Random) -> None:
 
 
 def room_of(person: Person, random: Random) -> str:
-    """Mostly one where they listen."""
-    if person.places and random.random() < 0.9:
-        return random.choice(list(person.places))
-    return random.choice(person.town.rooms)
+    """A random room, mostly one that the person is in."""
+    if person.positions and random.random() < 0.9:
+        return random.choice(list(person.positions))
+    return random.choice(person.simulation.rooms)
 
 
-Deed = Callable[[Person, Random], None]
+Action = Callable[[Person, Random], None]
 
-WEIGHTS: Final[dict[Deed, float]] = {
+WEIGHTS: Final[dict[Action, float]] = {
     say: 40,
     burst: 3,
     flood: 0.3,
@@ -274,7 +279,7 @@ WEIGHTS: Final[dict[Deed, float]] = {
     refresh: 2,
     intrude: 1,
 }
-"""How often each is done, beside the others."""
-MODERATION: Final[tuple[Deed, ...]] = (mute, kick, delete)
+"""The relative frequency of each action."""
+MODERATION: Final[tuple[Action, ...]] = (mute, kick, delete)
 ROUGH: Final = (stall, read_slowly, spoil, kill, half_close, close)
-"""What ends a connection, or may."""
+"""Actions that end a connection, or may."""
