@@ -184,7 +184,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         return self._http.url
 
     def reload(self) -> None:
-        """Reads certificate, key and `token_keys` again, for later requests. Runs on: one thread at a time."""
+        """Reads certificate, key and `token_keys` again for later use. Runs on: one thread at a time."""
         for part in (self._http, self.tokens):
             if part is not None:
                 part.reload()

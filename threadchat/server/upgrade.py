@@ -1,4 +1,4 @@
-"""Upgrades requests to WebSockets: checks the request, authenticates it, takes its socket, runs the session."""
+"""Upgrades requests to WebSockets: checks and authenticates a request, takes its socket, runs a session."""
 
 from __future__ import annotations
 

@@ -102,8 +102,8 @@ class Key:
 class Api:
     """A WSGI application below `/api/`. It takes `POST` with a JSON object and answers with one.
 
-    Without the key nothing is done, and the reply does not say which calls exist. The key is a header, and the
-    body must have the media type of JSON. A page of another origin can send neither without a preflight
+    Without the key nothing is done, and the reply does not say which calls exist. The key is a header, and
+    the body must have the media type of JSON. A page of another origin can send neither without a preflight
     request, which is always refused. May be called on any thread.
     """
 

@@ -1,4 +1,4 @@
-"""The identity of one connection: who somebody is, what they may do, and what hooks make of their messages."""
+"""The identity of one connection: who somebody is, what they may do, and the hooks that decide about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resume tokens: signed proof of an identity, so that a client can continue as the same person on any node."""
+"""Resume tokens: signed proof of an identity, with which a client returns as the same person on any node."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class SanctionCheck:
         return self.clean or (self._find(BAN, room) or self._find(MUTE, room)) is None
 
     def check_banned(self, room: str = "") -> None:
-        """Raises CommandError 103 if the session is banned from a room, or with an empty `room` everywhere."""
+        """Raises CommandError 103 if it is banned from a room, or with an empty `room` everywhere."""
         self._check(BAN, room)
 
     def check_muted(self, room: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The part of a session that serves the application: its commands, the inbox, and rooms it joins people to."""
+"""The part of a session that serves the application: commands, the inbox, and rooms it joins people to."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MAX_POOLED: Final = 16
 
 MAX_STORED: Final = 100
 STORED_WINDOW: Final = 3600.0
-"""A connection may store `MAX_STORED` direct messages for people who are offline, per `STORED_WINDOW` seconds."""
+"""One connection may store `MAX_STORED` direct messages for offline people per `STORED_WINDOW` seconds."""
 
 _MOVED: Final = {"join": "joined", "subscribe": "subscribed", "leave": "left", "unsubscribe": "unsubscribed"}
 """What the client receives when the application does this for it."""

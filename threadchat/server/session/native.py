@@ -93,7 +93,7 @@ class NativeSession(ApplicationSession):
     # Replies
 
     def _answer(self, command_id: CommandId, action: Callable[[], dict[str, Any] | None]) -> None:
-        """Replies with the fields that `action` returns, or an error; None means that it has replied itself."""
+        """Replies with the fields from `action`, or an error. None means that `action` has replied."""
         try:
             fields = action()
         except ConnectionClosed:

@@ -134,7 +134,7 @@ class Moderation:
         return kick(self.hub, user, room=room, reason=reason, by=by)
 
     def sanctions(self, room: str | None = None) -> list[Sanction]:
-        """Lists sanctions: all of them, those of one room, or with an empty `room` those that hold everywhere."""
+        """Lists all sanctions, those of one room, or with an empty `room` those that hold everywhere."""
         self._begin()
         return self.hub.sanctions.list(None if room is None else _check_place(room))
 

@@ -145,7 +145,7 @@ class Session(ABC):
         return False
 
     def open_inbox(self, inbox: Room) -> None:  # noqa: B027  # a dialect without inboxes does nothing
-        """Subscribes to its person's inbox, unless it already does. Raises RoomClosed. Runs on: any thread."""
+        """Subscribes to its person's inbox, if it has not yet. Raises RoomClosed. Runs on: any thread."""
 
     def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
         """Accepts an event for its person, if the dialect can express it. Runs on: any thread."""

@@ -156,5 +156,5 @@ class Statistics:
             return list(self._present.values()), self._past.copy()
 
     def leave_behind(self) -> None:
-        """Starts empty: the connections are the parent's. Runs on: the only thread of a forked process, first."""
+        """Starts empty: all connections are the parent's. Runs on: a forked process's only thread, first."""
         self.__init__(self._on_left, self._clock)  # type: ignore[misc]
