@@ -26,10 +26,10 @@ class Mount:
     """A WSGI application that answers its own paths and passes other requests to the one it wraps.
 
     The JavaScript client is at `path/threadchat.js`. With `page` (see `read_page`), the page's files are
-    below `path/`, and WebSockets are also served at `path/chat`, where the page connects. `operators` returns the
-    application for another path below `path`; it is called with the rest of that path. All paths are relative
-    to the wrapped application, below any SCRIPT_NAME. `alone` says that processes share nothing, so that a
-    server with several processes is worth a warning.
+    below `path/`, and WebSockets are also served at `path/chat`, where the page connects. `operators` returns
+    the application for another path below `path`; it is called with the rest of that path. All paths are
+    relative to the wrapped application, below any SCRIPT_NAME. `alone` says that processes share nothing, so
+    that a server with several processes is worth a warning.
     """
 
     def __init__(
