@@ -48,7 +48,7 @@ class HelloSession(Session):
         if command.token is not None and not self._show(command.token):
             return None
         if not self.identity.may_enter:
-            reason = "this server requires a token; send one with hello"
+            reason = "this server admits nobody without a token; send one with hello"
             raise CommandError(ErrorCode.UNAUTHORIZED, reason)
         self._check_nickname(command.nickname)
         user, self.nickname = users.identify(

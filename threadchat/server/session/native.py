@@ -49,7 +49,7 @@ class NativeSession(ApplicationSession):
         self._unpublished: list[commands.Message] = []
         self._unpublished_bytes = 0
         self._checked_room = ""  # the room that was named last and whose name is allowed
-        # A quarter of an outbox, because an outbox reports HIGH only when it is three quarters full.
+        # A quarter of an outbox: one that is not three quarters full (HIGH) still has space for it.
         self._max_batch = max(1, config.outbox_messages // 4)
         if self.identity.hooks.see_messages:
             self._max_batch = 1  # a message that a hook accepted must not wait for the hook's next call
