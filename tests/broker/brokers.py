@@ -110,6 +110,11 @@ class Outlet:
         self.head = head
         self._log.begin(head)
 
+    @property
+    def newest(self) -> int:
+        """See sequencer.Outlet."""
+        return self._log.newest
+
     def deliver(self, records: Sequence[Record]) -> None:
         """See sequencer.Outlet."""
         assert self._alone.acquire(blocking=False), "two at a time"

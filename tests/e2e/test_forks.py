@@ -26,6 +26,7 @@ def forked(broker: str, routing: str) -> tuple[int, str]:
         env=environment(),
     )
     assert ran.returncode == 0, ran.stderr
+    sys.stderr.write(ran.stderr)  # why a child failed
     count, stuck = ran.stdout.splitlines()[-1].split(" ", 1)
     return int(count), stuck
 

@@ -121,3 +121,26 @@ def test_nobody_is_silent_who_was_not_pinged() -> None:
     kept.deadlines.clear("ping")
     kept.advance(120)
     assert kept.silences == 0
+
+
+def test_a_peer_is_not_silent_while_the_ping_waits_for_the_end_of_a_large_message() -> None:
+    kept = Kept(ping_interval=20, pong_timeout=40)
+    kept.outbox.block()
+    for _ in range(5):
+        kept.hand.advance(20)  # the writer is in the middle of a frame, and the socket takes it slowly
+        assert kept.silences == 0
+    assert kept.outbox.take() == PING
+    for _ in range(3):
+        kept.advance(13)
+        assert kept.silences == 0, "its time counts from when the ping left"
+    kept.advance(21)
+    assert kept.silences == 1
+
+
+def test_silence_counts_from_the_first_ping_that_left() -> None:
+    kept = Kept(ping_interval=30, pong_timeout=120)
+    for _ in range(3):
+        assert kept.advance(30) == PING
+    assert kept.silences == 0
+    kept.advance(30)
+    assert kept.silences == 1

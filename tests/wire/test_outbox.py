@@ -417,6 +417,18 @@ def test_put_gives_up_on_a_peer_that_takes_no_byte() -> None:
     assert outbox.qsize() == 1
 
 
+def test_time_in_which_the_process_was_stopped_does_not_count_against_the_peer() -> None:
+    clock = FakeClock()
+    outbox = blocked(clock)
+    putter = start(lambda: outbox.put(a_text(), timeout=3))
+    assert outbox.patience() == 3
+    clock.advance(60)
+    outbox.nudge()
+    assert outbox.patience() == 3, "its time begins anew"
+    outbox.take()
+    finish(putter)
+
+
 def test_silence_from_before_a_put_does_not_count_against_it() -> None:
     clock = FakeClock()
     outbox = blocked(clock)

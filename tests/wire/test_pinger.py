@@ -407,3 +407,24 @@ def test_deadlines_are_set_from_many_threads() -> None:
         deadlines.close()
         pinger.stop()
     assert live_entries(pinger) == 0
+
+
+def test_what_the_peer_has_to_do_gets_its_time_once_more_where_the_process_was_stopped(hand: Hand) -> None:
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    deadlines.give("hello", 5, note(log, "hello"))
+    hand.pinger.resumed_at = hand.clock() + 3600  # as the thread would note it, when it wakes too late
+    hand.advance(3600)
+    assert log == []
+    hand.advance(4.9)
+    assert log == []
+    hand.advance(0.1)
+    assert log == ["hello"], "once only"
+
+
+def test_what_the_peer_has_to_do_ends_in_time_otherwise(hand: Hand) -> None:
+    log: list[str] = []
+    hand.pinger.resumed_at = hand.clock() - 1
+    Deadlines(hand.pinger).give("hello", 5, note(log, "hello"))
+    hand.advance(5)
+    assert log == ["hello"]

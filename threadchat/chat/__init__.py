@@ -7,7 +7,7 @@ Lock order, here and nowhere else; whoever holds one may acquire those behind it
 3. a channel's (a room's sequence: offsets are given and events handed on under it)
 4. a room's own (who is in it)
 5. its fan-out's, which is what "the room's lock" means (who listens, and the log's tail)
-6. the leaves, of which nobody holds two: an outbox's, a stream's, the turnstile's, a step's,
+6. the leaves, of which nobody holds two: an outbox's, a stream's, the turnstile's, a step's, a producer's,
    and that of who is online
 
 Bans and mutes have theirs apart from these: it is held while a lasting store writes, under none of them, and

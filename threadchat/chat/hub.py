@@ -21,7 +21,7 @@ from threadchat.chat.routing import Directory, Routing
 from threadchat.chat.sanctions import BAN, Sanction
 from threadchat.chat.user_directory import Session, UserDirectory
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
-from threadchat.wire.threads.forking import Forked
+from threadchat.wire.threads.forking import Forked, begin_anew_after_fork
 
 ROOM_TTL: Final = 300.0
 """Seconds after which a room where nobody is and nothing happens is forgotten, and its log with it."""
@@ -87,6 +87,7 @@ class Hub(Inboxes):
             budget = MemoryBudget(self._rooms.all, schedule, logs_bytes)
             self._parts.append(budget.rounds)
             self._rooms.opened = budget.watch
+        begin_anew_after_fork(self)
 
     # Rooms
 

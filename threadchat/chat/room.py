@@ -130,7 +130,7 @@ class Room(RoomState, Emitter):
         try:
             subscription.start()
             self._enter(user, session, nickname or str(user), "", stream)
-        except Exception:
+        except BaseException:  # of a signal handler, too
             subscription.stop()
             raise
         return stream
@@ -199,7 +199,7 @@ class Room(RoomState, Emitter):
         returned waits for it.
         """
         check_callback("listener", listener, ("event",))
-        stream, subscription = self._open_stream(None, f"{self.name}-listener")
+        stream, subscription = self._open_stream(None, f"{self.name}-listener", lasting=True)
         thread = ListenerThread(listener, stream, self.name)
         thread.start()
         subscription.start()
@@ -230,9 +230,11 @@ class Room(RoomState, Emitter):
         with self._lock:
             return not self._people and self.fanout.close(idle_for)
 
-    def _open_stream(self, owner: UserId | None, name: str) -> tuple[EventStream, Subscription]:
+    def _open_stream(
+        self, owner: UserId | None, name: str, *, lasting: bool = False
+    ) -> tuple[EventStream, Subscription]:
         stream = EventStream(self._request_buffer, self._send_timeout)
-        subscription = self.subscribe(stream, events_of, owner=owner, name=name)
+        subscription = self.subscribe(stream, events_of, owner=owner, name=name, lasting=lasting)
         stream.on_close = subscription.stop
         return stream, subscription
 

@@ -131,6 +131,8 @@ class RoomRegistry:
         """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
         self._lock = threading.Lock()
         self._opened = threading.Condition(self._lock)
+        for room in self._rooms.values():
+            room.leave_behind()
         self._rooms, self._slots = {}, OrderedDict()
         self._opening, self._listeners = set(), []
 
@@ -236,5 +238,6 @@ def _listen(room: Room, listener: ListenerThread) -> None:
             events_of,
             name=f"{room.name}-listener",
             background=True,
+            lasting=True,
             producer=listener.producer,
         ).start()

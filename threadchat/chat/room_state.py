@@ -28,8 +28,9 @@ class RoomState:
         self._history_size = history_size
         self._history_bytes = history_bytes
         self._clock = clock
+        self._alone = channel is None
         self._begin(channel)
-        if channel is None:  # else it is a hub's, which begins anew without it
+        if self._alone:  # else its hub sees to that
             begin_anew_after_fork(self)
 
     @property
@@ -38,8 +39,13 @@ class RoomState:
         return self.fanout.closed
 
     def leave_behind(self) -> None:
-        """Begins anew, with nobody in it. Runs on: the only thread of a forked process, first."""
-        closed = self.closed
+        """Begins anew, with nobody in it; a hub's is closed, and the hub makes another one of that name.
+
+        Runs on: the only thread of a forked process, first.
+        """
+        closed = self.closed or not self._alone
+        for stream in self._streams.values():
+            stream.leave_behind()
         self._begin(None)
         if closed:
             self.fanout.close()

@@ -7,7 +7,7 @@ from functools import partial
 
 from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.limits import Limits
-from threadchat.wire.outbox import Outbox
+from threadchat.wire.outbox import Outbox, State
 from threadchat.wire.pinger import Deadlines
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.requests import Ping
@@ -20,7 +20,16 @@ class Keepalive:
     counts from the first.
     """
 
-    __slots__ = ("_asked_at", "_clock", "_counters", "_deadlines", "_encode", "_outbox", "reading_since")
+    __slots__ = (
+        "_asked_at",
+        "_clock",
+        "_counters",
+        "_deadlines",
+        "_encode",
+        "_held",
+        "_outbox",
+        "reading_since",
+    )
 
     def __init__(
         self,
@@ -36,6 +45,7 @@ class Keepalive:
         self._counters = counters
         self._clock = clock
         self._asked_at: float | None = None  # when the first unanswered ping was put
+        self._held = False  # whether that ping had to wait for the peer to take what came before it
         self.reading_since: float | None = None
         """When the reader began to wait for the peer; None while it does not. The reader thread sets it."""
 
@@ -62,17 +72,23 @@ class Keepalive:
 
     def _ping_is_due(self, interval: float) -> None:
         if self._asked_at is None:
-            self._asked_at = self._clock()
+            self._asked_at, self._outbox.ping_left_at, self._held = self._clock(), None, False
         self._outbox.put(Ping(encode=self._encode))
         self._deadlines.set("ping", interval, partial(self._ping_is_due, interval))
 
     def _pong_is_due(self, timeout: float, on_silence: Callable[[], None]) -> None:
         """Checks for silence, which counts only after a ping, while the reader waits and this process runs.
 
-        A blocking handler, a stopped process or a sleeping computer is not the peer's fault.
+        A blocking handler, a stopped process or a sleeping computer is not the peer's fault. A ping may wait
+        for the end of a large message; the writer closes the connection if the peer does not take that.
         """
-        since = self.reading_since
-        quiet = 0.0 if since is None else self._clock() - max(since, self._deadlines.resumed_at)
+        since, left_at = self.reading_since, self._outbox.ping_left_at
+        held = left_at is None and self._outbox.state is State.BLOCKED
+        self._held = self._held or held
+        quiet = 0.0
+        if since is not None and not held:
+            asked_at = left_at if self._held and left_at is not None else since
+            quiet = self._clock() - max(since, self._deadlines.resumed_at, asked_at)
         if quiet >= timeout and self._asked_at is not None:
             on_silence()
         else:

@@ -13,6 +13,7 @@ from threadchat.errors import Cancelled, ConnectionClosed, SendTimeout
 from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox_state import Answer, State
+from threadchat.wire.pinger import STOPPED
 from threadchat.wire.priority_queue import MAX_TAKE, MAX_TAKE_REFUSED, PriorityQueue
 from threadchat.wire.protocol.requests import Close, Control, Request, Text
 
@@ -169,12 +170,9 @@ class Outbox(PriorityQueue):
         """Removes what waits, up to `MAX_TAKE` bytes, as one buffer. Runs on: the writer, with a permit."""
         with self.mutex:
             self.state = _RUNNING
-            parts = []
-            closes = False
-            if self._control:
-                closes = self._control.closes
-                parts = [control.frame for control in self._control]
-                self._control.clear()
+            if self._control and self.ping_left_at is None and self._control.pings:
+                self.ping_left_at = self._clock()
+            parts, closes = self._control.take() if self._control else ([], False)
             texts = self._texts
             if self._bytes <= self._max_take:
                 self.counters.frames_out += self._messages
@@ -258,10 +256,13 @@ class Outbox(PriorityQueue):
             if patience <= 0:
                 raise SendTimeout(f"the peer took no byte for {timeout:g} s")
         self._waiting += 1
+        asked = self._clock()
         try:
             self.not_full.wait(patience)
         finally:
             self._waiting -= 1
+        if patience is not None and self._clock() > asked + patience + STOPPED:
+            self._blocked_since = self._clock()  # this process was stopped: nobody is to blame for that
 
     def _put_control(self, item: Control) -> None:
         if entering(partial(self._add_control, item)):

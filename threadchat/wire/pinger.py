@@ -161,6 +161,21 @@ class Deadlines:
                 self._due[name] = (self._pinger.clock() + seconds, action)
                 self._arm_locked()
 
+    def give(self, name: str, seconds: float, action: Action) -> None:
+        """As `set`, for what the peer has to do. Runs on: any thread.
+
+        It gets the time once more, where the process was stopped meanwhile.
+        """
+        given_at = self._pinger.clock()
+
+        def due() -> None:
+            if self.resumed_at > given_at:
+                self.set(name, seconds, action)
+            else:
+                action()
+
+        self.set(name, seconds, due)
+
     def clear(self, name: str) -> None:
         """Removes the deadline `name`, if it is set. Runs on: any thread."""
         with self._lock:

@@ -24,13 +24,24 @@ class ControlQueue(list[Control]):
         if isinstance(item, Close):
             self.clear()
         elif isinstance(item, Ping):
-            if any(isinstance(waiting, Ping) for waiting in self):
+            if self.pings:
                 return
         elif isinstance(item, Pong):
             pongs = [waiting for waiting in self if isinstance(waiting, Pong)]
             if len(pongs) >= MAX_PONGS:
                 self.remove(pongs[0])
         self.append(item)
+
+    @property
+    def pings(self) -> bool:
+        """Whether a ping is in it."""
+        return any(isinstance(waiting, Ping) for waiting in self)
+
+    def take(self) -> tuple[list[bytes], bool]:
+        """The frames of all, which leave, and whether a Close was among them."""
+        frames, closes = [control.frame for control in self], self.closes
+        self.clear()
+        return frames, closes
 
     @property
     def closes(self) -> bool:
@@ -49,6 +60,7 @@ class PriorityQueue(queue.Queue[Request]):
         self.max_bytes = max_bytes
         self.joined = False  # whether the last take is a new buffer, not a frame that outboxes share
         self.unsent = b""  # what the writer took but a full socket has not yet taken; set by the writer
+        self.ping_left_at: float | None = None  # when a ping was taken, since this was last set to None
         super().__init__(max_messages)
         # Only puts wait here; each further condition would cost a kilobyte per connection.
         self.not_empty = self.all_tasks_done = self.not_full

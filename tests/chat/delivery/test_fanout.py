@@ -18,6 +18,7 @@ from tests.chat.helpers import (
     frames_of,
     ids_of,
     join,
+    producers,
     put,
     records,
     run,
@@ -504,8 +505,9 @@ def test_those_who_were_listed_enter_the_line_whatever_fails_after_them(stage: S
     stage.listen(Desk(), encode)
     with pytest.raises(ValueError, match="cannot be encoded"):
         stage.say("a")
-    assert peer.offsets_up_to(1) == [1]
+    assert set(peer.offsets_up_to(1)) == {1}, "twice is better than never"
     peer.hang_up()
+    join(producers(""))
 
 
 # -- a log that does not go on -----------------------------------------------------------------------
@@ -519,7 +521,7 @@ def test_where_another_log_begins_all_who_listen_fall_behind_but_in_the_backgrou
     fanout.subscribe(live, ids_of).start()
     fanout.subscribe(choosy, ids_of, wanted=Filter(["message"])).start()
     fanout.subscribe(waiting, ids_of)
-    fanout.subscribe(background, ids_of, background=True).start()
+    fanout.subscribe(background, ids_of, background=True, lasting=True).start()
     fanout.begin(Position(7, "new"))
     assert [desk.fell_behind for desk in (live, choosy, waiting, background)] == [1, 1, 1, 0]
     fanout.deliver(records(8, 9))
@@ -535,7 +537,7 @@ def test_who_was_behind_in_the_background_goes_on_with_the_new_log() -> None:
     fanout = Fanout("r")
     fanout.begin(Position(0, "old"))
     late = Desk()
-    subscription = fanout.subscribe(late, ids_of, background=True)
+    subscription = fanout.subscribe(late, ids_of, background=True, lasting=True)
     fanout.deliver(records(1, 3))
     fanout.begin(Position(4, "new"))
     fanout.deliver(records(5, 6))

@@ -293,7 +293,7 @@ def test_the_position_in_a_new_log_is_not_that_in_the_old_one(head: Position) ->
     fanout.begin(Position(0, "old"))
     fanout.deliver(records(1, 5))
     subscription = fanout.subscribe(
-        desk, ids_of, since=Position(0, "old"), name="hub-listener", background=True
+        desk, ids_of, since=Position(0, "old"), name="hub-listener", background=True, lasting=True
     )
     desk.has_room = False
     subscription.start()

@@ -48,6 +48,17 @@ def test_no_hello_is_stale(world: World) -> None:
     assert ann.wait_gone().reason == "stale"
 
 
+def test_time_in_which_the_process_was_stopped_is_no_delay_of_a_hello(world: World) -> None:
+    ann = world.connect()
+    pinger = world.hand.pinger
+    pinger.resumed_at = pinger.clock() + 60  # as the pinger's thread would note it, when it wakes too late
+    world.advance(60)
+    assert ann.unheard() == []
+    ann.ask("hello", nickname="ann")
+    world.advance(5)
+    assert ann.unheard() == []
+
+
 def test_an_error_is_no_hello(world: World) -> None:
     ann = world.connect()
     assert ann.refused("rooms") == 101

@@ -110,7 +110,7 @@ local function trim()
       local ms = ms_of(string.match(entry[1], '-(%d+)$'))
       floor = math.max(floor, math.min(offset_of(entry) - 1, head - most)) -- what is between was deleted
       local over = head - floor > most or size > most_bytes or (oldest > 0 and ms < now - oldest)
-      if not over or floor >= head - 1 then return floor > from end
+      if not over or floor >= head - 1 or offset_of(entry) >= head then return floor > from end
       floor, size = offset_of(entry), size - #entry[2][2]
     end
   end

@@ -79,8 +79,7 @@ class RedisChannel:
         connection.check_ready()
         try:
             self._broker.note_room(self)  # first: where Redis has too many rooms, this is not one more
-            confirmed = listener.subscribe(self.log.names.channel, self.hear)
-            listener.await_confirmed(confirmed, TIMEOUT)
+            listener.await_confirmed(listener.subscribe(self.log.names.channel, self.hear), TIMEOUT)
             self._begin()
         except BaseException:
             self._leave()
@@ -181,9 +180,9 @@ class RedisChannel:
         """Told where the log stands: what was lost leaves no hole. Runs on: the heartbeat's thread."""
         with self._lock:
             level = head.epoch == self._held.epoch and head.offset <= self._held.newest.offset
-            if self._begun and not level and not self._lagging:
-                self._held.hole = True
-                self._lag_if_behind_locked()
+            if self._begun and not self._lagging:
+                self._held.hole = self._held.hole or not level
+                self._lag_if_behind_locked()  # also where no worker could be had for what is held
 
     def catch_up(self) -> None:
         """One step of delivering what is held or in the log. Runs on: a worker."""
@@ -199,10 +198,12 @@ class RedisChannel:
         if hole:
             try:
                 self._fill()
-            except CommandError as error:  # the next inspection finds the hole again
-                log.info("room %s cannot catch up: %s", self.room, error)
+            except Exception as error:  # the next inspection finds the hole again
                 with self._lock:
                     self._held.hole, self._lagging = True, False
+                if not isinstance(error, CommandError):
+                    raise
+                log.info("room %s cannot catch up: %s", self.room, error)
                 return
         with self._lock:
             if self._may_deliver_locked():

@@ -44,7 +44,7 @@ class Store(Protocol):
 class SqliteChannel:
     """See Channel.
 
-    `_lock` guards `_outlet`, `_delivered`, `_closed`, `_retired` and `_under_way`; whoever takes from
+    `_lock` guards `_outlet`, `_closed`, `_retired` and `_under_way`; whoever takes from
     `_committed` holds it, and an outlet's `deliver` runs under it. Nobody waits for the disk under it.
     """
 
@@ -55,10 +55,9 @@ class SqliteChannel:
         self._retention = broker.retention_of(room)
         self._lock = threading.Lock()
         self._outlet: Outlet | None = None
-        self._delivered = 0  # the newest event that the outlet has had
         self._closed = False
         self._retired = False
-        self._under_way = 0  # publications that have passed the gate and are not handed on yet
+        self._under_way: set[Publication] = set()  # those that have passed the gate and are not handed on yet
         # The writer's: put and set by it, after a commit.
         self._committed: deque[Sequence[Record]] = deque()
         self._place = place
@@ -74,7 +73,7 @@ class SqliteChannel:
             outlet.begin(Position(place.head - len(records), place.epoch))
             if records:
                 outlet.deliver(records)
-            self._outlet, self._delivered = outlet, place.head
+            self._outlet = outlet
         self._broker.note(self)
 
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
@@ -82,18 +81,19 @@ class SqliteChannel:
         for draft in drafts:
             if draft.target is not None:
                 check_target(draft.target, self.epoch)
-        with self._lock:
-            if self._closed:
-                raise RoomClosed(f"room {self.room} is closed")
-            if self._outlet is not None and (gate := self._outlet.gate) is not None:
-                return gate
-            self._under_way += 1
         publication = Publication(self, drafts)
         try:
+            with self._lock:
+                if self._closed:
+                    raise RoomClosed(f"room {self.room} is closed")
+                if self._outlet is not None and (gate := self._outlet.gate) is not None:
+                    return gate
+                self._under_way.add(publication)
             self._broker.writer.do(publication)
-        finally:
-            publication.awaited = False
-            self.hand_on(1)
+            self._finish(publication)
+        except BaseException:  # of a signal handler, at any point, too
+            self._finish(publication)
+            raise
         return publication.positions
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
@@ -144,19 +144,24 @@ class SqliteChannel:
         with self._lock:
             return self._retired
 
-    def hand_on(self, arrived: int = 0) -> None:
-        """Delivers what is on the disk; `arrived` publications are done. Runs on: publishers, the writer."""
+    def hand_on(self) -> None:
+        """Delivers what is on the disk. Runs on: publishers, the writer."""
         with self._lock:
-            self._under_way -= arrived
             outlet = self._outlet
             while self._committed:
-                records = self._committed.popleft()
-                newest = records[-1].event.id
-                if outlet is not None and newest > self._delivered:
-                    self._delivered = newest
+                records = self._committed[0]
+                if outlet is not None and records[-1].event.id > outlet.newest:
                     outlet.deliver(records)
+                self._committed.popleft()  # last: an interrupted publisher leaves nothing out
         if outlet is not None:
             outlet.delivered()
+
+    def _finish(self, publication: Publication) -> None:
+        """Hands on what a publisher waited for; a second time does no harm."""
+        publication.awaited = False
+        with self._lock:
+            self._under_way.discard(publication)
+        self.hand_on()
 
     # For the writer, on its thread
 

@@ -25,7 +25,7 @@ class Fanout:
     """The subscribers of one room, and the tail of its log, which in memory mode is all of it.
 
     `_lock` is the room's lock and guards everything here. It is held while offering, never while
-    blocking, and no thread is started under it or the channel's.
+    blocking, and no thread is started under it.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Fanout:
     def begin(self, head: Position) -> None:
         """Notes where the log stood before the first event that `deliver` will get.
 
-        Where it does not go on from where it was, those who listen fall behind, but in the background.
+        Where it does not go on from where it was, those who listen fall behind, but for the lasting ones.
         """
         with self._lock:
             everybody = [*self._behind, *self._audience]
@@ -64,9 +64,8 @@ class Fanout:
             for subscription in everybody:
                 subscription.position = head
         for subscription in everybody:
-            if not subscription.background:
-                self.drop(subscription)
-                subscription.sink.fall_behind()
+            if not subscription.lasting:
+                subscription.give_up()
 
     @property
     def gate(self) -> Gate | None:
@@ -82,9 +81,7 @@ class Fanout:
 
         def offer(listed: list[Any]) -> None:
             with self._lock:
-                self._tail.extend(records)
-                if refused := self._audience.offer(records, listed, full):
-                    self._demote_locked(refused, Position(records[0].event.id - 1, self._epoch))
+                self._offer_locked(records, listed, full)
                 if self._behind:
                     brink = self._tail.brink
                     full.update(each for each in self._behind if each.position.offset < brink)
@@ -97,11 +94,15 @@ class Fanout:
     def delivered(self) -> None:
         """Has those served who fell behind. Runs on: the channel's caller, with no lock held."""
         if self._unserved:
-            with self._lock:
-                unserved, self._unserved = self._unserved, []
+            unserved: list[Subscription] = []
+            try:
+                with self._lock:
+                    unserved, self._unserved = self._unserved, unserved
+                Subscription.catch_up_all(unserved)
+            except BaseException:  # of a signal handler, at any point: to serve one twice does no harm
+                Subscription.catch_up_all(unserved)
+                raise
             self.fell_behind(len(unserved))
-            for subscription in unserved:
-                subscription.catch_up()
 
     def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
         """Offers a payload to members who use one of these, `but` one user's. Runs on: any thread."""
@@ -129,14 +130,15 @@ class Fanout:
         name: str = "",
         marker: Any = None,
         background: bool = False,
+        lasting: bool = False,
         producer: Producer | None = None,
         session: str = "",
     ) -> Subscription:
         """Registers a subscription, from `since` or from now on; it gets nothing before its `start`.
 
-        Its `recovered` tells whether the log still reaches `since`; if not, it begins now. One in
-        the background does not keep the room from being idle. A sink that listens to several rooms has one
-        `producer` for all of them. Raises RoomClosed. Runs on: any thread.
+        Its `recovered` tells whether the log still reaches `since`; if not, it begins now. One in the
+        background does not keep the room from being idle; a `lasting` one goes on where another log begins. A
+        sink that listens to many rooms has one `producer` for all. Raises RoomClosed. Runs on: any thread.
         """
         with self._lock:
             self.check_open()
@@ -157,6 +159,7 @@ class Fanout:
                 name=name,
                 marker=marker,
                 background=background,
+                lasting=lasting,
                 session=session,
             )
             self._attended += not background
@@ -169,15 +172,14 @@ class Fanout:
         def read(listed: list[Any]) -> tuple[Position, list[Record] | None, bool]:
             with self._lock:
                 position = subscription.position
-                if subscription.stopped:
+                if subscription.stopped or subscription.live:  # the latter was served twice
                     return position, [], True
                 records = self._tail.after(position.offset, limit)
                 return position, records, records == [] and self._go_live_locked(subscription, listed)
 
         position, records, over = entering(read)
         if records is None:
-            self.drop(subscription)
-            subscription.sink.fall_behind()
+            subscription.give_up()
         return None if over or records is None else Batch(position, within(records, REPLAY_BYTES))
 
     def advance(self, subscription: Subscription, batch: Batch) -> None:
@@ -195,8 +197,7 @@ class Fanout:
     def drop(self, subscription: Subscription) -> None:
         """Ends a subscription. Runs on: any thread."""
         with self._lock:
-            if not subscription.stopped:
-                self._attended -= not subscription.background
+            self._attended -= not (subscription.stopped or subscription.background)
             subscription.stopped = True
             self._behind.discard(subscription)
             self._audience.discard(subscription)
@@ -208,13 +209,8 @@ class Fanout:
         """See Outlet. Raises CommandError 112. Runs on: any thread."""
         with self._lock:
             head = Position(self._tail.head, self._epoch)
-            if since is not None and (since.epoch != head.epoch or since.offset > head.offset + 1):
-                raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-            records: list[Record] | None
-            if since is None or reverse:
-                records = self._tail.before(since.offset if since else head.offset + 1, limit)
-            else:
-                records = self._tail.after(since.offset, limit)
+            beyond = since is not None and (since.epoch != head.epoch or since.offset > head.offset + 1)
+            records = None if beyond else self._tail.page(since and since.offset, limit, reverse)
         if records is None:
             raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
         records = within(records, MAX_HISTORY_BYTES)
@@ -226,6 +222,11 @@ class Fanout:
         """How many of the tail's events pass a filter. Runs on: any thread."""
         with self._lock:
             return len(wanted(list(self._tail)))
+
+    @property
+    def newest(self) -> int:
+        """See Outlet."""
+        return self._tail.head
 
     @property
     def head(self) -> Position:
@@ -246,7 +247,7 @@ class Fanout:
     def idle_for(self) -> float:
         """Seconds since somebody listened or something was said; 0 while somebody listens."""
         with self._lock:
-            return self._idle_for_locked()
+            return 0.0 if self._attended else self._clock() - self._active_at
 
     def check_open(self) -> None:
         """Raises RoomClosed once the room is closed or forgotten. Runs on: any thread."""
@@ -259,7 +260,7 @@ class Fanout:
         False: it was closed already, or is in use. Runs on: any thread.
         """
         with self._lock:
-            busy = idle_for is not None and (self._attended > 0 or self._idle_for_locked() < idle_for)
+            busy = idle_for is not None and (self._attended or self._clock() - self._active_at < idle_for)
             if self.closed or busy:
                 return False
             self.closed = True
@@ -267,8 +268,17 @@ class Fanout:
 
     # Helpers
 
-    def _idle_for_locked(self) -> float:
-        return 0.0 if self._attended else self._clock() - self._active_at
+    def _offer_locked(self, records: Sequence[Record], listed: list[Any], full: set[Any]) -> None:
+        refused = None
+        try:
+            self._tail.extend(records)
+            refused = self._audience.offer(records, listed, full)
+            if refused:
+                self._demote_locked(refused, records)
+        except BaseException:  # of a signal handler, at any point: some hear it twice, but nobody misses it
+            self._tail.repair(records)
+            self._demote_locked(list(self._audience) if refused is None else refused, records)
+            raise
 
     def _go_live_locked(self, subscription: Subscription, listed: list[Any]) -> bool:
         if subscription.marker is not None:
@@ -280,7 +290,8 @@ class Fanout:
         self._audience.add(subscription)
         return True
 
-    def _demote_locked(self, refused: list[Subscription], position: Position) -> None:
+    def _demote_locked(self, refused: list[Subscription], records: Sequence[Record]) -> None:
+        position = Position(records[0].event.id - 1, self._epoch)
         for subscription in refused:
             self._audience.discard(subscription)
             self._behind.add(subscription)

@@ -27,29 +27,37 @@ class Served(Protocol):
 class Producer:
     """Serves the subscriptions of one sink that are behind: a step of the log each, round and round.
 
-    Its thread starts with the first of them and ends when none is left. `_lock` guards `_waiting`; a leaf.
+    Its thread starts with the first of them and ends when none is left. `_lock` guards `_waiting` and
+    `_running`; a leaf.
     """
 
-    __slots__ = ("_failing", "_lock", "_name", "_waiting")
+    __slots__ = ("_failing", "_lock", "_name", "_running", "_waiting")
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._failing = False  # no thread could be started, and the log says so already
         self._lock = threading.Lock()
         self._waiting: OrderedDict[Served, None] | None = None  # the next one first; None: no thread
+        self._running = False  # the thread has begun
 
     def serve(self, served: Served) -> None:
         """Serves one more, on the thread, which starts if there is none.
 
         Runs on: any thread that holds no room's lock.
         """
-        with self._lock:
-            starts = self._waiting is None
-            if self._waiting is None:
-                self._waiting = OrderedDict()
-            self._waiting[served] = None
-        if starts:
-            self._start()
+        starts = False
+        try:
+            with self._lock:
+                starts = self._waiting is None
+                if self._waiting is None:
+                    self._waiting = OrderedDict()
+                self._waiting[served] = None
+            if starts:
+                self._start()
+        except BaseException:  # of a signal handler, at any point: nobody else would start the thread
+            if starts:
+                self._start()
+            raise
 
     def dismiss(self, served: Served) -> None:
         """Forgets one that has ended. Runs on: any thread."""
@@ -59,13 +67,21 @@ class Producer:
 
     def run(self) -> None:
         """Serves them until none is left. Runs on: the producer's thread."""
-        while (served := self._next()) is not None:
-            more = True
-            try:
-                more = served.feed_step()
-            finally:
-                if more:
-                    self._put_back(served)
+        with self._lock:
+            if self._running or self._waiting is None:  # an interrupted start was repeated
+                return
+            self._running = True
+        try:
+            while (served := self._next()) is not None:
+                more = True
+                try:
+                    more = served.feed_step()
+                finally:
+                    if more:
+                        self._put_back(served)
+        except BaseException:
+            self._running = False
+            raise
 
     def _start(self) -> None:
         thread = threading.Thread(target=self.run, name=f"producer-{self._name}", daemon=True)
@@ -76,6 +92,8 @@ class Producer:
                 log.error("%s cannot start: %s", thread.name, error)
             self._failing = True
             with self._lock:
+                if self._running:
+                    return
                 waiting, self._waiting = self._waiting or (), None
             for served in waiting:
                 served.no_thread()
@@ -88,6 +106,7 @@ class Producer:
             assert self._waiting is not None
             if not self._waiting:
                 self._waiting = None
+                self._running = False
                 return None
             return self._waiting.popitem(last=False)[0]
 

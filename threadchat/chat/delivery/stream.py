@@ -105,6 +105,11 @@ class EventStream:
         """Ends the stream and its subscription; events that wait are still given out. Runs on: any thread."""
         self._end(None)
 
+    def leave_behind(self) -> None:
+        """Ends, as nothing feeds it here. Runs on: the only thread of a forked process, first."""
+        self._changed = threading.Condition(threading.Lock())
+        self._ended = True
+
     # The room
 
     @property

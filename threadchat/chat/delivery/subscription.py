@@ -152,6 +152,7 @@ class Subscription:
         name: str,
         marker: Any,
         background: bool,
+        lasting: bool,
         session: str = "",
     ) -> None:
         self.sink = sink
@@ -162,6 +163,7 @@ class Subscription:
         self.owner = owner  # the user, where it is a member's
         self.marker = marker  # offered once, at the end of the replay
         self.background = background  # does not keep the room from being idle
+        self.lasting = lasting  # goes on where another log begins
         self.session = session  # events that skip it are not for this subscription
         self.live = False
         self.stopped = False
@@ -202,6 +204,12 @@ class Subscription:
         self._served = True
         self._producer.serve(self)
 
+    @staticmethod
+    def catch_up_all(subscriptions: Sequence[Subscription]) -> None:
+        """`catch_up` for each."""
+        for subscription in subscriptions:
+            subscription.catch_up()
+
     def feed_step(self) -> bool:
         """Feeds the next events of the log; False once it is live or has ended. Runs on: the producer."""
         try:
@@ -220,7 +228,7 @@ class Subscription:
             self._room.drop(self)
         except Exception:
             log.exception("%s failed in room %s", threading.current_thread().name, self._name)
-            self._give_up()
+            self.give_up()
         finally:
             self._pass_step()
         return False
@@ -235,7 +243,7 @@ class Subscription:
         if self.background:
             self._room.postpone(self)
         else:
-            self._give_up()
+            self.give_up()
 
     def ticket(self) -> Step:
         """What publishers wait for while the log threatens to leave this behind. Runs on: publishers."""
@@ -251,7 +259,8 @@ class Subscription:
         if step is not None:
             step.take()
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Ends it, and tells its sink that it fell behind. Runs on: any thread without a room's lock."""
         self._room.drop(self)
         self.sink.fall_behind()
 

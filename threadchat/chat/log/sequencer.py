@@ -84,7 +84,14 @@ class Outlet(Protocol):
         """Set while publishers have to wait."""
 
     def deliver(self, records: Sequence[Record]) -> None:
-        """Takes events in the order of their offsets, one call at a time."""
+        """Takes events in the order of their offsets, one call at a time.
+
+        Where an exception of a signal handler interrupts it, it has had all of them or none, see `newest`.
+        """
+
+    @property
+    def newest(self) -> int:
+        """The offset of the newest event that it has had, or where `begin` said that the log stood."""
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
         """Some of what was delivered; see Channel."""
@@ -163,16 +170,19 @@ class Sequencer:
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
         """See Channel."""
         outlet = self._outlet
-        with self._lock:
-            if self._closed:
-                raise RoomClosed(f"room {self._room} is closed")
-            if outlet is not None and (gate := outlet.gate) is not None:
-                return gate
-            positions, records = self._assign_locked(drafts)
-            if records:
-                self._hand_on_locked(records)
-        if outlet is not None:
-            outlet.delivered()
+        try:
+            with self._lock:
+                if self._closed:
+                    raise RoomClosed(f"room {self._room} is closed")
+                if outlet is not None and (gate := outlet.gate) is not None:
+                    return gate
+                positions = self._publish_locked(drafts)
+            if outlet is not None:
+                outlet.delivered()
+        except BaseException:  # of a signal handler, at any point: whoever fell behind is served all the same
+            if outlet is not None:
+                outlet.delivered()
+            raise
         return positions
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
@@ -208,6 +218,24 @@ class Sequencer:
         with self._lock:
             while self._keys and next(iter(self._keys.values()))[0].offset <= floor:
                 self._keys.popitem(last=False)
+
+    def _publish_locked(self, drafts: Sequence[Draft]) -> list[Position]:
+        try:
+            positions, records = self._assign_locked(drafts)
+            if records:
+                self._hand_on_locked(records)
+            return positions
+        except BaseException:
+            self._repair_locked()
+            raise
+
+    def _repair_locked(self) -> None:
+        """Forgets what an interrupted publication noted of events that its outlet never got."""
+        if self._outlet is not None:
+            self._head = self._outlet.newest
+        keys = self._keys
+        while keys and next(reversed(keys.values()))[0].offset > self._head:
+            keys.popitem()
 
     def _hand_on_locked(self, records: list[Record]) -> None:
         self._head = records[-1].event.id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -49,6 +49,18 @@ class Log:
         while len(kept) > self._max_events or (self._bytes > self._max_bytes and len(kept) > 1):
             self._bytes -= len(kept.popleft().json)
 
+    def repair(self, records: Sequence[Record]) -> None:
+        """Completes an `extend` with the same records that an exception of a signal handler interrupted."""
+        kept = self._records
+        newest = kept[-1].event.id if kept else self.head
+        kept.extend(record for record in records if record.event.id > newest)
+        if kept:
+            self.head = kept[-1].event.id
+        for record in records:
+            if record.event.target:
+                self._delete(record.event.target)
+        self._bytes = sum(len(record.json) for record in kept)
+
     def _delete(self, offset: int) -> None:
         place = offset - (self.head - len(self._records)) - 1
         if 0 <= place < len(self._records):  # else it is gone anyway
@@ -91,6 +103,12 @@ class Log:
             return None
         skip = offset - (self.head - len(self._records))
         return list(islice(self._records, skip, skip + limit))
+
+    def page(self, since: int | None, limit: int, reverse: bool) -> list[Record] | None:
+        """As `after`, or with `reverse` as `before`; without `since` the newest, newest first."""
+        if since is None or reverse:
+            return self.before(self.head + 1 if since is None else since, limit)
+        return self.after(since, limit)
 
     def before(self, offset: int, limit: int) -> list[Record]:
         """Up to `limit` events before `offset`, newest first."""
