@@ -73,7 +73,7 @@ def test_who_goes_makes_room_for_others_of_the_address_and_is_forgotten() -> Non
     registry.forget(ann)
     assert registry.admit(0, "10.0.0.1", 1) is None
     registry.give_back("10.0.0.1")
-    assert registry._of == {}
+    assert registry._by_source == {}
     assert registry.wait(0.0)
 
 

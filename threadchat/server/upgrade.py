@@ -40,7 +40,7 @@ log.addFilter(LogRateLimit())
 Dialect = Callable[..., Session]
 _SHOWN: Final = ("HTTP_", "REMOTE_", "PATH_INFO", "SCRIPT_NAME", "QUERY_STRING")
 """The part of a handshake's environ that connections and the application's commands receive."""
-_SORRY = "The server failed; the request was valid. Try again later."
+_SORRY = "The server failed, although the request was valid; try again later."
 _RETRY = ("Retry-After", "5")
 _BEARER: Final = re.compile(r"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
 

@@ -173,11 +173,11 @@ def test_a_command_has_a_name_that_can_be_one(chat: Chat, name: Any) -> None:
 
 def test_what_is_no_command(chat: Chat) -> None:
     chat.command("c")(lambda caller: None)
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         chat.command("c")(lambda caller: None)
-    with pytest.raises(ConfigError, match="takes a caller"):
+    with pytest.raises(ConfigError, match="must take a caller"):
         chat.command("d")(lambda: None)
-    with pytest.raises(ConfigError, match="takes a caller"):
+    with pytest.raises(ConfigError, match="must take a caller"):
         chat.command("d")(lambda caller, data, more: None)
     with pytest.raises(ConfigError, match="reader or pool"):
         chat.command("d", thread="own")  # type: ignore[arg-type]
