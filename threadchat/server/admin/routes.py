@@ -46,7 +46,7 @@ class Operators:
         """The routes for an application that asks for them. Raises ConfigError if there are none."""
         operators = cls(chat, config)
         if not operators._doors:
-            raise ConfigError("api=True: there is nothing to serve without an api_key or metrics=open; set one")
+            raise ConfigError("api=True: nothing is served without an api_key or metrics=open; set one")
         return operators
 
     def find(self, path: str) -> WSGIApplication | None:
