@@ -89,7 +89,7 @@ class Collector:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Called by the registry. Runs on: the request's thread."""
+        """Returns the metrics of a snapshot; the registry calls it. Runs on: the request's thread."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
         seen = self._inspector.look()

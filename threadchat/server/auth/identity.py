@@ -231,16 +231,16 @@ class Identity:
             if is_unrun(answer):
                 self._wrong("on_disconnect", answer, "None")
         except CommandError:
-            pass  # it is in the log; there is nobody left to tell
+            pass  # the error is logged, and nobody is left to reply to
 
     @property
     def _number(self) -> int:
         return self._connection.number
 
     def _allows(self, name: str, hook: Callable[..., Any], *asked: object, otherwise: bool = False) -> bool:
-        """What a hook says that is asked for yes or no; None is `otherwise`.
+        """Calls a hook that answers True or False; None means `otherwise`.
 
-        Raises CommandError 100 for any other answer: a coroutine, say, is true.
+        Raises CommandError 100 for any other answer. A coroutine, for example, would count as true.
         """
         answer = self._call(hook, *asked)
         if answer is True or answer is False:

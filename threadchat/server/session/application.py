@@ -220,7 +220,8 @@ class ApplicationSession(HelloSession):
             raise
         try:
             where = encoding.position_fields(membership.subscription.origin)
-            self._offer(encoding.moved_text(_MOVED[action], room, **where))  # before the first event
+            # Sent before the subscription starts, so that no event overtakes it.
+            self._offer(encoding.moved_text(_MOVED[action], room, **where))
             membership.subscription.start()
             if membership.user is not None:
                 membership.room.enter(self.user, self.session, self.nickname or str(self.user), self.about)
