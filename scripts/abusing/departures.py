@@ -45,7 +45,7 @@ def resets(target: Target) -> Answers:
 def half_closes(target: Target) -> Answers:
     """Half-closes in a request, after one, and in a chat, with and without a Close."""
     before = target.held()
-    page = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    page = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     total = Answers()
     for _ in range(target.size(25, 5)):
         cases: list[tuple[Stranger, bytes, tuple[str, ...]]] = [

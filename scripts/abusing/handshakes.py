@@ -77,7 +77,7 @@ def request(*lines: str, start: str = "GET /chat HTTP/1.1") -> bytes:
     return "\r\n".join((start, *lines, "", "")).encode("latin-1")
 
 
-HOST, UPGRADE, CONNECTION = "Host: a", "Upgrade: websocket", "Connection: Upgrade"
+HOST, UPGRADE, CONNECTION = "Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade"
 KEYED, VERSION = f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13"
 GOOD = (HOST, UPGRADE, CONNECTION, KEYED, VERSION)
 

@@ -126,7 +126,7 @@ def crowded_server(target: Target) -> Answers:
     let_in = [target.enter() for _ in range(18)]
     for _ in range(target.size(300, 40)):
         stranger = target.connect()
-        stranger.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        stranger.send(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         total[stated(stranger, "503")] += 1
         stranger.sock.close()
     for stranger in let_in:

@@ -21,6 +21,7 @@ from threadchat.wire.connection import DEFAULT_LIMITS, Connection, Limits
 from threadchat.wire.pinger import Pinger
 from threadchat.wire.protocol import frames
 from threadchat.wire.turnstile import Turnstile
+from threadchat.wire.unfinished import UnfinishedBudget
 
 steady = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 """For every property: nothing is timed on a machine that others use too."""
@@ -215,6 +216,7 @@ class Served:
         jitter: float = 1.0,
         environ: dict[str, str] = ENVIRON,
         subprotocols: list[str] | None = None,
+        budget: UnfinishedBudget | None = None,
     ) -> None:
         self.hand = hand or Hand()
         self.turnstile = turnstile or Turnstile()
@@ -225,6 +227,7 @@ class Served:
         self._handler = handler
         self._environ = environ
         self._subprotocols = subprotocols
+        self._budget = budget
         self._ready = threading.Event()
         accepted, client = tcp_pair(small=small)
         self.peer = Peer(client)
@@ -253,6 +256,7 @@ class Served:
                 limits=limits,
                 jitter=lambda: jitter,
                 on_gone=self._on_gone,
+                budget=self._budget,
             )
         except BaseException as error:
             self.failure = error

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 from threadchat.cli.parser import EXIT_USAGE, Help, Parser
 from threadchat.cli.serve import serve
+from threadchat.config.exposure import exposed_files
 from threadchat.config.load import Resolved, load
 from threadchat.config.setting import HIDDEN, Group, Setting, shown, suggestion
 from threadchat.config.settings import SETTINGS, Config
+from threadchat.config.sources import FILE_VARIABLE
 from threadchat.errors import ConfigError
 from threadchat.version import __version__
 
@@ -34,7 +35,7 @@ overrides the default."""
 
 TITLES: Final[dict[Group, str]] = {
     "address": "address",
-    "identity": "identity; secrets are best kept in the environment or in the file",
+    "identity": "identity; secrets are best kept in the environment, or in a file as file:PATH",
     "deadlines": "deadlines, in seconds",
     "limits": "limits; bytes may be written as 64KiB or 4MiB",
     "rooms": "rooms",
@@ -58,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         resolved = load(flags, os.environ, arguments.config)
         if arguments.command == "serve":
+            for warning in exposed_files(resolved, arguments.config or os.environ.get(FILE_VARIABLE)):
+                print(f"threadchat: warning: {warning}", file=sys.stderr)
             return _serve(resolved.config)
     except ConfigError as error:
         print(f"threadchat: {error}", file=sys.stderr)
@@ -154,7 +157,7 @@ def as_table(resolved: Resolved) -> str:
     """The current settings, one a line: name, value, unit, and where the value comes from."""
     rows = [("setting", "value", "unit", "from")]
     for name, setting in SETTINGS.items():
-        value = _readable(_printable(setting, resolved.config))
+        value = _readable(setting.told(getattr(resolved.config, name)))
         rows.append((name, value, setting.rule.unit, resolved.origins[name]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -169,19 +172,9 @@ def as_toml(resolved: Resolved) -> str:
         unit = f"{setting.rule.unit}, " if setting.rule.unit else ""
         lines += ["", f"# {setting.reason}", f"# {unit}{setting.rule.limits}; from: {resolved.origins[name]}"]
         value = getattr(resolved.config, name)
-        hidden = _printable(setting, resolved.config) != value  # the file must not contain secrets
+        hidden = setting.told(value) != value  # the file must not contain secrets
         lines.append(f"# {name} = {HIDDEN}" if hidden else f"{name} = {_toml_value(value)}")
     return "\n".join(lines)
-
-
-def _printable(setting: Setting, config: Config) -> str | int | float:
-    """The value as it may be printed: without secrets, and without the password in the broker's URL."""
-    value: str | int | float = getattr(config, setting.name)
-    if setting.secret and value:
-        return HIDDEN
-    if setting.name == "broker":
-        return re.sub(r"(?<=://)([^/@]*:)[^/@]*(?=@)", rf"\1{HIDDEN}", str(value))
-    return value
 
 
 def _toml_value(value: str | int | float) -> str:

@@ -27,7 +27,7 @@ Opener = Callable[[str, float], Link]
 
 def without_password(url: str) -> str:
     """The URL without user and password, so that it may be shown and logged."""
-    return re.sub("//[^/@]*@", "//...@", url)
+    return re.sub("//.*@", "//...@", url)
 
 
 class ReconnectingConnection:

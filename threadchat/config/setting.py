@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Final, Literal
 
-from threadchat.config.values import Rule, Secret, Value
+from threadchat.config.values import Address, Rule, Secret, Value
 from threadchat.errors import ConfigError
 
 Group = Literal["address", "identity", "deadlines", "limits", "rooms", "operations"]
@@ -34,6 +36,12 @@ class Setting:
         """Whether its value must not be printed."""
         return isinstance(self.rule, Secret)
 
+    def told(self, value: object) -> Any:
+        """A value as it may be printed: no secret, and no password within an address."""
+        if self.secret:
+            return HIDDEN if value else value
+        return hide_password(value) if isinstance(self.rule, Address) and isinstance(value, str) else value
+
     @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
@@ -45,6 +53,32 @@ class Setting:
 
 HIDDEN: Final = "(secret)"
 """The text that replaces a secret in output."""
+FILE: Final = "file:"
+"""How a secret begins that is in a file, whose path follows."""
+
+
+def hide_password(address: str) -> str:
+    """An address without what nobody but its user may know; also a malformed one, and one badly quoted."""
+    if address.startswith("sqlite:"):
+        return address
+    begin = re.match(r"[^:@]*:/*", address)
+    behind = address[begin.end() :] if begin else address
+    user, at, rest = behind.rpartition("@")
+    if at:
+        name, colon, _ = user.partition(":")
+        behind = f"{name}:{HIDDEN}@{rest}" if colon else f"{HIDDEN}@{rest}"
+    whole = (begin[0] if begin else "") + behind
+    return re.sub(r"(?i)([?&][^=&]*pass[^=&]*=)[^&]*", rf"\1{HIDDEN}", whole)
+
+
+def read_secret(path: str) -> str:
+    """The secret in a file, without the line's end. Raises ConfigError."""
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:  # it is not UTF-8, or the path has a NUL in it
+        raise ConfigError(f"{path!a:.80} has no secret in it: it must be text") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +106,18 @@ def shown(value: object) -> str:
 def check_value(read: Callable[[Any], Value], setting: Setting, raw: object, origin: Origin) -> Value:
     """Converts `raw` with `read` and checks it. Raises ConfigError, which says where the value came from."""
     rule = setting.rule
+    if setting.secret and isinstance(raw, str) and raw.startswith(FILE):
+        try:
+            raw = read_secret(raw.removeprefix(FILE))
+        except ConfigError as error:
+            raise ConfigError(f"{origin.name}: {error}") from None
     try:
         value = read(raw)
     except ValueError:
         wrong = HIDDEN if setting.secret else shown(repr(raw))
         raise ConfigError(f"{origin.name}: {wrong} is not {rule.noun}; it must be {rule.limits}") from None
     if not rule.allows(value):
-        said = origin.saying(HIDDEN if setting.secret else raw)
+        said = origin.saying(setting.told(raw))
         raise ConfigError(f"{said}: must be {rule.limits}")
     return value
 

@@ -17,6 +17,7 @@ from threadchat.config.texts import (
     BROKER,
     CORE,
     HOST,
+    HOSTS,
     LOG_FORMAT,
     LOG_LEVEL,
     METRICS,
@@ -80,6 +81,10 @@ class Config:
     allow_origin: str = _setting("", ORIGINS, "address",
         "web origins, separated by commas, whose pages may connect in addition to the server's own; * allows "
         "all; a page of another site can act in the name of its visitor")
+    allow_host: str = _setting("", HOSTS, "address",
+        "host names, separated by commas, by which the server may be addressed; *.example.org allows all "
+        "names below one, * allows all; if empty, all are allowed, but on a loopback address only loopback "
+        "names, which protects against DNS rebinding")
     subprotocols: str = _setting("", SUBPROTOCOLS, "address",
         "WebSocket subprotocols that the server accepts; a browser closes the connection if the server "
         "accepts none of those that it offers; bearer, followed by a token, is always accepted")
@@ -115,6 +120,8 @@ class Config:
         "time between two pings; short enough that proxies do not close an idle connection")
     pong_timeout: float = _setting(120.0, _SECONDS, "deadlines",
         "a peer that has answered no ping for this long counts as gone; must be above ping_interval")
+    message_timeout: float = _setting(30.0, _SECONDS, "deadlines",
+        "time without a byte of a message that has begun; then the connection is closed, whatever its pings")
     max_age: float = _setting(43_200.0, _LONG, "deadlines",
         "longest life of a connection; after it, clients reconnect and are authenticated again")
     send_timeout: float = _setting(3.0, _SECONDS, "deadlines",
@@ -140,6 +147,8 @@ class Config:
         "bytes that may wait for one connection; bounds its memory")
     queued_bytes: int = _setting(256 * 1024**2, Bytes(1024**2, 1024 * _GIB), "limits",
         "bytes that may wait for all connections together; above it, the fullest connections are closed")
+    unfinished_bytes: int = _setting(128 * 1024**2, Bytes(125, 1024 * _GIB), "limits",
+        "bytes of incomplete messages from all connections together; above it, the largest one is dropped")
     message_rate: int = _setting(0, Whole(0, _MILLION, "messages a second"), "limits",
         "commands that one connection may send; more are refused, and many more close the connection; "
         "0 means no limit")
@@ -205,6 +214,10 @@ class Config:
             object.__setattr__(self, name, values[name])  # the class is frozen; stores 5 as 5.0
         check_relations(values, {name: Origin("code", name, "=") for name in values})
 
+    def __repr__(self) -> str:
+        told = (f"{name}={setting.told(getattr(self, name))!r}" for name, setting in SETTINGS.items())
+        return f"Config({', '.join(told)})"
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Config:
         """The settings from `THREADCHAT_...` variables and from the TOML file that THREADCHAT_CONFIG names.
@@ -251,13 +264,15 @@ def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) ->
     """Raises ConfigError if two values contradict each other."""
 
     def refuse(name: str, relation: str, other: str, reason: str) -> ConfigError:
-        said, bound = (origins[it].saying(values[it]) for it in (name, other))
+        said, bound = (origins[it].saying(SETTINGS[it].told(values[it])) for it in (name, other))
         return ConfigError(f"{said}: must be {relation} {bound}; {reason}")
 
     if values["pong_timeout"] <= values["ping_interval"]:
         raise refuse("pong_timeout", "above", "ping_interval", "no pong can come before a ping")
     if values["history_bytes"] < values["max_message_size"]:
         raise refuse("history_bytes", "at least", "max_message_size", "a room's log must hold one message")
+    if values["unfinished_bytes"] < values["max_message_size"]:
+        raise refuse("unfinished_bytes", "at least", "max_message_size", "one message must be able to arrive")
     if values["workers"] > 1 and not values["broker"].startswith(("redis:", "rediss:", "unix:")):
         way_out = "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0"
         raise refuse("workers", "1 with", "broker", way_out)

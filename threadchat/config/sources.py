@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
 from threadchat.config.container_environment import container_redis, is_link
-from threadchat.config.setting import Origin, Setting, check_value, shown, suggestion
+from threadchat.config.setting import FILE, Origin, Setting, check_value, shown, suggestion
+from threadchat.config.values import Value
 from threadchat.errors import ConfigError
 
 _PREFIX: Final = "THREADCHAT_"
@@ -49,7 +51,7 @@ def _from_flags(settings: Settings, flags: Mapping[str, str]) -> Given:
         if setting is None:
             raise ConfigError(f"{name} is not a setting{suggestion(name, settings)}")
         origin = Origin(setting.flag, setting.flag, " ")
-        given[name] = (check_value(setting.rule.parse, setting, text, origin), origin)
+        given[name] = _checked(setting.rule.parse, setting, text, origin)
     return given
 
 
@@ -72,7 +74,7 @@ def _from_environ(settings: Settings, environ: Mapping[str, str]) -> Given:
                 f"{variable} is not a setting" + suggestion(variable, [*by_variable, FILE_VARIABLE])
             )
         origin = Origin(variable, variable, "=")
-        given[setting.name] = (check_value(setting.rule.parse, setting, text, origin), origin)
+        given[setting.name] = _checked(setting.rule.parse, setting, text, origin)
     return given
 
 
@@ -86,8 +88,18 @@ def _from_file(settings: Settings, path: Path) -> Given:
                 hint = "; settings belong at the top level, not in a table"
             raise ConfigError(f"{path}: {shown(key)} is not a setting{hint}")
         origin = Origin(shown(path), f"{path}: {key}", " = ")
-        given[key] = (check_value(setting.rule.coerce, setting, raw, origin), origin)
+        given[key] = _checked(setting.rule.coerce, setting, raw, origin)
     return given
+
+
+def _checked(
+    read: Callable[[Any], Value], setting: Setting, raw: object, origin: Origin
+) -> tuple[Any, Origin]:
+    """The value, and where it came from: of a secret in a file, that file."""
+    value = check_value(read, setting, raw, origin)
+    if setting.secret and isinstance(raw, str) and raw.startswith(FILE):
+        return value, replace(origin, label=raw)
+    return value, origin
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from threadchat.config.values import Secret, Text, one_of
+from threadchat.config.values import Address, Secret, Text, one_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ HOST: Final = Text(
     r"[\w.-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?",
     "a host name or an address, without a port and without brackets",
 )
+_ASKED: Final = r"(?:\*\.)?[\w.-]+|\[?[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]?"
+HOSTS: Final = Text(
+    rf"(\*|(?:{_ASKED})( *, *(?:{_ASKED}))*)?",
+    "*, or names such as chat.example.org or *.example.org, separated by commas, without ports",
+)
 _ORIGIN: Final = r"(?:null|[a-z][a-z0-9+.-]*://[\w.:\[\]-]+)"
 ORIGINS: Final = Text(
     rf"(\*|{_ORIGIN}( *, *{_ORIGIN})*)?",
@@ -49,14 +54,18 @@ CORE: Final = Text(r"off|auto|\d{1,4}", "off, auto, or the number of a core")
 PATH: Final = Text(
     r"[^\x00-\x1f\x7f\ud800-\udfff]*", "the path of a file, in UTF-8, without control characters"
 )
-BROKER: Final = Text(
+BROKER: Final = Address(
     r"memory|sqlite:(?!//)[^\x00-\x1f\x7f\ud800-\udfff]+|(rediss?|unix)://[^\x00-\x20\x7f\ud800-\udfff]+",
     "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:// for TLS)",
 )
 ROUTING: Final = one_of("directory", "router")
 LOG_LEVEL: Final = one_of("debug", "info", "warning", "error", "critical")
-TOKEN_KEY: Final = Secret(r"|[!-~]{32,1000}", "at least 32 printable ASCII characters that are hard to guess")
-API_KEY: Final = Secret(r"|[!-~]{16,1000}", "at least 16 printable ASCII characters that are hard to guess")
+TOKEN_KEY: Final = Secret(
+    r"|[!-~]{32,1000}", "at least 32 printable ASCII characters that are hard to guess, or file:PATH"
+)
+API_KEY: Final = Secret(
+    r"|[!-~]{16,1000}", "at least 16 printable ASCII characters that are hard to guess, or file:PATH"
+)
 LOG_FORMAT: Final = one_of("text", "json")
 METRICS: Final = one_of("off", "key", "open")
 WORD: Final = Text(r"[!-~]{0,200}", "a word of printable ASCII")

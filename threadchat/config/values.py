@@ -155,6 +155,11 @@ class Secret(Text):
 
 
 @dataclass(frozen=True, slots=True)
+class Address(Text):
+    """Text that may have a password in it, as in redis://user:password@host."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pattern(Text):
     """A regular expression in Python's syntax; empty for none."""
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, runtime_checkable
 
+from threadchat.logs.volume import BoundedHandler
+
 _BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NUMBERED: Final = re.compile(r"connection %d( \(%s\))?")
 _SERVES: Final = re.compile(r"(?:reader|writer|http|handler|producer)-(\d+)(?:-.*)?", re.DOTALL)
@@ -111,10 +113,10 @@ def _whose(record: logging.LogRecord) -> tuple[int | None, str]:
 
 
 def configure_logging(level: str, form: str = "text", connections: Connections = tuple) -> None:
-    """Logs every event of at least `level` to stderr, one a line. Replaces any earlier configuration.
+    """Logs events of at least `level` to stderr, one a line, within a budget. Replaces any configuration.
 
     `form` is text or json. `connections` is needed for JSON to name the user of the thread that logs.
     """
-    handler = logging.StreamHandler()
+    handler = BoundedHandler()
     handler.setFormatter(AsJson(connections) if form == "json" else OneLine())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

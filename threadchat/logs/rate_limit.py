@@ -39,6 +39,7 @@ class LogRateLimit(logging.Filter):
         if record.levelno < logging.INFO or not isinstance(record.msg, str):
             return True
         kind, now = record.msg, self._clock()
+        flatten_shortage(record)
         begun, seen = self._counts.get(kind, _Count(now, 0))
         left_out = 0
         if now - begun >= WINDOW:
@@ -50,3 +51,15 @@ class LogRateLimit(logging.Filter):
         elif seen + 1 == self._lines:
             record.msg += f" (more like it are left out, for up to {WINDOW:.0f} s)"
         return seen < self._lines
+
+
+def is_thread_shortage(error: BaseException | None) -> bool:
+    """Whether an exception says that the system lets this process start no more threads."""
+    return isinstance(error, RuntimeError) and str(error).startswith("can't start new thread")
+
+
+def flatten_shortage(record: logging.LogRecord) -> None:
+    """Makes one line of an event with such an exception: it comes to everybody, and where does not matter."""
+    if record.exc_info and is_thread_shortage(record.exc_info[1]) and isinstance(record.msg, str):
+        record.exc_info = record.exc_text = None
+        record.msg += " (the system has no more threads)"

@@ -143,6 +143,7 @@ def limits(
         max_message_size=UNLIMITED if max_size is None else max_size,
         ping_interval=ping_interval,
         pong_timeout=silence,
+        message_timeout=None,  # whoever streams fragments may take as long as they like
         send_timeout=positive("send_timeout", send_timeout) or _DEFAULT.send_timeout,
         write_timeout=positive("write_timeout", write_timeout) or _DEFAULT.write_timeout,
         compression=compression,

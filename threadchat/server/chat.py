@@ -20,8 +20,10 @@ from threadchat.errors import ConfigError, RoomClosed
 from threadchat.server import shutdown
 from threadchat.server.admin.routes import Operators
 from threadchat.server.admin.snapshot import Inspector
+from threadchat.server.auth.failures import Failures
 from threadchat.server.auth.hooks import Given, Hooks, WithHooks
 from threadchat.server.auth.identity import Admission
+from threadchat.server.auth.known_names import KnownNames
 from threadchat.server.auth.tokens import Tokens
 from threadchat.server.auth.users import is_stranger
 from threadchat.server.connection_registry import ConnectionRegistry
@@ -43,6 +45,7 @@ from threadchat.server.upgrade import UpgradeHandler
 from threadchat.wire.connection import Connection, Limits
 from threadchat.wire.pinger import Pinger
 from threadchat.wire.turnstile import Turnstile
+from threadchat.wire.unfinished import UnfinishedBudget
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +105,12 @@ class Chat(WithHooks, WithCommands, Emitting):
         self._broker = open_broker(config.broker, config)
         self.registry = ConnectionRegistry()
         self.shedder = Shedder(self.registry.connections, self.pinger, config.queued_bytes)
+        self.unfinished = UnfinishedBudget(config.unfinished_bytes)
         self.statistics = Statistics(self.registry.forget, self.pinger.clock)
         self.hub = make_hub(self._broker, config, self.pinger, self.statistics, self._keeps_inbox)
         self.listening_check = ListeningCheck(self.hub, config)
-        self.inspector = Inspector(self.statistics, self.hub, self.pinger.clock)
+        self.failures = Failures(self.pinger.clock)
+        self.inspector = Inspector(self.statistics, self.hub, self.pinger.clock, self.failures)
         self._limits = Limits(**{name: getattr(config, name) for name in Limits._fields})
         self._upgrade_handler = UpgradeHandler(
             self.hub,
@@ -114,7 +119,12 @@ class Chat(WithHooks, WithCommands, Emitting):
             self.registry,
             self._connect,
             note_session=self.statistics.note_session,
-            admission=Admission(self.tokens, config.anonymous if anonymous is None else anonymous),
+            admission=Admission(
+                self.tokens,
+                config.anonymous if anonymous is None else anonymous,
+                self.failures,
+                KnownNames(),
+            ),
             calls=self.calls,
             clock=self.pinger.clock,
         )
@@ -142,8 +152,8 @@ class Chat(WithHooks, WithCommands, Emitting):
         """
         endpoint = self._upgrade_handler.endpoint(NativeSession)
         alone = not self.config.broker.startswith(("redis:", "rediss:", "unix:"))
-        doors = Operators.asked_for(self, self.config).find if api else None
-        mount = Mount(app, path, endpoint, read_page() if page else None, operators=doors, alone=alone)
+        operators = Operators.asked_for(self, self.config).find if api else None
+        mount = Mount(app, path, endpoint, read_page() if page else None, operators=operators, alone=alone)
         self.listening_check.note_entry(mount)
         return mount
 
@@ -166,8 +176,9 @@ class Chat(WithHooks, WithCommands, Emitting):
             raise ConfigError(f"this chat already listens at {self.url}; a second port needs a second chat")
         dialects = {"/": DirectSession, "/ws": BroadcastSession, "/chat": NativeSession}
         endpoints = {path: self._upgrade_handler.endpoint(dialect) for path, dialect in dialects.items()}
-        doors = Operators(self, self.config).find
-        web = Routes(endpoints, ready=lambda: self.inspector.ready, operators=doors)
+        operators = Operators(self, self.config).find
+        hosts = self._upgrade_handler.hosts
+        web = Routes(endpoints, ready=lambda: self.inspector.ready, operators=operators, hosts=hosts)
         http = make_http(web, self.config, host=host, port=port, on_accept_thread=on_accept_thread)
         self._begin()
         # Reading `ready` makes the broker connect now instead of at the first client.
@@ -202,6 +213,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         for part in (self.pinger, self.turnstile, self.registry, rounds, self.statistics, pool, self.hub):
             part.leave_behind()
         self.inspector.leave_behind()
+        self.unfinished.leave_behind()
         self._upgrade_handler.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
@@ -272,5 +284,13 @@ class Chat(WithHooks, WithCommands, Emitting):
         make = partial(Connection, turnstile=self.turnstile, pinger=self.pinger, limits=self._limits)
         chosen = [name] if (name := headers.get(HEADER)) else None
         return self.statistics.came(
-            make(number, sock, headers, trailing, on_gone=self.statistics.left, subprotocols=chosen)
+            make(
+                number,
+                sock,
+                headers,
+                trailing,
+                on_gone=self.statistics.left,
+                subprotocols=chosen,
+                budget=self.unfinished,
+            )
         )

@@ -15,7 +15,7 @@ from threadchat.chat.hub import Hub
 from threadchat.chat.sanctions import BAN
 from threadchat.config.settings import Config
 from threadchat.errors import BadToken, CloseCode, ConnectionClosed, NoSocket, Refuse, ThreadchatError
-from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.logs.rate_limit import LogRateLimit, is_thread_shortage
 from threadchat.server.auth.hooks import Hooks
 from threadchat.server.auth.identity import ANYBODY, Admission, Identity
 from threadchat.server.auth.tokens import Pass
@@ -24,6 +24,7 @@ from threadchat.server.connection_registry import MAX_OVER_LIMIT, OVER_LIMIT, Co
 from threadchat.server.http.connection import HANDOVER
 from threadchat.server.http.connection_limits import counted_as
 from threadchat.server.http.handshake import Refusal, refuse
+from threadchat.server.http.hosts import Hosts
 from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import reply
@@ -90,11 +91,13 @@ class UpgradeHandler:
         self._clock = clock
         self._numbers = Numbers()
         self._proxies = Proxies(config.trusted_proxy)
+        self.hosts = Hosts(config.allow_host, config.host, self._proxies)
         self._no_socket_logged = False
 
     def leave_behind(self) -> None:
         """Starts anew in a forked process. Runs on: its only thread, first."""
         self._numbers = Numbers()
+        self._admission.leave_behind()
 
     def endpoint(self, dialect: Dialect) -> WSGIApplication:
         """A WSGI application for handshakes of one dialect."""
@@ -106,7 +109,8 @@ class UpgradeHandler:
         """Refuses a handshake, or begins its session, which may run on this thread until it ends."""
         self._proxies.see_through(environ)
         answer = (
-            refuse(environ, self._config.allowed_origins)
+            self.hosts.refuse(environ)
+            or refuse(environ, self._config.allowed_origins)
             or self._refuse_banned(environ)
             or self._authenticate(dialect, environ)
         )
@@ -160,7 +164,9 @@ class UpgradeHandler:
         if tokens is None or token is None:
             return None
         try:
-            shown = tokens.verify(token)
+            shown = self._admission.verify(
+                tokens, token, lambda failures: failures.note_request("token", environ)
+            )
         except BadToken as error:
             log.info("%s: a token was refused: %s", environ.get("REMOTE_ADDR", "-"), error)
             scheme = [("WWW-Authenticate", 'Bearer error="invalid_token"')]
@@ -245,13 +251,16 @@ class UpgradeHandler:
     def _run(
         self, dialect: Dialect, upgraded: Upgraded, headers: dict[str, Any], requester: Requester, number: int
     ) -> None:
-        """Runs on: the connection's reader thread. Raises what making a Connection raises."""
+        """Runs on: the connection's reader thread."""
         taken, source = upgraded
         try:
             connection = self._connect(number, taken.sock, headers, taken.trailing)
-        except BaseException:
+        except BaseException as error:
             taken.sock.close()
             self._registry.give_back(source)
+            if isinstance(error, ConnectionClosed) or is_thread_shortage(error):
+                log.error("connection %d could not begin: %s", number, error)
+                return
             raise
         self._registry.add(connection, source)
         if source == OVER_LIMIT:

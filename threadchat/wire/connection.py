@@ -23,6 +23,7 @@ from threadchat.wire.protocol.state_machine import Protocol, ServerProtocol
 from threadchat.wire.state import ConnectionState, Life
 from threadchat.wire.transport import Socket, Transport
 from threadchat.wire.turnstile import Turnstile
+from threadchat.wire.unfinished import Unfinished, UnfinishedBudget
 from threadchat.wire.user_pings import OnPong, UserPings
 from threadchat.wire.writer import Writer
 
@@ -40,7 +41,7 @@ class Connection(Life, FrameEncoder, Peer):
 
     One thread, the reader, iterates over `bursts`, then calls `end_reading`. The constructor starts a second
     thread, the writer. The reader, or another owner, calls `send`; producers call `feed`; everybody else
-    calls `offer`, which never blocks.
+    calls `offer`, which never blocks. All connections share one `budget`.
 
     A server passes the handshake request as `environ`; the first subprotocol that the peer names and that
     is in `subprotocols` is chosen. A client passes the `protocol` of a finished handshake; see `dial`.
@@ -63,10 +64,10 @@ class Connection(Life, FrameEncoder, Peer):
         on_gone: Callable[[Connection], None] | None = None,
         subprotocols: Sequence[str] | None = None,
         protocol: Protocol | None = None,
+        budget: UnfinishedBudget | None = None,
     ) -> None:
-        protocol = protocol or ServerProtocol(
-            environ, subprotocols, inflate_to=limits.max_message_size if limits.compression else None
-        )
+        most = limits.max_message_size if limits.compression else None
+        protocol = protocol or ServerProtocol(environ, subprotocols, inflate_to=most)
         Life.__init__(self)
         FrameEncoder.__init__(self, protocol)
         self.counters = ConnectionCounters()
@@ -83,16 +84,15 @@ class Connection(Life, FrameEncoder, Peer):
         self.deadlines = Deadlines(pinger)
         self._clock = pinger.clock
         self._on_gone = on_gone
-        self.outbox = Outbox(
+        self.outbox = box = Outbox(
             turnstile, limits.outbox_messages, limits.outbox_bytes, clock=self._clock, counters=self.counters
         )
         self.keepalive = Keepalive(self.deadlines, self.outbox, self._encode, self.counters, self._clock)
+        self._unfinished = Unfinished(self.deadlines, self.keepalive, limits, budget, self.abort)
         self._held = bool(protocol.response)
         self._ending = False  # the end is under way, with a Close or without one
         self.reads_on = False  # whether messages that come after our Close are still yielded
-        self.offer = self.outbox.offer
-        self.offer_light = self.outbox.offer_light
-        self.nudge = self.outbox.nudge
+        self.offer, self.offer_light, self.nudge = box.offer, box.offer_light, box.nudge
         if self._held:
             self.outbox.hold()
             self.outbox.put(Handshake(protocol.response))
@@ -149,6 +149,7 @@ class Connection(Life, FrameEncoder, Peer):
                 self._stream_ended(reason)
                 return
             keepalive.reading_since = None
+            self._unfinished.look(transport)
             if transport.controls != controls:
                 self._pongs.answer(self.outbox.put)
                 on_control(transport.controls - controls)
@@ -214,8 +215,8 @@ class Connection(Life, FrameEncoder, Peer):
         bytes that no unanswered ping has; None chooses random ones. Raises ValueError, ConnectionClosed, and
         TooManyPings if 16 pings are unanswered.
         """
-        if self.closed is not None:
-            raise ConnectionClosed(self.closed.code, self.closed.reason)
+        if (closed := self.closed) is not None:
+            raise ConnectionClosed(closed.code, closed.reason)
         self._user_pings.ask(payload, on_pong, lambda data: self.outbox.put(UserPing(data, self._encode)))
 
     def pong(self, payload: bytes) -> None:
@@ -248,10 +249,8 @@ class Connection(Life, FrameEncoder, Peer):
         self._tear_down()
 
     def __repr__(self) -> str:
-        waiting, most = self.outbox.qsize(), self.outbox.maxsize
-        return (
-            f"<Connection {self.number} {self.label or 'nobody'} {self.state.name} outbox={waiting}/{most}>"
-        )
+        who, waiting, most = self.label or "nobody", self.outbox.qsize(), self.outbox.maxsize
+        return f"<Connection {self.number} {who} {self.state.name} outbox={waiting}/{most}>"
 
     # Helpers
 
@@ -276,12 +275,13 @@ class Connection(Life, FrameEncoder, Peer):
     def _release(self) -> None:
         if not self._transport.release():
             return
+        self._unfinished.end()
         self.deadlines.close()
         self.advance(ConnectionState.DISCONNECTED)
         assert self.closed is not None
         level = logging.INFO if self.closed.code > CloseCode.SHUTDOWN else logging.DEBUG
-        why = str(self.closed).encode("unicode_escape").decode()  # the peer's words stay on one line
-        log.log(level, "connection %d (%s) closed: %s", self.number, self.label or "nobody", why)
+        who, why = self.label or "nobody", str(self.closed).encode("unicode_escape").decode()  # on one line
+        log.log(level, "connection %d (%s) closed: %s", self.number, who, why)
         on_gone, self._on_gone = self._on_gone, None  # breaks a reference cycle with the callback
         if on_gone is not None:
             on_gone(self)

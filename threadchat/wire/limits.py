@@ -15,7 +15,8 @@ class Limits(NamedTuple):
     With `compression`, permessage-deflate (RFC 7692) is negotiated with peers that support it.
 
     Without a `ping_interval` (None or 0) no pings are sent and no pong is expected. Without a `pong_timeout`
-    pings are sent, but a silent peer is never disconnected.
+    pings are sent, but a silent peer is never disconnected. Without a
+    `message_timeout` a message may begin and never end.
     """
 
     outbox_messages: int = box.MAX_MESSAGES
@@ -25,6 +26,7 @@ class Limits(NamedTuple):
     write_timeout: float = WRITE_TIMEOUT
     ping_interval: float | None = 30.0
     pong_timeout: float | None = 120.0
+    message_timeout: float | None = 30.0
     compression: bool = False
 
 

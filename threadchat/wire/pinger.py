@@ -144,6 +144,7 @@ class Deadlines:
 
     def __init__(self, pinger: Pinger) -> None:
         self._pinger = pinger
+        self.clock = pinger.clock
         self._lock = threading.Lock()
         self._due: dict[str, tuple[float, Action]] = {}
         self._alarm: Alarm | None = None

@@ -74,6 +74,8 @@ class Transport:
         # Compression enlarges what it cannot shrink: by 4 % if a peer uses zlib's lowest memory level.
         self._most_deflated = max_message_size + (max_message_size // 8 + 64) * protocol.inflates
         self._fragmented = False
+        self._dropped = False  # what has come of a message is not wanted any more
+        self._in_data = False  # the present frame, or else the last one, is no control frame
         self._read_size = _READ_SIZE
         self.controls = 0  # control frames received; written by the reader
         self._stopped = False
@@ -99,6 +101,9 @@ class Transport:
                 raise ConnectionClosed(CloseCode.ABNORMAL, str(error)) from error
             if not data:
                 raise ConnectionClosed(CloseCode.ABNORMAL, "the peer ended the stream")
+            if self._dropped:  # after a shutdown, too, a socket gives what it had received
+                self._protocol.incoming_message = None
+                raise ConnectionClosed(CloseCode.ABNORMAL, "the rest is not wanted")
             self._read_size = _READ_SIZE_BUSY if len(data) >= self._read_size else _READ_SIZE
         counters = self._counters
         counters.bytes_in += len(data)
@@ -113,6 +118,21 @@ class Transport:
             counters.messages_in += len(messages)
             protocol.input_buffer = []
         return messages
+
+    @property
+    def is_within(self) -> bool:
+        """Whether a message has begun that is not whole. Runs on: the reader thread, as what follows."""
+        return bool(self._fragmented or self._passing or self._head)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many messages were whole, and how many bytes of the present one's frames have come."""
+        return self._counters.messages_in, self._message_size - self._passing * self._in_data
+
+    @property
+    def held(self) -> int:
+        """Bytes of a message that is not whole; characters, as long as its first piece is all there is."""
+        return len(self._protocol.incoming_message or b"")
 
     @property
     def peer_closed(self) -> bool:
@@ -158,7 +178,8 @@ class Transport:
             if header is None:
                 self._head = data[at:]
                 break
-            self.controls += header.opcode >= frames.CLOSE
+            self._in_data = header.opcode < frames.CLOSE
+            self.controls += not self._in_data
             self._check_size(header)
             if not protocol.connected:
                 break
@@ -229,6 +250,10 @@ class Transport:
     def stop(self) -> None:
         """Ignores all that arrives but the peer's Close; see `_LAST_FRAMES`. Runs on: any thread."""
         self._stopped = True
+
+    def drop(self) -> None:
+        """Nothing that comes is kept; to be called before `abort`. Runs on: any thread."""
+        self._dropped = True
 
     def addresses(self) -> tuple[Any, Any]:
         """Our address and the peer's; None for both once the socket is closed. Runs on: any thread."""

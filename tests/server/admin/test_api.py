@@ -68,8 +68,8 @@ def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> 
         return original(given, known)
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    assert not Key(KEY).fits("x")
-    assert Key(KEY).fits(KEY)
+    assert not Key(KEY).fits("x", {})
+    assert Key(KEY).fits(KEY, {})
     assert compared == [(b"x", KEY.encode()), (KEY.encode(), KEY.encode())]
 
 

@@ -147,8 +147,10 @@ def test_the_length_is_that_of_the_one_spelling() -> None:
 
 
 def test_a_claimed_name_is_not_to_be_mistaken() -> None:
-    for name in ("", "ann", " ann ", "  ", "x" * 1024, "Ünï"):
+    for name in ("", "ann", "a b", "x" * 1024, "Ünï"):
         assert NAMES.claimed(name) == name
+    for name in (" ann", "ann ", "  "):
+        assert "from has a space at an end" in refusal(NAMES.claimed, name)
     assert "from has 1025 characters" in refusal(NAMES.claimed, "x" * 1025)
     assert "from has U+202E at character 1" in refusal(NAMES.claimed, "\u202eann")
 

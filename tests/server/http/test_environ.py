@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from threadchat.server.http.environ import make_environ, server_part
@@ -11,7 +12,7 @@ from threadchat.server.http.request import Request
 def environ_of(
     *headers: tuple[str, str], path: str = "/", authority: str | None = None, body: bytes = b""
 ) -> dict[str, Any]:
-    request = Request("GET", authority, path, "q=1", "HTTP/1.1", list(headers), body, b"")
+    request = Request("GET", authority, path, "q=1", "HTTP/1.1", list(headers), io.BytesIO(body), b"")
     return make_environ(request, server_part("127.0.0.1", 8080), ("10.0.0.1", 5000))
 
 

@@ -29,7 +29,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.fixture
 def chat() -> Iterator[Chat]:
-    with Chat(Config(port=0)) as chat:
+    with Chat(Config(port=0, allow_host="chat.example")) as chat:
         chat.listen()
         yield chat
 
@@ -71,7 +71,7 @@ def test_so_is_one_that_the_application_refuses(caplog: pytest.LogCaptureFixture
     def authenticate(environ: dict[str, Any]) -> None:
         raise Refuse("not\nyou")
 
-    with Chat(Config(port=0), authenticate=authenticate) as chat:
+    with Chat(Config(port=0, allow_host="*"), authenticate=authenticate) as chat:
         chat.listen()
         assert b" 403 " in knock(chat, "/ws", *GOOD, "Sec-WebSocket-Protocol: bearer, secret")
     (line,) = lines(caplog)
@@ -115,7 +115,7 @@ def test_a_flood_gets_no_line_each(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("allowed", ["null", "https://a.example, null"])
 def test_null_may_be_allowed(allowed: str) -> None:
-    with Chat(Config(port=0, allow_origin=allowed)) as chat:
+    with Chat(Config(port=0, allow_host="*", allow_origin=allowed)) as chat:
         chat.listen()
         assert b" 101 " in knock(chat, "/chat", *GOOD, "Origin: null")
         assert b" 403 " in knock(chat, "/chat", *GOOD, "Origin: https://b.example")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -130,7 +131,8 @@ class Chunks:
 def read(chunks: Iterable[bytes]) -> Request | int | None:
     """The request, the status of a refusal, or None for one who left."""
     try:
-        return RequestReader(Chunks(chunks), 5.0, lambda: 0.0).read()  # type: ignore[arg-type]
+        request = RequestReader(Chunks(chunks), 5.0, lambda: 0.0).read()  # type: ignore[arg-type]
+        return replace(request, body=request.body.read())  # type: ignore[arg-type]
     except RequestError as refusal:
         return refusal.status.value
     except PeerGone:

@@ -230,7 +230,7 @@ def ask(call: Caller) -> Iterator[Callable[[str], bytes]]:
 
     def ask(head: str) -> bytes:
         with socket.create_connection(server.address) as client:
-            client.sendall(f"{head}\r\nHost: h\r\n\r\n".encode())
+            client.sendall(f"{head}\r\nHost: 127.0.0.1\r\n\r\n".encode())
             return b"".join(iter(lambda: client.recv(65536), b""))
 
     yield ask

@@ -153,9 +153,7 @@ def test_a_refused_head_request_has_no_body_either(start: Start) -> None:
     assert reply.endswith(b"\r\n\r\n")
 
 
-@pytest.mark.parametrize(
-    "begun", [b"", b"GET / HTTP/1.1\r\nHost", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx"]
-)
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHost"])
 def test_a_request_that_does_not_come_is_408(start: Start, begun: bytes) -> None:
     assert ask(start(request_timeout=0.2), begun).startswith(b"HTTP/1.1 408 ")
 

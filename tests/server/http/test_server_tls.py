@@ -303,3 +303,36 @@ def test_nobody_renegotiates(start: Start, certificate: Certificate) -> None:
         peer.kill()
         peer.wait()
         sock.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [(b"chat.example:8443", True), (b"localhost:8443", False), (b"127.0.0.1", False), (b"[::1]:1", False)],
+)
+def test_browsers_are_told_to_stay_with_tls(
+    start: Start, certificate: Certificate, host: bytes, expected: bool
+) -> None:
+    reply = ask(start(), certificate.client(), PLAIN.replace(b"Host: h", b"Host: " + host))
+    assert (b"\r\nStrict-Transport-Security: max-age=31536000\r\n" in reply) is expected
+
+
+def test_an_application_may_tell_them_otherwise(start: Start, certificate: Certificate) -> None:
+    def brief(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("strict-transport-security", "max-age=60")])
+        return []
+
+    reply = ask(start(brief), certificate.client()).lower()
+    assert reply.count(b"strict-transport-security") == 1
+    assert b"max-age=60" in reply
+
+
+def test_without_tls_nothing_is_said_of_it() -> None:
+    server = HttpServer(tell, host="127.0.0.1", port=0, request_timeout=5.0)
+    server.listen()
+    try:
+        with socket.create_connection(server.address, PATIENCE) as client:
+            client.sendall(PLAIN)
+            assert b"Strict-Transport" not in receive_all(client)
+    finally:
+        server.stop_accepting()
+        assert server.join(PATIENCE)

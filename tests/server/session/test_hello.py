@@ -16,6 +16,7 @@ from threadchat.server.auth.identity import Admission
 from threadchat.server.auth.tokens import Tokens
 from threadchat.server.auth.users import User
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
+from threadchat.version import __version__
 
 
 @pytest.fixture
@@ -309,3 +310,8 @@ def test_the_broadcast_room_has_permissions_too(world: World) -> None:
     shown = world.admission.tokens.verify(token(rooms=["lobby"]))
     bob = world.connect(BroadcastSession, identity=shown.user, shown=shown)
     assert bob.close_code() == CloseCode.FORCE_DISCONNECT
+
+
+def test_only_who_is_known_is_told_the_version(world: World) -> None:
+    assert hello(world, token(nickname="ann")).welcome["version"] == __version__
+    assert "version" not in world.enter("bob").welcome

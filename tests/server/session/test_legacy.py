@@ -180,7 +180,7 @@ def test_a_kick_reaches_the_direct_dialect(world: World) -> None:
         {"from": "ann", "message": "hi"},
         {"message": "hi", "from": "ann"},
         {"from": "", "message": " "},
-        {"from": " ", "message": "\U0001f600 \u2028 \x00 <b>"},
+        {"from": "a b", "message": "\U0001f600 \u2028 \t\n <b>"},
         {"from": "n" * 1000, "message": "m" * 100_000},
     ],
     ids=lambda message: str(message)[:30],

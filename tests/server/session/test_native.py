@@ -9,7 +9,6 @@ import pytest
 
 from tests.server.session_helpers import Json, Person, World, burst, standstill, worlds
 from tests.wire.helpers import PATIENCE
-from threadchat import __version__
 from threadchat.chat.log.events import Draft, Position
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, CommandError, ErrorCode
@@ -43,10 +42,9 @@ def said(messages: list[Json]) -> list[str]:
 
 def test_hello_says_who_one_is_now(plain: World) -> None:
     ann, bob = plain.enter("ann"), plain.enter("bob")
-    assert set(ann.welcome) == {"type", "re", "user", "session", "resume", "version"}
+    assert set(ann.welcome) == {"type", "re", "user", "session", "resume"}
     assert (ann.welcome["user"], bob.welcome["user"]) == (1, 2)
     assert ann.welcome["session"] != bob.welcome["session"]
-    assert ann.welcome["version"] == __version__
 
 
 def test_hello_with_a_nickname_is_hello_and_profile(plain: World) -> None:

@@ -238,7 +238,7 @@ def two_addresses(monkeypatch: pytest.MonkeyPatch, port: int) -> Iterator[list[i
 
 
 def test_the_client_gets_through_and_remembers_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    with LiveServer() as server:
+    with LiveServer(allow_host="*") as server:
         port = int(server.page.rsplit(":")[-1].strip("/"))
         with two_addresses(monkeypatch, port) as tried:
             for _ in range(2):

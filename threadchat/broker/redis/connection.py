@@ -71,7 +71,9 @@ class RedisConnection:
             )
             self.new_connection()  # connects to nothing yet, but knows its options
         except ValueError as error:
-            raise ConfigError(f"broker: {error}") from error
+            # Its text may have a part of the password in it.
+            why = _UNQUOTED if "@" in url else error
+            raise ConfigError(f"broker: {why}") from None
         except TypeError as error:
             raise ConfigError(f"broker: an option behind the ? is not one of redis-py's: {error}") from error
         self.on_trouble: Callable[[], None] = lambda: None
@@ -206,9 +208,19 @@ def is_away(error: CommandError) -> bool:
     return isinstance(error.__cause__, (redis.ConnectionError, redis.TimeoutError))
 
 
+_UNQUOTED: Final = (
+    "the URL cannot be read; in user and password, all but letters and digits is written as %2F and the like"
+)
+
+
 def _check(url: str) -> None:
     """Raises ConfigError for what redis-py would take and make nothing good of."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigError(f"broker: {_UNQUOTED if '@' in url else error}") from None
+    if "@" in parts.path + parts.query + parts.fragment and parts.scheme != "unix":
+        raise ConfigError(f"broker: {_UNQUOTED}")
     if taken := sorted(parse_qs(parts.query).keys() & _OURS):
         raise ConfigError(f"broker: {taken[0]} cannot be set in the URL; the chat needs it as it is")
     if parts.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path):

@@ -22,7 +22,8 @@ from threadchat.client.client import TIMEOUT, chat_url
 from threadchat.client.in_flight import describe
 from threadchat.client.positions import LARGEST_PAGE
 from threadchat.client.reconnecting_connection import without_password
-from threadchat.errors import BadUrl, ThreadchatError
+from threadchat.config.setting import FILE, read_secret
+from threadchat.errors import BadUrl, ConfigError, ThreadchatError
 
 DEFAULT_URL: Final = "ws://127.0.0.1:8080/chat"
 
@@ -95,7 +96,11 @@ def _parser(command: str, description: str) -> Parser:
     parser.add_argument(
         "--nickname", metavar="NAME", type=_text, default=login(), help="your nickname (default: %(default)s)"
     )
-    parser.add_argument("--token", help="token for a server that requires one; the command token creates one")
+    parser.add_argument(
+        "--token",
+        type=_token,
+        help="token for a server that requires one, or file:PATH; the command token creates one",
+    )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -186,6 +191,15 @@ def _text(text: str) -> str:
     except UnicodeEncodeError:  # Python represents invalid bytes of an argument as surrogates
         raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8") from None
     return text
+
+
+def _token(text: str) -> str:
+    if not text.startswith(FILE):
+        return text
+    try:
+        return read_secret(text.removeprefix(FILE))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threadchat.chat.log.events import Position, UserId
 from threadchat.server.admin.snapshot import Inspector
+from threadchat.server.auth.failures import Failures
 from threadchat.server.session.sanctioning import Moderation
 
 
@@ -11,6 +12,7 @@ class AdministeredChat(Moderation):
     """A chat for operators: moderation and publishing. Every method may be called from any thread."""
 
     inspector: Inspector
+    failures: Failures
 
     @property
     def closing(self) -> bool:

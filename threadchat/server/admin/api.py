@@ -11,14 +11,17 @@ from wsgiref.types import StartResponse
 import msgspec
 
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
+from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.admin import api_moderation, api_reports, api_schema
 from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.api_schema import Call
+from threadchat.server.auth.failures import Failures
 from threadchat.server.http.handshake import is_own_page
 from threadchat.server.http.replies import send
-from threadchat.server.http.request import BODY_BYTES
+from threadchat.server.http.request import BODY_BYTES, PeerGone, RequestError
 
 log = logging.getLogger(__name__)
+log.addFilter(LogRateLimit())
 
 OVERHEAD: Final = 16 * 1024
 """Bytes of a body in addition to the message: other fields, and JSON escapes."""
@@ -91,12 +94,21 @@ class Refused(CommandError):
 class Key:
     """The secret that operators and applications send with each request."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, failures: Failures | None = None) -> None:
         self._secret = secret.encode()
+        self._failures = failures or Failures()
 
-    def fits(self, given: str) -> bool:
-        """Whether that is the key; takes as long for a wrong one, whatever is wrong with it."""
-        return hmac.compare_digest(given.encode("latin-1", "replace"), self._secret)
+    def fits(self, given: str, environ: dict[str, Any]) -> bool:
+        """Whether `given` is the key. The comparison takes constant time.
+
+        A wrong or missing key is logged and counted. If too many come from one address, this waits.
+        """
+        if hmac.compare_digest(given.encode("latin-1", "replace"), self._secret):
+            return True
+        what = "a wrong API key" if given else "no API key"
+        log.warning("%s came from %s", what, environ.get("REMOTE_ADDR") or "-")
+        self._failures.note_request("api_key", environ)
+        return False
 
 
 class Api:
@@ -116,7 +128,7 @@ class Api:
         """Answers one request."""
         headers: tuple[tuple[str, str], ...] = ()
         try:
-            name = environ["PATH_INFO"].rpartition("/")[2]
+            name = environ["PATH_INFO"].removeprefix("/api/")
             self._check(environ, name)
             status, answer = 200, self._answer(name, self._read(environ))
         except Refused as refused:
@@ -126,6 +138,8 @@ class Api:
         except RoomClosed:
             gone = CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed")
             status, answer = 503, _error(gone)
+        except (PeerGone, RequestError):  # raised by our own server, which also answers them
+            raise
         except Exception:
             log.exception("%s failed", environ["PATH_INFO"])
             status, answer = 500, _error(CommandError(ErrorCode.INTERNAL))
@@ -139,7 +153,7 @@ class Api:
             raise Refused(405, ErrorCode.BAD_REQUEST, reason, ("Allow", "POST"))
         if not is_own_page(environ):
             raise Refused(403, ErrorCode.PERMISSION_DENIED, "pages of other origins may not use the API")
-        if not self._key.fits(environ.get("HTTP_X_API_KEY", "")):
+        if not self._key.fits(environ.get("HTTP_X_API_KEY", ""), environ):
             challenge = ("WWW-Authenticate", "X-API-Key")  # required by RFC 9110 section 15.5.2
             raise Refused(401, ErrorCode.UNAUTHORIZED, "send the server's api_key as X-API-Key", challenge)
         if name not in CALLS:

@@ -41,7 +41,7 @@ class Metrics:
         """Answers one request."""
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return reply(start_response, "405 Method Not Allowed", "Use GET.", ("Allow", "GET, HEAD"))
-        if self._key is not None and not self._key.fits(_given(environ)):
+        if self._key is not None and not self._key.fits(_given(environ), environ):
             sentence = "Send the server's api_key, as X-API-Key or as Authorization: Bearer."
             return reply(start_response, "401 Unauthorized", sentence, ("WWW-Authenticate", "Bearer"))
         if not available():
@@ -150,7 +150,10 @@ def _labelled(seen: Snapshot) -> Iterator[Metric]:
     broker = CounterMetricFamily("threadchat_broker", "What the broker counts.", labels=["what"])
     for what, count in sorted(seen.broker.items()):
         broker.add_metric([what], count)
-    yield from (states, threads, closes, errors, broker)
+    refused = CounterMetricFamily("threadchat_refused", "Wrong API keys and tokens.", labels=["what"])
+    for what, count in sorted(seen.failures.items()):
+        refused.add_metric([what], count)
+    yield from (states, threads, closes, errors, broker, refused)
 
 
 def _spreads(seen: Snapshot) -> Iterator[Metric]:

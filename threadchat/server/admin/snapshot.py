@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from threadchat.chat.hub import Hub
+from threadchat.server.auth.failures import Failures
 from threadchat.server.session.statistics import Entry, Statistics, Totals
 
 FRESH: Final = 1.0
@@ -75,16 +76,24 @@ class Snapshot:
     queued_bytes: int
     slowest: list[dict[str, Any]]
     broker: dict[str, int]
+    failures: dict[str, int]
     cpu_seconds: float
 
 
 class Inspector:
     """Takes snapshots of one chat. `_lock` guards `_last`, and lets concurrent callers share a snapshot."""
 
-    def __init__(self, statistics: Statistics, hub: Hub, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        statistics: Statistics,
+        hub: Hub,
+        clock: Callable[[], float] = time.monotonic,
+        failures: Failures | None = None,
+    ) -> None:
         self._statistics = statistics
         self._hub = hub
         self._clock = clock
+        self._failures = failures or Failures(clock)
         self._lock = threading.Lock()
         self._last: Snapshot | None = None
         self._taken = 0.0
@@ -163,6 +172,7 @@ class Inspector:
             queued_bytes=queued,
             slowest=[describe(entry, now) for entry in slowest],
             broker=getattr(self._hub.broker, "counters", dict)(),
+            failures=self._failures.counts(),
             cpu_seconds=time.process_time(),
         )
 

@@ -11,7 +11,9 @@ import msgspec
 from threadchat.callbacks import is_unrun
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode, Refuse
 from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.server.auth.failures import Failures
 from threadchat.server.auth.hooks import NO_HOOKS, Hooks, SessionInfo
+from threadchat.server.auth.known_names import KnownNames
 from threadchat.server.auth.permissions import ACTIONS, MODERATE, NEEDS, PHRASES, READ, AnyAction, Permissions
 from threadchat.server.auth.tokens import Pass, Tokens
 from threadchat.server.auth.users import User, exactly_text
@@ -31,6 +33,23 @@ class Admission(NamedTuple):
 
     tokens: Tokens | None = None
     anonymous: bool = True
+    failures: Failures | None = None
+    known_names: KnownNames | None = None
+
+    def verify(self, tokens: Tokens, token: str, failed: Callable[[Failures], None]) -> Pass:
+        """Verifies a token and returns its content. Calls `failed` for a bad one and raises BadToken."""
+        try:
+            return tokens.verify(token)
+        except BadToken:
+            if self.failures is not None:
+                failed(self.failures)
+            raise
+
+    def leave_behind(self) -> None:
+        """Starts anew in a forked process. Runs on: its only thread, first."""
+        for part in (self.failures, self.known_names):
+            if part is not None:
+                part.leave_behind()
 
 
 ANYBODY: Final = Admission()
@@ -67,8 +86,7 @@ class Identity:
     ) -> None:
         """`identity` is the user named by the application or a token; None for an anonymous person.
 
-        `shown` is the content of the token in the handshake. `environ` is the part of the handshake that the
-        application's commands receive.
+        `shown` is the handshake's token. `environ` is what the application's commands receive of the handshake.
         """
         self.hooks = hooks
         self.identity = identity
@@ -120,7 +138,9 @@ class Identity:
         """
         if self._admission.tokens is None:
             raise BadToken("this server has neither token_key nor token_keys to check it")
-        shown = self._admission.tokens.verify(token)
+        shown = self._admission.verify(
+            self._admission.tokens, token, lambda failures: failures.note("token", self.address)
+        )
         if self.identity is not None and self.identity.id != shown.user.id:
             whose = f"this token is of user {shown.user.id}, and you are user {self.identity.id}"
             raise CommandError(ErrorCode.BAD_REQUEST, f"{whose}; open a new connection with it")
@@ -140,6 +160,8 @@ class Identity:
         if hook is not None and not self._allows("on_connect", hook, info, otherwise=True):
             raise Refuse("the application did not let you in")
         self._info = info
+        if self.given_name and self._admission.known_names is not None:
+            self._admission.known_names.add(self.given_name)
 
     # Authorization
 
@@ -191,6 +213,13 @@ class Identity:
         """Raises CommandError 103 for another nickname than `given_name`, if there is one."""
         if self.given_name not in (None, name):
             raise CommandError(ErrorCode.PERMISSION_DENIED, f"your nickname here is {self.given_name}")
+
+    def check_claimed(self, name: str) -> None:
+        """Calls `check_name`, and also raises 103 for the name of another authenticated user."""
+        self.check_name(name)
+        known = self._admission.known_names
+        if self.given_name is None and known is not None and name in known:
+            raise CommandError(ErrorCode.PERMISSION_DENIED, "this is the name of an authenticated user")
 
     def screen(self, user: User, room: str, text: str) -> str:
         """Asks `authorize` and `on_message`; returns the text to publish. Raises CommandError."""

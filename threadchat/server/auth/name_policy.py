@@ -17,6 +17,10 @@ Check = Callable[[str], str]
 MAX_CLAIMED: Final = 1024
 """Characters of an unverified name, on the older dialect `/ws`."""
 
+_BLANKS: Final = re.compile("[\\xa0\\u2000-\\u200a\\u202f\\u205f\\u3000]")
+"""Spaces that are allowed in text: French has them before ! and ?, Japanese between words."""
+_CONTROLS: Final = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]")
+
 _MAX_PARTS: Final = 4  # code points that NFC may join to one: a letter and three marks
 
 
@@ -76,13 +80,31 @@ def _check_printable(name: str, field: str, what: str, most: int) -> str:
 
 
 def _check_claimed(name: str) -> str:
-    """A name without a rule but that it does not pass for another one; it may be empty or blank."""
+    """Checks a name that nobody verifies: it must not look like another name. It may be empty."""
     if len(name) > MAX_CLAIMED:
         reason = f"from has {len(name)} characters; a name has at most {MAX_CLAIMED}"
         raise CommandError(ErrorCode.BAD_REQUEST, reason)
-    if name.isascii() and name.isprintable():  # the most
+    if name[:1] == " " or name[-1:] == " ":
+        wrong = "has a space at an end"
+    elif name.isascii() and (name.isprintable() or not name):
         return name
-    name = nfc(name)
-    if wrong := find_forbidden(name):
-        raise CommandError(ErrorCode.BAD_REQUEST, f"from {wrong}; a name has only what can be seen")
+    else:
+        name = nfc(name)
+        wrong = find_forbidden(name)
+    if wrong:
+        raise CommandError(ErrorCode.BAD_REQUEST, f"from {wrong}; a name has visible characters only")
     return name
+
+
+def check_about(about: str) -> str:
+    """Checks what somebody says about themselves: one line of visible characters. Raises CommandError 107."""
+    if wrong := find_forbidden(_BLANKS.sub(" ", about)):
+        raise CommandError(ErrorCode.BAD_REQUEST, f"about {wrong}; it must be one line of visible characters")
+    return about
+
+
+def check_controls(message: str) -> None:
+    """Raises CommandError 107 for control characters other than tabs and line ends."""
+    if not message.isprintable() and (found := _CONTROLS.search(message)):
+        reason = f"message has the control character U+{ord(found[0]):04X} at {found.start() + 1}"
+        raise CommandError(ErrorCode.BAD_REQUEST, reason)

@@ -10,19 +10,23 @@ from http import HTTPStatus
 from typing import Any
 from wsgiref.types import WSGIApplication
 
+from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.http import response
 from threadchat.server.http.certificates import secure
 from threadchat.server.http.environ import make_environ
 from threadchat.server.http.listener import tune
-from threadchat.server.http.proxies import Proxies
+from threadchat.server.http.proxies import Proxies, bare_host, is_loopback
 from threadchat.server.http.request import BODY_BYTES, PeerGone, RequestError, RequestReader
 from threadchat.server.http.response import Response
 from threadchat.wire.transport import Socket
 
 logger = logging.getLogger(__name__)
+logger.addFilter(LogRateLimit())
 
 HANDOVER = "threadchat.handover"  # a key of the environ
 LINGER_SECONDS = 1.0  # at most; never longer than the time for a whole request
+HSTS = ("Strict-Transport-Security", "max-age=31536000")
+"""For a year, browsers use only TLS for this host (RFC 6797). Not sent to loopback names."""
 NO_PROXIES = Proxies()
 
 _SPEAK_TLS = Response.error(HTTPStatus.BAD_REQUEST, "This port requires TLS; use https:// or wss://.")
@@ -152,10 +156,17 @@ class HttpConnection:
         try:
             reply = response.run(application, environ)
             if reply is not None:
+                if self._tls is not None and not is_loopback(bare_host(environ.get("HTTP_HOST", ""))):
+                    reply.add(HSTS)
                 return reply.encode(head_only=self._head_only)
             if self._sock is None:
                 return None
             raise RuntimeError("the application neither replied nor took over the connection")
+        except PeerGone:
+            raise
+        except RequestError as error:  # of its body, which the application was reading
+            logger.debug("http-%d: refused: %s", self._number, error)
+            return Response.error(error.status, error.sentence).encode(head_only=self._head_only)
         except Exception:
             logger.exception("http-%d: the application failed", self._number)
             apology = (

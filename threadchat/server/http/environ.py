@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -35,7 +34,7 @@ def make_environ(request: Request, server: dict[str, Any], peer: Any) -> dict[st
         "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
         "QUERY_STRING": request.query,
         "SERVER_PROTOCOL": request.version,
-        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.input": request.body,
     }
     for name, value in request.headers:
         if "_" in name:

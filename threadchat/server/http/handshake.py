@@ -9,6 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from threadchat.server.http.proxies import SCHEME
+
 VERSION = "13"  # RFC 6455 section 4.1; the only standardised version
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>\[[^\]\s]+\]|[^\s:/?#@,]+)(?::(?P<port>[0-9]{1,5}))?")
 _HOST = re.compile(r"(?P<host>\[[^\]\s]+\]|[^\s:/?#@,]+)(?::(?P<port>[0-9]{0,5}))?")
@@ -133,7 +135,7 @@ def _is_allowed(environ: dict[str, Any], allow_origin: Collection[str]) -> bool:
     parsed = _parse_origin(origin)
     if parsed is None:
         return False  # above all "null", which is allowed only if it is listed
-    return _same_host(parsed, environ.get("HTTP_HOST", "")) or parsed in map(_parse_origin, allow_origin)
+    return _is_addressed(parsed, environ) or parsed in map(_parse_origin, allow_origin)
 
 
 def _parse_origin(text: str) -> tuple[str, str, int] | None:
@@ -144,12 +146,16 @@ def _parse_origin(text: str) -> tuple[str, str, int] | None:
     return match["scheme"], match["host"], int(match["port"] or _DEFAULT_PORTS[match["scheme"]])
 
 
-def _same_host(origin: tuple[str, str, int], host_header: str) -> bool:
-    """Whether `origin` is the host in the Host header.
+def _is_addressed(origin: tuple[str, str, int], environ: dict[str, Any]) -> bool:
+    """Whether `origin` is the server that the request is addressed to.
 
-    A host without a port means the default port of the origin's scheme, not of the server's: behind a proxy
-    that terminates TLS, the server sees http and the browser sees https.
+    The scheme must match if it is known: this server speaks TLS, or a trusted proxy has named the scheme.
+    Otherwise a proxy may terminate TLS, so that the server sees http and the browser sees https; therefore a
+    host without a port means the default port of the origin's scheme, not of the server's.
     """
     scheme, host, port = origin
-    match = _HOST.fullmatch(host_header.lower())
-    return match is not None and (match["host"], int(match["port"] or _DEFAULT_PORTS[scheme])) == (host, port)
+    known = "https" if environ.get("wsgi.url_scheme") == "https" else environ.get(SCHEME, scheme)
+    match = _HOST.fullmatch(environ.get("HTTP_HOST", "").lower())
+    if match is None or scheme != known:
+        return False
+    return (match["host"], int(match["port"] or _DEFAULT_PORTS[scheme])) == (host, port)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
 PEER: Final = "threadchat.peer"  # a key of the environ
+SCHEME: Final = "threadchat.scheme"
+"""Another one: the scheme that a trusted proxy was asked by. Else http may only be what is seen here."""
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_HOST: Final = re.compile(r"(\[[^\]]+\]|[^:]*)(?::[0-9]*)?")
 _THIS_MACHINE: Final = IPv4Address("127.0.0.1")
 
 Address = IPv4Address | IPv6Address
@@ -54,7 +58,7 @@ class Proxies:
             environ.pop("REMOTE_PORT", None)  # it belongs to the proxy
         nearest = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip().lower()
         if nearest in _SCHEMES:
-            environ["wsgi.url_scheme"] = _SCHEMES[nearest]
+            environ["wsgi.url_scheme"] = environ[SCHEME] = _SCHEMES[nearest]
 
     def _client(self, peer: Address, forwarded: str) -> Address:
         """Follows `forwarded` from the nearest proxy to the first address that is not trusted, or invalid."""
@@ -75,6 +79,23 @@ class Proxies:
 def plain_address(text: str) -> str:
     """The address of a peer; an IPv4 address mapped to IPv6, as on a dual-stack socket, becomes IPv4."""
     return text[7:] if text.startswith("::ffff:") and "." in text else text
+
+
+def bare_host(host: str) -> str:
+    """Without port, brackets and the dot of the root, in lower case."""
+    found = _HOST.fullmatch(host.strip())
+    name = found[1] if found else host.strip()
+    return name.strip("[]").removesuffix(".").lower()
+
+
+def is_loopback(name: str) -> bool:
+    """Whether it means this machine wherever it is resolved (RFC 6761 section 6.3 for names)."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(plain_address(name)).is_loopback
+    except ValueError:
+        return False
 
 
 def _read(text: str) -> Address | None:

@@ -1,4 +1,4 @@
-"""Logs which WebSocket handshakes were refused and why, for the operator of the server and its proxies."""
+"""Logs which requests were refused and why, for the operator of the server and its proxies."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _MOST: Final = 120
 """Characters of each value from a stranger that are logged."""
 
 
-def log_refusal(environ: dict[str, Any], status: str, reason: str) -> None:
+def log_refusal(environ: dict[str, Any], status: str, reason: str, what: str = "a WebSocket") -> None:
     """Logs one line, or none if there were too many already. Runs on: the request's thread.
 
     The line contains neither the query nor the subprotocols, because both may contain a token.
     """
     log.info(
-        "a WebSocket was refused (%s): %s path %s, Origin %s, Host %s, from %s",
+        "%s was refused (%s): %s path %s, Origin %s, Host %s, from %s",
+        what,
         status,
         _shown(reason, 2 * _MOST),
         _quoted(environ, "PATH_INFO"),

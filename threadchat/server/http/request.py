@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any, BinaryIO
 
 import h11
 
@@ -44,7 +46,11 @@ class PeerGone(ThreadchatError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One complete request. `target` and `headers` are as sent; `trailing` holds the bytes after it."""
+    """One request. `target` and `headers` are as sent; `trailing` holds the bytes after it.
+
+    `body` is received while it is read, so nothing is kept of a request that is refused by its head. Reading
+    it raises RequestError and PeerGone.
+    """
 
     method: str
     authority: str | None
@@ -52,7 +58,7 @@ class Request:
     query: str
     version: str
     headers: list[tuple[str, str]]
-    body: bytes
+    body: BinaryIO
     trailing: bytes
     target: str = "/"
 
@@ -61,6 +67,7 @@ class RequestReader:
     """Reads one request from a blocking socket until `deadline`, a time of `clock`, in seconds.
 
     The deadline covers head and body together, so a peer that sends a byte now and then cannot extend it.
+    `read` receives the head; the body follows on demand.
     h11 parses the request. This class refuses what h11 accepts and a server should not: folded lines,
     repeated lengths, and malformed targets.
     """
@@ -82,14 +89,14 @@ class RequestReader:
 
     def read(self) -> Request:
         """Return the request. Raises RequestError if it must be refused, PeerGone if the peer has left."""
-        length = _check_head(self._read_head(), self._max_body)
+        head = self._read_head()
+        length = _check_head(head, self._max_body)
         parser = h11.Connection(h11.SERVER)
-        parser.receive_data(bytes(self._received))
+        parser.receive_data(head)
         try:
             event = parser.next_event()
             assert isinstance(event, h11.Request)  # the head is complete, so no other event is possible
             _check_request(event)
-            body = self._read_body(parser) if length else b""
         except h11.RemoteProtocolError as error:
             # Its traceback would refer to itself and to all frames of the callers, which is a cycle.
             error.__traceback__ = None
@@ -98,7 +105,12 @@ class RequestReader:
                 f"The request is malformed ({str(error)[:200]}); "
                 "send a well-formed HTTP/1.1 request with exactly one Host header.",
             ) from error
-        return _request(event, body, parser.trailing_data[0])
+        behind = bytes(self._received[len(head) :])
+        body: BinaryIO = io.BytesIO()
+        if length:
+            waits = parser.they_are_waiting_for_100_continue
+            body = io.BufferedReader(_Body(self, behind[:length], length, waits=waits))
+        return _request(event, body, behind[length:])
 
     def _read_head(self) -> bytes:
         """Receive until the head is complete, and return it; `_received` also holds what follows it."""
@@ -110,36 +122,23 @@ class RequestReader:
             if end:
                 return bytes(received[: end.end()])
             searched = len(received)
-            received += self._receive()
+            received += self.receive()
 
-    def _read_body(self, parser: h11.Connection) -> bytes:
-        body = bytearray()
-        while True:
-            event = parser.next_event()
-            if isinstance(event, h11.Data):
-                body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                return bytes(body)
-            else:
-                if parser.they_are_waiting_for_100_continue and not body:
-                    self._say_continue(parser)
-                parser.receive_data(self._receive())
-
-    def _say_continue(self, parser: h11.Connection) -> None:
-        interim = parser.send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
-        assert interim is not None
+    def say_continue(self) -> None:
+        """Asks for the body (RFC 9110 section 10.1.1). Raises PeerGone."""
         try:
-            self._sock.sendall(interim)
+            self._sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         except OSError as error:
             raise PeerGone(str(error)) from error
 
-    def _receive(self) -> bytes:
+    def receive(self, most: int = RECEIVE_BYTES) -> bytes:
+        """Up to `most` bytes, and at least one. Raises RequestError and PeerGone."""
         remaining = self._deadline - self._clock()
         try:
             if remaining <= 0:
                 raise TimeoutError
             self._sock.settimeout(remaining)
-            data = self._sock.recv(RECEIVE_BYTES)
+            data = self._sock.recv(most)
         except TimeoutError:
             raise RequestError(
                 HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send all of it at once."
@@ -153,6 +152,33 @@ class RequestReader:
         raise RequestError(
             HTTPStatus.BAD_REQUEST, "The request ended before it was complete; send head and body in full."
         )
+
+
+class _Body(io.RawIOBase):
+    """A body of `length` bytes, of which `begun` are there; who `waits` wants to be asked for it."""
+
+    def __init__(self, reader: RequestReader, begun: bytes, length: int, *, waits: bool) -> None:
+        self._reader = reader
+        self._begun = begun
+        self._left = length
+        self._waits = waits and not begun
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """See RawIOBase; blocks up to the reader's deadline."""
+        most = min(len(buffer), self._left, RECEIVE_BYTES)
+        if not most:
+            return 0
+        if self._waits:
+            self._waits = False
+            self._reader.say_continue()
+        data = self._begun[:most] or self._reader.receive(most)
+        self._begun = self._begun[most:]
+        self._left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _check_size(received: bytearray, head_size: int) -> None:
@@ -217,7 +243,7 @@ def _check_authority(text: str) -> None:
         raise RequestError(HTTPStatus.BAD_REQUEST, "The host is malformed; send it as name or name:port.")
 
 
-def _request(event: h11.Request, body: bytes, trailing: bytes) -> Request:
+def _request(event: h11.Request, body: BinaryIO, trailing: bytes) -> Request:
     method = event.method.decode("ascii")
     target = event.target.decode("ascii")
     authority, path, query = _split_target(method, target)

@@ -34,6 +34,11 @@ class Response:
         plain = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
         return cls(f"{status.value} {status.phrase}", [*plain, *headers], f"{sentence}\n".encode())
 
+    def add(self, header: tuple[str, str]) -> None:
+        """One more header, where the application has not set it."""
+        if header[0].lower() not in (name.lower() for name, _ in self.headers):
+            self.headers.append(header)
+
     def encode(self, *, head_only: bool = False) -> bytes:
         """The bytes of the whole reply. Raises ValueError for a header with line ends or invalid characters.
 

@@ -8,11 +8,13 @@ from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication
 
 from threadchat.server.http.handshake import UPGRADE_LOST, upgrade_lost, upgrade_requested
+from threadchat.server.http.hosts import Hosts
 from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import TEXT, reply, send
 from threadchat.server.http.static import read_client, read_page
 
 _FRESH: Final = ("Cache-Control", "no-store")
+_HEALTH: Final = ("/healthz", "/readyz")
 
 
 class Routes:
@@ -21,8 +23,8 @@ class Routes:
     `endpoints` maps paths to WSGI applications; each is called with the requests that are meant as a
     handshake, and decides about them. `page` is as for `read_page`, which may raise FileNotFoundError.
     `/healthz` reports that this process serves requests; `/readyz` reports the result of `ready`, which is
-    whether the broker is available. `operators` returns the application for any other path, or None. Runs on:
-    any thread.
+    whether the broker is available. `operators` returns the application for any other path, or None. `hosts`
+    checks the host name of every request, except those for the health of this process. Runs on: any thread.
     """
 
     def __init__(
@@ -32,10 +34,12 @@ class Routes:
         page: Traversable | None = None,
         ready: Callable[[], bool] = lambda: True,
         operators: Callable[[str], WSGIApplication | None] = lambda path: None,
+        hosts: Hosts | None = None,
     ) -> None:
         self._endpoints = dict(endpoints)
         self._ready = ready
         self._operators = operators
+        self._hosts = hosts or Hosts()
         self._resources = read_client() | read_page(page)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -43,6 +47,10 @@ class Routes:
         if upgrade_requested(environ):
             return self._upgrade(environ, start_response)
         path = environ["PATH_INFO"]
+        refusal = None if path in _HEALTH else self._hosts.refuse(environ)
+        if refusal is not None:
+            log_refusal(environ, refusal.status, refusal.body, "a request")
+            return reply(start_response, refusal.status, refusal.body)
         door = self._operators(path)
         if door is not None:
             return door(environ, start_response)
@@ -50,7 +58,7 @@ class Routes:
 
     def _serve(self, path: str, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         resource = self._resources.get(path)
-        health = path in ("/healthz", "/readyz")
+        health = path in _HEALTH
         if resource is None and not health and path not in self._endpoints:
             return reply(start_response, "404 Not Found", "There is nothing at this path; the page is at /.")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):

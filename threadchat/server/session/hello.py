@@ -11,6 +11,7 @@ from threadchat.chat.log.ids import spelled_id
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth import users
+from threadchat.server.auth.name_policy import check_about
 from threadchat.server.protocol import commands
 from threadchat.server.session.session import Session
 from threadchat.version import __version__
@@ -65,6 +66,8 @@ class HelloSession(Session):
         else:
             self.expire("profile", self._config.profile_timeout, CloseCode.STALE)
         given = {} if self.identity.given_name is None else {"nickname": self.identity.given_name}
+        if self.identity.identity is not None:  # strangers could look up the faults of a version
+            given["version"] = __version__
         return {
             "user": user,
             "session": self.session,
@@ -74,7 +77,6 @@ class HelloSession(Session):
             **self.open_own_inbox(command.inbox),
             **self._resume(),
             **self._expires(),
-            "version": __version__,
         }
 
     def profile(self, command: commands.Profile) -> dict[str, Any]:
@@ -82,9 +84,8 @@ class HelloSession(Session):
         assert self.user is not None
         self.identity.check_name(command.nickname)
         self._check_nickname(command.nickname)
-        self.nickname = command.nickname
-        if command.about is not None:
-            self.about = command.about
+        about = self.about if command.about is None else check_about(command.about)
+        self.nickname, self.about = command.nickname, about
         self.connection.deadlines.clear("profile")
         self._enter_chat()
         self.renamed()
@@ -116,7 +117,8 @@ class HelloSession(Session):
 
     def _log_refusal(self, error: Exception) -> None:
         number, label = self.connection.number, self.connection.label or "nobody"
-        log.info("connection %d (%s): a token was refused: %s", number, label, error)
+        address = self.identity.address or "-"
+        log.info("connection %d (%s) from %s: a token was refused: %s", number, label, address, error)
 
     def _check_nickname(self, asked: str | None) -> None:
         """Raises CommandError 107 for an invalid nickname. One given by the application is not checked."""

@@ -11,6 +11,7 @@ from threadchat.chat.log.events import DIRECT, MESSAGE, Direct, Draft, Record
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.normalize import nfc_id
+from threadchat.server.auth.name_policy import check_controls
 from threadchat.server.auth.users import User, stranger
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.encoding import BROADCAST_ROOM
@@ -120,7 +121,8 @@ class BroadcastSession(LegacySession):
         """See LegacySession."""
         message = encoding.decode_broadcast(text)
         sender = self.names.claimed(message.sender)
-        self.identity.check_name(sender)
+        self.identity.check_claimed(sender)
+        check_controls(message.message)
         self.sanction_check.check_muted(BROADCAST_ROOM)
         said = message.message
         if self.screens:

@@ -80,13 +80,11 @@ def _nobody(payload: bytes) -> None:
 
 
 class Protocol:
-    """What both roles have in common; a base class beside simple-websocket's own.
-
-    Runs on: the reader thread.
-    """
+    """What both roles have in common, beside simple-websocket's base. Runs on: the reader thread."""
 
     ws: Any
     input_buffer: list[str | bytes]
+    incoming_message: str | bytes | bytearray | None
     connected: bool
     close_reason: int
     close_message: str | None
