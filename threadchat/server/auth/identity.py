@@ -86,7 +86,7 @@ class Identity:
     ) -> None:
         """`identity` is the user named by the application or a token; None for an anonymous person.
 
-        `shown` is the handshake's token. `environ` is what the application's commands receive of the handshake.
+        `shown` is the handshake's token. `environ` is the part for the application's commands.
         """
         self.hooks = hooks
         self.identity = identity
