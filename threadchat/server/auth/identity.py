@@ -86,7 +86,7 @@ class Identity:
     ) -> None:
         """`identity` is the user named by the application or a token; None for an anonymous person.
 
-        `shown` is the handshake's token. `environ` is the part for the application's commands.
+        `shown` is the token of the handshake; `environ` is the part of it that application commands receive.
         """
         self.hooks = hooks
         self.identity = identity
