@@ -282,6 +282,15 @@ def test_a_peer_can_be_measured(load: Path, tmp_path: Path, name: str) -> None:
 
 
 @needs_compiler
+@pytest.mark.parametrize("name", ["fanout-1000-w64", "publish-1000-w64", "emit-1000-w64"])
+def test_an_event_is_measured_as_a_message_is(load: Path, tmp_path: Path, name: str) -> None:
+    workload = WORKLOADS[name].quickened()
+    one = measure(Tools(PROJECT, Path(sys.executable), load), OURS, workload, 1, tmp_path)
+    assert one.faults() == []
+    assert one.figures["deliveries"] > 0
+
+
+@needs_compiler
 def test_a_server_that_does_not_start_is_a_failed_measurement(load: Path, tmp_path: Path) -> None:
     one = measure(Tools(PROJECT, Path(shutil.which("false") or ""), load), SYNC, HEALTHY, 1, tmp_path)
     assert one.failure.startswith("the server ended")

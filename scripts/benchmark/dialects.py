@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,32 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a server offers: rooms, and messages from person to person."""
+    """What a server offers: rooms, messages from person to person, and what its application says."""
 
     room: Conversation
     direct: Conversation
+    emit: Conversation | None = None
+    publish: Conversation | None = None
+
+
+def _calling(name: str, room: Conversation) -> Conversation:
+    """A room in which the application says what a command of its own is called with."""
+    return replace(room, publish=f'{{"type":"call","name":"{name}","data":["bench-{{group}}","{{marker}}"]}}')
 
 
 HELLO = '{"type":"hello","id":1,"nickname":"u{n}"}'
 
+NATIVE_ROOM = Conversation(
+    path="/chat",
+    hellos=(HELLO, '{"type":"join","id":2,"room":"bench-{group}"}'),
+    identity="user",
+    ready="re=2",
+    publish='{"type":"message","room":"bench-{group}","message":"{marker}"}',
+)
 NATIVE = Dialect(
-    room=Conversation(
-        path="/chat",
-        hellos=(HELLO, '{"type":"join","id":2,"room":"bench-{group}"}'),
-        identity="user",
-        ready="re=2",
-        publish='{"type":"message","room":"bench-{group}","message":"{marker}"}',
-    ),
+    room=NATIVE_ROOM,
+    emit=_calling("emit", NATIVE_ROOM),
+    publish=_calling("publish", NATIVE_ROOM),
     direct=Conversation(
         path="/chat",
         hellos=(HELLO,),

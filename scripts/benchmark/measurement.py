@@ -11,7 +11,7 @@ from typing import Any
 from ports import free_port
 
 from benchmark.process import ServerFailed, running
-from benchmark.servers import OURS, Server
+from benchmark.servers import OURS, SPEAKING, Server
 from benchmark.workloads import Metric, Workload
 
 BUSY = 0.9  # share of a core from which on the load generator might be what limits
@@ -61,7 +61,8 @@ class Measurement:
 
 
 def _command(tools: Tools, server: Server, workload: Workload, port: int) -> list[str]:
-    words = server.command(tools.python, tools.go_hub, port, workload.ping_interval)
+    started = SPEAKING if workload.conversation in ("emit", "publish") else server
+    words = started.command(tools.python, tools.go_hub, port, workload.ping_interval)
     return [*words, *tools.our_arguments] if server is OURS else words
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmark.dialects import NATIVE, PLAIN, Dialect
@@ -37,6 +37,9 @@ class Server:
 
 
 OURS = Server("threadchat", NATIVE, "-m threadchat", "threadchat", ("simple-websocket", "msgspec"))
+
+# Ours with an application, for the workloads in which that speaks; not a contestant of its own.
+SPEAKING = replace(OURS, program="-m scripts.benchmark.application")
 
 # Ours once more, where not being pinned to one core can show.
 UNPINNED = Server(

@@ -47,6 +47,8 @@ def all_targets(most_connections: int) -> list[Target]:
         *_fan_out(1000, 4, ("websockets.sync", 1.4, 2.2), ("websockets.asyncio", 1.1, 1.6)),
         *_fan_out(1000, 1, ("websockets.sync", 0.6, 1)),
         *_fan_out(100, 1, ("websockets.sync", 0.55, 1)),
+        Target("emit-1000-w64", DELIVERIES, "publish-1000-w64", 0.9, 1),
+        Target("emit-1000-w64", DELIVERIES, "fanout-1000-w64", None, 0.9),
         Target("direct-1000-w1", DELIVERIES, "websockets.sync", 4, 8),
         Target("direct-1000-w1", DELIVERIES, "flask-sock", 4, 8),
         Target("direct-1000-w16", DELIVERIES, "websockets.asyncio", 1.2, 2),

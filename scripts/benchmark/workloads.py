@@ -41,7 +41,7 @@ class Workload:
     title: str
     metrics: tuple[Metric, ...]
     connections: int
-    conversation: Literal["room", "direct"] = "room"
+    conversation: Literal["room", "direct", "emit", "publish"] = "room"
     groups: int = 1
     talkers: int = 1  # of each group
     window: int = 0  # messages that a talker has outstanding: a closed loop
@@ -131,6 +131,24 @@ def direct(people: int, window: int) -> Workload:
     )
 
 
+# The talker calls a command, and the application says it: alone, while messages that people send together are
+# published together. So `emit` is compared with `publish`, and with what people say.
+PUBLISH = replace(
+    fan_out(1000, 64, ours_only=True),
+    name="publish-1000-w64",
+    title="the same room, but the application publishes what it is told",
+    conversation="publish",
+    baseline="fanout-1000-w64",
+)
+EMIT = replace(
+    PUBLISH,
+    name="emit-1000-w64",
+    title="the same room, but the application emits what it is told",
+    conversation="emit",
+    baseline=PUBLISH.name,
+)
+
+
 # Long messages and a long warm-up, so that the kernel's buffers for the stalled member (up to 4 MB at the
 # server) are full when the measured time begins.
 HEALTHY = Workload(
@@ -217,6 +235,8 @@ def all_workloads(most_connections: int) -> list[Workload]:
     """Return every workload, in the order of measuring; `most_connections` is what this machine can hold."""
     return [
         *(fan_out(members, window) for members in (100, 1000) for window in (1, 4, 64)),
+        PUBLISH,
+        EMIT,
         *(fan_out(5000, window, ours_only=True) for window in (1, 4, 64)),
         *(direct(people, window) for people in (100, 1000) for window in (1, 16)),
         ROOMS,

@@ -1,6 +1,8 @@
 """A program written for Flask-SocketIO, ported: what was there stands beside what is here.
 
-python scripts/examples/from_socketio.py
+python scripts/examples/from_socketio.py                 and then http://127.0.0.1:5000/login/ann
+
+The page is `pages/from_socketio.html` and `.js`.
 
 | there | here |
 |---|---|
@@ -23,6 +25,9 @@ python scripts/examples/from_socketio.py
 | `SocketIO(message_queue=…).emit` in a Celery task | `Publisher("redis://…").emit`, or `POST /api/emit` |
 | `socketio.start_background_task`, `socketio.sleep` | `threading.Thread`, `time.sleep` |
 | a client that was away misses what was emitted | rooms and inboxes have a log: it gets what it missed |
+| in the page: `io()` | `connect("/live")` of `/live/threadchat.js`, which the server has |
+| `socket.on("connect", f)`, `socket.on("said", f)` | `chat.on("hello", f)`, `chat.room(room).on("said", f)` |
+| `socket.emit("say", data, ack)` | `await chat.call("say", data)`, which rejects where it is refused |
 | `socketio.test_client(app)` | `threadchat.testing.InMemory(app)`: its peers `call`, and await an `event` |
 """
 
@@ -31,21 +36,27 @@ from __future__ import annotations
 import os
 from typing import TypedDict
 
-from flask import Flask, session
+from flask import Flask, redirect, session
+from werkzeug.wrappers import Response
 
 from threadchat import Caller, Chat, Config, Refuse
 
-app = Flask(__name__)
+app = Flask(__name__, static_folder="pages")
 app.secret_key = os.environ.get("SECRET_KEY", "not a secret")
 chat = Chat(Config())
 app.wsgi_app = chat.mount(app.wsgi_app, path="/live")
 
 
 @app.get("/login/<name>")
-def login(name: str) -> str:
+def login(name: str) -> Response:
     """Stands for your login."""
     session["user"] = name
-    return f"hello {name}\n"
+    return redirect("/")
+
+
+@app.get("/")
+def page() -> Response:
+    return app.send_static_file("from_socketio.html")
 
 
 @chat.authenticate
@@ -66,9 +77,11 @@ class Said(TypedDict):
 def enter(caller: Caller, room: str) -> list[object]:
     """There: `join_room(room); emit("status", …, to=room)`, and the return value is the ack."""
     caller.subscribe(room)
-    chat.emit(room, "status", {"text": f"{caller.user.id} is here"}, skip=caller.session)
-    caller.state["rooms"] = [*caller.state.get("rooms", ()), room]
-    return caller.state["rooms"]
+    rooms: list[object] = caller.state.setdefault("rooms", [])
+    if room not in rooms:
+        rooms.append(room)
+        chat.emit(room, "status", {"text": f"{caller.user.id} is here"}, skip=caller.session)
+    return rooms
 
 
 @chat.command("say")
@@ -86,6 +99,16 @@ def warn(user: str) -> str:
     """There: `socketio.emit("warning", …, to=sids[user])`, with a table of `sids` that one keeps oneself."""
     chat.emit(user=user, name="warning", data={"text": "be nice"})
     return "told, or kept until they come\n"
+
+
+@app.after_request
+def strict(response: Response) -> Response:
+    """There: `cors_allowed_origins`, and a script from somebody else's host."""
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return response
 
 
 if __name__ == "__main__":

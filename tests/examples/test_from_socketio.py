@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.talker import Talker
+from tests.examples.conftest import Window
 from tests.mounted.host import EXAMPLES, Host
 from threadchat.errors import CommandError
 from threadchat.testing import InMemory, Peer
@@ -67,3 +68,26 @@ def test_under_werkzeug(tmp_path: Path) -> None:
             assert host.get("/warn/ann", b"")[0] == 200
             while ann.next().get("name") != "warning":
                 pass
+
+
+def test_the_page(tmp_path: Path, browse: Callable[[str], Window]) -> None:
+    with Host(tmp_path, str(EXAMPLES / "from_socketio.py")) as host:
+        ann = browse(f"{host.url}/login/ann")
+        ann.write("[name=text]", "too early")
+        ann.reads("#ack", "refused: enter the room first")
+        ann.click("#enter button")
+        ann.reads("#ack", '["lobby"]')
+        _, cookie = host.cookie("/login/bob")
+        with Talker(host.ws, "/live", additional_headers={"Cookie": cookie}) as bob:
+            bob.ask("hello")
+            assert bob.ask("call", name="enter", data="lobby")["data"] == ["lobby"]
+            ann.reads("#said", "bob is here")
+            ann.write("[name=text]", "hi bob")
+            ann.reads("#ack", "3")
+            ann.reads("#said", "ann: hi bob")
+            while (event := bob.next()).get("name") != "said":
+                pass
+            assert event["data"] == {"by": "ann", "text": "hi bob"}
+        host.get("/warn/ann", b"")
+        ann.reads("#warning", "be nice")
+        assert "Traceback" not in host.log()

@@ -25,7 +25,7 @@ from threadchat.wire.turnstile import Turnstile
 @pytest.fixture(params=["memory", "sqlite"])
 def chat(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Chat]:
     broker = "memory" if request.param == "memory" else f"sqlite:{tmp_path}/chat.db"
-    with Chat(Config(broker=broker), authenticate=lambda environ: environ.get("HTTP_X_USER")) as made:
+    with Chat(Config(port=0, broker=broker), authenticate=lambda environ: environ.get("HTTP_X_USER")) as made:
         yield made
 
 
@@ -503,8 +503,9 @@ def test_what_is_given_as_json_is_encoded_no_more(chat: Chat, memory: InMemory) 
     assert ann.take(2)[1]["data"] == {"a": [1, 2]}
 
 
-def test_a_slow_reader_sees_the_newest_progress_and_holds_nothing() -> None:
-    with LiveServer() as server, StallingPeer(server.url) as slow:
+@pytest.mark.parametrize("to", [{"room": "job-81"}, {"user": "slow"}], ids=["room", "user"])
+def test_a_slow_reader_sees_the_newest_progress_and_holds_nothing(chat: Chat, to: dict[str, str]) -> None:
+    with LiveServer(chat) as server, StallingPeer(server.url, headers={"X-User": "slow"}) as slow:
         slow.ask("hello", nickname="slow")
         slow.ask("subscribe", room="job-81")
         assert slow.next()["type"] == "live"
@@ -512,8 +513,12 @@ def test_a_slow_reader_sees_the_newest_progress_and_holds_nothing() -> None:
         [connection] = server.chat.registry.connections()
         data = "x" * 4000
         for number in range(5000):
-            server.chat.emit("job-81", "progress", [number, data], keep=False)
+            chat.emit(**to, name="progress", data=[number, data], keep=False)
             assert connection.outbox.qsize() <= 1
+        assert chat.hub.room("job-81").history().records == []
         slow.resume()
-        while slow.next()["data"][0] != 4999:
-            pass
+        seen = [slow.next()["data"][0]]
+        while seen[-1] != 4999:
+            seen.append(slow.next()["data"][0])
+        assert seen == sorted(set(seen))
+        assert len(seen) < 5000, "what was overtaken is not sent"

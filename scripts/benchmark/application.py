@@ -1,0 +1,33 @@
+"""threadchat as its command line starts it, with two commands of an application's own: `emit` and `publish`.
+
+Takes the arguments of `python -m threadchat`; what is measured differs from that by the commands alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import threadchat.server.chat as engine
+from threadchat import Caller
+from threadchat.cli.main import main
+
+
+class SpeakingChat(engine.Chat):
+    """A chat whose application says what it is called with: a room's name, and text."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.command("emit")(self._emit_called)
+        self.command("publish")(self._publish_called)
+
+    def _emit_called(self, caller: Caller, data: list[str]) -> None:
+        self.emit(data[0], "bench", data[1])
+
+    def _publish_called(self, caller: Caller, data: list[str]) -> None:
+        self.publish(data[0], data[1], caller.user)
+
+
+if __name__ == "__main__":
+    engine.Chat = SpeakingChat  # type: ignore[misc]  # where the command line looks for it
+    sys.exit(main())
