@@ -1,21 +1,21 @@
 """A WebSocket chat server and a synchronous library, for Python programs that live on threads.
 
-Take as much of it as you need; everything may be used from any thread, and nothing needs an event loop.
+Each part can be used by itself. Everything may be used from any thread, and nothing needs an event loop.
 
-- Rooms, in this process and without any socket: `Room` is one, with its people, its numbered events and
-  whoever listens; `Hub` keeps many by their names; `JsonLines` writes what happens to a file.
-- A chat in the browser: `Chat` serves rooms over WebSockets, on a port of its own (`listen`) or inside your
-  WSGI application (`mount`); hooks ask your program who somebody is and what they may do. It emits events of
-  its own, and answers with commands of its own, which get a `Caller`. Settings are a `Config`.
-  `python -m threadchat` is that, as a program.
-- Taking part: `Client` has a method for every command, and iterates what happens.
-- WebSockets without any chat: `serve` and `connect` in the shape of `websockets.sync`, `accept` in that of
-  simple-websocket, and `broadcast`. Where such a program exists, its import lines are all that changes: see
+- Rooms in this process, without sockets: a `Room` has people, numbered events and subscribers. A `Hub` keeps
+  many rooms by name. `JsonLines` writes events to a file.
+- A chat in the browser: `Chat` serves rooms over WebSockets, on its own port (`listen`) or inside your WSGI
+  application (`mount`). Hooks ask your program who somebody is and what they may do. Your program can emit
+  its own events and add its own commands, which receive a `Caller`. A `Config` holds the settings.
+  `python -m threadchat` runs a `Chat` as a program.
+- A client: `Client` has a method for every command, and iterates over events.
+- WebSockets without a chat: `serve` and `connect` work as in `websockets.sync`, `accept` as in
+  simple-websocket, and there is `broadcast`. To move an existing program over, change its imports: see
   `threadchat.plain.websockets`, `threadchat.plain.simple_websocket` and `threadchat.plain.flask_sock`.
-- Tests of your own: `threadchat.testing`, as pytest fixtures if you like.
+- Support for your tests: `threadchat.testing`, also as pytest fixtures.
 
-Every exception that is raised on purpose is a `ThreadchatError`: a `CommandError` where something is
-refused, with its code; `RoomClosed`, `SlowConsumer`, `ConnectionClosed` and `ConfigError` say what they are.
+Every exception raised on purpose is a `ThreadchatError`. `CommandError` means that a command was refused, and
+carries a code. Others are `RoomClosed`, `SlowConsumer`, `ConnectionClosed` and `ConfigError`.
 
     from threadchat import Room
 
@@ -26,7 +26,7 @@ refused, with its code; `RoomClosed`, `SlowConsumer`, `ConnectionClosed` and `Co
     for event in stream:
         print(event.id, event.type, event.nickname, event.message)
 
-A name is imported when it is first asked for: rooms alone load no server.
+Each name is imported when it is first used, so a program that only uses rooms does not load the server.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from threadchat.server.chat import Chat
     from threadchat.server.session.caller import Caller
 
-# What is imported only when it is asked for: a program that has rooms alone needs no server.
+# The module of each public name. A name is imported when it is first used.
 _HOMES = {
     "BadUrl": "threadchat.errors",
     "Caller": "threadchat.server.session.caller",

@@ -12,7 +12,7 @@ from tests.abuse.doors import API_KEY, ask, handshake, head
 from threadchat import Chat, Config, ConnectionClosed
 from threadchat.logs.rate_limit import LINES
 from threadchat.server.auth import failures as module
-from threadchat.server.auth.failures import BURST, MOST_ADDRESSES, PAUSE, RATE, Failures
+from threadchat.server.auth.failures import BURST, MAX_ADDRESSES, PAUSE, RATE, Failures
 from threadchat.testing import FakeClock, Peer
 
 TOKEN_KEY = "a-key-of-the-tests-of-40-characters-long"
@@ -126,9 +126,9 @@ def test_a_network_of_ipv6_is_one_address() -> None:
 
 def test_addresses_take_only_so_much_memory() -> None:
     clocked = Clocked()
-    for number in range(MOST_ADDRESSES + 100):
+    for number in range(MAX_ADDRESSES + 100):
         clocked.fail(1, str(number))
-    assert len(clocked.failures._tokens) == MOST_ADDRESSES
+    assert len(clocked.failures._tokens) == MAX_ADDRESSES
 
 
 def test_threads_of_other_servers_do_not_wait() -> None:

@@ -190,7 +190,7 @@ def test_whoever_takes_no_events_keeps_talking_and_gets_them_all_later(
         for number in range(3000):
             chat.post("lobby", str(number))
         assert chat.count("lobby") == 3001
-        assert "inbox=64" in repr(chat)
+        assert "events=64" in repr(chat)
         events = said(iter(chat), 3000)
     assert [event.id for event in events] == list(range(2, 3002))
 

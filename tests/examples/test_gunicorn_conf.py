@@ -27,4 +27,4 @@ def test_recycling_and_stopping_send_people_on(tmp_path: Path) -> None:
             assert host.stop() == 0
             assert ann.close_code() == 3001
         assert host.log().count("Booting worker") == 2
-        assert "each would have a chat of its own" not in host.log()
+        assert "each has its own chat" not in host.log()

@@ -54,14 +54,14 @@ def test_there_is_a_limit_for_each_address() -> None:
     assert registry.admit(0, "10.0.0.1", 2) is None
     denial = registry.admit(0, "10.0.0.1", 2)
     assert denial is not None
-    assert denial.of_address
+    assert denial.per_address
     assert "too many connections from your address" in denial.sentence
     assert registry.admit(0, "10.0.0.2", 2) is None
     assert registry.admit(0, "", 2) is None, "unknown ones count only in all"
     assert registry.admit(0, "", 2) is registry.admit(0, "", 2) is None
     full = registry.admit(6, "10.0.0.3", 2)
     assert full is not None
-    assert not full.of_address
+    assert not full.per_address
 
 
 def test_who_goes_makes_room_for_others_of_the_address_and_is_forgotten() -> None:
@@ -73,7 +73,7 @@ def test_who_goes_makes_room_for_others_of_the_address_and_is_forgotten() -> Non
     registry.forget(ann)
     assert registry.admit(0, "10.0.0.1", 1) is None
     registry.give_back("10.0.0.1")
-    assert registry._of == {}
+    assert registry._by_source == {}
     assert registry.wait(0.0)
 
 

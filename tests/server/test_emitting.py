@@ -15,7 +15,7 @@ from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.chat import Chat
 from threadchat.server.protocol.encoding import native_events
-from threadchat.server.session.application import MOST_WAITING, WAITING_WINDOW
+from threadchat.server.session.application import MAX_STORED, STORED_WINDOW
 from threadchat.testing import FakeClock, InMemory, LiveServer, Peer, StallingPeer
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.protocol.requests import Latest, Text
@@ -368,12 +368,12 @@ def test_one_connection_leaves_only_so_much_for_those_who_are_away() -> None:
     known = {"authenticate": lambda environ: environ.get("HTTP_X_USER")}
     with Chat(Config(), pinger=clock.pinger(), **known) as chat, InMemory(chat) as memory:
         ann, bob = Tab(memory, "ann"), Tab(memory, "bob")
-        for number in range(MOST_WAITING):
+        for number in range(MAX_STORED):
             assert ann.ask("direct", to=f"nobody {number}", message="spam")["stored"] is True
         assert ann.refused("direct", to="one more", message="spam") == ErrorCode.TOO_MANY_REQUESTS
         assert "stored" not in ann.ask("direct", to="bob", message="hi"), "whoever is there is reached"
         assert bob.take(2)[1]["message"] == "hi"
-        clock.advance(WAITING_WINDOW / MOST_WAITING)
+        clock.advance(STORED_WINDOW / MAX_STORED)
         assert ann.ask("direct", to="one more", message="spam")["stored"] is True
         assert ann.refused("direct", to="another", message="spam") == ErrorCode.TOO_MANY_REQUESTS
 

@@ -28,7 +28,7 @@ def test_publishing_in_memory_without_a_way_in_is_warned_about_once(caplog: pyte
         chat.emit("r", "e")
         chat.publish("r", "hi")
     [warning] = warnings(caplog)
-    assert "neither mounted it nor let it listen" in warning
+    assert "neither mounted it nor called listen" in warning
     assert "broker=redis://" in warning
 
 

@@ -163,7 +163,7 @@ def test_several_processes_are_warned_of_once(caplog: pytest.LogCaptureFixture) 
     call = Caller()
     for _ in range(3):
         call("/", **{"wsgi.multiprocess": True})
-    assert caplog.text.count("each would have a chat of its own") == 1
+    assert caplog.text.count("each has its own chat") == 1
     assert "--workers 1" in caplog.text
 
 

@@ -75,8 +75,8 @@ def test_whoever_goes_while_being_put_into_a_room_is_not_left_behind_there(
     join(threads)
     memory.close()
     assert chat.in_room("lobby") == []
-    with pytest.raises(CommandError, match="the connection is over"):
-        memberships.take(Wish("late"), None, None)
+    with pytest.raises(CommandError, match="the connection has ended"):
+        memberships.open(Wish("late"), None, None)
 
 
 class Wish:

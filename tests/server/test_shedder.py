@@ -79,7 +79,7 @@ def test_the_fullest_go_first_and_no_more_than_have_to(desk: Desk, caplog: pytes
     assert "700 bytes waited" in reason
     assert "queued_bytes" in reason
     assert REPORTS.flush(60)
-    assert "1 connections were let go" in caplog.text
+    assert "1 connections were aborted" in caplog.text
     desk.shedder.look()
     assert [len(stub.aborted) for stub in stubs] == [0, 1, 0, 0]
 

@@ -15,7 +15,7 @@ from tests.server.test_upgrade import Front, hello
 from tests.wire.helpers import Hand, Peer, client_frame
 from threadchat.config.settings import Config
 from threadchat.server.chat import Chat
-from threadchat.server.connection_registry import MOST_PARTING
+from threadchat.server.connection_registry import MAX_OVER_LIMIT
 from threadchat.wire.protocol import frames
 
 __all__ = ["start"]  # a fixture
@@ -60,7 +60,7 @@ def test_one_more_of_an_address_is_told_and_closed(front: Front) -> None:
     close(third)
     come(front, "10.0.0.8")
     close(first)
-    until(lambda: front.chat.registry._of.get("10.0.0.9") == 1)
+    until(lambda: front.chat.registry._by_source.get("10.0.0.9") == 1)
     come(front)
     close(part(front))
     assert second.socket.fileno() >= 0, "it was not the one that went"
@@ -79,7 +79,7 @@ def test_who_is_told_to_go_never_gets_as_far_as_the_chat(front: Front) -> None:
 
 def test_goodbyes_are_few_and_then_it_is_a_503(front: Front) -> None:
     come(front), come(front)
-    parting = [part(front) for _ in range(MOST_PARTING)]
+    parting = [part(front) for _ in range(MAX_OVER_LIMIT)]
     status, headers, body, _ = front.knock()
     assert status == "503 Service Unavailable"
     assert headers["Retry-After"] == "5"
@@ -87,7 +87,7 @@ def test_goodbyes_are_few_and_then_it_is_a_503(front: Front) -> None:
     come(front, "10.0.0.8")
     for peer in parting:
         close(peer)
-    until(lambda: set(front.chat.registry._of) == {"10.0.0.9", "10.0.0.8"})
+    until(lambda: set(front.chat.registry._by_source) == {"10.0.0.9", "10.0.0.8"})
     close(part(front))
 
 
@@ -140,12 +140,12 @@ def test_what_comes_to_nothing_is_counted_out(front: Front, monkeypatch: pytest.
         patch.setattr("threadchat.wire.connection.Connection.__init__", fail)
         for _ in range(3):
             front.knock()[3].drain()
-    until(lambda: not front.chat.registry._of)
+    until(lambda: not front.chat.registry._by_source)
     come(front), come(front)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", fail)
         front.knock()
-    assert set(front.chat.registry._of) == {"10.0.0.9"}
+    assert set(front.chat.registry._by_source) == {"10.0.0.9"}
 
 
 def test_a_client_reads_the_code_and_does_not_come_back(start: Callable[..., Chat]) -> None:

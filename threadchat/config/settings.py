@@ -63,8 +63,10 @@ def _names_unknown_settings(made: type[T]) -> type[T]:
 @_names_unknown_settings
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Every setting. The constructor raises ConfigError for an unknown name, a value out of range, and two
-    values that contradict each other.
+    """Every setting, with its default.
+
+    The constructor raises ConfigError for an unknown name, a value out of range, and two values that
+    contradict each other.
 
     Durations are in seconds; they may be given as int or float and are stored as float. Sizes are in bytes.
     Instances are immutable, so any thread may read them. `dataclasses.replace` returns a changed copy, which

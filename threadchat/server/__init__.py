@@ -1,6 +1,6 @@
-"""The chat server: `Chat`, the ways into it, the registry of connections, and its end.
+"""The chat server: `Chat`, mounting, the upgrade of requests, the registry of connections, and shutdown.
 
-The wings below it, from the ground up: `http` reads requests and hands sockets over; `protocol` is what the
-dialects say, as types; `auth` knows who somebody is and what they may do; `session` is one person's
-connection; `admin` is what operators see. A wing imports from those before it only.
+Its packages, from the lowest to the highest: `http` reads requests and hands sockets over; `protocol` defines
+the messages of the dialects; `auth` decides who somebody is and what they may do; `session` handles one
+person's connection; `admin` serves operators. Each package imports only from those before it.
 """

@@ -1,4 +1,4 @@
-"""The engine: one hub, one broker, one pinger, one turnstile, and the ways in that applications open."""
+"""`Chat`: joins one hub, broker, pinger and turnstile, and serves them by `mount` and `listen`."""
 
 from __future__ import annotations
 
@@ -50,34 +50,34 @@ from threadchat.wire.unfinished import UnfinishedBudget
 log = logging.getLogger(__name__)
 
 _PATIENT_PART: Final = 0.8
-"""Of the time for a drain, before connections are cut off: their threads need the rest to end."""
+"""The share of the drain's time before connections are cut off. Their threads need the rest to end."""
 
 
 class Chat(WithHooks, WithCommands, Emitting):
-    """A whole chat: `mount` it in a WSGI application, or let it `listen` on a port, or both.
+    """A complete chat. `mount` it in a WSGI application, let it `listen` on a port, or both.
 
-    Every method may be called from any thread, needs no context of the application, and `publish` and
-    `direct` need neither `mount` nor `listen`. Make it before a server forks if you like: threads start with
-    the first use, in the process that uses it. `close` ends it, and so does the end of the process.
+    Every method may be called from any thread and needs no application context. `publish` and `direct` work
+    without `mount` and `listen`. A chat may be made before the server forks: its threads start at the first
+    use, in the process that uses it. The chat ends with `close`, or with the process.
 
-    The application has its say by up to six callables, given here or as decorators (`@chat.on_message`),
-    before the first client comes. Those of one connection are called one after the other, on a thread that
-    may block: on a database, say. What they raise is logged and answered with error 100, and ends nothing;
-    `Refuse("why")` is how they say no (error 103). `authorize` and `moderates` answer True or False, and None
-    for False; any other answer is logged and is a no (error 100). A hook that is async, or takes other
-    arguments, raises ConfigError when it is set.
+    An application may set six hooks, as arguments or with decorators (`@chat.on_message`), before the first
+    client connects. The hooks of one connection are called one at a time, on a thread that may block. An
+    exception in a hook is logged and answered with error 100; the connection stays open. A hook raises
+    `Refuse("why")` to refuse (error 103). `authorize` and `moderates` return True or False; None means False,
+    and any other answer is logged and refused with error 100. Setting a hook that is async, or that takes
+    other arguments, raises ConfigError.
 
-    `authenticate(environ)` → an id, which is an integer from 1 on or text such as a UUID; or an object or
-    mapping with `id` and `nickname`; or None for somebody unknown, who may have a token, or is anonymous, or
-    refused with `anonymous=False` (None: as the setting says). Called for each request for a WebSocket,
-    before it is answered.
-    `on_connect(info: SessionInfo)`, with hello: what it raises refuses the hello, and so does False.
-    `on_message(user: User, room, text)` → the text to be published, or None (or no text) to refuse it.
-    `authorize(user: User, action, room)` → whether they may; action is join, subscribe, message, history,
-    who, or direct and call, where the recipient's id or the command's name takes the place of the room.
-    `moderates(user: User, room)` → whether somebody known may kick, ban, mute and delete there; an empty
-    room means everywhere. A token may say so too.
-    `on_disconnect(info: SessionInfo, code, reason)`, once for each `on_connect` that let somebody in.
+    `authenticate(environ)` is called for each WebSocket request, before it is answered. It returns an id (an
+    integer from 1, or text such as a UUID), or an object or mapping with `id` and `nickname`. None means
+    unknown: that person may still have a token, else they are anonymous, or refused with `anonymous=False`
+    (`anonymous=None` uses the setting).
+    `on_connect(info: SessionInfo)` is called at hello. False or an exception refuses the hello.
+    `on_message(user: User, room, text)` returns the text to publish, or None or empty text to refuse it.
+    `authorize(user: User, action, room)` returns whether it is allowed. The actions are join, subscribe,
+    message, history, who, direct and call; for the last two, `room` is the recipient or the command's name.
+    `moderates(user: User, room)` returns whether a known user may kick, ban, mute and delete in a room; an
+    empty room means everywhere. A token may also grant this.
+    `on_disconnect(info: SessionInfo, code, reason)` is called once after each successful `on_connect`.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         pinger: Pinger | None = None,
         **hooks: Unpack[Given],
     ) -> None:
-        """Raises ConfigError, BrokerError, and OSError where the event log cannot be written."""
+        """Raises ConfigError, BrokerError, and OSError if the event log cannot be written."""
         if config is not None and not isinstance(config, Config):
             raise ConfigError(
                 f"config is a {type(config).__name__}; it must be a Config, such as Config(port=8080)"
@@ -98,7 +98,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         warn_of_unused(config, 2)
         self.hooks = Hooks(**hooks)
         self.calls = Calls()
-        # With a pinger of a FakeClock, a test decides when deadlines go off.
+        # A test passes a pinger with a FakeClock, and so controls the deadlines.
         self.pinger = pinger or Pinger()
         self.turnstile = Turnstile()
         self.tokens = Tokens.of(config)
@@ -108,7 +108,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         self.unfinished = UnfinishedBudget(config.unfinished_bytes)
         self.statistics = Statistics(self.registry.forget, self.pinger.clock)
         self.hub = make_hub(self._broker, config, self.pinger, self.statistics, self._keeps_inbox)
-        self.audience = ListeningCheck(self.hub, config)
+        self.listening_check = ListeningCheck(self.hub, config)
         self.failures = Failures(self.pinger.clock)
         self.inspector = Inspector(self.statistics, self.hub, self.pinger.clock, self.failures)
         self._limits = Limits(**{name: getattr(config, name) for name in Limits._fields})
@@ -118,7 +118,7 @@ class Chat(WithHooks, WithCommands, Emitting):
             self.hooks,
             self.registry,
             self._connect,
-            membership=self.statistics.membership,
+            note_session=self.statistics.note_session,
             admission=Admission(
                 self.tokens,
                 config.anonymous if anonymous is None else anonymous,
@@ -129,32 +129,32 @@ class Chat(WithHooks, WithCommands, Emitting):
             clock=self.pinger.clock,
         )
         self._http: HttpServer | None = None
-        # Guards `_event_log` and `_process`; held while the log's thread starts.
+        # Guards `_event_log` and `_process`; it is held while the event log's thread starts.
         self._beginning = threading.Lock()
         self._event_log = JsonLines(config.event_log) if config.event_log else None
-        self._process = 0  # that uses this chat; 0 before the first use
+        self._process = 0  # the id of the process that uses this chat; 0 before the first use
 
     @property
     def closing(self) -> bool:
-        """Whether it lets nobody in any more. Runs on: any thread."""
+        """Whether the chat accepts no more connections. Runs on: any thread."""
         return self.registry.closing
 
-    # Ways in
+    # Serving
 
     def mount(
         self, app: WSGIApplication, path: str = "/chat", *, page: bool = False, api: bool = False
     ) -> WSGIApplication:
-        """`app` with the chat's socket at `path`, and with `page` its page at `path/`.
+        """Wraps `app`: serves WebSockets at `path` and, with `page`, the chat's page at `path/`.
 
-        With `api`, what `api_key` and `metrics` open is there too: `path/api/`, `path/ops`, `path/metrics`.
-        Works on gunicorn (gthread, sync) and Werkzeug; elsewhere a WebSocket is answered 501, and the log
-        names the way out. Raises ConfigError for a path that cannot be one. Runs on: any thread.
+        With `api`, also serves `path/api/`, `path/ops` and `path/metrics`, as `api_key` and `metrics` allow.
+        Works on gunicorn (gthread, sync) and Werkzeug. On other servers a WebSocket request is answered 501,
+        and the log says what to do. Raises ConfigError for an invalid path. Runs on: any thread.
         """
         endpoint = self._upgrade_handler.endpoint(NativeSession)
         alone = not self.config.broker.startswith(("redis:", "rediss:", "unix:"))
-        doors = Operators.asked_for(self, self.config).find if api else None
-        mount = Mount(app, path, endpoint, read_page() if page else None, operators=doors, alone=alone)
-        self.audience.may_come(mount)
+        operators = Operators.asked_for(self, self.config).find if api else None
+        mount = Mount(app, path, endpoint, read_page() if page else None, operators=operators, alone=alone)
+        self.listening_check.note_entry(mount)
         return mount
 
     def listen(
@@ -164,46 +164,46 @@ class Chat(WithHooks, WithCommands, Emitting):
         *,
         on_accept_thread: Callable[[], None] | None = None,
     ) -> None:
-        """Binds and starts to accept; returns at once. Raises OSError. Runs on: any thread, once.
+        """Binds the port and starts to accept connections; returns at once. Runs on: any thread, once.
 
-        `port` and `host` replace the configuration's; port 0 takes any free one, see `url`.
-        `on_accept_thread` is called on the accepting thread, whose children are all connections'. Raises
-        ConfigError.
+        `port` and `host` replace those of the configuration; port 0 takes any free port, see `url`.
+        `on_accept_thread` is called on the accepting thread, which starts the threads of all connections.
+        Raises OSError and ConfigError.
         """
         if self.registry.closing:
             raise ConfigError("this chat is closed; make another one")
         if self._http is not None:
-            raise ConfigError(f"this chat listens already, at {self.url}; a port more needs another one")
+            raise ConfigError(f"this chat already listens at {self.url}; a second port needs a second chat")
         dialects = {"/": DirectSession, "/ws": BroadcastSession, "/chat": NativeSession}
         endpoints = {path: self._upgrade_handler.endpoint(dialect) for path, dialect in dialects.items()}
-        doors = Operators(self, self.config).find
+        operators = Operators(self, self.config).find
         hosts = self._upgrade_handler.hosts
-        web = Routes(endpoints, ready=lambda: self.inspector.ready, operators=doors, hosts=hosts)
+        web = Routes(endpoints, ready=lambda: self.inspector.ready, operators=operators, hosts=hosts)
         http = make_http(web, self.config, host=host, port=port, on_accept_thread=on_accept_thread)
         self._begin()
-        # By asking: what takes time to be ready begins now, and not with the first client.
+        # Reading `ready` makes the broker connect now instead of at the first client.
         log.debug("ready: %s", self.inspector.ready)
         http.listen()
         self._http = http
-        self.audience.may_come()
+        self.listening_check.note_entry()
 
     @property
     def url(self) -> str:
-        """Where the page is. Raises ConfigError before `listen`."""
+        """The URL of the page. Raises ConfigError before `listen`."""
         if self._http is None:
-            raise ConfigError("this chat listens nowhere; call listen first")
+            raise ConfigError("this chat does not listen yet; call listen first")
         return self._http.url
 
     def reload(self) -> None:
-        """Reads certificate, key and `token_keys` again, for what comes. Runs on: one thread at a time."""
+        """Reads certificate, key and `token_keys` again for later use. Runs on: one thread at a time."""
         for part in (self._http, self.tokens):
             if part is not None:
                 part.reload()
 
-    # The end
+    # Closing
 
     def leave_behind(self) -> None:
-        """Lets go of the port and of everybody: they are the process's that forked this one.
+        """Drops the port and all connections, which belong to the parent process.
 
         Runs on: the only thread of a forked process, first.
         """
@@ -217,7 +217,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         self._upgrade_handler.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
-        """`drain`, within `drain_timeout` unless `timeout` says otherwise (seconds)."""
+        """Calls `drain` with `timeout` seconds, by default `drain_timeout`."""
         return self.drain(self.config.drain_timeout if timeout is None else timeout)
 
     def __enter__(self) -> Chat:
@@ -227,10 +227,10 @@ class Chat(WithHooks, WithCommands, Emitting):
         self.close()
 
     def drain(self, timeout: float) -> bool:
-        """Stops accepting, tells everybody (3001), flushes what waits, ends all that was begun.
+        """Stops accepting, closes all connections (3001), flushes their outboxes and ends the threads.
 
-        What has not ended shortly before `timeout` seconds are over is cut off; False if something
-        runs even then. Runs on: any thread but the chat's own.
+        Connections that are still open after 80 % of `timeout` seconds are cut off. Returns False if threads
+        still run after `timeout`. Runs on: any thread that does not belong to the chat.
         """
         begun = monotonic()
         shutdown.forget(self)
@@ -242,39 +242,39 @@ class Chat(WithHooks, WithCommands, Emitting):
             self.registry.cut_off()
             clean = self._wait_until_gone(begun + timeout)
         clean = self.hub.close(max(0.0, begun + timeout - monotonic())) and clean
-        if self._event_log is not None:  # nobody ever used it
+        if self._event_log is not None:  # the chat was never used, so no hub has it
             self._event_log.close()
         self.calls.pool.stop()
         self.pinger.stop()
         return clean
 
     def _wait_until_gone(self, deadline: float) -> bool:
-        """Waits for whoever is connecting or connected; whether there is nobody left."""
+        """Waits for requests and connections to end; returns whether all have ended."""
         joined = self._http is None or self._http.join(max(0.0, deadline - monotonic()))
         return self.registry.wait(deadline) and joined
 
     # Helpers
 
     def _begin(self) -> None:
-        """The first use in this process: what a fork would have left behind is begun only now."""
+        """Prepares the first use in this process. What a fork would lose is started here."""
         if self._process == os.getpid():
             return
         with self._beginning:
             if self._process not in (0, os.getpid()):
                 log.warning(
-                    "this chat was used before its process forked; listeners, the event log among them, and "
-                    "whoever was connected stayed behind in process %d",
+                    "this chat was used before its process forked; its connections and listeners, including "
+                    "the event log, stay in process %d",
                     self._process,
                 )
             elif self._event_log is not None:
-                with contextlib.suppress(RoomClosed):  # `drain` closes the log then
+                with contextlib.suppress(RoomClosed):  # in that case `drain` closes the log
                     self.hub.attach_listener(self._event_log)
                     self._event_log = None
             shutdown.close_at_exit(self)
             self._process = os.getpid()
 
     def _keeps_inbox(self, user: UserId) -> bool:
-        """Whoever is known to the application, or by a token."""
+        """Whether a user has an inbox: only those whom the application or a token identifies do."""
         knows = self.hooks.authenticate is not None or self.tokens is not None
         return knows and self.config.inbox_size > 0 and not is_stranger(user)
 

@@ -1,4 +1,4 @@
-"""Who is connected: counts connections in and out, says goodbye to all of them, and waits until they went."""
+"""The registry of connections: admits them within limits, closes all of them, and waits for their end."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from threadchat.wire.connection import Connection
 
 log = logging.getLogger(__name__)
 
-PARTING: Final = "parting"
-"""In place of an address: those who are let in only to be told why they have to go."""
-MOST_PARTING: Final = 16
-"""Of them at once; each takes a connection's threads, for two seconds at most."""
+OVER_LIMIT: Final = "over limit"
+"""Counted in place of the address: a connection that is opened only to be closed with the reason."""
+MAX_OVER_LIMIT: Final = 16
+"""Connections over the limit at once. Each holds a connection's threads for at most two seconds."""
 
 
 class Denial(NamedTuple):
-    """Why somebody cannot come in. `of_address`: others could."""
+    """Why a connection is not admitted. `per_address`: only this address has too many."""
 
     sentence: str
-    of_address: bool = False
+    per_address: bool = False
 
 
 class ConnectionRegistry:
-    """The connections of one chat, from before their socket is taken over until their last thread let go.
+    """The connections of one chat, from their admission until their last thread ends.
 
-    `_lock` guards everything here; `_emptied` is told when the last one has gone. No other lock is
-    acquired under it. Every method may be called from any thread.
+    A `source` is what a connection is counted under: an address, `OVER_LIMIT`, or empty for none.
+    `_lock` guards everything here; no other lock is acquired under it. `_emptied` is notified when the last
+    connection has ended. Every method may be called from any thread.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._emptied = threading.Condition(self._lock)
-        self._connections: dict[Connection, str] = {}  # with what each is counted under
-        self._of: dict[str, int] = {}  # how many were admitted, by what they are counted under
-        self._admitted = 0  # those that have a connection, and those on their way to one
+        self._connections: dict[Connection, str] = {}  # with the source of each
+        self._by_source: dict[str, int] = {}  # number admitted
+        self._admitted = 0  # number admitted in all, including those without a Connection yet
         self._readers: WeakSet[threading.Thread] = WeakSet()
         self._closing = False
 
@@ -48,69 +49,68 @@ class ConnectionRegistry:
 
     @property
     def closing(self) -> bool:
-        """Whether everybody was told to go."""
+        """Whether `close` was called."""
         return self._closing
 
     def connections(self) -> list[Connection]:
-        """Those that there are now."""
+        """The current connections."""
         with self._lock:
             return list(self._connections)
 
-    def admit(self, most: int = 0, of: str = "", most_of_one: int = 0) -> Denial | None:
-        """Counts somebody in; else says why they cannot come in now.
+    def admit(self, limit: int = 0, source: str = "", source_limit: int = 0) -> Denial | None:
+        """Counts a connection, or returns why it is not admitted.
 
-        `most` at once, and `most_of_one` counted under the same name, `of`; 0 for any number, and without a
-        name they count only in all. Who was admitted goes with `forget` or, without ever having had a
-        connection, `give_back`.
+        At most `limit` are admitted in all, and `source_limit` of the same source; 0 means no limit. Each
+        admission ends with `forget`, or with `give_back` if no Connection was made.
         """
         with self._lock:
             if self._closing:
                 return Denial("The chat is closing; try again in a few seconds.")
-            if 0 < most <= self._admitted:
+            if 0 < limit <= self._admitted:
                 return Denial("The chat has no room for another connection; try again in a few seconds.")
-            if of and 0 < most_of_one <= self._of.get(of, 0):
+            if source and 0 < source_limit <= self._by_source.get(source, 0):
                 return Denial("There are too many connections from your address; close some first.", True)
             self._admitted += 1
-            if of:
-                self._of[of] = self._of.get(of, 0) + 1
+            if source:
+                self._by_source[source] = self._by_source.get(source, 0) + 1
             return None
 
-    def add(self, connection: Connection, of: str = "") -> None:
-        """Notes the connection of one who was admitted; it is told at once where everybody has to go."""
+    def add(self, connection: Connection, source: str = "") -> None:
+        """Adds an admitted connection. Closes it at once if the chat is closing."""
         with self._lock:
-            self._connections[connection] = of
+            self._connections[connection] = source
             closing = self._closing
         if closing:
             connection.close(CloseCode.SHUTDOWN)
 
     def forget(self, connection: Connection) -> None:
-        """Counts a connection out that is gone."""
+        """Removes a connection that has ended."""
         with self._lock:
             self._count_out_locked(self._connections.pop(connection, ""))
 
-    def give_back(self, of: str = "") -> None:
-        """Counts one out of whose admission nothing came."""
+    def give_back(self, source: str = "") -> None:
+        """Ends an admission for which no Connection was made."""
         with self._lock:
-            self._count_out_locked(of)
+            self._count_out_locked(source)
 
     def start_reader(self, body: Callable[[], None], name: str) -> None:
-        """Starts a thread for one that cannot stay on its request's. Raises RuntimeError."""
+        """Starts a reader for a connection that cannot use its request's thread. Raises RuntimeError."""
         thread = threading.Thread(target=body, name=name, daemon=True)
         with self._lock:
             self._readers.add(thread)
         thread.start()
 
     def leave_behind(self) -> None:
-        """Begins anew: everybody is the parent's, whose threads may have held the lock.
+        """Starts empty: the connections are the parent's, and its threads may have held the lock.
 
         Runs on: the only thread of a forked process, first.
         """
         self.__init__()  # type: ignore[misc]
 
-    # The end
+    # Closing
 
     def close(self) -> None:
-        """Tells everybody (3001), and whoever still comes; never blocks."""
+        """Closes all connections, and any that are added later, with 3001; never blocks."""
         with self._lock:
             self._closing = True
             connections = list(self._connections)
@@ -118,7 +118,7 @@ class ConnectionRegistry:
             connection.close(CloseCode.SHUTDOWN)
 
     def wait(self, deadline: float) -> bool:
-        """Waits until the monotonic `deadline` for everybody to be gone; whether they are."""
+        """Waits until all have ended or the monotonic `deadline`; returns whether all have ended."""
         with self._lock:
             if not self._emptied.wait_for(lambda: not self._admitted, max(0.0, deadline - monotonic())):
                 return False
@@ -128,18 +128,18 @@ class ConnectionRegistry:
         return not any(thread.is_alive() for thread in readers)
 
     def cut_off(self) -> None:
-        """Ends what did not end by itself; the peers see a reset."""
+        """Aborts the connections that are left; their peers see a reset."""
         with self._lock:
             overdue = list(self._connections)
         for connection in overdue:
             log.warning("%r did not end in time", connection)
             connection.abort(CloseCode.SHUTDOWN)
 
-    def _count_out_locked(self, of: str) -> None:
-        if of:
-            self._of[of] -= 1
-            if not self._of[of]:
-                del self._of[of]
+    def _count_out_locked(self, source: str) -> None:
+        if source:
+            self._by_source[source] -= 1
+            if not self._by_source[source]:
+                del self._by_source[source]
         self._admitted -= 1
         if not self._admitted:
             self._emptied.notify_all()

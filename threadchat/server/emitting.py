@@ -1,4 +1,4 @@
-"""What a chat lets its application say: messages, events of its own, and what people's sessions do."""
+"""What an application may do through its chat: publish, emit events, and join people to rooms."""
 
 from __future__ import annotations
 
@@ -24,27 +24,29 @@ from threadchat.server.session.publishing import (
 
 
 class Emitting(AdministeredChat):
-    """Messages and the application's own events, for rooms and for people; everything holds on all nodes.
+    """Messages and application events, for rooms and for people. Everything takes effect on all nodes.
 
-    All raise CommandError: 107 for what cannot be done, 100, temporary, where the broker is away, and 108
-    once the chat is closed. Runs on: any thread.
+    Every method raises CommandError: 107 for invalid arguments, 100 (temporary) while the broker is away, and
+    108 once the chat is closed. Runs on: any thread.
     """
 
     config: Config
-    audience: ListeningCheck
+    listening_check: ListeningCheck
 
     def publish(
         self, room: str, message: str, user: object = None, *, nickname: str = "", key: str = ""
     ) -> Position:
-        """Says something in a room, which is made if there is none; returns its place in the room's log.
+        """Publishes a message in a room and returns its position in the room's log.
 
-        `user` is whom it comes from: an id, or what `authenticate` may return; `nickname` beats that user's.
-        The same `key` of the same user says nothing new for 5 minutes. When this returns, everybody has it,
-        or has it coming: no slow connection is waited for, though publishers are paced. Raises
-        CommandError: 107 for what cannot be said, 108 once the chat is closed. Runs on: any thread.
+        The room is created if it does not exist. `user` is the sender: an id, or anything `authenticate` may
+        return; `nickname` replaces that user's nickname. A second message with the same `user` and `key`
+        within 5 minutes is not published; the first one's position is returned. The message is in the log and
+        on its way to everybody when this returns. It does not wait for slow connections, but publishers are
+        paced. Raises CommandError: 107 for an invalid message, 108 once the chat is closed. Runs on: any
+        thread.
         """
         self._begin()
-        self.audience.check()
+        self.listening_check.check()
         return publish(self.hub, self.config, room, message, user=user, nickname=nickname, key=key)
 
     def emit(
@@ -58,18 +60,20 @@ class Emitting(AdministeredChat):
         skip: str | None = None,
         key: str | None = None,
     ) -> Position | None:
-        """Has an event of the application's own happen in a room, or (`user`) for one person.
+        """Emits an application event in a room, or for one person (`user`).
 
-        `data` is any JSON value, in at most `max_message_size` bytes. It is in the log of the room, or the
-        inbox of the person, and so is recovered; returns its place there. With `keep` false it is told now,
-        to those who listen and have room to spare, is in no log (None is returned), and a newer one of the
-        same name and room takes the place of one that still waits. `skip` is a session that does not get it;
-        the same `key` says nothing new for 5 minutes. `user` is an id, or what `authenticate` may return. A
-        person without an inbox (a stranger, or where nobody is known) gets what is for them if they are
-        online, else CommandError 108 is raised.
+        `data` is any JSON value of at most `max_message_size` bytes. The event is stored in the room's log or
+        the person's inbox, so clients recover it; its position there is returned. With `keep=False` the event
+        is not stored and None is returned: it goes to those who listen now and have space in their outbox,
+        and a newer event of the same name and room replaces one that still waits.
+
+        `skip` is the id of a session that does not receive it. A second event with the same `key` within
+        5 minutes is not emitted. `user` is an id, or anything `authenticate` may return. A person without an
+        inbox (an anonymous one, or any if nobody is authenticated) receives it only while online, else
+        CommandError 108 is raised.
         """
         self._begin()
-        self.audience.check()
+        self.listening_check.check()
         if (room == "") == (user is None):
             raise CommandError(ErrorCode.BAD_REQUEST, "give either a room or a user")
         if skip is not None and not isinstance(skip, str):
@@ -93,40 +97,40 @@ class Emitting(AdministeredChat):
     def direct(
         self, to: UserId, message: str, user: object = None, *, nickname: str = "", key: str = ""
     ) -> bool:
-        """Says something to one person, on every session they have; whether it waits, as they have none.
+        """Sends a message to all sessions of one person; returns whether it is stored because there are none.
 
-        Whoever is known finds it in their inbox. `user`, `nickname` and `key` are as for `publish`. Raises
-        CommandError: 107 for what cannot be said, and for a person without an inbox 108 where they are not
-        online, 111 where no session had room. Runs on: any thread.
+        A known person's message is stored in their inbox. `user`, `nickname` and `key` are as for `publish`.
+        Raises CommandError: 107 for an invalid message; for a person without an inbox 108 if they are not
+        online, and 111 if no session's outbox had space. Runs on: any thread.
         """
         self._begin()
-        self.audience.check()
+        self.listening_check.check()
         most = self.config.max_message_size
         return direct(self.hub, to, message, user=user, nickname=nickname, most=most, key=key)
 
     def join(self, user: UserId, room: str) -> int:
-        """Makes a person a member of a room with all their sessions; returns how many were not yet.
+        """Joins all sessions of a person to a room; returns how many of them were not members before.
 
-        Their clients are told, with `joined`. On dialects without rooms nothing happens.
+        Their clients receive `joined`. Sessions of dialects without rooms are left out.
         """
         return self._move("join", user, self._check_room(room))
 
     def leave(self, user: UserId, room: str) -> int:
-        """Ends a person's memberships in a room; returns how many there were."""
+        """Ends the memberships of a person's sessions in a room; returns how many there were."""
         return self._move("leave", user, self._check_room(room))
 
     def sessions(self, user: UserId) -> list[str]:
-        """The ids of a person's sessions: what `skip` of an event takes, and `SessionInfo.session` is."""
+        """The ids of a person's sessions, as `skip` takes them and `SessionInfo.session` has them."""
         self._begin()
         return self.hub.sessions(check_user(user))
 
     def connected(self, user: UserId) -> bool:
-        """Whether a person has a session anywhere."""
+        """Whether a person has a session on any node."""
         self._begin()
         return self.hub.is_connected(check_user(user))
 
     def in_room(self, room: str) -> list[Occupant]:
-        """The people in a room, each with their sessions; none where there is no such room."""
+        """The people in a room, each with their sessions; an empty list for an unknown room."""
         self._begin()
         try:
             return self.hub.find(check_room(room)).who()
@@ -140,7 +144,7 @@ class Emitting(AdministeredChat):
         return self.hub.move(check_user(user), action, room)
 
     def _check_room(self, room: Any) -> str:
-        """A room that has events: not that of `/ws`, which has messages only."""
+        """The name of a room that may have events. The room of `/ws` has only messages, so it is refused."""
         name = check_room(room, name_policy(self.config.room_pattern, self.config.nickname_pattern))
         check_reachable(name)
         return name

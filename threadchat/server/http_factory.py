@@ -1,4 +1,4 @@
-"""Makes the HTTP server of a chat as its settings say: address, limits, proxies, TLS."""
+"""Makes the HTTP server of a chat from its settings for address, limits, proxies and TLS."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.request import BODY_BYTES
 from threadchat.server.http.server import HttpServer
 
-ROOM_FOR_GOODBYES: Final = 2
-"""Connections of one address that TCP takes, for each that `max_connections_per_address` does: those above
-are let in to be told so, which takes a moment, and only a flood of them is cut off here."""
+TCP_PER_CONNECTION: Final = 2
+"""TCP connections of one address for each that `max_connections_per_address` allows. The chat opens those
+above that limit for a moment, to close them with the reason; only a flood of them is cut off here."""
 
 
 def make_http(
@@ -27,9 +27,9 @@ def make_http(
     port: int | None = None,
     on_accept_thread: Callable[[], None] | None = None,
 ) -> HttpServer:
-    """A server for `listen`; `host` and `port` replace the settings' where they are given.
+    """A server for `listen`. `host` and `port`, if given, replace those of the settings.
 
-    Raises ConfigError for a port that is none, and for a certificate that cannot be used.
+    Raises ConfigError for an invalid port, and for a certificate that cannot be used.
     """
     if port is not None and not (type(port) is int and SETTINGS["port"].rule.allows(port)):
         raise ConfigError(f"port={port!r:.60}: must be a whole number {SETTINGS['port'].rule.limits}")
@@ -39,7 +39,7 @@ def make_http(
         port=config.port if port is None else port,
         request_timeout=config.request_timeout,
         max_connections=config.max_connections,
-        max_per_address=ROOM_FOR_GOODBYES * config.max_connections_per_address,
+        max_per_address=TCP_PER_CONNECTION * config.max_connections_per_address,
         proxies=Proxies(config.trusted_proxy),
         certificates=Certificates(config.tls_cert, config.tls_key) if config.tls_cert else None,
         max_body=max_body(config.max_message_size) if config.api_key else BODY_BYTES,

@@ -1,4 +1,4 @@
-"""Makes the hub of a chat, with all that its configuration says of rooms, logs and inboxes."""
+"""Makes the hub of a chat from its settings for rooms, logs and inboxes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_hub(
     statistics: Statistics,
     keeps_inbox: Callable[[UserId], bool],
 ) -> Hub:
-    """A hub that tells `statistics` what happens; `keeps_inbox` says who has an inbox."""
+    """A hub that reports to `statistics`; `keeps_inbox` returns whether a user has an inbox."""
     routing = make_routing(config.routing, config.request_buffer, config.send_timeout)
     return Hub(
         broker,

@@ -1,4 +1,4 @@
-"""Mounts the chat in somebody else's WSGI application: a path for the socket, and those of files below it."""
+"""Mounts the chat in a WSGI application: one path for WebSockets, and paths for files below it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 class Mount:
-    """A WSGI application: answers for its own paths, passes everything else on to the one it wraps.
+    """A WSGI application that answers its own paths and passes other requests to the one it wraps.
 
-    The browser's client is at `path/threadchat.js`. With `page` (see `read_page`) its files are below `path/`
-    too, and so is a second way to the socket, `path/chat`, which is where the page looks for it. `operators`
-    finds what answers at other paths below `path`, which it gets without that. Paths count from where the
-    wrapped application is, below any SCRIPT_NAME. `alone`: nothing is shared between processes, so several
-    are worth a warning.
+    The JavaScript client is at `path/threadchat.js`. With `page` (see `read_page`), the page's files are
+    below `path/`, and WebSockets are also served at `path/chat`, where the page connects. `operators` returns
+    the application for another path below `path`; it is called with the rest of that path. All paths are
+    relative to the wrapped application, below any SCRIPT_NAME. `alone` says that processes share nothing, so
+    that a server with several processes is worth a warning.
     """
 
     def __init__(
@@ -42,19 +42,19 @@ class Mount:
         operators: Callable[[str], WSGIApplication | None] | None = None,
         alone: bool = True,
     ) -> None:
-        """Raises ConfigError for a path that cannot be one, and for what is no application."""
+        """Raises ConfigError for an invalid path, and if `app` is not a WSGI application."""
         if not callable(app):
             raise ConfigError(
                 f"app={app!r:.60} cannot be called; give a WSGI application, such as app.wsgi_app"
             )
         if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
             raise ConfigError(
-                f"app={app!r:.60} is an ASGI application, and a chat is mounted in WSGI ones; beside it "
-                "the chat can have a port of its own: chat.listen(port)"
+                f"app={app!r:.60} is an ASGI application, and a chat is mounted in WSGI ones only; "
+                "give the chat a port of its own instead: chat.listen(port)"
             )
         if not isinstance(path, str) or not _PATH.fullmatch(path):
             raise ConfigError(
-                f"path={path!r:.60} must look like /chat: one or more parts, each behind a slash"
+                f"path={path!r:.60} must look like /chat: one or more parts, each after a slash"
             )
         self._app = app
         self._path = path
@@ -67,7 +67,7 @@ class Mount:
         self._look_for_siblings = alone
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Raises ConfigError where it wraps what calls it. Runs on: any thread of the server's."""
+        """Raises ConfigError if the wrapped application calls this one. Runs on: any thread of the server."""
         if getattr(self._app, "wsgi_app", None) is self:
             raise ConfigError(
                 "the chat is mounted in itself, in a circle: write app.wsgi_app = chat.mount(app.wsgi_app)"
@@ -76,17 +76,17 @@ class Mount:
             self._look_for_siblings = False
             self._warn_of_siblings(environ)
         path: str = environ.get("PATH_INFO", "")
-        door = self._find_door(path)
-        if door is not None:
-            body = door({**environ, "PATH_INFO": path.removeprefix(self._path)}, start_response)
+        operators = self._find_operators(path)
+        if operators is not None:
+            body = operators({**environ, "PATH_INFO": path.removeprefix(self._path)}, start_response)
         elif path in self._sockets or path in self._files:
             body = self._answer(path, environ, start_response)
         else:
             return self._app(environ, start_response)
-        # Some servers would send it all the same, and the client take it for the next reply.
+        # Some servers would send the body, and the client would read it as the next response.
         return [] if environ["REQUEST_METHOD"] == "HEAD" else body
 
-    def _find_door(self, path: str) -> WSGIApplication | None:
+    def _find_operators(self, path: str) -> WSGIApplication | None:
         if self._operators is None or not path.startswith(f"{self._path}/"):
             return None
         return self._operators(path.removeprefix(self._path))
@@ -106,7 +106,7 @@ class Mount:
         if not self._has_page or path != self._path or upgrade_lost(environ):
             whole = quote(environ.get("SCRIPT_NAME", "").encode("latin-1")) + path
             return ask_for_upgrade(whole, environ, start_response, hop_by_hop=shows_socket(environ))
-        # Relative, so that it is right behind a proxy that has taken a prefix away, too.
+        # The location is relative, so it is also right behind a proxy that removes a path prefix.
         there = f"./{path.rpartition('/')[2]}/"
         return reply(
             start_response, "308 Permanent Redirect", f"The page is at {there}.", ("Location", there)
@@ -115,7 +115,7 @@ class Mount:
     def _warn_of_siblings(self, environ: dict[str, Any]) -> None:
         if environ.get("wsgi.multiprocess"):
             log.warning(
-                "this server runs several processes, and each would have a chat of its own: people in one do "
-                "not meet those in another; run one process with more threads (gunicorn --workers 1 "
-                "--threads 8), or share rooms by a broker (broker=redis://...)"
+                "this server runs several processes, and each has its own chat: people connected to one do "
+                "not meet those of another; run one process with more threads (gunicorn --workers 1 "
+                "--threads 8), or share rooms through a broker (broker=redis://...)"
             )

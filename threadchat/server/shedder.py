@@ -1,4 +1,4 @@
-"""Bounds what waits for all connections together: where it is too much, those who hold the most of it go."""
+"""Bounds the bytes that wait in all outboxes together, by closing the connections that hold the most."""
 
 from __future__ import annotations
 
@@ -16,42 +16,43 @@ log = logging.getLogger(__name__)
 
 
 class Shedder:
-    """Looks at all outboxes now and then, as long as there are connections.
+    """Checks all outboxes periodically while there are connections.
 
-    What a look adds up first is an upper bound: a frame that waits for many counts once for each. Only where
-    that is above the limit are frames told apart, and those connections let go (3008, without a Close, for
-    which there is no room) that free the most. One message to a thousand people who read is one frame, and
-    harms nobody.
+    Connections share the frame of a broadcast. A check first adds up an upper bound, in which a shared frame
+    counts once for each outbox. Only if that is above the limit does it count each frame once. If the sum is
+    still too large, it aborts the connections that free the most memory (3008, without a Close frame, for
+    which their outbox has no space). A message to a thousand people who read it is a single frame.
     """
 
-    def __init__(self, connections: Callable[[], list[Connection]], pinger: Pinger, most: int) -> None:
-        """`most` bytes may wait in all."""
+    def __init__(self, connections: Callable[[], list[Connection]], pinger: Pinger, limit: int) -> None:
+        """`limit` is in bytes, for all outboxes together."""
         self._connections = connections
-        self._most = most
+        self._limit = limit
         self.rounds = Periodic(self.look, pinger.call_later)
-        self.watch = self.rounds.watch  # told that there is a connection; on any thread
+        self.watch = self.rounds.watch  # called when there is a connection; on any thread
 
     def look(self) -> float | None:
-        """Lets go whom it has to; the seconds until the next look. Runs on: the pinger's thread."""
+        """Checks once; returns the seconds until the next check. Runs on: the pinger's thread."""
         connections = self._connections()
-        waiting = sum([it.outbox.bytes_waiting + len(it.outbox.unsent) for it in connections])
-        if waiting > self._most:
+        outboxes = [connection.outbox for connection in connections]
+        waiting = sum([outbox.bytes_waiting + len(outbox.unsent) for outbox in outboxes])
+        if waiting > self._limit:
             self._shed(connections)
-        return rest_for(waiting, self._most) if connections else None
+        return rest_for(waiting, self._limit) if connections else None
 
     def _shed(self, connections: list[Connection]) -> None:
-        held = [(it, it.outbox.buffers()) for it in connections]
+        held = [(connection, connection.outbox.buffers()) for connection in connections]
         holders = Counter(id(frame) for _, frames in held for frame in frames)
         size = {id(frame): len(frame) for _, frames in held for frame in frames}
         total = sum(size.values())
-        if total <= self._most:
+        if total <= self._limit:
             return
         shares = [sum(len(frame) / holders[id(frame)] for frame in frames) for _, frames in held]
         gone = 0
         for _, (connection, frames) in sorted(
             zip(shares, held, strict=True), key=lambda item: item[0], reverse=True
         ):
-            if total <= self._most:
+            if total <= self._limit:
                 break
             waited = sum(map(len, frames))
             connection.abort(
@@ -62,5 +63,5 @@ class Shedder:
                 holders[id(frame)] -= 1
                 if not holders[id(frame)]:
                     total -= len(frame)
-        what = "more than %d bytes waited (queued_bytes): %d connections were let go"
-        REPORTS.log(log, logging.WARNING, what, self._most, gone)
+        what = "more than %d bytes waited (queued_bytes): %d connections were aborted"
+        REPORTS.log(log, logging.WARNING, what, self._limit, gone)

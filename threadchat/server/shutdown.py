@@ -1,6 +1,6 @@
-"""Closes the chats of a process with the process, however it ends, short of a signal that kills it.
+"""Closes the chats of a process when the process ends, unless a signal kills it.
 
-And leaves what is in use to that process alone, where it forks others.
+A chat that a process uses is also left to that process when it forks.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ log = logging.getLogger(__name__)
 
 
 class Closable(Protocol):
-    """What has somebody to say goodbye to."""
+    """What is closed with the process."""
 
     def close(self) -> object:
-        """Ends it; may take a few seconds."""
+        """Closes it; may take a few seconds."""
 
     def leave_behind(self) -> None:
-        """Lets go of what is the parent's, in a process that was just forked; never blocks."""
+        """Drops what belongs to the parent, in a process that was just forked; never blocks."""
 
 
-_in_use: WeakKeyDictionary[Closable, int] = WeakKeyDictionary()  # with the process that uses each
+_in_use: WeakKeyDictionary[Closable, int] = WeakKeyDictionary()  # with the id of the process that uses it
 
 
 def close_at_exit(chat: Closable) -> None:
     """Closes `chat` when this process ends, unless `forget` is called before. Runs on: any thread.
 
-    A worker of gunicorn that is stopped, or recycled after `max_requests`, comes by here once it has
-    answered its requests; its daemon threads still run then.
+    This includes a gunicorn worker that is stopped, or restarted after `max_requests`. It has answered its
+    requests by then, and its daemon threads still run.
     """
     _in_use[chat] = os.getpid()
 
 
 def forget(chat: Closable) -> None:
-    """Takes it back, if it was said. Runs on: any thread."""
+    """Undoes `close_at_exit`, if it was called. Runs on: any thread."""
     _in_use.pop(chat, None)
 
 
@@ -45,7 +45,7 @@ def forget(chat: Closable) -> None:
 def close_all() -> None:
     """Runs on: the main thread, at the end of the process."""
     for chat, process in list(_in_use.items()):
-        if process == os.getpid():  # the end of a forked process is not the end of its parent's sockets
+        if process == os.getpid():  # a forked process must not close its parent's sockets
             try:
                 chat.close()
             except Exception:

@@ -1,4 +1,4 @@
-"""Chooses a handshake's subprotocol, and finds the token that a browser can show in no other way; no I/O."""
+"""Chooses the subprotocol of a handshake, and finds the token that may come with it; no I/O."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 HEADER: Final = "HTTP_SEC_WEBSOCKET_PROTOCOL"
-"""The header's name in an environ. What it offers may be a secret, so it is never logged."""
+"""The header's name in an environ. Its value may hold a token, so it is never logged."""
 
 _BEARER: Final = "bearer"
 
 
 class Choice(NamedTuple):
-    """What an offer comes to. `name` is empty where none is spoken; `token` is None where none was shown."""
+    """The choice from an offer. `name` is empty for no subprotocol; `token` is None if there was none."""
 
     name: str = ""
     token: str | None = None
 
 
 def choose(environ: dict[str, Any], accepted: Collection[str]) -> Choice:
-    """The first subprotocol offered that is `accepted`, else `bearer` if it is offered.
+    """Chooses the first offered subprotocol that is `accepted`, else `bearer` if it is offered.
 
-    `bearer` says that what follows it is a token: `new WebSocket(url, ["bearer", token])`. A page cannot set
-    Authorization.
+    The item after `bearer` is a token: `new WebSocket(url, ["bearer", token])`. A page needs this because it
+    cannot set the Authorization header of a WebSocket.
     """
     offered = [name.strip(" \t") for name in environ.get(HEADER, "").split(",")]
     at = next((place for place, name in enumerate(offered) if name.lower() == _BEARER), None)

@@ -148,7 +148,7 @@ def test_there_is_no_server(words: list[str]) -> None:
         (["connect", "--room", " "], "argument --room: it must not be empty"),
         (["connect", "--room", b"\xff"], "argument --room: '\\udcff' is not UTF-8"),
         (["tail", "--room", "x", "--nickname", b"\xff"], "argument --nickname: '\\udcff' is not UTF-8"),
-        (["connect", "ws://ho st/"], "without spaces and control characters"),
+        (["connect", "ws://ho st/"], "without spaces or control characters"),
         (["connect", "nonsense"], "argument url: 'nonsense' is not a chat address"),
         (["connect", "--prot=1"], "unrecognized arguments: --prot=1"),
         (["tail"], "the following arguments are required: --room"),

@@ -32,7 +32,7 @@ class House:
         connection.outbox = outbox or FakeOutbox()
         self.statistics.came(connection)
         if who is not None:
-            self.statistics.membership(connection, who)
+            self.statistics.note_session(connection, who)
         return connection
 
 

@@ -105,7 +105,7 @@ BROKEN: list[tuple[bytes, str]] = [
     (json.dumps({"keys": [member(FIRST, kid="a"), member(SECOND, kid="a")]}).encode(), "each needs a kid"),
     (json.dumps({"keys": [member(FIRST, kid=7)]}).encode(), "each needs a kid"),
     (private_pem(FIRST), "holds a private key"),
-    (public_pem(FIRST) + public_pem(SECOND), "only a JWKS may hold several"),
+    (public_pem(FIRST) + public_pem(SECOND), "holds several PEM keys"),
     (b"-----BEGIN PUBLIC KEY-----\nnonsense\n-----END PUBLIC KEY-----\n", "holds no public key"),
     (ELLIPTIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), "is not RSA"),
     (public_pem(private_key("short", 1024)), "holds a key of 1024 bits; RS256 needs 2048"),
@@ -156,7 +156,7 @@ def test_a_broken_file_keeps_the_old_keys_and_is_said_once(
             assert numbers(keys.find(None)) == numbers(FIRST.public_key())
         [record] = caplog.records
         assert record.levelno == logging.ERROR
-        assert "the old keys for tokens stay: token_keys:" in record.getMessage()
+        assert "the keys for tokens were not replaced: token_keys:" in record.getMessage()
     replace(path, public_pem(SECOND))
     assert numbers(keys.find(None)) == numbers(SECOND.public_key())
 

@@ -104,7 +104,7 @@ def test_a_token_expires_on_time() -> None:
 @pytest.mark.parametrize("name", ["nbf", "iat"])
 def test_a_token_of_the_future_does_not_hold_yet_but_clocks_may_differ(name: str) -> None:
     checking().verify(token(**{name: NOW + LEEWAY}))
-    assert why_not(token(**{name: NOW + LEEWAY + 1})) == f"it does not hold yet ({name})"
+    assert why_not(token(**{name: NOW + LEEWAY + 1})) == f"it is not valid yet ({name})"
 
 
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
@@ -320,7 +320,7 @@ def test_nothing_is_signed_that_would_be_refused() -> None:
         ConfigError, match=r"there is none: give --token-key, THREADCHAT_TOKEN_KEY or a file$"
     ):
         sign(Config(), 7)
-    with pytest.raises(ConfigError, match="token_keys are public keys, which only check"):
+    with pytest.raises(ConfigError, match="token_keys are public keys, which cannot sign"):
         sign(Config(token_keys="keys"), 7)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.wire.conftest import Certificate
 from tests.wire.helpers import tcp_pair
-from threadchat.server import tls_relay
+from threadchat.server.http import tls_relay
 from threadchat.server.http.tls_relay import relayed
 
 

@@ -209,7 +209,7 @@ def test_a_direct_message_in_both_dialects() -> None:
     assert payloads(encoding.native_direct(direct).frame) == [
         {"type": "direct", "from": 1, "to": 2, "nickname": "ann", "message": "hi", "unixTime": 9}
     ]
-    assert payloads(encoding.classic_direct(direct).frame) == [{"from": 1, "message": "hi"}]
+    assert payloads(encoding.legacy_direct(direct).frame) == [{"from": 1, "message": "hi"}]
 
 
 def test_what_is_no_json_is_a_bug_not_a_frame() -> None:

@@ -15,7 +15,7 @@ from tests.wire.helpers import PATIENCE
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ConfigError, ErrorCode, Refuse
 from threadchat.server.chat import Chat
-from threadchat.server.session.application import MOST_POOLED
+from threadchat.server.session.application import MAX_POOLED
 from threadchat.server.session.caller import Caller
 from threadchat.testing import InMemory, Peer
 
@@ -173,11 +173,11 @@ def test_a_command_has_a_name_that_can_be_one(chat: Chat, name: Any) -> None:
 
 def test_what_is_no_command(chat: Chat) -> None:
     chat.command("c")(lambda caller: None)
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         chat.command("c")(lambda caller: None)
-    with pytest.raises(ConfigError, match="takes a caller"):
+    with pytest.raises(ConfigError, match="must take a caller"):
         chat.command("d")(lambda: None)
-    with pytest.raises(ConfigError, match="takes a caller"):
+    with pytest.raises(ConfigError, match="must take a caller"):
         chat.command("d")(lambda caller, data, more: None)
     with pytest.raises(ConfigError, match="reader or pool"):
         chat.command("d", thread="own")  # type: ignore[arg-type]
@@ -225,13 +225,13 @@ def test_one_connection_has_only_so_many_calls_on_the_pool(chat: Chat, memory: I
     may_end = threading.Event()
     chat.command("slow", thread="pool")(lambda caller: may_end.wait(PATIENCE))
     ann, bob = enter(memory), enter(memory, "bob")
-    for number in range(MOST_POOLED):
+    for number in range(MAX_POOLED):
         ann.send({"type": "call", "id": f"s{number}", "name": "slow"})
     assert refused(ann, "slow")[0] == ErrorCode.TOO_MANY_REQUESTS
     bob.send({"type": "call", "id": "s", "name": "slow"})
     may_end.set()
     assert bob.next()["data"] is True
-    assert {ann.next()["re"] for _ in range(MOST_POOLED)} == {f"s{number}" for number in range(MOST_POOLED)}
+    assert {ann.next()["re"] for _ in range(MAX_POOLED)} == {f"s{number}" for number in range(MAX_POOLED)}
     ann.ask("call", name="slow")
 
 

@@ -384,7 +384,7 @@ def test_a_seat_given_up_while_somebody_evicts_has_ended_afterwards(
     ended: list[int] = []
 
     def give_up() -> None:
-        memberships.give_up(membership)
+        memberships.close(membership)
         ended.append(len(memberships))
 
     giving_up = run(give_up)

@@ -130,7 +130,7 @@ def test_nobody_moderates_themselves(staffed: World) -> None:
         ({"user": 7, "seconds": 0}, "must be above 0"),
         ({"user": 7, "seconds": 1e300}, "must be above 0"),
         ({"user": 7, "reason": "x" * 201}, "at most 200 characters"),
-        ({"address": "192.0.2.7", "with_address": True}, "with_address goes with a user"),
+        ({"address": "192.0.2.7", "with_address": True}, "with_address needs a user"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(staffed: World, fields: Json, reason: str) -> None:

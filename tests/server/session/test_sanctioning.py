@@ -66,9 +66,22 @@ def test_an_address_is_thrown_out_and_kept_out(chat: Chat) -> None:
             pass
         assert refused.value.response.status_code == 403
         assert refused.value.response.body == b"Your address is banned: a flood.\n"
-    assert chat.lift("ban", address="127.1.2.3/8")
+    assert chat.unban(address="127.1.2.3/8")
     with enter(chat, "ann"):
         pass
+
+
+def test_unban_and_unmute_are_lift_with_a_kind(chat: Chat) -> None:
+    chat.ban(7)
+    chat.mute(7)
+    assert not chat.unmute(7, room="lobby"), "a sanction of another room stays"
+    assert chat.unmute(7)
+    assert [sanction.kind for sanction in chat.sanctions()] == [BAN]
+    assert chat.unban(7)
+    assert not chat.unban(7)
+    chat.mute(8)
+    assert chat.lift("mute", 8)
+    assert chat.sanctions() == []
 
 
 def test_all_that_a_chat_can_do_to_people(chat: Chat, caplog: pytest.LogCaptureFixture) -> None:
@@ -83,7 +96,7 @@ def test_all_that_a_chat_can_do_to_people(chat: Chat, caplog: pytest.LogCaptureF
         assert "you are muted in room lobby until" in told(client, "error")["reason"]
         assert chat.sanctions() == chat.sanctions("lobby") == [mute]
         assert chat.sanctions("") == []
-        assert chat.lift("mute", user, room="lobby", by=9)
+        assert chat.unmute(user, room="lobby", by=9)
         assert not chat.lift("mute", user, room="lobby")
         client.send(json.dumps({"type": "message", "room": "lobby", "message": "secret"}))
         chat.delete("lobby", told(client, "message")["id"], by=9)
@@ -131,7 +144,7 @@ BAD: list[tuple[str, Act]] = [
     ("reason is None", lambda chat: chat.ban(7, reason=None)),  # type: ignore[arg-type]
     ("half a surrogate pair", lambda chat: chat.ban(7, reason="\ud800")),
     ("kind is 'kick'", lambda chat: chat.lift("kick", 7)),  # type: ignore[arg-type]
-    ("with_address goes with a user", lambda chat: chat.ban(address="192.0.2.7", with_address=True)),
+    ("with_address needs a user", lambda chat: chat.ban(address="192.0.2.7", with_address=True)),
     ("user is None", lambda chat: chat.kick(None)),  # type: ignore[arg-type]
 ]
 

@@ -158,7 +158,7 @@ def test_binary_in_the_excess_is_not_answered_as_text() -> None:
 def test_without_a_rate_nobody_counts(world: World) -> None:
     ann = world.connect(trailing=burst(*[{"type": "ping", "id": i} for i in range(500)]))
     assert [answer["re"] for answer in ann.take(500)] == list(range(500))
-    assert ann.session._pace is None
+    assert ann.session._rate_limit is None
 
 
 # -- how many rooms ----------------------------------------------------------------------------------

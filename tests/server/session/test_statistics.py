@@ -45,7 +45,7 @@ def test_the_work_of_a_session_counts_from_when_it_is_known() -> None:
     ann.work.note_burst(0.25)
     ann.work.count_error(107)
     assert whole(statistics).bursts == 0
-    statistics.membership(connection, ann)
+    statistics.note_session(connection, ann)
     for _ in range(2):  # while it is there, and after
         totals = whole(statistics)
         assert (totals.bursts, totals.handled, totals.errors) == (1, 0.25, {107: 1})
@@ -57,7 +57,7 @@ def test_one_that_is_gone_is_not_seated_and_leaves_once() -> None:
     connection: Any = FakeConnection(1, messages_in=1)
     statistics.came(connection)
     statistics.left(connection)
-    statistics.membership(connection, session())
+    statistics.note_session(connection, session())
     statistics.left(connection)
     totals = whole(statistics)
     assert (totals.connections, totals.messages_in, len(statistics)) == (1, 1, 0)

@@ -1,5 +1,5 @@
 """What operators use: the HTTP API, metrics, and the page /ops.
 
-May import `server.session` and what is below it; knows the chat as `AdministeredChat`.
+May import `server.session` and what is below it. Uses the chat through `AdministeredChat`.
 Runs on: request threads.
 """

@@ -1,4 +1,4 @@
-"""What the HTTP API, the metrics and /ops use of a chat; `Chat` is one."""
+"""The interface of a chat that the HTTP API, the metrics and /ops use; `Chat` implements it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from threadchat.server.session.sanctioning import Moderation
 
 
 class AdministeredChat(Moderation):
-    """A chat as an operator sees it, besides moderation. Every method may be called from any thread."""
+    """A chat for operators: moderation and publishing. Every method may be called from any thread."""
 
     inspector: Inspector
     failures: Failures
 
     @property
     def closing(self) -> bool:
-        """Whether it lets nobody in any more."""
+        """Whether the chat accepts no more connections."""
         raise NotImplementedError
 
     def publish(
@@ -36,7 +36,7 @@ class AdministeredChat(Moderation):
         skip: str | None = None,
         key: str | None = None,
     ) -> Position | None:
-        """Has an event of the application's own happen; see `Chat.emit`."""
+        """Emits an application event; see `Chat.emit`."""
         raise NotImplementedError
 
     def direct(

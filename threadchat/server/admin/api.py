@@ -1,4 +1,4 @@
-"""The HTTP API for applications in any language: judges a request, decodes it, does it, answers in JSON."""
+"""The HTTP API for applications in any language: checks a request, decodes the call, answers in JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
 
 OVERHEAD: Final = 16 * 1024
-"""Bytes of a body beside the message in it: the other fields, and what JSON escapes."""
+"""Bytes of a body in addition to the message: other fields, and JSON escapes."""
 
 CALLS: Final[dict[str, type[Call]]] = {
     "publish": api_schema.Publish,
@@ -46,7 +46,7 @@ CALLS: Final[dict[str, type[Call]]] = {
     "connections": api_reports.Connections,
     "ops": api_reports.Ops,
 }
-"""By the last part of the path: `POST /api/publish`."""
+"""The calls by the last part of the path: `POST /api/publish`."""
 
 _DECODERS: Final = {name: msgspec.json.Decoder(call) for name, call in CALLS.items()}
 
@@ -68,7 +68,7 @@ _STATUSES: Final = {
 }
 
 _BY_CODE: Final = {
-    ErrorCode.INTERNAL: 503,  # of a command: the store takes nothing just now
+    ErrorCode.INTERNAL: 503,  # as a CommandError it means that the broker is away
     ErrorCode.UNAUTHORIZED: 401,
     ErrorCode.UNKNOWN_ROOM: 404,
     ErrorCode.PERMISSION_DENIED: 403,
@@ -83,7 +83,7 @@ _BY_CODE: Final = {
 
 
 class Refused(CommandError):
-    """A request that gets no further; `status` is that of the reply, `headers` go with it."""
+    """A refused request, with the status and extra headers of the reply."""
 
     def __init__(self, status: int, code: ErrorCode, reason: str, *headers: tuple[str, str]) -> None:
         super().__init__(code, reason)
@@ -92,16 +92,16 @@ class Refused(CommandError):
 
 
 class Key:
-    """The secret that operators and applications send along."""
+    """The secret that operators and applications send with each request."""
 
     def __init__(self, secret: str, failures: Failures | None = None) -> None:
         self._secret = secret.encode()
         self._failures = failures or Failures()
 
     def fits(self, given: str, environ: dict[str, Any]) -> bool:
-        """Whether that is the key; takes as long for a wrong one, whatever is wrong with it.
+        """Whether `given` is the key. The comparison takes constant time.
 
-        A wrong one, or none, is logged, counted, and slow where too many come from one address.
+        A wrong or missing key is logged and counted. If too many come from one address, this waits.
         """
         if hmac.compare_digest(given.encode("latin-1", "replace"), self._secret):
             return True
@@ -112,11 +112,11 @@ class Key:
 
 
 class Api:
-    """A WSGI application below `/api/`: `POST` with a JSON object, answered with one.
+    """A WSGI application below `/api/`. It takes `POST` with a JSON object and answers with one.
 
-    Nothing is done, and nothing said about what there is, without the key. It is a header, and a body has to
-    call itself JSON: a page of another origin can send neither without asking, and is never allowed to.
-    To be called on any thread.
+    Without the key nothing is done, and the reply does not say which calls exist. The key is a header, and
+    the body must have the media type of JSON. A page of another origin can send neither without a preflight
+    request, which is always refused. May be called on any thread.
     """
 
     def __init__(self, chat: AdministeredChat, key: Key, max_message_size: int) -> None:
@@ -138,7 +138,7 @@ class Api:
         except RoomClosed:
             gone = CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed")
             status, answer = 503, _error(gone)
-        except (PeerGone, RequestError):  # of our own server, which knows what to answer
+        except (PeerGone, RequestError):  # raised by our own server, which also answers them
             raise
         except Exception:
             log.exception("%s failed", environ["PATH_INFO"])
@@ -149,19 +149,19 @@ class Api:
 
     def _check(self, environ: dict[str, Any], name: str) -> None:
         if environ["REQUEST_METHOD"] != "POST":
-            reason = "only POST is served here, with a JSON object"
+            reason = "send POST with a JSON object"
             raise Refused(405, ErrorCode.BAD_REQUEST, reason, ("Allow", "POST"))
         if not is_own_page(environ):
-            raise Refused(403, ErrorCode.PERMISSION_DENIED, "pages of other origins may not ask this")
+            raise Refused(403, ErrorCode.PERMISSION_DENIED, "pages of other origins may not use the API")
         if not self._key.fits(environ.get("HTTP_X_API_KEY", ""), environ):
-            challenge = ("WWW-Authenticate", "X-API-Key")  # RFC 9110 section 15.5.2 wants one
+            challenge = ("WWW-Authenticate", "X-API-Key")  # required by RFC 9110 section 15.5.2
             raise Refused(401, ErrorCode.UNAUTHORIZED, "send the server's api_key as X-API-Key", challenge)
         if name not in CALLS:
             known = ", ".join(CALLS)
             raise Refused(404, ErrorCode.UNKNOWN_COMMAND, f"unknown call {name!r:.40}; there are {known}")
 
     def _read(self, environ: dict[str, Any]) -> bytes:
-        """The body, which has to be there, to be JSON by its own account, and within the limit."""
+        """Reads the body. It must have the media type of JSON and a length within the limit."""
         if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != "application/json":
             raise Refused(415, ErrorCode.BAD_REQUEST, "send a JSON object, as Content-Type: application/json")
         length = environ.get("CONTENT_LENGTH", "")
@@ -169,7 +169,7 @@ class Api:
             raise Refused(411, ErrorCode.BAD_REQUEST, "send the body with a Content-Length")
         if int(length[:20]) > self._most:
             raise Refused(
-                413, ErrorCode.BAD_REQUEST, f"the body is too large; {self._most} bytes are the most"
+                413, ErrorCode.BAD_REQUEST, f"the body is too large; at most {self._most} bytes are allowed"
             )
         body: bytes = environ["wsgi.input"].read(int(length))
         return body
@@ -192,12 +192,12 @@ class Api:
 
 
 def max_body(max_message_size: int) -> int:
-    """Bytes that the body of a call may have."""
+    """The limit for the body of a call, in bytes."""
     return max(BODY_BYTES, max_message_size + OVERHEAD)
 
 
 def _fields(name: str) -> str:
-    """What a call takes, for whoever got it wrong."""
+    """The fields of a call, for the error of an invalid one."""
     fields = msgspec.structs.fields(CALLS[name])
     told = ", ".join(field.name if field.required else f"[{field.name}]" for field in fields)
     return f"; {name} takes {told}" if told else f"; {name} takes an empty object, {{}}"

@@ -1,4 +1,4 @@
-"""What a moderator may order over HTTP: bans, mutes, kicks, deleted messages, closed rooms."""
+"""The HTTP API's calls for moderation: bans, mutes, kicks, deleted messages, closed rooms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Span = Annotated[float, Meta(gt=0)]
 
 
 class Subject(Call, frozen=True):
-    """Whom a sanction is for: a user or an address, in one room or everywhere."""
+    """The subject of a sanction: a user or an address, in one room or everywhere."""
 
     user: Id | None = None
     address: str | None = None
@@ -24,7 +24,7 @@ class Subject(Call, frozen=True):
 
 
 class Sanctioning(Subject, frozen=True):
-    """A sanction to be; without `seconds` it has no end."""
+    """A new sanction. Without `seconds` it has no end."""
 
     seconds: Span | None = None
     reason: str = ""
@@ -50,7 +50,7 @@ class Ban(Sanctioning, frozen=True):
 
 
 class Mute(Sanctioning, frozen=True):
-    """Lets somebody listen only."""
+    """Lets somebody listen but not send."""
 
     def answer(self, chat: AdministeredChat) -> Fields:
         imposed = chat.mute(
@@ -65,21 +65,21 @@ class Mute(Sanctioning, frozen=True):
 
 
 class Unban(Subject, frozen=True):
-    """Takes a ban back."""
+    """Lifts a ban."""
 
     def answer(self, chat: AdministeredChat) -> Fields:
-        return {"lifted": chat.lift("ban", self.user, address=self.address, room=self.room)}
+        return {"lifted": chat.unban(self.user, address=self.address, room=self.room)}
 
 
 class Unmute(Subject, frozen=True):
-    """Takes a mute back."""
+    """Lifts a mute."""
 
     def answer(self, chat: AdministeredChat) -> Fields:
-        return {"lifted": chat.lift("mute", self.user, address=self.address, room=self.room)}
+        return {"lifted": chat.unmute(self.user, address=self.address, room=self.room)}
 
 
 class Sanctions(Call, frozen=True):
-    """Which bans and mutes there are: all of them, those of one room, or with "" those everywhere."""
+    """Lists bans and mutes: all of them, those of one room, or with "" those that hold everywhere."""
 
     room: str | None = None
 
@@ -88,7 +88,7 @@ class Sanctions(Call, frozen=True):
 
 
 class Kick(Call, frozen=True):
-    """Puts somebody out, of one room or of the chat; they may come back."""
+    """Removes somebody from one room or from the chat. They may come back."""
 
     user: Id
     room: str = ""
@@ -100,7 +100,7 @@ class Kick(Call, frozen=True):
 
 
 class Delete(Call, frozen=True):
-    """Deletes one message of a room's log."""
+    """Removes the text of one message from a room's log."""
 
     room: RoomName
     event: EventId
@@ -113,7 +113,7 @@ class Delete(Call, frozen=True):
 
 
 class Close(Call, frozen=True):
-    """Closes a room."""
+    """Closes a room and deletes its log."""
 
     room: RoomName
 

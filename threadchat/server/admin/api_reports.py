@@ -1,4 +1,4 @@
-"""What an operator may ask over HTTP: what this node is and does, and how its connections are."""
+"""The HTTP API's reports for operators: this node, its totals, and its connections."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from threadchat.server.admin.snapshot import ORDERS, Snapshot
 from threadchat.version import __version__
 
 MAX_LISTED: Final = 10_000
-"""Connections of one answer."""
+"""Connections in one answer."""
 
 
 class Info(Call, frozen=True):
-    """What this node is, and how much it does."""
+    """This node, and its totals."""
 
     def answer(self, chat: AdministeredChat) -> Fields:
         seen = chat.inspector.look()
@@ -25,7 +25,7 @@ class Info(Call, frozen=True):
 
 
 class Connections(Call, frozen=True):
-    """The connections of this node, as many as asked for."""
+    """Up to `limit` connections of this node."""
 
     limit: Annotated[int, Meta(ge=1, le=MAX_LISTED)] = 100
     sort: str = "slowest"
@@ -38,7 +38,7 @@ class Connections(Call, frozen=True):
 
 
 class Ops(Call, frozen=True):
-    """All that the page `/ops` draws."""
+    """All data of the page `/ops`."""
 
     def answer(self, chat: AdministeredChat) -> Fields:
         seen = chat.inspector.look()

@@ -1,4 +1,4 @@
-"""What an application may ask of the chat over HTTP: each call with its fields and its answer."""
+"""The HTTP API's calls for applications: each with its fields and its answer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ Code = Annotated[int, Meta(ge=3000, le=4999)]  # RFC 6455 section 7.4.2: those f
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One call; `answer` does it. Raises CommandError. Runs on: any thread."""
+    """The base of calls. `answer` carries one out and returns the reply.
+
+    Raises CommandError. Runs on: any thread.
+    """
 
     def answer(self, chat: AdministeredChat) -> Fields:
         raise NotImplementedError
 
 
 class Publish(Call, frozen=True):
-    """Says something in a room."""
+    """Publishes a message in a room."""
 
     room: str
     message: str
@@ -40,7 +43,7 @@ class Publish(Call, frozen=True):
 
 
 class Emit(Call, frozen=True):
-    """Has an event of the application's own happen, in a room or for one person."""
+    """Emits an application event, in a room or for one person."""
 
     name: str
     room: str = ""
@@ -58,7 +61,7 @@ class Emit(Call, frozen=True):
 
 
 class SendDirect(Call, frozen=True):
-    """Says something to one person."""
+    """Sends a message to one person."""
 
     to: Id
     message: str
@@ -72,7 +75,7 @@ class SendDirect(Call, frozen=True):
 
 
 class Disconnect(Call, frozen=True):
-    """Ends a person's connections, on all nodes."""
+    """Closes a person's connections on all nodes."""
 
     user: Id
     code: Code = int(CloseCode.FORCE_DISCONNECT)
@@ -82,7 +85,7 @@ class Disconnect(Call, frozen=True):
 
 
 class Rooms(Call, frozen=True):
-    """Which rooms there are."""
+    """Lists the rooms."""
 
     prefix: Annotated[str, Meta(max_length=MAX_ROOM_NAME)] = ""
 
@@ -91,7 +94,7 @@ class Rooms(Call, frozen=True):
 
 
 class Who(Call, frozen=True):
-    """Who is in a room."""
+    """Lists the people in a room."""
 
     room: RoomName
     after: Id | None = None

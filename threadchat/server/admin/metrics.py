@@ -1,4 +1,4 @@
-"""What Prometheus gets at `/metrics`: summed up when it asks, so that nothing else pays for it."""
+"""The metrics for Prometheus at `/metrics`. They are computed on request, so they cost nothing otherwise."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MISSING: Final = "metrics need prometheus_client; install it with: pip install '
 
 
 def available() -> bool:
-    """Whether prometheus_client is there; it is not imported before it is used."""
+    """Whether prometheus_client is installed. It is only imported when it is used."""
     return importlib.util.find_spec("prometheus_client") is not None
 
 
 class Metrics:
-    """A WSGI application for `/metrics`; `key` is None where everybody may read them.
+    """A WSGI application for `/metrics`. `key` is None if everybody may read the metrics.
 
-    The key comes as `X-API-Key`, or as `Authorization: Bearer`, which Prometheus can send. To be called on
+    The key comes as `X-API-Key`, or as `Authorization: Bearer`, which Prometheus can send. May be called on
     any thread.
     """
 
@@ -40,7 +40,7 @@ class Metrics:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answers one request."""
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return reply(start_response, "405 Method Not Allowed", "Read them.", ("Allow", "GET, HEAD"))
+            return reply(start_response, "405 Method Not Allowed", "Use GET.", ("Allow", "GET, HEAD"))
         if self._key is not None and not self._key.fits(_given(environ), environ):
             sentence = "Send the server's api_key, as X-API-Key or as Authorization: Bearer."
             return reply(start_response, "401 Unauthorized", sentence, ("WWW-Authenticate", "Bearer"))
@@ -68,7 +68,7 @@ def _given(environ: dict[str, Any]) -> str:
 
 
 def _make_registry(inspector: Inspector) -> CollectorRegistry:
-    """A registry of our own: an application's belongs to the application."""
+    """Makes a registry of our own, because the default registry belongs to the application."""
     from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
     registry = CollectorRegistry()
@@ -79,17 +79,17 @@ def _make_registry(inspector: Inspector) -> CollectorRegistry:
 
 
 class Collector:
-    """Makes metrics of a snapshot. Its base class in prometheus_client is abstract, and asks for no more."""
+    """Converts a snapshot to metrics. It has the methods of prometheus_client's abstract `Collector`."""
 
     def __init__(self, inspector: Inspector) -> None:
         self._inspector = inspector
 
     def describe(self) -> list[Metric]:
-        """Nothing: the registry would look at everybody to find out the names."""
+        """Returns nothing, because otherwise the registry would call `collect` to learn the names."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Called by the registry. Runs on: the request's thread."""
+        """Returns the metrics of a snapshot; the registry calls it. Runs on: the request's thread."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
         seen = self._inspector.look()
@@ -157,7 +157,7 @@ def _labelled(seen: Snapshot) -> Iterator[Metric]:
 
 
 def _spreads(seen: Snapshot) -> Iterator[Metric]:
-    """Sums as summaries, and how the connections of now lie: histograms that go down, too."""
+    """Totals as summaries, and current connections as histograms whose values can also decrease."""
     from prometheus_client.core import GaugeHistogramMetricFamily, SummaryMetricFamily
 
     totals = seen.totals
@@ -174,7 +174,7 @@ def _spreads(seen: Snapshot) -> Iterator[Metric]:
 
 
 def _buckets(spread: Spread) -> list[tuple[str, float]]:
-    """Cumulative, as Prometheus wants them."""
+    """Cumulative buckets, as Prometheus requires."""
     below = 0
     buckets = []
     for bound, count in zip((*map(str, spread.bounds), "+Inf"), spread.counts, strict=True):

@@ -1,4 +1,4 @@
-"""The operators' doors, behind the key: the API, the metrics, the page that draws them."""
+"""The routes for operators, protected by the key: the API, the metrics, and the page /ops."""
 
 from __future__ import annotations
 
@@ -22,52 +22,53 @@ log = logging.getLogger(__name__)
 
 
 class Operators:
-    """Which paths are for operators, as `api_key` and `metrics` say; without either there are none.
+    """The paths for operators, as the settings `api_key` and `metrics` allow; without either there are none.
 
-    Raises ConfigError where `metrics` are open and cannot be had. To be called on any thread.
+    Raises ConfigError if `metrics` is open but prometheus_client is missing. May be called on any thread.
     """
 
     def __init__(self, chat: AdministeredChat, config: Config) -> None:
         self._api: Api | None = None
-        self._doors: dict[str, WSGIApplication] = {}
+        self._routes: dict[str, WSGIApplication] = {}
         key = Key(config.api_key, chat.failures) if config.api_key else None
         self._proxies = Proxies(config.trusted_proxy)
         if key is not None:
             self._api = Api(chat, key, config.max_message_size)
             for path, resource in read_ops_page().items():
-                self._doors[path] = _File(resource)
+                self._routes[path] = _File(resource)
         if config.metrics == "open" or (config.metrics == "key" and key is not None):
             if not metrics.available():
                 if config.metrics == "open":
                     raise ConfigError(f"metrics=open: {metrics.MISSING}")
                 log.warning("there is no /metrics: %s; or set metrics=off", metrics.MISSING)
             only_for = None if config.metrics == "open" else key
-            self._doors["/metrics"] = metrics.Metrics(chat.inspector, only_for)
+            self._routes["/metrics"] = metrics.Metrics(chat.inspector, only_for)
 
     @classmethod
     def asked_for(cls, chat: AdministeredChat, config: Config) -> Operators:
-        """The same for an application that wants them. Raises ConfigError where there are none."""
+        """The routes for an application that asks for them. Raises ConfigError if there are none."""
         operators = cls(chat, config)
-        if not operators._doors:
-            raise ConfigError("api=True: nothing is there without an api_key, or metrics=open; set one")
+        if not operators._routes:
+            raise ConfigError("api=True: nothing is served without an api_key or metrics=open; set one")
         return operators
 
     def find(self, path: str) -> WSGIApplication | None:
-        """What answers at `path`; None where that is no operators' path."""
-        door: WSGIApplication | None = self._doors.get(path)
+        """The application for `path`; None if it is not a path for operators."""
+        route: WSGIApplication | None = self._routes.get(path)
         if path.startswith("/api/"):
-            door = self._api
-        return None if door is None else partial(self._answer, door)
+            route = self._api
+        return None if route is None else partial(self._answer, route)
 
     def _answer(
-        self, door: WSGIApplication, environ: dict[str, Any], start_response: StartResponse
+        self, route: WSGIApplication, environ: dict[str, Any], start_response: StartResponse
     ) -> Iterable[bytes]:
-        self._proxies.see_through(environ)  # another server may not have, and addresses are judged
-        return door(environ, start_response)
+        # On another server REMOTE_ADDR may still be a proxy's, and failures are counted by address.
+        self._proxies.see_through(environ)
+        return route(environ, start_response)
 
 
 def read_ops_page() -> dict[str, Resource]:
-    """The files of the page at `/ops`. They hold nothing secret: whoever wants to see more needs the key."""
+    """The files of the page at `/ops`. They contain nothing secret; the data needs the key."""
     resources = read_folder(importlib.resources.files("threadchat.server.admin") / "ops", "/ops/")
     return {"/ops": resources["/ops/index.html"], **resources}
 

@@ -1,4 +1,4 @@
-"""Gathers what an operator wants to see of a chat, in one place and at most once a second."""
+"""Gathers the state of a chat for operators, at most once a second."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from threadchat.server.auth.failures import Failures
 from threadchat.server.session.statistics import Entry, Statistics, Totals
 
 FRESH: Final = 1.0
-"""Seconds for which a snapshot is shown again instead of being taken anew, whoever asks."""
+"""Seconds for which the last snapshot is reused for everybody who asks."""
 SLOWEST: Final = 12
-"""Connections that a snapshot describes: those that keep most waiting."""
+"""Connections that a snapshot describes: those whose outboxes have waited longest."""
 STEP: Final = 256
-"""Connections looked at in a row; between two steps others may have the interpreter."""
+"""Connections in one step. Between two steps other threads may run."""
 
 ROLES: Final = (
     *("reader", "writer", "producer", "http", "accept", "pinger", "listener", "router"),
     *("redis", "sqlite"),
 )
-"""How names of our threads begin. Others are an application's, or the main thread."""
+"""The first word of the names of our threads. Others belong to the application, or are the main thread."""
 
 DEPTHS: Final = (0, 1, 5, 10, 25, 50, 75, 100, 1000)
-"""Messages in an outbox; bounds of classes, each included in the class below."""
+"""Messages in an outbox: inclusive upper bounds of the buckets."""
 AGES: Final = (0.0, 0.001, 0.01, 0.1, 0.5, 1.0, 3.0, 10.0)
 ROUND_TRIPS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Both in seconds."""
+"""AGES and ROUND_TRIPS are in seconds."""
 
 
 class Spread:
-    """How values lie: how many up to each bound, their sum, the highest."""
+    """A histogram: the number of values in each bucket, their sum, and the highest."""
 
     __slots__ = ("bounds", "counts", "highest", "sum")
 
@@ -58,7 +58,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A chat at one instant. Times are in seconds; `time` is Unix time."""
+    """The state of a chat at one instant. Times are in seconds; `time` is Unix time."""
 
     time: float
     uptime: float
@@ -81,7 +81,7 @@ class Snapshot:
 
 
 class Inspector:
-    """Takes snapshots of one chat. `_lock` guards `_last`, and makes those who ask together share one."""
+    """Takes snapshots of one chat. `_lock` guards `_last`, and lets concurrent callers share a snapshot."""
 
     def __init__(
         self,
@@ -99,22 +99,22 @@ class Inspector:
         self._taken = 0.0
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process. Runs on: its only thread, first."""
+        """Starts anew in a forked process. Runs on: its only thread, first."""
         self._lock = threading.Lock()
         self._last = None
 
     @property
     def ready(self) -> bool:
-        """Whether commands find what they need; only brokers that depend on others can say no."""
+        """Whether the broker is available. Only a broker with an external server can be unavailable."""
         return bool(getattr(self._hub.broker, "ready", True))
 
     @property
     def node(self) -> str:
-        """This process's name among those that share a broker; empty where it is alone."""
+        """The name of this process among those that share a broker; empty with an unshared broker."""
         return str(getattr(self._hub.broker, "node", ""))
 
     def look(self) -> Snapshot:
-        """The chat as it is, or was a moment ago. Runs on: any thread."""
+        """A snapshot that is at most `FRESH` seconds old. Runs on: any thread."""
         with self._lock:
             now = self._clock()
             if self._last is None or now - self._taken >= FRESH:
@@ -123,7 +123,7 @@ class Inspector:
             return self._last
 
     def list_connections(self, limit: int, sort: str) -> list[dict[str, Any]]:
-        """Up to `limit` connections, by a key of `ORDERS`. Runs on: any thread."""
+        """Up to `limit` connections, sorted by an order of `ORDERS`. Runs on: any thread."""
         entries, _ = self._statistics.read()
         now = self._clock()
         order = ORDERS[sort]
@@ -178,7 +178,7 @@ class Inspector:
 
 
 def describe(entry: Entry, now: float) -> dict[str, Any]:
-    """One connection for people. Ages are in seconds; None for what did not happen yet."""
+    """One connection as a dict. Ages are in seconds; None means that it has not happened yet."""
     connection, session = entry.connection, entry.session
     counters, outbox = connection.counters, connection.outbox
     since = outbox.waiting_since
@@ -202,7 +202,7 @@ def describe(entry: Entry, now: float) -> dict[str, Any]:
 
 
 def _count_threads() -> Counter[str]:
-    """Threads by the first word of their names, where that is one of ours."""
+    """Counts threads by the first word of their names; threads that are not ours are `other`."""
     words = Counter(thread.name.partition("-")[0] for thread in threading.enumerate())
     return Counter({role: words.pop(role) for role in ROLES if role in words} | {"other": words.total()})
 
@@ -231,4 +231,4 @@ ORDERS: Final[dict[str, Callable[[Entry, float], Any]]] = {
     "sent": lambda entry, now: -entry.connection.counters.bytes_out,
     "received": lambda entry, now: -entry.connection.counters.bytes_in,
 }
-"""How lists of connections may be ordered; the first ones have the lowest keys."""
+"""The sort keys for lists of connections, in ascending order."""

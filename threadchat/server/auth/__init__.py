@@ -1,5 +1,5 @@
-"""Who somebody is, and what they may do: hooks, tokens, permissions, names, resuming, bans.
+"""Who somebody is, and what they may do: hooks, tokens, permissions, names, resume tokens, bans.
 
 May import `server.protocol`, `server.http` and what is below them.
-Runs on: the thread of the handshake's request, then the connection's reader.
+Runs on: the thread that handles the handshake, then the connection's reader.
 """

@@ -1,4 +1,4 @@
-"""Counts wrong keys and tokens, and has those wait who keep showing them: by their address."""
+"""Counts wrong API keys and tokens, and slows down the addresses that send too many of them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from threadchat.server.http.connection import HANDOVER
 from threadchat.server.http.connection_limits import counted_as
 
 BURST: Final = 60
-"""Failures of one address, at once, that cost no time."""
+"""Failures of one address at once without a pause."""
 RATE: Final = 1.0
-"""Failures a second of one address that cost no time in the long run."""
+"""Failures a second of one address without a pause, in the long run."""
 PAUSE: Final = 1.0
-"""Seconds for each one above that. Its thread waits, and nobody else; what is right never waits."""
-MOST_ADDRESSES: Final = 4096
-"""Of those that failed last. One that is forgotten begins anew."""
+"""Seconds of pause for each failure above that. Only the failing request's thread waits."""
+MAX_ADDRESSES: Final = 4096
+"""Addresses that are remembered: those with the latest failures."""
 
 Kind = Literal["api_key", "token"]
 
 
 class Failures:
-    """What was shown to one chat and was not right. `_lock` guards everything here; a leaf.
+    """The failures of one chat. `_lock` guards everything here; it is a leaf.
 
-    To be used on any thread.
+    Every method may be called from any thread.
     """
 
     def __init__(
@@ -36,26 +36,27 @@ class Failures:
         self._pause = pause
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter({"api_key": 0, "token": 0})
-        self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()  # and when there were so many
+        # The tokens left in each address's bucket, and the time of that.
+        self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def note(self, kind: Kind, address: str) -> None:
-        """Counts one of `kind`. Where the address has too many, its thread waits for `PAUSE` seconds."""
+        """Counts a failure. If the address has too many, the calling thread waits for `PAUSE` seconds."""
         if self._is_too_many(kind, counted_as(address)):
             self._pause(PAUSE)
 
     def note_request(self, kind: Kind, environ: dict[str, Any]) -> None:
-        """The same for a request. Another server's thread does not wait: it may be one of a few."""
+        """Counts a failure of a request. Only our own server's thread waits; another may have only a few."""
         excess = self._is_too_many(kind, counted_as(environ.get("REMOTE_ADDR", "")))
         if excess and HANDOVER in environ:
             self._pause(PAUSE)
 
     def counts(self) -> dict[str, int]:
-        """How many there were of each kind."""
+        """The number of failures of each kind."""
         with self._lock:
             return dict(self._counts)
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process. Runs on: its only thread, first."""
+        """Starts anew in a forked process. Runs on: its only thread, first."""
         self.__init__(self._clock, self._pause)  # type: ignore[misc]
 
     def _is_too_many(self, kind: Kind, address: str) -> bool:
@@ -66,6 +67,6 @@ class Failures:
             tokens = min(float(BURST), tokens + (now - at) * RATE)
             within = tokens >= 1
             self._tokens[address] = tokens - within, now
-            if len(self._tokens) > MOST_ADDRESSES:
+            if len(self._tokens) > MAX_ADDRESSES:
                 self._tokens.popitem(last=False)
             return not within

@@ -1,4 +1,4 @@
-"""An application's callables, by which it has its say: their types, and the place where they are set."""
+"""The hooks that an application sets to decide about people and messages: their types, and their holder."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from threadchat.server.auth.users import User
 
 
 class SessionInfo(NamedTuple):
-    """One identity of a person: what `on_connect` and `on_disconnect` are told.
+    """One session of a person, as `on_connect` and `on_disconnect` receive it.
 
-    `session` is the id that the reply to hello carried (empty on the older dialects), `connection` the
-    number in the chat's log messages and thread names, `address` the client's as the server saw it: behind
-    a proxy the one which that proxy tells, if it is a `trusted_proxy`, else the proxy's own.
+    `session` is the id in the reply to hello, empty on the older dialects. `connection` is the number in log
+    messages and thread names. `address` is the client's address; behind a proxy that is not a `trusted_proxy`
+    it is the proxy's.
     """
 
     user: User
@@ -42,11 +42,11 @@ ARGUMENTS: Final = {
     "authorize": ("user", "action", "room"),
     "moderates": ("user", "room"),
 }
-"""What each hook is called with, by position."""
+"""The positional arguments of each hook."""
 
 
 class Given(TypedDict, total=False):
-    """Hooks as arguments; None is none."""
+    """Hooks as keyword arguments; None means that the hook is not set."""
 
     authenticate: Authenticate | None
     on_connect: OnConnect | None
@@ -57,12 +57,12 @@ class Given(TypedDict, total=False):
 
 
 class Hooks:
-    """An application's callables, each at most once; `Chat` says when they are called, and with what."""
+    """The hooks of one application. `Chat` documents when each is called, and with what."""
 
     __slots__ = ("authenticate", "authorize", "moderates", "on_connect", "on_disconnect", "on_message")
 
     def __init__(self, **given: Unpack[Given]) -> None:
-        """Raises ConfigError for what is no hook, and as `set` does."""
+        """Raises ConfigError for an unknown name, and where `set` does."""
         self.authenticate: Authenticate | None = None
         self.on_connect: OnConnect | None = None
         self.on_message: OnMessage | None = None
@@ -73,18 +73,18 @@ class Hooks:
             if name not in self.__slots__:
                 raise ConfigError(f"{name} is no hook; there are {', '.join(self.__slots__)}")
             if hook is not None:
-                self.set(name, hook)  # type: ignore[type-var]  # mypy takes what is in a TypedDict for objects
+                self.set(name, hook)  # type: ignore[type-var]  # to mypy, a TypedDict's values are objects
 
     @property
     def see_messages(self) -> bool:
-        """Whether one of them wants to see messages before they are published."""
+        """Whether a hook sees messages before they are published."""
         return self.on_message is not None or self.authorize is not None
 
     def set(self, name: str, hook: Hook) -> Hook:
-        """Sets one and returns it, as a decorator does.
+        """Sets a hook and returns it, so that a decorator can use this.
 
-        Raises ConfigError where there is one already, and for what cannot be called as that hook is: no
-        function, one that is async, one that takes other arguments.
+        Raises ConfigError if the hook is set already, and if it is not callable, is async, or takes other
+        arguments.
         """
         check_callback(name, hook, ARGUMENTS[name])
         if getattr(self, name) is not None:
@@ -94,7 +94,7 @@ class Hooks:
 
 
 class WithHooks:
-    """Something that has `hooks`, which decorators may set; each raises ConfigError as `Hooks.set` does."""
+    """Decorators that set the hooks of `hooks`. Each raises ConfigError where `Hooks.set` does."""
 
     hooks: Hooks
 

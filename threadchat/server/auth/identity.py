@@ -1,4 +1,4 @@
-"""One connection's sanction_check: who somebody is, what they may do, and what becomes of their words."""
+"""The identity of one connection: who somebody is, what they may do, and the hooks that decide about it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ log.addFilter(LogRateLimit())
 
 
 _ABOUT: Final[dict[str, str]] = {"direct": "to", "call": "name"}
-"""The field that says what a command is about, where that is no room."""
+"""The field with a command's target, where the target is not a room."""
 
 
 class Admission(NamedTuple):
-    """Who may come in, besides those whom the application knows."""
+    """Who is admitted besides those whom the application authenticates."""
 
     tokens: Tokens | None = None
     anonymous: bool = True
@@ -37,7 +37,7 @@ class Admission(NamedTuple):
     known_names: KnownNames | None = None
 
     def verify(self, tokens: Tokens, token: str, failed: Callable[[Failures], None]) -> Pass:
-        """What a token says; `failed` notes one that is refused. Raises BadToken."""
+        """Verifies a token and returns its content. Calls `failed` for a bad one and raises BadToken."""
         try:
             return tokens.verify(token)
         except BadToken:
@@ -46,7 +46,7 @@ class Admission(NamedTuple):
             raise
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process. Runs on: its only thread, first."""
+        """Starts anew in a forked process. Runs on: its only thread, first."""
         for part in (self.failures, self.known_names):
             if part is not None:
                 part.leave_behind()
@@ -56,10 +56,10 @@ ANYBODY: Final = Admission()
 
 
 class Identity:
-    """One connection's dealings with the hooks, and with the token that it came with.
+    """Calls the hooks and checks the token for one connection.
 
-    What a hook raises is logged and becomes error 100; only a `Refuse` is the client's to read. Everything
-    runs on the connection's reader thread and may block it.
+    An exception in a hook is logged and becomes error 100. Only the reason of a `Refuse` reaches the client.
+    Everything runs on the connection's reader thread and may block it.
     """
 
     __slots__ = (
@@ -84,10 +84,9 @@ class Identity:
         shown: Pass | None = None,
         environ: Mapping[str, Any] | None = None,
     ) -> None:
-        """`identity` is who the application or a token says it is, None for somebody anonymous.
+        """`identity` is the user named by the application or a token; None for an anonymous person.
 
-        `shown` is what the token said that came with the handshake. `environ` is what
-        the application's commands are told of the handshake.
+        `shown` is the token of the handshake; `environ` is the part of it that application commands receive.
         """
         self.hooks = hooks
         self.identity = identity
@@ -98,64 +97,64 @@ class Identity:
         self._connection = connection
         self._info: SessionInfo | None = None
 
-    # Who one is
+    # Authentication
 
     @property
     def authenticates(self) -> bool:
-        """Whether ids from 1 on are those of people who are known: by the application, or by tokens."""
+        """Whether the application or tokens identify people. Then ids from 1 are theirs."""
         return self.hooks.authenticate is not None or self._admission.tokens is not None
 
     @property
     def may_enter(self) -> bool:
-        """Whether hello may be said as who one is by now: as nobody only where that is allowed."""
+        """Whether hello is accepted now: anonymous people are admitted only if the chat allows them."""
         return self.identity is not None or self._admission.anonymous
 
     @property
     def screens(self) -> bool:
-        """Whether anybody has to be asked what may be done or said."""
+        """Whether a hook or a token restricts commands or messages."""
         return self.hooks.see_messages or self.permissions is not None
 
     @property
     def permissions(self) -> Permissions | None:
-        """What the token says of rooms; None where it says nothing, or there is none."""
+        """The token's permissions for rooms; None without a token, or if it has none."""
         return None if self._pass is None else self._pass.permissions
 
     @property
     def expires(self) -> float | None:
-        """When the token expires, in Unix time; None without one."""
+        """When the token expires, in Unix time; None without a token."""
         return None if self._pass is None else self._pass.expires
 
     def show(self, token: str) -> None:
-        """Takes the token of a hello. Raises as `renew` does."""
+        """Accepts the token of a hello. Raises as `renew` does."""
         self.renew(token)
         assert self._pass is not None
         if self.identity is None or not self.identity.nickname:
             self.identity = self._pass.user
 
     def renew(self, token: str) -> None:
-        """Takes a token for how long one may stay, and what one may do; nothing else changes.
+        """Accepts a token. Its expiry and permissions replace the earlier ones; the user stays the same.
 
-        Raises BadToken, and CommandError 107 for somebody else's: who is known stays who they are.
+        Raises BadToken, and CommandError 107 for a token of another user.
         """
         if self._admission.tokens is None:
-            raise BadToken("this server has neither token_key nor token_keys to check it with")
+            raise BadToken("this server has neither token_key nor token_keys to check it")
         shown = self._admission.verify(
             self._admission.tokens, token, lambda failures: failures.note("token", self.address)
         )
         if self.identity is not None and self.identity.id != shown.user.id:
             whose = f"this token is of user {shown.user.id}, and you are user {self.identity.id}"
-            raise CommandError(ErrorCode.BAD_REQUEST, f"{whose}; connect anew with it")
+            raise CommandError(ErrorCode.BAD_REQUEST, f"{whose}; open a new connection with it")
         self._pass = shown
         self.heed_expiry()
 
     def heed_expiry(self) -> None:
-        """Ends the connection (3005) when the token expires, if there is one."""
+        """Sets the deadline that closes the connection (3005) when its token expires, if there is one."""
         if self._pass is not None and self._admission.tokens is not None:
             connection, seconds = self._connection, self._admission.tokens.remaining(self._pass)
             connection.deadlines.set("token", seconds, lambda: connection.close(CloseCode.EXPIRED))
 
     def arrived(self, user: User, session: str = "") -> None:
-        """Calls `on_connect`. Raises CommandError where it refuses or fails: nobody arrived then."""
+        """Calls `on_connect`. Raises CommandError if it refuses or fails."""
         info = SessionInfo(user, session, self._connection.number, self.address)
         hook = self.hooks.on_connect
         if hook is not None and not self._allows("on_connect", hook, info, otherwise=True):
@@ -164,24 +163,24 @@ class Identity:
         if self.given_name and self._admission.known_names is not None:
             self._admission.known_names.add(self.given_name)
 
-    # What one may do
+    # Authorization
 
     def may(self, user: User, action: AnyAction, target: str | int) -> bool:
-        """Whether the token's permissions allow it, and then `authorize`; to moderate, see `_moderates`.
+        """Whether the token's permissions and `authorize` both allow an action.
 
-        Raises CommandError where the hook refuses in its own words, or fails.
+        For "moderate" see `_moderates`. Raises CommandError if the hook fails, or refuses with a reason.
         """
         if action == "moderate":
             return self._moderates(user, str(target))
         permissions, hook, letter = self.permissions, self.hooks.authorize, NEEDS.get(action)
         if permissions is not None and letter is not None and not permissions.allow(letter, str(target)):
             return False
-        if hook is None or action == "typing":  # which happens with each key, and only where one may be
+        if hook is None or action == "typing":  # too frequent for a hook, and only members send it
             return True
         return self._allows("authorize", hook, user, action, target)
 
     def _moderates(self, user: User, room: str) -> bool:
-        """Somebody known, of whom the token or the application says so: nobody does by default."""
+        """Whether somebody may moderate: only a known user whose token or whose application says so."""
         if self.identity is None:
             return False
         if self.permissions is not None and self.permissions.allow(MODERATE, room):
@@ -190,40 +189,40 @@ class Identity:
         return hook is not None and self._allows("moderates", hook, user, room)
 
     def check(self, user: User, action: AnyAction, target: str | int) -> None:
-        """Raises CommandError 103 where `may` says no."""
+        """Raises CommandError 103 if `may` returns False."""
         if not self.may(user, action, target):
             what = f"{PHRASES[action]} {target}" if target != "" else "moderate everywhere"
             raise Refuse(f"you may not {what}")
 
     def check_command(self, user: User, command: commands.Command) -> None:
-        """The same for a command; one that is nobody's business passes."""
+        """Calls `check` for a command, if the command needs a permission."""
         action = ACTIONS.get(type(command))
         if action is not None:
             self.check(user, action, getattr(command, _ABOUT.get(action, "room")))
 
     def may_see(self, room: str) -> bool:
-        """Whether a room is one of those that the token lets one read; the hook is not asked."""
+        """Whether the token lets its user read a room. The hook is not asked."""
         return self.permissions is None or self.permissions.allow(READ, room)
 
     @property
     def given_name(self) -> str | None:
-        """The nickname that the application gave; whoever has one cannot choose."""
+        """The nickname set by the application or the token. Its user cannot choose another."""
         return (self.identity.nickname or None) if self.identity else None
 
     def check_name(self, name: str) -> None:
-        """Raises CommandError 103 where the application gave another one."""
+        """Raises CommandError 103 for another nickname than `given_name`, if there is one."""
         if self.given_name not in (None, name):
             raise CommandError(ErrorCode.PERMISSION_DENIED, f"your nickname here is {self.given_name}")
 
     def check_claimed(self, name: str) -> None:
-        """The same, and 103 for the name of somebody known, where a name is all that others see."""
+        """Calls `check_name`, and also raises 103 for the name of another authenticated user."""
         self.check_name(name)
         known = self._admission.known_names
         if self.given_name is None and known is not None and name in known:
-            raise CommandError(ErrorCode.PERMISSION_DENIED, "this is the name of somebody who is known here")
+            raise CommandError(ErrorCode.PERMISSION_DENIED, "this is the name of an authenticated user")
 
     def screen(self, user: User, room: str, text: str) -> str:
-        """What may be said instead of `text`, by `authorize` and `on_message`. Raises CommandError."""
+        """Asks `authorize` and `on_message`; returns the text to publish. Raises CommandError."""
         self.check(user, "message", room)
         if (hook := self.hooks.on_message) is None:
             return text
@@ -237,7 +236,7 @@ class Identity:
     def screen_all(
         self, user: User, messages: list[commands.Message], refuse: Callable[[CommandError, Any], object]
     ) -> list[commands.Message]:
-        """What may be said of `messages`; `refuse` is called for each of the others, with its id."""
+        """Returns the messages to publish. Calls `refuse` with an error and an id for each other one."""
         passed = []
         for item in messages:
             try:
@@ -249,7 +248,7 @@ class Identity:
         return passed
 
     def departed(self, user: User) -> None:
-        """Calls `on_disconnect`, once, if `on_connect` was passed. Raises nothing."""
+        """Calls `on_disconnect` once, if `on_connect` admitted this person. Raises nothing."""
         info, self._info = self._info, None
         hook = self.hooks.on_disconnect
         if info is None or hook is None:
@@ -261,16 +260,16 @@ class Identity:
             if is_unrun(answer):
                 self._wrong("on_disconnect", answer, "None")
         except CommandError:
-            pass  # it is in the log; there is nobody left to tell
+            pass  # the error is logged, and nobody is left to reply to
 
     @property
     def _number(self) -> int:
         return self._connection.number
 
     def _allows(self, name: str, hook: Callable[..., Any], *asked: object, otherwise: bool = False) -> bool:
-        """What a hook says that is asked for yes or no; None is `otherwise`.
+        """Calls a hook that answers True or False; None means `otherwise`.
 
-        Raises CommandError 100 for any other answer: a coroutine, say, is true.
+        Raises CommandError 100 for any other answer. A coroutine, for example, would count as true.
         """
         answer = self._call(hook, *asked)
         if answer is True or answer is False:
@@ -280,7 +279,7 @@ class Identity:
         raise self._wrong(name, answer, "True, False or None")
 
     def _wrong(self, name: str, answer: object, wanted: str) -> CommandError:
-        """Logs that a hook's answer is none; what the client is told."""
+        """Logs a hook's invalid answer; returns the error for the client."""
         kind, label = type(answer).__name__, self._connection.label
         unrun = " (is it async, or does it yield? it did not run)" if is_unrun(answer) else ""
         log.error(
@@ -293,7 +292,7 @@ class Identity:
             return hook(*arguments)
         except Refuse:
             raise
-        except (Exception, SystemExit) as error:  # whose end would leave the descriptor open
+        except (Exception, SystemExit) as error:  # SystemExit would end the thread and leak the socket
             name = getattr(hook, "__qualname__", repr(hook))
             label = self._connection.label
             log.exception("connection %d (%s): the hook %s failed", self._number, label, name)

@@ -1,4 +1,4 @@
-"""The public keys that tokens are checked with: a file of them, read again when it changed."""
+"""The public keys that verify tokens: read from a file, and read again when the file changes."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SMALLEST_KEY: Final = 2048
-"""Bits; RFC 7518 section 3.3 asks for them."""
+"""Bits, as RFC 7518 section 3.3 requires."""
 LARGEST_FILE: Final = 1024 * 1024
-"""Bytes; a file of keys has some thousands."""
+"""Bytes. A file of keys has a few thousand."""
 
 Stamp = tuple[int, ...]
 Keys = Mapping[str | None, Any]
 
 
 class KeyFile:
-    """Public RSA keys by their `kid`, from a JWKS (RFC 7517) or one PEM.
+    """Public RSA keys by their `kid`, from a JWKS (RFC 7517) or a single PEM key.
 
-    `_lock` guards reading the file; what was read is replaced whole, so that to look needs no lock. To be
-    used on any thread.
+    `_lock` guards reading the file. The mapping of keys is replaced as a whole, so a lookup needs no lock.
+    Every method may be called from any thread.
     """
 
     def __init__(self, path: str, jwt: ModuleType) -> None:
-        """`jwt` is PyJWT. Raises ConfigError where there is no key to be had."""
+        """`jwt` is the module of PyJWT. Raises ConfigError if no key can be read."""
         self._path = Path(path)
         self._jwt = jwt
         self._lock = threading.Lock()
@@ -44,11 +44,11 @@ class KeyFile:
         begin_anew_after_fork(self)
 
     def leave_behind(self) -> None:
-        """Goes on with the same keys. Runs on: the only thread of a forked process, first."""
+        """Keeps the keys and replaces the lock. Runs on: the only thread of a forked process, first."""
         self._lock = threading.Lock()
 
     def find(self, kid: Any) -> Any:
-        """The key that a token names, of the file as it is now. Raises BadToken."""
+        """The key that a token's header names. Reads the file first if it changed. Raises BadToken."""
         if self._look() != self._stamp:
             self.reload(only_changed=True)
         keys = self._keys
@@ -62,21 +62,21 @@ class KeyFile:
         return key
 
     def reload(self, *, only_changed: bool = False) -> None:
-        """Reads the file; one that is broken keeps the old keys, and the log says so."""
+        """Reads the file. If it is invalid, the old keys stay and the error is logged."""
         with self._lock:
             stamp = self._look()
             if only_changed and stamp == self._stamp:
-                return  # another thread has read it meanwhile
+                return  # another thread has just read it
             try:
                 self._keys = self._read()
             except ConfigError as error:
-                log.error("the old keys for tokens stay: %s", error)
+                log.error("the keys for tokens were not replaced: %s", error)
             else:
                 log.info("token_keys: read %d from %s", len(self._keys), self._path)
-            self._stamp = stamp  # a broken file is read once, and again when it changes
+            self._stamp = stamp  # an invalid file is read only once until it changes again
 
     def _look(self) -> Stamp:
-        """What tells one version of the file from the next; empty where there is none."""
+        """Identifies the version of the file; empty if there is no file."""
         try:
             found = os.stat(self._path)
         except OSError:
@@ -97,12 +97,12 @@ class KeyFile:
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
         if b"PRIVATE KEY-----" in data:
-            raise self._wrong("holds a private key; the server needs, and should have, the public one only")
+            raise self._wrong("holds a private key; the server must have the public key only")
         if data.count(b"-----BEGIN") > 1:
-            raise self._wrong("holds several keys in PEM; only a JWKS may hold several, each with a kid")
+            raise self._wrong("holds several PEM keys; put several keys into a JWKS, each with a kid")
         try:
             key = load_pem_public_key(data)
-        except Exception as error:  # ValueError mostly; cryptography has some of its own
+        except Exception as error:  # ValueError, or an exception of cryptography's own
             raise self._wrong(f"holds no public key: {type(error).__name__}") from None
         return {None: self._check(key)}
 
@@ -114,7 +114,7 @@ class KeyFile:
         except (ValueError, TypeError, KeyError, RecursionError):
             raise self._wrong('is neither PEM nor a JWKS, which is {"keys": [{"kty": "RSA", …}]}') from None
         if private:
-            raise self._wrong("holds a private key; the server needs, and should have, public ones only")
+            raise self._wrong("holds a private key; the server must have public keys only")
         if not members:
             raise self._wrong("holds no RSA key for signatures; RS256 needs one")
         keys: dict[str | None, Any] = {}
@@ -142,7 +142,7 @@ class KeyFile:
 
 
 def _is_for_us(member: Any) -> bool:
-    """Whether a JWK is one to check RS256 with; a set may hold others, for other purposes."""
+    """Whether a JWK can verify RS256. A set may hold keys for other purposes."""
     return (
         isinstance(member, dict)
         and member.get("kty") == "RSA"

@@ -1,4 +1,4 @@
-"""Remembers whose names are those of known people, for the dialect in which a name is all there is."""
+"""Remembers the names of authenticated users, so that nobody can claim them on the dialect without ids."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
-MOST: Final = 10_000
-"""Names, of those who came last."""
+MAX_NAMES: Final = 10_000
+"""Names that are remembered: the latest ones."""
 
 
 class KnownNames:
-    """The names that applications and tokens gave the people who came to this node.
+    """The names that the application and tokens gave to users of this node.
 
-    `_lock` guards `_owners`; a leaf. To be used on any thread.
+    `_lock` guards changes of `_names`; it is a leaf. Every method may be called from any thread.
     """
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_NAMES) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self._owners: OrderedDict[str, None] = OrderedDict()
+        self._names: OrderedDict[str, None] = OrderedDict()
 
     def add(self, name: str) -> None:
-        """Somebody known has that name."""
+        """Adds the name of an authenticated user."""
         with self._lock:
-            self._owners[name.casefold()] = None
-            self._owners.move_to_end(name.casefold())
-            if len(self._owners) > self._most:
-                self._owners.popitem(last=False)
+            self._names[name.casefold()] = None
+            self._names.move_to_end(name.casefold())
+            if len(self._names) > self._most:
+                self._names.popitem(last=False)
 
     def __contains__(self, name: str) -> bool:
-        return name.casefold() in self._owners
+        return name.casefold() in self._names
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process. Runs on: its only thread, first."""
+        """Starts anew in a forked process. Runs on: its only thread, first."""
         self.__init__(self._most)  # type: ignore[misc]

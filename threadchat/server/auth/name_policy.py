@@ -1,4 +1,4 @@
-"""What rooms and people may be called: what can be seen, or what the operator's pattern says."""
+"""The rules for names of rooms and people: visible characters, or the operator's pattern."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from threadchat.normalize import find_forbidden, nfc
 from threadchat.server.protocol.commands import MAX_NICKNAME, MAX_ROOM_NAME
 
 Check = Callable[[str], str]
-"""Returns a name in its one spelling (NFC). Raises CommandError 107, which says what would be right."""
+"""Returns a name in its normal form (NFC). Raises CommandError 107, which explains the rule."""
 
 MAX_CLAIMED: Final = 1024
-"""Characters of a name that somebody only claims to have, on the older dialect `/ws`."""
+"""Characters of an unverified name, on the older dialect `/ws`."""
 
 _BLANKS: Final = re.compile("[\\xa0\\u2000-\\u200a\\u202f\\u205f\\u3000]")
-"""In prose as good as U+0020: French has them before ! and ?, Japanese between words."""
+"""Spaces that are allowed in text: French has them before ! and ?, Japanese between words."""
 _CONTROLS: Final = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]")
 
-_MOST_PARTS: Final = 4  # that one character is written with: a letter and three marks
+_MAX_PARTS: Final = 4  # code points that NFC may join to one: a letter and three marks
 
 
 class NamePolicy:
@@ -30,7 +30,7 @@ class NamePolicy:
     __slots__ = ("claimed", "nickname", "room")
 
     def __init__(self, room_pattern: str = "", nickname_pattern: str = "") -> None:
-        """A pattern, if there is one, decides alone, but for the length."""
+        """A pattern replaces the default rule; the length limit always applies."""
         self.room: Final = _checker("room", "a room's name", MAX_ROOM_NAME, room_pattern)
         self.nickname: Final = _checker("nickname", "a nickname", MAX_NICKNAME, nickname_pattern)
         self.claimed: Final = self.nickname if nickname_pattern else _check_claimed
@@ -38,7 +38,7 @@ class NamePolicy:
 
 @lru_cache(maxsize=16)
 def name_policy(room_pattern: str, nickname_pattern: str) -> NamePolicy:
-    """The rules with those patterns; compiled once."""
+    """The policy with these patterns. The patterns are compiled once."""
     return NamePolicy(room_pattern, nickname_pattern)
 
 
@@ -57,8 +57,8 @@ def _checker(field: str, what: str, most: int, pattern: str) -> Check:
 
 
 def _normalized(name: str, field: str, what: str, most: int) -> str:
-    """The name in NFC, which may be shorter than what was typed. Raises CommandError 107 for its length."""
-    if len(name) <= _MOST_PARTS * most:
+    """The name in NFC, which may be shorter than the input. Raises CommandError 107 for its length."""
+    if len(name) <= _MAX_PARTS * most:
         name = nfc(name)
     if not 0 < len(name) <= most:
         reason = f"{field} has {len(name)} characters; {what} has from 1 to {most}"
@@ -70,41 +70,41 @@ def _check_printable(name: str, field: str, what: str, most: int) -> str:
     name = _normalized(name, field, what, most)
     if name[0] == " " or name[-1] == " ":
         wrong = "has a space at its end" if name[-1] == " " else "begins with a space"
-    elif (name.isascii() and name.isprintable()) or not (wrong := find_forbidden(name)):  # the most do
+    elif (name.isascii() and name.isprintable()) or not (wrong := find_forbidden(name)):
         return name
     rule = (
-        "printable, without spaces around it, control characters, or any that turn the direction of writing "
-        "or that nobody sees"
+        "printable, without spaces at its ends, and without control characters, invisible characters, or "
+        "characters that change the direction of writing"
     )
     raise CommandError(ErrorCode.BAD_REQUEST, f"{field} {wrong}; {what} is {rule}")
 
 
 def _check_claimed(name: str) -> str:
-    """A name without a rule but that it does not pass for another one; empty, it says that there is none."""
+    """Checks a name that nobody verifies: it must not look like another name. It may be empty."""
     if len(name) > MAX_CLAIMED:
         reason = f"from has {len(name)} characters; a name has at most {MAX_CLAIMED}"
         raise CommandError(ErrorCode.BAD_REQUEST, reason)
     if name[:1] == " " or name[-1:] == " ":
         wrong = "has a space at an end"
-    elif name.isascii() and (name.isprintable() or not name):  # the most
+    elif name.isascii() and (name.isprintable() or not name):
         return name
     else:
         name = nfc(name)
         wrong = find_forbidden(name)
     if wrong:
-        raise CommandError(ErrorCode.BAD_REQUEST, f"from {wrong}; a name has only what can be seen")
+        raise CommandError(ErrorCode.BAD_REQUEST, f"from {wrong}; a name has visible characters only")
     return name
 
 
 def check_about(about: str) -> str:
-    """What somebody says about themselves: on one line, of what can be seen. Raises CommandError 107."""
+    """Checks what somebody says about themselves: one line of visible characters. Raises CommandError 107."""
     if wrong := find_forbidden(_BLANKS.sub(" ", about)):
-        raise CommandError(ErrorCode.BAD_REQUEST, f"about {wrong}; it is one line of what can be seen")
+        raise CommandError(ErrorCode.BAD_REQUEST, f"about {wrong}; it must be one line of visible characters")
     return about
 
 
 def check_controls(message: str) -> None:
-    """Raises CommandError 107 for control characters but tabs and line ends."""
+    """Raises CommandError 107 for control characters other than tabs and line ends."""
     if not message.isprintable() and (found := _CONTROLS.search(message)):
         reason = f"message has the control character U+{ord(found[0]):04X} at {found.start() + 1}"
         raise CommandError(ErrorCode.BAD_REQUEST, reason)

@@ -1,4 +1,4 @@
-"""What a token lets somebody do in which rooms, and which permission each command needs."""
+"""The permissions for rooms that a token grants, and the permission that each command needs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from threadchat.normalize import nfc
 from threadchat.server.protocol import commands
 
 Action = Literal["join", "subscribe", "message", "history", "who", "direct", "call"]
-"""What the hook `authorize` is asked about."""
+"""The actions that the hook `authorize` decides about."""
 
 AnyAction = Action | Literal["typing", "moderate"]
-"""What permissions are asked about."""
+"""The actions that permissions decide about."""
 
 READ: Final = "r"
 WRITE: Final = "w"
@@ -26,8 +26,7 @@ NEEDS: Final[dict[str, str]] = {
     "message": WRITE,
     "typing": WRITE,
 }
-"""The letter that each needs; `direct` is about a person and `call` about a command of the application's, so
-no room's permission counts for these."""
+"""The letter that each action needs. `direct` and `call` need none, because their target is not a room."""
 
 ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.Join: "join",
@@ -39,7 +38,7 @@ ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.SendDirect: "direct",
     commands.Call: "call",
 }
-"""What a command does, where somebody may be forbidden to; messages are looked at one by one, later."""
+"""The action of each command that can be forbidden. Messages are checked later, one at a time."""
 
 PHRASES: Final[dict[str, str]] = {
     "join": "join room",
@@ -55,16 +54,16 @@ PHRASES: Final[dict[str, str]] = {
 
 
 class Permissions:
-    """What a token's `rooms` allow: letters by the names of rooms, where a name may end in `*`.
+    """The permissions in a token's `rooms`: letters by room name, where a name may end in `*`.
 
-    The most specific name decides alone: the whole one, else the longest that ends in `*`. A room that none
-    names is closed. Immutable; to be used on any thread.
+    Only the most specific name counts: the exact one, else the longest prefix with `*`. A room without a
+    matching name is closed. Immutable, so every method may be called from any thread.
     """
 
     __slots__ = ("_exact", "_prefixes")
 
     def __init__(self, letters: dict[str, str]) -> None:
-        """Raises BadToken for letters that there are not."""
+        """Raises BadToken for unknown letters."""
         for name, given in letters.items():
             if unknown := set(given) - {READ, WRITE, MODERATE}:
                 wrong = f"{sorted(unknown)[0]!r:.20} of {name!r:.60}"
@@ -76,7 +75,7 @@ class Permissions:
 
     @classmethod
     def of(cls, claim: Any) -> Permissions | None:
-        """What a claim `rooms` says: a list of names to read and write, or letters by name; None without one.
+        """Reads the claim `rooms`: a list of names to read and write, or letters by name. None without one.
 
         Raises BadToken.
         """
@@ -89,7 +88,7 @@ class Permissions:
         return cls(claim)
 
     def allow(self, letter: str, room: str) -> bool:
-        """Whether `letter` is among those for `room`."""
+        """Whether `room` is granted `letter`."""
         exact = self._exact.get(room)
         if exact is not None:
             return letter in exact

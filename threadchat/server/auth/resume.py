@@ -1,4 +1,4 @@
-"""Signed proof of who somebody was, so that any node lets them be the same person again."""
+"""Resume tokens: signed proof of an identity, with which a client returns as the same person on any node."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import msgspec
 from threadchat.chat.log.events import UserId
 
 RESUME_TTL: Final = 24 * 3600.0
-"""Seconds for which a client may come back as the same person."""
+"""Seconds for which a client may return as the same person."""
 _MAX_TOKEN: Final = 2048
 
 
 class Identity(msgspec.Struct, frozen=True, array_like=True):
-    """What a token says: `expiry` is Unix time, in seconds."""
+    """The content of a token. `expiry` is Unix time, in seconds."""
 
     user: UserId
     nickname: str
@@ -31,7 +31,7 @@ def issue(key: bytes, user: UserId, nickname: str, now: float) -> str:
 
 
 def verify(key: bytes, token: str, now: float) -> Identity | None:
-    """What a token says; None for one that is expired, or not of this key's making."""
+    """The content of a token; None if it is expired, or not signed with this key."""
     payload_part, _, signature_part = token[:_MAX_TOKEN].partition(".")
     try:
         payload, signature = _decode(payload_part), _decode(signature_part)

@@ -1,4 +1,4 @@
-"""Reads the tokens (JWT) that say who somebody is, checks them against the keys, and signs them for tries."""
+"""Verifies the tokens (JWT) that identify users, and signs tokens for development."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MAX_TOKEN: Final = 8192
-"""Characters; a longer one is refused unread. Proxies take no longer header either."""
+"""Characters. A longer token is refused unread; proxies do not accept longer headers either."""
 MAX_HEADER: Final = 2048
-"""Characters of its first part, which is read before anybody knows whose it is: some Pythons follow JSON so
-deep that a longer one could overflow the stack of a thread."""
+"""Characters of a token's header, which is decoded before its signature is verified. Some versions of Python
+follow nested JSON so deep that a longer header could overflow a thread's stack."""
 LEEWAY: Final = 10.0
-"""Seconds by which the clock of whoever signed a token may be ahead of this one's."""
+"""Seconds by which the signer's clock may be ahead of ours."""
 _DECIMAL: Final = re.compile("[1-9][0-9]*")
 _NUMERIC: Final = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
 _LATEST: Final = 2.0**53
 
 
 class Pass(NamedTuple):
-    """What a token says: who, until when (Unix time, in seconds), and what in which rooms.
+    """The content of a verified token: the user, the expiry (Unix time, in seconds), and permissions.
 
-    Without `permissions` the token says nothing about rooms.
+    `permissions` is None if the token does not mention rooms.
     """
 
     user: User
@@ -42,10 +42,10 @@ class Pass(NamedTuple):
 
 
 class Tokens:
-    """The check of tokens by the settings' keys. To be used on any thread."""
+    """Verifies tokens with the keys of the settings. Every method may be called from any thread."""
 
     def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
-        """`clock` is Unix time. Raises ConfigError where PyJWT is missing, or a file holds no key."""
+        """`clock` returns Unix time. Raises ConfigError if PyJWT is missing, or a file holds no key."""
         self._jwt = _load_jwt("token_keys" if config.token_keys else "token_key")
         self._secret = config.token_key
         self._file = KeyFile(config.token_keys, self._jwt) if config.token_keys else None
@@ -55,20 +55,23 @@ class Tokens:
 
     @staticmethod
     def of(config: Config) -> Tokens | None:
-        """The tokens that are configured; None where none are. Raises ConfigError."""
+        """The verifier for the configured keys; None if there are none. Raises ConfigError."""
         return Tokens(config) if config.token_key or config.token_keys else None
 
     def reload(self) -> None:
-        """Reads the file of keys again; a broken one keeps the old keys, and the log says so."""
+        """Reads the file of keys again. If it is invalid, the old keys stay and the error is logged."""
         if self._file is not None:
             self._file.reload()
 
     def remaining(self, shown: Pass) -> float:
-        """Seconds until it expires; not above 0 where it has."""
+        """Seconds until a token expires; 0 or less if it has expired."""
         return shown.expires - self._clock()
 
     def verify(self, text: str) -> Pass:
-        """What a token says. Raises BadToken, whose text shows no token, and nothing of an unsigned one."""
+        """Verifies a token and returns its content.
+
+        Raises BadToken. Its text never contains the token, nor claims from one that was not verified.
+        """
         if len(text) > MAX_TOKEN:
             raise BadToken(f"it is longer than {MAX_TOKEN} characters")
         if len(text.partition(".")[0]) > MAX_HEADER:
@@ -91,10 +94,10 @@ class Tokens:
             claims: Mapping[str, Any] = jwt.decode(
                 text,
                 key,
-                algorithms=[algorithm],  # the key's; what the token says of itself only chose the key
+                algorithms=[algorithm],  # the key's algorithm; the token's header only selects the key
                 audience=self._audience,
                 issuer=self._issuer,
-                # Numbers as sub are right here, and times are checked by a clock that a test can set.
+                # A number is a valid sub here. Times are checked with a clock that a test can set.
                 options={f"verify_{claim}": False for claim in ("sub", "jti", "exp", "nbf", "iat")},
             )
         except jwt.MissingRequiredClaimError as error:
@@ -110,10 +113,10 @@ class Tokens:
         return claims
 
     def _key(self, header: Mapping[str, Any]) -> tuple[Any, str]:
-        """The key for a token and the one algorithm that it is for: a public key never checks an HMAC."""
+        """The key for a token, and that key's only algorithm. A public key never verifies an HMAC."""
         algorithm = header.get("alg")
-        if "crit" in header:  # RFC 7515 section 4.1.11: what is critical has to be understood
-            raise BadToken("its header demands an extension (crit), and none is known here")
+        if "crit" in header:  # RFC 7515 section 4.1.11: critical extensions must be understood
+            raise BadToken("its header requires an extension (crit), and none is supported")
         if algorithm == "HS256" and self._secret:
             return self._secret, "HS256"
         if algorithm == "RS256" and self._file is not None:
@@ -122,7 +125,7 @@ class Tokens:
         raise BadToken(f"it is not signed with {' or '.join(kinds)}")
 
     def _check_times(self, claims: Mapping[str, Any]) -> float:
-        """When it expires. Raises BadToken where it has, or does not hold yet (RFC 7519 section 4.1)."""
+        """When a token expires. Raises BadToken if it has, or is not valid yet (RFC 7519 section 4.1)."""
         now = self._clock()
         expires = _time(claims, "exp")
         if expires is None:
@@ -132,7 +135,7 @@ class Tokens:
         for name in ("nbf", "iat"):
             begins = _time(claims, name)
             if begins is not None and begins > now + LEEWAY:
-                raise BadToken(f"it does not hold yet ({name})")
+                raise BadToken(f"it is not valid yet ({name})")
         return expires
 
 
@@ -145,15 +148,15 @@ def sign(
     seconds: float = 3600.0,
     now: float | None = None,
 ) -> str:
-    """A token for `user`, signed with `token_key`; `rooms` are letters by name, None says nothing of rooms.
+    """A token for `user`, signed with `token_key`. `rooms` are letters by name, or None to leave them out.
 
-    Raises ConfigError where there is no key, and BadToken for what the server would refuse.
+    Raises ConfigError without a key, and BadToken for a token that the server would refuse.
     """
     jwt = _load_jwt("token_key")
     if not config.token_key:
         raise ConfigError(
             "token signs with token_key, and there is none: give --token-key, THREADCHAT_TOKEN_KEY or a file"
-            + ("; token_keys are public keys, which only check" if config.token_keys else "")
+            + ("; token_keys are public keys, which cannot sign" if config.token_keys else "")
         )
     if isinstance(user, str) and isinstance(_subject(user), int):
         raise BadToken(f"the text {user!r} as sub means the integer; an id that is text has more than digits")
@@ -173,12 +176,12 @@ def sign(
 
 
 def _load_jwt(setting: str) -> ModuleType:
-    """PyJWT, which whoever has no tokens need not have. Raises ConfigError."""
+    """Imports PyJWT, which is only needed for tokens. Raises ConfigError."""
     try:
         import jwt
 
         if setting == "token_keys":
-            import cryptography  # noqa: F401  # PyJWT is lame without it, and says so late
+            import cryptography  # noqa: F401  # without it PyJWT fails only when it verifies RS256
     except ModuleNotFoundError as error:
         if error.name not in ("jwt", "cryptography"):
             raise
@@ -188,14 +191,14 @@ def _load_jwt(setting: str) -> ModuleType:
 
 
 def _subject(claim: Any) -> Any:
-    """The id that a `sub` names. RFC 7519 has it as text, so the text of an integer id is that integer.
+    """The user id in the claim `sub`. RFC 7519 makes it text, so decimal digits mean an integer id.
 
-    Longer decimals, as some providers of logins have them, are text. What is no id stays as it is, for
-    `as_user` to say so. Raises BadToken for a number in a spelling of its own.
+    Longer numbers, as some identity providers use, stay text. An invalid id is returned unchanged, and
+    `as_user` refuses it. Raises BadToken if `sub` is missing, or is a number in another notation.
     """
     if isinstance(claim, str) and _NUMERIC.fullmatch(claim):
         if not _DECIMAL.fullmatch(claim):
-            raise BadToken(f"its sub {claim!r:.40} is a number, but {ID_RULE}, is what an id can be")
+            raise BadToken(f"its sub {claim!r:.40} is a number, but not a valid id: {ID_RULE}")
         return int(claim) if len(claim) < 17 and int(claim) <= LARGEST_ID else claim
     if claim is None:
         raise BadToken("its claim sub is missing")

@@ -1,4 +1,4 @@
-"""Who somebody is: by the application's word, by a token, by proof of an earlier identity, or a stranger."""
+"""Users and their ids: from the application, from a token, from a resume token, or new for a stranger."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from threadchat.server.protocol.commands import MAX_NICKNAME, Hello
 
 
 class User(NamedTuple):
-    """A person: `id` is the application's own where it authenticates: an integer from 1 on, or text.
+    """A person. Where the application or tokens authenticate, `id` is theirs: an integer from 1, or text.
 
-    Anonymous people have an integer of the chat's making: below 0 where the application authenticates, so
-    that the two never meet, else from 1 on. On the older dialect `/ws`, which knows no ids, it is 0.
+    The chat gives anonymous people an integer. It is below 0 if people are authenticated, so that it never
+    equals one of their ids; else it is from 1. On the older dialect `/ws`, which has no ids, it is 0.
     """
 
     id: UserId
@@ -28,7 +28,7 @@ class User(NamedTuple):
 
 
 def stranger(broker: Broker, *, authenticates: bool) -> int:
-    """A fresh id for somebody anonymous, which is nobody's in the application."""
+    """A new id for an anonymous person, which no authenticated user has."""
     number = broker.new_user()
     return -number if authenticates else number
 
@@ -36,11 +36,12 @@ def stranger(broker: Broker, *, authenticates: bool) -> int:
 def identify(
     hello: Hello, identity: User | None, broker: Broker, *, authenticates: bool
 ) -> tuple[UserId, str]:
-    """Whose hello that is: id and nickname.
+    """The id and the nickname for a hello.
 
-    What the application or a token says (`identity`) counts before what `resume` proves, and that before
-    what is asked for. Where people are known (`authenticates`), `resume` is for strangers: the known come in
-    by login or token only, and so may lose it; to them it gives back no more than the nickname they chose.
+    The user named by the application or a token (`identity`) comes first, then the one that `resume` proves,
+    then the fields of the hello. If people are authenticated (`authenticates`), `resume` restores the id of
+    strangers only. Known users must log in or show a token each time, so that their access can be withdrawn;
+    for them `resume` restores only the nickname that they chose.
     """
     asked = hello.nickname or ""
     known = resume.verify(broker.resume_key, hello.resume, time.time()) if hello.resume else None
@@ -49,25 +50,25 @@ def identify(
         return identity.id, identity.nickname or asked or chosen
     if known is None or (authenticates and not is_stranger(known.user)):
         return stranger(broker, authenticates=authenticates), asked
-    return known.user, asked or nfc(known.nickname)  # an older server wrote it as it came
+    return known.user, asked or nfc(known.nickname)  # older servers did not normalize it
 
 
 def is_resumed(hello: Hello, user: UserId, broker: Broker) -> bool:
-    """Whether `resume` proves that this user is who they were."""
+    """Whether `resume` proves that this was the same user before."""
     known = resume.verify(broker.resume_key, hello.resume, time.time()) if hello.resume else None
     return known is not None and known.user == user
 
 
 def resume_token(broker: Broker, user: User) -> str:
-    """What lets that person come back as the same, within `resume.RESUME_TTL`."""
+    """The token with which a client may return as this user within `resume.RESUME_TTL`."""
     return resume.issue(broker.resume_key, user.id, user.nickname, time.time())
 
 
 def as_user(value: Any, lowest: int = 1) -> User | None:
-    """What an application calls a user: an id, or a mapping or an object with `id` and maybe `nickname`.
+    """Converts what an application uses for a user: an id, or an object or mapping with `id` and `nickname`.
 
-    None, and whatever has the id None, is nobody; a UUID is its text. Raises ThreadchatError for anything
-    else, and for an integer below `lowest`.
+    `nickname` is optional. None, or an `id` of None, means nobody. A UUID becomes text. Raises
+    ThreadchatError for anything else, and for an integer below `lowest`.
     """
     if isinstance(value, Mapping):
         found, nickname = value.get("id", _MISSING), value.get("nickname")
@@ -93,19 +94,19 @@ _MISSING: Final = object()
 
 
 def is_stranger(user: UserId) -> bool:
-    """Whether an id is one of those that a chat which authenticates gives to people whom nobody knows."""
+    """Whether an id is one that a chat with authentication gives to an anonymous person."""
     return isinstance(user, int) and user < 0
 
 
 def exact_id(user: UserId) -> UserId:
-    """The same in NFC, as no subclass of int or str, which JSON has none for: of an enum, say."""
+    """The same id in NFC, as exactly `int` or `str`. JSON encoders refuse subclasses, such as an enum's."""
     return nfc(exactly_text(user)) if isinstance(user, str) else int(user)
 
 
 def exactly_text(text: str) -> str:
-    """The same as no subclass of str, which JSON has none for: of markupsafe's Markup, say.
+    """The same text as exactly `str`. JSON encoders refuse subclasses, such as markupsafe's Markup.
 
-    `str()` would not do: Django's SafeString returns itself.
+    `str()` is not enough: for Django's SafeString it returns the same object.
     """
     return str.__str__(text)
 

@@ -1,4 +1,4 @@
-"""What a client of the native dialect may say: every command of the protocol, each with its fields."""
+"""The commands that a client of the native dialect may send, each with its fields."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ MAX_HISTORY: Final = 1000
 MAX_LISTED: Final = 1000
 MAX_USERS: Final = 100
 MAX_NAMES: Final = 100
-"""The first ones in characters; then in events, in rooms or people, and in users and names of a filter."""
+"""MAX_NICKNAME to MAX_EPOCH are in characters. MAX_HISTORY is in events, MAX_LISTED in rooms or people, and
+MAX_USERS and MAX_NAMES in the users and event names of a filter."""
 
-# Which characters names may have, `names.py` says.
+# `auth/name_policy.py` defines which characters names may have.
 Nickname = Annotated[str, Meta(min_length=1, max_length=MAX_NICKNAME)]
 RoomName = Annotated[str, Meta(min_length=1, max_length=MAX_ROOM_NAME)]
 Id = Annotated[int, Meta(ge=-(2**53), le=2**53)] | Annotated[str, Meta(max_length=MAX_ID)]
 Words = Annotated[str, Meta(min_length=1)]
-"""What is said: something, as the application's own publications have to."""
+"""The text of a message, never empty."""
 Users = Annotated[list[Id], Meta(max_length=MAX_USERS)]
 EventNames = Annotated[list[str], Meta(max_length=MAX_NAMES)]
 CommandId = int | str | None
 
 
 class Since(msgspec.Struct, frozen=True, gc=False):
-    """A position as a client sends it: both or nothing."""
+    """A position as a client sends it. Both fields are required."""
 
     offset: Annotated[int, Meta(ge=0)]
     epoch: Annotated[str, Meta(max_length=MAX_EPOCH)]
 
 
 class Command(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower, kw_only=True):
-    """What every command may carry; its reply carries `id` as `re`."""
+    """The base of all commands. The reply carries the command's `id` as `re`."""
 
     id: CommandId = None
 
 
 class Hello(Command, frozen=True):
-    """Says who one is, or was."""
+    """Begins a session; says who the person is, or resumes who they were."""
 
     token: str | None = None
     resume: str | None = None
@@ -56,20 +57,20 @@ class Hello(Command, frozen=True):
 
 
 class Profile(Command, frozen=True):
-    """Chooses a nickname, or another one."""
+    """Sets or changes the nickname."""
 
     nickname: Nickname
     about: Annotated[str, Meta(max_length=MAX_ABOUT)] | None = None
 
 
 class Refresh(Command, frozen=True):
-    """Shows a newer token than that of the hello."""
+    """Replaces the token by a newer one."""
 
     token: str
 
 
 class Listen(Command, frozen=True):
-    """What `join` and `subscribe` have in common."""
+    """The base of `join` and `subscribe`."""
 
     room: RoomName
     types: list[str] | None = None
@@ -79,15 +80,15 @@ class Listen(Command, frozen=True):
 
 
 class Join(Listen, frozen=True):
-    """Becomes a member, and listens."""
+    """Becomes a member of a room and subscribes to it."""
 
 
 class Subscribe(Listen, frozen=True):
-    """Only listens."""
+    """Subscribes to a room without becoming a member."""
 
 
 class InRoom(Command, frozen=True):
-    """A command about one room."""
+    """The base of commands about one room."""
 
     room: RoomName
 
@@ -101,14 +102,14 @@ class Unsubscribe(InRoom, frozen=True):
 
 
 class Message(InRoom, frozen=True):
-    """Says something to a room; the same key again says nothing new."""
+    """Publishes a message in a room. A second one with the same key is not published."""
 
     message: Words
     key: Annotated[str, Meta(max_length=MAX_KEY)] = ""
 
 
 class SendDirect(Command, frozen=True, tag="direct"):
-    """Says something to one person; the same key again says nothing new to whoever has an inbox."""
+    """Sends a message to one person. To an inbox, a second one with the same key is not sent."""
 
     to: Id
     message: Words
@@ -116,14 +117,14 @@ class SendDirect(Command, frozen=True, tag="direct"):
 
 
 class Call(Command, frozen=True):
-    """Has the application do something of its own."""
+    """Calls a command of the application."""
 
     name: Annotated[str, Meta(max_length=MAX_EVENT_NAME)]
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Count(InRoom, frozen=True):
-    """How many events a room's log holds."""
+    """Asks how many events a room's log holds."""
 
     types: list[str] | None = None
     users: Users | None = None
@@ -131,7 +132,7 @@ class Count(InRoom, frozen=True):
 
 
 class History(InRoom, frozen=True):
-    """A page of a room's log."""
+    """Asks for a page of a room's log."""
 
     since: Since | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_HISTORY)] = 100
@@ -139,34 +140,34 @@ class History(InRoom, frozen=True):
 
 
 class Who(InRoom, frozen=True):
-    """Who is in a room; of many those whose ids come after one."""
+    """Asks who is in a room. `after` continues a long list: only people with higher ids."""
 
     after: Id | None = None
 
 
 class Rooms(Command, frozen=True):
-    """Which rooms there are, or those whose names begin so."""
+    """Asks for the rooms, or for those whose names begin with `prefix`."""
 
     prefix: Annotated[str, Meta(max_length=MAX_ROOM_NAME)] = ""
 
 
 class Typing(InRoom, frozen=True):
-    """Somebody is typing."""
+    """Tells a room's members that this person is typing."""
 
 
 class Ping(Command, frozen=True):
-    """Anybody there?"""
+    """Asks for a reply, and nothing else."""
 
 
 # For moderators
 
 
 Place = Annotated[str, Meta(max_length=MAX_ROOM_NAME)]
-"""A room; empty: everywhere."""
+"""A room's name; empty means everywhere."""
 
 
 class Kick(Command, frozen=True):
-    """Throws somebody out, who may come back."""
+    """Removes somebody from a room or the chat. They may come back."""
 
     user: Id
     room: Place = ""
@@ -174,7 +175,7 @@ class Kick(Command, frozen=True):
 
 
 class Lifting(Command, frozen=True):
-    """What takes a sanction back: against a user or an address."""
+    """The base of commands that lift a sanction against a user or an address."""
 
     user: Id | None = None
     address: str | None = None
@@ -182,43 +183,43 @@ class Lifting(Command, frozen=True):
 
 
 class Sanctioning(Lifting, frozen=True):
-    """What imposes one, for a time or for good."""
+    """The base of commands that impose a sanction. Without `seconds` it has no end."""
 
     seconds: float | None = None
     reason: str = ""
 
 
 class Ban(Sanctioning, frozen=True):
-    """Throws somebody out and keeps them out; of a user maybe their addresses too."""
+    """Removes somebody and keeps them out; `with_address` also bans a user's addresses."""
 
     with_address: bool = False
 
 
 class Unban(Lifting, frozen=True):
-    """Takes a ban back."""
+    """Lifts a ban."""
 
 
 class Mute(Sanctioning, frozen=True):
-    """Lets somebody listen, but not speak."""
+    """Lets somebody listen but not send."""
 
 
 class Unmute(Lifting, frozen=True):
-    """Takes a mute back."""
+    """Lifts a mute."""
 
 
 class Delete(InRoom, frozen=True):
-    """Takes the text of a message out of a room's log."""
+    """Removes the text of a message from a room's log."""
 
     event: int
     epoch: Annotated[str, Meta(max_length=MAX_EPOCH)] = ""
 
 
 class Close(InRoom, frozen=True):
-    """Closes a room, with its log."""
+    """Closes a room and deletes its log."""
 
 
 class Sanctions(Command, frozen=True):
-    """Which bans and mutes there are: a room's own, or all."""
+    """Asks for the bans and mutes of a room, or for all of them."""
 
     room: Place = ""
 
@@ -253,7 +254,7 @@ COMMANDS: Final = tuple(command.__struct_config__.tag for command in get_args(An
 
 
 def normalized(command: AnyCommand) -> AnyCommand:
-    """The same command with its names, and ids that are text, in NFC."""
+    """The same command, with names and text ids in NFC."""
     for field in NAMING:
         name = getattr(command, field, None)
         if isinstance(name, str) and not name.isascii():

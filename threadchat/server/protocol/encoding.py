@@ -1,4 +1,4 @@
-"""JSON text to commands, events to frames, for all three dialects; no I/O."""
+"""Decodes JSON text to commands and encodes events to frames, for all three dialects; no I/O."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.requests import Latest, Text
 
 BROADCAST_ROOM: Final = "/ws"
-"""The room of the broadcast dialect; the native one does not reach it."""
+"""The room of the broadcast dialect. The native dialect cannot reach it."""
 
 
 class _Envelope(msgspec.Struct):
-    """As much of a bad command as an error needs."""
+    """The part of an invalid command that its error reply needs."""
 
     type: msgspec.Raw = msgspec.Raw(b"null")
     id: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class BroadcastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that there is in the broadcast dialect, both ways."""
+    """The only message of the broadcast dialect, in both directions."""
 
     sender: str = msgspec.field(name="from")
     message: Words
@@ -53,25 +53,26 @@ _decode_id = msgspec.json.Decoder(int | str).decode
 _decode_type = msgspec.json.Decoder(str).decode
 
 MOST_NESTED: Final = 500
-"""Arrays and objects within each other in one message. Python 3.12 and 3.13 let a decoder go 10,000 of them
-deep, which is more than a thread's stack of 1 MiB holds: the process would be gone."""
-_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # to the end, where it has none
+"""Levels of arrays and objects in one message. Python 3.12 and 3.13 allow a decoder 10,000 levels. That
+overflows a thread's stack of 1 MiB, and the process would crash."""
+# A string without its closing quote extends to the end of the text.
+_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 _STEPS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
-_BESIDE: Final = re.compile(r"[^\[\]{}]+")
+_NO_BRACKETS: Final = re.compile(r"[^\[\]{}]+")
 
 
 def check_depth(text: str) -> None:
-    """Raises CommandError 107 for what could be nested too deeply to be decoded."""
+    """Raises CommandError 107 for text that may be nested too deeply to decode."""
     if text.count("[") + text.count("{") <= MOST_NESTED:
         return
     bare = _STRING.sub("", text)
     if bare.count("[") + bare.count("{") <= MOST_NESTED:
         return
-    steps = map(_STEPS.__getitem__, _BESIDE.sub("", bare))
+    steps = map(_STEPS.__getitem__, _NO_BRACKETS.sub("", bare))
     if max(accumulate(steps), default=0) > MOST_NESTED:
-        reason = f"arrays and objects are nested more than {MOST_NESTED} deep; a message needs a few"
+        reason = f"arrays and objects are nested more than {MOST_NESTED} levels deep; a message needs a few"
         raise CommandError(ErrorCode.BAD_REQUEST, reason)
 
 
@@ -79,9 +80,9 @@ def check_depth(text: str) -> None:
 
 
 def decode_command(text: str) -> AnyCommand:
-    """One native command. Raises BadCommand."""
+    """Decodes one command of the native dialect. Raises BadCommand."""
     try:
-        if len(text) > MOST_NESTED:  # the most are short
+        if len(text) > MOST_NESTED:  # most commands are shorter and need no check
             check_depth(text)
         command: AnyCommand = _decode_command(text)
         return command
@@ -92,7 +93,7 @@ def decode_command(text: str) -> AnyCommand:
 
 
 def command_id(text: str) -> CommandId:
-    """The id of a command that is not looked at any further; None where it has none, or it cannot be read."""
+    """The id of a command that is refused undecoded; None if it has none, or none that can be read."""
     try:
         check_depth(text)
         return _id_of(_decode_envelope(text))
@@ -109,7 +110,7 @@ def _id_of(envelope: _Envelope) -> CommandId:
 
 
 class BadCommand(CommandError):
-    """A command that could not be read; `id` is its id, as far as that could be."""
+    """A command that could not be decoded; `id` is its id, if that could be read."""
 
     def __init__(self, code: ErrorCode, reason: str, command_id: CommandId = None) -> None:
         super().__init__(code, reason)
@@ -144,16 +145,16 @@ _EXAMPLE: Final = '{"type": "hello", "id": 1, "nickname": "ann"}'
 
 
 def check_reachable(room: str) -> None:
-    """Raises CommandError 103 for a room of the server's own: that of `/ws`, and people's inboxes."""
+    """Raises CommandError 103 for the rooms that clients may not name: that of `/ws`, and inboxes."""
     if room == BROADCAST_ROOM:
         reason = f"{BROADCAST_ROOM} is the broadcast endpoint's room"
         raise CommandError(ErrorCode.PERMISSION_DENIED, reason)
     if is_inbox(room):
-        raise CommandError(ErrorCode.PERMISSION_DENIED, "an inbox is its person's alone")
+        raise CommandError(ErrorCode.PERMISSION_DENIED, "only its owner can read an inbox")
 
 
 def check_filter(types: Sequence[str] | None, names: Sequence[str] | None = None) -> None:
-    """Raises CommandError 107 for an event type that does not exist, and for what is no event's name."""
+    """Raises CommandError 107 for an unknown event type, and for an invalid event name."""
     check_names(names)
     unknown = sorted(set(types or ()) - EVENT_TYPES)
     if unknown:
@@ -162,12 +163,12 @@ def check_filter(types: Sequence[str] | None, names: Sequence[str] | None = None
 
 
 def decode_broadcast(text: str) -> BroadcastMessage:
-    """One message of the broadcast dialect. Raises CommandError 107."""
+    """Decodes one message of the broadcast dialect. Raises CommandError 107."""
     return _decode(_decode_broadcast, text, '{"from": "ann", "message": "hi"}')
 
 
 def decode_direct(text: str) -> DirectMessage:
-    """One message of the direct dialect. Raises CommandError 107."""
+    """Decodes one message of the direct dialect. Raises CommandError 107."""
     return _decode(_decode_direct, text, '{"to": 2, "message": "hi"}')
 
 
@@ -183,17 +184,17 @@ def _decode(decode: Callable[[str], Decoded], text: str, example: str) -> Decode
 
 
 def text_frame(value: Any) -> bytes:
-    """A text frame of some value's JSON."""
+    """A text frame with a value as JSON."""
     return frames.encode(frames.TEXT, _encode(value))
 
 
 def json_text(value: Any) -> Text:
-    """A request to send some value as JSON."""
+    """A request to send a value as JSON."""
     return Text(text_frame(value))
 
 
 def ok_frame(command_id: CommandId, **fields: Any) -> bytes:
-    """The reply to a command that was done."""
+    """The reply to a command that succeeded."""
     return text_frame({"type": "ok", "re": command_id, **fields})
 
 
@@ -205,17 +206,17 @@ def error_text(error: CommandError, command_id: CommandId) -> Text:
 
 
 def native_events(records: Sequence[Record]) -> Text:
-    """Events for the native dialect, any number in one request."""
+    """Any number of events for the native dialect, in one request."""
     if len(records) == 1:
         [(event, json)] = records
         frame = frames.encode(frames.TEXT, json)
-        # What is in no log: the next one of its name says more.
+        # An event without an id is in no log. A newer one of the same name replaces it in the outbox.
         return Text(frame) if event.id else Latest(frame, (event.room, event.name))
     return Text(b"".join([frames.encode(frames.TEXT, item.json) for item in records]), len(records))
 
 
 def broadcast_events(records: Sequence[Record]) -> Text:
-    """Events for the broadcast dialect: messages, and nothing else."""
+    """Events for the broadcast dialect, which has only messages."""
     messages = [
         text_frame(BroadcastMessage(item.event.nickname, item.event.message))
         for item in records
@@ -225,27 +226,27 @@ def broadcast_events(records: Sequence[Record]) -> Text:
 
 
 def live_text(room: str | None) -> Text:
-    """Says that a replay is over: of a room, or (None) of the inbox."""
+    """Tells a client that the replay of a room, or with None of the inbox, is complete."""
     return json_text({"type": "live", **({"inbox": True} if room is None else {"chatroomId": room})})
 
 
 def inbox_text(position: Position) -> Text:
-    """Says where the inbox begins, which did not exist when hello was said."""
+    """Tells a client the position of its inbox, if there was no inbox at hello."""
     return json_text({"type": "inbox", **position_fields(position)})
 
 
 def moved_text(kind: str, room: str, **fields: Any) -> Text:
-    """Says that the application had one join a room or leave it."""
+    """Tells a client that the application made it join or leave a room."""
     return json_text({"type": kind, "chatroomId": room, **fields})
 
 
 def typing_text(room: str, user: UserId, nickname: str) -> Text:
-    """Says that somebody is typing."""
+    """Tells a client that somebody is typing."""
     return json_text({"type": "typing", "chatroomId": room, "userId": user, "from": nickname})
 
 
 def kicked_text(room: str, reason: str) -> Text:
-    """Says to one who was in a room that they were thrown out of it."""
+    """Tells a client that it was removed from a room."""
     return json_text({"type": "kicked", "chatroomId": room, "reason": reason})
 
 
@@ -254,11 +255,11 @@ def native_direct(direct: Direct) -> Text:
     return json_text(direct)
 
 
-def classic_direct(direct: Direct) -> Text:
+def legacy_direct(direct: Direct) -> Text:
     """A direct message in the direct dialect."""
     return json_text({"from": direct.sender, "message": direct.message})
 
 
 def position_fields(position: Position) -> dict[str, Any]:
-    """A position as replies carry it."""
+    """The fields of a position in a reply."""
     return {"offset": position.offset, "epoch": position.epoch}

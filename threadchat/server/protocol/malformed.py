@@ -1,4 +1,4 @@
-"""Reads what can be read of a command that is no JSON, so that its error names the command; no I/O."""
+"""Finds the id of a command that is not valid JSON, so that the error reply can carry it; no I/O."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import msgspec
 from threadchat.server.protocol.commands import CommandId
 
 MOST_TOKENS: Final = 10_000
-"""Strings and brackets that are looked at: a few milliseconds of work for a message that is wrong anyway."""
+"""Strings and brackets to look at. This bounds the work on an invalid message to a few milliseconds."""
 
 _STRING: Final = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN: Final = re.compile(rf"{_STRING}?|[\[\]{{}}]", re.DOTALL)
-# A number must end before the text does: what was cut off may have been more of it.
+# A number at the very end of the text does not count, because digits may have been cut off.
 _ID: Final = re.compile(rf"\s*:\s*({_STRING}|-?[0-9]++(?=[\s,}}]))", re.DOTALL)
 _ESCAPE: Final = re.compile(
-    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
-    r"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half of one
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a surrogate pair
+    r"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half a pair
     r"|\\.",
     re.DOTALL,
 )
@@ -27,7 +27,7 @@ _decode_id = msgspec.json.Decoder(int | str).decode
 
 
 def find_id(text: str) -> CommandId:
-    """The last `id` of the object that `text` begins with, as far as it is one; None where none is found."""
+    """The last `id` of the object at the beginning of `text`; None if none is found."""
     found: CommandId = None
     depth = 0
     for token in islice(_TOKEN.finditer(text), MOST_TOKENS):
@@ -44,7 +44,7 @@ def find_id(text: str) -> CommandId:
 
 
 def find_half_character(text: str) -> str | None:
-    """The first escape that is half a surrogate pair, as JavaScript's `slice` makes them; else None."""
+    """The first escape that is half a surrogate pair, or None. JavaScript's `slice` can make these."""
     return next((escape[1] for escape in _ESCAPE.finditer(text) if escape[1]), None)
 
 

@@ -1,4 +1,4 @@
-"""The application's commands: their names, the kind of data that each takes, and where each runs."""
+"""The application's commands: their names, the type of data that each takes, and the thread it runs on."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 class Handler:
-    """One command: what it is called, the function, and how its data is read."""
+    """One command: its name, its function, and the decoder of its data."""
 
     __slots__ = ("_decode", "_function", "name", "pooled")
 
     def __init__(self, name: str, function: Callable[..., object], *, pooled: bool) -> None:
-        """Raises ConfigError for a function that takes something else than a caller and data."""
+        """Raises ConfigError for a function that does not take a caller and, optionally, data."""
         self.name = name
         self.pooled = pooled
         self._function = function
         self._decode = _decoder_for(name, function)
 
     def run(self, caller: Caller, data: msgspec.Raw) -> dict[str, Any]:
-        """Calls the function; what the reply carries. Raises what it raises, and CommandError 107.
+        """Calls the function and returns the fields of the reply. May block.
 
-        May block. Runs on: the connection's reader, or a thread of the pool.
+        Raises what the function raises, and CommandError 107 for data that cannot be decoded. Runs on: the
+        connection's reader, or a thread of the pool.
         """
         if self._decode is None:
             result = self._function(caller)
@@ -44,7 +45,7 @@ class Handler:
             return {}
         try:
             return {"data": msgspec.Raw(encode_data(result))}
-        except CommandError as error:  # which is not the client's mistake
+        except CommandError as error:  # the application's mistake, not the client's
             raise TypeError(f"{self.name} returned what cannot be sent: {error.reason}") from None
 
     def _read(self, decode: Callable[[msgspec.Raw], Any], data: msgspec.Raw) -> Any:
@@ -55,7 +56,7 @@ class Handler:
 
 
 class Calls:
-    """The commands of one chat. They are added before the first client comes, and looked up on any thread."""
+    """The commands of one chat. Add them before the first client connects; any thread may look them up."""
 
     def __init__(self) -> None:
         self.pool: Final = Pool()
@@ -65,13 +66,13 @@ class Calls:
         return bool(self._handlers)
 
     def add(self, name: str, function: Callable[..., object], *, pooled: bool = False) -> None:
-        """Adds a command. Raises ConfigError for a name that is none or taken, and for such a function."""
+        """Adds a command. Raises ConfigError for a name that is invalid or taken, and as `Handler` does."""
         try:
             check_name(name)
         except CommandError as error:
             raise ConfigError(f"command({name!r:.80}): {error.reason}") from None
         if name in self._handlers:
-            raise ConfigError(f"command({name!r}) is there already; give this one another name")
+            raise ConfigError(f"command({name!r}) exists already; give this one another name")
         self._handlers[name] = Handler(name, function, pooled=pooled)
 
     def find(self, name: str) -> Handler:
@@ -86,24 +87,26 @@ NO_CALLS: Final = Calls()
 
 
 class WithCommands:
-    """Something that has `calls`, which a decorator adds to."""
+    """The decorator that adds commands to `calls`."""
 
     calls: Calls
 
     def command(
         self, name: str, *, thread: Literal["reader", "pool"] = "reader"
     ) -> Callable[[Function], Function]:
-        """Adds a command of the application's, which clients `call` by its name (of a-z, 0-9 and _ . : -).
+        """Adds an application command, which clients `call` by its name (of a-z, 0-9 and _ . : -).
 
-        The function is called with the Caller and, if it takes a second argument, with the data: decoded
-        into what that is annotated with (a `msgspec.Struct`, a dataclass, a TypedDict, a `list[int]`). What
-        it returns goes back as JSON. `Refuse` and CommandError are the client's to read; whatever else it
-        raises is logged, and answered with error 100. The commands of a connection are done one after the
-        other on its reader thread, which may block; those with `thread="pool"` run on a few threads of their
-        own, and may be answered in another order. Raises ConfigError. Runs on: any thread.
+        The function receives the Caller and, if it takes a second argument, the data. The data is decoded
+        into the type in the annotation: a `msgspec.Struct`, a dataclass, a TypedDict, a `list[int]`. The
+        result is sent back as JSON. The client receives the reason of a `Refuse` or CommandError; any other
+        exception is logged and answered with error 100.
+
+        A connection's commands run one after the other on its reader thread, which may block. Commands with
+        `thread="pool"` run on a few separate threads, and their replies may come in another order. Raises
+        ConfigError. Runs on: any thread.
         """
         if thread not in ("reader", "pool"):
-            raise ConfigError(f"command({name!r:.80}, thread={thread!r:.40}): it is reader or pool")
+            raise ConfigError(f"command({name!r:.80}, thread={thread!r:.40}): thread must be reader or pool")
 
         def add(function: Function) -> Function:
             self.calls.add(name, function, pooled=thread == "pool")
@@ -113,7 +116,7 @@ class WithCommands:
 
 
 def _decoder_for(name: str, function: Callable[..., object]) -> Callable[[msgspec.Raw], Any] | None:
-    """What reads the data of a command; None for a function that takes none."""
+    """The decoder of a command's data; None for a function that takes no data."""
     check_callback(f"command({name!r})", function)
     kinds = inspect.Parameter
     places = [
@@ -122,7 +125,7 @@ def _decoder_for(name: str, function: Callable[..., object]) -> Callable[[msgspe
         if parameter.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD, kinds.VAR_POSITIONAL)
     ]
     if not places or len([one for one in places if one.default is kinds.empty]) > 2:
-        raise ConfigError(f"command({name!r}): its function takes a caller, and maybe data")
+        raise ConfigError(f"command({name!r}): its function must take a caller, and may take data")
     if len(places) == 1 and places[0].kind is not kinds.VAR_POSITIONAL:
         return None
     parameter = places[min(1, len(places) - 1)]
@@ -137,6 +140,6 @@ def _decoder_for(name: str, function: Callable[..., object]) -> Callable[[msgspe
 
 
 def _resolved(function: Callable[..., object], annotation: Any) -> Any:
-    """What one annotation of a function means; others may name what is imported for type checkers alone."""
+    """The type of one annotation. The other annotations may use names that only type checkers import."""
     holder = type("Holder", (), {"__annotations__": {"data": annotation}})
     return get_type_hints(holder, getattr(inspect.unwrap(function), "__globals__", {}))["data"]

@@ -1,4 +1,4 @@
-"""The part of a session that the application acts on: its commands, the inbox, rooms it puts people in."""
+"""The part of a session that serves the application: commands, the inbox, and rooms it joins people to."""
 
 from __future__ import annotations
 
@@ -32,19 +32,22 @@ from threadchat.wire.protocol.requests import Text
 log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
 
-MOST_POOLED: Final = 16
-"""Calls of one connection that may be on the pool at once, so that one client does not fill it."""
+MAX_POOLED: Final = 16
+"""Calls of one connection on the pool at once, so that one client cannot fill it."""
 
-MOST_WAITING: Final = 100
-WAITING_WINDOW: Final = 3600.0
-"""Direct messages that one connection may leave for people who are away, and the seconds for so many more."""
+MAX_STORED: Final = 100
+STORED_WINDOW: Final = 3600.0
+"""One connection may store `MAX_STORED` direct messages for offline people per `STORED_WINDOW` seconds."""
 
 _MOVED: Final = {"join": "joined", "subscribe": "subscribed", "leave": "left", "unsubscribe": "unsubscribed"}
-"""What the client is told once the application had it do that."""
+"""What the client receives when the application does this for it."""
 
 
 class ApplicationSession(HelloSession):
-    """Everything runs on the connection's reader thread but where it says otherwise."""
+    """A session with application commands and an inbox.
+
+    Everything runs on the connection's reader thread unless a method says otherwise.
+    """
 
     _memberships: Memberships
 
@@ -52,21 +55,21 @@ class ApplicationSession(HelloSession):
         super().__init__(*arguments, **options)
         self._inbox: Inbox | None = None
         self._caller: Caller | None = None
-        self._waiting: TokenBucket | None = None  # of messages to people who are away
-        self._pooled: threading.Semaphore | None = None  # most connections have no use for it
+        self._stored: TokenBucket | None = None  # for messages to people who are offline
+        self._pool_slots: threading.Semaphore | None = None  # made at the first call on the pool
 
     def arrive(self, user: UserId) -> None:
-        """See Session. Whom the application refuses leaves the rooms that it has put them into."""
+        """See Session. If the application refuses, leaves the rooms it has already joined the person to."""
         try:
             super().arrive(user)
         except CommandError:
-            self._memberships.give_up_all(ended=False)
+            self._memberships.close_all(ended=False)
             raise
 
     # The inbox
 
     def greet(self, command: commands.Hello) -> None:
-        """Says hello, and lets what is in the inbox come behind the reply."""
+        """Answers hello, and then starts the inbox, so that its events follow the reply."""
         fields = self.hello(command)
         if fields is not None:
             self.reply(command.id, fields)
@@ -74,12 +77,12 @@ class ApplicationSession(HelloSession):
                 self._inbox.start()
 
     def open_own_inbox(self, since: commands.Since | None) -> dict[str, Any]:
-        """See HelloSession. Who is known, but whose inbox cannot be had now, comes in without it."""
+        """See HelloSession. If the inbox is not available, the session begins without it."""
         assert self.user is not None
         if self.identity.identity is None or not self.hub.keeps_inbox(self.user):
             return {}
         inbox = Inbox(self.connection, self.hub, self.session, self._memberships.producer)
-        self._inbox = inbox  # first: what comes meanwhile is told to it
+        self._inbox = inbox  # set before `open`, so that a room that appears meanwhile reaches `attach`
         try:
             return inbox.open(self.user, None if since is None else Position(since.offset, since.epoch))
         except CommandError as error:
@@ -104,49 +107,50 @@ class ApplicationSession(HelloSession):
             return self.connection.offer_light(text, listed)
         return self.connection.offer(self.connection.packed(Text(text.frame)), listed)
 
-    def check_leaving(self, to: UserId) -> None:
-        """Raises CommandError 108 for what is no id, 111 where too much of this connection's waits already.
+    def check_storing(self, to: UserId) -> None:
+        """Checks a direct message before it may be stored for somebody offline.
 
-        Else anybody could fill the store with inboxes of people who never come.
+        Raises CommandError 108 for an invalid id, and 111 if this connection has stored too many messages.
+        Otherwise anybody could fill the store with inboxes of people who do not exist.
         """
         if not is_user_id(to, -LARGEST_ID):
             raise CommandError(ErrorCode.NOT_AVAILABLE, f"nobody is {to!r:.60}; an id is {ID_RULE}")
-        if self._waiting is None:
+        if self._stored is None:
             return
-        self._waiting.take(0, self._clock())  # time has passed
-        if self._waiting.spent and not self.hub.is_connected(to):
-            reason = f"{MOST_WAITING} messages of yours wait for people who are away; try again in a while"
+        self._stored.take(0, self._clock())  # adds the tokens of the time that has passed
+        if self._stored.spent and not self.hub.is_connected(to):
+            reason = f"{MAX_STORED} messages of yours wait for people who are offline; try again later"
             raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)
 
-    def left_waiting(self) -> dict[str, Any]:
-        """Notes a message that waits for somebody who is away; what the reply says of that."""
-        if self._waiting is None:
-            self._waiting = TokenBucket(MOST_WAITING / WAITING_WINDOW, MOST_WAITING, self._clock())
-        self._waiting.take(1, self._clock())
+    def note_stored(self) -> dict[str, Any]:
+        """Counts a message that was stored for somebody offline; returns the fields of the reply."""
+        if self._stored is None:
+            self._stored = TokenBucket(MAX_STORED / STORED_WINDOW, MAX_STORED, self._clock())
+        self._stored.take(1, self._clock())
         return {"stored": True}
 
     def end(self) -> None:
         """Ends the inbox's subscription."""
-        self._caller = None  # which refers to the session
+        self._caller = None  # breaks the reference cycle with the session
         if self._inbox is not None:
             self._inbox.stop()
 
     # The application's commands
 
     def call(self, command: commands.Call) -> dict[str, Any] | None:
-        """Does a command of the application's; None where it is answered later, by the pool."""
+        """Runs an application command; returns None if the pool runs it and replies later."""
         handler = self.calls.find(command.name)
         caller = self._caller
         if caller is None:
             caller = self._caller = Caller(self, self.identity.environ)
         if not handler.pooled:
             return self._run(handler, caller, command.data)
-        data = msgspec.Raw(bytes(command.data))  # apart from the buffer that the command came in
-        slots = self._pooled
+        data = msgspec.Raw(bytes(command.data))  # a copy, because `command.data` refers to the whole burst
+        slots = self._pool_slots
         if slots is None:
-            slots = self._pooled = threading.Semaphore(MOST_POOLED)
+            slots = self._pool_slots = threading.Semaphore(MAX_POOLED)
         if not slots.acquire(blocking=False):
-            reason = f"{MOST_POOLED} calls of this connection are being done already; wait for one of them"
+            reason = f"{MAX_POOLED} calls of this connection are running already; wait for one of them"
             raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)
         if not self.calls.pool.submit(partial(self._run_pooled, handler, caller, data, command.id, slots)):
             slots.release()
@@ -159,7 +163,7 @@ class ApplicationSession(HelloSession):
             return handler.run(caller, data)
         except (CommandError, ConnectionClosed):
             raise
-        except (Exception, SystemExit) as error:  # whose end would leave the descriptor open
+        except (Exception, SystemExit) as error:  # SystemExit would end the thread and leak the socket
             number, label = self.connection.number, self.connection.label
             log.exception("connection %d (%s): the command %s failed", number, label, handler.name)
             raise CommandError(ErrorCode.INTERNAL) from error
@@ -182,7 +186,7 @@ class ApplicationSession(HelloSession):
             else:
                 self.reply(command_id, fields)
         except ConnectionClosed:
-            pass  # there is nobody left to tell
+            pass  # nobody is left to reply to
         finally:
             slots.release()
 
@@ -207,31 +211,32 @@ class ApplicationSession(HelloSession):
         self.names.room(room)
         if self.hub.sanctions.find(BAN, subject_for(self.user), room) is not None:
             raise Refuse(f"user {self.user} is banned from room {room}")
-        wish = commands.Join(room=room) if action == "join" else commands.Subscribe(room=room)
+        command = commands.Join(room=room) if action == "join" else commands.Subscribe(room=room)
         try:
-            membership = self._memberships.take(wish, self.user if action == "join" else None, None)
+            membership = self._memberships.open(command, self.user if action == "join" else None, None)
         except CommandError as error:
             if error.code == ErrorCode.ALREADY:
                 return False
             raise
         try:
             where = encoding.position_fields(membership.subscription.origin)
-            self._offer(encoding.moved_text(_MOVED[action], room, **where))  # before the first event
+            # Sent before the subscription starts, so that no event overtakes it.
+            self._offer(encoding.moved_text(_MOVED[action], room, **where))
             membership.subscription.start()
             if membership.user is not None:
                 membership.room.enter(self.user, self.session, self.nickname or str(self.user), self.about)
         except RoomClosed:
             log.debug("room %s was closed while %s came in", room, self.connection.label)
         finally:
-            self._memberships.settle(membership)
+            self._memberships.finish_opening(membership)
         return True
 
     def _offer(self, text: Text) -> None:
         answer = entering(partial(self.connection.offer, text))
-        if answer is Answer.NO:  # too slow to be told: it comes back, and finds out
+        if answer is Answer.NO:  # the outbox is full; the client reconnects and then finds out
             self.connection.fall_behind()
 
     def reply(self, command_id: commands.CommandId, fields: dict[str, Any]) -> None:
-        """Answers a command that was done, if it wants an answer. Runs on: any thread that may wait."""
+        """Replies to a command that succeeded, if it has an id. Runs on: any thread that may block."""
         if command_id is not None:
             self.connection.send(Text(encoding.ok_frame(command_id, **fields)))

@@ -1,4 +1,4 @@
-"""Who calls a command of the application's: the person, their connection, and what can be done for it."""
+"""`Caller`: the connection that calls an application command, and what the command may do with it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from threadchat.server.auth.users import User
 
 
-class Tab(Protocol):
-    """A session on the native dialect, as its caller sees it."""
+class CallerSession(Protocol):
+    """The part of a session that a `Caller` uses."""
 
     session: str
 
@@ -22,64 +22,64 @@ class Tab(Protocol):
 
 
 class Caller:
-    """One connection, as the application's commands get it; the same object for each of its calls.
+    """One connection, as application commands receive it. All calls of a connection get the same object.
 
-    `user` is whose it is, `session` its id, `address` where it comes from. `environ` is what the request for
-    the WebSocket brought: headers (`HTTP_COOKIE`), path and query. `state` is a dict of the application's own
-    that lives as long as the connection.
+    `user` is the person, `session` the session's id, and `address` the client's address. `environ` has the
+    headers (such as `HTTP_COOKIE`), path and query of the WebSocket's request. `state` is a dict for the
+    application, which lives as long as the connection.
 
-    All methods are about this connection alone, may be called from any thread, and raise ConnectionClosed
-    once it is gone.
+    Every method concerns this connection only, may be called from any thread, and raises ConnectionClosed
+    once the connection has ended.
     """
 
-    __slots__ = ("_tab", "environ", "state")
+    __slots__ = ("_session", "environ", "state")
 
-    def __init__(self, tab: Tab, environ: Mapping[str, Any]) -> None:
-        self._tab = tab
+    def __init__(self, session: CallerSession, environ: Mapping[str, Any]) -> None:
+        self._session = session
         self.environ = environ
         self.state: dict[Any, Any] = {}
 
     @property
     def user(self) -> User:
-        """Whose connection it is: `user.id` and `user.nickname`."""
-        return self._tab.person
+        """The person: `user.id` and `user.nickname`."""
+        return self._session.person
 
     @property
     def session(self) -> str:
-        """The id that the reply to hello carried; what `skip` of an event takes."""
-        return self._tab.session
+        """The session's id from the reply to hello, as the argument `skip` of `emit` takes it."""
+        return self._session.session
 
     @property
     def address(self) -> str:
-        """Where the connection comes from; empty where that is unknown."""
-        return self._tab.address
+        """The client's address; empty if it is unknown."""
+        return self._session.address
 
     def emit(self, name: str, data: object = None) -> None:
-        """Sends an event to this connection, in no room and in no log. Waits while its outbox is full.
+        """Sends an event to this connection only; it is stored nowhere. Waits while the outbox is full.
 
-        Raises CommandError 107 for a name that is none, and for data that JSON cannot carry.
+        Raises CommandError 107 for an invalid name, and for data that cannot be encoded as JSON.
         """
-        self._tab.tell(name, data)
+        self._session.tell(name, data)
 
     def join(self, room: str) -> bool:
-        """Makes the person a member of a room, with this connection; False where it is there already.
+        """Joins this connection to a room; returns False if it is in the room already.
 
-        The client is told with `joined`, before the room's events. Raises CommandError 103 for a person who
-        is banned there, 106 where there are too many rooms, and 107 for what is no room's name.
+        The client receives `joined` before the room's events. Raises CommandError 103 if the person is banned
+        there, 106 if the connection is in too many rooms, and 107 for an invalid name.
         """
-        return self._tab.move("join", room)
+        return self._session.move("join", room)
 
     def subscribe(self, room: str) -> bool:
-        """Has this connection listen to a room; otherwise as `join`."""
-        return self._tab.move("subscribe", room)
+        """Subscribes this connection to a room without joining it; otherwise as `join`."""
+        return self._session.move("subscribe", room)
 
     def leave(self, room: str) -> bool:
-        """Ends a membership of this connection; False where there is none."""
-        return self._tab.move("leave", room)
+        """Ends this connection's membership in a room; returns False if there is none."""
+        return self._session.move("leave", room)
 
     def unsubscribe(self, room: str) -> bool:
-        """Ends a subscription of this connection; False where there is none."""
-        return self._tab.move("unsubscribe", room)
+        """Ends this connection's subscription to a room; returns False if there is none."""
+        return self._session.move("unsubscribe", room)
 
     def __repr__(self) -> str:
         return f"<Caller {self.user} session={self.session}>"

@@ -1,4 +1,4 @@
-"""Events for peers who take them compressed: a broadcast is compressed once, for all of them."""
+"""Compresses events for the peers that accept it: a broadcast is compressed once for all of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Encode = Callable[[Sequence[Record]], Text]
 
 
 class CompressedEncoder:
-    """Encodes as `encode` does, then compresses.
+    """Encodes events with `encode` and compresses the result.
 
-    It remembers the last events that it was asked for: a room asks once for all who want everything, but for
-    each of those with a filter by itself. To be called on any thread: at worst something is compressed twice.
+    It remembers its last result: a room asks once for all subscriptions without a filter, and once for each
+    with a filter. It may be called on any thread; at worst two threads compress the same events.
     """
 
     __slots__ = ("_deflater", "_encode", "_last")
@@ -33,7 +33,7 @@ class CompressedEncoder:
         if last is not None and last[0] == wanted:
             return last[1]
         text = self._encode(wanted)
-        if isinstance(text, Latest):  # its place may be taken, and it is small; frames may differ in this
+        if isinstance(text, Latest):  # it stays replaceable in the outbox, and it is small
             return text
         text = self._deflater.pack(text)
         self._last = wanted, text
@@ -45,6 +45,6 @@ def _by_deflater(encode: Encode) -> dict[Deflater | None, Encode]:
 
 
 NATIVE: Final = _by_deflater(encoding.native_events)
-"""What encodes events of the native dialect, by a connection's `deflater`."""
+"""The encoders of the native dialect, by a connection's `deflater`."""
 BROADCAST: Final = _by_deflater(encoding.broadcast_events)
-"""The same of the broadcast dialect."""
+"""The encoders of the broadcast dialect, by a connection's `deflater`."""

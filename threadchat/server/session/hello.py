@@ -1,4 +1,4 @@
-"""The part of a session that says who somebody is: hello, profile, and the refresh of a token."""
+"""The part of a session that establishes who somebody is: hello, profile, and the refresh of a token."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ class HelloSession(Session):
 
     @abstractmethod
     def open_own_inbox(self, since: commands.Since | None) -> dict[str, Any]:
-        """What the reply to hello says of the inbox; nothing for whoever has none. Raises CommandError."""
+        """Returns the inbox fields of the reply to hello; empty without an inbox. Raises CommandError."""
 
     @abstractmethod
     def renamed(self) -> None:
-        """Told when the nickname is another one."""
+        """Called after the nickname has changed."""
 
     def begin(self) -> None:
-        """Waits for hello, and for a profile after it."""
+        """Sets the deadline for hello."""
         self.expire("hello", self._config.hello_timeout, CloseCode.STALE)
 
     def hello(self, command: commands.Hello) -> dict[str, Any] | None:
-        """Lets somebody in, and says as whom; None where the token closes the connection."""
+        """Admits a person and returns the fields of the reply; None if a bad token closed the connection."""
         if self.user is not None:
             raise CommandError(ErrorCode.ALREADY, "said hello already")
         if command.token is not None and not self._show(command.token):
             return None
         if not self.identity.may_enter:
-            reason = "this server lets nobody in without a token; say hello with one"
+            reason = "this server admits nobody without a token; send one with hello"
             raise CommandError(ErrorCode.UNAUTHORIZED, reason)
         self._check_nickname(command.nickname)
         user, self.nickname = users.identify(
@@ -58,15 +58,15 @@ class HelloSession(Session):
         self.connection.deadlines.clear("hello")
         try:
             self.arrive(user)
-        except CommandError:  # they may say hello once more
+        except CommandError:  # the client may say hello again
             self.begin()
             raise
-        if self.nickname or self.identity.identity is not None:  # whoever is known may listen without a name
+        if self.nickname or self.identity.identity is not None:  # known people may listen without a nickname
             self._enter_chat()
         else:
             self.expire("profile", self._config.profile_timeout, CloseCode.STALE)
         given = {} if self.identity.given_name is None else {"nickname": self.identity.given_name}
-        if self.identity.identity is not None:  # a stranger need not know what to look for
+        if self.identity.identity is not None:  # strangers could look up the faults of a version
             given["version"] = __version__
         return {
             "user": user,
@@ -80,7 +80,7 @@ class HelloSession(Session):
         }
 
     def profile(self, command: commands.Profile) -> dict[str, Any]:
-        """Takes a nickname, or another one."""
+        """Sets or changes the nickname; returns the fields of the reply. Raises CommandError."""
         assert self.user is not None
         self.identity.check_name(command.nickname)
         self._check_nickname(command.nickname)
@@ -92,9 +92,9 @@ class HelloSession(Session):
         return self._resume()
 
     def refresh(self, command: commands.Refresh) -> dict[str, Any]:
-        """Takes a newer token. One that is refused changes nothing: the former holds as long as it does."""
+        """Replaces the token; returns the fields of the reply. If it is refused, the old one stays valid."""
         if self.identity.identity is None:
-            reason = "you came in as nobody known; connect anew, and say hello with the token"
+            reason = "you are anonymous on this connection; reconnect, and send the token with hello"
             raise CommandError(ErrorCode.BAD_REQUEST, reason)
         try:
             self.identity.renew(command.token)
@@ -105,7 +105,7 @@ class HelloSession(Session):
         return self._expires()
 
     def _show(self, token: str) -> bool:
-        """Whether the token of a hello is good; else the connection is closed (3500)."""
+        """Returns whether the token of a hello is valid; closes the connection (3500) if it is not."""
         try:
             self.identity.show(token)
         except (BadToken, CommandError) as error:
@@ -121,7 +121,7 @@ class HelloSession(Session):
         log.info("connection %d (%s) from %s: a token was refused: %s", number, label, address, error)
 
     def _check_nickname(self, asked: str | None) -> None:
-        """Raises CommandError 107 for one that may not be; what others gave somebody is theirs to say."""
+        """Raises CommandError 107 for an invalid nickname. One given by the application is not checked."""
         if asked is not None and self.identity.given_name is None:
             self.names.nickname(asked)
 

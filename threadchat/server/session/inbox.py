@@ -1,4 +1,4 @@
-"""One connection's subscription to the inbox of its person, which may begin to exist only later."""
+"""One connection's subscription to its person's inbox, which may be created after the subscription."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from threadchat.wire.outbox import Answer
 from threadchat.wire.protocol.requests import Text
 
 NOTHING: Final = Position(0, "")
-"""Where an inbox stands that does not exist: before the first event of whichever log comes."""
+"""The position of an inbox that does not exist yet: before its first event, in any epoch."""
 
 
 class Inbox:
-    """Born with the session's hello: `open` tells where it stands, `start` lets events come after the reply.
+    """Made at hello. `open` returns the position for the reply, and after the reply `start` lets events come.
 
-    Where nothing is in it there is no room and no subscription; `attach` is told once there is. `_lock`
+    An empty inbox has no room and no subscription; `attach` is called when its room is created. `_lock`
     guards everything here; a room's lock may be acquired under it.
     """
 
@@ -36,8 +36,8 @@ class Inbox:
         "_connection",
         "_hub",
         "_lock",
-        "_news",
         "_opened",
+        "_position_text",
         "_producer",
         "_session",
         "_started",
@@ -46,23 +46,26 @@ class Inbox:
     )
 
     def __init__(self, connection: Connection, hub: Hub, session: str, producer: Producer) -> None:
-        """`producer` is the connection's."""
+        """`producer` is the connection's producer, which serves all its subscriptions."""
         self._connection = connection
         self._hub = hub
         self._session = session
         self._producer = producer
         self._lock = threading.Lock()
         self._opened = self._started = self._stopped = False
-        self._news: Text | None = None  # what is said before the first event
-        self._announced: Room | None = None  # what `attach` was told of before `open` was through
+        self._position_text: Text | None = None  # sent before the first event, if hello could not say it
+        self._announced: Room | None = None  # the room, if `attach` was called before `open` had finished
         self._subscription: Subscription | None = None
 
     def open(self, user: UserId, since: Position | None) -> dict[str, Any]:
-        """What the reply to hello says of it. Raises CommandError. Runs on: the connection's reader."""
+        """Returns the inbox fields of the reply to hello.
+
+        Raises CommandError. Runs on: the connection's reader.
+        """
         subscription = None
         while not self._opened:
             room = self._hub.find_inbox(user)
-            with self._lock, contextlib.suppress(RoomClosed):  # one that was forgotten just now
+            with self._lock, contextlib.suppress(RoomClosed):  # the room has just expired; try again
                 room, self._announced = self._announced or room, None
                 if room is not None:
                     marker = None if since is None else encoding.live_text(None)
@@ -76,7 +79,7 @@ class Inbox:
         return {"inbox": {**encoding.position_fields(position), **told}}
 
     def start(self) -> None:
-        """Lets its events come. Runs on: the connection's reader, after the reply to hello."""
+        """Starts the subscription. Runs on: the connection's reader, after the reply to hello."""
         with self._lock:
             self._started = True
             subscription = self._subscription
@@ -84,18 +87,18 @@ class Inbox:
                 self._begin_locked(subscription)
 
     def attach(self, room: Room) -> None:
-        """Told that there is something in it, or will be at once. Raises RoomClosed. Runs on: any thread."""
+        """Called when the inbox gets its room. Raises RoomClosed. Runs on: any thread."""
         with self._lock:
             if not self._opened:
                 self._announced = room
             elif not self._stopped and self._subscription is None:
                 subscription = self._subscribe_locked(room, NOTHING)
-                self._news = encoding.inbox_text(subscription.origin)
+                self._position_text = encoding.inbox_text(subscription.origin)
                 if self._started:
                     self._begin_locked(subscription)
 
     def stop(self) -> None:
-        """Ends it. Runs on: any thread."""
+        """Ends the subscription. Runs on: any thread."""
         with self._lock:
             self._stopped = True
             subscription = self._subscription
@@ -103,10 +106,10 @@ class Inbox:
             subscription.stop()
 
     def _begin_locked(self, subscription: Subscription) -> None:
-        """Lets events come; behind where they begin, if the reply to hello could not say that."""
-        if self._news is not None:
-            answer = entering(partial(self._connection.offer, self._news))
-            if answer is Answer.NO:  # too slow to be told: it comes back, and finds out
+        """Starts the subscription, after telling the client the position if the reply to hello did not."""
+        if self._position_text is not None:
+            answer = entering(partial(self._connection.offer, self._position_text))
+            if answer is Answer.NO:  # the outbox is full; the client reconnects and then finds out
                 self._connection.fall_behind()
         subscription.start()
 

@@ -1,4 +1,4 @@
-"""The two older dialects' sessions: direct messages between ids on `/`, one broadcast room on `/ws`."""
+"""The sessions of the two older dialects: direct messages on `/`, and one broadcast room on `/ws`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ log.addFilter(LogRateLimit())
 
 
 class LegacySession(Session):
-    """What the two have in common: connecting counts as hello and as profile; errors are `{"error": …}`."""
+    """The base of both: connecting counts as hello and profile, and errors are `{"error": …}`."""
 
     def handle(self, text: str) -> None:
-        """Does what one message asks; an error is answered and ends nothing."""
+        """Handles one message. Errors are answered, and the connection stays open."""
         try:
             self.pass_on(text)
         except CommandError as error:
@@ -42,7 +42,7 @@ class LegacySession(Session):
 
     @abstractmethod
     def pass_on(self, text: str) -> None:
-        """Passes one message on. Raises CommandError."""
+        """Sends one message to its recipients. Raises CommandError."""
 
     def refuse_excess(self, text: str, error: CommandError) -> None:
         """See Session."""
@@ -57,9 +57,9 @@ class DirectSession(LegacySession):
     """Messages between ids."""
 
     def begin(self) -> None:
-        """Tells the peer its id, before anything that others send it.
+        """Sends the peer its id before any message.
 
-        Nothing leaves before the connection is open: whoever is told the id can use it at once.
+        The connection is open before it does so: whoever learns the id can send to it at once.
         """
         self.connection.advance(ConnectionState.IN_CHAT)
         identity = self.identity.identity
@@ -80,10 +80,10 @@ class DirectSession(LegacySession):
 
     def encode_direct(self, direct: Direct) -> Text:
         """See Session."""
-        return encoding.classic_direct(direct)
+        return encoding.legacy_direct(direct)
 
     def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
-        """See Session. Of what goes to an inbox, this dialect has words for messages to the person."""
+        """See Session. Of an inbox's events, this dialect can only express direct messages."""
         event = told.event
         if event.type != DIRECT or event.to is None or event.to != self.user:
             return Answer.GONE
@@ -92,15 +92,15 @@ class DirectSession(LegacySession):
 
 
 class BroadcastSession(LegacySession):
-    """One room; whoever connects listens, and what one says everybody gets, themselves too."""
+    """One room. Everybody who connects receives every message, including their own."""
 
     _subscription: Subscription | None = None
 
     def begin(self) -> None:
-        """Listens to the room, from now on."""
+        """Subscribes to the room."""
         known = self.identity.identity
         if known is not None:
-            self.user = known.id  # before it is looked at: a ban that comes later finds them by it
+            self.user = known.id  # set before the check, so that a later ban finds this session by it
             self.sanction_check.belong_to(known.id)
         self.sanction_check.check_banned(BROADCAST_ROOM)
         self.identity.check(self.person, "subscribe", BROADCAST_ROOM)
@@ -131,23 +131,23 @@ class BroadcastSession(LegacySession):
 
     @property
     def person(self) -> User:
-        """Who the application says it is; else nobody, for the name in a message is only claimed."""
+        """The user named by the application, else nobody: the name in a message is not verified."""
         return self.identity.identity or User(0)
 
     def evict(self, room: str, reason: str) -> bool:
-        """See Session. There is nothing here but that room."""
+        """See Session. The session has no other room, so this ends it."""
         if room != BROADCAST_ROOM:
             return False
         self.connection.close(CloseCode.FORCE_DISCONNECT, reason)
         return True
 
     def end(self) -> None:
-        """Stops listening."""
+        """Ends the subscription."""
         if self._subscription is not None:
             self._subscription.stop()
 
     def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
-        """See Session. There are no words for one here: for private messages this person is not online."""
+        """See Session. This dialect has no direct messages, so this person counts as not online."""
         return Answer.GONE
 
     def encode_direct(self, direct: Direct) -> Text:

@@ -1,4 +1,4 @@
-"""What one connection has in its rooms: a subscription in each, and a membership where it joined."""
+"""The rooms of one connection: its subscription in each, and its membership where it joined."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from threadchat.wire.protocol.requests import Text
 
 
 def pass_on_whisper(room: Room, frame: bytes, but: UserId) -> None:
-    """Offers what was typed on another node to a room's members of the native dialect here."""
+    """Offers a whisper from another node (who is typing) to the room's members here on the native dialect."""
     room.fanout.whisper(Text(frame), compression.NATIVE.values(), but=but)
 
 
 class State(Enum):
-    """Where a membership is. Guarded by the memberships' lock."""
+    """The state of a membership. Guarded by the lock of `Memberships`."""
 
-    OPENING = auto()  # its reader works on it: replies, starts, enters
-    TAKEN = auto()
-    ENDING = auto()  # somebody leaves the room for it, and nobody else does
+    OPENING = auto()  # its opener replies, starts the subscription, and enters the room
+    OPEN = auto()
+    ENDING = auto()  # one thread is ending it
 
 
 class Membership:
-    """What a session has in one room. `user` is None where it only listens.
+    """A session's subscription in one room. `user` is the member, or None if it only subscribed.
 
-    The lock of `Memberships` guards `state` and `evicted`. `evicted` is the reason why the membership ends as
-    soon as its reader has finished opening it.
+    The lock of `Memberships` guards `state` and `evicted`. If `evicted` is set, the membership ends with that
+    reason as soon as its opener has finished opening it.
     """
 
     __slots__ = ("evicted", "opener", "room", "state", "subscription", "user")
@@ -49,26 +49,26 @@ class Membership:
         self.subscription = subscription
         self.user = user
         self.state = State.OPENING
-        self.opener = threading.get_ident()  # the thread that works on it while it is OPENING
+        self.opener = threading.get_ident()  # the thread that opens it
         self.evicted: str | None = None
 
     @property
     def member(self) -> bool:
-        """Whether it came with `join`."""
+        """Whether it began with `join`, not with `subscribe`."""
         return self.user is not None
 
 
 class Memberships:
-    """The rooms that one session is in: at most one membership a room, and a limited number of rooms.
+    """The memberships of one session: at most one per room, in a limited number of rooms.
 
-    Mostly used by the connection's reader; but `evict`, and what the application has one do (`take`,
-    `settle` and `leave`), may run on any thread. The thread that sets a membership to ENDING holds the lock
-    while it does so, and then ends it without the lock. A membership that is still being opened is evicted by
-    the thread that opens it, and any other thread that wants to give it up waits for that. So each one ends
-    exactly once, and no second one begins in the same room before that.
+    Mostly used by the connection's reader. `open`, `finish_opening`, `leave` and `evict` may run on any
+    thread, because the application uses them too. A thread sets a membership to ENDING under the lock, and
+    then ends it without the lock. If a membership is evicted while it is OPENING, its opener ends it; other
+    threads that want to close it wait until it is open. So each membership ends exactly once, and no other
+    begins in the same room before that.
 
-    `_changed` guards `_memberships`, `_ended` and what it says at Membership, and is told when one has been
-    opened or has ended; a leaf. `_taking` lets one thread at a time take a membership.
+    `_changed` guards `_memberships`, `_ended`, and the fields named at `Membership`; it is a leaf. It is
+    notified when a membership has opened or ended. `_opening` lets one thread at a time open a membership.
     """
 
     __slots__ = (
@@ -78,47 +78,47 @@ class Memberships:
         "_hub",
         "_memberships",
         "_most",
+        "_opening",
         "_session",
-        "_taking",
         "producer",
     )
 
     def __init__(self, connection: Connection, hub: Hub, session: str, most: int) -> None:
-        """`most` memberships at once."""
+        """`most` is the limit of memberships at once."""
         self._most = most
         self._connection = connection
         self._hub = hub
         self._session = session
-        self.producer = Producer(str(connection.number))  # of all its subscriptions, the inbox too
+        self.producer = Producer(str(connection.number))  # for all its subscriptions, including the inbox
         self._changed = threading.Condition(threading.Lock())
-        self._taking = threading.Lock()
-        self._ended = False  # the connection is over: nobody sits down any more
+        self._opening = threading.Lock()
+        self._ended = False  # the connection has ended; no membership begins any more
         self._memberships: dict[str, Membership] = {}
-        hub.on_whisper(pass_on_whisper)  # nobody hears any before there is a membership
+        hub.on_whisper(pass_on_whisper)  # set here, because whispers only reach memberships
 
     def __len__(self) -> int:
         return len(self._memberships)
 
-    def take(self, wish: Listen, user: UserId | None, marker: Text | None) -> Membership:
-        """Makes a membership, its subscription not started yet. A member has a `user`. `settle` must follow.
+    def open(self, command: Listen, user: UserId | None, marker: Text | None) -> Membership:
+        """Makes a membership whose subscription is not started yet. `finish_opening` must follow.
 
-        Raises CommandError 105 where there is one, 106 where there are too many, 107 for an unknown event
-        type, and RoomClosed.
+        `user` is the member, or None to subscribe only. Raises CommandError 105 if there is a membership in
+        the room, 106 if there are too many, 107 for an unknown event type, and RoomClosed.
         """
-        encoding.check_filter(wish.types, wish.names)
-        with self._taking:
-            self._check_free(wish.room)
-            return self._take(wish, user, marker)
+        encoding.check_filter(command.types, command.names)
+        with self._opening:
+            self._check_free(command.room)
+            return self._open(command, user, marker)
 
-    def _take(self, wish: Listen, user: UserId | None, marker: Text | None) -> Membership:
-        name = wish.room
-        since = None if wish.since is None else Position(wish.since.offset, wish.since.epoch)
+    def _open(self, command: Listen, user: UserId | None, marker: Text | None) -> Membership:
+        name = command.room
+        since = None if command.since is None else Position(command.since.offset, command.since.epoch)
 
         def subscribe(room: Room) -> Membership:
             subscription = room.subscribe(
                 self._connection,
                 compression.NATIVE[self._connection.deflater],
-                wanted=Filter(wish.types, wish.users, wish.names),
+                wanted=Filter(command.types, command.users, command.names),
                 since=since,
                 owner=user,
                 name=f"{self._connection.number}-{name}",
@@ -134,20 +134,20 @@ class Memberships:
                 self._memberships[name] = membership
                 return membership
         membership.subscription.stop()
-        raise CommandError(ErrorCode.NOT_AVAILABLE, "the connection is over")
+        raise CommandError(ErrorCode.NOT_AVAILABLE, "the connection has ended")
 
-    def settle(self, membership: Membership) -> None:
-        """Told that the reader has opened a membership, or failed to; evicts it where that was asked."""
+    def finish_opening(self, membership: Membership) -> None:
+        """Called when the opener is done, even if it failed. Ends the membership if it was evicted."""
         with self._changed:
             if membership.state is not State.OPENING:
                 return
-            membership.state = State.TAKEN if membership.evicted is None else State.ENDING
+            membership.state = State.OPEN if membership.evicted is None else State.ENDING
             self._changed.notify_all()
         if membership.evicted is not None:
             self._end(membership, membership.evicted)
 
     def find(self, room: str, *, member: bool) -> Membership:
-        """The membership in `room`. Raises CommandError 102 where there is none of that kind."""
+        """The membership in `room`. Raises CommandError 102 if there is none of that kind."""
         with self._changed:
             membership = self._memberships.get(room)
             if membership is None or membership.member is not member or membership.state is State.ENDING:
@@ -156,29 +156,29 @@ class Memberships:
             return membership
 
     def leave(self, room: str, *, member: bool) -> bool:
-        """Gives up the membership in a room; False where there is none of that kind. Runs on: any thread."""
+        """Ends the membership in a room; returns False if there is none of that kind. Runs on: any thread."""
         try:
             membership = self.find(room, member=member)
         except CommandError:
             return False
-        self.give_up(membership)
+        self.close(membership)
         return True
 
     def rename(self, nickname: str) -> None:
-        """Tells the rooms where this is a member's membership."""
+        """Changes the nickname in all rooms that the session joined."""
         with self._changed:
             memberships = list(self._memberships.values())
         for membership in memberships:
             if membership.user is not None:
                 membership.room.rename(membership.user, nickname, self._hub.about(membership.user))
 
-    def give_up(self, membership: Membership) -> None:
-        """Ends the subscription, and the membership if there is one; once it returns they have ended.
+    def close(self, membership: Membership) -> None:
+        """Ends a membership and its subscription, or waits for the thread that is already ending it.
 
-        Where somebody evicts meanwhile, it waits for that.
+        Both have ended when this returns.
         """
         with self._changed:
-            # What another thread is opening becomes a membership first, or its person would stay in the room.
+            # If another thread is opening it, wait until it is open, or its user would stay in the room.
             self._changed.wait_for(
                 lambda: membership.state is not State.OPENING or membership.opener == threading.get_ident()
             )
@@ -190,19 +190,19 @@ class Memberships:
         if ours:
             self._end(membership)
 
-    def give_up_all(self, *, ended: bool = True) -> None:
-        """Leaves every room, whatever happens in one of them; nobody sits down any more once it `ended`."""
+    def close_all(self, *, ended: bool = True) -> None:
+        """Ends every membership, even if one of them fails. With `ended`, no other can begin afterwards."""
         with self._changed:
             self._ended = ended
             memberships = list(self._memberships.values())
         with contextlib.ExitStack() as stack:
             for membership in memberships:
-                stack.callback(self.give_up, membership)
+                stack.callback(self.close, membership)
 
     def evict(self, room: str, reason: str) -> bool:
-        """Ends the membership in a room and says so to the peer; whether there was one. Runs on: any thread.
+        """Ends the membership in a room and tells the peer; returns whether there was one.
 
-        May wait, as long as announcing it takes.
+        May wait while the room announces it. Runs on: any thread.
         """
         with self._changed:
             membership = self._memberships.get(room)
@@ -225,9 +225,9 @@ class Memberships:
             if not membership.room.closed:
                 how = "joined" if membership.member else "subscribed to"
                 raise CommandError(ErrorCode.ALREADY, f"{how} room {name} already")
-            self.give_up(membership)
+            self.close(membership)
         elif len(self) >= self._most:
-            reason = f"in {self._most} rooms already, as many as one connection may be (rooms_per_connection)"
+            reason = f"in {self._most} rooms already, the limit for one connection (rooms_per_connection)"
             raise CommandError(ErrorCode.LIMIT_EXCEEDED, f"{reason}; leave one first")
 
     def _is_ending_locked(self, name: str) -> bool:
@@ -235,14 +235,17 @@ class Memberships:
         return membership is not None and membership.state is State.ENDING
 
     def _end(self, membership: Membership, evicted: str | None = None) -> None:
-        """Leaves the room; tells somebody who is evicted why. Runs on: the thread that set it to ENDING."""
+        """Leaves the room, and tells the peer why if it was evicted.
+
+        Runs on: the thread that set the state to ENDING.
+        """
         try:
             membership.subscription.stop()
             if membership.user is not None:
-                with contextlib.suppress(CommandError):  # it did not get as far as being a member
+                with contextlib.suppress(CommandError):  # opening failed before it became a member
                     membership.room.leave(membership.user, self._session)
             if evicted is not None:
-                self._tell(membership.room.name, evicted)  # before anybody may sit down anew
+                self._tell(membership.room.name, evicted)  # before another membership can begin here
         finally:
             with self._changed:
                 del self._memberships[membership.room.name]
@@ -250,5 +253,5 @@ class Memberships:
 
     def _tell(self, room: str, reason: str) -> None:
         answer = entering(partial(self._connection.offer, encoding.kicked_text(room, reason)))
-        if answer is Answer.NO:  # too slow to be told: it comes back, and finds out
+        if answer is Answer.NO:  # the outbox is full; the client reconnects and then finds out
             self._connection.fall_behind()

@@ -1,4 +1,4 @@
-"""The commands by which people moderate over their own connection, and what sanctions keep others from."""
+"""The commands for moderators on the native dialect, and the check of bans and mutes before a command."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from threadchat.server.session.session import Session
 log = logging.getLogger(__name__)
 
 MAX_LISTED: Final = 1000
-"""Sanctions in one reply; `count` says how many there are."""
+"""Sanctions in one reply. Its `count` is the total number."""
 
 Fields = dict[str, Any]
 
 
 def check_sanctions(sanction_check: SanctionCheck, command: commands.Command) -> None:
-    """Raises CommandError 103 where a ban or a mute keeps somebody from what they ask for."""
+    """Raises CommandError 103 if a ban or a mute forbids a command."""
     if isinstance(command, (commands.Message, commands.Typing)):
         sanction_check.check_muted(command.room)
     elif isinstance(command, commands.SendDirect):
@@ -35,7 +35,7 @@ def check_sanctions(sanction_check: SanctionCheck, command: commands.Command) ->
 
 
 def kick(session: Session, command: commands.Kick) -> Fields:
-    """Throws somebody out of a room, or (room empty) off the server; they may come back."""
+    """Removes somebody from a room or, with an empty room, disconnects them. They may come back."""
     _check(session, command.room, command.user)
     by = session.user
     return {
@@ -44,27 +44,27 @@ def kick(session: Session, command: commands.Kick) -> Fields:
 
 
 def ban(session: Session, command: commands.Ban) -> Fields:
-    """Throws somebody out and keeps them out."""
+    """Removes somebody and keeps them out."""
     return _impose(session, BAN, command, command.with_address)
 
 
 def mute(session: Session, command: commands.Mute) -> Fields:
-    """Lets somebody listen, but not speak."""
+    """Lets somebody listen but not send."""
     return _impose(session, MUTE, command)
 
 
 def unban(session: Session, command: commands.Unban) -> Fields:
-    """Takes a ban back."""
+    """Lifts a ban."""
     return _lift(session, BAN, command)
 
 
 def unmute(session: Session, command: commands.Unmute) -> Fields:
-    """Takes a mute back."""
+    """Lifts a mute."""
     return _lift(session, MUTE, command)
 
 
 def delete(session: Session, command: commands.Delete) -> Fields:
-    """Takes the text of a message out of a room's log."""
+    """Removes the text of a message from a room's log."""
     _check(session, command.room)
     place = session.hub.delete(
         command.room, command.event, epoch=command.epoch, user=session.user, nickname=session.nickname
@@ -74,7 +74,7 @@ def delete(session: Session, command: commands.Delete) -> Fields:
 
 
 def close(session: Session, command: commands.Close) -> Fields:
-    """Closes a room, with its log."""
+    """Closes a room and deletes its log."""
     _check(session, command.room)
     session.hub.close_room(command.room)
     log.info("user %s closed room %r", session.user, command.room)
@@ -82,7 +82,7 @@ def close(session: Session, command: commands.Close) -> Fields:
 
 
 def sanctions(session: Session, command: commands.Sanctions) -> Fields:
-    """What is in force in a room by its own, or (room empty) all that there is."""
+    """Lists the sanctions of one room or, with an empty room, all of them."""
     _check(session, command.room)
     found = session.hub.sanctions.list(command.room or None)
     return {"sanctions": [item.describe() for item in found[-MAX_LISTED:]], "count": len(found)}
@@ -113,9 +113,9 @@ def _lift(session: Session, kind: str, command: commands.Lifting) -> Fields:
 
 
 def _check(session: Session, room: str, user: UserId | None = None, address: str | None = None) -> None:
-    """Raises CommandError 103 for one who may not moderate there, 107 for one who means themselves.
+    """Raises CommandError 103 if the person may not moderate there, and 107 if the target is themselves.
 
-    Moderators may be moderated by each other; but what was imposed on oneself, somebody else has to lift.
+    Moderators may moderate each other. Nobody may lift a sanction against themselves.
     """
     session.identity.check(session.person, "moderate", room)
     if user is not None and user == session.user:

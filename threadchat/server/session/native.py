@@ -1,4 +1,4 @@
-"""The native dialect's session: does every command of the protocol's table."""
+"""The session of the native dialect, which handles every command of the protocol."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ log.addFilter(LogRateLimit())
 class NativeSession(ApplicationSession):
     """A connection on `/chat`: hello, profile, then rooms and people.
 
-    Messages to one room that came in together are published together: the room is locked once, and
-    each outbox too.
+    Messages to one room that arrived in one burst are published together, which takes the lock of the room
+    and of each outbox once.
     """
 
     def __init__(
@@ -48,28 +48,28 @@ class NativeSession(ApplicationSession):
         self._memberships = Memberships(connection, hub, self.session, config.rooms_per_connection)
         self._unpublished: list[commands.Message] = []
         self._unpublished_bytes = 0
-        self._named = ""  # the room named last, if its name is one that may be
-        # A quarter of an outbox: what is over three quarters full says so, what is not has room for it.
-        self._most_together = max(1, config.outbox_messages // 4)
+        self._checked_room = ""  # the room that was named last and whose name is allowed
+        # A quarter of an outbox: one that is not three quarters full (HIGH) still has space for it.
+        self._max_batch = max(1, config.outbox_messages // 4)
         if self.identity.hooks.see_messages:
-            self._most_together = 1  # what a hook has passed does not wait for what it thinks of the next
-        self._most_bytes_together = config.outbox_bytes // 4
+            self._max_batch = 1  # a message that a hook accepted must not wait for the hook's next call
+        self._max_batch_bytes = config.outbox_bytes // 4
 
     # The lifecycle
 
     def end(self) -> None:
-        """Leaves every room; what was not published yet is dropped with the connection."""
+        """Leaves every room. Messages that are not published yet are dropped."""
         try:
             super().end()
         finally:
-            self._memberships.give_up_all()
+            self._memberships.close_all()
 
     def evict(self, room: str, reason: str) -> bool:
         """See Session."""
         return self._memberships.evict(room, reason)
 
     def handle(self, text: str) -> None:
-        """Does one command, or keeps a message until the burst ends."""
+        """Handles one command, or keeps a message until the burst ends."""
         try:
             command = encoding.decode_command(text)
         except encoding.BadCommand as error:
@@ -83,7 +83,7 @@ class NativeSession(ApplicationSession):
         self._answer(command.id, lambda: self._do(command))
 
     def burst_ended(self) -> None:
-        """Publishes what came in together."""
+        """Publishes the messages of the burst."""
         self._publish()
 
     def encode_direct(self, direct: Direct) -> Text:
@@ -93,7 +93,7 @@ class NativeSession(ApplicationSession):
     # Replies
 
     def _answer(self, command_id: CommandId, action: Callable[[], dict[str, Any] | None]) -> None:
-        """Sends what `action` returns, or why it failed; None: it has replied by itself."""
+        """Replies with the fields from `action`, or an error. None means that `action` has replied."""
         try:
             fields = action()
         except ConnectionClosed:
@@ -131,8 +131,8 @@ class NativeSession(ApplicationSession):
             raise CommandError(ErrorCode.PERMISSION_DENIED, "choose a nickname first, with profile")
         if isinstance(command, (commands.InRoom, commands.Listen)):
             encoding.check_reachable(command.room)
-            self.names.room(command.room)  # which is in NFC already
-            self._named = command.room
+            self.names.room(command.room)  # it is in NFC already
+            self._checked_room = command.room
         if not self.sanction_check.clean:
             moderation.check_sanctions(self.sanction_check, command)
         if self.screens:
@@ -140,16 +140,16 @@ class NativeSession(ApplicationSession):
         return _HANDLERS[type(command)](self, command)
 
     def renamed(self) -> None:
-        """Tells the rooms."""
+        """See HelloSession. Changes the nickname in the rooms."""
         self._memberships.rename(self.nickname)
 
-    # Speaking
+    # Messages
 
     def _may_speak(self, room: str) -> bool:
         return (
             self.user is not None
             and self.nickname != ""
-            and room == self._named  # which so is not the reserved one
+            and room == self._checked_room  # so it is not the reserved room
             and self.sanction_check.may_speak(room)
         )
 
@@ -158,8 +158,8 @@ class NativeSession(ApplicationSession):
         kept = self._unpublished
         if kept and (
             kept[0].room != command.room
-            or len(kept) >= self._most_together
-            or self._unpublished_bytes + size > self._most_bytes_together
+            or len(kept) >= self._max_batch
+            or self._unpublished_bytes + size > self._max_batch_bytes
         ):
             self._publish()
         self._unpublished.append(command)
@@ -192,12 +192,12 @@ class NativeSession(ApplicationSession):
         if replies:
             self.connection.send(Text(b"".join(replies), len(replies)))
 
-    def _say(self, command: commands.Message) -> None:
-        """The first in a room, which had to be looked at closely."""
+    def _message(self, command: commands.Message) -> None:
+        """Keeps a message that `handle` could not keep at once, because its room was not checked yet."""
         self._keep(command)
 
     def _direct(self, command: commands.SendDirect) -> dict[str, Any]:
-        self.check_leaving(command.to)
+        self.check_storing(command.to)
         stored = self.hub.send(
             command.to,
             command.message,
@@ -206,7 +206,7 @@ class NativeSession(ApplicationSession):
             key=client_key(command.key),
             skip=self.session,
         )
-        return self.left_waiting() if stored else {}
+        return self.note_stored() if stored else {}
 
     def _typing(self, command: commands.Typing) -> dict[str, Any]:
         assert self.user is not None
@@ -220,34 +220,34 @@ class NativeSession(ApplicationSession):
     def _join(self, command: commands.Join) -> None:
         assert self.user is not None
         marker = None if command.since is None else encoding.live_text(command.room)
-        membership = self._take_membership(command, self.user, marker)
-        self._let_in(command, membership)
+        membership = self._open_membership(command, self.user, marker)
+        self._start(command, membership)
         try:
             membership.room.enter(self.user, self.session, self.nickname, self.about)
         except RoomClosed:
             log.debug("room %s was closed while %s joined", command.room, self.connection.label)
         finally:
-            self._memberships.settle(membership)
+            self._memberships.finish_opening(membership)
 
     def _subscribe(self, command: commands.Subscribe) -> None:
-        membership = self._take_membership(command, None, encoding.live_text(command.room))
-        self._let_in(command, membership)
-        self._memberships.settle(membership)
+        membership = self._open_membership(command, None, encoding.live_text(command.room))
+        self._start(command, membership)
+        self._memberships.finish_opening(membership)
 
-    def _take_membership(
+    def _open_membership(
         self, command: commands.Listen, user: UserId | None, marker: Text | None
     ) -> Membership:
-        membership = self._memberships.take(command, user, marker)
+        membership = self._memberships.open(command, user, marker)
         try:
-            # Again: a ban that came earlier may not have seen the membership.
+            # Checked again, because a ban since the first check may not have found the membership.
             self.sanction_check.check_banned(command.room)
         except CommandError:
-            self._memberships.give_up(membership)
+            self._memberships.close(membership)
             raise
         return membership
 
-    def _let_in(self, command: commands.Listen, membership: Membership) -> None:
-        """Replies, and only then starts the subscription: so no event overtakes the reply."""
+    def _start(self, command: commands.Listen, membership: Membership) -> None:
+        """Replies and then starts the subscription, so that no event overtakes the reply."""
         fields = encoding.position_fields(membership.subscription.origin)
         if membership.subscription.recovered is not None:
             fields["recovered"] = membership.subscription.recovered
@@ -258,10 +258,10 @@ class NativeSession(ApplicationSession):
         membership = self._memberships.find(command.room, member=True)
         membership.subscription.stop()
         self.reply(command.id, {})
-        self._memberships.give_up(membership)
+        self._memberships.close(membership)
 
     def _unsubscribe(self, command: commands.Unsubscribe) -> dict[str, Any]:
-        self._memberships.give_up(self._memberships.find(command.room, member=False))
+        self._memberships.close(self._memberships.find(command.room, member=False))
         return {}
 
     # Everything else
@@ -287,7 +287,7 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Subscribe: NativeSession._subscribe,
     commands.Leave: NativeSession._leave,
     commands.Unsubscribe: NativeSession._unsubscribe,
-    commands.Message: NativeSession._say,
+    commands.Message: NativeSession._message,
     commands.SendDirect: NativeSession._direct,
     commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,

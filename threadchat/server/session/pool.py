@@ -1,4 +1,4 @@
-"""A few threads for commands that take long, so that a connection's other commands need not wait for them."""
+"""A few threads for slow commands, so that a connection's other commands do not wait for them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ log = logging.getLogger(__name__)
 
 THREADS: Final = 16
 MAX_WAITING: Final = 1024
-"""Commands that may wait for a thread; further ones are refused."""
+"""Commands that may wait for a thread. Further ones are refused."""
 LINGER: Final = 10.0
-"""Seconds for which a thread waits for work before it ends."""
+"""Seconds that an idle thread waits for work before it ends."""
 
 
 class Pool:
-    """Threads come with the work and end when there is none for a while.
+    """A thread pool whose threads start when there is work, and end after `linger` seconds without any.
 
-    `_changed` guards everything here; a leaf. Every method may be called from any thread.
+    `_changed` guards everything here; it is a leaf. Every method may be called from any thread.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Pool:
         self.leave_behind()
 
     def leave_behind(self) -> None:
-        """Begins anew: threads and work are the parent's. Runs on: the only thread of a forked process."""
+        """Starts empty: threads and work are the parent's. Runs on: the only thread of a forked process."""
         self._changed = threading.Condition(threading.Lock())
         self._work: deque[Callable[[], object]] = deque()
         self._running: set[threading.Thread] = set()
@@ -41,7 +41,7 @@ class Pool:
         self._numbers = 0
 
     def submit(self, work: Callable[[], object]) -> bool:
-        """Has something done soon; False where too much waits, after the end, and without threads."""
+        """Queues `work`; returns False if too much waits, after `stop`, or if no thread can start."""
         with self._changed:
             if self._stopped or len(self._work) >= self._max_waiting:
                 return False
@@ -52,14 +52,14 @@ class Pool:
             return True
 
     def stop(self) -> None:
-        """Takes no more work and drops what waits; what runs goes on, on threads that are daemons."""
+        """Refuses new work and drops the waiting work. Running work continues on its daemon threads."""
         with self._changed:
             self._stopped = True
             self._work.clear()
             self._changed.notify_all()
 
     def run(self) -> None:
-        """Does one piece of work after the other. Runs on: a thread of the pool."""
+        """Runs one piece of work after the other. Runs on: a thread of the pool."""
         while (work := self._next()) is not None:
             try:
                 work()

@@ -1,4 +1,4 @@
-"""Publishes for the application, once what it says was found to be something that can be said."""
+"""Checks what an application publishes, and publishes it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from threadchat.server.protocol.encoding import BROADCAST_ROOM
 
 
 def check_room(room: Any, names: NamePolicy | None = None) -> str:
-    """The name of a room in NFC, which with `names` may be a new one. Raises CommandError 107."""
+    """Checks a room's name and returns it in NFC. `names`, if given, also checks the rules for new rooms.
+
+    Raises CommandError 107.
+    """
     name = _text("room", room, MAX_ROOM_NAME)
     if names is not None and name != BROADCAST_ROOM:
         names.room(name)
     if is_inbox(name):
-        raise _bad("an inbox is its person's alone; name the user in its place")
+        raise _bad("only its owner can read an inbox; name the user instead")
     return name
 
 
 def check_message(message: Any, most: int) -> str:
-    """What may be said, in at most `most` bytes of UTF-8. Raises CommandError 107."""
+    """Checks the text of a message, of at most `most` bytes in UTF-8. Raises CommandError 107."""
     if not isinstance(message, str):
-        raise _bad(f"message is a {type(message).__name__}; it must be text, so encode it first (JSON, say)")
+        raise _bad(f"message is a {type(message).__name__}; it must be text, so encode it first, as JSON")
     if not message:
-        raise _bad("message is empty; there is nothing to say")
+        raise _bad("message is empty")
     size = check_encodable("message", message)
     if size > most:
         raise _bad(f"message has {size} bytes; at most {most} are allowed (max_message_size)")
@@ -40,12 +43,12 @@ def check_message(message: Any, most: int) -> str:
 
 
 def check_sender(user: object, nickname: Any) -> tuple[UserId | None, str]:
-    """Whose id and name a message goes out under; a nickname of its own beats the user's.
+    """The id and the nickname of a message's sender. `nickname`, if not empty, replaces the user's nickname.
 
-    An id that is text is its own name where there is no other, as in `Room.message`. Raises CommandError 107.
+    Without any nickname, a text id is used for it, as in `Room.message`. Raises CommandError 107.
     """
     try:
-        known = as_user(user, -LARGEST_ID)  # an anonymous person is somebody too
+        known = as_user(user, -LARGEST_ID)  # the ids of anonymous people are allowed
     except ThreadchatError as error:
         raise _bad(f"user: {error}") from None
     if nickname != "":
@@ -57,7 +60,7 @@ def check_sender(user: object, nickname: Any) -> tuple[UserId | None, str]:
 
 
 def check_user(user: Any) -> UserId:
-    """The id of a person, a stranger's too. Raises CommandError 107."""
+    """Checks a user id, which may be an anonymous person's. Raises CommandError 107."""
     if not is_user_id(user, -LARGEST_ID):
         raise _bad(f"user is {user!r:.60}; it must be a user id: {ID_RULE}")
     return exact_id(user)
@@ -66,7 +69,7 @@ def check_user(user: Any) -> UserId:
 def publish(
     hub: Hub, config: Config, room: Any, message: Any, *, user: object, nickname: Any, key: Any
 ) -> Position:
-    """See `Chat.publish`; `config` says what a room may be called, and how long a message may be."""
+    """See `Chat.publish`. `config` has the rules for names and the limit for messages."""
     name = check_room(room, name_policy(config.room_pattern, config.nickname_pattern))
     sender, called = check_sender(user, nickname)
     said = check_message(message, config.max_message_size)
@@ -78,7 +81,7 @@ def publish(
 
 
 def check_key(key: Any) -> str:
-    """A message key, which may be empty. Raises CommandError 107."""
+    """Checks the key of a message, which may be empty. Raises CommandError 107."""
     if not isinstance(key, str) or len(key) > MAX_KEY:
         raise _bad(f"key is {key!r:.60}; it must be text of at most {MAX_KEY} characters")
     check_encodable("key", key)
@@ -86,7 +89,7 @@ def check_key(key: Any) -> str:
 
 
 def direct(hub: Hub, to: Any, message: Any, *, user: object, nickname: Any, most: int, key: Any = "") -> bool:
-    """See `Chat.direct`; `most`: bytes of a message."""
+    """See `Chat.direct`. `most` is the limit for messages, in bytes."""
     to = check_user(to)
     sender, called = check_sender(user, nickname)
     try:
@@ -106,11 +109,11 @@ def _text(name: str, value: Any, most: int) -> str:
 
 
 def check_encodable(name: str, value: str) -> int:
-    """How many bytes it has in UTF-8. Raises CommandError 107."""
+    """The number of bytes of `value` in UTF-8. Raises CommandError 107 if it cannot be encoded."""
     try:
         return len(value.encode())
     except UnicodeEncodeError:
-        raise _bad(f"{name} has half a surrogate pair in it, which no UTF-8 can carry") from None
+        raise _bad(f"{name} has half a surrogate pair in it, which UTF-8 cannot encode") from None
 
 
 def _bad(reason: str) -> CommandError:

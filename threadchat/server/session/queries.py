@@ -1,4 +1,4 @@
-"""Answers what a client of the native dialect may ask about rooms; changes nothing."""
+"""Answers the native dialect's questions about rooms; changes nothing."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Fields = dict[str, Any]
 
 
 def answer(hub: Hub, command: Command) -> Fields:
-    """What the reply carries. Raises CommandError; KeyError where `command` is no question."""
+    """The fields of the reply. Raises CommandError, and KeyError for a command that is not a question."""
     return _ANSWERS[type(command)](hub, command)
 
 
 def count(hub: Hub, command: Count) -> Fields:
-    """How many of the log's events pass a filter."""
+    """The number of events in the log that pass a filter."""
     encoding.check_filter(command.types, command.names)
     return {"count": _find(hub, command.room).count(Filter(command.types, command.users, command.names))}
 
 
 def history(hub: Hub, command: History) -> Fields:
-    """A page of the log; the events' JSON is there already."""
+    """A page of the log. The events are already JSON."""
     since = None if command.since is None else Position(command.since.offset, command.since.epoch)
     page = _find(hub, command.room).history(since, command.limit, command.reverse)
     events = [msgspec.Raw(record.json) for record in page.records]
@@ -40,7 +40,7 @@ def history(hub: Hub, command: History) -> Fields:
 
 
 def who(hub: Hub, command: Who) -> Fields:
-    """The people in a room in the order of their ids, each with a number of sessions."""
+    """The people in a room, in the order of their ids, each with the number of sessions."""
     people = _find(hub, command.room).who()
     if command.after is not None:
         last = _rank(command.after)
@@ -50,7 +50,7 @@ def who(hub: Hub, command: Who) -> Fields:
 
 
 def rooms(hub: Hub, command: Rooms, may_see: Callable[[str], bool] | None = None) -> Fields:
-    """The fullest rooms of those that the native dialect reaches, and that one may see."""
+    """The rooms with the most people, of those that the native dialect reaches and `may_see` allows."""
     found = (
         room
         for room in hub.list_rooms()
@@ -62,7 +62,7 @@ def rooms(hub: Hub, command: Rooms, may_see: Callable[[str], bool] | None = None
 
 
 def _find(hub: Hub, room: str) -> Room:
-    """A room, but nobody's inbox: that is not even an operator's to read. Raises CommandError 102, 103."""
+    """A room that is not an inbox; not even operators may read inboxes. Raises CommandError 102 and 103."""
     if is_inbox(room):
         encoding.check_reachable(room)
     return hub.find(room)
@@ -75,12 +75,12 @@ def _described(hub: Hub, occupant: Occupant) -> Fields:
 
 
 def _rank(user: UserId) -> tuple[bool, Any]:
-    """Numbers come before names, which only an application gives."""
+    """The sort key of a user id: integers come before text."""
     return isinstance(user, str), user
 
 
 def _listed(field: str, entries: Iterable[Fields]) -> Fields:
-    """As many of `entries` as one reply takes, encoded, and whether there are more."""
+    """As many encoded entries as fit into one reply, and `more` if there are others."""
     taken: list[msgspec.Raw] = []
     size = 0
     for entry in entries:

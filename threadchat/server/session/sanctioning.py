@@ -1,4 +1,4 @@
-"""Bans, mutes and kicks, once what is asked for was found to be something that can be done."""
+"""Checks and carries out bans, mutes and kicks, for the application, for operators and for moderators."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from threadchat.server.session.publishing import check_encodable, check_room, ch
 log = logging.getLogger(__name__)
 
 MAX_REASON: Final = 200
-"""Characters. A Close frame has room for about half of them, and cuts the rest off."""
+"""Characters. A Close frame can carry about half of them; the rest is cut off."""
 
 
 class Moderation:
-    """What a chat lets its application, or an operator, do to people and rooms.
+    """Moderation by the application or an operator.
 
-    An action holds on all nodes; with an empty `room` it holds everywhere. `by` is the id of whoever wanted
-    it, for the log and the list. All raise CommandError: 107 for what cannot be done, 100, temporary, where
-    other nodes cannot be told just now. Runs on: any thread.
+    Actions take effect on all nodes; with an empty `room` they apply everywhere. `by` is the id of the person
+    who ordered the action, for the log and for the list of sanctions. Every method raises CommandError: 107
+    for invalid arguments, and 100 (temporary) while other nodes cannot be reached. Runs on: any thread.
     """
 
     hub: Hub
 
     def _begin(self) -> None:
-        raise NotImplementedError("a chat says what its first use is")
+        raise NotImplementedError("a chat prepares its first use here")
 
     def ban(
         self,
@@ -54,10 +54,10 @@ class Moderation:
         with_address: bool = False,
         by: UserId | None = None,
     ) -> list[Sanction]:
-        """Throws a user or an address (192.0.2.7, or a network such as 192.0.2.0/24) out, and keeps them out.
+        """Removes a user or an address (192.0.2.7, or a network such as 192.0.2.0/24), and keeps them out.
 
-        For so many `seconds`, or for good. `with_address`: the addresses that the user is connected from
-        now are banned too, of IPv6 their /64. Returns what is in force now. Raises CommandError 106 where
+        Without `seconds` the ban has no end. `with_address` also bans the addresses from which the user is
+        connected now, with IPv6 their /64 networks. Returns the new sanctions. Raises CommandError 106 if
         there are too many.
         """
         self._begin()
@@ -83,7 +83,7 @@ class Moderation:
         reason: str = "",
         by: UserId | None = None,
     ) -> list[Sanction]:
-        """Lets a user or an address listen but not speak; otherwise as `ban`."""
+        """Lets a user or an address listen but not send messages; otherwise as `ban`."""
         self._begin()
         return impose(self.hub, MUTE, user, address, room=room, seconds=seconds, reason=reason, by=by)
 
@@ -96,36 +96,60 @@ class Moderation:
         room: str = "",
         by: UserId | None = None,
     ) -> bool:
-        """Takes a ban or a mute back, one of the same room; whether there was one."""
+        """Lifts a ban or a mute of the same room; returns whether there was one.
+
+        `unban` and `unmute` are the same with a fixed kind.
+        """
         self._begin()
         return lift(self.hub, kind, user, address, room=room, by=by)
 
-    def kick(self, user: UserId, *, room: str = "", reason: str = "", by: UserId | None = None) -> int:
-        """Throws a user out of a room, who may come back; or (room empty) ends all their connections.
+    def unban(
+        self,
+        user: UserId | None = None,
+        *,
+        address: str | None = None,
+        room: str = "",
+        by: UserId | None = None,
+    ) -> bool:
+        """Lifts a ban of the same room; returns whether there was one."""
+        return self.lift(BAN, user, address=address, room=room, by=by)
 
-        Returns how many memberships, or connections, that ended.
+    def unmute(
+        self,
+        user: UserId | None = None,
+        *,
+        address: str | None = None,
+        room: str = "",
+        by: UserId | None = None,
+    ) -> bool:
+        """Lifts a mute of the same room; returns whether there was one."""
+        return self.lift(MUTE, user, address=address, room=room, by=by)
+
+    def kick(self, user: UserId, *, room: str = "", reason: str = "", by: UserId | None = None) -> int:
+        """Removes a user from a room or, with an empty room, closes all their connections.
+
+        The user may come back. Returns how many memberships or connections ended.
         """
         self._begin()
         return kick(self.hub, user, room=room, reason=reason, by=by)
 
     def sanctions(self, room: str | None = None) -> list[Sanction]:
-        """What is in force: all, or a room's own, or (room empty) what holds everywhere."""
+        """Lists all sanctions, those of one room, or with an empty `room` those that hold everywhere."""
         self._begin()
         return self.hub.sanctions.list(None if room is None else _check_place(room))
 
     def close_room(self, room: str) -> None:
-        """Closes a room for everybody in it, with its log. Raises CommandError 102 where there is none."""
+        """Closes a room for everybody and deletes its log. Raises CommandError 102 for an unknown room."""
         self._begin()
         self.hub.close_room(check_room(room))
         log.info("the application closed room %r", room)
 
     def delete(self, room: str, event: int, *, epoch: str = "", by: UserId | None = None) -> None:
-        """Takes the text of a message out of a room's log and off everybody's screen.
+        """Removes the text of a message from a room's log and from all clients.
 
-        `epoch` names the log in which its id, `event`, was read; empty: the one that there is now.
-
-        Raises CommandError 102 for a room that there is not, 107 where `event` is no message's id, 112 where
-        the room has begun anew since.
+        `event` is the id of the message, and `epoch` the log's epoch in which it was read; an empty `epoch`
+        means the current log. Raises CommandError 102 for an unknown room, 107 if `event` is not the id of a
+        message, and 112 if the room's log has a new epoch since.
         """
         self._begin()
         try:
@@ -148,14 +172,15 @@ def impose(
     with_address: bool = False,
     spared: str = "",
 ) -> list[Sanction]:
-    """See `Moderation.ban`. `spared` is an address not banned with a user. Raises CommandError."""
+    """See `Moderation.ban`. `with_address` does not ban the address `spared`. Raises CommandError."""
     subjects: list[Subject] = [subject_of(user, address)]
     room, reason = _check_place(room), _check_reason(reason)
     until = _until(hub.sanctions.clock(), seconds)
     if with_address:
         if user is None:
-            raise _bad("with_address goes with a user; an address is banned as it is")
-        found = {neighbourhood(item) for item in hub.addresses(check_user(user))}  # before they are gone
+            raise _bad("with_address needs a user; an address is banned as it is given")
+        # Read before the ban, which ends the connections.
+        found = {neighbourhood(item) for item in hub.addresses(check_user(user))}
         if spared:
             found.discard(neighbourhood(spared))
         subjects += sorted(found)
@@ -195,7 +220,7 @@ def kick(hub: Hub, user: UserId, *, room: str, reason: str, by: UserId | None) -
 
 
 def subject_of(user: Any, address: Any) -> Subject:
-    """Whom it is about: a user, or an address in its one spelling. Raises CommandError 107."""
+    """The subject of a sanction: a user, or a normalized address. Raises CommandError 107."""
     if (user is None) == (address is None):
         raise _bad("give either a user or an address")
     if address is not None:
@@ -213,7 +238,7 @@ def _check_reason(reason: Any) -> str:
     if not isinstance(reason, str) or len(reason) > MAX_REASON:
         raise _bad(f"reason is {reason!r:.60}; it must be text of at most {MAX_REASON} characters")
     check_encodable("reason", reason)
-    return " ".join(reason.split())  # on one line: it goes into logs and HTTP replies
+    return " ".join(reason.split())  # a single line, because it goes into logs and HTTP replies
 
 
 def _until(now: float, seconds: float | None) -> int | None:
@@ -221,7 +246,7 @@ def _until(now: float, seconds: float | None) -> int | None:
         return None
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not number or not 0 < seconds <= LATEST - now:
-        raise _bad(f"seconds is {seconds!r:.60}; it must be above 0, or left out for good")
+        raise _bad(f"seconds is {seconds!r:.60}; it must be above 0, or left out for no end")
     return math.ceil(now + seconds)
 
 

@@ -1,4 +1,4 @@
-"""One person's connection in the chat: its lifecycle, its deadlines, and what all dialects share."""
+"""The base of all dialects' sessions: the lifecycle of one person's connection, its deadlines and limits."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
 
 MAX_ERRORS: Final = 64
-"""Errors within `ERROR_WINDOW` after which a client is taken for broken."""
+"""Errors within `ERROR_WINDOW` seconds after which a client is considered broken."""
 ERROR_WINDOW: Final = 60.0
 CONTROL_RATE: Final = 100
-"""Pings and pongs a second that are taken of one connection where no `message_rate` bounds them."""
+"""Pings and pongs a second accepted from one connection, if no `message_rate` limits them."""
 CONTROL_BURST: Final = 1000
-"""Of them at once; programs that measure round trips send a few."""
+"""Pings and pongs accepted at once. Programs that measure round trips send a few."""
 
 
 class Session(ABC):
-    """What a connection is to the chat, from its upgrade to its end; each dialect has its own kind.
+    """One connection in the chat, from its upgrade to its end. Each dialect has a subclass.
 
-    Everything runs on the connection's reader thread but `offer_direct`, `close`, `evict` and `address`.
+    Everything runs on the connection's reader thread unless a method says otherwise.
     """
 
     session = ""
-    """The id of this identity, where the dialect has one."""
+    """The id of this session; empty on dialects without session ids."""
 
     says_hello = False
-    """Whether who one is may still be shown after the handshake."""
+    """Whether a token may still come after the handshake, with hello."""
 
     def __init__(
         self,
@@ -61,13 +61,12 @@ class Session(ABC):
         calls: Calls = NO_CALLS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`identity` brings the application's hooks, and who it says the person is; `calls` are the
-        application's commands."""
+        """`identity` has the hooks and the authenticated user; `calls` are the application's commands."""
         self.connection = connection
         self.hub = hub
         self.identity = identity or Identity(connection)
         self.calls = calls
-        self.screens = self.identity.screens  # whether anybody asks what is said or done, and by whom
+        self.screens = self.identity.screens  # whether hooks or a token restrict commands
         self.sanction_check = SanctionCheck(hub.sanctions, self.identity.address)
         self.user: UserId | None = None
         self.nickname = ""
@@ -76,29 +75,29 @@ class Session(ABC):
         self._config = config
         self._clock = clock
         self.names = name_policy(config.room_pattern, config.nickname_pattern)
-        self._errors: deque[float] | None = None  # when the last ones were
+        self._errors: deque[float] | None = None  # the times of the latest errors
         rate = config.message_rate
-        self._pace = RateLimit(rate, config.message_burst, clock) if rate else None
-        self._control_pace = self._pace or RateLimit(CONTROL_RATE, CONTROL_BURST, clock)
+        self._rate_limit = RateLimit(rate, config.message_burst, clock) if rate else None
+        self._control_rate_limit = self._rate_limit or RateLimit(CONTROL_RATE, CONTROL_BURST, clock)
 
     def run(self) -> None:
-        """Goes through all that the peer sends, then leaves everything behind. Raises nothing."""
+        """Handles everything that the peer sends, then leaves all rooms. Raises nothing."""
         connection = self.connection
         try:
             self.expire("age", self._config.max_age, CloseCode.EXPIRED)
             self.identity.heed_expiry()
             self.hub.attend(self)
-            self._turn_away_banned()  # after the hub knows it: a ban that comes now finds it there
+            self._refuse_banned()  # after the hub knows the session, so that no ban misses it
             self.begin()
             handle = self._handle_burst if self._config.metrics == "off" else self._time_burst
             for burst in connection.bursts(self._count_controls):
                 handle(burst)
                 del burst  # as in `bursts`
         except ConnectionClosed:
-            pass  # in the middle of a reply; the reason is the connection's
+            pass  # during a reply; the connection has the reason
         except RoomClosed:
-            connection.close(CloseCode.SHUTDOWN)  # the hub was closed before the greeting
-        except CommandError as error:  # a ban, a permission or the application does not let them in
+            connection.close(CloseCode.SHUTDOWN)  # the hub was closed before `begin`
+        except CommandError as error:  # a ban, a permission or a hook refuses the session
             if error.code == ErrorCode.INTERNAL:
                 connection.close(CloseCode.INTERNAL_ERROR)
             else:
@@ -110,93 +109,96 @@ class Session(ABC):
             self._depart()
             connection.end_reading()
 
-    # What a dialect is
+    # Implemented by the dialects
 
     @abstractmethod
     def begin(self) -> None:
-        """Greets the peer, sets the dialect's deadlines."""
+        """Begins the session: sends the first message, or sets the dialect's deadlines."""
 
     @abstractmethod
     def handle(self, text: str) -> None:
-        """Does what one message asks. Raises ConnectionClosed."""
+        """Handles one message. Raises ConnectionClosed."""
 
     @abstractmethod
     def refuse_excess(self, text: str, error: CommandError) -> None:
-        """Answers one message that came too fast, and does nothing else with it. Raises ConnectionClosed."""
+        """Answers a message above the rate limit with `error`. Raises ConnectionClosed."""
 
     def burst_ended(self) -> None:  # noqa: B027  # a dialect without bursts does nothing
-        """Told after the last of the messages that came together."""
+        """Called after the last message of a burst."""
 
     def end(self) -> None:  # noqa: B027  # a dialect without rooms does nothing
-        """Leaves rooms and subscriptions, whatever state the session is in."""
+        """Ends memberships and subscriptions, in any state of the session."""
 
     @abstractmethod
     def encode_direct(self, direct: Direct) -> Text:
-        """A direct message as this dialect says it. Runs on: the sender's thread."""
+        """Encodes a direct message for this dialect. Runs on: the sender's thread."""
 
-    # For the hub
+    # Called by the hub
 
     def offer_direct(self, direct: Direct, listed: list[Any]) -> Answer:
-        """Takes a direct message if there is room. Runs on: the sender's thread."""
+        """Accepts a direct message if the outbox has space. Runs on: the sender's thread."""
         return self.connection.offer(self.connection.packed(self.encode_direct(direct)), listed)
 
     @property
     def has_inbox(self) -> bool:
-        """Whether it listens to its person's inbox. Runs on: any thread."""
+        """Whether the session subscribes to its person's inbox. Runs on: any thread."""
         return False
 
     def open_inbox(self, inbox: Room) -> None:  # noqa: B027  # a dialect without inboxes does nothing
-        """Listens to its person's inbox, if it does not yet. Raises RoomClosed. Runs on: any thread."""
+        """Subscribes to its person's inbox, if it has not yet. Raises RoomClosed. Runs on: any thread."""
 
     def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
-        """Takes an event for its person, if the dialect has words for it. Runs on: any thread."""
+        """Accepts an event for its person, if the dialect can express it. Runs on: any thread."""
         return Answer.GONE
 
     def move(self, action: str, room: str) -> bool:
-        """Joins a room, or leaves it, for the application; whether that changed anything.
+        """Joins or leaves a room for the application; returns whether that changed anything.
 
         Raises CommandError. Runs on: any thread.
         """
         return False
 
     def close(self, code: int, reason: str | None = None) -> None:
-        """Ends the connection, flushing what waits; never blocks. Runs on: any thread."""
+        """Closes the connection after flushing its outbox; never blocks. Runs on: any thread."""
         self.connection.close(code, reason)
 
     def evict(self, room: str, reason: str) -> bool:
-        """Ends what it has in a room, and says so; whether there was anything. Runs on: any thread."""
+        """Removes the session from a room and tells the peer; returns whether it was there.
+
+        Runs on: any thread.
+        """
         return False
 
     @property
     def address(self) -> str:
-        """Where the connection comes from; empty where that is unknown. Runs on: any thread."""
+        """The client's address; empty if it is unknown. Runs on: any thread."""
         return self.identity.address
 
     # For the dialects
 
     def expire(self, name: str, seconds: float, code: CloseCode) -> None:
-        """Closes with `code` in `seconds`, unless the deadline of that name is cleared before."""
+        """Closes with `code` in `seconds`, unless the deadline `name` is cleared before."""
         deadlines = self.connection.deadlines
         give = deadlines.set if name == "age" else deadlines.give
         give(name, seconds, lambda: self.connection.close(code))
 
     @property
     def person(self) -> User:
-        """Whose session this is, for the hooks."""
+        """The user of this session, as the hooks receive it."""
         return User(self.user or 0, self.nickname)
 
     @property
     def authenticates(self) -> bool:
-        """Whether the application, or tokens, know people by ids of their own."""
+        """Whether the application or tokens authenticate people."""
         return self.identity.authenticates
 
     def arrive(self, user: UserId) -> None:
-        """From here on the hub finds this session by `user`. Raises CommandError where a hook minds it."""
+        """Registers the session under `user`. Raises CommandError if the hook `on_connect` refuses."""
         self.user = user
         self.connection.label = f"user {spelled_id(user)}"
         self.hub.arrive(self)
         self.sanction_check.belong_to(user)
-        self._turn_away_banned()
+        self._refuse_banned()
         try:
             self.identity.arrived(self.person, self.session)
         except CommandError:
@@ -206,7 +208,7 @@ class Session(ABC):
             raise
 
     def count_error(self, code: int) -> None:
-        """Closes the connection of a client that makes too many errors (3509), whichever `code` they have."""
+        """Counts an error of any code; closes the connection (3509) if there were too many."""
         self.work.count_error(code)
         now = self._clock()
         if self._errors is None:
@@ -217,8 +219,8 @@ class Session(ABC):
 
     # Helpers
 
-    def _turn_away_banned(self) -> None:
-        """Closes with the reason and raises ConnectionClosed where a ban holds everywhere."""
+    def _refuse_banned(self) -> None:
+        """If a ban everywhere applies, closes with its reason and raises ConnectionClosed."""
         try:
             self.sanction_check.check_banned()
         except CommandError as error:
@@ -231,7 +233,7 @@ class Session(ABC):
         self.work.note_burst(self._clock() - begun)
 
     def _handle_burst(self, burst: list[str | bytes]) -> None:
-        pace = self._pace
+        pace = self._rate_limit
         if pace is None:
             self._handle_all(burst)
             return
@@ -241,14 +243,14 @@ class Session(ABC):
             self._refuse_excess(burst[granted:], pace)
 
     def _count_controls(self, count: int) -> None:
-        """Pings and pongs count as messages do; nothing is refused, but too many of them end it (3013)."""
-        pace = self._control_pace
+        """Counts pings and pongs against the rate limit. None is refused; too many close (3013)."""
+        pace = self._control_rate_limit
         excess = count - pace.grant(count)
         if excess and pace.tolerate(excess) < excess:
             self.connection.close(CloseCode.TOO_MANY_REQUESTS)
 
     def _refuse_excess(self, excess: list[str | bytes], pace: RateLimit) -> None:
-        """These are no mistakes, so they do not count as errors; there is a limit of their own (3013)."""
+        """Refuses messages above the rate limit. They do not count as errors; too many close (3013)."""
         error = CommandError(ErrorCode.TOO_MANY_REQUESTS, pace.refusal)
         bearable = pace.tolerate(len(excess))
         for message in excess[:bearable]:
@@ -263,7 +265,7 @@ class Session(ABC):
             if self.connection.closed is not None:
                 return
             if isinstance(message, bytes):
-                self.burst_ended()  # what came before it was in order
+                self.burst_ended()  # the messages before it are valid
                 self.connection.close(CloseCode.UNSUPPORTED_DATA)
                 return
             self.handle(message)
@@ -273,10 +275,10 @@ class Session(ABC):
         self.connection.advance(ConnectionState.TO_BE_DISCONNECTED)
         try:
             try:
-                self.hub.depart(self)  # before others hear that this one has left a room
+                self.hub.depart(self)  # before others receive the events that it has left its rooms
             finally:
                 self.end()
         except Exception:
-            log.exception("connection %d could not leave everything behind", self.connection.number)
+            log.exception("connection %d could not leave its rooms", self.connection.number)
         finally:
             self.identity.departed(self.person)

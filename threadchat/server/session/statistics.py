@@ -1,4 +1,4 @@
-"""The account of one chat: who is connected now, and what all who ever were have sent, got and done."""
+"""The statistics of one chat: its current connections, and totals over all connections since it began."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from threadchat.wire.connection import Connection
 
 
 class Work:
-    """What a session did for its peer. Written by the connection's reader thread alone, read by any."""
+    """Counters of one session. Only the connection's reader thread writes them; any thread may read."""
 
     __slots__ = ("bursts", "errors", "seconds")
 
@@ -24,18 +24,18 @@ class Work:
         self.errors: dict[int, int] = {}
 
     def note_burst(self, seconds: float) -> None:
-        """Notes how long all that came in together took."""
+        """Adds one burst of messages, which took `seconds` to handle."""
         self.bursts += 1
         self.seconds += seconds
 
     def count_error(self, code: int) -> None:
-        """Notes an error that the peer was told of."""
-        # In place of the old one: whoever goes through it just now is not disturbed.
+        """Adds an error that was sent to the peer."""
+        # The dict is replaced, not changed, because another thread may be iterating over it.
         self.errors = {**self.errors, code: self.errors.get(code, 0) + 1}
 
 
-class Visitor(Protocol):
-    """What the statistics shows of a session."""
+class CountedSession(Protocol):
+    """The part of a session that the statistics use."""
 
     user: UserId | None
     nickname: str
@@ -46,14 +46,14 @@ class Visitor(Protocol):
 
 
 class Entry:
-    """A connection, since when it is there, and whose it is once that is known."""
+    """A connection, the time it was added, and its session once there is one."""
 
     __slots__ = ("connection", "session", "since")
 
     def __init__(self, connection: Connection, since: float) -> None:
         self.connection = connection
         self.since = since
-        self.session: Visitor | None = None
+        self.session: CountedSession | None = None
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Totals:
     closes: Counter[int] = field(default_factory=Counter)
 
     def add(self, entry: Entry) -> None:
-        """Adds what one connection has done so far."""
+        """Adds the counters of one connection."""
         counters = entry.connection.counters
         self.connections += 1
         self.messages_in += counters.messages_in
@@ -94,19 +94,19 @@ class Totals:
                 self.errors.update(work.errors)
 
     def copy(self) -> Totals:
-        """The same sums, to go on with apart from these."""
+        """An independent copy."""
         return replace(self, errors=Counter(self.errors), closes=Counter(self.closes))
 
 
 class Statistics:
-    """Notes connections as they come and go; nothing here is called for each message.
+    """Counts connections and events; nothing here is called for each message of a connection.
 
-    A connection that goes is added to the totals and struck off in one step, so no sum ever goes down.
-    `_lock` guards everything here; a leaf. Every method may be called from any thread.
+    A connection that ends is removed and added to the totals in one step, so that no sum ever decreases.
+    `_lock` guards everything here; it is a leaf. Every method may be called from any thread.
     """
 
     def __init__(self, on_left: Callable[[Connection], None], clock: Callable[[], float] = monotonic) -> None:
-        """`on_left` is told of each connection that left."""
+        """`on_left` is called with each connection that has ended."""
         self._on_left = on_left
         self._clock = clock
         self.begun = clock()
@@ -118,20 +118,20 @@ class Statistics:
         return len(self._present)
 
     def came(self, connection: Connection) -> Connection:
-        """Notes a connection that came, and returns it; `left` follows."""
+        """Adds a new connection and returns it. `left` must follow."""
         with self._lock:
             self._present[connection] = Entry(connection, self._clock())
         return connection
 
-    def membership(self, connection: Connection, session: Visitor) -> None:
-        """Says whose connection it is; nothing happens where it is gone already."""
+    def note_session(self, connection: Connection, session: CountedSession) -> None:
+        """Sets the session of a connection; does nothing if the connection has already ended."""
         with self._lock:
             entry = self._present.get(connection)
             if entry is not None:
                 entry.session = session
 
     def left(self, connection: Connection) -> None:
-        """A connection's last thread has let go of it."""
+        """Removes a connection whose last thread has ended, and adds it to the totals."""
         with self._lock:
             entry = self._present.pop(connection, None)
             if entry is not None:
@@ -141,20 +141,20 @@ class Statistics:
         self._on_left(connection)
 
     def published(self, events: int) -> None:
-        """So many events were published through this node."""
+        """Adds events that were published through this node."""
         with self._lock:
             self._past.events += events
 
     def fell_behind(self, subscriptions: int) -> None:
-        """So many live subscriptions fell behind."""
+        """Adds live subscriptions that fell behind."""
         with self._lock:
             self._past.fell_behind += subscriptions
 
     def read(self) -> tuple[list[Entry], Totals]:
-        """Who is connected, and the sums without theirs: all of one instant."""
+        """The current connections, and the totals of all others, at the same instant."""
         with self._lock:
             return list(self._present.values()), self._past.copy()
 
     def leave_behind(self) -> None:
-        """Begins anew: everybody is the parent's. Runs on: the only thread of a forked process, first."""
+        """Starts empty: all connections are the parent's. Runs on: a forked process's only thread, first."""
         self.__init__(self._on_left, self._clock)  # type: ignore[misc]

@@ -1,13 +1,13 @@
-// Makes the board of what the server says: figures with their lines, bars, and the slowest connections.
+// Draws the board from the server's data: figures with line charts, bars, and the slowest connections.
 
 import { bars, Line, make, roundBytes } from "./charts.js";
 import { bytes, classes, count, depthClass, moment, rate, several, span, together, tripClass } from "./words.js";
 
-const WINDOWS = [60, 120, 300]; // seconds that the lines show: more, the more there is to show
+const WINDOWS = [60, 120, 300]; // seconds that the line charts show; the window grows with the data
 const LONGEST = WINDOWS[WINDOWS.length - 1];
-const GAP = 5; // seconds without an answer after which a line has a hole
+const GAP = 5; // seconds without an answer after which a line has a gap
 
-/** What the tiles show: the figure's words, the line's value, and a second line of text. */
+/** The tiles: the text of the figure, the value of the line chart, and a second line of text. */
 const TILES = [
   { name: "connections", title: "Connections", value: (it) => it.connections, say: (it) => [count(it), ""],
     more: (it) => `${count(it.totals.connected)} since the start, in ${several(it.rooms, "room")}` },
@@ -36,7 +36,7 @@ export class Board {
     find("tiles").replaceChildren(...this.tiles.map((tile) => tile.element));
   }
 
-  /** Takes what the server says; the same again changes nothing. */
+  /** Shows an answer of the server. The same answer twice changes nothing. */
   show(seen) {
     if (this.last && seen.time === this.last.time) return;
     if (this.last && seen.uptime < this.last.uptime) this.last = null; // another process answers

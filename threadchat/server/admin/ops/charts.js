@@ -1,4 +1,4 @@
-// Draws: a line over the last minutes, and bars. Plain SVG and HTML; nothing here knows what the numbers are.
+// Line charts and bars in plain SVG and HTML. Nothing here depends on what the numbers mean.
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300;
@@ -19,19 +19,19 @@ function draw(tag, attributes) {
   return element;
 }
 
-/** The next number up that is easy to read off: 1, 2 or 5 with noughts. */
+/** Rounds up to a number that is easy to read: 1, 2 or 5 times a power of ten. */
 export function round(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
   return power * [1, 2, 5, 10].find((step) => step * power >= value * 0.999);
 }
 
-/** The same for bytes: a power of two. */
+/** Rounds bytes up to a power of two. */
 export function roundBytes(value) {
   return value > 1 ? 2 ** Math.ceil(Math.log2(value)) : 1;
 }
 
-/** A line of values over time, with its axes; `say` makes words of a value, `least` is the lowest top. */
+/** A line chart of values over time. `say` formats a value; the top of the axis is at least `least`. */
 export class Line {
   constructor(say, least = 1, nice = round) {
     this.seconds = 60;
@@ -61,7 +61,7 @@ export class Line {
     this.svg.addEventListener("pointerleave", () => this.unpoint());
   }
 
-  /** `points` are [time, value] of so many `seconds`, with null for what is not known, which leaves a gap. */
+  /** `points` are [time, value] pairs of the last `seconds`. An unknown value is null and leaves a gap. */
   update(points, now, seconds) {
     if (seconds !== this.seconds) {
       this.seconds = seconds;
@@ -119,7 +119,7 @@ function runs(points) {
   return found;
 }
 
-/** Horizontal bars: `rows` are {label, title, count}; kept where they are, so that nothing flickers. */
+/** Horizontal bars: `rows` are {label, title, count}. Elements are reused, so that nothing flickers. */
 export function bars(container, rows, empty = "none so far") {
   const most = rows.reduce((top, row) => Math.max(top, row.count), 0);
   const kept = new Map([...container.children].map((element) => [element.dataset.name, element]));

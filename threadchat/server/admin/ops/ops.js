@@ -1,4 +1,4 @@
-// Asks the server every second, with the key that somebody typed in; says clearly why there is no answer.
+// Asks the server every second with the key that was typed in, and shows why there is no answer.
 
 import { Board } from "./board.js";
 
@@ -9,7 +9,7 @@ const URL_OF_API = new URL("api/ops", document.baseURI);
 
 const find = (id) => document.getElementById(id);
 const board = new Board();
-let round = 0; // whoever began an older one has nothing more to say
+let round = 0; // the answers of an older round are ignored
 
 function letIn(key) {
   sessionStorage.setItem(KEY, key);
@@ -33,7 +33,7 @@ function tell(state, words) {
   find("status").textContent = words;
 }
 
-/** One question, and the next one a second later. */
+/** Asks once, and again after a second. */
 async function ask(mine, key) {
   let answer = null;
   try {
@@ -50,7 +50,7 @@ async function ask(mine, key) {
       if (mine === round) show(seen);
     }
   } catch {
-    answer = null; // nobody there, or too slow
+    answer = null; // the server is away, or too slow
   }
   if (mine !== round) return;
   if (answer?.status === 401) {
@@ -74,7 +74,7 @@ find("door-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const key = find("key").value.trim();
   find("key").value = "";
-  // A header carries nothing else, and no key has it.
+  // A header cannot carry other characters, and no key contains them.
   if (/^[!-~]+$/.test(key)) letIn(key);
   else showDoor("A key has letters, digits and signs of ASCII, and no spaces.");
 });

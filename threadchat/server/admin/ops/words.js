@@ -1,4 +1,4 @@
-// Numbers as people read them: short, with a unit, and of an even width where they change all the time.
+// Formats numbers for people: short, with a unit, and of constant width where they change often.
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", minimumFractionDigits: 1, maximumFractionDigits: 1 });
@@ -7,7 +7,7 @@ export function count(value) {
   return value < 100_000 ? WHOLE.format(value) : SHORT.format(value);
 }
 
-/** A rate has a digit after the point while it is small. */
+/** Formats a rate, with one decimal if it is small. */
 export function rate(value) {
   if (value === null) return "–";
   return value > 0 && value < 10 ? value.toFixed(1) : count(value);
@@ -23,7 +23,7 @@ export function bytes(value) {
   return [unit === 0 || value >= 100 ? WHOLE.format(value) : value.toFixed(1), units[unit]];
 }
 
-/** Seconds that are short: of a ping, of a wait. */
+/** Formats a short time in seconds, such as that of a ping. */
 export function moment(seconds) {
   if (seconds === null) return ["–", ""];
   if (seconds < 0.01) return [(seconds * 1000).toFixed(1), "ms"];
@@ -32,7 +32,7 @@ export function moment(seconds) {
   return [span(seconds), ""];
 }
 
-/** Seconds that are long: of an uptime, of an age. */
+/** Formats a long time in seconds, such as an uptime. */
 export function span(seconds) {
   const whole = Math.floor(seconds);
   if (whole < 60) return `${whole} s`;
@@ -49,7 +49,7 @@ export function together([figure, unit]) {
   return unit ? `${figure} ${unit}` : figure;
 }
 
-/** The classes of a spread, each with the words for it and how many are in it. */
+/** The buckets of a histogram, each with its label and its count. */
 export function classes(spread, word) {
   return spread.counts.map((number, place) => {
     const low = place === 0 ? null : spread.bounds[place - 1];
