@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -305,16 +306,26 @@ def test_somebody_in_the_way_is_not_waited_for_again_and_again(make: Make) -> No
 def test_another_program_that_reads_keeps_its_log(make: Make) -> None:
     broker = make()
     room = opened(broker)
+    found: queue.SimpleQueue[tuple[bool, int, int]] = queue.SimpleQueue()
+
+    def empty(database: sqlite3.Connection) -> None:  # on the writer's thread, after each of its transactions
+        emptied = checkpoint._truncate(database)
+        [timeout] = database.execute("PRAGMA busy_timeout").fetchone()
+        found.put((emptied, Path(f"{broker.path}-wal").stat().st_size, timeout))
+
     with contextlib.closing(sqlite3.connect(broker.path)) as other:
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM events").fetchone()
+        broker.writer._checkpoint = empty
         room.put(*say("x"))
-        assert not checkpoint._truncate(broker.writer.database)
-        assert broker.writer.database.execute("PRAGMA busy_timeout").fetchone() == (5000,)
+        emptied, size, timeout = found.get(timeout=PATIENCE)
+        assert (emptied, size > 0, timeout) == (False, True, 5000)
         assert other.execute("SELECT count(*) FROM events").fetchone() == (0,)
-    assert checkpoint._truncate(broker.writer.database)
-    assert Path(f"{broker.path}-wal").stat().st_size == 0
-    assert room.page() == [1]
+    room.put(*say("y"))
+    while not emptied:
+        emptied, size, _ = found.get(timeout=PATIENCE)
+    assert size == 0
+    assert room.page() == [1, 2]
 
 
 def test_a_checkpoint_that_fails_ends_nothing(make: Make, caplog: pytest.LogCaptureFixture) -> None:
