@@ -13,14 +13,12 @@ if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
 from tests.chat.helpers import PATIENCE, ids_of, join, records, run, say
-from tests.wire.helpers import short_of_threads
 from threadchat.broker.redis import RedisBroker, publish_pipeline
 from threadchat.broker.redis.commands import NOTHING, Known, Retention
 from threadchat.broker.redis.encoding import RoomMessage, body_of, entries, read_message, record_of
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
 from threadchat.broker.redis.reorder_buffer import MAX_BUFFERED, DeliveryWaiter, ReorderBuffer
-from threadchat.broker.redis.worker_pool import WorkerPool
 from threadchat.chat.broker_interface import Broker, Cluster
 from threadchat.chat.log.events import Draft, Position, record
 from threadchat.errors import CommandError, ConfigError, ErrorCode, RoomClosed
@@ -252,81 +250,3 @@ def test_a_closed_room_refuses_its_own_publications() -> None:
     line = Line()
     line.closed = True
     assert [str(error) for error in publish_together(line, publications(2))] == ["room r is closed"] * 2
-
-
-# -- workers -----------------------------------------------------------------------------------------
-
-
-def test_work_is_done_by_a_few_threads_that_end_by_themselves() -> None:
-    workers = WorkerPool(2, linger=0.0)
-    barrier = threading.Barrier(3)
-    for _ in range(2):
-        assert workers.submit(lambda: barrier.wait(PATIENCE) and None)
-    threads = list(workers._running)
-    assert len(threads) == 2
-    third = threading.Event()
-    assert workers.submit(third.set)
-    assert len(workers._running) == 2
-    barrier.wait(PATIENCE)
-    assert third.wait(PATIENCE)
-    join(threads)
-    assert workers._running == set()
-
-
-def test_a_failure_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    workers = WorkerPool(1)
-    done = threading.Event()
-    workers.submit(lambda: 1 // 0)
-    workers.submit(done.set)
-    assert done.wait(PATIENCE)
-    workers.stop()
-    assert "redis-worker-1 failed" in caplog.text
-    assert not workers.submit(done.set)
-
-
-def test_work_for_which_no_thread_starts_is_refused_and_the_next_is_done() -> None:
-    workers = WorkerPool(2)
-    done, never = threading.Event(), threading.Event()
-    with short_of_threads("redis-worker", times=3):
-        for _ in range(3):
-            assert not workers.submit(never.set)
-        assert workers.submit(done.set)
-        assert done.wait(PATIENCE)
-    workers.stop()
-    assert not never.is_set()
-
-
-def test_work_for_which_no_further_thread_starts_is_done_by_those_that_run() -> None:
-    workers = WorkerPool(2)
-    begun, may_go, done = threading.Event(), threading.Event(), threading.Event()
-
-    def work() -> None:
-        begun.set()
-        assert may_go.wait(PATIENCE)
-
-    assert workers.submit(work)
-    assert begun.wait(PATIENCE)
-    with short_of_threads("redis-worker") as failed:
-        assert workers.submit(done.set)
-    assert failed == ["redis-worker-2"]
-    may_go.set()
-    assert done.wait(PATIENCE)
-    workers.stop()
-
-
-def test_too_much_work_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("threadchat.broker.redis.worker_pool.MAX_WAITING", 2)
-    workers = WorkerPool(1)
-    busy, may_go = threading.Event(), threading.Event()
-
-    def work() -> None:
-        busy.set()
-        assert may_go.wait(PATIENCE)
-
-    assert workers.submit(work)
-    assert busy.wait(PATIENCE)
-    assert workers.submit(work)
-    assert workers.submit(work)
-    assert not workers.submit(work)
-    may_go.set()
-    workers.stop()

@@ -25,7 +25,6 @@ from threadchat.broker.redis.room_index import RoomIndex
 from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.whispers import Whispers
-from threadchat.broker.redis.worker_pool import WorkerPool
 from threadchat.chat.broker_interface import Node, OpenInbox, RoomInfo, Whispered
 from threadchat.chat.delivery.stream import SEND_TIMEOUT
 from threadchat.chat.log.events import UserId, is_inbox
@@ -33,12 +32,15 @@ from threadchat.chat.log.sequencer import Channel
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 from threadchat.chat.presence import Presence
 from threadchat.errors import CommandError
+from threadchat.wire.threads.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
 
 PRESENCE_TTL: Final = 15.0
 """Seconds within which the people of a dead node leave."""
 ROOM_TTL: Final = 300.0
+WORKERS: Final = 32  # threads, for work that may block
+MAX_JOBS: Final = 1 << 16  # each room has at most one, so only answers can fill the queue
 
 
 class RedisBroker(People):
@@ -101,7 +103,7 @@ class RedisBroker(People):
         self.connection = RedisConnection(self._url)
         self.pipeline = PublishPipeline(self.connection, self.retention)
         self.room_index = RoomIndex(self.names, self.connection, self.log_of, self._max_rooms)
-        self.worker_pool = WorkerPool()
+        self.worker_pool = WorkerPool("redis-worker", WORKERS, MAX_JOBS, linger=1.0)
         self.heartbeat = Heartbeat(self, self._presence_ttl, clock=self._clock)
         self.subscriber = Subscriber(self.connection, self.heartbeat.disconnected, self.heartbeat.connected)
         self.messenger = NodeMessenger(
@@ -169,7 +171,7 @@ class RedisBroker(People):
         if started and self.connection.ready:
             with contextlib.suppress(CommandError):  # then the others will find this node dead
                 self.heartbeat.retire()
-        self.worker_pool.stop()
+        self.worker_pool.stop(wait=True)
         self.subscriber.stop()
         self.connection.close()
 

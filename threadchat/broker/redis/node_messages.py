@@ -13,10 +13,10 @@ import msgspec
 from threadchat.broker.redis.connection import TIMEOUT, RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.subscriber import Subscriber
-from threadchat.broker.redis.worker_pool import WorkerPool
 from threadchat.chat.broker_interface import Node, OpenInbox, Reach
 from threadchat.chat.log.events import Direct, UserId, inbox_of, record_of
 from threadchat.errors import CommandError, ErrorCode
+from threadchat.wire.threads.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
 

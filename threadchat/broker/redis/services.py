@@ -10,7 +10,7 @@ from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.publish_pipeline import PublishPipeline
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.whispers import Whispers
-from threadchat.broker.redis.worker_pool import WorkerPool
+from threadchat.wire.threads.worker_pool import WorkerPool
 
 
 class Services(Protocol):

@@ -12,7 +12,11 @@ from threadchat.callbacks import check_callback, is_unrun
 from threadchat.chat.emitting import check_name, encode_data
 from threadchat.errors import CommandError, ConfigError, ErrorCode
 from threadchat.server.session.caller import Caller
-from threadchat.server.session.pool import Pool
+from threadchat.wire.threads.worker_pool import WorkerPool
+
+POOL_THREADS: Final = 16
+MAX_POOL_WAITING: Final = 1024
+"""Commands that may wait for a thread of the pool. Further ones are refused."""
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -59,7 +63,7 @@ class Calls:
     """The commands of one chat. Add them before the first client connects; any thread may look them up."""
 
     def __init__(self) -> None:
-        self.pool: Final = Pool()
+        self.pool: Final = WorkerPool("command", POOL_THREADS, MAX_POOL_WAITING)
         self._handlers: dict[str, Handler] = {}
 
     def __bool__(self) -> bool:

@@ -1,4 +1,4 @@
-"""A few threads for slow commands, so that a connection's other commands do not wait for them."""
+"""A few threads for work that may block; they start when there is work and end when there is none."""
 
 from __future__ import annotations
 
@@ -10,22 +10,18 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-THREADS: Final = 16
-MAX_WAITING: Final = 1024
-"""Commands that may wait for a thread. Further ones are refused."""
 LINGER: Final = 10.0
 """Seconds that an idle thread waits for work before it ends."""
 
 
-class Pool:
-    """A thread pool whose threads start when there is work, and end after `linger` seconds without any.
+class WorkerPool:
+    """At most `threads` threads, called `name-1` and so on, and at most `max_waiting` waiting jobs.
 
     `_changed` guards everything here; it is a leaf. Every method may be called from any thread.
     """
 
-    def __init__(
-        self, threads: int = THREADS, max_waiting: int = MAX_WAITING, *, linger: float = LINGER
-    ) -> None:
+    def __init__(self, name: str, threads: int, max_waiting: int, *, linger: float = LINGER) -> None:
+        self._name = name
         self._threads = threads
         self._max_waiting = max_waiting
         self._linger = linger
@@ -51,12 +47,18 @@ class Pool:
                 return self._start_locked()
             return True
 
-    def stop(self) -> None:
-        """Refuses new work and drops the waiting work. Running work continues on its daemon threads."""
+    def stop(self, *, wait: bool = False) -> None:
+        """Refuses new work and drops the waiting work. Running work continues on its daemon threads.
+
+        With `wait`, returns once it has ended; then a thread of the pool must not call this.
+        """
         with self._changed:
             self._stopped = True
             self._work.clear()
             self._changed.notify_all()
+            running = list(self._running) if wait else []
+        for thread in running:
+            thread.join()
 
     def run(self) -> None:
         """Runs one piece of work after the other. Runs on: a thread of the pool."""
@@ -68,7 +70,7 @@ class Pool:
 
     def _start_locked(self) -> bool:
         self._numbers += 1
-        thread = threading.Thread(target=self.run, name=f"command-{self._numbers}", daemon=True)
+        thread = threading.Thread(target=self.run, name=f"{self._name}-{self._numbers}", daemon=True)
         self._running.add(thread)
         try:
             thread.start()
