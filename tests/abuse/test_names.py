@@ -75,7 +75,7 @@ def test_a_known_persons_name_is_theirs(server: LiveServer) -> None:
         assert say(ann, "ann")["from"] == "ann"
         assert stranger.next()["from"] == "ann"
         for name in ("ann", "Ann", "ANN"):
-            assert "somebody who is known" in str(say(stranger, name)["error"])
+            assert "an authenticated user" in str(say(stranger, name)["error"])
         assert "your nickname here is ann" in str(say(ann, "bob")["error"])
 
 
@@ -83,8 +83,8 @@ def test_also_when_they_have_come_by_another_way_and_gone(server: LiveServer) ->
     with Peer(f"{server.url}?1") as ann:
         ann.ask("hello")
     with Peer(server.at("/ws")) as stranger, Peer(server.at("/ws?3")) as nameless:
-        assert "somebody who is known" in str(say(stranger, "ann")["error"])
-        assert "somebody who is known" in str(say(nameless, "ann")["error"])
+        assert "an authenticated user" in str(say(stranger, "ann")["error"])
+        assert "an authenticated user" in str(say(nameless, "ann")["error"])
         assert say(stranger, "cyd")["from"] == "cyd"
 
 

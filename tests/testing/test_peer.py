@@ -109,7 +109,7 @@ def test_pings_are_answered_while_it_reads() -> None:
 
 
 def test_what_is_no_object_is_not_taken_for_one() -> None:
-    complaint = r"'hello'.*no JSON object"
+    complaint = r"'hello'.*not a JSON object"
     with scripted(SWITCHING, HELLO) as url, Peer(url) as peer, pytest.raises(ValueError, match=complaint):
         peer.next()
 

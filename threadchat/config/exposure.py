@@ -17,7 +17,8 @@ def exposed_files(resolved: Resolved, config_file: str | None) -> list[str]:
         return []
     found = {path: what for path, what in _files(resolved, config_file) if _is_open_to_all(path)}
     return [
-        f"everybody on this machine may read {shown(path)}, which {what}; chmod 600 keeps it private"
+        f"everybody on this machine may read {path if path.isprintable() else repr(path)}, which {what}; "
+        "chmod 600 keeps it private"
         for path, what in found.items()
     ]
 
