@@ -126,7 +126,7 @@ def test_nobody_moderates_themselves(staffed: World) -> None:
         ({}, "either a user or an address"),
         ({"user": 7, "address": "192.0.2.7"}, "either a user or an address"),
         ({"user": 2**53}, "must be a user id"),
-        ({"address": "nowhere"}, "it is one such as"),
+        ({"address": "nowhere"}, "use one such as"),
         ({"user": 7, "seconds": 0}, "must be above 0"),
         ({"user": 7, "seconds": 1e300}, "must be above 0"),
         ({"user": 7, "reason": "x" * 201}, "at most 200 characters"),
