@@ -25,6 +25,23 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, which it may stop, empty and make refuse."""
+    server = RedisServer(tmp_path / "redis", lasting=False)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def cluster(server: RedisServer) -> Iterator[Any]:
+    """Nodes over that Redis."""
+    from tests.broker.nodes import clusters  # which needs the Redis client
+
+    with clusters(server) as cluster:
+        yield cluster
+
+
+@pytest.fixture
 def redis_namespace(shared_redis: RedisServer) -> Namespace:
     """Where in Redis a test's own keys are."""
     return Namespace.fresh(shared_redis.url)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.broker.redis_server import RedisServer, why_not
+from tests.broker.redis_server import why_not
 
 if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
-from tests.broker.nodes import Cluster, broker_of, clusters, level, persist, refused
+from tests.broker.nodes import Cluster, broker_of, level, persist, refused
 from tests.chat.helpers import PATIENCE, Desk, ids_of, say
 from tests.e2e.process import until
 from threadchat import Publisher
@@ -27,19 +26,6 @@ from threadchat.chat.log.events import Position
 from threadchat.chat.room import Room
 from threadchat.chat.sanctions import BAN, Sanction
 from threadchat.errors import ErrorCode
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis", lasting=False)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def cluster(server: RedisServer) -> Iterator[Cluster]:
-    with clusters(server) as cluster:
-        yield cluster
 
 
 def remember(cluster: Cluster) -> None:

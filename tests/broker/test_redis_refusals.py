@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from tests.broker.redis_server import RedisServer, why_not
 if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
-from tests.broker.nodes import Cluster, broker_of, clusters, persist, refused, take
+from tests.broker.nodes import Cluster, broker_of, persist, refused, take
 from tests.chat.helpers import PATIENCE, Clock, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis.connection import RedisConnection
@@ -23,19 +22,6 @@ from threadchat.broker.redis.publisher import RedisPublisher
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import JOIN, LEAVE, MESSAGE
 from threadchat.errors import CommandError, ErrorCode
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis", lasting=False)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def cluster(server: RedisServer) -> Iterator[Cluster]:
-    with clusters(server) as cluster:
-        yield cluster
 
 
 @contextmanager

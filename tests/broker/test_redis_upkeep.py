@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from tests.broker.redis_server import RedisServer, why_not
+from tests.broker.redis_server import why_not
 
 if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
-from tests.broker.nodes import Cluster, broker_of, clusters
+from tests.broker.nodes import Cluster, broker_of
 from tests.chat.helpers import PATIENCE, Ticket, say
 from tests.e2e.process import until
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import DELETE, Draft
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis", lasting=False)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def cluster(server: RedisServer) -> Iterator[Cluster]:
-    with clusters(server) as cluster:
-        yield cluster
 
 
 def test_what_is_held_is_delivered_though_no_worker_could_be_had_for_it(
