@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import pytest
 
@@ -82,4 +83,20 @@ def test_too_much_work_is_refused() -> None:
     assert workers.submit(work)
     assert not workers.submit(work)
     may_go.set()
+    workers.stop(wait=True)
+
+
+def test_an_idle_thread_keeps_nothing_of_what_it_ran() -> None:
+    class Work:
+        def __call__(self) -> None:
+            pass
+
+    workers = WorkerPool("worker", 1, 10)
+    work = Work()
+    released = threading.Event()
+    weakref.finalize(work, released.set)
+    assert workers.submit(work)
+    del work
+    assert released.wait(PATIENCE)  # long before the thread ends, which lingers
+    assert workers._running
     workers.stop(wait=True)

@@ -67,6 +67,7 @@ class WorkerPool:
                 work()
             except Exception:
                 log.exception("%s failed", threading.current_thread().name)
+            del work  # an idle thread keeps nothing of what it ran: a call's work refers to its session
 
     def _start_locked(self) -> bool:
         self._numbers += 1
