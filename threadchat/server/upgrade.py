@@ -16,8 +16,9 @@ from threadchat.chat.sanctions import BAN
 from threadchat.config.settings import Config
 from threadchat.errors import BadToken, CloseCode, ConnectionClosed, NoSocket, Refuse, ThreadchatError
 from threadchat.logs.rate_limit import LogRateLimit, is_thread_shortage
+from threadchat.server.auth.admission import ANYBODY, Admission
 from threadchat.server.auth.hooks import Hooks
-from threadchat.server.auth.identity import ANYBODY, Admission, Identity
+from threadchat.server.auth.identity import Identity
 from threadchat.server.auth.tokens import Pass
 from threadchat.server.auth.users import User, as_user
 from threadchat.server.connection_registry import MAX_OVER_LIMIT, OVER_LIMIT, ConnectionRegistry

@@ -61,14 +61,14 @@ def test_a_claim_of_another_shape_is_refused(claim: Any) -> None:
 
 
 def test_an_unknown_letter_is_named() -> None:
-    with pytest.raises(BadToken, match="'x' of 'lobby', which is none of r, w and m"):
+    with pytest.raises(BadToken, match="'x' of 'lobby', which is none of r, w, m, d and c"):
         Permissions.of({"lobby": "rx"})
 
 
-def test_everything_has_a_phrase_and_what_is_about_a_room_a_letter() -> None:
+def test_everything_has_a_phrase_and_a_letter() -> None:
     actions = {*get_args(Action), "typing", "moderate"}
     assert set(PHRASES) == actions
-    assert set(NEEDS) == actions - {"direct", "call", "moderate"}
+    assert set(NEEDS) == actions - {"moderate"}
     assert set(ACTIONS.values()) == actions - {"message", "moderate"}
 
 

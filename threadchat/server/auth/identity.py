@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from threadchat.callbacks import is_unrun
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode, Refuse
 from threadchat.logs.rate_limit import LogRateLimit
-from threadchat.server.auth.failures import Failures
+from threadchat.server.auth.admission import ANYBODY, Admission
 from threadchat.server.auth.hooks import NO_HOOKS, Hooks, SessionInfo
-from threadchat.server.auth.known_names import KnownNames
 from threadchat.server.auth.permissions import ACTIONS, MODERATE, NEEDS, PHRASES, READ, AnyAction, Permissions
-from threadchat.server.auth.tokens import Pass, Tokens
+from threadchat.server.auth.tokens import Pass
 from threadchat.server.auth.users import User, exactly_text
 from threadchat.server.protocol import commands
 from threadchat.wire.connection import Connection
@@ -26,33 +25,6 @@ log.addFilter(LogRateLimit())
 
 _ABOUT: Final[dict[str, str]] = {"direct": "to", "call": "name"}
 """The field with a command's target, where the target is not a room."""
-
-
-class Admission(NamedTuple):
-    """Who is admitted besides those whom the application authenticates."""
-
-    tokens: Tokens | None = None
-    anonymous: bool = True
-    failures: Failures | None = None
-    known_names: KnownNames | None = None
-
-    def verify(self, tokens: Tokens, token: str, failed: Callable[[Failures], None]) -> Pass:
-        """Verifies a token and returns its content. Calls `failed` for a bad one and raises BadToken."""
-        try:
-            return tokens.verify(token)
-        except BadToken:
-            if self.failures is not None:
-                failed(self.failures)
-            raise
-
-    def leave_behind(self) -> None:
-        """Starts anew in a forked process. Runs on: its only thread, first."""
-        for part in (self.failures, self.known_names):
-            if part is not None:
-                part.leave_behind()
-
-
-ANYBODY: Final = Admission()
 
 
 class Identity:

@@ -25,6 +25,8 @@ MAX_HEADER: Final = 2048
 follow nested JSON so deep that a longer header could overflow a thread's stack."""
 LEEWAY: Final = 10.0
 """Seconds by which the signer's clock may be ahead of ours."""
+TYPES: Final = ("jwt", "at+jwt")
+"""The values of `typ` that a token's header may have, in lower case; it may also have none."""
 _DECIMAL: Final = re.compile("[1-9][0-9]*")
 _NUMERIC: Final = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
 _LATEST: Final = 2.0**53
@@ -115,6 +117,10 @@ class Tokens:
     def _key(self, header: Mapping[str, Any]) -> tuple[Any, str]:
         """The key for a token, and that key's only algorithm. A public key never verifies an HMAC."""
         algorithm = header.get("alg")
+        # RFC 8725 section 3.11: the same issuer also signs other kinds, such as logout tokens.
+        kind = header.get("typ", TYPES[0])
+        if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in TYPES:
+            raise BadToken("its header says that it is no access token: typ is neither JWT nor at+jwt")
         if "crit" in header:  # RFC 7515 section 4.1.11: critical extensions must be understood
             raise BadToken("its header requires an extension (crit), and none is supported")
         if algorithm == "HS256" and self._secret:

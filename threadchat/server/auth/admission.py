@@ -1,0 +1,52 @@
+"""Who is admitted besides those whom the application authenticates: people with a token, or anybody."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from threadchat.config.settings import Config
+from threadchat.errors import BadToken
+from threadchat.server.auth.failures import Failures
+from threadchat.server.auth.known_names import KnownNames
+from threadchat.server.auth.tokens import Pass, Tokens
+
+log = logging.getLogger(__name__)
+
+
+class Admission(NamedTuple):
+    """Who is admitted besides those whom the application authenticates."""
+
+    tokens: Tokens | None = None
+    anonymous: bool = True
+    failures: Failures | None = None
+    known_names: KnownNames | None = None
+
+    @staticmethod
+    def of(config: Config, tokens: Tokens | None, anonymous: bool | None, failures: Failures) -> Admission:
+        """The admission of one chat. `anonymous`, if not None, replaces the setting."""
+        if anonymous is None:
+            anonymous = config.admits_anonymous
+            if tokens is not None and config.anonymous == "auto":
+                name = "token_keys" if config.token_keys else "token_key"
+                log.info("%s is set: only people with a token may connect, unless anonymous is yes", name)
+        return Admission(tokens, anonymous, failures, KnownNames())
+
+    def verify(self, tokens: Tokens, token: str, failed: Callable[[Failures], None]) -> Pass:
+        """Verifies a token and returns its content. Calls `failed` for a bad one and raises BadToken."""
+        try:
+            return tokens.verify(token)
+        except BadToken:
+            if self.failures is not None:
+                failed(self.failures)
+            raise
+
+    def leave_behind(self) -> None:
+        """Starts anew in a forked process. Runs on: its only thread, first."""
+        for part in (self.failures, self.known_names):
+            if part is not None:
+                part.leave_behind()
+
+
+ANYBODY: Final = Admission()
