@@ -77,9 +77,7 @@ class Permissions:
                 raise BadToken(f"its rooms have the letter {wrong}, which is none of r, w, m, d and c")
             if name != EVERYWHERE and (misplaced := set(given) & {DIRECT, CALL}):
                 wrong = f"{sorted(misplaced)[0]!r} of {name!r:.60}"
-                raise BadToken(
-                    f"its rooms have the letter {wrong}; d and c concern no room, so give them to *"
-                )
+                raise BadToken(f"its rooms have the letter {wrong}; only * may have d and c")
         self._roomless = frozenset(letters.get(EVERYWHERE, "")) & {DIRECT, CALL}
         named = [(nfc(name), frozenset(given)) for name, given in letters.items()]
         self._exact = {name: given for name, given in named if not name.endswith("*")}
