@@ -20,6 +20,7 @@ class MemoryBroker:
     def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
         self.resume_key = secrets.token_bytes(32)
         self.sanctions = Sanctions()
+        self.revocations = Sanctions()
         self._clock = clock
         self._users = Numbers()
 
@@ -36,6 +37,7 @@ class MemoryBroker:
         self.resume_key = secrets.token_bytes(32)
         self._users = Numbers()
         self.sanctions.leave_behind()
+        self.revocations.leave_behind()
 
     def close(self) -> None:
         """Does nothing. Runs on: any thread."""

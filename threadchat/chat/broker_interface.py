@@ -27,6 +27,10 @@ class Broker(Protocol):
     def sanctions(self) -> Sanctions:
         """Who is banned or muted. All nodes have the same list."""
 
+    @property
+    def revocations(self) -> Sanctions:
+        """What was revoked, each a Revocation. All nodes have the same list."""
+
     def open(self, room: str) -> Channel:
         """Returns the channel of a room. The hub asks once, until it forgets the room."""
 

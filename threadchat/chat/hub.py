@@ -15,6 +15,7 @@ from threadchat.chat.inboxes import NO_INBOXES, Inboxes, InboxRules, passing_eve
 from threadchat.chat.log.events import DELETE, Direct, Draft, Event, Position, UserId, is_inbox
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.memory_budget import MemoryBudget
+from threadchat.chat.revocations import Revocations
 from threadchat.chat.room import ANNOUNCE_LIMIT, Room
 from threadchat.chat.room_registry import RoomRegistry, Schedule
 from threadchat.chat.routing import Directory, Routing
@@ -77,6 +78,7 @@ class Hub(Inboxes):
         self._cluster.connect(self._sessions, self._pass_on, self.open_inbox)
         self.sanctions = broker.sanctions
         self.sanctions.connect(self._carry_out)
+        self.revocations = Revocations(broker.revocations, self._sessions.of)
         self._on_whisper: PassOn | None = None
         self._rooms = RoomRegistry(
             self._make_room, schedule, room_ttl, inboxes.ttl, most=max_rooms, always=reserved

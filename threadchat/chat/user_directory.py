@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from threadchat.chat.broker_interface import Reach
 from threadchat.chat.log.events import Direct, Record, UserId
+from threadchat.chat.revocations import Proof
 from threadchat.chat.room import Room
 from threadchat.chat.sanctions import Sanction
 from threadchat.errors import CloseCode, CommandError, RoomClosed
@@ -64,6 +65,10 @@ class Session(Protocol):
 
         May block. Raises CommandError. Runs on: any thread.
         """
+
+    @property
+    def proof(self) -> Proof:
+        """What proves who the user is."""
 
     def close(self, code: int, reason: str | None = None) -> None:
         """Closes the connection. Never blocks. With `reason` None, uses the code's own.

@@ -217,6 +217,14 @@ class Commands(ModerationCommands):
         reply = self._ask(Request("rooms", {"prefix": prefix or None}, RoomList), timeout)
         return Listing(reply.rooms, reply.more)
 
+    def logout(self, *, timeout: float | None = None) -> Reply:
+        """Revokes what this user could come back with: a stranger's `resume`, or the token shown here.
+
+        The server then closes the connection, and the client ends. It is not sent again, see `direct`.
+        Raises CommandError 106, temporary, if too many people have logged out lately.
+        """
+        return self._ask(Request("logout", {}, Reply, on_loss=OnLoss.DONE), timeout)
+
     def ping(self, *, timeout: float | None = None) -> float:
         """The round-trip time to the server's session, in seconds."""
         begun = monotonic()

@@ -118,7 +118,7 @@ class Chat(WithHooks, WithCommands, Emitting):
             self.registry,
             self._connect,
             note_session=self.statistics.note_session,
-            admission=Admission.of(config, self.tokens, anonymous, self.failures),
+            admission=Admission.of(config, self.tokens, anonymous, self.failures, self.hub.revocations),
             calls=self.calls,
             clock=self.pinger.clock,
         )

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication
 
@@ -48,10 +48,14 @@ _BEARER: Final = re.compile(r"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
 
 
 class Requester(NamedTuple):
-    """Who asks for a WebSocket, as far as the request tells. None: not known so far."""
+    """Who asks for a WebSocket, as far as the request tells. None: not known so far.
+
+    `issued` is when the application was asked, in Unix time.
+    """
 
     user: User | None = None
     shown: Pass | None = None
+    issued: float | None = None
 
 
 class Upgraded(NamedTuple):
@@ -137,7 +141,7 @@ class UpgradeHandler:
 
     def _authenticate(self, dialect: Dialect, environ: dict[str, Any]) -> Requester | Refusal:
         """Asks the application who it is; if the application does not know, reads the token."""
-        hook = self._hooks.authenticate
+        hook, asked = self._hooks.authenticate, time()
         try:
             answer = None if hook is None else hook(environ)
             if is_unrun(answer):
@@ -152,7 +156,7 @@ class UpgradeHandler:
             log.exception("authenticate failed")
             return Refusal("500 Internal Server Error", _SORRY)
         if user is not None:
-            return Requester(user)
+            return Requester(user, issued=asked)
         return self._read_token(environ) or self._admit_unknown(dialect)
 
     def _read_token(self, environ: dict[str, Any]) -> Requester | Refusal | None:
@@ -275,6 +279,7 @@ class UpgradeHandler:
             admission=self._admission,
             shown=requester.shown,
             environ=headers if self._calls else None,
+            issued=requester.issued,
         )
         session = dialect(
             connection, self._hub, self._config, identity=identity, calls=self._calls, clock=self._clock

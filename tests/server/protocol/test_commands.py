@@ -31,6 +31,7 @@ def test_there_are_the_commands_of_the_table() -> None:
         "unsubscribe",
         "typing",
         "call",
+        "logout",
     }
     moderating = {"kick", "ban", "unban", "mute", "unmute", "delete", "close", "sanctions"}
     assert set(COMMANDS) == speaking | moderating | {"count", "history", "who", "rooms", "ping"}

@@ -27,10 +27,11 @@ from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.whispers import Whispers
 from threadchat.chat.broker_interface import Node, OpenInbox, RoomInfo, Whispered
 from threadchat.chat.delivery.stream import SEND_TIMEOUT
-from threadchat.chat.log.events import UserId, is_inbox
+from threadchat.chat.log.events import is_inbox
 from threadchat.chat.log.sequencer import Channel
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 from threadchat.chat.presence import Presence
+from threadchat.chat.revocations import Revocation
 from threadchat.errors import CommandError
 from threadchat.wire.threads.worker_pool import WorkerPool
 
@@ -91,7 +92,8 @@ class RedisBroker(People):
         self._forgotten: set[str] = set()
         self._started = False
         self._closed = False
-        self.sanctions = RedisSanctions(self)
+        self.sanctions = RedisSanctions(self, self.names.sanctions)
+        self.revocations = RedisSanctions(self, self.names.revocations, Revocation)
         self._build()
 
     def _build(self) -> None:
@@ -113,7 +115,8 @@ class RedisBroker(People):
         self.whispers = Whispers(self.node, self.names, self.connection, self._whispered)
         self.connection.on_trouble = self.heartbeat.trouble
         self.subscriber.subscribe(self.names.node(self.node), self._receive)
-        self.subscriber.subscribe(self.names.sanctions, self.sanctions.receive)
+        self.sanctions.subscribe()
+        self.revocations.subscribe()
 
     # Broker
 
@@ -159,6 +162,7 @@ class RedisBroker(People):
         self._channels, self._forgotten = {}, set()
         self._started = False  # the next use creates the parts
         self.sanctions.leave_behind()
+        self.revocations.leave_behind()
 
     def close(self) -> None:
         """Leaves the cluster and ends all threads. A second call does nothing."""
@@ -211,10 +215,6 @@ class RedisBroker(People):
         """See Cluster."""
         self.await_ready()
         return self.room_index.rooms()
-
-    def whisper(self, room: str, frame: bytes, but: UserId) -> None:
-        """See Cluster."""
-        self.whispers.send(room, frame, but)
 
     # For the parts of this broker
 

@@ -45,6 +45,7 @@ class Owner(Services, Protocol):
     messenger: NodeMessenger
     room_index: RoomIndex
     sanctions: RedisSanctions
+    revocations: RedisSanctions
 
     def note_user(self, user: int) -> None:
         """Notes that an id was assigned."""
@@ -169,6 +170,7 @@ class Heartbeat:
             self._inspect_at = now + INSPECT
             self.inspect()
             self._broker.sanctions.inspect()
+            self._broker.revocations.inspect()
         if recovered:
             self.sync()
             if self._broker.connection.set_ready(True):

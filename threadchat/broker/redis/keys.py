@@ -48,7 +48,7 @@ class KeyNames:
         self.rooms = f"{prefix}:rooms"
         self.nodes = f"{prefix}:nodes"
         self.sanctions = f"{prefix}:sanctions"  # both a key and the channel of its changes
-        self.sanctions_versions = f"{{{prefix}:sanctions}}:versions"  # in the same slot
+        self.revocations = f"{prefix}:revocations"  # likewise
 
     def room(self, name: str) -> RoomNames:
         """The names for one room."""

@@ -8,6 +8,7 @@ from threadchat.broker.redis.commands import NOTHING, Retention
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
+from threadchat.broker.redis.whispers import Whispers
 from threadchat.chat.broker_interface import Reach
 from threadchat.chat.log.events import Direct, Draft, Position, UserId
 
@@ -18,6 +19,7 @@ class People:
     names: KeyNames
     pipeline: PublishPipeline
     messenger: NodeMessenger
+    whispers: Whispers
 
     def start(self) -> None:
         """Starts the broker's threads if they do not run yet."""
@@ -62,6 +64,10 @@ class People:
     def addresses(self, user: UserId) -> set[str]:
         """See Cluster."""
         return self.messenger.addresses(user)
+
+    def whisper(self, room: str, frame: bytes, but: UserId) -> None:
+        """See Cluster."""
+        self.whispers.send(room, frame, but)
 
     def notify(self, user: UserId, json: bytes, *, kept: bool) -> bool:
         """See Cluster."""

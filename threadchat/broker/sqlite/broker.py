@@ -75,7 +75,9 @@ class SqliteBroker(Alone):
                 checkpoint = Checkpoint(self.path, self.reader.paused)
                 self.writer = Writer(self.path, self._sweep, checkpoint)
                 self._next_room = newest_room(self.writer.database) + 1
-                self.sanctions = SqliteSanctions(self.writer.database, self.writer, clock)
+                table = self.writer.database, self.writer, clock
+                self.sanctions = SqliteSanctions(*table)
+                self.revocations = SqliteSanctions(*table, "revocations")
         except BaseException:
             self._ownership.release()
             raise
@@ -125,6 +127,7 @@ class SqliteBroker(Alone):
         """Stops using the file. Runs on: the only thread of a forked process, before anything else."""
         self._lock, self._ids = threading.Lock(), threading.Lock()
         self.sanctions.leave_behind()
+        self.revocations.leave_behind()
         self.closed = True
 
     # See Cluster

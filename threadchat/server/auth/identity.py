@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from math import inf
+from time import time
 from typing import Any, Final
 
 import msgspec
 
 from threadchat.callbacks import is_unrun
+from threadchat.chat.revocations import Proof
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode, Refuse
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.admission import ANYBODY, Admission
@@ -43,6 +46,8 @@ class Identity:
         "environ",
         "hooks",
         "identity",
+        "issued",
+        "leaving",
     )
 
     def __init__(
@@ -55,10 +60,12 @@ class Identity:
         admission: Admission = ANYBODY,
         shown: Pass | None = None,
         environ: Mapping[str, Any] | None = None,
+        issued: float | None = None,
     ) -> None:
         """`identity` is the user named by the application or a token; None for an anonymous person.
 
         `shown` is the token of the handshake; `environ` is the part of it that application commands receive.
+        `issued` is when the application was asked who this is, in Unix time; None: now.
         """
         self.hooks = hooks
         self.identity = identity
@@ -66,8 +73,10 @@ class Identity:
         self.environ = environ or {}
         self._admission = admission
         self._pass = shown
+        self.issued = time() if issued is None else issued
         self._connection = connection
         self._info: SessionInfo | None = None
+        self.leaving = False  # the person logs out, so this connection ends by itself
 
     # Authentication
 
@@ -95,6 +104,13 @@ class Identity:
     def expires(self) -> float | None:
         """When the token expires, in Unix time; None without a token."""
         return None if self._pass is None else self._pass.expires
+
+    @property
+    def proof(self) -> Proof:
+        """What proves who this is, for revocations. Runs on: any thread."""
+        if self.leaving:
+            return Proof(inf)
+        return Proof(self.issued) if self._pass is None else self._pass.proof
 
     def show(self, token: str) -> None:
         """Accepts the token of a hello. Raises as `renew` does."""
@@ -126,7 +142,9 @@ class Identity:
             connection.deadlines.set("token", seconds, lambda: connection.close(CloseCode.EXPIRED))
 
     def arrived(self, user: User, session: str = "") -> None:
-        """Calls `on_connect`. Raises CommandError if it refuses or fails."""
+        """Calls `on_connect`. Raises CommandError if it refuses or fails, or if `proof` was just revoked."""
+        if user.id != 0:
+            self._admission.check_revoked(user.id, self.proof)
         info = SessionInfo(user, session, self._connection.number, self.address)
         hook = self.hooks.on_connect
         if hook is not None and not self._allows("on_connect", hook, info, otherwise=True):

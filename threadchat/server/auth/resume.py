@@ -23,6 +23,11 @@ class Identity(msgspec.Struct, frozen=True, array_like=True):
     nickname: str
     expiry: float
 
+    @property
+    def issued(self) -> float:
+        """When the token was issued, in Unix time."""
+        return self.expiry - RESUME_TTL
+
 
 def issue(key: bytes, user: UserId, nickname: str, now: float) -> str:
     """A token for `user`, valid for `RESUME_TTL` from `now` (Unix time)."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from threadchat.chat.log.events import UserId
 from threadchat.chat.log.ids import ID_RULE, LARGEST_ID
+from threadchat.chat.revocations import Proof
 from threadchat.config.settings import Config
 from threadchat.errors import BadToken, ConfigError, ThreadchatError
 from threadchat.server.auth.jwks import KeyFile
@@ -35,12 +36,14 @@ _LATEST: Final = 2.0**53
 class Pass(NamedTuple):
     """The content of a verified token: the user, the expiry (Unix time, in seconds), and permissions.
 
-    `permissions` is None if the token does not mention rooms.
+    `permissions` is None if the token does not mention rooms. `proof` has the time of `iat`, or 0, and the
+    token's `jti`. Without one, its id is derived from the signed text, so every token can be revoked.
     """
 
     user: User
     expires: float
     permissions: Permissions | None = None
+    proof: Proof = Proof(0.0)
 
 
 class Tokens:
@@ -86,7 +89,8 @@ class Tokens:
         except ThreadchatError as error:
             raise BadToken(f"its sub or nickname cannot be used: {error}") from None
         assert user is not None
-        return Pass(user, expires, Permissions.of(claims.get("rooms")))
+        proof = Proof(_time(claims, "iat") or 0.0, _id_of(claims, text))
+        return Pass(user, expires, Permissions.of(claims.get("rooms")), proof)
 
     def _decode(self, text: str) -> Mapping[str, Any]:
         jwt = self._jwt
@@ -209,6 +213,16 @@ def _subject(claim: Any) -> Any:
     if claim is None:
         raise BadToken("its claim sub is missing")
     return claim
+
+
+def _id_of(claims: Mapping[str, Any], text: str) -> str:
+    """The id of a verified token. Raises BadToken for a `jti` that is no text (RFC 7519 section 4.1.7)."""
+    found = claims.get("jti")
+    if found is None:
+        return text.rpartition(".")[0]  # the signature may be spelled in several ways
+    if not isinstance(found, str) or not found:
+        raise BadToken("its claim jti is no text")
+    return found
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:

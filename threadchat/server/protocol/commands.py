@@ -159,6 +159,10 @@ class Ping(Command, frozen=True):
     """Asks for a reply, and nothing else."""
 
 
+class Logout(Command, frozen=True):
+    """Revokes what the person could come back with, and ends the connection."""
+
+
 # For moderators
 
 
@@ -241,6 +245,7 @@ AnyCommand = (
     | Rooms
     | Typing
     | Ping
+    | Logout
     | Kick
     | Ban
     | Unban

@@ -52,9 +52,16 @@ class HelloSession(Session):
             reason = "this server admits nobody without a token; send one with hello"
             raise CommandError(ErrorCode.UNAUTHORIZED, reason)
         self._check_nickname(command.nickname)
-        user, self.nickname = users.identify(
-            command, self.identity.identity, self.hub.broker, authenticates=self.authenticates
+        found = users.identify(
+            command,
+            self.identity.identity,
+            self.hub.broker,
+            self.hub.revocations,
+            authenticates=self.authenticates,
         )
+        user, self.nickname = found.user, found.nickname
+        if self.identity.identity is None:
+            self.identity.issued = found.issued
         self.connection.deadlines.clear("hello")
         try:
             self.arrive(user)
@@ -73,7 +80,7 @@ class HelloSession(Session):
             "session": self.session,
             **given,
             **({"known": True} if self.identity.identity is not None else {}),
-            **({"resumed": True} if users.is_resumed(command, user, self.hub.broker) else {}),
+            **({"resumed": True} if found.resumed else {}),
             **self.open_own_inbox(command.inbox),
             **self._resume(),
             **self._expires(),

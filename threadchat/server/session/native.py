@@ -16,7 +16,7 @@ from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.identity import Identity
 from threadchat.server.protocol import commands, encoding
 from threadchat.server.protocol.commands import CommandId
-from threadchat.server.session import compression, moderation, queries
+from threadchat.server.session import compression, moderation, personal, queries
 from threadchat.server.session.app_commands import NO_CALLS, Calls
 from threadchat.server.session.application import ApplicationSession
 from threadchat.server.session.memberships import Membership, Memberships
@@ -273,9 +273,6 @@ class NativeSession(ApplicationSession):
         restricted = self.identity.permissions is not None
         return queries.rooms(self.hub, command, self.identity.may_see if restricted else None)
 
-    def _ping(self, command: commands.Ping) -> dict[str, Any]:
-        return {}
-
 
 _NEED_PROFILE = (commands.Join, commands.Message, commands.SendDirect, commands.Typing)
 
@@ -295,6 +292,6 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.History: NativeSession._ask,
     commands.Who: NativeSession._ask,
     commands.Rooms: NativeSession._rooms,
-    commands.Ping: NativeSession._ping,
     **moderation.HANDLERS,
+    **personal.HANDLERS,
 }

@@ -12,6 +12,7 @@ from typing import Any, Final
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Direct, Record, UserId
 from threadchat.chat.log.ids import spelled_id
+from threadchat.chat.revocations import Proof
 from threadchat.chat.room import Room
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, RoomClosed
@@ -173,6 +174,11 @@ class Session(ABC):
     def address(self) -> str:
         """The client's address; empty if it is unknown. Runs on: any thread."""
         return self.identity.address
+
+    @property
+    def proof(self) -> Proof:
+        """What proves who the user is. Runs on: any thread."""
+        return self.identity.proof
 
     # For the dialects
 
