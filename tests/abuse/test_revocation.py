@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import jwt
 import pytest
 
 from tests.abuse.doors import port_of
-from tests.broker.redis_server import RedisServer, why_not
+from tests.abuse.places import SECRET, Places, end_of
+from tests.broker.redis_server import why_not
 from tests.e2e.process import until
 from threadchat import Chat, CommandError, Config, ConnectionClosed, HandshakeRefused
 from threadchat.chat import revocations
@@ -21,59 +22,12 @@ from threadchat.chat.sanctions import Sanctions
 from threadchat.testing import InMemory
 from threadchat.testing.peer import Peer
 
-SECRET = "a-secret-that-is-long-enough-0123456789"
-BROKERS = ("memory", "sqlite", "redis")
-
-
-class Places:
-    """Chats on one kind of broker. Where it is Redis, each is another node of the same cluster."""
-
-    def __init__(self, kind: str, folder: Path) -> None:
-        self._redis = RedisServer(folder / "redis", lasting=False) if kind == "redis" else None
-        self.url = {"memory": "memory", "sqlite": f"sqlite:{folder / 'chat.db'}"}.get(kind, "")
-        if self._redis is not None:
-            self.url = self._redis.url
-        self._open: list[Any] = []
-
-    def __call__(self, **options: Any) -> tuple[Chat, InMemory]:
-        settings = {"broker": self.url, "token_key": SECRET, "anonymous": True, **options.pop("config", {})}
-        chat = Chat(Config(**settings), **options)
-        memory = InMemory(chat)
-        self._open += [memory, chat]
-        assert memory.connect().ask("ping")["type"] == "ok"
-        until(lambda: chat.inspector.ready, "the broker is ready")
-        return chat, memory
-
-    def close(self) -> None:
-        for item in self._open:
-            item.close()
-        self._open.clear()
-        if self._redis is not None:
-            self._redis.kill()
-
-
-@pytest.fixture(params=BROKERS)
-def places(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Places]:
-    if request.param == "redis" and (reason := why_not()):
-        pytest.skip(reason)
-    made = Places(request.param, tmp_path)
-    yield made
-    made.close()
-
 
 def token(user: str = "7", ago: float = 5.0, **claims: Any) -> str:
     """A token that was issued some seconds ago; a claim that is None is left out."""
     now = time.time()
     said = {"sub": user, "iat": now - ago, "exp": now + 600, **claims}
     return jwt.encode({name: value for name, value in said.items() if value is not None}, SECRET, "HS256")
-
-
-def end_of(peer: Peer) -> ConnectionClosed:
-    try:
-        while True:
-            peer.next()
-    except ConnectionClosed as closed:
-        return closed
 
 
 def code_of_hello(memory: InMemory, **fields: Any) -> int:
@@ -200,7 +154,7 @@ def test_one_that_comes_between_token_and_arrival_holds(
     with pytest.raises((CommandError, ConnectionClosed)) as caught:
         ann.ask("hello", nickname="ann", **({} if headers else {"token": shown}))
     assert "revoked" in str(caught.value)
-    assert not chat.hub.is_online(7)
+    until(lambda: not chat.hub.is_online(7), "she is gone")
 
 
 # -- by the person -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from time import monotonic
 
+from threadchat.chat.blocks import BlocksInMemory
 from threadchat.chat.log.sequencer import Sequencer
 from threadchat.chat.sanctions import Sanctions
 from threadchat.wire.threads.numbers import Numbers
@@ -21,6 +22,7 @@ class MemoryBroker:
         self.resume_key = secrets.token_bytes(32)
         self.sanctions = Sanctions()
         self.revocations = Sanctions()
+        self.blocks = BlocksInMemory()
         self._clock = clock
         self._users = Numbers()
 
@@ -38,6 +40,7 @@ class MemoryBroker:
         self._users = Numbers()
         self.sanctions.leave_behind()
         self.revocations.leave_behind()
+        self.blocks = BlocksInMemory()
 
     def close(self) -> None:
         """Does nothing. Runs on: any thread."""

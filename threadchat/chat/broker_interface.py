@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from threadchat.chat.blocks import Blocks
 from threadchat.chat.log.events import Direct, Draft, Position, Record, UserId
 from threadchat.chat.log.sequencer import Channel
 from threadchat.chat.presence import Presence
@@ -30,6 +31,10 @@ class Broker(Protocol):
     @property
     def revocations(self) -> Sanctions:
         """What was revoked, each a Revocation. All nodes have the same list."""
+
+    @property
+    def blocks(self) -> Blocks:
+        """Whose private messages people with an inbox do not want."""
 
     def open(self, room: str) -> Channel:
         """Returns the channel of a room. The hub asks once, until it forgets the room."""

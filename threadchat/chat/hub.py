@@ -209,8 +209,10 @@ class Hub(Inboxes):
     def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
         """Sends a message to every session of one person. No copy is kept.
 
-        Raises CommandError 108 if the person is not online, and 111 if none of the sessions had room.
+        Raises CommandError 103 if they block the sender, 108 if they are not online, and 111 if none of the
+        sessions had room.
         """
+        self.check_blocked(to, sender)
         direct = Direct(sender=sender, to=to, nickname=nickname, message=message, time=int(time()))
         here: Reach = None
         if to in self._sessions:

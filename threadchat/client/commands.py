@@ -13,6 +13,7 @@ from threadchat.chat.log.events import Position, UserId
 from threadchat.client.in_flight import InFlightCommands
 from threadchat.client.moderation import ModerationCommands
 from threadchat.client.pending import KEY_SECONDS, OnLoss, Request
+from threadchat.client.personal import PersonalCommands
 from threadchat.client.positions import Filter, RoomPosition
 from threadchat.client.protocol import (
     AnyReply,
@@ -52,7 +53,7 @@ class Listing(tuple[Entry, ...]):
         return listing
 
 
-class Commands(ModerationCommands):
+class Commands(ModerationCommands, PersonalCommands):
     """All commands except `hello`, which the client sends by itself.
 
     Each method waits for its reply for at most `timeout` seconds; None stands for the client's own `timeout`.
@@ -216,14 +217,6 @@ class Commands(ModerationCommands):
         """
         reply = self._ask(Request("rooms", {"prefix": prefix or None}, RoomList), timeout)
         return Listing(reply.rooms, reply.more)
-
-    def logout(self, *, timeout: float | None = None) -> Reply:
-        """Revokes what this user could come back with: a stranger's `resume`, or the token shown here.
-
-        The server then closes the connection, and the client ends. It is not sent again, see `direct`.
-        Raises CommandError 106, temporary, if too many people have logged out lately.
-        """
-        return self._ask(Request("logout", {}, Reply, on_loss=OnLoss.DONE), timeout)
 
     def ping(self, *, timeout: float | None = None) -> float:
         """The round-trip time to the server's session, in seconds."""

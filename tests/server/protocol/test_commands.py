@@ -32,6 +32,9 @@ def test_there_are_the_commands_of_the_table() -> None:
         "typing",
         "call",
         "logout",
+        "block",
+        "unblock",
+        "blocked",
     }
     moderating = {"kick", "ban", "unban", "mute", "unmute", "delete", "close", "sanctions"}
     assert set(COMMANDS) == speaking | moderating | {"count", "history", "who", "rooms", "ping"}

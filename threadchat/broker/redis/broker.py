@@ -17,7 +17,7 @@ from threadchat.broker.redis.heartbeat import CANARY, IN_USE, SHORTEST_LIFE, Hea
 from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
-from threadchat.broker.redis.people import People
+from threadchat.broker.redis.people import People, RedisBlocks
 from threadchat.broker.redis.presence import RedisPresence, Scope, scope_of
 from threadchat.broker.redis.publish_pipeline import PublishPipeline
 from threadchat.broker.redis.room_channel import RedisChannel
@@ -94,6 +94,7 @@ class RedisBroker(People):
         self._closed = False
         self.sanctions = RedisSanctions(self, self.names.sanctions)
         self.revocations = RedisSanctions(self, self.names.revocations, Revocation)
+        self.blocks = RedisBlocks(self)
         self._build()
 
     def _build(self) -> None:

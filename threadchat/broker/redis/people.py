@@ -1,16 +1,24 @@
-"""Requests to other nodes about one person: to end, evict, move, notify or list their sessions."""
+"""Requests to other nodes about one person: to end, evict or move sessions and so on; and block lists."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from threadchat.broker.redis.commands import NOTHING, Retention
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
+from threadchat.broker.redis.services import Services
 from threadchat.broker.redis.whispers import Whispers
+from threadchat.chat.blocks import check_space
 from threadchat.chat.broker_interface import Reach
 from threadchat.chat.log.events import Direct, Draft, Position, UserId
+
+_encode = msgspec.json.encode
+_read_user = msgspec.json.Decoder(UserId).decode
 
 
 class People:
@@ -87,3 +95,31 @@ class People:
         """See Cluster."""
         self.await_ready()
         return self.messenger.move(user, action, room)
+
+
+class RedisBlocks:
+    """See Blocks. Every method may be called from any thread."""
+
+    def __init__(self, broker: Services) -> None:
+        self._broker = broker  # its parts are replaced after a fork
+
+    def block(self, owner: UserId, sender: UserId) -> None:
+        """See Blocks."""
+        check_space(len(set(self.of(owner)) - {sender}))
+        self._ask("SADD", owner, _encode(sender))
+
+    def unblock(self, owner: UserId, sender: UserId) -> None:
+        """See Blocks."""
+        self._ask("SREM", owner, _encode(sender))
+
+    def of(self, owner: UserId) -> list[UserId]:
+        """See Blocks."""
+        return [_read_user(member) for member in self._ask("SMEMBERS", owner)]
+
+    def holds(self, owner: UserId, sender: UserId) -> bool:
+        """See Blocks."""
+        return bool(self._ask("SISMEMBER", owner, _encode(sender)))
+
+    def _ask(self, command: str, owner: UserId, *values: bytes) -> Any:
+        self._broker.await_ready()
+        return self._broker.connection.ask((command, self._broker.names.blocks(owner), *values))[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import time
 from typing import Final
 
+from threadchat.broker.sqlite.blocks import SqliteBlocks
 from threadchat.broker.sqlite.channel import SqliteChannel
 from threadchat.broker.sqlite.checkpoint import Checkpoint
 from threadchat.broker.sqlite.reader import Reader
@@ -78,6 +79,7 @@ class SqliteBroker(Alone):
                 table = self.writer.database, self.writer, clock
                 self.sanctions = SqliteSanctions(*table)
                 self.revocations = SqliteSanctions(*table, "revocations")
+                self.blocks = SqliteBlocks(self.reader, self.writer)
         except BaseException:
             self._ownership.release()
             raise

@@ -159,6 +159,22 @@ class Ping(Command, frozen=True):
     """Asks for a reply, and nothing else."""
 
 
+class Block(Command, frozen=True):
+    """Takes no more private messages from somebody."""
+
+    user: Id
+
+
+class Unblock(Command, frozen=True):
+    """Takes private messages from somebody again."""
+
+    user: Id
+
+
+class Blocked(Command, frozen=True):
+    """Asks whom this person blocks."""
+
+
 class Logout(Command, frozen=True):
     """Revokes what the person could come back with, and ends the connection."""
 
@@ -245,6 +261,9 @@ AnyCommand = (
     | Rooms
     | Typing
     | Ping
+    | Block
+    | Unblock
+    | Blocked
     | Logout
     | Kick
     | Ban

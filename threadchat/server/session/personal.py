@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from threadchat.errors import CloseCode
+from threadchat.chat.log.ids import ID_RULE, LARGEST_ID, is_user_id
+from threadchat.errors import CloseCode, CommandError, ErrorCode
 from threadchat.server.auth.resume import RESUME_TTL
 from threadchat.server.protocol import commands
 from threadchat.server.session.application import ApplicationSession
@@ -16,6 +17,31 @@ Fields = dict[str, Any]
 def ping(session: ApplicationSession, command: commands.Ping) -> Fields:
     """Answers."""
     return {}
+
+
+def block(session: ApplicationSession, command: commands.Block) -> Fields:
+    """Takes no more private messages from somebody. Raises CommandError 106 if the list is full."""
+    assert session.user is not None
+    if not is_user_id(command.user, -LARGEST_ID):
+        raise CommandError(ErrorCode.BAD_REQUEST, f"user is {command.user!r:.60}; an id is {ID_RULE}")
+    if command.user == session.user:
+        raise CommandError(ErrorCode.BAD_REQUEST, f"user {command.user} is you")
+    session.hub.blocks_of(session.user).block(session.user, command.user)
+    return {}
+
+
+def unblock(session: ApplicationSession, command: commands.Unblock) -> Fields:
+    """Takes private messages from somebody again."""
+    assert session.user is not None
+    session.hub.blocks_of(session.user).unblock(session.user, command.user)
+    return {}
+
+
+def blocked(session: ApplicationSession, command: commands.Blocked) -> Fields:
+    """Lists those whom this person blocks."""
+    assert session.user is not None
+    users = session.hub.blocks_of(session.user).of(session.user)
+    return {"users": sorted(users, key=lambda user: (isinstance(user, str), user))}
 
 
 def log_out(session: ApplicationSession, command: commands.Logout) -> None:
@@ -42,5 +68,8 @@ def log_out(session: ApplicationSession, command: commands.Logout) -> None:
 
 HANDLERS: Final[dict[type[commands.Command], Callable[[Any, Any], Fields | None]]] = {
     commands.Ping: ping,
+    commands.Block: block,
+    commands.Unblock: unblock,
+    commands.Blocked: blocked,
     commands.Logout: log_out,
 }
