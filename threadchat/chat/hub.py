@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from time import monotonic, time
+from time import monotonic
 from typing import Any, Final, TypeVar
 
-from threadchat.chat.broker_interface import Alone, Broker, Cluster, Reach, RoomInfo
+from threadchat.chat.broker_interface import Alone, Broker, Cluster, RoomInfo
 from threadchat.chat.deletion import find_message
 from threadchat.chat.delivery.listener import Listener
 from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, SharedStream
 from threadchat.chat.delivery.subscription import Encode
 from threadchat.chat.inboxes import NO_INBOXES, Inboxes, InboxRules, passing_event
-from threadchat.chat.log.events import DELETE, Direct, Draft, Event, Position, UserId, is_inbox
+from threadchat.chat.log.events import DELETE, Draft, Event, Position, UserId, is_inbox
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.memory_budget import MemoryBudget
 from threadchat.chat.revocations import Revocations
 from threadchat.chat.room import ANNOUNCE_LIMIT, Room
+from threadchat.chat.room_list import RoomList, RoomListing
 from threadchat.chat.room_registry import RoomRegistry, Schedule
 from threadchat.chat.routing import Directory, Routing
 from threadchat.chat.sanctions import BAN, Sanction
@@ -83,7 +84,8 @@ class Hub(Inboxes):
         self._rooms = RoomRegistry(
             self._make_room, schedule, room_ttl, inboxes.ttl, most=max_rooms, always=reserved
         )
-        self._parts: list[Forked] = [broker, self._routing, self._sessions, self._rooms]
+        self._list = RoomList(self._make_list, clock)
+        self._parts: list[Forked] = [broker, self._routing, self._sessions, self._rooms, self._list]
         if schedule is not None and logs_bytes:
             budget = MemoryBudget(self._rooms.all, schedule, logs_bytes)
             self._parts.append(budget.rounds)
@@ -112,10 +114,9 @@ class Hub(Inboxes):
         """All rooms that are open on this node."""
         return self._rooms.all()
 
-    def list_rooms(self) -> list[RoomInfo]:
-        """All rooms on all nodes, the fullest first. Callers must not change the list."""
-        here = [RoomInfo(room.name, room.people, room.fanout.head.offset) for room in self.rooms()]
-        return self._cluster.rooms([info for info in here if not is_inbox(info.name)])
+    def list_rooms(self) -> RoomListing:
+        """All rooms on all nodes, the fullest first. See RoomList."""
+        return self._list.get()
 
     def in_room(self, name: str, action: Callable[[Room], Result]) -> Result:
         """Calls `action` with the room of that name; if it just closed, again with a new one.
@@ -206,23 +207,6 @@ class Hub(Inboxes):
         sessions = self._sessions.of(user)
         return next((session.about for session in reversed(sessions) if session.about), "")
 
-    def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
-        """Sends a message to every session of one person. No copy is kept.
-
-        Raises CommandError 103 if they block the sender, 108 if they are not online, and 111 if none of the
-        sessions had room.
-        """
-        self.check_blocked(to, sender)
-        direct = Direct(sender=sender, to=to, nickname=nickname, message=message, time=int(time()))
-        here: Reach = None
-        if to in self._sessions:
-            here = self._routing.direct(lambda: self._sessions.offer(direct))
-        reach = self._cluster.direct(direct, here)
-        if reach is None:
-            raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {to} is not online")
-        if not reach:
-            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, f"user {to} cannot take messages at the moment")
-
     def disconnect(
         self, user: UserId, code: int = CloseCode.FORCE_DISCONNECT, reason: str | None = None
     ) -> int:
@@ -286,6 +270,10 @@ class Hub(Inboxes):
         )
         room.fanout.fell_behind = self._fell_behind
         return room
+
+    def _make_list(self) -> list[RoomInfo]:
+        here = [RoomInfo(room.name, room.people, room.fanout.head.offset) for room in self.rooms()]
+        return self._cluster.rooms([info for info in here if not is_inbox(info.name)])
 
     def _carry_out(self, sanction: Sanction) -> None:
         if sanction.kind == BAN:

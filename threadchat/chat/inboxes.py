@@ -10,9 +10,19 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from threadchat.chat.blocks import Blocks, blocked
-from threadchat.chat.broker_interface import Broker, Cluster
+from threadchat.chat.broker_interface import Broker, Cluster, Reach
 from threadchat.chat.emitting import passing
-from threadchat.chat.log.events import DIRECT, Draft, Position, Record, UserId, inbox_of, record, record_of
+from threadchat.chat.log.events import (
+    DIRECT,
+    Direct,
+    Draft,
+    Position,
+    Record,
+    UserId,
+    inbox_of,
+    record,
+    record_of,
+)
 from threadchat.chat.log.tail import INBOX_AGE, INBOX_SIZE
 from threadchat.chat.room import Room
 from threadchat.chat.room_registry import RoomRegistry
@@ -66,13 +76,6 @@ class Inboxes:
 
     def find(self, name: str) -> Room:
         """Returns the room of that name. Raises CommandError 102 if it does not exist."""
-        raise NotImplementedError("Hub implements this")
-
-    def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
-        """Sends a message to every session of one person. No copy is kept.
-
-        Raises CommandError 108 and 111.
-        """
         raise NotImplementedError("Hub implements this")
 
     # Events
@@ -159,6 +162,23 @@ class Inboxes:
             return self._routing.publish(inbox, [draft])
 
         return self.in_room(name, publish)
+
+    def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
+        """Sends a message to every session of one person. No copy is kept.
+
+        Raises CommandError 103 if they block the sender, 108 if they are not online, and 111 if none of the
+        sessions had room.
+        """
+        self.check_blocked(to, sender)
+        direct = Direct(sender=sender, to=to, nickname=nickname, message=message, time=int(time()))
+        here: Reach = None
+        if to in self._sessions:
+            here = self._routing.direct(lambda: self._sessions.offer(direct))
+        reach = self._cluster.direct(direct, here)
+        if reach is None:
+            raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {to} is not online")
+        if not reach:
+            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, f"user {to} cannot take messages at the moment")
 
     def send(
         self,
