@@ -34,6 +34,7 @@ few = settings(
 IDS: list[int | str] = [0, 1, 2, 3, "", "a"]
 FENCE = "the last one"
 NATIVE_ENDS = {
+    CloseCode.NORMAL,  # after logout
     CloseCode.INVALID_TOKEN,
     CloseCode.TOO_MANY_ERRORS,
     CloseCode.FORCE_DISCONNECT,
