@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from abusing import broken_frames, departures, doors, handshakes, limits, readers, shortage, speech
+from abusing import (
+    broken_frames,
+    departures,
+    doors,
+    handshakes,
+    identities,
+    limits,
+    readers,
+    shortage,
+    speech,
+)
 from abusing.abuse import Abuse
 
 ABUSES: tuple[Abuse, ...] = (
@@ -14,4 +24,5 @@ ABUSES: tuple[Abuse, ...] = (
     *shortage.ALL,
     *limits.ALL,
     *doors.ALL,
+    *identities.ALL,
 )
