@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from threadchat.chat.log import events
-from threadchat.chat.log.events import Draft, Record, record, without_text
+from threadchat.chat.log.alterations import without_text
+from threadchat.chat.log.events import Draft, Record, record
 
 _HEAD: Final = len(b'{"id":1')
 _TAIL: Final = len(b',"unixTime":0}')
