@@ -19,6 +19,7 @@ from tests.broker.nodes import Cluster, broker_of, clusters, level, refused, tak
 from tests.chat.helpers import PATIENCE, WithoutInbox, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
+from threadchat.broker.redis.changes import Change
 from threadchat.broker.redis.commands import Known
 from threadchat.broker.redis.heartbeat import IN_USE
 from threadchat.broker.redis.publish_pipeline import Publication
@@ -145,7 +146,9 @@ def deletion(names: Any, target: Position, known: Known | None = None) -> Public
     """One that a node asks for which knows the log of the target's epoch."""
     known = known or Known(target.epoch, target.offset + 1, "1")
     blank = b',"chatroomId":"r","type":"message","deleted":true'
-    return Publication(names, "r", [Draft(DELETE, 9, "mod", target=target)], known, [(target.offset, blank)])
+    return Publication(
+        names, "r", [Draft(DELETE, 9, "mod", target=target)], known, [[Change(target.offset, blank)]]
+    )
 
 
 class Someone(WithoutInbox):

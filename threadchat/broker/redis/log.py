@@ -10,7 +10,7 @@ from threadchat.broker.redis.commands import NOTHING, Known, Retention, room_com
 from threadchat.broker.redis.connection import Command, RedisConnection
 from threadchat.broker.redis.keys import RoomNames
 from threadchat.chat.log.events import Position, Record
-from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES, Page, check_target
+from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES, Page
 from threadchat.errors import CommandError, ErrorCode
 
 NEWEST = 0
@@ -64,17 +64,17 @@ class RoomLog:
         last = found[-1][0].partition(b"-")[2].decode() if found else head.stamp
         return Extract(head, floor, encoding.entries(found), last)
 
-    def blank(self, target: Position, epoch: str) -> tuple[int, bytes]:
-        """The offset of a message to delete in the log of `epoch`, and what replaces its body.
-
-        Raises CommandError 112 if the log has no such message.
-        """
-        check_target(target, epoch)
-        offset = target.offset
-        page = self.history(Position(offset - 1, epoch), 1, False)
-        if not page.records:
-            raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-        return offset, encoding.body_without_text(page.records[0])
+    def at(self, position: Position) -> Record | None:
+        """The event at a position; None if it is no longer there."""
+        if position.offset < 1:
+            return None
+        try:
+            page = self.history(Position(position.offset - 1, position.epoch), 1, False)
+        except CommandError as error:
+            if error.code != ErrorCode.UNRECOVERABLE_POSITION:
+                raise
+            return None
+        return page.records[0] if page.records else None
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
         """See Channel."""

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from threadchat.chat.log.alterations import altered, check, without_text
-from threadchat.chat.log.events import DELETE, EDIT, Draft, Event, Position, Record, record, record_of
+from threadchat.chat.log.alterations import altered, check, superseded_edit, without_text
+from threadchat.chat.log.events import Draft, Event, Position, Record, record, record_of
 from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.errors import RoomClosed
 
@@ -160,10 +160,9 @@ class RoomStore:
         message = self._at(by.target)
         if message is None:
             return
-        if message.event.edited and by.type in (EDIT, DELETE):
-            last_edit = self._at(message.event.edited)
-            if last_edit is not None:
-                self._replace(without_text(last_edit))
+        last_edit = self._at(superseded_edit(message.event, by))
+        if last_edit is not None:
+            self._replace(without_text(last_edit))
         self._replace(altered(message, by))
 
     def _replace(self, changed: Record) -> None:

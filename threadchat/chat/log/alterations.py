@@ -57,7 +57,7 @@ def altered(target: Record, by: Event) -> Record:
     event = target.event
     if by.type == DELETE:
         return without_text(target)
-    if event.deleted:
+    if event.deleted or by.deleted:  # an edit that is deleted was followed by another one
         return target
     if by.type == EDIT:
         told = {"message": by.message, "mentions": by.mentions, "everybody": by.everybody}
@@ -67,10 +67,18 @@ def altered(target: Record, by: Event) -> Record:
     return target
 
 
+def superseded_edit(message: Event, by: Event) -> int:
+    """The id of the edit whose text must leave the log with the event `by`, or 0 if there is none.
+
+    By this, the log has the last text of a message twice at most, and none of a deleted one.
+    """
+    return message.edited if by.type in (EDIT, DELETE) and message.edited < by.id else 0
+
+
 def without_text(deleted: Record) -> Record:
     """What is left of a deleted message, or of an edit that no longer counts: its place, time and author."""
     event = deleted.event
-    empty = {"message": "", "mentions": (), "everybody": False, "reactions": None}
+    empty = {"message": "", "mentions": (), "everybody": False, "edited": 0, "reactions": None}
     return encoded(msgspec.structs.replace(event, deleted=True, **empty))
 
 

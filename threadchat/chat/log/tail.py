@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from threadchat.chat.log.alterations import altered, without_text
-from threadchat.chat.log.events import DELETE, EDIT, Event, Record
+from threadchat.chat.log.alterations import altered, superseded_edit, without_text
+from threadchat.chat.log.events import Event, Record
 
 HISTORY_SIZE: Final = 1024
 HISTORY_BYTES: Final = 4 << 20
@@ -69,10 +69,9 @@ class Log:
         message = self.at(by.target)
         if message is None:
             return  # it was dropped already
-        if message.event.edited and by.type in (EDIT, DELETE):
-            last_edit = self.at(message.event.edited)
-            if last_edit is not None:  # its text no longer counts
-                self._replace(last_edit, without_text(last_edit))
+        last_edit = self.at(superseded_edit(message.event, by))
+        if last_edit is not None:
+            self._replace(last_edit, without_text(last_edit))
         self._replace(message, altered(message, by))
 
     def at(self, offset: int) -> Record | None:
