@@ -24,7 +24,18 @@ from threadchat.broker.redis.commands import Known
 from threadchat.broker.redis.heartbeat import IN_USE
 from threadchat.broker.redis.publish_pipeline import Publication
 from threadchat.chat.delivery.stream import EventStream, events_of
-from threadchat.chat.log.events import ADD, DELETE, JOIN, LEAVE, MESSAGE, REMOVE, Direct, Draft, Position
+from threadchat.chat.log.events import (
+    ADD,
+    DELETE,
+    JOIN,
+    LEAVE,
+    MESSAGE,
+    REMOVE,
+    RENAME,
+    Direct,
+    Draft,
+    Position,
+)
 from threadchat.chat.presence import Occupant
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
@@ -369,8 +380,16 @@ def test_a_new_name_and_what_one_says_of_oneself_are_known_everywhere(cluster: C
         Occupant(1, "ann", frozenset("a"), "from Ulm"),
         Occupant("ü\x1f", 'new "name"', frozenset("s"), "two\nlines"),
     ]
+    second.rename("ü\x1f", 'new "name"', "more")
     second.leave("ü\x1f", "s")
-    assert take(stream, 3)[-1].nickname == 'new "name"'
+    renamed, left = take(stream, 4)[2:]
+    assert (renamed.type, renamed.user, renamed.nickname, renamed.was) == (
+        RENAME,
+        "ü\x1f",
+        'new "name"',
+        "old",
+    )
+    assert (left.type, left.nickname) == (LEAVE, 'new "name"')
 
 
 def test_crowds_are_counted_over_all_nodes(cluster: Cluster) -> None:

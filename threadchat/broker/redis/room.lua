@@ -189,12 +189,18 @@ end
 
 local room_json, limit -- for announcements
 
-local function announce(kind, user, session, count)
+-- A person's nickname as JSON; empty if it is unknown.
+local function name_of(user)
+  return string.match(redis.call('HGET', names, user) or '', '^[^' .. SEPARATOR .. ']*')
+end
+
+local function announce(kind, user, session, count, was)
   if limit >= 0 and count > limit then return end
-  local name = string.match(redis.call('HGET', names, user) or '', '^[^' .. SEPARATOR .. ']*')
+  local name = name_of(user)
   local body = ',"chatroomId":' .. room_json .. ',"type":"' .. kind .. '","userId":' .. user
   if name ~= '' and name ~= '""' then body = body .. ',"from":' .. name end
   if session ~= '""' then body = body .. ',"sessionId":' .. session end
+  if was then body = body .. ',"was":' .. was end
   bodies[#bodies + 1] = body
 end
 
@@ -344,11 +350,15 @@ function commands.leave()
   append()
 end
 
--- Arguments: user, nickname, about.
+-- Arguments: room, limit, user, nickname, about.
 function commands.rename()
-  if redis.call('HEXISTS', people, ARGV[OWN]) == 1 then
-    redis.call('HSET', names, ARGV[OWN], ARGV[OWN + 1] .. SEPARATOR .. ARGV[OWN + 2])
-  end
+  room_json, limit = ARGV[OWN], tonumber(ARGV[OWN + 1])
+  local user, name, about = unpack(ARGV, OWN + 2, OWN + 4)
+  if redis.call('HEXISTS', people, user) == 0 then return end
+  local was = name_of(user)
+  redis.call('HSET', names, user, name .. SEPARATOR .. about)
+  if was ~= name and was ~= '' then announce('rename', user, '""', redis.call('HLEN', people), was) end
+  append()
 end
 
 -- Arguments: life (ms), room, limit, node, then user, session, nickname and about of each session there.
