@@ -18,8 +18,7 @@ from tests.broker.nodes import Cluster, broker_of, level, persist
 from tests.chat.helpers import PATIENCE, Ticket, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis import room_publishing
-from threadchat.broker.redis.changes import Change, changes_of
-from threadchat.broker.redis.log import RoomLog
+from threadchat.broker.redis.log import Change, RoomLog, changes_of
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import DELETE, Draft, Position

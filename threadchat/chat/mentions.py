@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from threadchat.chat.log.events import MESSAGE, UserId
+from threadchat.chat.log.events import MESSAGE, Details, Position, UserId
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError
 from threadchat.normalize import nfc
@@ -35,6 +35,20 @@ def names_in(room: Room) -> Names:
         for occupant in room.who():
             names[occupant.nickname.casefold()].add(occupant.user)
     return names
+
+
+def details_of(
+    room: Room, text: str, reply_to: Position | None = None, *, may_say_room: Callable[[], bool]
+) -> Details | None:
+    """Whom a text mentions, and what it answers; None if that is nobody and nothing."""
+    mentions: tuple[UserId, ...] = ()
+    everybody = False
+    if "@" in text:
+        mentions, everybody = find_mentions(text, names_in(room))
+        everybody = everybody and may_say_room()
+    if not (mentions or everybody or reply_to):
+        return None
+    return Details(reply_to, mentions, everybody)
 
 
 def find_mentions(text: str, names: Names) -> tuple[tuple[UserId, ...], bool]:

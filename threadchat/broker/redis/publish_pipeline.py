@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
-from threadchat.broker.redis.changes import Change
 from threadchat.broker.redis.commands import Known, Retention, room_command
 from threadchat.broker.redis.connection import Command, RedisConnection
 from threadchat.broker.redis.encoding import body_of
 from threadchat.broker.redis.keys import RoomNames
+from threadchat.broker.redis.log import Change
 from threadchat.chat.log.events import Draft, Position
 from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError

@@ -7,9 +7,8 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from threadchat.broker.redis.changes import changes_of
 from threadchat.broker.redis.connection import TIMEOUT
-from threadchat.broker.redis.log import RoomLog
+from threadchat.broker.redis.log import RoomLog, changes_of
 from threadchat.broker.redis.publish_pipeline import OutdatedChange, Publication
 from threadchat.broker.redis.reorder_buffer import DeliveryWaiter, ReorderBuffer
 from threadchat.broker.redis.services import Services

@@ -17,11 +17,11 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from threadchat.chat.log.events import Details, Position, UserId
-from threadchat.chat.mentions import find_mentions, names_in
-from threadchat.errors import CommandError, ErrorCode
-from threadchat.normalize import is_emoji
+from threadchat.chat.log.events import Details, Position
+from threadchat.chat.mentions import details_of
+from threadchat.errors import CommandError
 from threadchat.server.protocol import commands
+from threadchat.server.session.publishing import check_emoji
 from threadchat.server.session.session import Session
 
 log = logging.getLogger(__name__)
@@ -70,20 +70,17 @@ def unreact(session: Session, command: commands.Unreact) -> Fields:
 
 def details(session: Session, room: str, text: str, reply_to: Position | None = None) -> Details | None:
     """Whom a text mentions, and what it answers. `@room` counts only from those who may moderate there."""
-    mentions: tuple[UserId, ...] = ()
-    everybody = False
-    if "@" in text:
-        mentions, everybody = find_mentions(text, names_in(session.hub.room(room)))
-        everybody = everybody and session.identity.may(session.person, "moderate", room)
-    if not (mentions or everybody or reply_to):
-        return None
-    return Details(reply_to, mentions, everybody)
+    return details_of(
+        session.hub.room(room),
+        text,
+        reply_to,
+        may_say_room=lambda: session.identity.may(session.person, "moderate", room),
+    )
 
 
 def _react(session: Session, command: commands.React, *, undo: bool) -> Fields:
     assert session.user is not None
-    if not is_emoji(command.emoji):
-        raise CommandError(ErrorCode.BAD_REQUEST, f"emoji is {command.emoji!r:.40}; it must be an emoji")
+    check_emoji(command.emoji)
     if session.screens:
         session.identity.check(session.person, "message", command.room)
     place = session.hub.react(

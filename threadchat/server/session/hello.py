@@ -135,7 +135,7 @@ class HelloSession(Session):
             self.names.nickname(asked)
 
     def _check_renaming(self) -> None:
-        """Raises CommandError 111 if the nickname changed too often, since each change is told in all rooms."""
+        """Raises CommandError 111 if the nickname changed too often: each change is told in all rooms."""
         if self._renamings is None:
             self._renamings = TokenBucket(RENAMINGS / RENAMINGS_WINDOW, RENAMINGS, self._clock())
         if not self._renamings.take(1, self._clock()):
