@@ -9,7 +9,6 @@ from typing import Any
 
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Direct, UserId
-from threadchat.chat.log.keys import client_key
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
@@ -80,18 +79,6 @@ class NativeSession(MessagingSession):
     def renamed(self) -> None:
         """See HelloSession. Changes the nickname in the rooms."""
         self._memberships.rename(self.nickname)
-
-    def _direct(self, command: commands.SendDirect) -> dict[str, Any]:
-        self.check_storing(command.to)
-        stored = self.hub.send(
-            command.to,
-            command.message,
-            sender=self.user,
-            nickname=self.nickname,
-            key=client_key(command.key),
-            skip=self.session,
-        )
-        return self.note_stored() if stored else {}
 
     def _typing(self, command: commands.Typing) -> dict[str, Any]:
         assert self.user is not None
@@ -180,7 +167,7 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Leave: NativeSession._leave,
     commands.Unsubscribe: NativeSession._unsubscribe,
     commands.Message: NativeSession.message,
-    commands.SendDirect: NativeSession._direct,
+    commands.SendDirect: NativeSession.send_direct,
     commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,
     commands.Count: NativeSession._ask,
