@@ -160,3 +160,15 @@ def test_typ_may_be_missing() -> None:
 def test_tokens_that_are_for_something_else_are_refused(kind: object) -> None:
     with pytest.raises(BadToken, match="typ is neither JWT nor at"):
         Tokens(Config(token_key=SECRET), clock=Wall()).verify(typed(kind))
+
+
+@pytest.mark.parametrize("command", ["edit", "react", "unreact", "delete"])
+def test_a_message_in_a_closed_room_is_not_changed(world: World, command: str) -> None:
+    """Nor is told whether there is such a room, or such a message."""
+    bob = world.enter("bob")
+    bob.ask("message", room="ops", message="hi")
+    ann = with_token(world, rooms={"lobby": "rw"})
+    for room in ("ops", "nothing"):
+        for event in (1, 99):
+            fields = {"edit": {"message": "x"}, "delete": {}}.get(command, {"emoji": "\N{THUMBS UP SIGN}"})
+            assert ann.refused(command, room=room, event=event, **fields) == 103

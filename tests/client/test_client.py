@@ -24,7 +24,7 @@ from threadchat.errors import (
     ErrorCode,
     ThreadchatError,
 )
-from threadchat.server.protocol.commands import COMMANDS
+from threadchat.server.protocol.all_commands import COMMANDS
 from threadchat.testing import LiveServer
 
 EVENT = {"id": 3, "chatroomId": "lobby", "type": "message", "from": "bob", "message": "hi", "unixTime": 9}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from threadchat.server.protocol import commands, encoding
+from threadchat.server.protocol.all_commands import COMMANDS
 from threadchat.server.protocol.commands import (
-    COMMANDS,
     MAX_ABOUT,
     MAX_HISTORY,
     MAX_KEY,

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed as PeerClosed
 
 from tests.server.session_helpers import PATIENCE, Json, Person, World, burst
 from threadchat.errors import CloseCode, ErrorCode
-from threadchat.server.protocol.commands import COMMANDS, AnyCommand
+from threadchat.server.protocol.all_commands import COMMANDS, AnyCommand
 from threadchat.server.protocol.malformed import find_id
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.session import MAX_ERRORS

@@ -214,6 +214,10 @@ class Identity:
     def screen(self, user: User, room: str, text: str) -> str:
         """Asks `authorize` and `on_message`; returns the text to publish. Raises CommandError."""
         self.check(user, "message", room)
+        return self.reword(user, room, text)
+
+    def reword(self, user: User, room: str, text: str) -> str:
+        """Asks `on_message` only; see `screen`."""
         if (hook := self.hooks.on_message) is None:
             return text
         answer = self._call(hook, user, room, text)

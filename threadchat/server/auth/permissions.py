@@ -41,10 +41,13 @@ ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.History: "history",
     commands.Who: "who",
     commands.Typing: "typing",
+    commands.Edit: "message",
+    commands.React: "message",
+    commands.Unreact: "message",
     commands.SendDirect: "direct",
     commands.Call: "call",
 }
-"""The action of each command that can be forbidden. Messages are checked later, one at a time."""
+"""The action of each command that can be forbidden. New messages are checked later, one at a time."""
 
 PHRASES: Final[dict[str, str]] = {
     "join": "join room",

@@ -34,7 +34,7 @@ def edit(session: Session, command: commands.Edit) -> Fields:
     hub, room, text = session.hub, command.room, command.message
     hub.check_own(room, command.event, command.epoch, session.user, session.edit_window)
     if session.screens:
-        text = session.identity.screen(session.person, room, text)
+        text = session.identity.reword(session.person, room, text)
     place = hub.edit(
         room,
         command.event,
@@ -81,8 +81,6 @@ def details(session: Session, room: str, text: str, reply_to: Position | None = 
 def _react(session: Session, command: commands.React, *, undo: bool) -> Fields:
     assert session.user is not None
     check_emoji(command.emoji)
-    if session.screens:
-        session.identity.check(session.person, "message", command.room)
     place = session.hub.react(
         command.room,
         command.event,

@@ -14,6 +14,7 @@ from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.identity import Identity
 from threadchat.server.protocol import commands, encoding
+from threadchat.server.protocol.all_commands import AnyCommand, normalized
 from threadchat.server.session import authoring, compression, moderation, personal, queries
 from threadchat.server.session.app_commands import NO_CALLS, Calls
 from threadchat.server.session.memberships import Membership, Memberships
@@ -60,8 +61,8 @@ class NativeSession(MessagingSession):
 
     # Commands
 
-    def do(self, command: commands.AnyCommand) -> dict[str, Any] | None:
-        command = commands.normalized(command)
+    def do(self, command: AnyCommand) -> dict[str, Any] | None:
+        command = normalized(command)
         if self.user is None and not isinstance(command, (commands.Hello, commands.Ping)):
             raise CommandError(ErrorCode.UNAUTHORIZED, "say hello first")
         if not self.nickname and isinstance(command, _NEED_PROFILE):
