@@ -7,6 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from threadchat.chat.blocks import BlocksInMemory
+from threadchat.chat.log.read_positions import ReadPositions
 from threadchat.chat.log.sequencer import Sequencer
 from threadchat.chat.sanctions import Sanctions
 from threadchat.wire.threads.numbers import Numbers
@@ -23,6 +24,7 @@ class MemoryBroker:
         self.sanctions = Sanctions()
         self.revocations = Sanctions()
         self.blocks = BlocksInMemory()
+        self.reads = ReadPositions()
         self._clock = clock
         self._users = Numbers()
 
@@ -41,6 +43,7 @@ class MemoryBroker:
         self.sanctions.leave_behind()
         self.revocations.leave_behind()
         self.blocks = BlocksInMemory()
+        self.reads.leave_behind()
 
     def close(self) -> None:
         """Does nothing. Runs on: any thread."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from threadchat.chat.blocks import Blocks
 from threadchat.chat.log.events import Direct, Draft, Position, Record, UserId
-from threadchat.chat.log.sequencer import Channel
+from threadchat.chat.log.sequencer import Channel, Page
 from threadchat.chat.presence import Presence
 from threadchat.chat.sanctions import Sanctions
 
@@ -15,6 +15,13 @@ Reach = bool | None
 """What became of a direct message. True: a session took it. False: every session was full. None: the person
 is not online.
 """
+
+
+class Reads(Protocol):
+    """See ReadPositions."""
+
+    def of(self, user: UserId) -> dict[str, Position]: ...
+    def advance(self, user: UserId, room: str, position: Position) -> bool: ...
 
 
 class Broker(Protocol):
@@ -35,6 +42,10 @@ class Broker(Protocol):
     @property
     def blocks(self) -> Blocks:
         """Whose private messages people with an inbox do not want."""
+
+    @property
+    def reads(self) -> Reads:
+        """Up to where people have read. All nodes have the same positions."""
 
     def open(self, room: str) -> Channel:
         """Returns the channel of a room. The hub asks once, until it forgets the room."""
@@ -132,6 +143,12 @@ class Cluster(Protocol):
         returned list and must not change it.
         """
 
+    def read_log(self, room: str, since: Position | None, limit: int) -> Page | None:
+        """A page of the log of a room that is not open on this node; see Channel. None if it does not exist.
+
+        Raises CommandError 112 if the log does not reach `since`.
+        """
+
     def arrive(self, user: UserId) -> None:
         """Notes that a session of this person came online on this node. Never fails."""
 
@@ -196,6 +213,10 @@ class Alone:
     def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
         """See Cluster."""
         return fullest_first(here)
+
+    def read_log(self, room: str, since: Position | None, limit: int) -> Page | None:
+        """See Cluster."""
+        return None
 
     def arrive(self, user: UserId) -> None:
         """See Cluster."""

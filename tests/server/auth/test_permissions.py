@@ -67,7 +67,7 @@ def test_an_unknown_letter_is_named() -> None:
 
 
 def test_everything_has_a_phrase_and_a_letter() -> None:
-    actions = {*get_args(Action), "typing", "moderate"}
+    actions = {*get_args(Action), "typing", "read", "moderate"}
     assert set(PHRASES) == actions
     assert set(NEEDS) == actions - {"moderate"}
     assert set(ACTIONS.values()) == actions - {"moderate"}

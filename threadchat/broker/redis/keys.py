@@ -64,6 +64,10 @@ class KeyNames:
         """The set of those whom a person blocks."""
         return f"{self._prefix}:blocks:{msgspec.json.encode(owner).decode()}"
 
+    def reads(self, user: UserId) -> str:
+        """The hash of a person's read positions: room -> epoch, offset, and when it was noted (ms)."""
+        return f"{self._prefix}:reads:{msgspec.json.encode(user).decode()}"
+
     def node(self, node: str) -> str:
         """The channel of one node: canaries, and answers to its questions."""
         return f"{self._prefix}:node:{node}"

@@ -42,6 +42,13 @@ CREATE TABLE sanctions (
 ) WITHOUT ROWID;
 """,
     """
+CREATE TABLE reads (
+    user TEXT NOT NULL, room TEXT NOT NULL, epoch TEXT NOT NULL, offset INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    PRIMARY KEY (user, room)
+) WITHOUT ROWID;
+""",
+    """
 CREATE TABLE revocations (
     kind TEXT NOT NULL, subject NOT NULL, room TEXT NOT NULL, until INTEGER, reason TEXT NOT NULL, imposer,
     since REAL NOT NULL,

@@ -11,7 +11,7 @@ from threadchat.server.protocol import commands
 Action = Literal["join", "subscribe", "message", "history", "who", "direct", "call"]
 """The actions that the hook `authorize` decides about."""
 
-AnyAction = Action | Literal["typing", "moderate"]
+AnyAction = Action | Literal["typing", "read", "moderate"]
 """The actions that permissions decide about."""
 
 READ: Final = "r"
@@ -27,6 +27,7 @@ NEEDS: Final[dict[str, str]] = {
     "subscribe": READ,
     "history": READ,
     "who": READ,
+    "read": READ,
     "message": WRITE,
     "typing": WRITE,
     "direct": DIRECT,
@@ -42,6 +43,7 @@ ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.Who: "who",
     commands.Typing: "typing",
     commands.Edit: "message",
+    commands.Read: "read",
     commands.React: "message",
     commands.Unreact: "message",
     commands.SendDirect: "direct",
@@ -56,6 +58,7 @@ PHRASES: Final[dict[str, str]] = {
     "history": "read the history of room",
     "who": "see who is in room",
     "typing": "write in room",
+    "read": "read room",
     "direct": "write to user",
     "call": "call",
     "moderate": "moderate room",

@@ -22,6 +22,7 @@ AnyCommand = (
     | commands.Delete
     | commands.React
     | commands.Unreact
+    | commands.Read
     | commands.SendDirect
     | commands.Call
     | commands.Count

@@ -136,6 +136,13 @@ class Unreact(React, frozen=True):
     """Takes one's own emoji back."""
 
 
+class Read(InRoom, frozen=True):
+    """Notes up to which event of a log this person has read a room."""
+
+    event: Annotated[int, Meta(ge=0)]
+    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)]
+
+
 class Delete(ToMessage, frozen=True):
     """Removes the text of one's own message from a room's log, or as a moderator that of another's."""
 
