@@ -99,6 +99,16 @@ def test_a_strangers_resume(places: Places) -> None:
     assert "resumed" not in again
 
 
+def test_nor_one_that_was_issued_before_the_connection_was_closed(places: Places) -> None:
+    chat, memory = places()
+    eve = memory.connect()
+    welcome = eve.ask("hello", nickname="eve")
+    chat.hub.broker.revocations.connect(lambda revocation: None)  # it is carried out too late
+    chat.revoke(welcome["user"])
+    later = eve.ask("profile", nickname="eva")["resume"]
+    assert memory.connect().ask("hello", resume=later)["user"] != welcome["user"]
+
+
 def test_a_known_persons_resume_no_longer_gives_their_nickname(places: Places) -> None:
     chat, memory = places()
     welcome = memory.connect().ask("hello", token=token(), nickname="ann")

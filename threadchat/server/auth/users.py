@@ -72,9 +72,12 @@ def identify(
     return Identified(known.user, asked or nfc(known.nickname), True, known.issued)
 
 
-def resume_token(broker: Broker, user: User) -> str:
-    """The token with which a client may return as this user within `resume.RESUME_TTL`."""
-    return resume.issue(broker.resume_key, user.id, user.nickname, time.time())
+def resume_token(broker: Broker, user: User, proven: float = 0.0) -> str:
+    """The token with which a client may return as this user within `resume.RESUME_TTL`.
+
+    `proven` is when it was proven who this is, in Unix time.
+    """
+    return resume.issue(broker.resume_key, user.id, user.nickname, time.time(), proven)
 
 
 def as_user(value: Any, lowest: int = 1) -> User | None:

@@ -155,7 +155,7 @@ class HelloSession(Session):
         self.connection.advance(ConnectionState.IN_CHAT)
 
     def _resume(self) -> dict[str, Any]:
-        return {"resume": users.resume_token(self.hub.broker, self.person)}
+        return {"resume": users.resume_token(self.hub.broker, self.person, self.identity.issued)}
 
     def _expires(self) -> dict[str, Any]:
         return {} if self.identity.expires is None else {"expires": int(self.identity.expires)}

@@ -13,6 +13,9 @@ from threadchat.server.session.application import ApplicationSession
 
 Fields = dict[str, Any]
 
+CLOSING: Final = 600.0
+"""Seconds in which the connections that a logout ends are surely closed, on all nodes."""
+
 
 def ping(session: ApplicationSession, command: commands.Ping) -> Fields:
     """Answers."""
@@ -58,7 +61,8 @@ def log_out(session: ApplicationSession, command: commands.Logout) -> None:
         if expires is not None:
             revocations.log_out(session.user, expires, proof.token)
         elif identity.identity is None:
-            revocations.log_out(session.user, revocations.now() + RESUME_TTL)
+            # Other connections may get a resume token until they are closed.
+            revocations.log_out(session.user, revocations.now() + RESUME_TTL + CLOSING)
     except BaseException:
         identity.leaving = False
         raise
