@@ -43,7 +43,7 @@ class RoomShares:
         """The number of open rooms of that opener who has the most."""
         return max(map(self.count, openers), default=0)
 
-    def heaviest(self) -> list[tuple[str, ...]]:
+    def by_opener(self) -> list[tuple[str, ...]]:
         """The names of the rooms of each opener."""
         return [tuple(rooms) for rooms in self._rooms.values()]
 

@@ -162,8 +162,8 @@ class Config:
         "bytes of messages from all connections of one address; bounds what fills logs and disks; 0 means no "
         "limit")
     query_time_per_address: int = _setting(250, Whole(0, 100_000, "milliseconds a second"), "limits",
-        "CPU time for questions (history, count, who, rooms) of the connections of one address, and for the "
-        "events that they catch up on; above it, questions are refused, and catching up takes longer; 0 means "
+        "CPU time for questions (history, count, who, rooms) of the connections of one address, and for "
+        "events that they catch up on; above it, questions are refused and catching up takes longer; 0 means "
         "no limit")
     catch_ups_per_address: int = _setting(256, Whole(0, _MILLION, "threads"), "limits",
         "connections of one address that catch up on events at the same time, each with a thread; further "

@@ -30,6 +30,7 @@ from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import reply
 from threadchat.server.http.socket_takeover import Taken, shows_socket, take_socket
 from threadchat.server.session.app_commands import NO_CALLS, Calls
+from threadchat.server.session.budgets import Budgets
 from threadchat.server.session.session import Session
 from threadchat.server.subprotocols import HEADER, choose
 from threadchat.wire.connection import Connection
@@ -89,6 +90,7 @@ class UpgradeHandler:
         self._admission = admission
         self._calls = calls
         self._clock = clock
+        self._budgets = Budgets(config, clock)
         self._numbers = Numbers()
         self._proxies = Proxies(config.trusted_proxy)
         self.hosts = Hosts(config.allow_host, config.host, self._proxies)
@@ -98,6 +100,7 @@ class UpgradeHandler:
         """Starts anew in a forked process. Runs on: its only thread, first."""
         self._numbers = Numbers()
         self._admission.leave_behind()
+        self._budgets.leave_behind()
 
     def endpoint(self, dialect: Dialect) -> WSGIApplication:
         """A WSGI application for handshakes of one dialect."""
@@ -276,7 +279,13 @@ class UpgradeHandler:
             environ=headers if self._calls else None,
         )
         session = dialect(
-            connection, self._hub, self._config, identity=identity, calls=self._calls, clock=self._clock
+            connection,
+            self._hub,
+            self._config,
+            identity=identity,
+            calls=self._calls,
+            budgets=self._budgets,
+            clock=self._clock,
         )
         self._note_session(connection, session)
         session.run()

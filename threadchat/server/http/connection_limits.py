@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from threadchat.server.http.proxies import Proxies, plain_address
 
-
 SITE: Final = 48
 """The prefix length of the IPv6 networks that many providers give to one customer."""
 
@@ -22,7 +21,7 @@ def counted_as(address: str) -> str:
 
 
 def networks_of(address: str) -> tuple[str, ...]:
-    """What `counted_as` returns, and for IPv6 also the /48 network, in which one customer may have them all."""
+    """What `counted_as` returns, and for IPv6 also the /48 network, all of which one customer may have."""
     if ":" not in address:
         return (address,)
     try:

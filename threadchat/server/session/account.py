@@ -1,4 +1,4 @@
-"""The account of one person or one network: what all their connections together may use, and what they did."""
+"""The account of one person or one network: what all their connections together may use, and have used."""
 
 from __future__ import annotations
 
@@ -203,5 +203,7 @@ class Account:
         owner = self.owner
         limit = f"may {what} ({owner.share}{setting})"
         if tells:
-            log.warning("%s %s, and wanted more; see address_exempt, if many people share it", owner.name, limit)
+            log.warning(
+                "%s %s, and wanted more; see address_exempt, if many people share it", owner.name, limit
+            )
         return f"{owner.phrase} {limit}{f'; try again in {seconds:.1f} s' if seconds else ''}"

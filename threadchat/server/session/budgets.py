@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic, thread_time
 from typing import Final
@@ -100,11 +100,12 @@ class Budget:
     Everything runs on the connection's reader thread unless a method says otherwise.
     """
 
-    __slots__ = ("_budgets", "_threads", "accounts", "openers", "refusal")
+    __slots__ = ("_budgets", "_of_user", "_threads", "accounts", "openers", "refusal")
 
     def __init__(self, budgets: Budgets) -> None:
         self._budgets = budgets
         self._threads: Account | None = None  # counts the thread that catches up
+        self._of_user: list[Account] = []
         self.accounts: list[Account] = []
         self.openers: tuple[Opener, ...] = ()
         """Who counts as the creator of the rooms that the session creates."""
@@ -117,9 +118,13 @@ class Budget:
         self._note_openers()
 
     def know(self, user: UserId, *, known: bool) -> None:
-        """Adds the account of a user. An unknown one has none, but counts as a creator of rooms."""
-        if known:
-            self.accounts = [*self.accounts, *self._budgets.of_user(user)]
+        """Adds the account of a user, in place of an earlier one.
+
+        An unknown user has none, but counts as a creator of rooms.
+        """
+        former, self._of_user = self._of_user, self._budgets.of_user(user) if known else []
+        self._budgets.give_back(former)
+        self.accounts = [each for each in self.accounts if each not in former] + self._of_user
         self._note_openers()
         most = self._budgets.rooms_of_user()
         if most and not known:
@@ -171,7 +176,7 @@ class Budget:
             raise
         return held
 
-    def release(self, kind: Kind, held: list[Account]) -> None:
+    def release(self, kind: Kind, held: Iterable[Account]) -> None:
         """Counts one less. Runs on: any thread."""
         for account in held:
             account.release(kind)
@@ -198,6 +203,11 @@ class Budget:
 
     def _note_openers(self) -> None:
         self.openers = tuple(
-            Opener(account.owner.key, account.allowance.rooms, account.owner.phrase, account.owner.share)
+            Opener(
+                account.owner.key,
+                account.allowance.rooms,
+                account.owner.phrase,
+                f"{account.owner.share}rooms_per_address",
+            )
             for account in self.accounts
         )

@@ -84,8 +84,9 @@ def close(session: Session, command: commands.Close) -> Fields:
 def sanctions(session: Session, command: commands.Sanctions) -> Fields:
     """Lists the sanctions of one room or, with an empty room, all of them."""
     _check(session, command.room)
-    found = session.hub.sanctions.list(command.room or None)
-    return {"sanctions": [item.describe() for item in found[-MAX_LISTED:]], "count": len(found)}
+    with session.budget.question():
+        found = session.hub.sanctions.list(command.room or None)
+        return {"sanctions": [item.describe() for item in found[-MAX_LISTED:]], "count": len(found)}
 
 
 def _impose(session: Session, kind: str, command: commands.Sanctioning, with_address: bool = False) -> Fields:

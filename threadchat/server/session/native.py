@@ -19,6 +19,7 @@ from threadchat.server.protocol.commands import CommandId
 from threadchat.server.session import compression, moderation, queries
 from threadchat.server.session.app_commands import NO_CALLS, Calls
 from threadchat.server.session.application import ApplicationSession
+from threadchat.server.session.budgets import NO_BUDGETS, Budgets
 from threadchat.server.session.memberships import Membership, Memberships
 from threadchat.wire.connection import Connection
 from threadchat.wire.protocol.requests import Text
@@ -42,10 +43,15 @@ class NativeSession(ApplicationSession):
         *,
         identity: Identity | None = None,
         calls: Calls = NO_CALLS,
+        budgets: Budgets = NO_BUDGETS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(connection, hub, config, identity=identity, calls=calls, clock=clock)
-        self._memberships = Memberships(connection, hub, self.session, config.rooms_per_connection)
+        super().__init__(
+            connection, hub, config, identity=identity, calls=calls, budgets=budgets, clock=clock
+        )
+        self._memberships = Memberships(
+            connection, hub, self.session, config.rooms_per_connection, self.budget
+        )
         self._unpublished: list[commands.Message] = []
         self._unpublished_bytes = 0
         self._checked_room = ""  # the room that was named last and whose name is allowed
@@ -178,7 +184,7 @@ class NativeSession(ApplicationSession):
             Draft(MESSAGE, self.user, self.nickname, item.message, "", client_key(item.key)) for item in kept
         ]
         try:
-            positions = self.hub.publish(room, drafts)
+            positions = self.hub.publish(room, drafts, self.budget.openers)
         except Exception as failure:
             error = self._as_error(failure)
             for item in kept:
@@ -254,13 +260,6 @@ class NativeSession(ApplicationSession):
 
     # Everything else
 
-    def _ask(self, command: commands.Command) -> dict[str, Any]:
-        return queries.answer(self.hub, command)
-
-    def _rooms(self, command: commands.Rooms) -> dict[str, Any]:
-        restricted = self.identity.permissions is not None
-        return queries.rooms(self.hub, command, self.identity.may_see if restricted else None)
-
     def _ping(self, command: commands.Ping) -> dict[str, Any]:
         return {}
 
@@ -279,10 +278,7 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.SendDirect: NativeSession.send_direct,
     commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,
-    commands.Count: NativeSession._ask,
-    commands.History: NativeSession._ask,
-    commands.Who: NativeSession._ask,
-    commands.Rooms: NativeSession._rooms,
     commands.Ping: NativeSession._ping,
+    **queries.HANDLERS,
     **moderation.HANDLERS,
 }
