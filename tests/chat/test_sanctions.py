@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.chat.helpers import PATIENCE, join, run
-from threadchat.chat.sanctions import BAN, MUTE, Sanction, Sanctions, neighbourhood, spelled, within
+from threadchat.chat.addresses import neighbourhood, spelled, within
+from threadchat.chat.sanctions import BAN, MUTE, Sanction, Sanctions
 from threadchat.errors import CommandError, ErrorCode
 
 NOW = 1_800_000_000

@@ -55,7 +55,7 @@ DEFAULTS = {
     "message_rate": 0,
     "message_burst": 100,
     "address_exempt": "127.0.0.1, ::1",
-    "message_rate_per_address": 1000,
+    "message_rate_per_address": 2000,
     "byte_rate_per_address": 2 * 1024**2,
     "query_time_per_address": 250,
     "catch_ups_per_address": 256,

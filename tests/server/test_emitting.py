@@ -15,7 +15,7 @@ from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.chat import Chat
 from threadchat.server.protocol.encoding import native_events
-from threadchat.server.session.application import MAX_STORED, STORED_WINDOW
+from threadchat.server.session.account import MAX_STORED, STORED_WINDOW
 from threadchat.testing import FakeClock, InMemory, LiveServer, Peer, StallingPeer
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.protocol.requests import Latest, Text

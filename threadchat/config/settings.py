@@ -156,7 +156,7 @@ class Config:
     address_exempt: str = _setting("127.0.0.1, ::1", NETWORKS, "limits",
         "addresses and networks that many people share, such as offices, and proxies that are not in "
         "trusted_proxy; the budgets of an address do not apply to them, only those of a user")
-    message_rate_per_address: int = _setting(1000, Whole(0, _MILLION, "messages a second"), "limits",
+    message_rate_per_address: int = _setting(2000, Whole(0, _MILLION, "messages a second"), "limits",
         "commands from all connections of one address; more are refused; 0 means no limit")
     byte_rate_per_address: int = _setting(2 * 1024**2, Bytes(0, _GIB, "bytes a second"), "limits",
         "bytes of messages from all connections of one address; bounds what fills logs and disks; 0 means no "

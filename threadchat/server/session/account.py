@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.server.session.rate_limit import TokenBucket
 
 log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
@@ -27,6 +28,12 @@ TELLING: Final = 60.0
 """Minimum seconds between two log lines about one account."""
 _UNLIMITED: Final = 10**15
 
+MAX_STORED: Final = 100
+STORED_WINDOW: Final = 3600.0
+"""One user may store `MAX_STORED` direct messages for offline people per `STORED_WINDOW` seconds."""
+STORED_OF_ADDRESS: Final = 20
+"""An address may store so many times as many."""
+
 Kind = Literal["subscriptions", "catch_ups"]
 
 
@@ -39,6 +46,7 @@ class Allowance(NamedTuple):
     subscriptions: int
     catch_ups: int
     rooms: int
+    stored: int
 
     @classmethod
     def of_address(cls, config: Config) -> Allowance:
@@ -50,19 +58,27 @@ class Allowance(NamedTuple):
             config.subscriptions_per_address or _UNLIMITED,
             config.catch_ups_per_address or _UNLIMITED,
             config.rooms_per_address or _UNLIMITED,
+            MAX_STORED * STORED_OF_ADDRESS,
         )
 
     def of_user(self) -> Allowance:
         """What one user has."""
-        messages, size, query_time, *numbers = self
-        rates = max(1, messages // OF_USER), max(1, size // OF_USER), query_time / OF_USER
-        return Allowance(*rates, *[max(1, number // OF_USER) for number in numbers])
+        return self._times(1 / OF_USER)._replace(stored=MAX_STORED)
 
     def of_site(self) -> Allowance:
         """What an IPv6 /48 has."""
-        messages, size, query_time, *numbers = self
-        rates = messages * OF_SITE, size * OF_SITE, query_time * OF_SITE
-        return Allowance(*rates, *[number * OF_SITE for number in numbers])
+        return self._times(OF_SITE)
+
+    def _times(self, factor: float) -> Allowance:
+        return Allowance(
+            max(1, int(self.messages * factor)),
+            max(1, int(self.bytes * factor)),
+            self.query_time * factor,
+            max(1, int(self.subscriptions * factor)),
+            max(1, int(self.catch_ups * factor)),
+            max(1, int(self.rooms * factor)),
+            max(1, int(self.stored * factor)),
+        )
 
 
 class Owner(NamedTuple):
@@ -88,6 +104,7 @@ class Account:
         "_lock",
         "_messages",
         "_query_time",
+        "_stored",
         "_told_at",
         "_waiting",
         "allowance",
@@ -104,6 +121,7 @@ class Account:
         self._messages = allowance.messages * BURST
         self._bytes = allowance.bytes * BURST
         self._query_time = allowance.query_time * QUERY_BURST
+        self._stored = TokenBucket(allowance.stored / STORED_WINDOW, allowance.stored, now)
         self._held: Counter[Kind] = Counter()
         self._waiting: deque[Callable[[], object]] = deque()  # start threads, when others have ended
         self._told_at = -TELLING
@@ -146,6 +164,17 @@ class Account:
             most = f"{self.allowance.query_time * 1000:g} ms of CPU time a second"
             reason = self._met(f"ask for at most {most}", "query_time_per_address", seconds, now)
             raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)
+
+    def may_store(self, now: float) -> bool:
+        """Whether another direct message may be stored for somebody who is offline."""
+        with self._lock:
+            self._stored.take(0, now)  # adds the tokens of the time that has passed
+            return not self._stored.spent
+
+    def note_stored(self, now: float) -> None:
+        """Counts a direct message that was stored."""
+        with self._lock:
+            self._stored.take(1, now)
 
     # What is held
 

@@ -161,6 +161,17 @@ class Budget:
         finally:
             self.spend(thread_time() - begun)
 
+    def may_store(self) -> bool:
+        """Whether another direct message may be stored for somebody who is offline."""
+        now = self._budgets.clock()
+        return all(account.may_store(now) for account in self.accounts)
+
+    def note_stored(self) -> None:
+        """Counts a direct message that was stored."""
+        now = self._budgets.clock()
+        for account in self.accounts:
+            account.note_stored(now)
+
     def hold(self, kind: Kind) -> list[Account]:
         """Counts one more of what is held; `release` must follow with the result. Runs on: any thread.
 
