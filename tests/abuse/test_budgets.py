@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -222,14 +223,47 @@ def test_who_goes_on_regardless_is_cut_off(place: Callable[..., Place]) -> None:
     here.newcomer_joins_and_talks()
 
 
-def test_fifty_talkative_people_behind_one_address_meet_no_limit(place: Callable[..., Place]) -> None:
-    """With the defaults: all come, ask for all, and say 40 things each, at once."""
-    here = place()
-    people = [here.enter(OFFICE, f"n{i}") for i in range(50)]
-    for peer in people:
-        come = [{"type": "join", "room": room} for room in ("lobby", "work")]
+def office(here: Place, people: int, rooms: int, messages: int) -> list[int]:
+    """People behind one address who all come at once and talk in one room; the codes of all replies.
+
+    Everybody reads until they have everything that was said.
+    """
+    found: list[int] = []
+
+    def visit(number: int) -> None:
+        peer = here.enter(OFFICE, f"n{number}")
+        come = [{"type": "join", "room": "lobby"}, *subscribe_to(*[f"room {i}" for i in range(rooms)])]
         ask = [{"type": kind, "room": "lobby"} for kind in ("history", "who", "count")]
-        assert codes(ask_all(peer, *come, *ask, {"type": "rooms"})) == [0] * 6
-    for peer in people:
-        talk = [{"type": "message", "room": "lobby", "message": "hi", "key": f"k{i}"} for i in range(40)]
-        assert codes(ask_all(peer, *talk)) == [0] * 40
+        found.extend(codes(ask_all(peer, *come, *ask, {"type": "rooms"})))
+        everybody.wait(60)
+        talk = [
+            {"type": "message", "room": "lobby", "message": "hi", "key": f"k{i}"} for i in range(messages)
+        ]
+        replies, heard = 0, 0
+        for each in talk:
+            peer.send({**each, "id": each["key"]})
+        while replies < messages or heard < people * messages:
+            message = peer.next()
+            replies += "re" in message
+            heard += message["type"] == "message"
+            if "re" in message:
+                found.append(message.get("code", 0))
+
+    everybody = threading.Barrier(people)
+    threads = [threading.Thread(target=visit, args=(number,), daemon=True) for number in range(people)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+        assert not thread.is_alive()
+    return found
+
+
+def test_fifty_talkative_people_behind_one_address_meet_no_limit(place: Callable[..., Place]) -> None:
+    found = office(place(), 50, 5, 40)
+    assert (len(found), set(found)) == (50 * (1 + 5 + 4 + 40), {0})
+
+
+def test_a_team_of_two_hundred_behind_one_address_meets_no_limit(place: Callable[..., Place]) -> None:
+    found = office(place(), 200, 10, 2)
+    assert (len(found), set(found)) == (200 * (1 + 10 + 4 + 2), {0})

@@ -100,7 +100,7 @@ class Budget:
     Everything runs on the connection's reader thread unless a method says otherwise.
     """
 
-    __slots__ = ("_budgets", "_of_user", "_threads", "accounts", "openers", "refusal")
+    __slots__ = ("_budgets", "_of_user", "_threads", "accounts", "openers", "refusal", "source")
 
     def __init__(self, budgets: Budgets) -> None:
         self._budgets = budgets
@@ -109,12 +109,15 @@ class Budget:
         self.accounts: list[Account] = []
         self.openers: tuple[Opener, ...] = ()
         """Who counts as the creator of the rooms that the session creates."""
+        self.source = ""
+        """The address, for which all keys of an anonymous person's messages count; empty for a known user."""
         self.refusal = ""
         """The reason for messages that `grant` did not accept."""
 
     def begin(self, address: str) -> None:
         """Begins with the accounts of the peer's address. `end` must follow."""
         self.accounts = self._budgets.of_address(address)
+        self.source = self.accounts[0].owner.name if self.accounts else ""
         self._note_openers()
 
     def know(self, user: UserId, *, known: bool) -> None:
@@ -125,6 +128,7 @@ class Budget:
         former, self._of_user = self._of_user, self._budgets.of_user(user) if known else []
         self._budgets.give_back(former)
         self.accounts = [each for each in self.accounts if each not in former] + self._of_user
+        self.source = "" if known else self.source
         self._note_openers()
         most = self._budgets.rooms_of_user()
         if most and not known:

@@ -179,9 +179,10 @@ class NativeSession(ApplicationSession):
         self._unpublished_bytes = 0
         if self.screens and not (kept := self.identity.screen_all(self.person, kept, self._refuse)):
             return
-        room = kept[0].room
+        room, source = kept[0].room, self.budget.source
         drafts = [
-            Draft(MESSAGE, self.user, self.nickname, item.message, "", client_key(item.key)) for item in kept
+            Draft(MESSAGE, self.user, self.nickname, item.message, "", client_key(item.key), source=source)
+            for item in kept
         ]
         try:
             positions = self.hub.publish(room, drafts, self.budget.openers)
