@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from math import inf
 from time import time
 from typing import Final, Protocol
@@ -25,9 +26,8 @@ from threadchat.errors import CommandError, RoomClosed
 log = logging.getLogger(__name__)
 
 PATIENCE: Final = 0.25
-"""Seconds for which a publisher waits for its own node to deliver its event. So it finds the event wherever
-it looks, and a node that falls behind is not outrun by its own publishers.
-"""
+"""Seconds for which a publisher waits until its node has the event: so it finds it wherever it looks, and does
+not outrun a node that falls behind."""
 STEP: Final = 25
 """Events to deliver at once while catching up: a quarter of an outbox, which has room for it."""
 PAGE_BYTES: Final = 256 << 10
@@ -157,12 +157,13 @@ class RedisChannel:
 
     def receive(self, payloads: list[bytes]) -> None:
         """Delivers events that follow, or starts catching up. Runs on: the subscriber's thread."""
-        messages = []
-        for payload in payloads:
-            if payload.startswith(WHISPER):
-                self._broker.whispers.receive(self.room, payload)
+        for whispered, some in groupby(payloads, lambda payload: payload.startswith(WHISPER)):
+            if whispered:
+                self._broker.whispers.receive(self.room, some)
             else:
-                messages.append(encoding.read_message(payload))
+                self._receive(list(map(encoding.read_message, some)))
+
+    def _receive(self, messages: list[encoding.RoomMessage]) -> None:
         with self._lock:
             if not self._begun or self._closed:
                 self._buffer.hole = True
@@ -217,8 +218,7 @@ class RedisChannel:
         """The command that asks for the log's head and keeps a room in use for `life` seconds."""
         assert self._outlet is not None
         idle = self._outlet.idle_for() > 0 and not self.presence
-        shorten = idle and not self._was_idle
-        self._was_idle = idle
+        shorten, self._was_idle = idle and not self._was_idle, idle
         if idle:
             life = self.log.retention.room_ttl if shorten else 0
         return self.log.command("inspect", int(shorten), int(life * 1000))
