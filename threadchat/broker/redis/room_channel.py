@@ -26,8 +26,8 @@ from threadchat.errors import CommandError, RoomClosed
 log = logging.getLogger(__name__)
 
 PATIENCE: Final = 0.25
-"""Seconds for which a publisher waits until its node has the event: so it finds it wherever it looks, and does
-not outrun a node that falls behind."""
+"""Seconds for which a publisher waits until its own node has the event: so it finds it wherever it looks,
+and does not outrun a node that falls behind."""
 STEP: Final = 25
 """Events to deliver at once while catching up: a quarter of an outbox, which has room for it."""
 PAGE_BYTES: Final = 256 << 10
