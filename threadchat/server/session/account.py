@@ -20,6 +20,8 @@ BURST: Final = 16.0
 """Seconds' worth of a rate that may be used at once: when a server comes back, everybody comes at once."""
 QUERY_BURST: Final = 32.0
 """The same for the time of questions. Then everybody asks for history, too."""
+REFILL: Final = 0.01
+"""Seconds between two refills of the buckets. They are too many to do one for each message."""
 OF_USER: Final = 2
 """A user has this part of what an address has (a half), so that no user takes all of an office's."""
 OF_SITE: Final = 4
@@ -104,6 +106,7 @@ class Account:
         "_lock",
         "_messages",
         "_query_time",
+        "_refills_at",
         "_stored",
         "_told_at",
         "_waiting",
@@ -117,7 +120,7 @@ class Account:
         self.allowance = allowance
         self.sessions = 0  # that use it; guarded by the lock of `Budgets`
         self._lock = threading.Lock()
-        self._at = now
+        self._at = self._refills_at = now
         self._messages = allowance.messages * BURST
         self._bytes = allowance.bytes * BURST
         self._query_time = allowance.query_time * QUERY_BURST
@@ -131,14 +134,17 @@ class Account:
     def grant(self, count: int, size: int, now: float) -> int:
         """Returns how many of `count` messages, of `size` bytes together, are accepted: the first ones."""
         with self._lock:
-            self._refill_locked(now)
+            if now >= self._refills_at:
+                self._refill_locked(now)
             if self._bytes <= 0:
                 return 0
-            granted = count if count <= self._messages else int(self._messages)
-            self._messages -= granted
-            if granted:
+            messages = self._messages
+            if count > messages:
+                count = int(messages)
+            self._messages = messages - count
+            if count:
                 self._bytes -= size
-            return granted
+            return count
 
     def refusal(self, now: float) -> str:
         """The reason for messages that `grant` did not accept."""
@@ -153,7 +159,8 @@ class Account:
     def spend(self, seconds: float, now: float) -> float:
         """Takes CPU time from the budget; returns the seconds until there is some left, 0.0 if there is."""
         with self._lock:
-            self._refill_locked(now)
+            if now >= self._refills_at:
+                self._refill_locked(now)
             self._query_time -= seconds
             return max(0.0, -self._query_time / self.allowance.query_time)
 
@@ -214,14 +221,11 @@ class Account:
     # Helpers
 
     def _refill_locked(self, now: float) -> None:
-        passed, self._at = now - self._at, now
-        if passed > 0:
-            rates = self.allowance
-            self._messages = min(rates.messages * BURST, self._messages + passed * rates.messages)
-            self._bytes = min(rates.bytes * BURST, self._bytes + passed * rates.bytes)
-            self._query_time = min(
-                rates.query_time * QUERY_BURST, self._query_time + passed * rates.query_time
-            )
+        passed, self._at, self._refills_at = now - self._at, now, now + REFILL
+        rates = self.allowance
+        self._messages = min(rates.messages * BURST, self._messages + passed * rates.messages)
+        self._bytes = min(rates.bytes * BURST, self._bytes + passed * rates.bytes)
+        self._query_time = min(rates.query_time * QUERY_BURST, self._query_time + passed * rates.query_time)
 
     def _met(self, what: str, setting: str, seconds: float, now: float) -> str:
         """The reason of a refusal. The operator reads of it at most once a minute."""
