@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from threadchat.chat.delivery.subscription import Filter
-from threadchat.chat.log.events import ADD, JOIN, LEAVE, REMOVE
+from threadchat.chat.log.events import ADD, JOIN, LEAVE, REMOVE, RENAME
 
 SHARE: Final = 8
 """Comings and goings may take an eighth of a log at once, and one place for each seven other events."""
 LEAST: Final = 32
 """They may take so many places of a short log."""
-COMINGS: Final = Filter([JOIN, ADD, REMOVE, LEAVE])
+COMINGS: Final = Filter([JOIN, ADD, REMOVE, LEAVE, RENAME])
 
 
 class Comings:
