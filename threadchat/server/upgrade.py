@@ -20,6 +20,7 @@ from threadchat.server.auth.hooks import Hooks
 from threadchat.server.auth.identity import ANYBODY, Admission, Identity
 from threadchat.server.auth.tokens import Pass
 from threadchat.server.auth.users import User, as_user
+from threadchat.server.budgets.budgets import Budgets
 from threadchat.server.connection_registry import MAX_OVER_LIMIT, OVER_LIMIT, ConnectionRegistry
 from threadchat.server.http.connection import HANDOVER
 from threadchat.server.http.connection_limits import counted_as
@@ -30,7 +31,6 @@ from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import reply
 from threadchat.server.http.socket_takeover import Taken, shows_socket, take_socket
 from threadchat.server.session.app_commands import NO_CALLS, Calls
-from threadchat.server.session.budgets import Budgets
 from threadchat.server.session.session import Session
 from threadchat.server.subprotocols import HEADER, choose
 from threadchat.wire.connection import Connection

@@ -19,14 +19,15 @@ from threadchat.chat.sanctions import BAN, subject_for
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, Refuse, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.normalize import nfc
+from threadchat.server.budgets.account import MAX_STORED, STORED_WINDOW
+from threadchat.server.budgets.rate_limit import TokenBucket
 from threadchat.server.protocol import commands, encoding
-from threadchat.server.session.account import MAX_STORED, STORED_WINDOW
 from threadchat.server.session.app_commands import Handler
 from threadchat.server.session.caller import Caller
 from threadchat.server.session.hello import HelloSession
 from threadchat.server.session.inbox import Inbox
 from threadchat.server.session.memberships import Memberships
-from threadchat.server.session.rate_limit import TokenBucket
+from threadchat.server.session.unread import unread
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
 from threadchat.wire.protocol.requests import Text
@@ -82,7 +83,8 @@ class ApplicationSession(HelloSession):
         inbox = Inbox(self.connection, self.hub, self.session, self._memberships.producer)
         self._inbox = inbox  # set before `open`, so that a room that appears meanwhile reaches `attach`
         try:
-            return inbox.open(self.user, None if since is None else Position(since.offset, since.epoch))
+            fields = inbox.open(self.user, None if since is None else Position(since.offset, since.epoch))
+            return {**fields, **unread(self)}
         except CommandError as error:
             log.warning("connection %d: no inbox for now: %s", self.connection.number, error)
             self._inbox = None

@@ -13,11 +13,11 @@ from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Position, UserId
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode
+from threadchat.server.budgets.account import Account
+from threadchat.server.budgets.budgets import Budget
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.commands import Listen
 from threadchat.server.session import compression
-from threadchat.server.session.account import Account
-from threadchat.server.session.budgets import Budget
 from threadchat.wire.connection import Connection
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer

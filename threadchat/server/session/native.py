@@ -13,10 +13,10 @@ from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.identity import Identity
+from threadchat.server.budgets.budgets import NO_BUDGETS, Budgets
 from threadchat.server.protocol import commands, encoding
-from threadchat.server.session import authoring, compression, moderation, queries
+from threadchat.server.session import authoring, compression, moderation, queries, unread
 from threadchat.server.session.app_commands import NO_CALLS, Calls
-from threadchat.server.session.budgets import NO_BUDGETS, Budgets
 from threadchat.server.session.memberships import Membership, Memberships
 from threadchat.server.session.messaging import MessagingSession
 from threadchat.wire.connection import Connection
@@ -167,6 +167,7 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Unsubscribe: NativeSession._unsubscribe,
     commands.Message: NativeSession.message,
     commands.SendDirect: NativeSession.send_direct,
+    commands.Read: unread.read,
     commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,
     commands.Ping: NativeSession._ping,

@@ -8,8 +8,8 @@ from typing import Final
 
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, CommandError, ErrorCode
-from threadchat.server.session.budgets import Budget, Budgets
-from threadchat.server.session.rate_limit import RateLimit
+from threadchat.server.budgets.budgets import Budget, Budgets
+from threadchat.server.budgets.rate_limit import RateLimit
 from threadchat.server.session.statistics import Work
 from threadchat.wire.connection import Connection
 

@@ -17,6 +17,7 @@ from threadchat.chat.room import Room
 from threadchat.chat.room_shares import NOBODY, Openers
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.commands import MAX_LISTED, Command, Count, History, Rooms, Who
+from threadchat.server.session import unread
 from threadchat.server.session.session import Session
 
 Fields = dict[str, Any]
@@ -32,7 +33,8 @@ def ask_for_rooms(session: Session, command: Rooms) -> Fields:
     """Lists the rooms that somebody may see, within their budget."""
     restricted = session.identity.permissions is not None
     with session.budget.question():
-        return rooms(session.hub, command, session.identity.may_see if restricted else None)
+        reply = rooms(session.hub, command, session.identity.may_see if restricted else None)
+        return {**reply, **unread.unread(session, command.prefix)}  # others may get the same reply
 
 
 def count(hub: Hub, command: Count, openers: Openers = NOBODY) -> Fields:

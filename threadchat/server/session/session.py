@@ -20,8 +20,8 @@ from threadchat.server.auth.identity import Identity
 from threadchat.server.auth.name_policy import name_policy
 from threadchat.server.auth.sanction_check import SanctionCheck
 from threadchat.server.auth.users import User
+from threadchat.server.budgets.budgets import NO_BUDGETS, Budgets
 from threadchat.server.session.app_commands import NO_CALLS, Calls
-from threadchat.server.session.budgets import NO_BUDGETS, Budgets
 from threadchat.server.session.pacing import Paced
 from threadchat.wire.connection import Connection, ConnectionState
 from threadchat.wire.outbox import Answer
@@ -97,7 +97,8 @@ class Session(Paced):
             if error.code == ErrorCode.INTERNAL:
                 connection.close(CloseCode.INTERNAL_ERROR)
             else:
-                connection.close(CloseCode.FORCE_DISCONNECT, error.reason)
+                code = CloseCode.TOO_MANY_REQUESTS if error.temporary else CloseCode.FORCE_DISCONNECT
+                connection.close(code, error.reason)
         except Exception:
             log.exception("connection %d (%s) failed", connection.number, connection.label)
             connection.close(CloseCode.INTERNAL_ERROR)

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.logs.rate_limit import LogRateLimit
-from threadchat.server.session.rate_limit import TokenBucket
+from threadchat.server.budgets.rate_limit import TokenBucket
 
 log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())

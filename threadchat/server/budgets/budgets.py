@@ -13,9 +13,9 @@ from threadchat.chat.log.events import UserId
 from threadchat.chat.log.ids import spelled_id
 from threadchat.chat.room_shares import Opener
 from threadchat.config.settings import Config
+from threadchat.server.budgets.account import Account, Allowance, Kind, Owner
 from threadchat.server.http.connection_limits import networks_of
 from threadchat.server.http.proxies import Networks
-from threadchat.server.session.account import Account, Allowance, Kind, Owner
 
 MAX_IDLE: Final = 4096
 """Accounts without a connection that are remembered, so that a new connection is no new budget: those that

@@ -10,9 +10,9 @@ import pytest
 
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
-from threadchat.server.session import budgets as module
-from threadchat.server.session.account import BURST, QUERY_BURST, STORED_OF_ADDRESS
-from threadchat.server.session.budgets import MAX_IDLE, NO_BUDGETS, Budget, Budgets
+from threadchat.server.budgets import budgets as module
+from threadchat.server.budgets.account import BURST, QUERY_BURST, STORED_OF_ADDRESS
+from threadchat.server.budgets.budgets import MAX_IDLE, NO_BUDGETS, Budget, Budgets
 from threadchat.testing import FakeClock
 
 ADDRESS = "192.0.2.66"
