@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abusing import (
     broken_frames,
+    budgets,
     departures,
     doors,
     handshakes,
@@ -23,6 +24,7 @@ ABUSES: tuple[Abuse, ...] = (
     *readers.ALL,
     *shortage.ALL,
     *limits.ALL,
+    *budgets.ALL,
     *doors.ALL,
     *identities.ALL,
 )

@@ -21,6 +21,7 @@ from threadchat.server.auth.hooks import Hooks
 from threadchat.server.auth.identity import Identity
 from threadchat.server.auth.tokens import Pass
 from threadchat.server.auth.users import User, as_user
+from threadchat.server.budgets.budgets import Budgets
 from threadchat.server.connection_registry import MAX_OVER_LIMIT, OVER_LIMIT, ConnectionRegistry
 from threadchat.server.http.connection import HANDOVER
 from threadchat.server.http.connection_limits import counted_as
@@ -48,10 +49,7 @@ _BEARER: Final = re.compile(r"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
 
 
 class Requester(NamedTuple):
-    """Who asks for a WebSocket, as far as the request tells. None: not known so far.
-
-    `issued` is when the application was asked, in Unix time.
-    """
+    """Who asks for a WebSocket, if known so far, and when the application was asked that (Unix time)."""
 
     user: User | None = None
     shown: Pass | None = None
@@ -94,6 +92,7 @@ class UpgradeHandler:
         self._admission = admission
         self._calls = calls
         self._clock = clock
+        self._budgets = Budgets(config, clock)
         self._numbers = Numbers()
         self._proxies = Proxies(config.trusted_proxy)
         self.hosts = Hosts(config.allow_host, config.host, self._proxies)
@@ -103,6 +102,7 @@ class UpgradeHandler:
         """Starts anew in a forked process. Runs on: its only thread, first."""
         self._numbers = Numbers()
         self._admission.leave_behind()
+        self._budgets.leave_behind()
 
     def endpoint(self, dialect: Dialect) -> WSGIApplication:
         """A WSGI application for handshakes of one dialect."""
@@ -229,9 +229,10 @@ class UpgradeHandler:
         if not error.status.startswith("5"):
             log_refusal(environ, error.status, str(error))
             return
-        level = logging.DEBUG if self._no_socket_logged else logging.ERROR  # an error only the first time
-        self._no_socket_logged = True
-        log.log(level, "a WebSocket was refused: %s", error)
+        log.log(
+            logging.DEBUG if self._no_socket_logged else logging.ERROR, "a WebSocket was refused: %s", error
+        )
+        self._no_socket_logged = True  # an error only the first time
 
     def _begin(self, run: Callable[[int], None], upgraded: Upgraded) -> None:
         taken = upgraded.taken
@@ -282,7 +283,13 @@ class UpgradeHandler:
             issued=requester.issued,
         )
         session = dialect(
-            connection, self._hub, self._config, identity=identity, calls=self._calls, clock=self._clock
+            connection,
+            self._hub,
+            self._config,
+            identity=identity,
+            calls=self._calls,
+            budgets=self._budgets,
+            clock=self._clock,
         )
         self._note_session(connection, session)
         session.run()

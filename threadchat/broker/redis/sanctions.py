@@ -72,6 +72,8 @@ class RedisSanctions(Sanctions):
 
         Others follow when they receive it.
         """
+        with self._changing:
+            self._check_room_locked(sanction)  # in the copy, which tells whose there are
         number = self._ask("impose", self._keys[0], _encode(sanction.key), _encode(sanction), MOST)
         if not number:
             reason = f"there are {MOST} bans and mutes already; lift some, or let them expire"

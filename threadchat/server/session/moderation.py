@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from threadchat.chat.addresses import spelled, within
 from threadchat.chat.log.events import UserId
-from threadchat.chat.sanctions import BAN, MUTE, spelled, user_of, within
+from threadchat.chat.sanctions import BAN, MUTE, user_of
 from threadchat.errors import CommandError, ErrorCode, Refuse
 from threadchat.server.auth.sanction_check import SanctionCheck
 from threadchat.server.protocol import commands
@@ -79,10 +80,11 @@ def sanctions(session: Session, command: commands.Sanctions) -> Fields:
     Somebody who may not moderate everywhere does not get those of addresses.
     """
     _check(session, command.room)
-    found = session.hub.sanctions.list(command.room or None)
-    if command.room and not session.identity.may(session.person, "moderate", ""):
-        found = [item for item in found if user_of(item.subject) is not None]
-    return {"sanctions": [item.describe() for item in found[-MAX_LISTED:]], "count": len(found)}
+    with session.budget.question():
+        found = session.hub.sanctions.list(command.room or None)
+        if command.room and not session.identity.may(session.person, "moderate", ""):
+            found = [item for item in found if user_of(item.subject) is not None]
+        return {"sanctions": [item.describe() for item in found[-MAX_LISTED:]], "count": len(found)}
 
 
 def _impose(session: Session, kind: str, command: commands.Sanctioning, with_address: bool = False) -> Fields:
