@@ -9,7 +9,7 @@ import pytest
 
 from tests.server.session_helpers import Person, World, worlds
 from tests.server.token_helpers import SECRET, Wall, token
-from threadchat.chat.sanctions import BAN, MUTE, Sanction
+from threadchat.chat.access.sanctions import BAN, MUTE, Sanction
 from threadchat.config.settings import Config
 from threadchat.server.auth.admission import Admission
 from threadchat.server.auth.sanction_check import SanctionCheck

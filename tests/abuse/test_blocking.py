@@ -13,7 +13,7 @@ from tests.abuse.places import SECRET, Places
 from tests.broker.redis_server import why_not
 from tests.e2e.process import until
 from threadchat import Chat, Client, CommandError, Config, Publisher
-from threadchat.chat.blocks import MOST_BLOCKED, MOST_BLOCKED_BY_STRANGER, BlocksInMemory
+from threadchat.chat.access.blocks import MOST_BLOCKED, MOST_BLOCKED_BY_STRANGER, BlocksInMemory
 from threadchat.testing import InMemory
 from threadchat.testing.peer import Peer
 

@@ -15,10 +15,10 @@ from tests.abuse.places import SECRET, Places, end_of
 from tests.broker.redis_server import why_not
 from tests.e2e.process import until
 from threadchat import Chat, CommandError, Config, ConnectionClosed, HandshakeRefused
-from threadchat.chat import revocations
+from threadchat.chat.access import revocations
+from threadchat.chat.access.revocations import MOST_LOGOUTS, Proof, Revocation, Revocations
+from threadchat.chat.access.sanctions import Sanctions
 from threadchat.chat.log.ids import LARGEST_ID
-from threadchat.chat.revocations import MOST_LOGOUTS, Proof, Revocation, Revocations
-from threadchat.chat.sanctions import Sanctions
 from threadchat.testing import InMemory
 from threadchat.testing.peer import Peer
 

@@ -17,10 +17,10 @@ from tests.e2e.process import until
 from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.sqlite import SqliteBroker
 from threadchat.broker.sqlite.schema import SCHEMA
-from threadchat.chat import sanctions as table
+from threadchat.chat.access import sanctions as table
+from threadchat.chat.access.sanctions import BAN, MUTE, Sanction
 from threadchat.chat.broker_interface import Broker
 from threadchat.chat.hub import Hub
-from threadchat.chat.sanctions import BAN, MUTE, Sanction
 from threadchat.errors import CommandError, ErrorCode
 
 FAR = 4_000_000_000

@@ -6,10 +6,10 @@ import secrets
 from collections.abc import Callable
 from time import monotonic
 
-from threadchat.chat.blocks import BlocksInMemory
+from threadchat.chat.access.blocks import BlocksInMemory
+from threadchat.chat.access.sanctions import Sanctions
 from threadchat.chat.log.read_positions import ReadPositions
 from threadchat.chat.log.sequencer import Sequencer
-from threadchat.chat.sanctions import Sanctions
 from threadchat.wire.threads.numbers import Numbers
 
 

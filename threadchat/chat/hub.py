@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 from typing import Any, Final, TypeVar
 
+from threadchat.chat.access.revocations import Revocations
+from threadchat.chat.access.sanctions import BAN, Sanction
 from threadchat.chat.broker_interface import Alone, Broker, Cluster, RoomInfo
 from threadchat.chat.delivery.listener import Listener
 from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, SharedStream
@@ -16,13 +18,11 @@ from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.memory_budget import MemoryBudget
 from threadchat.chat.message_changes import MessageChanges
 from threadchat.chat.reading import Reading
-from threadchat.chat.revocations import Revocations
 from threadchat.chat.room import ANNOUNCE_LIMIT, Room
 from threadchat.chat.room_list import RoomList, RoomListing
 from threadchat.chat.room_registry import RoomRegistry, Schedule
 from threadchat.chat.room_shares import NOBODY, Openers
 from threadchat.chat.routing import Directory, Routing
-from threadchat.chat.sanctions import BAN, Sanction
 from threadchat.chat.user_directory import Session, UserDirectory
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.wire.threads.forking import Forked, begin_anew_after_fork

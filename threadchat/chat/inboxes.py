@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from threadchat.chat.blocks import Blocks, blocked
+from threadchat.chat.access.blocks import Blocks, blocked
 from threadchat.chat.broker_interface import Broker, Cluster, Reach
 from threadchat.chat.emitting import passing
 from threadchat.chat.log.events import (

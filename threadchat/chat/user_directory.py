@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from threadchat.chat.blocks import MOST_BLOCKED_BY_STRANGER, MOST_STRANGERS, BlocksInMemory
+from threadchat.chat.access.blocks import MOST_BLOCKED_BY_STRANGER, MOST_STRANGERS, BlocksInMemory
+from threadchat.chat.access.revocations import Proof
+from threadchat.chat.access.sanctions import Sanction
 from threadchat.chat.broker_interface import Reach
 from threadchat.chat.log.events import Direct, Record, UserId
-from threadchat.chat.revocations import Proof
 from threadchat.chat.room import Room
-from threadchat.chat.sanctions import Sanction
 from threadchat.errors import CloseCode, CommandError, RoomClosed
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication
 
 from threadchat.callbacks import is_unrun
+from threadchat.chat.access.sanctions import BAN
 from threadchat.chat.hub import Hub
-from threadchat.chat.sanctions import BAN
 from threadchat.config.settings import Config
 from threadchat.errors import BadToken, CloseCode, ConnectionClosed, NoSocket, Refuse, ThreadchatError
 from threadchat.logs.rate_limit import LogRateLimit, is_thread_shortage
@@ -169,9 +169,7 @@ class UpgradeHandler:
         if tokens is None or token is None:
             return None
         try:
-            shown = self._admission.verify(
-                tokens, token, lambda failures: failures.note_request("token", environ)
-            )
+            shown = self._admission.verify(tokens, token, lambda it: it.note_request("token", environ))
         except BadToken as error:
             log.info("%s: a token was refused: %s", environ.get("REMOTE_ADDR", "-"), error)
             scheme = [("WWW-Authenticate", 'Bearer error="invalid_token"')]

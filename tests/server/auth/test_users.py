@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from threadchat.broker.memory import MemoryBroker
+from threadchat.chat.access.revocations import Revocations
 from threadchat.chat.log.ids import LARGEST_ID
-from threadchat.chat.revocations import Revocations
 from threadchat.errors import ThreadchatError
 from threadchat.server.auth import resume
 from threadchat.server.auth.users import User, as_user, identify, resume_token, stranger

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.server.session_helpers import Json, Person, World, worlds
-from threadchat.chat.sanctions import BAN, MUTE, Sanction
+from threadchat.chat.access.sanctions import BAN, MUTE, Sanction
 from threadchat.errors import CloseCode
 from threadchat.server.auth.sanction_check import SanctionCheck
 from threadchat.server.auth.users import User

@@ -25,13 +25,13 @@ from threadchat.broker.redis.room_index import RoomIndex, SharedRooms
 from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.whispers import Whispers
+from threadchat.chat.access.revocations import Revocation
 from threadchat.chat.broker_interface import Node, OpenInbox, Whispered
 from threadchat.chat.delivery.stream import SEND_TIMEOUT
 from threadchat.chat.log.events import is_inbox
 from threadchat.chat.log.sequencer import Channel
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 from threadchat.chat.presence import Presence
-from threadchat.chat.revocations import Revocation
 from threadchat.errors import CommandError
 from threadchat.wire.threads.worker_pool import WorkerPool
 

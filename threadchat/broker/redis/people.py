@@ -14,7 +14,7 @@ from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
 from threadchat.broker.redis.services import Services
 from threadchat.broker.redis.whispers import Whispers
-from threadchat.chat.blocks import check_space
+from threadchat.chat.access.blocks import check_space
 from threadchat.chat.broker_interface import Reach
 from threadchat.chat.log.events import Direct, Draft, Position, UserId, inbox_of
 from threadchat.chat.log.read_positions import MAX_READ_ROOMS

@@ -15,7 +15,7 @@ from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.node_messages import anonymous_direct, anonymous_event
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
 from threadchat.broker.redis.whispers import WHISPER
-from threadchat.chat.blocks import blocked
+from threadchat.chat.access.blocks import blocked
 from threadchat.chat.inboxes import passing_frame
 from threadchat.chat.log.events import Direct, Draft, Position, Record, UserId, is_inbox
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE

@@ -12,8 +12,8 @@ import msgspec
 
 from threadchat.broker.redis.connection import CLUSTER, TIMEOUT
 from threadchat.broker.redis.services import Services
+from threadchat.chat.access.sanctions import MOST, Key, Sanction, Sanctions, Subject
 from threadchat.chat.log.events import UserId
-from threadchat.chat.sanctions import MOST, Key, Sanction, Sanctions, Subject
 from threadchat.errors import CommandError, ErrorCode
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threadchat.broker.sqlite.reader import Reader
 from threadchat.broker.sqlite.sanctions import Statement
 from threadchat.broker.sqlite.writer import Writer
-from threadchat.chat.blocks import check_space
+from threadchat.chat.access.blocks import check_space
 from threadchat.chat.log.events import UserId
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from threadchat.broker.sqlite.writer import Work, Writer
-from threadchat.chat.revocations import Revocation
-from threadchat.chat.sanctions import Sanction, Sanctions
+from threadchat.chat.access.revocations import Revocation
+from threadchat.chat.access.sanctions import Sanction, Sanctions
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 RECORDS: Final[dict[str, type[Sanction]]] = {"sanctions": Sanction, "revocations": Revocation}

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from threadchat.chat.revocations import KEPT
-from threadchat.chat.sanctions import Sanction
+from threadchat.chat.access.revocations import KEPT
+from threadchat.chat.access.sanctions import Sanction
 from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.api_schema import Call, Fields, ToMessage
 from threadchat.server.protocol.commands import Id, RoomName

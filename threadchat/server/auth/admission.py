@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from threadchat.chat.access.revocations import REVOKED, Proof, Revocations
 from threadchat.chat.log.events import UserId
-from threadchat.chat.revocations import REVOKED, Proof, Revocations
 from threadchat.config.settings import Config
 from threadchat.errors import BadToken, Refuse
 from threadchat.server.auth.failures import Failures

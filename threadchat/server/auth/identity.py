@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from threadchat.callbacks import is_unrun
-from threadchat.chat.revocations import Proof
+from threadchat.chat.access.revocations import Proof
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode, Refuse
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.admission import ANYBODY, Admission

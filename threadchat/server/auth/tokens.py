@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from threadchat.chat.access.revocations import Proof
 from threadchat.chat.log.events import UserId
 from threadchat.chat.log.ids import ID_RULE, LARGEST_ID
-from threadchat.chat.revocations import Proof
 from threadchat.config.settings import Config
 from threadchat.errors import BadToken, ConfigError, ThreadchatError
 from threadchat.server.auth.jwks import KeyFile

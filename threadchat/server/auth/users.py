@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from threadchat.chat.access.revocations import Proof, Revocations
 from threadchat.chat.broker_interface import Broker
 from threadchat.chat.log.events import UserId
 from threadchat.chat.log.ids import ID_RULE, is_user_id
-from threadchat.chat.revocations import Proof, Revocations
 from threadchat.errors import ThreadchatError
 from threadchat.normalize import nfc
 from threadchat.server.auth import resume

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from threadchat.chat.addresses import spelled, within
+from threadchat.chat.access.addresses import spelled, within
+from threadchat.chat.access.sanctions import BAN, MUTE, user_of
 from threadchat.chat.log.events import UserId
-from threadchat.chat.sanctions import BAN, MUTE, user_of
 from threadchat.errors import CommandError, ErrorCode, Refuse
 from threadchat.server.auth.sanction_check import SanctionCheck
 from threadchat.server.protocol import commands

@@ -6,12 +6,9 @@ import logging
 import math
 from typing import Any, Final, Literal
 
-from threadchat.chat.addresses import neighbourhood, spelled
-from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import UserId
-from threadchat.chat.log.ids import spelled_id
-from threadchat.chat.revocations import KEPT
-from threadchat.chat.sanctions import (
+from threadchat.chat.access.addresses import neighbourhood, spelled
+from threadchat.chat.access.revocations import KEPT
+from threadchat.chat.access.sanctions import (
     BAN,
     KINDS,
     LATEST,
@@ -21,6 +18,9 @@ from threadchat.chat.sanctions import (
     subject_for,
     user_of,
 )
+from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import UserId
+from threadchat.chat.log.ids import spelled_id
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.server.session.publishing import check_encodable, check_room, check_user
 

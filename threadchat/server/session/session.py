@@ -9,10 +9,10 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
 
+from threadchat.chat.access.revocations import Proof
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Direct, Record, UserId
 from threadchat.chat.log.ids import spelled_id
-from threadchat.chat.revocations import Proof
 from threadchat.chat.room import Room
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode, RoomClosed

@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
+from threadchat.chat.access.sanctions import MOST, Sanction, Sanctions, Subject, subject_for
 from threadchat.chat.log.events import UserId
 from threadchat.chat.log.ids import spelled_id
-from threadchat.chat.sanctions import MOST, Sanction, Sanctions, Subject, subject_for
 from threadchat.errors import CloseCode, CommandError, ErrorCode
 
 log = logging.getLogger(__name__)

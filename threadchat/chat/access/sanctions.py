@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from threadchat.chat.addresses import length, spellings, within
+from threadchat.chat.access.addresses import length, spellings, within
 from threadchat.chat.log.events import UserId
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.normalize import nfc
