@@ -42,6 +42,7 @@ def _open_sqlite(path: str, config: Config) -> Broker:
         config.max_stored_rooms,
         inbox_size=_inbox_size(config),
         inbox_age=config.inbox_age,
+        storage_bytes=config.storage_bytes,
     )
 
 

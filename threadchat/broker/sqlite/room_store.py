@@ -9,8 +9,19 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from threadchat.chat.log.events import Draft, Event, Position, Record, record, record_of, without_text
+from threadchat.chat.log.events import (
+    CLOSE,
+    DELETE,
+    Draft,
+    Event,
+    Position,
+    Record,
+    record,
+    record_of,
+    without_text,
+)
 from threadchat.chat.log.sequencer import KEY_TTL
+from threadchat.chat.log.storage import StorageBudget
 from threadchat.errors import RoomClosed
 
 Row = TypeVar("Row")
@@ -60,8 +71,11 @@ class RoomStore:
         place: Place,
         retention: Retention,
         clock: Callable[[], float],
+        *,
+        budget: StorageBudget,
     ) -> None:
         self._database = database
+        self._budget = budget
         self._name = name
         self._retention = retention
         self._clock = clock
@@ -79,14 +93,16 @@ class RoomStore:
                 (place.id, place.floor),
             )
         )
-        self._bytes = sum(size for size, _ in self._kept)
+        self.bytes = sum(size for size, _ in self._kept)
+        self.deleted: list[int] = []  # offsets of messages whose text is still in the files
         self._spare = self._spare_bytes = 0  # rows that no longer count, and their bytes
 
     def append(self, drafts: Sequence[Draft]) -> tuple[list[Position], list[Record]]:
         """Assigns positions to drafts.
 
         A draft with a known key gets the position of the first one, and no record. Raises RoomClosed after
-        the last event. If a draft cannot be encoded, raises before anything is written.
+        the last event, and CommandError 106 if the storage is full. If a draft cannot be encoded, raises
+        before anything is written.
         """
         if self._closed:
             raise RoomClosed(f"room {self._name} is closed")
@@ -106,8 +122,21 @@ class RoomStore:
                     known[name] = fresh[name] = offset
             positions.append(Position(place, epoch))
         if records:
+            size = sum([len(item.json) for item in records]) + sum(map(len, fresh))
+            if drafts[0].type not in (DELETE, CLOSE):  # a moderator can always do that
+                self._budget.admit(size)
             self._write(records, fresh, now)
         return positions, records
+
+    def shorten(self, most: int) -> None:
+        """Deletes the oldest events until the log takes `most` bytes. The store cannot be used any more."""
+        sizes = [size for size, _ in self._kept]
+        size, gone = self.bytes, 0
+        while size > most and gone < len(sizes) - 1:
+            size -= sizes[gone]
+            gone += 1
+        floor = self.place.head - len(sizes) + gone
+        self._database.execute("DELETE FROM events WHERE room = ? AND offset <= ?", (self.place.id, floor))
 
     def close(self) -> None:
         """Marks the log as ended. The next log of that name begins anew."""
@@ -139,7 +168,7 @@ class RoomStore:
         _insert(self._database, "INSERT OR REPLACE INTO keys VALUES", keys)
         self.place, self._spoke_at = self.place._replace(head=event.id), event.time
         self._kept.extend((len(item.json), item.event.time) for item in records)
-        self._bytes += sum(len(item.json) for item in records)
+        self.bytes += sum(len(item.json) for item in records)
         self._drop_old(now)
 
     def _delete(self, offset: int) -> None:
@@ -149,6 +178,7 @@ class RoomStore:
         if found:
             json = without_text(record_of(found[0])).json
             self._database.execute(f"UPDATE events SET json = ? {where}", (json, *place))
+            self.deleted.append(offset)
 
     def _write_head(self, newest: Event) -> None:
         """Updates the room's row, or inserts it if there is none.
@@ -170,8 +200,8 @@ class RoomStore:
         The rows are deleted once there are enough of them, which is cheaper.
         """
         kept, most, oldest = self._kept, self._retention, self._retention.since(now)
-        while len(kept) > 1 and (len(kept) > most.events or self._bytes > most.bytes or kept[0][1] < oldest):
-            self._bytes -= kept[0][0]
+        while len(kept) > 1 and (len(kept) > most.events or self.bytes > most.bytes or kept[0][1] < oldest):
+            self.bytes -= kept[0][0]
             self._spare_bytes += kept.popleft()[0]
             self._spare += 1
         self.place = self.place._replace(floor=self.place.head - len(kept))
