@@ -1,4 +1,4 @@
-"""Holds README.md to the code: its tables, its examples, its commands, its links."""
+"""Holds README.md and threadchat/docs to the code: tables, examples, commands, links."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from threadchat.server.chat import Chat
 from threadchat.server.protocol.commands import COMMANDS, AnyCommand
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = ROOT / "threadchat/docs"
+PAGES = {path: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]}
+TEXT = "\n".join(PAGES.values())
 FENCES = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 OUR_REDIS = "redis://127.0.0.1:6379/0"
 LANGUAGES = ("sh", "text", "python", "json", "js")
@@ -152,13 +154,26 @@ def test_commands_exist() -> None:
     assert flags <= ours | of_gunicorn
 
 
-def test_links_lead_somewhere() -> None:
-    headings = {re.sub(r"\W+", "-", title.lower()) for title in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)}
-    for target in re.findall(r"\]\(([^)]+)\)", TEXT):
-        if target.startswith("#"):
-            assert target[1:] in headings
-        else:
-            assert (ROOT / target).is_file(), target
+def headings(page: Path) -> set[str]:
+    """The anchors of a page."""
+    titles = re.findall(r"^#+ (.+)$", PAGES[page], re.MULTILINE)
+    return {re.sub(r"\W+", "-", title.lower()).strip("-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        target, _, anchor = link.partition("#")
+        led = (page.parent / target).resolve() if target else page
+        assert led.is_file(), link
+        assert not anchor or anchor in headings(led), link
+
+
+def test_the_readme_is_short_and_names_every_topic() -> None:
+    readme = PAGES[ROOT / "README.md"]
+    assert len(readme.splitlines()) <= 200
+    for page in DOCS.glob("*.md"):
+        assert f"](threadchat/docs/{page.name})" in readme
 
 
 def test_the_picture_is_small() -> None:

@@ -1,4 +1,4 @@
-"""Holds README's map of the code to the code: the wings, and the way of one message through them."""
+"""Holds the map of the code in docs/design.md to the code: the wings, and one message's way through them."""
 
 from __future__ import annotations
 

@@ -67,9 +67,7 @@ def main() -> int:
     parser.add_argument("peers", nargs="*", choices=[*TABLES, []], help="which peers (all)")
     parser.add_argument("--quick", action="store_true", help="without the probes that wait")
     parser.add_argument("--verbose", action="store_true", help="every probe, and both answers")
-    parser.add_argument(
-        "--table", action="store_true", help="only print the README's table of what is not there"
-    )
+    parser.add_argument("--table", action="store_true", help="only print the table of docs/parity.md")
     options = parser.parse_args()
     if options.table:
         print("\n".join(rows()))

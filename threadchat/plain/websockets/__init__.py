@@ -1,7 +1,7 @@
 """The names of `websockets` for threads: `threadchat.plain.websockets.` in place of `websockets.` is enough.
 
 `sync` has servers and clients; the other modules have what programs import beside them. What is not here,
-and why, stands in a table of the README. Names are imported when they are first asked for.
+and why, stands in threadchat/docs/parity.md. Names are imported when they are first asked for.
 """
 
 from __future__ import annotations

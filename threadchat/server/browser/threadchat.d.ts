@@ -89,7 +89,7 @@ export class ChatError extends Error {
   readonly temporary: boolean;
 }
 
-/** Every frame has a `type`; README lists which there are, and what else each one has. */
+/** Every frame has a `type`; threadchat/docs/protocol.md lists them, with their other fields. */
 export interface Frame {
   type: string;
   chatroomId?: string;
