@@ -16,7 +16,7 @@ from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.identity import Identity
 from threadchat.server.protocol import commands, encoding
 from threadchat.server.protocol.commands import CommandId
-from threadchat.server.session import compression, moderation, queries
+from threadchat.server.session import compression, moderation, queries, room_creation
 from threadchat.server.session.app_commands import NO_CALLS, Calls
 from threadchat.server.session.application import ApplicationSession
 from threadchat.server.session.memberships import Membership, Memberships
@@ -137,6 +137,7 @@ class NativeSession(ApplicationSession):
             moderation.check_sanctions(self.sanction_check, command)
         if self.screens:
             self.identity.check_command(self.person, command)
+        room_creation.check_creation(self, command, self._config.create_rooms)
         return _HANDLERS[type(command)](self, command)
 
     def renamed(self) -> None:
@@ -178,6 +179,8 @@ class NativeSession(ApplicationSession):
             Draft(MESSAGE, self.user, self.nickname, item.message, "", client_key(item.key)) for item in kept
         ]
         try:
+            if self._config.create_rooms != "yes":
+                room_creation.check_message(self, room, self._config.create_rooms)
             positions = self.hub.publish(room, drafts)
         except Exception as failure:
             error = self._as_error(failure)
