@@ -177,8 +177,8 @@ class Config:
         "bytes that an SQLite file, or all nodes together in Redis, may take; above it, the oldest events of "
         "rooms that nobody is in go first, and messages are refused if all are younger than history_age")
     create_rooms: str = _setting("yes", CREATE_ROOMS, "rooms",
-        "who may create a room by join, subscribe or message: all who may write there (yes), those of them who "
-        "are known users (known), or only the application (no)")
+        "who may create a room by join, subscribe or message: all who may write there (yes), those who are "
+        "known users (known), or only the application (no)")
     room_ttl: float = _setting(300.0, _LONG, "rooms",
         "time for which an empty room keeps its events, so that people who reconnect find them")
     inbox_size: int = _setting(256, Whole(0, _MILLION, "events"), "rooms",
