@@ -1,4 +1,4 @@
-"""Requests to other nodes about one person: to end, evict, move, notify or list their sessions."""
+"""Requests to other nodes and to Redis: about one person, and about the rooms of all nodes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from threadchat.broker.redis.commands import NOTHING, Retention
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
-from threadchat.chat.broker_interface import Reach
+from threadchat.broker.redis.room_index import RoomIndex
+from threadchat.broker.redis.whispers import Whispers
+from threadchat.chat.broker_interface import Reach, RoomInfo
 from threadchat.chat.log.events import Direct, Draft, Position, UserId
 
 
 class People:
-    """The part of a broker that passes these requests to its messenger; see Cluster. Runs on: any thread."""
+    """The part of a broker that passes these requests on; see Cluster. Runs on: any thread."""
 
     names: KeyNames
     pipeline: PublishPipeline
     messenger: NodeMessenger
+    room_index: RoomIndex
+    whispers: Whispers
 
     def start(self) -> None:
         """Starts the broker's threads if they do not run yet."""
@@ -30,6 +34,20 @@ class People:
     def retention_of(self, room: str) -> Retention:
         """How much of a room is kept."""
         raise NotImplementedError("RedisBroker implements this")
+
+    def exists(self, room: str) -> bool:
+        """See Cluster."""
+        self.await_ready()
+        return self.room_index.exists(room)
+
+    def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
+        """See Cluster."""
+        self.await_ready()
+        return self.room_index.rooms()
+
+    def whisper(self, room: str, frame: bytes, but: UserId) -> None:
+        """See Cluster."""
+        self.whispers.send(room, frame, but)
 
     def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:
         """See Cluster. The log is in Redis, so no node needs to have the room open."""

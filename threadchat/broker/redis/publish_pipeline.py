@@ -12,6 +12,7 @@ from threadchat.broker.redis.commands import Known, Retention, room_command
 from threadchat.broker.redis.connection import Command, RedisConnection
 from threadchat.broker.redis.encoding import body_of
 from threadchat.broker.redis.keys import RoomNames
+from threadchat.broker.redis.storage import RedisStorage
 from threadchat.chat.log.events import Draft, Position
 from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
@@ -30,6 +31,7 @@ class Publication:
 
     __slots__ = (
         "count",
+        "deletes",
         "drafts",
         "failure",
         "keys",
@@ -62,6 +64,7 @@ class Publication:
         self.room = room
         self.known = known
         self.count = len(drafts)
+        self.deletes = bool(blanks)
         self.keys: list[str] = []
         self.drafts: list[bytes | int] = []  # as `publish` of room.lua takes them
         self.size = 0
@@ -95,7 +98,11 @@ class PublishPipeline:
     can be repeated.
     """
 
-    def __init__(self, connection: RedisConnection, retention: Retention) -> None:
+    def __init__(
+        self, connection: RedisConnection, retention: Retention, storage: RedisStorage | None = None
+    ) -> None:
+        """`retention` is that of rooms. `storage`, if there is one, admits what is published."""
+        self._storage = storage
         self._connection = connection
         self._retention = retention
         self._lock = threading.Lock()
@@ -106,9 +113,11 @@ class PublishPipeline:
     def publish(self, publication: Publication) -> list[Position]:
         """Returns the positions once Redis has assigned them. Runs on: any thread.
 
-        Raises CommandError 100 if that failed, 112 if a message to delete is of another epoch, and
-        RoomClosed.
+        Raises CommandError 100 if that failed, 106 if the storage is full, 112 if a message to delete is of
+        another epoch, and RoomClosed.
         """
+        if self._storage is not None and not publication.deletes:  # a moderator can always do that
+            self._storage.admit(publication.room, publication.size, publication.count)
         try:
             with self._lock:
                 self._waiting.append(publication)
