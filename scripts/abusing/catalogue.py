@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abusing import broken_frames, departures, doors, handshakes, limits, readers, shortage, speech
+from abusing import broken_frames, departures, doors, handshakes, limits, readers, shortage, speech, storage
 from abusing.abuse import Abuse
 
 ABUSES: tuple[Abuse, ...] = (
@@ -14,4 +14,5 @@ ABUSES: tuple[Abuse, ...] = (
     *shortage.ALL,
     *limits.ALL,
     *doors.ALL,
+    *storage.ALL,
 )

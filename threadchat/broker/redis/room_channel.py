@@ -60,9 +60,9 @@ class RedisChannel:
         self.room = room
         self.presence: RedisPresence | None = None
         self._broker = broker
-        self._buffer = ReorderBuffer()
+        self._buffer = buffer = ReorderBuffer()
         names, retention = broker.names.room(room), broker.retention_of(room)
-        self.log = RoomLog(room, names, broker.connection, retention, lambda: self._buffer.newest)
+        self.log = RoomLog(room, names, broker.connection, retention, lambda: buffer.newest)
         self._outlet: Outlet | None = None
         self._lock = threading.Lock()
         self._delivery_waiter = DeliveryWaiter()

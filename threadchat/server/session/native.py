@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from threadchat.chat.hub import Hub
@@ -117,6 +117,10 @@ class NativeSession(ApplicationSession):
         self.connection.send(encoding.error_text(error, command_id))
         self.count_error(error.code)
 
+    def _refuse_all(self, messages: Sequence[commands.Message], error: CommandError) -> None:
+        for item in messages:
+            self._refuse(error, item.id)
+
     def refuse_excess(self, text: str, error: CommandError) -> None:
         """See Session."""
         self.connection.send(encoding.error_text(error, encoding.command_id(text)))
@@ -183,9 +187,8 @@ class NativeSession(ApplicationSession):
                 room_creation.check_message(self, room, self._config.create_rooms)
             positions = self.hub.publish(room, drafts)
         except Exception as failure:
-            error = self._as_error(failure)
-            for item in kept:
-                self._refuse(error, item.id)
+            # No variable here keeps the error: its traceback refers to this frame, which has the messages.
+            self._refuse_all(kept, self._as_error(failure))
             return
         replies = [
             encoding.ok_frame(item.id, offset=position.offset)
