@@ -96,7 +96,8 @@ def _lines_backwards(data: mmap.mmap) -> Iterator[tuple[int, int]]:
 def _without_text(text: bytes) -> bytes:
     """The event without its text, in as many bytes."""
     fields = msgspec.json.decode(text)
-    del fields["message"]
+    for name in ("message", "mentions", "everybody"):
+        fields.pop(name, None)
     marked = msgspec.json.encode({**fields, "deleted": True})
     shorter = marked if len(marked) <= len(text) else msgspec.json.encode(fields)
     return shorter.ljust(len(text))

@@ -12,11 +12,11 @@ from typing import Final, Protocol
 from threadchat.broker.redis.connection import CLUSTER, is_away
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
+from threadchat.broker.redis.people import Services
 from threadchat.broker.redis.presence import RedisPresence, Scope
 from threadchat.broker.redis.room_channel import RedisChannel
 from threadchat.broker.redis.room_index import RoomIndex
 from threadchat.broker.redis.sanctions import RedisSanctions
-from threadchat.broker.redis.services import Services
 from threadchat.broker.redis.storage import RedisStorage
 from threadchat.chat.log.events import Position
 from threadchat.errors import CommandError

@@ -27,7 +27,9 @@ RETRY: Final = 5.0
 """Seconds until the next attempt, if somebody was still reading."""
 PAUSE: Final = 1.0
 """Minimum seconds between two checkpoints that erase deleted text."""
-AROUND: Final = 256
+ROOMS: Final = 4
+"""The number of rooms whose deleted texts are erased at a time, so that a flood of deletions costs little."""
+AROUND: Final = 128
 """The number of rows before and after a deleted text that are written again. When SQLite splits a page, the
 unused part of the page keeps a copy of rows that moved to its neighbours. Writing the rows again frees these
 pages, and what is freed is overwritten.
@@ -82,14 +84,14 @@ class Checkpoint:
             with self._paused(WAIT) as alone:
                 done = alone and _truncate(database)
         finally:
-            self._erasing = self._erasing and not done
+            self._erasing = self._erasing and not (done and not self._deleted)
             self._not_before = self._clock() + (PAUSE if done else RETRY)
-        return RETRY if self._erasing else inf
+        return self._not_before - self._clock() if self._erasing else inf
 
     def _write_again(self, database: sqlite3.Connection) -> None:
         """Writes the rows around deleted texts again."""
         where = "WHERE room = ? AND offset BETWEEN ? AND ?"
-        for room, (low, high) in list(self._deleted.items()):
+        for room, (low, high) in list(self._deleted.items())[:ROOMS]:
             rows = room, low - AROUND, high + AROUND
             with transaction(database):
                 found = database.execute(f"SELECT * FROM events {where}", rows).fetchall()
