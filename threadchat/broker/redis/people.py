@@ -1,20 +1,20 @@
-"""What the parts of a broker use of each other, and requests to other nodes about people and rooms."""
+"""What the parts of a broker use of each other; and requests about one person, and their read positions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from threadchat.broker.redis.commands import NOTHING, Retention
-from threadchat.broker.redis.connection import RedisConnection
+from threadchat.broker.redis.connection import CLUSTER, RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
-from threadchat.broker.redis.room_index import RoomIndex
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.whispers import Whispers
-from threadchat.chat.broker_interface import Reach, RoomInfo
-from threadchat.chat.log.events import Direct, Draft, Position, UserId
+from threadchat.chat.broker_interface import Reach
+from threadchat.chat.log.events import Direct, Draft, Position, UserId, inbox_of
+from threadchat.chat.log.read_positions import MAX_READ_ROOMS
 from threadchat.wire.threads.worker_pool import WorkerPool
 
 
@@ -40,14 +40,40 @@ class Services(Protocol):
         """Waits a moment. Raises CommandError 100 if this node is not part of the cluster after that."""
 
 
+class RedisReads:
+    """See ReadPositions. Raises CommandError 100 if Redis is away."""
+
+    def __init__(self, broker: People) -> None:
+        self._broker = broker
+
+    def of(self, user: UserId) -> dict[str, Position]:
+        """See ReadPositions."""
+        self._broker.await_ready()
+        [stored] = self._broker.connection.ask(("HGETALL", self._broker.names.reads(user)))
+        rows = [(room.decode(), *value.decode().split(" ")) for room, value in _pairs(stored)]
+        rows.sort(key=lambda row: int(row[3]))
+        return {room: Position(int(offset), epoch) for room, epoch, offset, _ in rows}
+
+    def advance(self, user: UserId, room: str, position: Position) -> bool:
+        """See ReadPositions."""
+        self._broker.await_ready()
+        life = int(self._broker.retention_of(inbox_of(user)).age * 1000)
+        key, (offset, epoch) = self._broker.names.reads(user), position
+        command = CLUSTER((key,), "read", room, epoch, offset, life, MAX_READ_ROOMS)
+        return self._broker.connection.ask(command) == [1]
+
+
+def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
 class People:
-    """The part of a broker that passes these requests on; see Cluster. Runs on: any thread."""
+    """The part of a broker that passes these requests to its messenger; see Cluster. Runs on: any thread."""
 
     names: KeyNames
     pipeline: PublishPipeline
     messenger: NodeMessenger
-    room_index: RoomIndex
-    whispers: Whispers
+    connection: RedisConnection
 
     def start(self) -> None:
         """Starts the broker's threads if they do not run yet."""
@@ -60,20 +86,6 @@ class People:
     def retention_of(self, room: str) -> Retention:
         """How much of a room is kept."""
         raise NotImplementedError("RedisBroker implements this")
-
-    def exists(self, room: str) -> bool:
-        """See Cluster."""
-        self.await_ready()
-        return self.room_index.exists(room)
-
-    def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
-        """See Cluster."""
-        self.await_ready()
-        return self.room_index.rooms()
-
-    def whisper(self, room: str, frame: bytes, but: UserId) -> None:
-        """See Cluster."""
-        self.whispers.send(room, frame, but)
 
     def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:
         """See Cluster. The log is in Redis, so no node needs to have the room open."""
