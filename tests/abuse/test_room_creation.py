@@ -51,6 +51,14 @@ def outcome(peer: Peer, command: str, room: str) -> object:
         return error.code
 
 
+def mention(peer: Peer, room: str) -> object:
+    """A message that is looked at before it is published."""
+    try:
+        return peer.ask("message", room=room, message="hi @ann")["type"]
+    except CommandError as error:
+        return error.code
+
+
 def names(server: LiveServer) -> set[str]:
     return {room.name for room in server.chat.hub.rooms()}
 
@@ -94,8 +102,10 @@ def test_only_the_application_creates_rooms_if_it_is_said_so(start: Start) -> No
     with enter(server, user=7) as known:
         for command in CREATING:
             assert outcome(known, command, "r") == 102
+        assert mention(known, "r") == 102
         assert names(server) == set()
         server.chat.publish("r", "hello")
+        assert mention(known, "r") == "ok"
         for command in ("join", "message"):
             assert outcome(known, command, "r") == "ok"
         assert server.chat.join(7, "another")

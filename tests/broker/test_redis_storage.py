@@ -19,6 +19,7 @@ from tests.broker.nodes import Cluster
 from tests.chat.helpers import say
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker, storage
+from threadchat.chat.log import storage as budgets
 from threadchat.chat.log.events import DELETE, Draft, Position, inbox_of
 from threadchat.errors import CommandError, ErrorCode
 
@@ -30,7 +31,7 @@ TEXT = "x" * 2_000
 def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the tests add up, unless they say otherwise."""
     monkeypatch.setattr(storage, "CALM", inf)
-    monkeypatch.setattr(storage, "MEASURED", 0)
+    monkeypatch.setattr(budgets, "STEP", 1.0)
 
 
 def fill(broker: RedisBroker, name: str, count: int) -> Opened:
@@ -188,7 +189,7 @@ def test_every_node_knows_the_sum_and_one_of_them_makes_it(
 def test_a_flood_is_noticed_by_the_node_that_lets_it_in(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "MEASURED", 64)
+    monkeypatch.setattr(budgets, "STEP", 1 / 64)
     broker = cluster.broker(storage_bytes=MOST)
     largest = refused = 0
     for number in range(30):

@@ -13,7 +13,7 @@ from tests.chat.helpers import Clock, say
 from tests.server.session_helpers import until
 from threadchat.broker.sqlite import SqliteBroker, checkpoint
 from threadchat.broker.sqlite.eviction import stored_bytes
-from threadchat.chat.log.events import DELETE, Draft, Position, inbox_of
+from threadchat.chat.log.events import DELETE, EDIT, Draft, Position, inbox_of
 from threadchat.errors import CommandError, ErrorCode
 
 MOST = 1 << 20
@@ -161,7 +161,7 @@ def test_a_file_that_is_too_large_when_it_is_opened_shrinks_with_the_first_messa
 def test_a_slice_that_cannot_be_written_loses_nothing(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     broker = make(storage_bytes=MOST)
     room = fill(broker, "r", 300)
-    broker._budget.refused = True
+    broker._budget.refused = broker._budget.due = True
     broker.writer.database.execute("PRAGMA query_only = 1")
     with pytest.raises(CommandError):
         broker.writer.do(Nothing())
@@ -198,6 +198,30 @@ def test_a_deleted_text_is_in_no_file(make: Make, size: int) -> None:
     until(lambda: not any(secret in data for *_, secret in secrets for data in files(broker.path)))
     for room in rooms:
         assert len(room.page(limit=200)) == len(rows(broker, "SELECT 1 FROM events")) // 3
+
+
+def test_what_a_deleted_message_said_before_it_was_edited_is_gone_too(make: Make) -> None:
+    broker = make()
+    room = opened(broker)
+    [said] = room.put(*say("secret one"))
+    target = Position(said, room.epoch)
+    for text in ("secret two", "secret three"):
+        room.put(Draft(EDIT, "ann", "ann", text, target=target))
+    assert any(b"secret three" in data for data in files(broker.path))
+    room.put(Draft(DELETE, "ann", "ann", target=target))
+    until(lambda: not any(b"secret" in data for data in files(broker.path)))
+
+
+def test_many_deletions_are_erased_some_rooms_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "ROOMS", 2)
+    monkeypatch.setattr(checkpoint, "PAUSE", 0.0)
+    broker = make()
+    for number in range(7):
+        room = opened(broker, f"r{number}")
+        room.put(*say(f"secret {number}"))
+        room.put(Draft(DELETE, 1, "m", target=Position(1, room.epoch)))
+    until(lambda: not any(b"secret" in data for data in files(broker.path)))
+    until(lambda: not broker.checkpoint._deleted)
 
 
 def test_what_a_process_that_was_killed_left_in_the_log_is_erased_by_the_next(make: Make) -> None:

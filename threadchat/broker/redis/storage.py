@@ -30,8 +30,6 @@ SHARE: Final = 0.1
 """The maximum share of time to spend on sums. While a long one is followed by a pause, the limit may be
 exceeded by what is published meanwhile.
 """
-MEASURED: Final = 64
-"""The part of the limit that this node may publish between two sums."""
 CHUNK: Final = 200
 """The number of rooms in one round trip, so that others get their turn in Redis and in this process."""
 UNUSED_FOR: Final = 10_000
@@ -123,9 +121,7 @@ class RedisStorage:
             with self._lock:
                 self._inboxes.difference_update(inboxes)
         self._take(self._connection.execute(("GET", self._names.storage))[0])
-        budget = self.budget
-        urgent = budget.pressed or budget.unmeasured * MEASURED > budget.most
-        if self._adding or not (urgent or self._clock() >= self._due_at):
+        if self._adding or not (self.budget.due or self._clock() >= self._due_at):
             return
         lock = "SET", self._names.storage_lock, node, "NX", "PX", int(LOCK * 1000)
         if self._connection.execute(lock)[0] is not None:

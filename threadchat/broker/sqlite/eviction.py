@@ -22,8 +22,6 @@ RETRY: Final = 1.0
 """Seconds until the next attempt, if too little could be dropped."""
 TELLING: Final = 60.0
 """Minimum seconds between two warnings."""
-MEASURED: Final = 64
-"""The part of the limit that may be written between two measurements."""
 SPARED: Final = 1024
 """Bytes that the log of an open room always keeps."""
 
@@ -88,7 +86,7 @@ class Eviction:
         sqlite3.Error.
         """
         budget = self._budget
-        if not (budget.pressed or self._steps or budget.unmeasured * MEASURED > budget.most):
+        if not (budget.due or self._steps):
             return inf
         refused = budget.refused
         budget.measured(stored_bytes(database))

@@ -116,9 +116,10 @@ class RoomStore:
                     known[name] = fresh[name] = offset
             positions.append(Position(place, epoch))
         if records:
+            size = sum([len(item.json) for item in records])
             if drafts[0].type not in (DELETE, CLOSE):  # these always find room
-                self._budget.admit(sum([len(item.json) for item in records]) + sum(map(len, fresh)))
-            self._write(records, fresh, now)
+                self._budget.admit(size + (sum(map(len, fresh)) if fresh else 0))
+            self._write(records, size, fresh, now)
         return positions, records
 
     def shorten(self, most: int) -> None:
@@ -149,7 +150,7 @@ class RoomStore:
             )
         return known
 
-    def _write(self, records: Sequence[Record], fresh: Keys, now: float) -> None:
+    def _write(self, records: Sequence[Record], size: int, fresh: Keys, now: float) -> None:
         event, row = records[-1].event, self.place.id
         self._write_head(event)
         events = [(row, item.event.id, item.event.time, item.json) for item in records]
@@ -158,7 +159,7 @@ class RoomStore:
         _insert(self._database, "INSERT OR REPLACE INTO keys VALUES", keys)
         self.place, self._spoke_at = self.place._replace(head=event.id), event.time
         self._kept.extend((len(item.json), item.event.time) for item in records)
-        self.bytes += sum(len(item.json) for item in records)
+        self.bytes += size
         for item in records:
             if item.event.target:
                 self._alter(item.event)
