@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from threadchat.chat.log.storage import PORTION, StorageBudget
@@ -12,13 +14,11 @@ MOST = 64_000
 
 def fill(budget: StorageBudget, size: int) -> int:
     """Admits as much of that size as it takes."""
-    count = 0
-    try:
-        while True:
+    for count in itertools.count():
+        try:
             budget.admit(size)
-            count += 1
-    except CommandError as error:
-        assert (error.code, error.temporary) == (ErrorCode.LIMIT_EXCEEDED, True)
+        except CommandError:
+            break
     return count
 
 
@@ -27,13 +27,16 @@ def test_all_that_fits_is_admitted_until_the_limit_is_near() -> None:
     fill(budget, 1000)
     assert budget.begin - 1000 <= budget.used <= budget.begin
     assert (budget.refused, budget.pressed) == (True, True)
+    with pytest.raises(CommandError, match="storage_bytes") as refused:
+        budget.admit(1000)
+    assert (refused.value.code, refused.value.temporary) == (ErrorCode.LIMIT_EXCEEDED, True)
 
 
 def test_the_smaller_a_message_the_later_it_is_refused_and_none_exceeds_the_limit() -> None:
     budget = StorageBudget(MOST)
     for size in (4000, 400, 40, 4, 1):
         assert fill(budget, size) > 0
-        assert budget.used <= MOST - (PORTION - 1) * size
+        assert budget.used <= max(budget.begin, MOST - (PORTION - 1) * size)
     assert MOST - PORTION <= budget.used <= MOST
 
 
