@@ -170,7 +170,8 @@ class Config:
     logs_bytes: int = _setting(512 * 1024**2, Bytes(1024**2, 1024 * _GIB), "rooms",
         "memory for the events of all rooms together; above it, the largest logs drop their oldest events")
     history_age: float = _setting(0.0, _AGE, "rooms",
-        "age at which a persistent broker deletes events; 0 keeps them as long as history_size allows")
+        "age at which a persistent broker deletes events; 0 keeps them as long as history_size and "
+        "storage_bytes allow")
     max_stored_rooms: int = _setting(100_000, Whole(1, 100 * _MILLION, "rooms"), "rooms",
         "closed rooms that an SQLite file keeps; the ones without events for the longest time go first")
     storage_bytes: int = _setting(1024**3, Bytes(16 * 1024**2, 1024 * _GIB), "rooms",
