@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from abusing import broken_frames, departures, doors, handshakes, limits, readers, shortage, speech, storage
+from abusing import (
+    broken_frames,
+    budgets,
+    departures,
+    doors,
+    handshakes,
+    limits,
+    readers,
+    shortage,
+    speech,
+    storage,
+)
 from abusing.abuse import Abuse
 
 ABUSES: tuple[Abuse, ...] = (
@@ -13,6 +24,7 @@ ABUSES: tuple[Abuse, ...] = (
     *readers.ALL,
     *shortage.ALL,
     *limits.ALL,
+    *budgets.ALL,
     *doors.ALL,
     *storage.ALL,
 )

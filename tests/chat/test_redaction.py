@@ -10,8 +10,8 @@ import pytest
 
 from threadchat import Room
 from threadchat.chat.eventlog import JsonLines
+from threadchat.chat.eventlog.redaction import redact
 from threadchat.chat.log.events import DELETE, MESSAGE, Draft, Position, record
-from threadchat.chat.redaction import redact
 from threadchat.cli.main import main
 
 

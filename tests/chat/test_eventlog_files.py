@@ -11,9 +11,9 @@ import pytest
 
 from tests.chat.helpers import Clock
 from tests.chat.test_eventlog import ids, note, size_of
-from threadchat.chat import eventlog_file
 from threadchat.chat.eventlog import JsonLines
-from threadchat.chat.eventlog_file import LogFile, closed_files
+from threadchat.chat.eventlog import files as eventlog_file
+from threadchat.chat.eventlog.files import LogFile, closed_files
 
 
 @pytest.fixture
