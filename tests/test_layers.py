@@ -28,7 +28,7 @@ FLOORS = (
     ("wire/connecting",),
     ("chat/log",),
     ("chat/access",),
-    ("chat/delivery",),
+    ("chat/delivery", "chat/eventlog"),
     ("chat",),
     ("broker/redis", "broker/sqlite"),
     ("broker",),

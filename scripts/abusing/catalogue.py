@@ -13,6 +13,7 @@ from abusing import (
     readers,
     shortage,
     speech,
+    storage,
 )
 from abusing.abuse import Abuse
 
@@ -27,4 +28,5 @@ ABUSES: tuple[Abuse, ...] = (
     *budgets.ALL,
     *doors.ALL,
     *identities.ALL,
+    *storage.ALL,
 )

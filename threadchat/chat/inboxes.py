@@ -79,6 +79,10 @@ class Inboxes:
         """Returns the room of that name. Raises CommandError 102 if it does not exist."""
         raise NotImplementedError("Hub implements this")
 
+    def exists(self, name: str) -> bool:
+        """Whether the room is open on this node, or the broker has it. Raises CommandError 100."""
+        return self._rooms.get(name) is not None or self._cluster.exists(name)
+
     # Events
 
     def emit(self, room: str, draft: Draft, *, keep: bool = True) -> Position | None:

@@ -12,11 +12,12 @@ from typing import Final, Protocol
 from threadchat.broker.redis.connection import CLUSTER, is_away
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
+from threadchat.broker.redis.people import Services
 from threadchat.broker.redis.presence import RedisPresence, Scope
 from threadchat.broker.redis.room_channel import RedisChannel
 from threadchat.broker.redis.room_index import RoomIndex
 from threadchat.broker.redis.sanctions import RedisSanctions
-from threadchat.broker.redis.services import Services
+from threadchat.broker.redis.storage import RedisStorage
 from threadchat.chat.log.events import Position
 from threadchat.errors import CommandError
 from threadchat.wire.threads.late_thread import LateThread
@@ -27,12 +28,10 @@ TICK: Final = 1.0
 """Seconds between canaries. A node that no longer receives anything notices after at most two of them."""
 INSPECT: Final = 5.0
 """Seconds between checks of the heads of the rooms' logs. A lost last message is found within this time."""
-CHUNK: Final = 200
-"""The number of rooms to inspect in one round trip, so that Redis can serve others in between."""
+CHUNK: Final = 200  # rooms to inspect in one round trip, so that Redis can serve others in between
 IN_USE: Final = 24 * 3600.0
 """Seconds for which Redis keeps a room in use without a sign from its nodes: longer than an outage."""
-SHORTEST_LIFE: Final = 3 * INSPECT
-"""Minimum seconds for which Redis keeps an unused room: a node that uses it must report in that time."""
+SHORTEST_LIFE: Final = 3 * INSPECT  # seconds for which Redis keeps an unused room; its nodes report sooner
 CANARY: Final = b"canary "
 
 
@@ -46,6 +45,7 @@ class Owner(Services, Protocol):
     room_index: RoomIndex
     sanctions: RedisSanctions
     revocations: RedisSanctions
+    storage: RedisStorage
 
     def note_user(self, user: int) -> None:
         """Notes that an id was assigned."""
@@ -176,6 +176,7 @@ class Heartbeat:
             if self._broker.connection.set_ready(True):
                 log.info("connected to Redis")
             self._broker.worker_pool.submit(self._broker.messenger.find_inboxes)
+        self._broker.storage.tick(self.node, self._broker.worker_pool)
         self.settle()  # including what changed during this tick
 
     def inspect(self) -> None:

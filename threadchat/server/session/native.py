@@ -16,7 +16,14 @@ from threadchat.server.auth.identity import Identity
 from threadchat.server.budgets.budgets import NO_BUDGETS, Budgets
 from threadchat.server.protocol import commands, encoding
 from threadchat.server.protocol.all_commands import AnyCommand, normalized
-from threadchat.server.session import authoring, compression, moderation, personal, queries, unread
+from threadchat.server.session import (
+    authoring,
+    compression,
+    moderation,
+    personal,
+    queries,
+    room_creation,
+)
 from threadchat.server.session.app_commands import NO_CALLS, Calls
 from threadchat.server.session.memberships import Membership, Memberships
 from threadchat.server.session.messaging import MessagingSession
@@ -81,6 +88,7 @@ class NativeSession(MessagingSession):
             moderation.check_sanctions(self.sanction_check, command)
         if self.screens:
             self.identity.check_command(self.person, command)
+        room_creation.check_creation(self, command, self._config.create_rooms)
         return _HANDLERS[type(command)](self, command)
 
     def renamed(self) -> None:
@@ -163,7 +171,6 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Unsubscribe: NativeSession._unsubscribe,
     commands.Message: NativeSession.message,
     commands.SendDirect: NativeSession.send_direct,
-    commands.Read: unread.read,
     commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,
     **queries.HANDLERS,
