@@ -91,6 +91,8 @@ def test_where_other_nodes_cannot_be_asked_the_log_says_who_there_is(monkeypatch
 def test_without_an_at_sign_nobody_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room("r")
     monkeypatch.setattr(room, "who", lambda: pytest.fail("nobody is asked"))
+    for text in ("hi", "ann@example.org", "7 @ 9", "@"):
+        assert details_of(room, text, may_say_room=lambda: pytest.fail("nor this")) is None
     assert details_of(room, "hi", may_say_room=lambda: pytest.fail("nor this")) is None
     monkeypatch.undo()
     assert details_of(room, "@nobody", may_say_room=lambda: True) is None

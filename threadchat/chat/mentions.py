@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -18,6 +19,9 @@ MAX_MENTIONS: Final = 50
 """The number of users that one message mentions. Further ones are not noticed."""
 MAX_TRIED: Final = 200
 """The number of `@` in one text after which no further one is looked at."""
+
+_NAMING: Final = re.compile(r"(?<![^\W_])@\S")
+"""An at sign that may begin a name; in an address such as ann@example.org it does not."""
 
 Names = Mapping[str, set[UserId]]
 
@@ -43,7 +47,7 @@ def details_of(
     """Whom a text mentions, and what it answers; None if that is nobody and nothing."""
     mentions: tuple[UserId, ...] = ()
     everybody = False
-    if "@" in text:
+    if "@" in text and _NAMING.search(text):
         mentions, everybody = find_mentions(text, names_in(room))
         everybody = everybody and may_say_room()
     if not (mentions or everybody or reply_to):
