@@ -53,8 +53,9 @@ class RoomPublishing:
 
     def _publish_each(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
         """Publishes drafts that refer to other events, one at a time: each may have to be tried again."""
-        for draft in drafts:  # first, so that nothing is published if one of them is refused
-            changes_of(self.log, draft, self._buffer.epoch)
+        if len(drafts) > 1:
+            for draft in drafts:  # first, so that nothing is published if one of them is refused
+                changes_of(self.log, draft, self._buffer.epoch)
         positions: list[Position] = []
         for draft in drafts:
             answer = self._persist(draft)

@@ -32,14 +32,14 @@ Fields = dict[str, Any]
 def edit(session: Session, command: commands.Edit) -> Fields:
     """Gives one's own message another text, within `edit_window` seconds."""
     hub, room, text = session.hub, command.room, command.message
-    hub.check_own(room, command.event, command.epoch, session.user, session.edit_window)
+    found = hub.find_own(room, command.event, command.epoch, session.user, session.edit_window)
     if session.screens:
         text = session.identity.screen(session.person, room, text)
     place = hub.edit(
         room,
         command.event,
         text,
-        epoch=command.epoch,
+        epoch=found.epoch,
         user=session.user,
         nickname=session.nickname,
         details=details(session, room, text),
@@ -49,10 +49,18 @@ def edit(session: Session, command: commands.Edit) -> Fields:
 
 def delete(session: Session, command: commands.Delete) -> Fields:
     """Removes the text of a message: one's own, or as a moderator any."""
-    if not _is_own(session, command):
+    epoch = command.epoch
+    try:
+        found, message = session.hub.find_message(command.room, command.event, epoch)
+        own = message.user == session.user
+    except CommandError:  # a moderator gets the error, everybody else is not told
+        own = False
+    if own:
+        epoch = found.epoch
+    else:
         session.identity.check(session.person, "moderate", command.room)
     place = session.hub.delete(
-        command.room, command.event, epoch=command.epoch, user=session.user, nickname=session.nickname
+        command.room, command.event, epoch=epoch, user=session.user, nickname=session.nickname
     )
     log.info("user %s deleted message %d of room %r", session.user, command.event, command.room)
     return {"offset": place.offset}
@@ -91,14 +99,6 @@ def _react(session: Session, command: commands.React, *, undo: bool) -> Fields:
         undo=undo,
     )
     return {} if place is None else {"offset": place.offset}
-
-
-def _is_own(session: Session, command: commands.Delete) -> bool:
-    try:
-        message = session.hub.find_message(command.room, command.event, command.epoch)
-    except CommandError:  # a moderator gets the error, everybody else is not told
-        return False
-    return message.user == session.user
 
 
 HANDLERS: Final[dict[type[commands.Command], Callable[[Session, Any], Fields]]] = {

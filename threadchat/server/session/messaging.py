@@ -155,7 +155,7 @@ class MessagingSession(ApplicationSession):
             text = self.identity.screen(self.person, room, text)
         reply_to = None
         if command.reply_to:
-            reply_to = self.hub.answer_to(room, command.reply_to, command.epoch)
+            reply_to, _ = self.hub.find_message(room, command.reply_to, command.epoch)
         details = authoring.details(self, room, text, reply_to)
         draft = Draft(MESSAGE, self.user, self.nickname, text, key=client_key(command.key), details=details)
         return {"offset": self.hub.publish(room, [draft])[0].offset}

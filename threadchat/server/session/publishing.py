@@ -87,7 +87,7 @@ def publish(
     try:
         details = None
         if reply_to or "@" in said:
-            answered = hub.answer_to(name, check_event(reply_to), epoch) if reply_to else None
+            answered = hub.find_message(name, check_event(reply_to), epoch)[0] if reply_to else None
             details = details_of(hub.room(name), said, answered, may_say_room=lambda: True)
         return hub.publish(name, [Draft(MESSAGE, sender, called, said, "", key, details=details)])[0]
     except RoomClosed:
