@@ -167,7 +167,8 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> Non
     key, user = broker.resume_key, broker.new_user()
     broker.close()
     with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("DROP TABLE sanctions")
+        for table in ("sanctions", "reads"):
+            database.execute(f"DROP TABLE {table}")
         database.execute("PRAGMA user_version = 1")
         database.commit()
     broker = SqliteBroker(path)
