@@ -42,13 +42,20 @@ def names_in(room: Room) -> Names:
 
 
 def details_of(
-    room: Room, text: str, reply_to: Position | None = None, *, may_say_room: Callable[[], bool]
+    names: Callable[[], Names],
+    text: str,
+    reply_to: Position | None = None,
+    *,
+    may_say_room: Callable[[], bool],
 ) -> Details | None:
-    """Whom a text mentions, and what it answers; None if that is nobody and nothing."""
+    """Whom a text mentions, and what it answers; None if that is nobody and nothing.
+
+    `names` and `may_say_room` are called only if they are needed.
+    """
     mentions: tuple[UserId, ...] = ()
     everybody = False
     if "@" in text and _NAMING.search(text):
-        mentions, everybody = find_mentions(text, names_in(room))
+        mentions, everybody = find_mentions(text, names())
         everybody = everybody and may_say_room()
     if not (mentions or everybody or reply_to):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import time
 
 from threadchat.chat.log.events import (
@@ -19,6 +19,7 @@ from threadchat.chat.log.events import (
     UserId,
 )
 from threadchat.chat.log.sequencer import check_target
+from threadchat.chat.mentions import Names, details_of, names_in
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode
 
@@ -68,6 +69,22 @@ class MessageChanges:
             lasts = f"a message can be edited for {window:g} s (edit_window)"
             raise CommandError(ErrorCode.PERMISSION_DENIED, lasts if window else "nothing can be edited here")
         return target
+
+    def details_of(
+        self, name: str, text: str, reply_to: Position | None = None, *, may_say_room: Callable[[], bool]
+    ) -> Details | None:
+        """Whom a text for a room mentions, and what it answers; None if that is nobody and nothing.
+
+        Creates no room: in an unknown one, nobody has a name.
+        """
+
+        def names() -> Names:
+            try:
+                return names_in(self.find(name))
+            except CommandError:
+                return {}
+
+        return details_of(names, text, reply_to, may_say_room=may_say_room)
 
     def delete(
         self, name: str, event: int, *, epoch: str = "", user: UserId | None = None, nickname: str = ""

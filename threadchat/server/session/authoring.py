@@ -18,7 +18,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from threadchat.chat.log.events import Details, Position
-from threadchat.chat.mentions import details_of
 from threadchat.errors import CommandError
 from threadchat.server.protocol import commands
 from threadchat.server.session.publishing import check_emoji
@@ -78,8 +77,8 @@ def unreact(session: Session, command: commands.Unreact) -> Fields:
 
 def details(session: Session, room: str, text: str, reply_to: Position | None = None) -> Details | None:
     """Whom a text mentions, and what it answers. `@room` counts only from those who may moderate there."""
-    return details_of(
-        session.hub.room(room, session.budget.openers),
+    return session.hub.details_of(
+        room,
         text,
         reply_to,
         may_say_room=lambda: session.identity.may(session.person, "moderate", room),
