@@ -9,8 +9,8 @@ import pytest
 
 from tests.server.session_helpers import Json, Person, World, worlds
 from threadchat.chat import message_changes
+from threadchat.chat.access.sanctions import MUTE, Sanction
 from threadchat.chat.log.alterations import MAX_EMOJI, MAX_REACTIONS
-from threadchat.chat.sanctions import MUTE, Sanction
 from threadchat.server.auth.users import User
 
 NOW = 1_800_000_000

@@ -12,7 +12,8 @@ import msgspec
 from threadchat.chat.emitting import check_names
 from threadchat.chat.log.events import EVENT_TYPES, MESSAGE, Direct, Position, Record, UserId, is_inbox
 from threadchat.errors import CommandError, ErrorCode
-from threadchat.server.protocol.commands import COMMANDS, AnyCommand, CommandId, Words
+from threadchat.server.protocol.all_commands import COMMANDS, AnyCommand
+from threadchat.server.protocol.commands import CommandId, Words
 from threadchat.server.protocol.malformed import find_half_character, find_id
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.requests import Latest, Text

@@ -34,7 +34,7 @@ def edit(session: Session, command: commands.Edit) -> Fields:
     hub, room, text = session.hub, command.room, command.message
     hub.check_own(room, command.event, command.epoch, session.user, session.edit_window)
     if session.screens:
-        text = session.identity.screen(session.person, room, text)
+        text = session.identity.reword(session.person, room, text)
     place = hub.edit(
         room,
         command.event,

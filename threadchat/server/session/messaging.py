@@ -12,6 +12,7 @@ from threadchat.chat.log.keys import client_key
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.protocol import commands, encoding
+from threadchat.server.protocol.all_commands import AnyCommand
 from threadchat.server.protocol.commands import CommandId
 from threadchat.server.session import authoring, room_creation
 from threadchat.server.session.application import ApplicationSession
@@ -41,7 +42,7 @@ class MessagingSession(ApplicationSession):
         self._max_batch_bytes = config.outbox_bytes // 4
 
     @abstractmethod
-    def do(self, command: commands.AnyCommand) -> dict[str, Any] | None:
+    def do(self, command: AnyCommand) -> dict[str, Any] | None:
         """Carries out a command; returns the fields of the reply. Raises CommandError.
 
         None means that the reply is sent already, or later.
