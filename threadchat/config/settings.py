@@ -191,7 +191,8 @@ class Config:
     broker: str = _setting("memory", BROKER, "operations",
         "where events are stored: in memory until the process ends, in an SQLite file, or in Redis")
     workers: int = _setting(1, Whole(1, 256, "processes"), "operations",
-        "processes that share the port (Linux only) and a Redis broker, so that all cores are used")
+        "processes that share the port (Linux only), so that all cores are used; with the memory broker they "
+        "share a Redis of their own, which is started and ended with them")
     pin: str = _setting("auto", CORE, "operations",
         "CPU core that the connections' threads stay on; the interpreter runs one thread at a time, and "
         "switching between threads is cheaper on one core; auto chooses a core by process or worker number")
@@ -273,8 +274,11 @@ def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) ->
         raise refuse("history_bytes", "at least", "max_message_size", "a room's log must hold one message")
     if values["unfinished_bytes"] < values["max_message_size"]:
         raise refuse("unfinished_bytes", "at least", "max_message_size", "one message must be able to arrive")
-    if values["workers"] > 1 and not values["broker"].startswith(("redis:", "rediss:", "unix:")):
-        way_out = "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0"
+    if values["workers"] > 1 and values["broker"].startswith("sqlite:"):
+        way_out = (
+            "one process writes an SQLite file, and several share rooms through Redis; name one as broker, "
+            "or none, and the workers start a Redis of their own, which keeps nothing"
+        )
         raise refuse("workers", "1 with", "broker", way_out)
     for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if values[name] and not values[other]:
