@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    ledger, did = Ledger(), Counter[str]()
+    ledger, did = Ledger(say), Counter[str]()
     say(f"{given.people} people for {given.seconds} s, seed {given.seed}")
     with tempfile.TemporaryDirectory(prefix="threadchat-", ignore_cleanup_errors=True) as folder:
         site = Site(Path(folder), broken=given.broken)

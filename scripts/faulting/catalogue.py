@@ -107,12 +107,13 @@ def failover(site: Site, random: Random) -> Iterator[str]:
         site.replication.set(HANG)
         time.sleep(lag)
     former.kill()
-    site.replication.set(PASS)
+    site.replication.set(CUT)  # what hung there is lost
     site.promote()
     _lead_nodes(site, random)
     site.losses.append((began, time.monotonic()))
     yield f"the primary dies, and the replica takes over; it lacks the last {lag:g} s"
     former.start()
+    site.replication.set(PASS)
     site.follow(former)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from random import Random
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from threadchat.server.auth.tokens import sign
 FIRST_USER: Final = 1_000_000
 TIMEOUT: Final = 5.0  # of a command; what was not acknowledged by then is said again
 RETRY: Final = 0.1
+LONGEST_RETRY: Final = 1.0  # a node closes a connection that goes on and on causing errors
 ENTER_SECONDS: Final = 60.0
 DIRECTS: Final = 0.2  # of what people say, to one person alone
 
@@ -176,7 +178,7 @@ class Person:
     def _say(self, room: str, text: str) -> None:
         assert self._client is not None
         sent = time.monotonic()
-        while not self._gone.is_set():
+        for _ in self._attempts():
             try:
                 offset = self._client.message(room, text, key=text).offset
             except (CommandError, TimeoutError) as error:
@@ -188,7 +190,7 @@ class Person:
     def _write_to(self, other: Person, text: str) -> None:
         assert self._client is not None
         sent = time.monotonic()
-        while not self._gone.is_set():
+        for _ in self._attempts():
             try:
                 self._client.direct(other.user, text, key=text)
             except (CommandError, TimeoutError) as error:
@@ -197,11 +199,17 @@ class Person:
                 self._ledger.posted(Letter(self.name, other.name, text, sent, time.monotonic()))
                 return
 
+    def _attempts(self) -> Iterator[None]:
+        """Until this person leaves, with growing pauses in between."""
+        pause = 0.0
+        while not self._gone.wait(pause):
+            yield
+            pause = min(max(RETRY, 2 * pause), LONGEST_RETRY)
+
     def _refused(self, error: CommandError | TimeoutError) -> None:
         if isinstance(error, CommandError) and not error.temporary:
             self._ledger.fault(self.name, f"was refused for good: {error!r}")
         self._ledger.counts["refused for a moment"] += 1
-        self._gone.wait(RETRY)
 
     def _listen(self) -> None:
         assert self._client is not None

@@ -37,9 +37,10 @@ def look(site: Site, people: Sequence[Person], ledger: Ledger) -> None:
             opened = Client(url, nickname=f"observer of {node.name}", timeout=ARRIVE_SECONDS)
             observers.append((node.name, stack.enter_context(opened)))
         _await_presence(rooms, people, observers, ledger)
+        deadline = time.monotonic() + ARRIVE_SECONDS
         for room in rooms:
-            _look_at_room(room, people, observers, ledger, site.losses)
-    _within(ARRIVE_SECONDS, lambda: not ledger.missing_letters())
+            _look_at_room(room, people, observers, ledger, losses=site.losses, deadline=deadline)
+    _within(deadline - time.monotonic(), lambda: not ledger.missing_letters())
     ledger.settle_letters(site.losses)
     ledger.settle_epochs(site.restarts)
     ledger.counts["quiet points"] += 1
@@ -82,7 +83,9 @@ def _look_at_room(
     people: Sequence[Person],
     observers: Sequence[tuple[str, Client]],
     ledger: Ledger,
+    *,
     losses: Sequence[tuple[float, float]],
+    deadline: float,
 ) -> None:
     epoch, events = _whole_log(observers[0][1], room)
     for name, observer in observers[1:]:
@@ -90,7 +93,8 @@ def _look_at_room(
             ledger.fault(name, f"its log of {room} is not that of {observers[0][0]}")
     head = epoch, len(events)
     members = [person for person in people if room in person.rooms]
-    if not _within(ARRIVE_SECONDS, lambda: all(person.positions.get(room) == head for person in members)):
+    left = deadline - time.monotonic()
+    if not _within(left, lambda: all(person.positions.get(room) == head for person in members)):
         for person in members:
             if (place := person.positions.get(room)) != head:
                 ledger.fault(person.name, f"is at {place} of {room}, and the log at {head}")
