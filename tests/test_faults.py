@@ -16,8 +16,7 @@ import pytest
 from tests.broker.redis_server import why_not
 from tests.e2e.process import environment, until
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 from clustering.programs import ProgramFailed, executable
 
@@ -28,6 +27,7 @@ from faulting.ledger import Ledger, Letter, Promise
 from faulting.people import RecordingLink
 from faulting.proxy import CUT, HANG, PASS, Proxy
 
+ROOT = Path(__file__).parents[1]
 PATIENCE = 10
 RUN_SECONDS = 200
 
@@ -47,17 +47,9 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def left_behind(folder: Path) -> list[str]:
-    """Processes that have something to do with a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in words:
-            found.append(words)
-    return found
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, and which still run."""
+    return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 # -- the command -------------------------------------------------------------------------------------
@@ -69,7 +61,6 @@ def test_the_quick_form_is_clean(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=RUN_SECONDS)
     assert process.returncode == 0, out + err
     assert out.endswith("faults: ok: 12 people, 14 s, seed 1\n")
-    assert left_behind(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -91,12 +82,13 @@ def test_a_fault_that_was_put_in_is_found(tmp_path: Path, broken: str, only: str
 
 def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
     process = start(tmp_path, "--seconds", "300", "--people", "3")
-    until(lambda: len(left_behind(tmp_path)) >= 6, "all programs to be started")
+    until(lambda: len(children(process.pid)) == 6, "two Redis, three nodes and nginx to be started")
+    started = children(process.pid)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
     assert "Traceback" not in out + err
-    assert left_behind(tmp_path) == []
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
 @pytest.mark.parametrize("wrong", [["--seconds", "0"], ["--only", "rain"], ["--broken", "all"]])
@@ -114,6 +106,7 @@ def message(number: int, text: str) -> dict[str, Any]:
     return {"id": number, "type": "message", "userId": 1, "message": text}
 
 
+SAID = "was acknowledged at"
 LOG = [message(1, "p1.1"), message(2, "p2.1"), message(3, "p1.2")]
 
 
@@ -146,8 +139,14 @@ def test_what_adds_up_is_no_fault(ledger: Ledger) -> None:
     ("events", "found"),
     [
         (LOG[:2], ["the log: of lobby lacks event 3 of this epoch", "p1: 'p1.2' was acknowledged at 3"]),
-        ([*LOG[:2], message(3, "p3.1")], ["the log: event 3 of lobby is", "p1: 'p1.2' was acknowledged at 3"]),
-        ([*LOG, message(4, "p2.1")], ["the log: 'p2.1' is in lobby twice", "p2: 'p2.1' was acknowledged at 2"]),
+        (
+            [*LOG[:2], message(3, "p3.1")],
+            ["the log: event 3 of lobby is", "p1: 'p1.2' was acknowledged at 3"],
+        ),
+        (
+            [*LOG, message(4, "p2.1")],
+            ["the log: 'p2.1' is in lobby twice", "p2: 'p2.1' was acknowledged at 2"],
+        ),
         ([*LOG, message(5, "p2.2")], ["the log: of lobby has 5 at place 4"]),
         ([*LOG, message(4, "p1.0")], ["p1: 'p1.0' comes after a later one in lobby"]),
     ],
@@ -177,7 +176,9 @@ def test_a_failover_may_lose_what_was_said_shortly_before_but_ends_the_epoch(led
     assert ledger.counts["messages lost in a failover"] == 1
 
 
-@pytest.mark.parametrize(("epoch", "losses"), [("e", [(11.0, 12.0)]), ("f", [(11.5, 12.0)]), ("f", [(8.0, 9.5)])])
+@pytest.mark.parametrize(
+    ("epoch", "losses"), [("e", [(11.0, 12.0)]), ("f", [(11.5, 12.0)]), ("f", [(8.0, 9.5)])]
+)
 def test_a_loss_at_another_time_or_in_the_same_epoch_is_found(
     ledger: Ledger, epoch: str, losses: Any
 ) -> None:
@@ -257,6 +258,11 @@ def connect(proxy: Proxy) -> socket.socket:
     return socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE)
 
 
+def read_new(proxy: Proxy) -> bytes:
+    with connect(proxy) as sock:
+        return sock.recv(9)
+
+
 def is_reset(act: Callable[[], bytes]) -> bool:
     try:
         return act() == b""
@@ -281,8 +287,7 @@ def test_a_proxy_passes_hangs_and_cuts(proxy: Proxy, served: socket.socket) -> N
         proxy.set(CUT)
         assert is_reset(lambda: near.recv(9))
         assert is_reset(lambda: far.recv(9))
-    with connect(proxy) as refused:
-        assert is_reset(lambda: refused.recv(9))
+    assert is_reset(lambda: read_new(proxy))
 
 
 def test_what_hung_is_lost_by_a_cut(proxy: Proxy, served: socket.socket) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from soaking.checker import MOST_FAULTS, Checker, Fact, Log
@@ -33,6 +33,20 @@ class Letter(NamedTuple):
     acknowledged: float
 
 
+class TellingChecker(Checker):
+    """Tells the first faults as soon as they are found."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def fault(self, who: str, what: str, actions: Iterable[str] = ()) -> None:
+        """Notes that something is wrong."""
+        super().fault(who, what, actions)
+        if self.faults_in_all <= MOST_FAULTS:
+            self._tell(f"FAULT: {who}: {what}")
+
+
 class Ledger:
     """Compares at once what people see; the promises are compared with the logs at quiet points.
 
@@ -41,9 +55,8 @@ class Ledger:
 
     def __init__(self, tell: Callable[[str], None] = lambda what: None) -> None:
         """`tell` is called with the first faults, as soon as they are found."""
-        self._tell = tell
         self._lock = threading.Lock()
-        self._checker = Checker()
+        self._checker = TellingChecker(tell)
         self._promises: list[Promise] = []
         self._letters: list[Letter] = []
         self._received: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -64,12 +77,7 @@ class Ledger:
     def fault(self, who: str, what: str) -> None:
         """Notes that something is wrong."""
         with self._lock:
-            self._fault_locked(who, what)
-
-    def _fault_locked(self, who: str, what: str) -> None:
-        self._checker.fault(who, what)
-        if self._checker.faults_in_all <= MOST_FAULTS:
-            self._tell(f"FAULT: {who}: {what}")
+            self._checker.fault(who, what)
 
     # For people
 
@@ -121,7 +129,7 @@ class Ledger:
             self._letters.clear()
             for who, received in self._received.items():
                 for text in [text for text, times in received.items() if times > 1]:
-                    self._fault_locked(who, f"the direct message {text!r} arrived {received[text]} times")
+                    self._checker.fault(who, f"the direct message {text!r} arrived {received[text]} times")
                     del received[text]
 
     def settle_room(
@@ -141,7 +149,9 @@ class Ledger:
             self._check_order(room, places)
             seen = self._checker.logs.get(Log(room, epoch), {})
             for number in sorted(set(seen) - set(range(1, len(events) + 1))):
-                self._fault_locked("the log", f"of {room} lacks event {number} of this epoch: {seen[number]}")
+                self._checker.fault(
+                    "the log", f"of {room} lacks event {number} of this epoch: {seen[number]}"
+                )
             kept = []
             for promise in self._promises:
                 if promise.room != room or places.get(promise.text) == promise.offset:
@@ -150,7 +160,7 @@ class Ledger:
                     self.counts["messages lost in a failover"] += 1
                 else:
                     at = places.get(promise.text, "nowhere")
-                    self._fault_locked(
+                    self._checker.fault(
                         promise.who,
                         f"{promise.text!r} was acknowledged at {promise.offset} of {room} and is {at}",
                     )
@@ -161,7 +171,7 @@ class Ledger:
         with self._lock:
             for room, epochs in self._epochs.items():
                 if len(epochs) > restarts + 1:
-                    self._fault_locked(
+                    self._checker.fault(
                         "the log", f"of {room} had {len(epochs)} epochs; Redis restarted {restarts} times"
                     )
             self.counts["epochs"] = sum(map(len, self._epochs.values()))
@@ -171,7 +181,7 @@ class Ledger:
         for text in sorted(places, key=places.__getitem__):
             who, _, serial = text.rpartition(".")
             if int(serial) <= last.get(who, 0):
-                self._fault_locked(who, f"{text!r} comes after a later one in {room}")
+                self._checker.fault(who, f"{text!r} comes after a later one in {room}")
             last[who] = int(serial)
 
 

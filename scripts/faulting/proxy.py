@@ -32,6 +32,7 @@ class Proxy:
         self._listener.setblocking(False)
         self._woken, self._waker = socket.socketpair()
         self._stopped = False
+        self._watched = False  # the thread looks at the connections; not while it hangs
         self._thread = threading.Thread(target=self._run, name=f"proxy-{self.port}", daemon=True)
         self._thread.start()
 
@@ -57,16 +58,14 @@ class Proxy:
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector, self._listener, self._woken, self._waker:
             selector.register(self._woken, selectors.EVENT_READ)
-            watched = False
             while not self._stopped:
                 with self._lock:
                     mode, target = self._mode, self._target
                     stale, self._stale = self._stale, False
                 if stale:
-                    self._reset_all(selector if watched else None)
-                if watched != (mode != HANG):
-                    watched = not watched
-                    self._watch(selector, watched)
+                    self._reset_all(selector)
+                if self._watched != (mode != HANG):
+                    self._watch(selector, not self._watched)
                 for key, _ in selector.select():
                     if key.fileobj is self._woken:
                         self._woken.recv(CHUNK)
@@ -76,7 +75,7 @@ class Proxy:
                     elif key.fileobj in self._pairs:
                         assert isinstance(key.fileobj, socket.socket)
                         self._forward(selector, key.fileobj)
-            self._reset_all(selector if watched else None)
+            self._reset_all(selector)
 
     def _watch(self, selector: selectors.BaseSelector, watched: bool) -> None:
         for sock in (self._listener, *self._pairs):
@@ -84,6 +83,7 @@ class Proxy:
                 selector.register(sock, selectors.EVENT_READ)
             else:
                 selector.unregister(sock)
+        self._watched = watched
 
     def _accept(self, selector: selectors.BaseSelector, mode: str, target: int) -> None:
         try:
@@ -117,9 +117,9 @@ class Proxy:
             del self._pairs[each]
             each.close()
 
-    def _reset_all(self, selector: selectors.BaseSelector | None) -> None:
+    def _reset_all(self, selector: selectors.BaseSelector) -> None:
         for sock in self._pairs:
-            if selector is not None:
+            if self._watched:
                 selector.unregister(sock)
             _reset(sock)
         self._pairs.clear()
