@@ -121,17 +121,19 @@ def ledger() -> Ledger:
     return ledger
 
 
-def settle(ledger: Ledger, *events: dict[str, Any], epoch: str = "e", losses: Any = ()) -> list[str]:
+def settle(
+    ledger: Ledger, *events: dict[str, Any], epoch: str = "e", losses: Any = (), inbox: str = ""
+) -> list[str]:
     ledger.settle_room("lobby", epoch, events, losses)
-    ledger.settle_letters(losses)
+    ledger.settle_letters({"p2": inbox.split()}, losses)
     return ledger.faults
 
 
 def test_what_adds_up_is_no_fault(ledger: Ledger) -> None:
     ledger.posted(Letter("p1", "p2", "hi", 10.0, 11.0))
     ledger.received("p2", "hi")
-    assert settle(ledger, *LOG) == []
-    assert settle(ledger, *LOG, message(4, "p2.2")) == []
+    assert settle(ledger, *LOG, inbox="hi") == []
+    assert settle(ledger, *LOG, message(4, "p2.2"), inbox="hi") == []
     assert ledger.counts["messages acknowledged"] == 3
 
 
@@ -187,15 +189,33 @@ def test_a_loss_at_another_time_or_in_the_same_epoch_is_found(
     )
 
 
-def test_a_direct_message_arrives_once(ledger: Ledger) -> None:
-    for text in ("lost", "doubled"):
+def test_a_direct_message_is_in_the_inbox_and_arrives_once(ledger: Ledger) -> None:
+    for text in ("lost", "late", "doubled", "repeated"):
+        ledger.posted(Letter("p1", "p2", text, 10.0, 11.0))
+    for text in ("lost", "doubled", "repeated", "repeated"):
+        ledger.received("p2", text)
+    assert settle(ledger, *LOG, inbox="late doubled doubled repeated") == [
+        "p2: 'lost' of p1 is 0 times in the inbox",
+        "p2: 'late' of p1 was acknowledged and did not arrive",
+        "p2: 'doubled' of p1 is 2 times in the inbox",
+        "p2: the direct message 'repeated' arrived 2 times",
+    ]
+
+
+def test_whoever_is_told_that_the_inbox_is_another_one_may_miss_what_is_there(ledger: Ledger) -> None:
+    for text in ("missed", "lost"):
+        ledger.posted(Letter("p1", "p2", text, 10.0, 11.0))
+    ledger.told_of_missing("p2")
+    assert settle(ledger, *LOG, inbox="missed") == ["p2: 'lost' of p1 is 0 times in the inbox"]
+
+
+def test_a_failover_may_lose_a_direct_message(ledger: Ledger) -> None:
+    for text in ("lost", "repeated"):
         ledger.posted(Letter("p1", "p2", text, 10.0, 11.0))
     for _ in range(2):
-        ledger.received("p2", "doubled")
-    assert settle(ledger, *LOG) == [
-        "p2: 'lost' of p1 was acknowledged and did not arrive",
-        "p2: the direct message 'doubled' arrived 2 times",
-    ]
+        ledger.received("p2", "repeated")
+    assert settle(ledger, *LOG, losses=[(11.0, 12.0)]) == []
+    assert ledger.counts["direct messages lost in a failover"] == 1
 
 
 def test_an_epoch_ends_for_a_reason(ledger: Ledger) -> None:

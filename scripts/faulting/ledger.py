@@ -60,6 +60,7 @@ class Ledger:
         self._promises: list[Promise] = []
         self._letters: list[Letter] = []
         self._received: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._told_of_missing: set[str] = set()
         self._epochs: defaultdict[str, list[str]] = defaultdict(list)
         self.counts: Counter[str] = Counter()
 
@@ -110,27 +111,51 @@ class Ledger:
         with self._lock:
             self._received[who][text] += 1
 
+    def told_of_missing(self, who: str) -> None:
+        """Somebody was told that the inbox is another one, so that what had come meanwhile did not arrive."""
+        with self._lock:
+            self.counts["inboxes that began anew"] += 1
+            self._told_of_missing.add(who)
+
     # At quiet points
 
     def missing_letters(self) -> list[Letter]:
-        """Acknowledged direct messages that have not arrived."""
+        """Acknowledged direct messages that have not arrived, and nobody was told that some are missing."""
         with self._lock:
-            return [letter for letter in self._letters if not self._received[letter.to][letter.text]]
+            return [letter for letter in self._letters if self._is_missing(letter)]
 
-    def settle_letters(self, losses: Sequence[tuple[float, float]]) -> None:
-        """Every acknowledged direct message must have arrived once, unless Redis may have lost it."""
-        missing = self.missing_letters()
-        for letter in missing:
-            if _may_be_lost(letter, losses):
-                self.counts["direct messages lost in a failover"] += 1
-            else:
-                self.fault(letter.to, f"{letter.text!r} of {letter.who} was acknowledged and did not arrive")
+    def _is_missing(self, letter: Letter) -> bool:
+        return letter.to not in self._told_of_missing and not self._received[letter.to][letter.text]
+
+    def settle_letters(
+        self, inboxes: Mapping[str, Sequence[str]], losses: Sequence[tuple[float, float]]
+    ) -> None:
+        """Compares what is in everybody's inbox with what was acknowledged, and with what has arrived.
+
+        Every direct message must be there and arrive, once, unless Redis may have lost it. What is there need
+        not have arrived if the recipient was told that the inbox is another one.
+        """
+        kept = {who: Counter(texts) for who, texts in inboxes.items()}
         with self._lock:
-            self._letters.clear()
+            letters, self._letters = self._letters, []
+            for letter in letters:
+                if _may_be_lost(letter, losses):
+                    self.counts["direct messages lost in a failover"] += self._is_missing(letter)
+                    continue
+                self._letters.append(letter)
+                times = kept.get(letter.to, Counter())[letter.text]
+                if times != 1:
+                    what = f"{letter.text!r} of {letter.who} is {times} times in the inbox"
+                    self._checker.fault(letter.to, what)
+                elif self._is_missing(letter):
+                    what = f"{letter.text!r} of {letter.who} was acknowledged and did not arrive"
+                    self._checker.fault(letter.to, what)
+            # What a failover lost after it had arrived is sent again, and arrives again.
+            excused = {letter.text for letter in letters if _may_be_lost(letter, losses)}
             for who, received in self._received.items():
-                for text in [text for text, times in received.items() if times > 1]:
+                for text in [it for it, times in received.items() if times > 1 and it not in excused]:
                     self._checker.fault(who, f"the direct message {text!r} arrived {received[text]} times")
-                    del received[text]
+                    received[text] = 1
 
     def settle_room(
         self, room: str, epoch: str, events: Sequence[Frame], losses: Sequence[tuple[float, float]]

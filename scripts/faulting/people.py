@@ -15,8 +15,8 @@ from faulting.ledger import Ledger, Letter, Promise
 from faulting.site import KEY
 from threadchat.client import Client
 from threadchat.client.backoff import Backoff
+from threadchat.client.event import GAP, REFUSED, RESET
 from threadchat.client.in_flight import Link
-from threadchat.client.protocol import GAP, REFUSED, RESET
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ConnectionClosed
 from threadchat.plain.client import connect
@@ -89,6 +89,7 @@ class Person:
         self._ledger = ledger
         self._random = random
         self._pace = pace
+        self._token = sign(Config(token_key=KEY), self.user, rooms={"*": "rw"}, seconds=86_400)
         self._link: RecordingLink | None = None
         self._client: Client | None = None
         self._said = 0
@@ -106,13 +107,12 @@ class Person:
     def enter(self) -> None:
         """Connects and joins, and begins to listen. Raises TimeoutError."""
         deadline = time.monotonic() + ENTER_SECONDS
-        token = sign(Config(token_key=KEY), self.user, rooms={"*": "rw"}, seconds=86_400)
         while self._client is None:
             try:
                 self._client = Client(
                     self._url,
                     nickname=self.name,
-                    token=token,
+                    token=self._token,
                     timeout=TIMEOUT,
                     events=1_000_000,
                     event_bytes=1 << 30,
@@ -140,6 +140,29 @@ class Person:
     def await_silence(self, timeout: float) -> bool:
         """Waits for the last acknowledgement; returns whether it came."""
         return self._silent.wait(timeout)
+
+    def read_inbox(self, url: str) -> list[str]:
+        """The direct messages in the inbox, from its beginning, read over connections of their own."""
+        nothing: dict[str, Any] = {}
+        with connect(url, open_timeout=ENTER_SECONDS) as link:
+            place = self._hello(link, nothing)["inbox"]
+        if not place["offset"]:
+            return []
+        with connect(url, open_timeout=ENTER_SECONDS) as link:
+            self._hello(link, {"inbox": {"offset": 0, "epoch": place["epoch"]}})
+            texts, number = [], 0
+            while number < place["offset"]:
+                event = msgspec.json.decode(link.recv(ENTER_SECONDS))
+                number = event.get("id", number)
+                if event["type"] == "direct" and event["to"] == self.user:
+                    texts.append(event["message"])
+            return texts
+
+    def _hello(self, link: Link, fields: dict[str, Any]) -> dict[str, Any]:
+        command = {"type": "hello", "id": 1, "nickname": self.name, "token": self._token, **fields}
+        link.send(msgspec.json.encode(command).decode())
+        reply: dict[str, Any] = msgspec.json.decode(link.recv(ENTER_SECONDS))
+        return reply
 
     @property
     def positions(self) -> dict[str, tuple[str, int]]:
@@ -215,8 +238,10 @@ class Person:
         assert self._client is not None
         try:
             for event in self._client:
-                if event.type == "direct":
+                if event.type == "direct" and event.to == self.user:
                     self._ledger.received(self.name, event.message)
+                elif event.type in (RESET, GAP) and not event.room:  # of the inbox
+                    self._ledger.told_of_missing(self.name)
                 elif event.type in (RESET, GAP, REFUSED) and event.room:
                     if event.type != RESET:
                         self._ledger.fault(self.name, f"lost its place in {event.room}: {event.message}")

@@ -41,7 +41,8 @@ def look(site: Site, people: Sequence[Person], ledger: Ledger) -> None:
         for room in rooms:
             _look_at_room(room, people, observers, ledger, losses=site.losses, deadline=deadline)
     _within(deadline - time.monotonic(), lambda: not ledger.missing_letters())
-    ledger.settle_letters(site.losses)
+    url = f"ws://127.0.0.1:{site.nodes[0].port}/chat"
+    ledger.settle_letters({person.name: person.read_inbox(url) for person in people}, site.losses)
     ledger.settle_epochs(site.restarts)
     ledger.counts["quiet points"] += 1
 

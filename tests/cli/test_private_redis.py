@@ -23,7 +23,7 @@ from tests.e2e.process import PATIENCE, ServerProcess, command, environment, unt
 from threadchat.cli import private_redis
 from threadchat.cli.private_redis import FOLDER, UNFINISHED
 from threadchat.client import Client
-from threadchat.client.protocol import RESET
+from threadchat.client.event import RESET
 from threadchat.errors import CommandError, ConfigError
 
 pytestmark = [
