@@ -55,7 +55,7 @@ def children(pid: int) -> list[int]:
 # -- the command -------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(RUN_SECONDS)
+@pytest.mark.timeout(RUN_SECONDS + 60)
 def test_the_quick_form_is_clean(tmp_path: Path) -> None:
     process = start(tmp_path, "--quick", "--seed", "1")
     out, err = process.communicate(timeout=RUN_SECONDS)
@@ -64,7 +64,7 @@ def test_the_quick_form_is_clean(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.timeout(RUN_SECONDS)
+@pytest.mark.timeout(RUN_SECONDS + 60)
 @pytest.mark.parametrize(
     ("broken", "only", "found"),
     [
