@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.broker.redis_server import RedisServer, why_not
+from tests.e2e.process import until
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.publisher import Publisher
@@ -205,6 +207,28 @@ def test_what_comes_while_a_node_is_deaf_is_found(server: RedisServer, nodes: li
     post.receive = hear
     broker.subscriber.reset()
     assert heard(ann, 1)[0]["data"] == 1
+
+
+def test_an_inbox_that_cannot_be_opened_for_now_is_opened_later(
+    nodes: list[Node], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis goes away between the event and the look at the inbox."""
+    caplog.set_level(logging.INFO)
+    first, second, _ = nodes
+    ann = second.enter("ann")
+    broker: Any = second.chat.hub.broker
+    post = broker.messenger
+
+    def open_inbox(user: object, now: Any = post.open_inbox) -> None:
+        post.open_inbox = now
+        raise CommandError(ErrorCode.INTERNAL, "Redis is away")
+
+    post.open_inbox = open_inbox
+    first.chat.emit(user="ann", name="notice", data=1)
+    until(lambda: "the inbox of user ann will be opened later" in caplog.text, "it to be put off")
+    assert "Traceback" not in caplog.text
+    first.chat.emit(user="ann", name="notice", data=2)
+    assert [event["data"] for event in heard(ann, 2)] == [1, 2]
 
 
 def test_an_inbox_lives_as_long_as_what_is_in_it(server: RedisServer, nodes: list[Node]) -> None:
