@@ -150,8 +150,9 @@ def test_commands_exist() -> None:
     parsers = [token_module.parser(), *(make() for make in PARSERS.values())]
     of_clients = {flag for parser in parsers for flag in parser._option_string_actions}
     of_gunicorn = {"--threads", "--workers", "--preload"}
-    ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml", "--cluster"} | of_clients
-    assert flags <= ours | of_gunicorn
+    of_scripts = {"--broken", "--by-room", "--cluster", "--seconds", "--seed"}
+    ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml"} | of_clients
+    assert flags <= ours | of_gunicorn | of_scripts
 
 
 def headings(page: Path) -> set[str]:

@@ -27,6 +27,6 @@ ABUSES: tuple[Abuse, ...] = (
     *limits.ALL,
     *budgets.ALL,
     *doors.ALL,
-    *identities.ALL,
     *storage.ALL,
+    *identities.ALL,
 )

@@ -221,7 +221,8 @@ class Config:
     broker: str = _setting("memory", BROKER, "operations",
         "where events are stored: in memory until the process ends, in an SQLite file, or in Redis")
     workers: int = _setting(1, Whole(1, 256, "processes"), "operations",
-        "processes that share the port (Linux only) and a Redis broker, so that all cores are used")
+        "processes that share the port (Linux only), so that all cores are used; with the memory broker they "
+        "share a Redis of their own, which is started and ended with them")
     pin: str = _setting("auto", CORE, "operations",
         "CPU core that the connections' threads stay on; the interpreter runs one thread at a time, and "
         "switching between threads is cheaper on one core; auto chooses a core by process or worker number")

@@ -1,4 +1,4 @@
-"""What the parts of a broker use of each other; requests about one person, read positions, block lists."""
+"""What the parts of a broker use of each other; and one person: requests, read positions, block lists."""
 
 from __future__ import annotations
 

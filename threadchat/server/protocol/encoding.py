@@ -211,8 +211,9 @@ def native_events(records: Sequence[Record]) -> Text:
     if len(records) == 1:
         [(event, json)] = records
         frame = frames.encode(frames.TEXT, json)
-        # An event without an id is in no log. A newer one of the same name replaces it in the outbox.
-        return Text(frame) if event.id else Latest(frame, (event.room, event.name))
+        # An event without an id is in no log. A newer one of the same name, or about the same person who
+        # comes or goes, replaces it in the outbox.
+        return Text(frame) if event.id else Latest(frame, (event.room, event.name, event.user))
     return Text(b"".join([frames.encode(frames.TEXT, item.json) for item in records]), len(records))
 
 

@@ -166,7 +166,7 @@ class MessagingSession(ApplicationSession):
             text = self.identity.screen(self.person, room, text)
         reply_to = None
         if command.reply_to:
-            reply_to = self.hub.answer_to(room, command.reply_to, command.epoch)
+            reply_to, _ = self.hub.find_message(room, command.reply_to, command.epoch)
         details = authoring.details(self, room, text, reply_to)
         key, source = client_key(command.key), self.budget.source
         draft = Draft(MESSAGE, self.user, self.nickname, text, key=key, source=source, details=details)

@@ -14,11 +14,10 @@ from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.identity import Identity
 from threadchat.server.budgets.budgets import NO_BUDGETS, Budgets
-from threadchat.server.protocol import commands, encoding
+from threadchat.server.protocol import commands, compression, encoding
 from threadchat.server.protocol.all_commands import AnyCommand, normalized
 from threadchat.server.session import (
     authoring,
-    compression,
     moderation,
     personal,
     queries,
