@@ -28,10 +28,12 @@ TICK: Final = 1.0
 """Seconds between canaries. A node that no longer receives anything notices after at most two of them."""
 INSPECT: Final = 5.0
 """Seconds between checks of the heads of the rooms' logs. A lost last message is found within this time."""
-CHUNK: Final = 200  # rooms to inspect in one round trip, so that Redis can serve others in between
+CHUNK: Final = 200
+"""The number of rooms to inspect in one round trip, so that Redis can serve others in between."""
 IN_USE: Final = 24 * 3600.0
 """Seconds for which Redis keeps a room in use without a sign from its nodes: longer than an outage."""
-SHORTEST_LIFE: Final = 3 * INSPECT  # seconds for which Redis keeps an unused room; its nodes report sooner
+SHORTEST_LIFE: Final = 3 * INSPECT
+"""Minimum seconds for which Redis keeps an unused room: a node that uses it must report in that time."""
 CANARY: Final = b"canary "
 
 

@@ -27,7 +27,7 @@ from threadchat.server.session.caller import Caller
 from threadchat.server.session.hello import HelloSession
 from threadchat.server.session.inbox import Inbox
 from threadchat.server.session.memberships import Memberships
-from threadchat.server.session.personal import unread
+from threadchat.server.session.unread import unread
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
 from threadchat.wire.protocol.requests import Text

@@ -22,6 +22,7 @@ from threadchat.server.session import (
     personal,
     queries,
     room_creation,
+    unread,
 )
 from threadchat.server.session.app_commands import NO_CALLS, Calls
 from threadchat.server.session.memberships import Membership, Memberships
@@ -170,6 +171,7 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Unsubscribe: NativeSession._unsubscribe,
     commands.Message: NativeSession.message,
     commands.SendDirect: NativeSession.send_direct,
+    commands.Read: unread.read,
     commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,
     **queries.HANDLERS,

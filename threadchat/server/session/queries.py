@@ -17,7 +17,7 @@ from threadchat.chat.room import Room
 from threadchat.chat.room_shares import NOBODY, Openers
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.commands import MAX_LISTED, Command, Count, History, Rooms, Who
-from threadchat.server.session import personal
+from threadchat.server.session import unread
 from threadchat.server.session.session import Session
 
 Fields = dict[str, Any]
@@ -34,7 +34,7 @@ def ask_for_rooms(session: Session, command: Rooms) -> Fields:
     restricted = session.identity.permissions is not None
     with session.budget.question():
         reply = rooms(session.hub, command, session.identity.may_see if restricted else None)
-        return {**reply, **personal.unread(session, command.prefix)}  # others may get the same reply
+        return {**reply, **unread.unread(session, command.prefix)}  # others may get the same reply
 
 
 def count(hub: Hub, command: Count, openers: Openers = NOBODY) -> Fields:
