@@ -23,7 +23,7 @@ from threadchat.errors import CloseCode, ErrorCode
 from threadchat.server.admin.api import CALLS as API_CALLS
 from threadchat.server.admin.metrics import Collector
 from threadchat.server.chat import Chat
-from threadchat.server.protocol.commands import COMMANDS, AnyCommand
+from threadchat.server.protocol.all_commands import COMMANDS, AnyCommand
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "threadchat/docs"
