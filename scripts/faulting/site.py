@@ -22,8 +22,8 @@ KEY: Final = "for-the-tokens-of-scripts-faults-alone"
 FLAGS: Final = (
     *("--presence-ttl", str(PRESENCE_TTL), "--token-key", KEY, "--log-level", "info"),
     # All that is said stays in the logs, so that at the end everything can be looked up.
-    *("--history-size", "1000000", "--history-bytes", "1024MiB", "--logs-bytes", "8192MiB"),
-    *("--inbox-size", "1000000", "--message-rate", "0"),
+    *("--history-size", "1000000", "--history-bytes", "256MiB", "--logs-bytes", "8192MiB"),
+    *("--storage-bytes", "8192MiB", "--inbox-size", "1000000", "--message-rate", "0"),
 )
 PATIENCE: Final = 30.0
 
