@@ -68,7 +68,10 @@ ensure_typescript() {
 
 # Sets PYTHON and PYTHON_VERSION, or says what is missing.
 find_python() {
-    PYTHON="${PYTHON:-python3}"
+    if [[ -z "${PYTHON:-}" ]]; then
+        PYTHON=python3
+        command -v python3 >/dev/null || apt_install python3 || true
+    fi
     command -v "$PYTHON" >/dev/null ||
         die "$PYTHON is not there. Install Python 3.11 or newer, or name one: PYTHON=/path/to/python3 $0"
     PYTHON_VERSION="$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ||
