@@ -81,7 +81,7 @@ def test_a_room_begins_with_what_it_says(server: RedisServer, hub: Hub) -> None:
     with Publisher(server.url) as publisher:
         assert publisher.publish("new", "first").offset == 1
         epoch = publisher.publish("new", "second").epoch
-    assert hub.list_rooms() == [("new", 0, 2)]
+    assert hub.list_rooms().rooms == [("new", 0, 2)]
     assert hub.find("new").fanout.head == Position(2, epoch)
     with server.client() as client:
         assert 0 < client.pttl("threadchat:{new}:log") <= 24 * 3600 * 1000

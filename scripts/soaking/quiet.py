@@ -13,6 +13,7 @@ from soaking.actions import NOT_AVAILABLE
 from soaking.checker import Frame
 from soaking.person import Person
 from soaking.simulation import Simulation
+from threadchat.broker.redis.connection import CONNECTIONS
 
 PATIENCE: Final = 60.0
 """Seconds in which the server must reach the expected state."""
@@ -21,8 +22,9 @@ GROWTH: Final = 48 * MIB
 """Bytes by which resident memory may grow after the first quiet point, as logs fill and stacks are used."""
 
 
-SPARE: Final = Held(0, threads=2, descriptors=8)
-"""What a server may use in addition with Redis: workers and connections that it did not need at first."""
+SPARE: Final = Held(0, threads=2, descriptors=CONNECTIONS)
+"""What a server may use in addition with Redis: workers, and the pool of connections that it did not need at
+first."""
 
 
 class Moment(NamedTuple):

@@ -327,7 +327,7 @@ def test_names_that_would_break_a_hash_tag_do_not(cluster: Cluster) -> None:
     names = ["}", "{", "a}b", "a%7Db", "{}", "Zürich 🙂"]
     for name in names:
         hub.room(name).message(1, name)
-    assert {room.name for room in hub.list_rooms()} == set(names)
+    assert {room.name for room in hub.list_rooms().rooms} == set(names)
     assert [hub.room(name).history().records[0].event.message for name in names] == names
     for name in names:
         keys = broker_of(hub).names.room(name).keys
@@ -403,7 +403,7 @@ def test_rooms_of_all_nodes_are_known_on_each(cluster: Cluster) -> None:
     assert refused(lambda: second.find("r")) is ErrorCode.UNKNOWN_ROOM
     first.room("r").enter(1, "a", "ann")
     second.room("s").publish(say("hi"))
-    assert first.list_rooms() == second.list_rooms() == [("r", 1, 1), ("s", 0, 1)]
+    assert first.list_rooms().rooms == second.list_rooms().rooms == [("r", 1, 1), ("s", 0, 1)]
     assert second.find("r").who()[0].nickname == "ann"
     assert first.find("s").count() == 1
 
@@ -413,11 +413,11 @@ def test_a_room_that_redis_forgot_is_in_no_list(cluster: Cluster) -> None:
     hub.room("r").message(1, "hi")
     with cluster.server.client() as client:
         client.delete(f"{cluster.prefix}:{{r}}:meta")
-        assert hub.list_rooms() == []
+        assert hub.list_rooms().rooms == []
         broker_of(hub).room_index.prune()
         assert client.zcard(f"{cluster.prefix}:rooms") == 0
     broker_of(hub).heartbeat.inspect()
-    assert hub.list_rooms() == [("r", 0, 0)], "a node that has it open says so"
+    assert hub.list_rooms().rooms == [("r", 0, 0)], "a node that has it open says so"
 
 
 def test_a_node_is_noted_in_the_rooms_that_it_has_open_and_no_others(cluster: Cluster) -> None:

@@ -15,7 +15,7 @@ if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
 from tests.broker.nodes import Cluster, broker_of, persist, refused, take
-from tests.chat.helpers import PATIENCE, Clock, join, run, say
+from tests.chat.helpers import PATIENCE, Clock, say
 from tests.e2e.process import until
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.publisher import RedisPublisher
@@ -255,48 +255,13 @@ def test_a_message_counts_though_the_room_cannot_be_listed(
 # -- the list of rooms -------------------------------------------------------------------------------
 
 
-def test_a_long_list_of_rooms_is_made_once_for_all_who_ask(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = cluster.hub()
-    room_index = broker_of(hub).room_index
-    room_index._clock = clock = Clock()
-    for number in range(60):
-        hub.room(f"room {number}")
-    gather, gatherings = room_index._gather, []
-    begun, may_end = threading.Event(), threading.Event()
-
-    def slow() -> Any:
-        gatherings.append(threading.current_thread())
-        begun.set()
-        assert may_end.wait(PATIENCE)
-        clock.now += 0.5
-        return gather()
-
-    monkeypatch.setattr(room_index, "_gather", slow)
-    lists: list[int] = []
-    threads = run(lambda: lists.append(len(hub.list_rooms())))
-    assert begun.wait(PATIENCE)
-    threads += run(*[lambda: lists.append(len(hub.list_rooms()))] * 5)
-    may_end.set()
-    join(threads)
-    assert lists == [60] * 6
-    assert len(gatherings) == 1
-    clock.now += 4.9
-    assert len(hub.list_rooms()) == 60
-    assert len(gatherings) == 1, "half a second of work serves five"
-    clock.now += 0.2
-    assert len(hub.list_rooms()) == 60
-    assert len(gatherings) == 2
-
-
 def test_whoever_lists_rooms_takes_those_that_are_gone_off_the_list(cluster: Cluster) -> None:
     hub = cluster.hub()
     rooms = broker_of(hub).names.rooms
     hub.room("r").message(1, "hi")
     with cluster.server.client() as client:
         client.zadd(rooms, {f"gone {number}": number for number in range(500)})
-        assert [room.name for room in hub.list_rooms()] == ["r"]
+        assert [room.name for room in hub.list_rooms().rooms] == ["r"]
         assert client.zrange(rooms, 0, -1) == [b"r"]
 
 
@@ -308,7 +273,7 @@ def test_a_room_too_many_takes_the_place_of_one_that_nobody_uses(
     for name in "abc":
         hub.room(name).message(1, "hi")
     assert refused(lambda: hub.room("d")) is ErrorCode.LIMIT_EXCEEDED, "all of them were just used"
-    assert {room.name for room in hub.list_rooms()} == set("abc")
+    assert {room.name for room in hub.list_rooms().rooms} == set("abc")
     assert cluster.stored() == [key for key in cluster.stored() if "{d}" not in key]
     broker = broker_of(hub)
     hub.room("a").enter(1, "s", "ann")
@@ -316,7 +281,7 @@ def test_a_room_too_many_takes_the_place_of_one_that_nobody_uses(
         for name in "abc":
             client.hincrby(broker.names.room(name).keys.meta, "expiry", -20_000)
     hub.room("d").message(1, "hi")
-    assert {room.name for room in hub.list_rooms()} == set("ad"), "somebody is in a"
+    assert {room.name for room in hub.list_rooms().rooms} == set("ad"), "somebody is in a"
     assert hub.room("a").count() == 2
     assert users(hub, "a") == [1]
 

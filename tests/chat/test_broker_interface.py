@@ -172,7 +172,7 @@ def test_a_room_that_others_have_is_found(hub: Hub) -> None:
 def test_all_rooms_are_listed(hub: Hub) -> None:
     hub.room("here").publish(say("a", "b"))
     hub.room("here").enter(1, "a", "ann")
-    assert hub.list_rooms() == [("there", 3, 17), ("here", 1, 2)]
+    assert hub.list_rooms().rooms == [("there", 3, 17), ("here", 1, 2)]
     assert [room.name for room in hub.rooms()] == ["here"]
 
 

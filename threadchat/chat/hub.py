@@ -16,6 +16,7 @@ from threadchat.chat.log.events import DELETE, Direct, Draft, Event, Position, U
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.memory_budget import MemoryBudget
 from threadchat.chat.room import ANNOUNCE_LIMIT, Room
+from threadchat.chat.room_list import RoomList, RoomListing
 from threadchat.chat.room_registry import RoomRegistry, Schedule
 from threadchat.chat.routing import Directory, Routing
 from threadchat.chat.sanctions import BAN, Sanction
@@ -81,7 +82,8 @@ class Hub(Inboxes):
         self._rooms = RoomRegistry(
             self._make_room, schedule, room_ttl, inboxes.ttl, most=max_rooms, always=reserved
         )
-        self._parts: list[Forked] = [broker, self._routing, self._sessions, self._rooms]
+        self._list = RoomList(self._make_list, clock)
+        self._parts: list[Forked] = [broker, self._routing, self._sessions, self._rooms, self._list]
         if schedule is not None and logs_bytes:
             budget = MemoryBudget(self._rooms.all, schedule, logs_bytes)
             self._parts.append(budget.rounds)
@@ -110,10 +112,9 @@ class Hub(Inboxes):
         """All rooms that are open on this node."""
         return self._rooms.all()
 
-    def list_rooms(self) -> list[RoomInfo]:
-        """All rooms on all nodes, the fullest first. Callers must not change the list."""
-        here = [RoomInfo(room.name, room.people, room.fanout.head.offset) for room in self.rooms()]
-        return self._cluster.rooms([info for info in here if not is_inbox(info.name)])
+    def list_rooms(self) -> RoomListing:
+        """All rooms on all nodes, the fullest first. See RoomList."""
+        return self._list.get()
 
     def in_room(self, name: str, action: Callable[[Room], Result]) -> Result:
         """Calls `action` with the room of that name; if it just closed, again with a new one.
@@ -282,6 +283,10 @@ class Hub(Inboxes):
         )
         room.fanout.fell_behind = self._fell_behind
         return room
+
+    def _make_list(self) -> list[RoomInfo]:
+        here = [RoomInfo(room.name, room.people, room.fanout.head.offset) for room in self.rooms()]
+        return self._cluster.rooms([info for info in here if not is_inbox(info.name)])
 
     def _carry_out(self, sanction: Sanction) -> None:
         if sanction.kind == BAN:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from time import monotonic, time
+from time import time
 from typing import Final
 
 from threadchat.broker.redis.connection import RedisConnection
@@ -21,20 +20,13 @@ PROBES: Final = 32
 """The number of rooms to check for an unused one that can be dropped for a new one."""
 CHUNK: Final = 200
 """The number of rooms in one round trip, so that others get their turn in Redis and in this process."""
-FRESH: Final = 50
-"""Up to this many rooms, every call makes a new list. A longer list is reused for a while."""
-SHORTEST_AGE: Final = 1.0
-"""Minimum seconds for which a longer list is reused."""
-SHARE: Final = 0.1
-"""The maximum share of time to spend on making longer lists."""
 
 
 class RoomIndex:
     """A list of room names. Redis may have forgotten some of the rooms.
 
     Every method may be called from any thread. All methods raise CommandError 100, temporary, if Redis is
-    away. `_gathering` guards `_listed` and its times. It is held while the list is made, so that only one
-    thread at a time does that.
+    away.
     """
 
     def __init__(
@@ -43,34 +35,23 @@ class RoomIndex:
         connection: RedisConnection,
         log_of: Callable[[str], RoomLog],
         max_rooms: int,
-        *,
-        clock: Callable[[], float] = monotonic,
     ) -> None:
         """`log_of` returns a room's log. Redis may have `max_rooms` rooms (0: any number)."""
         self._names = names
         self._connection = connection
         self._log_of = log_of
         self._max_rooms = max_rooms
-        self._clock = clock
-        self._gathering = threading.Lock()
-        self._listed: list[RoomInfo] = []
-        self._begun = self._stale_at = float("-inf")
 
     def exists(self, room: str) -> bool:
         """Whether the room exists and is not closed."""
         return bool(self._describe([room])[0])
 
     def rooms(self) -> list[RoomInfo]:
-        """All rooms, the fullest first. A long list is shared by all callers and may be some seconds old."""
-        asked = self._clock()
-        with self._gathering:
-            if self._begun < asked and self._clock() >= self._stale_at:
-                begun = self._clock()
-                self._listed = self._gather()
-                self._begun, now = begun, self._clock()
-                long = len(self._listed) > FRESH
-                self._stale_at = now + max(SHORTEST_AGE, (now - begun) / SHARE) if long else now
-            return self._listed
+        """All rooms, the fullest first."""
+        found = self._connection.execute(("ZRANGE", self._names.rooms, 0, -1))[0]
+        names = [name.decode() for name in found]
+        parts = [self._existing(names[start : start + CHUNK]) for start in range(0, len(names), CHUNK)]
+        return fullest_first(info for part in parts for info in part)
 
     def register(self, node: str, rooms: Sequence[str]) -> None:
         """Notes that these rooms exist, and that a node may have people in them."""
@@ -126,12 +107,6 @@ class RoomIndex:
     def _sample(self, count: int) -> list[str]:
         found = self._connection.execute(("ZRANDMEMBER", self._names.rooms, count))[0]
         return [name.decode() for name in found]
-
-    def _gather(self) -> list[RoomInfo]:
-        found = self._connection.execute(("ZRANGE", self._names.rooms, 0, -1))[0]
-        names = [name.decode() for name in found]
-        parts = [self._existing(names[start : start + CHUNK]) for start in range(0, len(names), CHUNK)]
-        return fullest_first(info for part in parts for info in part)
 
     def _existing(self, names: Sequence[str]) -> list[RoomInfo]:
         """The rooms of these names that exist. The other names are removed from the list."""

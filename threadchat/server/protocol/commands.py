@@ -253,13 +253,19 @@ AnyCommand = (
 COMMANDS: Final = tuple(command.__struct_config__.tag for command in get_args(AnyCommand))
 
 
+_NAMES: Final = {
+    command: tuple(field for field in command.__struct_fields__ if field in NAMING)
+    for command in get_args(AnyCommand)
+}
+"""The fields of each command that hold a name or an id."""
+
+
 def normalized(command: AnyCommand) -> AnyCommand:
     """The same command, with names and text ids in NFC."""
-    for field in NAMING:
-        name = getattr(command, field, None)
+    for field in _NAMES[type(command)]:
+        name = getattr(command, field)
         if isinstance(name, str) and not name.isascii():
             command = msgspec.structs.replace(command, **{field: nfc(name)})
-    users: list[int | str] | None = getattr(command, "users", None)
-    if users:
-        command = msgspec.structs.replace(command, users=[nfc_id(user) for user in users])
+    if isinstance(command, (Listen, Count)) and command.users:
+        command = msgspec.structs.replace(command, users=[nfc_id(user) for user in command.users])
     return command

@@ -13,6 +13,7 @@ import msgspec
 from threadchat.chat.emitting import draft_event, passing
 from threadchat.chat.log.events import Position, Record, UserId
 from threadchat.chat.log.ids import ID_RULE, LARGEST_ID, is_user_id
+from threadchat.chat.log.keys import client_key
 from threadchat.chat.room import Room
 from threadchat.chat.sanctions import BAN, subject_for
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, Refuse, RoomClosed
@@ -107,7 +108,21 @@ class ApplicationSession(HelloSession):
             return self.connection.offer_light(text, listed)
         return self.connection.offer(self.connection.packed(Text(text.frame)), listed)
 
-    def check_storing(self, to: UserId) -> None:
+    def send_direct(self, command: commands.SendDirect) -> dict[str, Any]:
+        """Sends a direct message; returns the fields of the reply."""
+        hub, to, user = self.hub, command.to, self.user
+        assert user is not None
+        if not (hub.keeps_inbox(to) or hub.keeps_inbox(user)):
+            hub.direct(to, command.message, sender=user, nickname=self.nickname)
+            return {}
+        self._check_storing(to)
+        key = client_key(command.key)
+        stored = hub.send(
+            to, command.message, sender=user, nickname=self.nickname, key=key, skip=self.session
+        )
+        return self._note_stored() if stored else {}
+
+    def _check_storing(self, to: UserId) -> None:
         """Checks a direct message before it may be stored for somebody offline.
 
         Raises CommandError 108 for an invalid id, and 111 if this connection has stored too many messages.
@@ -122,7 +137,7 @@ class ApplicationSession(HelloSession):
             reason = f"{MAX_STORED} messages of yours wait for people who are offline; try again later"
             raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)
 
-    def note_stored(self) -> dict[str, Any]:
+    def _note_stored(self) -> dict[str, Any]:
         """Counts a message that was stored for somebody offline; returns the fields of the reply."""
         if self._stored is None:
             self._stored = TokenBucket(MAX_STORED / STORED_WINDOW, MAX_STORED, self._clock())

@@ -196,18 +196,6 @@ class NativeSession(ApplicationSession):
         """Keeps a message that `handle` could not keep at once, because its room was not checked yet."""
         self._keep(command)
 
-    def _direct(self, command: commands.SendDirect) -> dict[str, Any]:
-        self.check_storing(command.to)
-        stored = self.hub.send(
-            command.to,
-            command.message,
-            sender=self.user,
-            nickname=self.nickname,
-            key=client_key(command.key),
-            skip=self.session,
-        )
-        return self.note_stored() if stored else {}
-
     def _typing(self, command: commands.Typing) -> dict[str, Any]:
         assert self.user is not None
         membership = self._memberships.find(command.room, member=True)
@@ -288,7 +276,7 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Leave: NativeSession._leave,
     commands.Unsubscribe: NativeSession._unsubscribe,
     commands.Message: NativeSession._message,
-    commands.SendDirect: NativeSession._direct,
+    commands.SendDirect: NativeSession.send_direct,
     commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,
     commands.Count: NativeSession._ask,

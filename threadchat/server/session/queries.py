@@ -51,14 +51,22 @@ def who(hub: Hub, command: Who) -> Fields:
 
 def rooms(hub: Hub, command: Rooms, may_see: Callable[[str], bool] | None = None) -> Fields:
     """The rooms with the most people, of those that the native dialect reaches and `may_see` allows."""
+    listing = hub.list_rooms()
+    is_whole = may_see is None and not command.prefix
+    if is_whole and listing.reply is not None:
+        reply: Fields = listing.reply
+        return reply
     found = (
         room
-        for room in hub.list_rooms()
+        for room in listing.rooms
         if room.name.startswith(command.prefix)
         and room.name != encoding.BROADCAST_ROOM
         and (may_see is None or may_see(room.name))
     )
-    return _listed("rooms", (room._asdict() for room in found))
+    fields = _listed("rooms", (room._asdict() for room in found))
+    if is_whole:
+        listing.reply = fields  # everybody who asks for the same list gets the same reply
+    return fields
 
 
 def _find(hub: Hub, room: str) -> Room:
