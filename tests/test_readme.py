@@ -15,6 +15,7 @@ from msgspec import structs
 
 from tests.broker.redis_server import RedisServer, why_not
 from tests.docs.pages import anchors
+from threadchat.cli import docs, example
 from threadchat.cli import token as token_module
 from threadchat.cli.main import COMMANDS as CLI_COMMANDS
 from threadchat.cli.terminal.arguments import PARSERS
@@ -146,11 +147,16 @@ def test_commands_exist() -> None:
         assert os.access(ROOT / script, os.X_OK), f"{script} is not there, or not executable"
     assert set(re.findall(r"scripts/run (\w+)", TEXT)) <= set(CLI_COMMANDS)
     flags = set(re.findall(r"(?<=[ `])--[a-z-]+", TEXT))
-    parsers = [token_module.parser(), *(make() for make in PARSERS.values())]
+    parsers = [token_module.parser(), docs.parser(), example.parser(), *(make() for make in PARSERS.values())]
     of_clients = {flag for parser in parsers for flag in parser._option_string_actions}
-    of_gunicorn = {"--threads", "--workers", "--preload"}
-    ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml", "--cluster"} | of_clients
-    assert flags <= ours | of_gunicorn
+    of_others = {"--threads", "--workers", "--preload", "--worker-class"}  # gunicorn
+    of_others |= {"--concurrency", "--loglevel", "--strict"}  # celery, twine
+    ours = (
+        {setting.flag for setting in SETTINGS.values()}
+        | {"--config", "--toml", "--cluster", "--help"}
+        | of_clients
+    )
+    assert flags <= ours | of_others
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -95,7 +95,7 @@ def _serve(config: Config) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="threadchat",
-        usage="%(prog)s [serve | config | token | connect | tail | docs | example] [flags]",
+        usage="%(prog)s [serve|config|token|connect|tail|docs|example] [flags]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=Help,
