@@ -58,12 +58,15 @@ ensure_node() {
 
 has_node() { command -v node >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18)'; }
 
-# Puts TypeScript, which checks threadchat.js, into .venv; fails where there is no npm, or npm gets nothing.
+# Puts TypeScript, which checks threadchat.js, and a linter for the Dockerfile into .venv; fails where there is no
+# npm, or npm gets nothing.
 ensure_typescript() {
-    [[ -x "$VENV/node/node_modules/.bin/tsc" ]] && return
+    local bin="$VENV/node/node_modules/.bin"
+    [[ -x "$bin/tsc" && -x "$bin/dockerfile-utils" ]] && return
     command -v npm >/dev/null || return 1
     say "installing TypeScript into $VENV ..."
-    npm install --silent --no-fund --no-audit --prefix "$VENV/node" "typescript@5.9" </dev/null >&2
+    npm install --silent --no-fund --no-audit --prefix "$VENV/node" "typescript@5.9" "dockerfile-utils@0.16" \
+        </dev/null >&2
 }
 
 # Sets PYTHON and PYTHON_VERSION, or says what is missing.

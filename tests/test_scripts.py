@@ -18,6 +18,7 @@ SCRIPTS = (
     "scripts/fuzz",
     "scripts/soak",
     "scripts/first-hour",
+    "scripts/lowest",
     "scripts/new-machine",
     ".ci/run",
 )
@@ -424,7 +425,10 @@ def test_a_missing_node_is_installed(tree: Tree) -> None:
     ("missing", "told"),
     [
         ("node", "the tests of threadchat.js; they need Node 18 or newer: sudo apt-get install nodejs"),
-        ("npm", "the types of threadchat.js; they need npm, and npm the TypeScript of its registry"),
+        (
+            "npm",
+            "the types of threadchat.js and a check of the Dockerfile; they need npm, and npm its registry",
+        ),
     ],
 )
 def test_without_node_or_npm_it_is_told_what_is_skipped(tree: Tree, missing: str, told: str) -> None:
@@ -483,3 +487,26 @@ def test_a_cluster_without_a_server_says_how_to_get_it(tree: Tree, server: str) 
         f"threadchat: {server} is not there. On Debian or Ubuntu run: sudo apt-get install {server}\n"
     )
     assert tree.calls() == []
+
+
+# -- for those who carry it on -----------------------------------------------------------------------
+
+
+def test_the_hooks_of_commits_run_what_is_there() -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    [local] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert local["repo"] == "local", "nothing is downloaded"
+    for hook in local["hooks"]:
+        python, flag, module, *words = hook["entry"].split()
+        assert (python, flag) == (".venv/bin/python", "-m")
+        assert module in ("ruff", "mypy", "pytest")
+        assert all((ROOT / word).exists() for word in words if word.startswith(("tests/", "threadchat")))
+
+
+@pytest.mark.parametrize("name", ["bug", "docs", "wish"])
+def test_an_issue_template_has_a_head(name: str) -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    text = (ROOT / f".github/ISSUE_TEMPLATE/{name}.md").read_text(encoding="utf-8")
+    _, head, body = text.split("---\n", 2)
+    assert set(yaml.safe_load(head)) == {"name", "about", "labels"}
+    assert body.strip()
