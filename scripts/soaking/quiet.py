@@ -137,7 +137,13 @@ class Quiet:
             elif position.only is None and position.last != head:
                 wrong[room] = f"{person.name} got {position.last} of {head} events"
             elif position.only is not None:
-                self._simulation.checker.skipped(person.name, position.log, position.last, head + 1)
+                missing = [
+                    event["id"]
+                    for event in page["events"]
+                    if event["id"] > position.last and event["type"] in position.only
+                ]
+                if missing:
+                    wrong[room] = f"{person.name} got {position.last}, and none of {missing}"
         if room not in wrong:
             self._simulation.read_page(asker, room, page)
 

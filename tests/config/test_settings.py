@@ -64,6 +64,7 @@ DEFAULTS = {
     "room_ttl": 300.0,
     "inbox_size": 256,
     "inbox_age": 604_800.0,
+    "edit_window": 900.0,
     "announce_limit": 200,
     "room_pattern": "",
     "nickname_pattern": "",

@@ -177,6 +177,8 @@ class Config:
         "events, including direct messages, that are kept for a known person who is away; 0 keeps none")
     inbox_age: float = _setting(7 * 86_400.0, _LONG, "rooms",
         "age at which events in an inbox are deleted; an inbox is deleted with its last event")
+    edit_window: float = _setting(900.0, _AGE, "rooms",
+        "time for which people may edit their own messages; 0 forbids it")
     announce_limit: int = _setting(200, Whole(0, _MILLION, "people"), "rooms",
         "rooms with more people do not announce joins and leaves, which would be most of the traffic")
 

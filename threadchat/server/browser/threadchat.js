@@ -38,6 +38,10 @@ const TYPES = new Set([
     "add",
     "remove",
     "leave",
+    "rename",
+    "edit",
+    "react",
+    "unreact",
     "delete",
     "close",
     "event",
@@ -612,7 +616,7 @@ class Session {
 /**
  * @typedef {object} Item what was said and is not confirmed yet
  * @property {string} target the conversation that it belongs to
- * @property {{type: "message", room: string, message: string, key: string} |
+ * @property {{type: "message", room: string, message: string, key: string, reply_to?: number, epoch?: string} |
  *   {type: "direct", to: Api.UserId, message: string, key: string}} command
  * @property {number} at
  * @property {{user: Api.UserId, epoch: string | null, at: number} | null} tried the first attempt
@@ -845,9 +849,10 @@ class Room extends Feed {
     await this.settle();
   }
 
-  /** @param {string} text */
-  message(text, { key = newKey() } = {}) {
-    const command = { type: /** @type {const} */ ("message"), room: this.name, message: text, key };
+  /** @param {string} text @param {{key?: string, reply_to?: number, epoch?: string}} [options] */
+  message(text, { key = newKey(), reply_to, epoch = this.position?.epoch } = {}) {
+    const reply = reply_to ? { reply_to, epoch } : {};
+    const command = { type: /** @type {const} */ ("message"), room: this.name, message: text, key, ...reply };
     return this.#outbox.add({ target: this.target, command, at: Date.now(), tried: null, kept: false });
   }
 
@@ -858,6 +863,35 @@ class Room extends Feed {
   /** @param {string} type @param {object} [fields] @param {Api.RequestOptions} [options] */
   request(type, fields, options) {
     return this.#session.request({ ...fields, type, room: this.name }, options);
+  }
+
+  /** @param {number} event @param {string} text @param {{epoch?: string}} [options] */
+  edit(event, text, options) {
+    return this.#change("edit", event, { message: text }, options);
+  }
+
+  /** @param {number} event @param {{epoch?: string}} [options] */
+  remove(event, options) {
+    return this.#change("delete", event, {}, options);
+  }
+
+  /** @param {number} event @param {string} emoji @param {{epoch?: string}} [options] */
+  react(event, emoji, options) {
+    return this.#change("react", event, { emoji }, options);
+  }
+
+  /** @param {number} event @param {string} emoji @param {{epoch?: string}} [options] */
+  unreact(event, emoji, options) {
+    return this.#change("unreact", event, { emoji }, options);
+  }
+
+  /**
+   * A message is named by its id and its log: the same id in another log is another message.
+   * @param {string} type @param {number} event @param {object} fields @param {{epoch?: string}} [options]
+   */
+  async #change(type, event, fields, { epoch = this.position?.epoch } = {}) {
+    const reply = await this.request(type, { event, epoch, ...fields }, { retry: true });
+    return { offset: reply.offset ?? null };
   }
 
   /** Whether what is said here may be sent: not before one is in, where one wants to be. */
