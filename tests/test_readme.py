@@ -14,6 +14,7 @@ import pytest
 from msgspec import structs
 
 from tests.broker.redis_server import RedisServer, why_not
+from tests.docs import reference
 from tests.docs.pages import anchors
 from threadchat.cli import docs, example
 from threadchat.cli import token as token_module
@@ -186,3 +187,9 @@ def test_the_pictures_are_small() -> None:
 def test_the_diagram_is_straight() -> None:
     [diagram] = [body for body in fences("text") if "┌" in body]
     assert len({len(line) for line in diagram.splitlines() if "│" in line or "┌" in line}) == 1
+
+
+@pytest.mark.parametrize("title", reference.tables())
+def test_the_python_api(title: str) -> None:
+    """`python -m tests.docs.reference` writes them."""
+    assert [tuple(row) for row in table(title)[1:]] == reference.tables()[title]
