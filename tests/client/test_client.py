@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.client.fakes import PATIENCE, Doing, FakeServer, in_room, online
-from threadchat.client import ChatEvent, Client, Joined, Page, Person, Published, RoomInfo, State
+from threadchat.client import ChatEvent, Client, Joined, Page, Person, Published, RoomInfo, State, Unread
 from threadchat.client.changes import Changed
 from threadchat.client.client import chat_url
 from threadchat.client.moderation import Sanctioned, SanctionInfo
@@ -181,6 +181,14 @@ TABLE: list[tuple[str, Callable[[Client], Any], dict[str, Any], dict[str, Any], 
         {"room": "x", "event": 3, "emoji": "🎉"},
         {},
         Changed(),
+    ),
+    ("read", lambda chat: chat.read("x", 3, "e"), {"room": "x", "event": 3, "epoch": "e"}, {}, Reply()),
+    (
+        "rooms",
+        lambda chat: chat.unread(),
+        {},
+        {"rooms": [], "unread": {"x": {"offset": 3, "epoch": "e", "messages": 2, "mentions": 1}}},
+        {"x": Unread(3, "e", 2, 1)},
     ),
     ("delete", lambda chat: chat.delete("x", 3), {"room": "x", "event": 3}, {"offset": 9}, Published(9)),
     (

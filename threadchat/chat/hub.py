@@ -15,6 +15,7 @@ from threadchat.chat.log.events import Direct, Draft, Event, Position, UserId, i
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.memory_budget import MemoryBudget
 from threadchat.chat.message_changes import MessageChanges
+from threadchat.chat.reading import Reading
 from threadchat.chat.room import ANNOUNCE_LIMIT, Room
 from threadchat.chat.room_list import RoomList, RoomListing
 from threadchat.chat.room_registry import RoomRegistry, Schedule
@@ -32,7 +33,7 @@ PassOn = Callable[[Room, bytes, UserId], object]
 """Offers a frame that another node whispered to a room's members on this node, except one user."""
 
 
-class Hub(Inboxes, MessageChanges):
+class Hub(Inboxes, MessageChanges, Reading):
     """Creates rooms when they are first used, and forgets them when they have been empty for `room_ttl`.
 
     Any thread may call any method. If the broker is a Cluster, rooms and people are those of all its nodes.

@@ -16,8 +16,8 @@ EVERYBODY: Final = "room"
 """The name that stands for all who read the room, unless somebody there is called so."""
 MAX_MENTIONS: Final = 50
 """The number of users that one message mentions. Further ones are not noticed."""
-MAX_NAME: Final = 64
-"""Characters of the longest nickname."""
+MAX_TRIED: Final = 200
+"""The number of `@` in one text after which no further one is looked at."""
 
 Names = Mapping[str, set[UserId]]
 
@@ -62,7 +62,9 @@ def find_mentions(text: str, names: Names) -> tuple[tuple[UserId, ...], bool]:
     everybody = False
     longest = max(map(len, names), default=0)
     at = text.find("@")
-    while at >= 0 and len(found) < MAX_MENTIONS:
+    tried = 0
+    while at >= 0 and tried < MAX_TRIED and len(found) < MAX_MENTIONS:
+        tried += 1
         if at == 0 or not text[at - 1].isalnum():
             name = _name_at(text, at + 1, names, longest)
             found.update(dict.fromkeys(names.get(name, ())))

@@ -1,4 +1,4 @@
-"""The client's commands about messages that exist: edit, delete, react."""
+"""The client's commands about messages that exist: edit, delete, react, and what the user has read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import Any
 
 from threadchat.client.pending import OnLoss, Request
-from threadchat.client.protocol import AnyReply, Published, Reply
+from threadchat.client.protocol import AnyReply, Published, Reply, RoomList, Unread
 
 
 class Changed(Reply, frozen=True):
@@ -61,6 +61,19 @@ class ChangeCommands:
         """Takes the user's own emoji back; without an effect if it is not there."""
         fields = {**_target(room, event, epoch), "emoji": emoji}
         return self._ask(Request("unreact", fields, Changed), timeout)
+
+    # What the user has read
+
+    def read(self, room: str, event: int, epoch: str, *, timeout: float | None = None) -> Reply:
+        """Notes that the user has read a room up to the event with that id, in the log of `epoch`.
+
+        The server keeps this for users with an inbox; others get CommandError 108. Positions only advance.
+        """
+        return self._ask(Request("read", {"room": room, "event": event, "epoch": epoch}, Reply), timeout)
+
+    def unread(self, *, timeout: float | None = None) -> dict[str, Unread]:
+        """What the user has not read, for the rooms of which `read` told a position: 100 at most."""
+        return self._ask(Request("rooms", {}, RoomList), timeout).unread
 
 
 def _target(room: str, event: int, epoch: str) -> dict[str, Any]:

@@ -35,7 +35,8 @@ class ChatEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
       edit), and with its `reactions`, the users by emoji. An `edit` that is `deleted` was followed by
       another one.
     - Events in the user's inbox have `inbox` set and no room: `event`, and `direct`, a private message.
-    - Events that are in no log have no id: `typing`, events that the application emitted without keeping
+    - Events that are in no log have no id: `read` (another session of the user has read a room up to the
+      event `target`, in the log of `epoch`), `typing`, events that the application emitted without keeping
       them, and moves by the application: `joined`, `subscribed`, `left` and `unsubscribed`.
     - Notices have a text for people in `message`: `disconnected`, `connected`, `gap` (events of a room are
       lost), `reset` (a room has a new log), `refused` (the client may not return to a room), and `kicked`
@@ -55,6 +56,7 @@ class ChatEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, g
     session: str = msgspec.field(name="sessionId", default="")
     was: str = ""
     target: int = 0
+    epoch: str = ""
     emoji: str = ""
     reply_to: int = 0
     mentions: tuple[UserId, ...] = ()

@@ -102,11 +102,25 @@ class RoomInfo(msgspec.Struct, frozen=True):
     offset: int
 
 
+class Unread(msgspec.Struct, frozen=True):
+    """What the user has not read of a room: the read position, and how many messages, and mentions, follow.
+
+    With `more` there may be others, which were not counted.
+    """
+
+    offset: int
+    epoch: str
+    messages: int
+    mentions: int
+    more: bool = False
+
+
 class RoomList(Reply, frozen=True):
-    """The rooms, and whether there are more."""
+    """The rooms, and whether there are more; and what the user has not read, by room."""
 
     rooms: tuple[RoomInfo, ...]
     more: bool = False
+    unread: dict[str, Unread] = {}
 
 
 class Delivered(Reply, frozen=True):

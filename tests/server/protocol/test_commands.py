@@ -30,6 +30,7 @@ def test_there_are_the_commands_of_the_table() -> None:
         "delete",
         "react",
         "unreact",
+        "read",
         "direct",
         "subscribe",
         "unsubscribe",

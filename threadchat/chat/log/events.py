@@ -24,6 +24,7 @@ REACT: Final = "react"  # somebody put an emoji to a message
 UNREACT: Final = "unreact"  # somebody took an emoji back
 DELETE: Final = "delete"  # a message was deleted: its text is gone from the log
 CLOSE: Final = "close"  # the room was closed: the last event of every stream
+READ: Final = "read"  # somebody has read a room up to `target`; told to their own sessions, and in no log
 DIRECT: Final = "direct"  # a message from one person to another, in an inbox
 EVENT_TYPES: Final = frozenset(
     {MESSAGE, EVENT, JOIN, ADD, REMOVE, LEAVE, RENAME, EDIT, REACT, UNREACT, DELETE, CLOSE}
@@ -46,7 +47,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     `user` and `nickname` say who caused the event; they are None and empty for `close`. `message` is the
     text, and `session` the session that came or went. An `event` has a `name` and `data`. `skip` is the id of
     a session that does not get the event. Events in an `inbox` have no room; there, `direct` is a message to
-    the user `to`. `time` is Unix time in whole seconds.
+    the user `to`. A `read`, which is in no log, tells somebody's other sessions up to which event (`target`,
+    in the log of `epoch`) they have read a room. `time` is Unix time in whole seconds.
 
     A message may answer another one, whose id is `reply_to`. It `mentions` users, and with `everybody` all
     who read the room. In the log, a message shows what became of it: `edited` is the id of its last edit, and
@@ -71,6 +73,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     session: str = msgspec.field(name="sessionId", default="")
     was: str = ""
     target: int = 0
+    epoch: str = ""
     emoji: str = ""
     reply_to: int = 0
     mentions: tuple[UserId, ...] = ()

@@ -239,7 +239,7 @@ class Shell:
 
     def event(self, event: ChatEvent) -> None:
         """Shows an event. Runs on: any one thread."""
-        if event.type == "typing":
+        if event.type in ("typing", "read"):
             return
         self._note(event)
         if event.user is not None and event.nickname:

@@ -159,6 +159,21 @@ export interface Rename extends Frame {
   was: string;
 }
 
+/** Another tab of one's own has read the room up to the event `target`. It is in no log. */
+export interface Read extends Frame {
+  type: "read";
+  target: number;
+  epoch: string;
+}
+
+/** What one has not read of a room: what follows the position, messages and mentions counted apart. */
+export interface Unread extends Position {
+  messages: number;
+  mentions: number;
+  /** There may be others, which were not counted. */
+  more?: true;
+}
+
 /** Says in which log the id of a message was read: the room's present one, unless given. */
 export interface InLog {
   epoch?: string;
@@ -237,6 +252,7 @@ export interface Room extends Feed {
   on(what: "edit", listener: (edit: Edit) => void): () => void;
   on(what: "react" | "unreact", listener: (reaction: Reaction) => void): () => void;
   on(what: "rename", listener: (rename: Rename) => void): () => void;
+  on(what: "read", listener: (read: Read) => void): () => void;
   on(what: "gap" | "reset", listener: (missed: Missed) => void): () => void;
   /** Each time that the server grants the subscription, also after a reconnect. */
   on(what: "subscribed", listener: (reply: Subscribed) => void): () => void;
@@ -262,6 +278,11 @@ export interface Room extends Feed {
   unreact(event: number, emoji: string, options?: InLog): Promise<Changed>;
   /** Messages to this room that are not confirmed yet, those from before a reload among them. */
   readonly waiting: Waiting[];
+  /**
+   * Notes that one has read the room up to this event, and tells one's other tabs, where the room hears `read`.
+   * Kept for those who are `known`; rejects with 108 for others.
+   */
+  read(event: number, options?: InLog): Promise<void>;
   /** Does any other command about this room: `room.request("history", { limit: 50 })`. */
   request(type: string, fields?: object, options?: RequestOptions): Promise<any>;
 }
@@ -270,6 +291,11 @@ export interface Chat {
   readonly state: State;
   /** The user. Until the first hello is answered: the user before the reload, or null. */
   readonly me: Me | null;
+  /**
+   * What one had not read at the last hello, by room, where `read` once told a position; `rooms` has it, too.
+   * Empty for those who are not `known`.
+   */
+  readonly unread: Record<string, Unread>;
   /** What is for this user alone. */
   readonly inbox: Inbox;
   on(what: "state", listener: (state: State) => void): () => void;

@@ -42,6 +42,7 @@ const TYPES = new Set([
     "edit",
     "react",
     "unreact",
+    "read",
     "delete",
     "close",
     "event",
@@ -805,6 +806,8 @@ class Room extends Feed {
   #active = "";
   /** @type {Deferred<any> | null} */
   #joining = null;
+  /** @type {Api.Position | null} up to where the server was told that one has read */
+  #read = null;
 
   /** @param {string} name @param {Api.Filter} filter @param {Session} session @param {Outbox} outbox */
   constructor(name, filter, session, outbox) {
@@ -883,6 +886,20 @@ class Room extends Feed {
   /** @param {number} event @param {string} emoji @param {{epoch?: string}} [options] */
   unreact(event, emoji, options) {
     return this.#change("unreact", event, { emoji }, options);
+  }
+
+  /** @param {number} event @param {{epoch?: string}} [options] */
+  async read(event, { epoch = this.position?.epoch } = {}) {
+    if (this.#read && this.#read.epoch === epoch && this.#read.offset >= event) {
+      return; // the server knows
+    }
+    this.#read = { offset: event, epoch: epoch ?? "" };
+    try {
+      await this.request("read", { event, epoch: epoch ?? "" }, { retry: true });
+    } catch (error) {
+      this.#read = null;
+      throw error;
+    }
   }
 
   /**
@@ -1024,6 +1041,8 @@ const targetOf = (user) => `@${JSON.stringify(user)}`; // 7 is not "7"
 /** @implements {Api.Chat} */
 class Chat {
   inbox = new Feed();
+  /** @type {Record<string, Api.Unread>} */
+  unread = {};
   #listeners = new Listeners();
   /** @type {Map<string, Room>} */
   #rooms = new Map();
@@ -1144,6 +1163,7 @@ class Chat {
     } else {
       this.inbox.position = null;
     }
+    this.unread = reply.unread ?? {};
     this.#listeners.tell("hello", me);
     this.#changed();
     this.#rooms.forEach((room) => room.settle());

@@ -137,6 +137,13 @@ class Unreact(React, frozen=True):
     """Takes one's own emoji back."""
 
 
+class Read(InRoom, frozen=True):
+    """Notes up to which event of a log this person has read a room."""
+
+    event: Annotated[int, Meta(ge=0)]
+    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)]
+
+
 class Delete(ToMessage, frozen=True):
     """Removes the text of one's own message from a room's log, or as a moderator that of another's."""
 
@@ -250,35 +257,13 @@ class Sanctions(Command, frozen=True):
     room: Place = ""
 
 
+# fmt: off
 AnyCommand = (
-    Hello
-    | Profile
-    | Refresh
-    | Join
-    | Subscribe
-    | Leave
-    | Unsubscribe
-    | Message
-    | Edit
-    | Delete
-    | React
-    | Unreact
-    | SendDirect
-    | Call
-    | Count
-    | History
-    | Who
-    | Rooms
-    | Typing
-    | Ping
-    | Kick
-    | Ban
-    | Unban
-    | Mute
-    | Unmute
-    | Close
-    | Sanctions
+    Hello | Profile | Refresh | Join | Subscribe | Leave | Unsubscribe | Message | Edit | Delete | React
+    | Unreact | Read | SendDirect | Call | Count | History | Who | Rooms | Typing | Ping | Kick | Ban
+    | Unban | Mute | Unmute | Close | Sanctions
 )
+# fmt: on
 COMMANDS: Final = tuple(command.__struct_config__.tag for command in get_args(AnyCommand))
 
 

@@ -14,7 +14,7 @@ from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.identity import Identity
 from threadchat.server.protocol import commands, encoding
-from threadchat.server.session import authoring, compression, moderation, queries
+from threadchat.server.session import authoring, compression, moderation, queries, unread
 from threadchat.server.session.app_commands import NO_CALLS, Calls
 from threadchat.server.session.memberships import Membership, Memberships
 from threadchat.server.session.messaging import MessagingSession
@@ -143,7 +143,8 @@ class NativeSession(MessagingSession):
 
     def _rooms(self, command: commands.Rooms) -> dict[str, Any]:
         restricted = self.identity.permissions is not None
-        return queries.rooms(self.hub, command, self.identity.may_see if restricted else None)
+        reply = queries.rooms(self.hub, command, self.identity.may_see if restricted else None)
+        return {**reply, **unread.unread(self, command.prefix)}  # others may get the same reply
 
     def _ping(self, command: commands.Ping) -> dict[str, Any]:
         return {}
@@ -168,6 +169,7 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Unsubscribe: NativeSession._unsubscribe,
     commands.Message: NativeSession.message,
     commands.SendDirect: NativeSession.send_direct,
+    commands.Read: unread.read,
     commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,
     commands.Count: NativeSession._ask,
