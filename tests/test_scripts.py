@@ -398,7 +398,10 @@ def test_a_missing_python_is_installed(tree: Tree) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["buster"], "buster is not expected here: scripts/new-machine [--run] [bookworm] [trixie]"),
+        (
+            ["buster"],
+            "buster is not expected here: scripts/new-machine [--run] [bookworm] [trixie] [-- arguments]",
+        ),
     ],
 )
 def test_a_new_machine_knows_its_words(tree: Tree, words: list[str], told: str) -> None:

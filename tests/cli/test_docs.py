@@ -88,6 +88,12 @@ def test_the_web_page_of_a_server_is_opened(
         assert said == ("" if there else f"there is no browser to start; the page is at {opened[0]}\n")
 
 
+def test_what_servers_do_not_show_is_for_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["docs", "changelog", "--web"]) == 2
+    assert capsys.readouterr().err == "threadchat: servers do not show changelog; leave --web out\n"
+    assert main(["docs", "changelog"]) == 0
+
+
 def test_without_a_server_it_is_told_how_to_get_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["docs", "--web", "--url", "http://127.0.0.1:1"]) == docs.EXIT_UNREACHABLE
     assert capsys.readouterr().err.startswith("threadchat: http://127.0.0.1:1/docs/ cannot be opened: ")

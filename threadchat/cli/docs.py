@@ -36,6 +36,9 @@ def main(argv: Sequence[str]) -> int:
         print(f"threadchat: there is no topic {topic}; {hint}", file=sys.stderr)
         return EXIT_USAGE
     if arguments.web:
+        if topic in topics.GROUPS["The project"]:
+            print(f"threadchat: servers do not show {topic}; leave --web out", file=sys.stderr)
+            return EXIT_USAGE
         return _open(f"{arguments.url.rstrip('/')}/docs/{topic or ''}")
     styled = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     if topic is None:

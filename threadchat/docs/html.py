@@ -17,7 +17,7 @@ from threadchat.docs.markdown import (
     parse,
     spans,
 )
-from threadchat.docs.topics import GROUPS, TOPICS
+from threadchat.docs.topics import TOPICS, WEB
 
 _PAGE = """\
 <!doctype html>
@@ -30,41 +30,39 @@ _PAGE = """\
 <link rel="stylesheet" href="style.css">
 </head>
 <body>
-<nav aria-label="Topics"><p><a href="./">threadchat {version}</a></p>{navigation}</nav>
+<nav aria-label="Topics"><p><a href="./">threadchat</a></p>{navigation}</nav>
 <main>{body}</main>
 </body>
 </html>
 """
 
 
-def contents_page(version: str) -> str:
+def contents_page() -> str:
     """The page that lists all topics. Links are relative: it works below any path that ends in a slash."""
     body = ["<h1>Documentation of threadchat</h1>"]
-    for title, topics in GROUPS.items():
+    for title, topics in WEB.items():
         body.append(f"<h2>{escape(title)}</h2><dl>")
         body += [
             f'<dt><a href="{name}">{name}</a></dt><dd>{escape(what)}</dd>' for name, what in topics.items()
         ]
         body.append("</dl>")
-    return _page("Documentation", "".join(body), version, None)
+    return _page("Documentation", "".join(body), None)
 
 
-def topic_page(topic: str, text: str, version: str) -> str:
-    """The page of one topic. `text` is its Markdown."""
+def topic_page(topic: str, text: str) -> str:
+    """The page of one topic. `text` is its Markdown. It does not tell strangers which version this is."""
     blocks = parse(text)
     title = next((block.text for block in blocks if isinstance(block, Heading)), topic)
-    return _page(title, "\n".join(map(_block, blocks)), version, topic)
+    return _page(title, "\n".join(map(_block, blocks)), topic)
 
 
-def _page(title: str, body: str, version: str, current: str | None) -> str:
-    return _PAGE.format(
-        title=escape(title), body=body, version=escape(version), navigation=_navigation(current)
-    )
+def _page(title: str, body: str, current: str | None) -> str:
+    return _PAGE.format(title=escape(title), body=body, navigation=_navigation(current))
 
 
 def _navigation(current: str | None) -> str:
     parts = []
-    for title, topics in GROUPS.items():
+    for title, topics in WEB.items():
         marks = {name: ' aria-current="page"' if name == current else "" for name in topics}
         links = "".join(f'<li><a href="{name}"{marks[name]}>{name}</a></li>' for name in topics)
         parts.append(f"<h2>{escape(title)}</h2><ul>{links}</ul>")

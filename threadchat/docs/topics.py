@@ -48,6 +48,10 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
         "contributing": "running the tests, and where things go",
     },
 }
+WEB: Final[Mapping[str, Mapping[str, str]]] = {
+    title: topics for title, topics in GROUPS.items() if title != "The project"
+}
+"""What a server shows to everybody. The changelog would tell strangers which version runs."""
 TOPICS: Final[Mapping[str, str]] = {name: what for group in GROUPS.values() for name, what in group.items()}
 """What each topic is about."""
 

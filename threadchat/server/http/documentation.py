@@ -8,7 +8,6 @@ from typing import Final
 
 from threadchat.docs import html, topics
 from threadchat.server.http.static import Resource, make_resource
-from threadchat.version import __version__
 
 PREFIX: Final = "/docs/"
 _FILES: Final = (".css", ".png", ".svg")
@@ -17,9 +16,14 @@ _FILES: Final = (".css", ".png", ".svg")
 def find(path: str) -> Resource | None:
     """The page or file at `path`, or None. Runs on: any thread."""
     name = path.removeprefix(PREFIX)
-    if name == path or not (name == "" or name in topics.TOPICS or name in _files()):
+    if name == path or not (name == "" or name in _topics() or name in _files()):
         return None  # before the cache is asked, so that strangers cannot fill it
     return _render(name)
+
+
+@cache
+def _topics() -> frozenset[str]:
+    return frozenset(name for group in topics.WEB.values() for name in group)
 
 
 @cache
@@ -32,5 +36,5 @@ def _files() -> frozenset[str]:
 def _render(name: str) -> Resource:
     if name in _files():
         return make_resource(name, (importlib.resources.files("threadchat.docs") / name).read_bytes())
-    page = html.topic_page(name, topics.read(name), __version__) if name else html.contents_page(__version__)
+    page = html.topic_page(name, topics.read(name)) if name else html.contents_page()
     return make_resource("page.html", page.encode())
