@@ -61,6 +61,25 @@ def test_the_wheel_has_all_that_is_used(built: Path) -> None:
     assert not [name for name in names if "__pycache__" in name or name.startswith(("tests", "scripts"))]
 
 
+def test_the_installed_package_has_examples_and_documentation(built: Path, tmp_path: Path) -> None:
+    with wheel(built) as packed:
+        packed.extractall(tmp_path / "site")
+    for words in (["example", "django", "."], ["example", "nginx", "."], ["docs", "troubleshooting"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "threadchat", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=110,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    for name in ("django_app.py", "django_people/models.py", "pages/django_app.js", "nginx.conf"):
+        assert (tmp_path / name).is_file()
+    assert done.stdout.startswith("# Troubleshooting\n")
+
+
 def test_the_sdist_can_be_built_and_tested(built: Path) -> None:
     [path] = built.glob("*.tar.gz")
     with tarfile.open(path) as packed:
