@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     if not (logs := arguments.files or ([log] if log else [])):
         print("threadchat: name the event log, as there is no event_log in the settings", file=sys.stderr)
         return EXIT_USAGE
-    from threadchat.chat.event_log.redaction import redact
+    from threadchat.chat.eventlog.redaction import redact
 
     try:
         done = redact(logs)

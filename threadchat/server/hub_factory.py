@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from threadchat.chat.broker_interface import Broker
-from threadchat.chat.event_log.writer import JsonLines
+from threadchat.chat.eventlog.json_lines import JsonLines
 from threadchat.chat.hub import Hub
 from threadchat.chat.inboxes import InboxRules
 from threadchat.chat.log.events import UserId

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from threadchat.chat.event_log.files import closed_files
+from threadchat.chat.eventlog.files import closed_files
 from threadchat.chat.log.events import DELETE
 
 

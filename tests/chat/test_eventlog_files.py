@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.chat.test_eventlog import ids, note, size_of
 
 from tests.chat.helpers import Clock
-from threadchat.chat.event_log import files
-from threadchat.chat.event_log.files import LogFile, closed_files
-from threadchat.chat.event_log.writer import JsonLines
+from tests.chat.test_eventlog import ids, note, size_of
+from threadchat.chat.eventlog import files as eventlog_file
+from threadchat.chat.eventlog.files import LogFile, closed_files
+from threadchat.chat.eventlog.json_lines import JsonLines
 
 
 @pytest.fixture
@@ -153,11 +153,11 @@ def test_where_no_new_file_can_be_begun_the_old_one_goes_on(
         raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as patched:
-        patched.setattr(files.os, failing, fail)
+        patched.setattr(eventlog_file.os, failing, fail)
         batch(lines, 2, 2)
         batch(lines, 3, 3)
     assert caplog.text.count("no new file can be begun") == 1
-    clock.now += files.RETRY
+    clock.now += eventlog_file.RETRY
     batch(lines, 4, 4)
     lines.close()
     written = [ids(each) for each in (*closed(path), path)]

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from threadchat.chat.event_log.files import LogFile, Rotation
+from threadchat.chat.eventlog.files import LogFile, Rotation
 from threadchat.chat.log.events import Event
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What `chat/event_log/writer.py` writes, and what a full disk leaves of it."""
+"""What `chat/eventlog/json_lines.py` writes, and what a full disk leaves of it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.chat.helpers import PATIENCE, records
-from threadchat.chat import eventlog
-from threadchat.chat.event_log.files import LogFile
-from threadchat.chat.event_log.writer import JsonLines
+from threadchat.chat.eventlog import json_lines as eventlog
+from threadchat.chat.eventlog.files import LogFile
+from threadchat.chat.eventlog.json_lines import JsonLines
 from threadchat.chat.room import Room
 
 

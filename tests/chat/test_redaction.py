@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from threadchat import Room
-from threadchat.chat.event_log.redaction import redact
-from threadchat.chat.event_log.writer import JsonLines
+from threadchat.chat.eventlog.json_lines import JsonLines
+from threadchat.chat.eventlog.redaction import redact
 from threadchat.chat.log.events import DELETE, MESSAGE, Draft, Position, record
 from threadchat.cli.main import main
 
