@@ -26,7 +26,7 @@ from threadchat.errors import CloseCode, ErrorCode
 from threadchat.server.admin.api import CALLS as API_CALLS
 from threadchat.server.admin.metrics import Collector
 from threadchat.server.chat import Chat
-from threadchat.server.protocol.commands import COMMANDS, AnyCommand
+from threadchat.server.protocol.all_commands import COMMANDS, AnyCommand
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "threadchat/docs"
@@ -152,11 +152,8 @@ def test_commands_exist() -> None:
     of_clients = {flag for parser in parsers for flag in parser._option_string_actions}
     of_others = {"--threads", "--workers", "--preload", "--worker-class"}  # gunicorn
     of_others |= {"--concurrency", "--loglevel", "--strict"}  # celery, twine
-    ours = (
-        {setting.flag for setting in SETTINGS.values()}
-        | {"--config", "--toml", "--cluster", "--help"}
-        | of_clients
-    )
+    of_others |= {"--broken", "--by-room", "--cluster", "--seconds", "--seed"}  # scripts
+    ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml", "--help"} | of_clients
     assert flags <= ours | of_others
 
 
