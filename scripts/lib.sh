@@ -58,17 +58,23 @@ ensure_node() {
 
 has_node() { command -v node >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
 
-# Puts TypeScript, which checks threadchat.js, into .venv; fails where there is no npm, or npm gets nothing.
+# Puts TypeScript, which checks threadchat.js, and a linter for the Dockerfile into .venv; fails where there is no
+# npm, or npm gets nothing.
 ensure_typescript() {
-    [[ -x "$VENV/node/node_modules/.bin/tsc" ]] && return
+    local bin="$VENV/node/node_modules/.bin"
+    [[ -x "$bin/tsc" && -x "$bin/dockerfile-utils" ]] && return
     command -v npm >/dev/null || return 1
     say "installing TypeScript into $VENV ..."
-    npm install --silent --no-fund --no-audit --prefix "$VENV/node" "typescript@5.9" </dev/null >&2
+    npm install --silent --no-fund --no-audit --prefix "$VENV/node" "typescript@5.9" "dockerfile-utils@0.16" \
+        </dev/null >&2
 }
 
 # Sets PYTHON and PYTHON_VERSION, or says what is missing.
 find_python() {
-    PYTHON="${PYTHON:-python3}"
+    if [[ -z "${PYTHON:-}" ]]; then
+        PYTHON=python3
+        command -v python3 >/dev/null || apt_install python3 || true
+    fi
     command -v "$PYTHON" >/dev/null ||
         die "$PYTHON is not there. Install Python 3.11 or newer, or name one: PYTHON=/path/to/python3 $0"
     PYTHON_VERSION="$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ||

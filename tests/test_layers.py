@@ -22,7 +22,7 @@ FLOORS = (
     ("errors", "normalize", "version"),
     ("callbacks",),
     ("config",),
-    ("logs",),
+    ("docs", "logs"),
     ("wire/protocol", "wire/threads"),
     ("wire",),
     ("wire/connecting",),

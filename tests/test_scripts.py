@@ -18,8 +18,13 @@ SCRIPTS = (
     "scripts/abuse",
     "scripts/fuzz",
     "scripts/soak",
+    "scripts/first-hour",
+    "scripts/lowest",
+    "scripts/new-machine",
     ".ci/run",
 )
+NEEDED = ("cc", "curl", "git", "jq", "openssl", "shellcheck", "Xvfb")
+"""Programs that single tests need."""
 TOOLS = ("bash", "cat", "cksum", "cp", "dirname", "env", "flock", "mkdir", "rm", "touch")
 
 # What the scripts call as Python: notes its arguments and answers as the STUB_ variables say.
@@ -27,6 +32,7 @@ PYTHON = """#!/usr/bin/env bash
 [[ "$1" == -V ]] && { echo "Python 3.12.0"; exit; }
 if [[ "$1" == -c ]]; then
     case "$2" in
+        *tkinter*) [[ -e "$STUB_DIR/no-tk" ]]; exit ;;
         *version_info*) echo "${STUB_VERSION:-3.12}"; exit ;;
         *ensurepip*) [[ ! -e "$STUB_DIR/no-ensurepip" ]]; exit ;;
     esac
@@ -76,7 +82,7 @@ class Tree:
                 (self.bin / tool).symlink_to(found)
         for name, text in (("python3", PYTHON), ("apt-get", APT), ("id", ID), ("sudo", SUDO)):
             self.program(name, text)
-        for name in ("chromium", "chromedriver", "redis-server", "nginx", "node", "npm"):
+        for name in ("chromium", "chromedriver", "redis-server", "nginx", "node", "npm", *NEEDED):
             self.program(name, "#!/bin/sh\n")
 
     def program(self, name: str, text: str) -> Path:
@@ -363,6 +369,55 @@ def test_without_servers_it_is_told_what_is_skipped(tree: Tree, missing: list[st
     assert found.stdout == "3 passed in 0.01s\n"
 
 
+def test_missing_tools_are_installed_at_once(tree: Tree) -> None:
+    for name in NEEDED:
+        (tree.bin / name).unlink()
+    tree.forbid("no-tk")
+    assert tree.run("scripts/test").returncode == 0
+    [install] = [call for call in tree.calls() if call.startswith("apt-get install")]
+    packages = "gcc curl jq openssl shellcheck xvfb git libc6-dev python3-tk"
+    assert install.endswith(f"{packages} (noninteractive)")
+
+
+def test_without_tools_it_is_told_what_is_skipped(tree: Tree) -> None:
+    (tree.bin / "cc").unlink()
+    found = tree.run("scripts/test", STUB_UID="1000")
+    assert found.returncode == 0
+    assert "SKIPPED: the tests that need: sudo apt-get install gcc libc6-dev\n" in found.stderr
+
+
+def test_a_missing_python_is_installed(tree: Tree) -> None:
+    stub = (tree.bin / "python3").rename(tree.stubs / "python3")
+    tree.program(
+        "apt-get", f'#!/usr/bin/env bash\n[[ "$*" == *" python3" ]] && cp "{stub}" "{tree.bin}/"\nexit 0'
+    )
+    assert tree.run("scripts/run").returncode == 0
+    assert tree.calls()[-1] == "threadchat"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the message for others")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["buster"],
+            "buster is not expected here: scripts/new-machine [--run] [bookworm] [trixie] [-- arguments]",
+        ),
+    ],
+)
+def test_a_new_machine_knows_its_words(tree: Tree, words: list[str], told: str) -> None:
+    tree.program("debootstrap", "#!/bin/sh\nexit 1\n")
+    found = tree.run("scripts/new-machine", *words)
+    assert found.returncode == 1
+    assert found.stderr == f"threadchat: {told}\n"
+
+
+def test_a_new_machine_needs_root(tree: Tree) -> None:
+    found = tree.run("scripts/new-machine", STUB_UID="1000")
+    assert found.returncode == 1
+    assert found.stderr == "threadchat: scripts/new-machine needs root, to make a root file system\n"
+
+
 def test_a_missing_node_is_installed(tree: Tree) -> None:
     (tree.bin / "node").unlink()
     assert tree.run("scripts/test").returncode == 0
@@ -374,7 +429,10 @@ def test_a_missing_node_is_installed(tree: Tree) -> None:
     ("missing", "told"),
     [
         ("node", "the tests of threadchat.js; they need Node 18 or newer: sudo apt-get install nodejs"),
-        ("npm", "the types of threadchat.js; they need npm, and npm the TypeScript of its registry"),
+        (
+            "npm",
+            "the types of threadchat.js and a check of the Dockerfile; they need npm, and npm its registry",
+        ),
     ],
 )
 def test_without_node_or_npm_it_is_told_what_is_skipped(tree: Tree, missing: str, told: str) -> None:
@@ -433,3 +491,26 @@ def test_a_cluster_without_a_server_says_how_to_get_it(tree: Tree, server: str) 
         f"threadchat: {server} is not there. On Debian or Ubuntu run: sudo apt-get install {server}\n"
     )
     assert tree.calls() == []
+
+
+# -- for those who carry it on -----------------------------------------------------------------------
+
+
+def test_the_hooks_of_commits_run_what_is_there() -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    [local] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert local["repo"] == "local", "nothing is downloaded"
+    for hook in local["hooks"]:
+        python, flag, module, *words = hook["entry"].split()
+        assert (python, flag) == (".venv/bin/python", "-m")
+        assert module in ("ruff", "mypy", "pytest")
+        assert all((ROOT / word).exists() for word in words if word.startswith(("tests/", "threadchat")))
+
+
+@pytest.mark.parametrize("name", ["bug", "docs", "wish"])
+def test_an_issue_template_has_a_head(name: str) -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    text = (ROOT / f".github/ISSUE_TEMPLATE/{name}.md").read_text(encoding="utf-8")
+    _, head, body = text.split("---\n", 2)
+    assert set(yaml.safe_load(head)) == {"name", "about", "labels"}
+    assert body.strip()

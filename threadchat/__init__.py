@@ -15,7 +15,8 @@ Each part can be used by itself. Everything may be used from any thread, and not
 - Support for your tests: `threadchat.testing`, also as pytest fixtures.
 
 Every exception raised on purpose is a `ThreadchatError`. `CommandError` means that a command was refused, and
-carries a code. Others are `RoomClosed`, `SlowConsumer`, `ConnectionClosed` and `ConfigError`.
+carries an `ErrorCode`; a `ConnectionClosed` carries a `CloseCode`. Others are `RoomClosed`, `SlowConsumer`,
+`BrokerError` and `ConfigError`.
 
     from threadchat import Room
 
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
     from threadchat.config.settings import Config
     from threadchat.errors import (
         BadUrl,
+        BrokerError,
         CannotConnect,
+        CloseCode,
         CommandError,
         ConcurrencyError,
         ConfigError,
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
         ConnectionClosedError,
         ConnectionClosedOK,
         ConnectTimeout,
+        ErrorCode,
         HandshakeRefused,
         NoSocket,
         Refuse,
@@ -79,12 +83,14 @@ if TYPE_CHECKING:
 # The module of each public name. A name is imported when it is first used.
 _HOMES = {
     "BadUrl": "threadchat.errors",
+    "BrokerError": "threadchat.errors",
     "Caller": "threadchat.server.session.caller",
     "CannotConnect": "threadchat.errors",
     "Chat": "threadchat.server.chat",
     "ChatEvent": "threadchat.client.event",
     "Client": "threadchat.client.client",
     "ClientConnection": "threadchat.plain.client",
+    "CloseCode": "threadchat.errors",
     "CommandError": "threadchat.errors",
     "ConcurrencyError": "threadchat.errors",
     "Config": "threadchat.config.settings",
@@ -94,6 +100,7 @@ _HOMES = {
     "ConnectionClosedError": "threadchat.errors",
     "ConnectionClosedOK": "threadchat.errors",
     "Draft": "threadchat.chat.log.events",
+    "ErrorCode": "threadchat.errors",
     "Event": "threadchat.chat.log.events",
     "EventStream": "threadchat.chat.delivery.stream",
     "Filter": "threadchat.chat.delivery.subscription",
@@ -124,12 +131,14 @@ _HOMES = {
 }
 __all__ = [
     "BadUrl",
+    "BrokerError",
     "Caller",
     "CannotConnect",
     "Chat",
     "ChatEvent",
     "Client",
     "ClientConnection",
+    "CloseCode",
     "CommandError",
     "ConcurrencyError",
     "Config",
@@ -139,6 +148,7 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "Draft",
+    "ErrorCode",
     "Event",
     "EventStream",
     "Filter",
@@ -169,12 +179,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'threadchat' has no attribute {name!r}")
-    from importlib import import_module
+# Type checkers take the names from above: with a `__getattr__` they would accept misspelt ones too.
+if not TYPE_CHECKING:
 
-    return getattr(import_module(_HOMES[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            from difflib import get_close_matches
+
+            meant = get_close_matches(name, __all__, 1)
+            hint = f"; did you mean {meant[0]}?" if meant else ""
+            raise AttributeError(f"module 'threadchat' has no attribute {name!r}{hint}")
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

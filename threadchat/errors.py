@@ -223,12 +223,18 @@ class SlowConsumer(ThreadchatError):
 
 
 class CommandError(ThreadchatError):
-    """A command was refused; the client gets one error reply."""
+    """A command was refused; the client gets one error reply with the code and the reason.
 
-    def __init__(self, code: ErrorCode, reason: str = "", *, temporary: bool | None = None) -> None:
-        super().__init__(reason or code.reason)
+    `detail` is for the program and its log, and is not sent: it may name addresses.
+    """
+
+    def __init__(
+        self, code: ErrorCode, reason: str = "", *, temporary: bool | None = None, detail: str = ""
+    ) -> None:
+        said = reason or code.reason
+        super().__init__(f"{said}: {detail}" if detail else said)
         self.code = code
-        self.reason = reason or code.reason
+        self.reason = said
         self.temporary = code.temporary if temporary is None else temporary
 
 

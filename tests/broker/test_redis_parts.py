@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scripts.ports import free_port
 from tests.broker.redis_server import why_not
 
 if reason := why_not():
@@ -15,6 +16,7 @@ if reason := why_not():
 from tests.chat.helpers import PATIENCE, ids_of, join, records, run, say
 from threadchat.broker.redis import RedisBroker, publish_pipeline
 from threadchat.broker.redis.commands import NOTHING, Known, Retention
+from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.encoding import RoomMessage, body_of, entries, read_message, record_of
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
@@ -250,3 +252,18 @@ def test_a_closed_room_refuses_its_own_publications() -> None:
     line = Line()
     line.closed = True
     assert [str(error) for error in publish_together(line, publications(2))] == ["room r is closed"] * 2
+
+
+def test_the_program_learns_where_redis_is_and_clients_do_not() -> None:
+    address = f"127.0.0.1:{free_port()}"  # where nothing listens
+    connection = RedisConnection(f"redis://:secret@{address}/0")
+    with pytest.raises(CommandError) as away:
+        connection.ask(("PING",))
+    with pytest.raises(CommandError) as failed:
+        connection.execute(("PING",))
+    connection.close()
+    assert f"Redis at {address} does not answer" in str(away.value)
+    assert address in str(failed.value)
+    assert away.value.reason == "the message store is away, try again later"
+    assert failed.value.reason == "the message store failed, try again later"
+    assert "secret" not in f"{away.value} {failed.value}"

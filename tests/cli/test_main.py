@@ -223,11 +223,13 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
         (["config", "--tomll"], "--tomll is not a flag; did you mean --toml?"),
         (
             ["run"],
-            "run is not expected here; the commands are serve, config, token, redact, connect and tail",
+            "run is not expected here; the commands are serve, config, token, redact, connect, tail, docs"
+            " and example",
         ),
         (
             ["config", "serve"],
-            "serve is not expected here; the commands are serve, config, token, redact, connect and tail",
+            "serve is not expected here; the commands are serve, config, token, redact, connect, tail, docs"
+            " and example",
         ),
         (["--port", "1", "connect"], "connect must come first, before its flags"),
         (["--port"], "argument --port: expected one argument"),

@@ -99,6 +99,35 @@ def test_a_yaml_reader_sees_the_same() -> None:
         assert (ROOT / replica["build"]["dockerfile"]).is_file()
 
 
+LINTER = Path(sys.prefix) / "node/node_modules/.bin/dockerfile-utils"  # where scripts/test puts it
+
+
+@pytest.mark.skipif(not LINTER.exists(), reason="needs dockerfile-utils, which scripts/test gets by npm")
+def test_a_linter_finds_nothing_wrong_with_the_dockerfile(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [LINTER, "lint", DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stdout.strip()) == (0, "")
+    (tmp_path / "Dockerfile").write_text("FROM python\nRUNN true\n")
+    bad = subprocess.run(
+        [LINTER, "lint", tmp_path / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert "RUNN" in bad.stdout
+
+
+def has_compose() -> bool:
+    if not shutil.which("docker"):
+        return False
+    return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not has_compose(), reason="docker has no compose here")
+def test_compose_reads_its_file() -> None:
+    command = ["docker", "compose", "-f", DEPLOY / "compose.yaml", "config", "--quiet"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     here = tmp_path / "threadchat.service"

@@ -19,15 +19,16 @@ from threadchat.config.sources import FILE_VARIABLE
 from threadchat.errors import ConfigError
 from threadchat.version import __version__
 
-COMMANDS: Final = ("serve", "config", "token", "redact", "connect", "tail")
-APART: Final = ("token", "redact", "connect", "tail")
+COMMANDS: Final = ("serve", "config", "token", "redact", "connect", "tail", "docs", "example")
+APART: Final = ("token", "redact", "connect", "tail", "docs", "example")
 """Commands with flags of their own."""
 
 DESCRIPTION: Final = """\
 serve, the default, runs the chat server. config prints the value of every setting and where it comes from.
 token creates a token for trying things out, redact removes deleted messages from the event log, connect
-opens a chat in the terminal, and tail shows the events of rooms. These four have flags of their own: see
-token --help, redact --help and so on."""
+opens a chat in the terminal, and tail shows the events of rooms. docs shows the documentation, and example
+writes a complete program. All but the first two have flags of their own: see token --help, redact --help and
+so on."""
 
 EPILOG: Final = """\
 Each flag is also an environment variable (THREADCHAT_HELLO_TIMEOUT for --hello-timeout) and a key in the TOML
@@ -75,6 +76,10 @@ def _run_apart(words: Sequence[str]) -> int:
         from threadchat.cli.token import main as run
     elif words[0] == "redact":
         from threadchat.cli.redact import main as run
+    elif words[0] == "docs":
+        from threadchat.cli.docs import main as run
+    elif words[0] == "example":
+        from threadchat.cli.example import main as run
     else:
         from threadchat.cli.terminal.arguments import main as run
     return run(words)
@@ -93,7 +98,7 @@ def _serve(config: Config) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="threadchat",
-        usage="%(prog)s [serve | config | token | redact | connect | tail] [flags]",
+        usage="%(prog)s [serve|config|token|redact|connect|tail|docs|example] [flags]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=Help,

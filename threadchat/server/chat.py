@@ -137,7 +137,7 @@ class Chat(WithHooks, WithCommands, Emitting):
 
     def mount(
         self, app: WSGIApplication, path: str = "/chat", *, page: bool = False, api: bool = False
-    ) -> WSGIApplication:
+    ) -> Mount:
         """Wraps `app`: serves WebSockets at `path` and, with `page`, the chat's page at `path/`.
 
         With `api`, also serves `path/api/`, `path/ops` and `path/metrics`, as `api_key` and `metrics` allow.

@@ -89,7 +89,7 @@ def test_a_user_is_made_of_what_can_be_sent() -> None:
         (object(), "this object has no id"),
         ({"nickname": "ann"}, "this dict has no id"),
         (SimpleNamespace(id=7, nickname="\ud800"), "nickname of user 7 has half a surrogate pair"),
-        (SimpleNamespace(id=7, nickname=3), "nickname of user 7 is a int"),
+        (SimpleNamespace(id=7, nickname=3), "nickname of user 7 is of type int"),
         (SimpleNamespace(id=7, nickname="x" * (MAX_NICKNAME + 1)), "65 characters; at most 64"),
     ],
 )

@@ -133,9 +133,9 @@ BAD: list[tuple[str, Act]] = [
     ("give either a user or an address", lambda chat: chat.mute(7, address="192.0.2.7")),
     ("user is True", lambda chat: chat.ban(True)),
     ("user is ''", lambda chat: chat.ban("")),
-    ("address is a int", lambda chat: chat.ban(address=7)),  # type: ignore[arg-type]
+    ("address is of type int", lambda chat: chat.ban(address=7)),  # type: ignore[arg-type]
     ("address is '192.0.2'", lambda chat: chat.ban(address="192.0.2")),
-    ("room is a int", lambda chat: chat.ban(7, room=8)),  # type: ignore[arg-type]
+    ("room is of type int", lambda chat: chat.ban(7, room=8)),  # type: ignore[arg-type]
     ("room is '", lambda chat: chat.ban(7, room="x" * 200)),
     ("seconds is -1", lambda chat: chat.ban(7, seconds=-1)),
     ("seconds is nan", lambda chat: chat.ban(7, seconds=float("nan"))),

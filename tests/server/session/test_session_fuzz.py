@@ -167,7 +167,7 @@ def ids_of(texts: list[str], *, known: bool) -> Counter[int | str]:
     for text in texts:
         try:
             command = decode(text)
-        except (ValueError, RecursionError):
+        except (ValueError, msgspec.DecodeError, RecursionError):  # the former's subclass from 0.20 on
             command = None if known else {"id": find_id(text)}
         if isinstance(command, dict) and command.get("id") in IDS and type(command["id"]) in (int, str):
             due[command["id"]] += not known or command.get("type") in list(COMMANDS)

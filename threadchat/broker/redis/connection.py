@@ -78,6 +78,9 @@ class RedisConnection:
             raise ConfigError(f"broker: {why}") from None
         except TypeError as error:
             raise ConfigError(f"broker: an option after the ? is not one of redis-py's: {error}") from error
+        parts = self._pool.connection_kwargs
+        self.address: Final[str] = parts.get("path") or f"{parts.get('host')}:{parts.get('port')}"
+        """Where Redis is, without user and password."""
         self.on_trouble: Callable[[], None] = lambda: None
         self.counters: Counter[str] = Counter()
         self._ready = threading.Event()
@@ -177,7 +180,12 @@ class RedisConnection:
         with self._lock:
             since = self._unready_since
         if not self._ready.wait(max(0.0, since + GRACE - monotonic())):
-            raise CommandError(ErrorCode.INTERNAL, "the message store is away, try again later")
+            raise self.away()
+
+    def away(self) -> CommandError:
+        """The error for a command that cannot reach Redis. Only the program learns the address."""
+        detail = f"Redis at {self.address} does not answer; see broker and /readyz"
+        return CommandError(ErrorCode.INTERNAL, "the message store is away, try again later", detail=detail)
 
     # Helpers
 
@@ -235,4 +243,4 @@ def _check(url: str) -> None:
 
 
 def _as_command_error(error: RedisError) -> CommandError:
-    return CommandError(ErrorCode.INTERNAL, f"the message store failed, try again later: {error}")
+    return CommandError(ErrorCode.INTERNAL, "the message store failed, try again later", detail=str(error))

@@ -14,7 +14,6 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from threadchat.broker.redis.connection import RedisConnection
-from threadchat.errors import CommandError, ErrorCode
 from threadchat.wire.threads.late_thread import LateThread
 
 log = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ class Subscriber:
     def await_confirmed(self, confirmed: threading.Event, timeout: float) -> None:
         """Waits for the event of `subscribe`. Raises CommandError 100. Runs on: any other thread."""
         if not confirmed.wait(timeout):
-            raise CommandError(ErrorCode.INTERNAL, "the message store is away, try again later")
+            raise self._connection.away()
 
     def reset(self) -> None:
         """Replaces the connection with a new one. Runs on: any thread."""
@@ -134,7 +133,7 @@ class Subscriber:
                     self.listen_once(connection)
             except (RedisError, OSError) as error:
                 if not self._stopped:
-                    log.warning("lost Redis: %s; trying again", error)
+                    log.warning("lost Redis at %s: %s; trying again", self._connection.address, error)
             finally:
                 self._on_disconnected()
                 with contextlib.suppress(RedisError, OSError):

@@ -99,27 +99,27 @@ class WithHooks:
     hooks: Hooks
 
     def authenticate(self, hook: Authenticate) -> Authenticate:
-        """Sets the hook of that name. Runs on: any thread."""
+        """Sets the hook that says who requests a WebSocket. Runs on: any thread."""
         return self.hooks.set("authenticate", hook)
 
     def on_connect(self, hook: OnConnect) -> OnConnect:
-        """Sets the hook of that name. Runs on: any thread."""
+        """Sets the hook that is told of each connection that said hello. Runs on: any thread."""
         return self.hooks.set("on_connect", hook)
 
     def on_message(self, hook: OnMessage) -> OnMessage:
-        """Sets the hook of that name. Runs on: any thread."""
+        """Sets the hook that sees each message before it is published. Runs on: any thread."""
         return self.hooks.set("on_message", hook)
 
     def on_disconnect(self, hook: OnDisconnect) -> OnDisconnect:
-        """Sets the hook of that name. Runs on: any thread."""
+        """Sets the hook that is told when such a connection has ended. Runs on: any thread."""
         return self.hooks.set("on_disconnect", hook)
 
     def authorize(self, hook: Authorize) -> Authorize:
-        """Sets the hook of that name. Runs on: any thread."""
+        """Sets the hook that says who may do what in which room. Runs on: any thread."""
         return self.hooks.set("authorize", hook)
 
     def moderates(self, hook: Moderates) -> Moderates:
-        """Sets the hook of that name. Runs on: any thread."""
+        """Sets the hook that says who may moderate which room. Runs on: any thread."""
         return self.hooks.set("moderates", hook)
 
 

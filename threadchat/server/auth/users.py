@@ -129,7 +129,9 @@ def exactly_text(text: str) -> str:
 
 def _check_nickname(user: UserId, nickname: object) -> str:
     if not isinstance(nickname, str):
-        raise ThreadchatError(f"the nickname of user {user} is a {type(nickname).__name__}; it must be text")
+        raise ThreadchatError(
+            f"the nickname of user {user} is of type {type(nickname).__name__}; it must be text"
+        )
     if len(nickname) > MAX_NICKNAME:
         raise ThreadchatError(
             f"the nickname of user {user} has {len(nickname)} characters; at most {MAX_NICKNAME} are "

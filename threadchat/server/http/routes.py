@@ -7,6 +7,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication
 
+from threadchat.server.http import documentation
 from threadchat.server.http.handshake import UPGRADE_LOST, upgrade_lost, upgrade_requested
 from threadchat.server.http.hosts import Hosts
 from threadchat.server.http.refusal_log import log_refusal
@@ -18,7 +19,7 @@ _HEALTH: Final = ("/healthz", "/readyz")
 
 
 class Routes:
-    """Serves the page, the browser's client, `/healthz`, `/readyz` and the WebSocket `endpoints`.
+    """Serves the page, the browser's client, `/docs/`, `/healthz`, `/readyz` and the WebSocket `endpoints`.
 
     `endpoints` maps paths to WSGI applications; each is called with the requests that are meant as a
     handshake, and decides about them. `page` is as for `read_page`, which may raise FileNotFoundError.
@@ -57,8 +58,10 @@ class Routes:
         return self._serve(path, environ, start_response)
 
     def _serve(self, path: str, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        resource = self._resources.get(path)
+        resource = self._resources.get(path) or documentation.find(path)
         health = path in _HEALTH
+        if path == "/docs":
+            return reply(start_response, "308 Permanent Redirect", "See docs/.", ("Location", "docs/"))
         if resource is None and not health and path not in self._endpoints:
             return reply(start_response, "404 Not Found", "There is nothing at this path; the page is at /.")
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):

@@ -77,11 +77,14 @@ def read_folder(folder: Traversable, prefix: str) -> dict[str, Resource]:
     resources = {}
     for file in folder.iterdir():
         if file.is_file() and not file.name.startswith((".", "_")):
-            body = file.read_bytes()
-            content_type = _TYPES.get(PurePosixPath(file.name).suffix, "application/octet-stream")
-            etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-            resources[prefix + file.name] = Resource(content_type, body, etag)
+            resources[prefix + file.name] = make_resource(file.name, file.read_bytes())
     return resources
+
+
+def make_resource(name: str, body: bytes) -> Resource:
+    """A file, with the content type of its name."""
+    content_type = _TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
+    return Resource(content_type, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

@@ -33,7 +33,9 @@ def check_room(room: Any, names: NamePolicy | None = None) -> str:
 def check_message(message: Any, most: int) -> str:
     """Checks the text of a message, of at most `most` bytes in UTF-8. Raises CommandError 107."""
     if not isinstance(message, str):
-        raise _bad(f"message is a {type(message).__name__}; it must be text, so encode it first, as JSON")
+        raise _bad(
+            f"message is of type {type(message).__name__}; it must be text, so encode it first, as JSON"
+        )
     if not message:
         raise _bad("message is empty")
     size = check_encodable("message", message)
@@ -155,7 +157,7 @@ def direct(hub: Hub, to: Any, message: Any, *, user: object, nickname: Any, most
 
 def _text(name: str, value: Any, most: int) -> str:
     if not isinstance(value, str):
-        raise _bad(f"{name} is a {type(value).__name__}; it must be text")
+        raise _bad(f"{name} is of type {type(value).__name__}; it must be text")
     if not value.strip() or len(value) > most:
         raise _bad(f"{name} is {value!r:.60}; it must have from 1 to {most} characters, and not be blank")
     check_encodable(name, value)

@@ -240,7 +240,7 @@ def subject_of(user: Any, address: Any) -> Subject:
         raise _bad("give either a user or an address")
     if address is not None:
         if not isinstance(address, str):
-            raise _bad(f"address is a {type(address).__name__}; it must be text such as 192.0.2.7")
+            raise _bad(f"address is of type {type(address).__name__}; it must be text such as 192.0.2.7")
         return spelled(address)
     return subject_for(check_user(user))
 
