@@ -69,6 +69,7 @@ DEFAULTS = {
     "nickname_pattern": "",
     "routing": "directory",
     "broker": "memory",
+    "wait_replicas": 0,
     "workers": 1,
     "pin": "auto",
     "event_log": "",
@@ -177,6 +178,10 @@ def test_a_replaced_value_is_checked_too() -> None:
             "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0",
         ),
         (
+            {"wait_replicas": 1, "broker": "sqlite:chat.db"},
+            "wait_replicas=1: must be 0 with broker=sqlite:chat.db; only Redis has replicas",
+        ),
+        (
             {"workers": 2, "broker": "redis://h/", "event_log": "events.log"},
             "workers=2: must be 1 with event_log=events.log; "
             "every process would write every event to the file",
@@ -281,7 +286,10 @@ def test_anything_else_is_no_subprotocol(text: str) -> None:
         Config(subprotocols=text)
 
 
-BROKERS = "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:// for TLS)"
+BROKERS = (
+    "memory, sqlite:chat.db with any path, redis://host:6379/0 or redis-sentinel://host:26379/service "
+    "(rediss for TLS)"
+)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +301,8 @@ BROKERS = "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:
         "redis://127.0.0.1/",
         "rediss://user:secret@redis.example:6380/2?timeout=5",
         "unix:///run/redis.sock",
+        "redis-sentinel://user:secret@a:26379,b,[::1]:1/chat?db=1",
+        "rediss-sentinel://a/chat",
     ],
 )
 def test_brokers_are_named(broker: str) -> None:

@@ -190,6 +190,8 @@ class Config:
         "so that publishing costs less")
     broker: str = _setting("memory", BROKER, "operations",
         "where events are stored: in memory until the process ends, in an SQLite file, or in Redis")
+    wait_replicas: int = _setting(0, Whole(0, 100, "replicas"), "operations",
+        "replicas of Redis that must have a message before it is acknowledged; 0 waits for none")
     workers: int = _setting(1, Whole(1, 256, "processes"), "operations",
         "processes that share the port (Linux only) and a Redis broker, so that all cores are used")
     pin: str = _setting("auto", CORE, "operations",
@@ -276,6 +278,8 @@ def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) ->
     if values["workers"] > 1 and not values["broker"].startswith(("redis:", "rediss:", "unix:")):
         way_out = "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0"
         raise refuse("workers", "1 with", "broker", way_out)
+    if values["wait_replicas"] and not values["broker"].startswith(("redis", "unix:")):
+        raise refuse("wait_replicas", "0 with", "broker", "only Redis has replicas")
     for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if values[name] and not values[other]:
             raise refuse(name, "given with", other, "a certificate and its key belong together")

@@ -65,14 +65,16 @@ class RedisBroker(People):
         max_rooms: int = 0,
         inbox_size: int = INBOX_SIZE,
         inbox_age: float = INBOX_AGE,
+        wait_replicas: int = 0,
         prefix: str = PREFIX,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`url` is redis://, rediss:// (TLS) or unix://, with user, password and redis-py's options.
+        """`url` is as in the `broker` setting, with user, password and redis-py's options.
 
         Durations are in seconds. A `history_age` of 0 keeps events of any age. A `room_ttl` below
         `SHORTEST_LIFE` is raised to it. All nodes together have at most `max_rooms` rooms (0: any number); if
-        there are more, unused rooms are dropped first. Raises ConfigError.
+        there are more, unused rooms are dropped first. A publication is acknowledged once `wait_replicas`
+        replicas have it. Raises ConfigError.
         """
         self.names = KeyNames(prefix)
         self.retention = Retention(history_size, history_bytes, history_age, max(room_ttl, SHORTEST_LIFE))
@@ -80,6 +82,7 @@ class RedisBroker(People):
         self.send_timeout = send_timeout
         self._url = url
         self._presence_ttl = presence_ttl
+        self._wait_replicas = wait_replicas
         self._max_rooms = max_rooms
         self._clock = clock
         self._announce_limit: int | None = None
@@ -101,7 +104,7 @@ class RedisBroker(People):
         self.highest_user = 0
         self.resume_secret = secrets.token_bytes(32)  # replaced by the cluster's once the node is ready
         self.connection = RedisConnection(self._url)
-        self.pipeline = PublishPipeline(self.connection, self.retention)
+        self.pipeline = PublishPipeline(self.connection, self.retention, self._wait_replicas)
         self.room_index = RoomIndex(self.names, self.connection, self.log_of, self._max_rooms)
         self.worker_pool = WorkerPool("redis-worker", WORKERS, MAX_JOBS, linger=1.0)
         self.heartbeat = Heartbeat(self, self._presence_ttl, clock=self._clock)
@@ -181,12 +184,6 @@ class RedisBroker(People):
         return self._closed
 
     # Cluster
-
-    def connect(self, node: Node, whispered: Whispered, open_inbox: OpenInbox) -> None:
-        """See Cluster."""
-        self.messenger.here = self._here = node
-        self.messenger.open_inbox = self._open_inbox = open_inbox
-        self.whispers.pass_on = self._whispered = whispered
 
     def presence(self, channel: Channel, announce_limit: int | None) -> Presence:
         """See Cluster."""

@@ -1,10 +1,10 @@
 -- Commands that belong to no room. The keys of each command are in one slot.
 local command = ARGV[1]
 
--- Identifies the run of the server: it changes with a restart or a failover. Empty if Redis does not tell.
+-- The server's replication id: it changes with a restart or a failover. Empty if Redis does not tell.
 local function current_run()
-  local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
 end
 
 local commands = {}

@@ -162,6 +162,8 @@ class Heartbeat:
             return
         now = self._clock()
         recovered = not self._broker.connection.ready
+        if recovered:
+            self._broker.connection.look_for_loss()
         if recovered or now >= self._beat_at:
             self._beat_at = now + self._ttl / 6
             self._beat()

@@ -8,7 +8,8 @@ from threadchat.broker.redis.commands import NOTHING, Retention
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
-from threadchat.chat.broker_interface import Reach
+from threadchat.broker.redis.whispers import Whispers
+from threadchat.chat.broker_interface import Node, OpenInbox, Reach, Whispered
 from threadchat.chat.log.events import Direct, Draft, Position, UserId
 
 
@@ -18,6 +19,16 @@ class People:
     names: KeyNames
     pipeline: PublishPipeline
     messenger: NodeMessenger
+    whispers: Whispers
+    _here: Node | None
+    _whispered: Whispered | None
+    _open_inbox: OpenInbox | None
+
+    def connect(self, node: Node, whispered: Whispered, open_inbox: OpenInbox) -> None:
+        """See Cluster."""
+        self.messenger.here = self._here = node
+        self.messenger.open_inbox = self._open_inbox = open_inbox
+        self.whispers.pass_on = self._whispered = whispered
 
     def start(self) -> None:
         """Starts the broker's threads if they do not run yet."""

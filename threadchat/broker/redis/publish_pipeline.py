@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from threadchat.broker.redis.commands import Known, Retention, room_command
-from threadchat.broker.redis.connection import Command, RedisConnection
+from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.encoding import body_of
 from threadchat.broker.redis.keys import RoomNames
+from threadchat.broker.redis.topology.interface import Command
 from threadchat.chat.log.events import Draft, Position
 from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
@@ -95,9 +96,11 @@ class PublishPipeline:
     can be repeated.
     """
 
-    def __init__(self, connection: RedisConnection, retention: Retention) -> None:
+    def __init__(self, connection: RedisConnection, retention: Retention, replicas: int = 0) -> None:
+        """A publication has positions once that many replicas have confirmed it."""
         self._connection = connection
         self._retention = retention
+        self._replicas = replicas
         self._lock = threading.Lock()
         self._waiting: deque[Publication] = deque()
         self._leader: Publication | None = None  # its publisher sends, or is about to
@@ -180,7 +183,9 @@ class PublishPipeline:
         rooms: dict[tuple[str, str], list[Publication]] = {}
         for publication in batch:  # grouped by epoch, because offsets of two epochs cannot be compared
             rooms.setdefault((publication.names.base, publication.known.epoch), []).append(publication)
-        answers = self._connection.ask(*[self._command(together) for together in rooms.values()])
+        answers = self._connection.ask(
+            *[self._command(together) for together in rooms.values()], replicas=self._replicas
+        )
         self._connection.count("publications", sum(publication.count for publication in batch))
         for together, (epoch, offsets) in zip(rooms.values(), answers, strict=True):
             _note_outcomes(together, epoch.decode(), offsets)
@@ -193,7 +198,10 @@ class PublishPipeline:
             drafts += publication.drafts
         keys = [key for publication in together for key in publication.keys]
         retention = first.retention or self._retention
-        return room_command(first.names, retention, known, "publish", *drafts, message_keys=keys)
+        lasting = self._connection.lasting
+        return room_command(
+            first.names, retention, known, "publish", *drafts, lasting=lasting, message_keys=keys
+        )
 
 
 def _fail(publications: Sequence[Publication], reason: str) -> None:
