@@ -55,13 +55,13 @@ class RedisServer:
         persistence = ["yes", "--appendfsync", "always"] if lasting else ["no"]
         port = "0" if certificate else str(self.port)
         address = ["--bind", "127.0.0.1", "--port", port, "--dir", str(folder), *security]
-        self._command = [EXECUTABLE, *address, "--save", "", "--appendonly", *persistence, *(more or [])]
+        self.command = [EXECUTABLE, *address, "--save", "", "--appendonly", *persistence, *(more or [])]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         """Starts the server and waits until it answers."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
         until(self._answers, "Redis answers")
 
     def client(self) -> redis.Redis:

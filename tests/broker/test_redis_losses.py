@@ -69,10 +69,10 @@ def connecting_later(*hubs: Hub) -> Iterator[None]:
         may_connect.set()
 
 
-def hold_back(connection: Any, connect: Callable[[], Any], may_connect: threading.Event) -> None:
-    def new_connection() -> Any:
+def hold_back(connection: Any, connect: Callable[[Any], Any], may_connect: threading.Event) -> None:
+    def new_connection(server: Any) -> Any:
         assert may_connect.wait(PATIENCE)
-        return connect()
+        return connect(server)
 
     connection.new_connection = new_connection
 

@@ -145,7 +145,7 @@ def test_each_publisher_is_woken_for_its_own() -> None:
 class Line:
     """A connection that answers as a room would, or fails."""
 
-    lasting = ""
+    script_context = "", "PUBLISH"
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -160,7 +160,7 @@ class Line:
         assert self.may_answer.wait(PATIENCE)
         if self.failure is not None:
             raise self.failure
-        drafts = [(len(command) - command.index("publish") - 12) // 2 for command in commands]
+        drafts = [(len(command) - command.index("publish") - 13) // 2 for command in commands]
         return [[b"e", None if self.closed else list(range(1, count + 1))] for count in drafts]
 
     def count(self, name: str, by: int = 1) -> None:

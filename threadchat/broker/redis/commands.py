@@ -53,12 +53,12 @@ def room_command(
     known: Known,
     command: str,
     *arguments: Any,
-    lasting: str,
+    context: tuple[str, str],
     message_keys: Sequence[str] = (),
 ) -> Command:
     """A command of room.lua. If `known` shows that Redis lost events, the script starts a new epoch.
 
-    `lasting` is that of the connection.
+    `context` is the connection's `script_context`.
     """
     return ROOM(
         (*names.keys, *message_keys),
@@ -70,6 +70,6 @@ def room_command(
         int(retention.age * 1000),
         int(retention.room_ttl * 1000),
         *known,
-        lasting,
+        *context,
         *arguments,
     )

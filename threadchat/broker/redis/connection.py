@@ -51,7 +51,7 @@ class RedisConnection:
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
         """Connects with the first command. Raises ConfigError if the URL cannot work."""
-        self._topology = open_topology(url, timeout)
+        self.topology = open_topology(url, timeout)
         self.on_trouble: Callable[[], None] = lambda: None
         self.counters: Counter[str] = Counter()
         self.lasting = ""
@@ -81,12 +81,12 @@ class RedisConnection:
         """Like `ask`, whether the node is ready or not."""
         self.count("round_trips")
         try:
-            answers = self._topology.send(commands, replicas)
+            answers = self.topology.send(commands, replicas)
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if missing:  # Redis was restarted; none of these was run
                 again = [commands[i] for i in missing]
-                self._topology.load([script.source for script in (ROOM, CLUSTER)], again)
-                for i, answer in zip(missing, self._topology.send(again, replicas), strict=True):
+                self.topology.load([script.source for script in (ROOM, CLUSTER)], again)
+                for i, answer in zip(missing, self.topology.send(again, replicas), strict=True):
                     answers[i] = answer
         except RedisError as error:
             raise _as_command_error(error) from error
@@ -101,30 +101,45 @@ class RedisConnection:
         Runs on: the heartbeat's thread, with each new connection.
         """
         try:
-            self.lasting = self._topology.lasting_history()
+            self.lasting = self.topology.lasting_history()
         except RedisError as error:
             raise _as_command_error(error) from error
 
     def publish(self, channel: str, payload: bytes) -> int:
         """Publishes to a channel. Returns the number of subscribers. Raises CommandError as `ask` does."""
-        count: int = self.ask(("PUBLISH", channel, payload))[0]
+        count: int = self.ask(self.publication(channel, payload))[0]
         return count
+
+    def publication(self, channel: str, payload: bytes) -> Command:
+        """The command that publishes to a channel."""
+        return "SPUBLISH" if self.topology.sharded else "PUBLISH", channel, payload
+
+    def subscribers(self, channel: str) -> int:
+        """The number of subscribers of a channel. Raises CommandError."""
+        counting = "SHARDNUMSUB" if self.topology.sharded else "NUMSUB"
+        [[_, count]] = self.execute(("PUBSUB", counting, channel))
+        return int(count)
+
+    @property
+    def script_context(self) -> tuple[str, str]:
+        """What scripts must know of the servers: `lasting`, and the command that publishes."""
+        return self.lasting, "SPUBLISH" if self.topology.sharded else "PUBLISH"
 
     def count(self, name: str, by: int = 1) -> None:
         """Adds to a counter."""
         with self._lock:
             self.counters[name] += by
 
-    def new_connection(self) -> Any:  # redis-py's Connection, which is only partly typed
-        """Creates a connection outside the pool, for a subscription. It is not connected yet."""
-        return self._topology.new_connection()
+    def new_connection(self, server: Any) -> Any:  # redis-py's Connection, which is only partly typed
+        """Creates a connection outside the pool, for subscriptions on a server. It is not connected yet."""
+        return self.topology.new_connection(server)
 
     def close(self) -> None:
         """Closes the connections. The node is not ready from now on, and no command waits for it."""
         self.set_ready(False)
         with self._lock:
             self._unready_since = -inf
-        self._topology.disconnect()
+        self.topology.disconnect()
 
     # Readiness
 

@@ -242,7 +242,9 @@ class Heartbeat:
         self._sent += 1
         sent = self._sent
         channel = self._broker.names.node(self._broker.node)
-        self._broker.connection.execute(("PUBLISH", channel, b"%b%d" % (CANARY, sent)))
+        self._broker.connection.execute(
+            self._broker.connection.publication(channel, b"%b%d" % (CANARY, sent))
+        )
         with self._changed:
             self._changed.wait_for(lambda: self._received >= sent or self._stopped, TICK)
             return self._received >= sent or self._stopped

@@ -52,8 +52,8 @@ class RoomLog:
 
     def command(self, name: str, *arguments: object) -> Command:
         """A command of room.lua for this room."""
-        lasting = self._connection.lasting
-        return room_command(self.names, self.retention, self._known(), name, *arguments, lasting=lasting)
+        context = self._connection.script_context
+        return room_command(self.names, self.retention, self._known(), name, *arguments, context=context)
 
     def read(self, first: int, limit: int, size: int, *, backwards: bool) -> Extract:
         """Reads up to `limit` events from `first` on, up to `size` bytes, but at least one event.

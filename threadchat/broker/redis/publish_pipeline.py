@@ -198,9 +198,9 @@ class PublishPipeline:
             drafts += publication.drafts
         keys = [key for publication in together for key in publication.keys]
         retention = first.retention or self._retention
-        lasting = self._connection.lasting
+        context = self._connection.script_context
         return room_command(
-            first.names, retention, known, "publish", *drafts, lasting=lasting, message_keys=keys
+            first.names, retention, known, "publish", *drafts, context=context, message_keys=keys
         )
 
 

@@ -10,7 +10,7 @@
 -- ARGV  the command, an epoch to use if a new one begins, the channel, the limits of events, bytes and age
 --       (ms, 0: any), time to live of an unused room (ms), the newest event that the caller has received
 --       (epoch, offset, stamp), the replication id of a server that has on disk what it answered and has no
---       replicas (empty: unknown), then the command's own arguments.
+--       replicas (empty: unknown), the command that publishes, then the command's own arguments.
 --
 -- A stamp is the time in ms (13 digits) and 6 random digits of the script call that appended the event. So a
 -- pair of offset and stamp is never used twice, even if Redis loses events and assigns their offsets again.
@@ -20,7 +20,8 @@ local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local oldest, unused = tonumber(ARGV[6]), tonumber(ARGV[7])
 local known_epoch, known_offset, known_stamp = ARGV[8], tonumber(ARGV[9]), ARGV[10]
 local lasting = ARGV[11]
-local OWN = 12 -- the first of the command's own arguments
+local publish = ARGV[12] -- SPUBLISH in a cluster, otherwise PUBLISH
+local OWN = 13 -- the first of the command's own arguments
 local SEPARATOR = '\31'
 
 local time = redis.call('TIME')
@@ -150,7 +151,7 @@ local function append()
   redis.call('HSET', meta, 'head', head, 'stamp', stamp, 'floor', floor, 'bytes', size)
   if first == 1 then expire_in(math.max(unused, expiry - now)) else keep(unused) end
   local heading = epoch .. ' ' .. first .. ' ' .. stamp .. ' ' .. before
-  redis.call('PUBLISH', channel, heading .. '\n' .. table.concat(bodies, '\n'))
+  redis.call(publish, channel, heading .. '\n' .. table.concat(bodies, '\n'))
 end
 
 -- Up to `limit` events from `first` on, and up to `bytes` bytes, but at least one event. Reads in steps.

@@ -57,9 +57,8 @@ class RedisSanctions(Sanctions):
 
         Others follow when they receive it.
         """
-        names = self._broker.names
         field, value = _encode(sanction.key), _encode(sanction)
-        number = self._ask("impose", names.sanctions, field, value, MOST)
+        number = self._ask("impose", *self._channel(), field, value, MOST)
         if not number:
             reason = f"there are {MOST} bans and mutes already; lift some, or let them expire"
             raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason)
@@ -68,7 +67,7 @@ class RedisSanctions(Sanctions):
     def lift(self, kind: str, subject: Subject, room: str = "") -> bool:
         """See Sanctions."""
         found = self._exact(kind, subject, room)
-        number = self._ask("lift", self._broker.names.sanctions, _encode((kind, subject, room)))
+        number = self._ask("lift", *self._channel(), _encode((kind, subject, room)))
         if number:
             self._await(int(number))
         return bool(number) and (found is None or found.holds(self.clock()))
@@ -84,6 +83,10 @@ class RedisSanctions(Sanctions):
         keys = names.sanctions, names.sanctions_versions
         answer: bytes = self._broker.connection.ask(CLUSTER(keys, command, *arguments))[0]
         return answer
+
+    def _channel(self) -> tuple[str, str]:
+        """The command that publishes, and the channel."""
+        return self._broker.connection.script_context[1], self._broker.names.sanctions
 
     def _await(self, number: int) -> None:
         """Waits until the copy has that change. If it takes long, the node has just lost its connection."""
@@ -165,9 +168,9 @@ class RedisSanctions(Sanctions):
         keys = names.sanctions, names.sanctions_versions
         for key, sanction in list(self._lost.items()):
             if sanction is None:
-                command = CLUSTER(keys, "lift", names.sanctions, _encode(key))
+                command = CLUSTER(keys, "lift", *self._channel(), _encode(key))
             else:
-                command = CLUSTER(keys, "impose", names.sanctions, _encode(key), _encode(sanction), MOST)
+                command = CLUSTER(keys, "impose", *self._channel(), _encode(key), _encode(sanction), MOST)
             if sanction is None or sanction.holds(self.clock()):
                 log.warning("Redis lost a change of bans and mutes: %s; it is made again", key)
                 self._broker.connection.execute(command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from redis.exceptions import ResponseError
@@ -22,7 +22,14 @@ class TooFewReplicas(ResponseError):
 
 
 class Topology(Protocol):
-    """Every method may be called from any thread. All raise redis-py's RedisError if no server is reached."""
+    """Every method may be called from any thread. All raise redis-py's RedisError if no server is reached.
+
+    `on_changed` is called, on any thread, when channels may be on other servers than before.
+    """
+
+    on_changed: Callable[[], None]
+    sharded: bool
+    """Whether messages go through SPUBLISH and SSUBSCRIBE, to the one server that has the channel's slot."""
 
     def send(self, commands: Sequence[Command], replicas: int = 0) -> list[Any]:
         """Sends commands, each once, and returns their answers, which may be errors.
@@ -39,8 +46,14 @@ class Topology(Protocol):
         over without it. Empty if there is none, or if that cannot be known.
         """
 
-    def new_connection(self) -> Any:  # redis-py's Connection, which is only partly typed
-        """Creates a connection outside the pool, for a subscription. It is not connected yet."""
+    def server_of(self, channel: bytes) -> Any:
+        """Which server has the subscribers of a channel: None if there is only one."""
+
+    def new_connection(self, server: Any) -> Any:  # redis-py's Connection, which is only partly typed
+        """Creates a connection outside the pool, for subscriptions on a server. It is not connected yet."""
+
+    def look_again(self) -> None:
+        """Looks where the channels are now. Raises nothing: if it fails, all stays as it was."""
 
     def disconnect(self) -> None:
         """Ends the connections. The next command opens one to the server that is the master then."""

@@ -9,15 +9,17 @@ from urllib.parse import parse_qs, urlsplit
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from threadchat.broker.redis.topology.cluster import ClusterMasters
 from threadchat.broker.redis.topology.interface import Topology
 from threadchat.broker.redis.topology.sentinel import SentinelMaster
 from threadchat.broker.redis.topology.single import Single
-from threadchat.broker.redis.topology.urls import SENTINEL_PORT, read_address
+from threadchat.broker.redis.topology.urls import REDIS_PORT, SENTINEL_PORT, read_address
 from threadchat.errors import ConfigError
 
 _OURS: Final = {"protocol", "decode_responses", "encoding", "encoding_errors", "retry"}
 """Options of redis-py that change the form of its answers or make it send something twice."""
 _SENTINEL: Final = ("redis-sentinel", "rediss-sentinel")
+_CLUSTER: Final = ("redis-cluster", "rediss-cluster")
 _UNQUOTED: Final = (
     "the URL cannot be read; percent-encode special characters in user and password, such as / as %2F"
 )
@@ -35,6 +37,8 @@ def open_topology(url: str, timeout: float) -> Topology:
     try:
         if url.startswith(_SENTINEL):
             return SentinelMaster(read_address(url, SENTINEL_PORT), timeout, **options)
+        if url.startswith(_CLUSTER):
+            return ClusterMasters(read_address(url, REDIS_PORT), timeout, **options)
         return Single(url, timeout, **options)
     except ValueError as error:
         # The text of the error may contain a part of the password.
@@ -59,6 +63,9 @@ def _check(url: str) -> None:
             raise ConfigError(
                 "broker: the name of the service is missing, as in redis-sentinel://host:26379/mymaster"
             )
+    elif parts.scheme in _CLUSTER:
+        if parts.path.strip("/") or "db" in parse_qs(parts.query):
+            raise ConfigError("broker: a Redis Cluster has no databases; leave out what follows the hosts")
     elif parts.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path):
         raise ConfigError(
             f"broker: {parts.path!r} names no database; it is a number, as in redis://host:6379/0"

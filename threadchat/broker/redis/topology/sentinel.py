@@ -19,6 +19,8 @@ _redis: Final[Any] = redis  # only partly typed
 class SentinelMaster:
     """See Topology. Each new connection asks a Sentinel where the master is."""
 
+    sharded = False
+
     def __init__(self, address: Address, timeout: float, **options: Any) -> None:
         """`options` are those of the connections to Sentinels and master. Raises ValueError or TypeError for
         an option that redis-py does not understand.
@@ -27,6 +29,7 @@ class SentinelMaster:
         asking = {**options, **tls, **address.sentinel_login, "ssl": address.tls}
         client = _redis.sentinel
         kind = client.SentinelManagedSSLConnection if address.tls else client.SentinelManagedConnection
+        self.on_changed: Callable[[], None] = lambda: None
         self._master = _Master(client.Sentinel(address.servers, sentinel_kwargs=asking), address.service)
         self._pool: redis.ConnectionPool = _redis.BlockingConnectionPool(
             CONNECTIONS, timeout, kind, **{**address.options, **options, "connection_pool": self._master}
@@ -46,7 +49,13 @@ class SentinelMaster:
         """See Topology. Another server may take over at any time."""
         return ""
 
-    def new_connection(self) -> Any:
+    def server_of(self, channel: bytes) -> None:
+        """See Topology."""
+
+    def look_again(self) -> None:
+        """See Topology."""
+
+    def new_connection(self, server: Any = None) -> Any:
         """See Topology."""
         return self._pool.connection_class(**self._pool.connection_kwargs)
 

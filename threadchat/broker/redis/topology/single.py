@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import redis
@@ -18,10 +18,13 @@ _POLICY: Final = {b"appendonly": b"yes", b"appendfsync": b"always", b"no-appendf
 class Single:
     """See Topology."""
 
+    sharded = False
+
     def __init__(self, url: str, timeout: float, **options: Any) -> None:
         """`options` are those of the connections. Raises ValueError or TypeError for a URL or an option that
         redis-py does not understand.
         """
+        self.on_changed: Callable[[], None] = lambda: None
         self._pool: redis.ConnectionPool = redis.BlockingConnectionPool.from_url(
             url, max_connections=CONNECTIONS, timeout=timeout, **options
         )
@@ -48,7 +51,13 @@ class Single:
         facts = dict(line.split(":", 1) for line in info.decode().split("\r\n") if ":" in line)
         return facts["master_replid"] if facts.get("connected_slaves") == "0" else ""
 
-    def new_connection(self) -> Any:
+    def server_of(self, channel: bytes) -> None:
+        """See Topology."""
+
+    def look_again(self) -> None:
+        """See Topology."""
+
+    def new_connection(self, server: Any = None) -> Any:
         """See Topology."""
         return self._pool.connection_class(**self._pool.connection_kwargs)
 

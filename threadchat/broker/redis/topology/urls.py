@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import redis.connection
 
+REDIS_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 _client: Any = redis.connection  # only partly typed
 _SENTINEL_LOGIN: Final = {"sentinel_username": "username", "sentinel_password": "password"}
@@ -31,7 +32,8 @@ class Address(NamedTuple):
 
 
 def read_address(url: str, port: int) -> Address:
-    """Reads `redis-sentinel://user:password@host:port,host:port/service?option=value`, and with rediss TLS.
+    """Reads `redis-sentinel://user:password@host:port,host:port/service?option=value`, or redis-cluster,
+    which has no service; with rediss, TLS.
 
     `port` is that of servers without one. Raises ValueError.
     """
