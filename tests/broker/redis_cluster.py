@@ -21,12 +21,12 @@ SLOTS = 16384
 class RedisCluster:
     """Real servers. A replica takes over when its master has been dead for `timeout` milliseconds."""
 
-    def __init__(self, folder: Path, *, replicas: bool = True, timeout: int = 60_000) -> None:
-        count = MASTERS * (2 if replicas else 1)
+    def __init__(self, folder: Path, *, timeout: int = 60_000, lasting: bool = False) -> None:
+        count = 2 * MASTERS
         self.servers = [
             RedisServer(
                 folder / str(number),
-                lasting=False,
+                lasting=lasting,
                 more=[
                     *("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
                     *LOGIN,
@@ -47,7 +47,7 @@ class RedisCluster:
         until(lambda: all(self._known(server) == count for server in self.servers), "they know each other")
         for server, master in zip(self.servers[MASTERS:], self.ids, strict=False):
             self.do(server, "CLUSTER", "REPLICATE", master)
-        until(lambda: all(self._is_good(server) for server in self.servers), "the cluster is complete")
+        self._await_complete()
         seeds = ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:MASTERS])
         self.url = f"redis-cluster://{seeds}/"
 
@@ -143,6 +143,35 @@ class RedisCluster:
         for server in self.servers:
             server.kill()
 
+    def start(self) -> None:
+        """Starts all of them again."""
+        for server in self.servers:
+            server.start()
+        self._await_complete()
+
+    def pause(self) -> None:
+        """Stops all of them where they are."""
+        for server in self.servers:
+            server.pause()
+
+    def go_on(self) -> None:
+        """Ends a pause."""
+        for server in self.servers:
+            server.go_on()
+
+    def flush(self) -> None:
+        """Empties all of them."""
+        for server in self.servers[:MASTERS]:
+            server.flush()
+
+    def kill_connections(self, kind: str) -> None:
+        """As for one server."""
+        for server in self.servers:
+            server.kill_connections(kind)
+
+    def _await_complete(self) -> None:
+        until(lambda: all(self._is_good(server) for server in self.servers), "the cluster is complete")
+
     def _info(self, server: RedisServer) -> dict[str, str]:
         info = self.do(server, "CLUSTER", "INFO")
         if isinstance(info, dict):
@@ -161,7 +190,7 @@ class RedisCluster:
         with server.client() as client:
             replication = client.info("replication")
         follows = replication["role"] == "master" or replication["master_link_status"] == "up"
-        wanted = len(self.servers) > MASTERS and server in self.servers[MASTERS:]
+        wanted = server in self.servers[MASTERS:]
         return (
             self._info(server)["cluster_state"] == "ok"
             and follows

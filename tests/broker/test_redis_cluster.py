@@ -130,6 +130,17 @@ def test_a_publisher_publishes_in_a_cluster(cluster: Cluster) -> None:
     assert [event.message for event in take(stream, 1)] == ["hi"]
 
 
+def test_a_publisher_finds_the_master_that_took_over(servers: RedisCluster) -> None:
+    with Publisher(servers.url) as publisher:
+        key = publisher._redis._names.room("r").keys.log
+        before = publisher.publish("r", "before")
+        with servers.owner(key).client() as client:
+            assert client.wait(1, 5000) == 1
+        servers.fail_over(key)
+        after = persist(lambda: publisher.publish("r", "after"))
+    assert (after.offset, after.epoch == before.epoch) == (2, False)
+
+
 def test_servers_without_sharded_channels_are_heard_all_the_same(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,8 +213,12 @@ def test_a_slot_moves_while_its_room_is_busy(cluster: Cluster) -> None:
     assert [direct.message for direct in someone.got] == ["psst"]
 
 
-def test_who_listens_where_a_slot_was_hears_it_where_it_is(cluster: Cluster) -> None:
-    """Nothing but the server that gave the slot away says so."""
+@pytest.mark.parametrize("sharded", [True, False])
+def test_who_listens_where_a_slot_was_hears_it_where_it_is(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, sharded: bool
+) -> None:
+    """The server that gave the slot away says so, or the next look at the slots does."""
+    monkeypatch.setattr(ClusterMasters, "_can_shard", lambda self, server: sharded)
     servers = servers_of(cluster)
     hubs = [cluster.hub(), cluster.hub()]
     someone = Someone(5)
@@ -214,9 +229,8 @@ def test_who_listens_where_a_slot_was_hears_it_where_it_is(cluster: Cluster) -> 
     while servers.migrate_keys(slot, source, target):
         pass
     servers.end_migration(slot, target)
-    until(
-        lambda: RedisCluster.do(target, "PUBSUB", "SHARDNUMSUB", person)[1] == 1, "it subscribes where it is"
-    )
+    count = "SHARDNUMSUB" if sharded else "NUMSUB"
+    until(lambda: RedisCluster.do(target, "PUBSUB", count, person)[1] == 1, "it subscribes where it is")
     persist(lambda: hubs[0].direct(5, "psst"))
     assert [direct.message for direct in someone.got] == ["psst"]
 
@@ -299,9 +313,10 @@ def test_a_master_that_lives_on_as_a_replica_is_left(servers: RedisCluster, frag
     hubs[0].publish("r", say("before"))
     target = servers.demote(person)
     until(
-        lambda: persist(lambda: broker_of(hubs[0]).is_connected(5)), "the node subscribes at the new master"
+        lambda: RedisCluster.do(target, "PUBSUB", "SHARDNUMSUB", person)[1] == 1,
+        "the node subscribes at the new master",
     )
-    assert RedisCluster.do(target, "PUBSUB", "SHARDNUMSUB", person)[1] == 1
+    assert persist(lambda: broker_of(hubs[0]).is_connected(5))
     persist(lambda: hubs[0].direct(5, "psst"))
     assert [direct.message for direct in someone.got] == ["psst"]
     assert persist(lambda: hubs[1].publish("r", say("after"))[0]).offset == 2

@@ -287,8 +287,8 @@ def test_anything_else_is_no_subprotocol(text: str) -> None:
 
 
 BROKERS = (
-    "memory, sqlite:chat.db with any path, redis://host:6379/0 or redis-sentinel://host:26379/service "
-    "(rediss for TLS)"
+    "memory, sqlite:chat.db with any path, redis://host:6379/0, redis-sentinel://host:26379/service "
+    "or redis-cluster://host:6379 (rediss for TLS)"
 )
 
 
@@ -303,6 +303,8 @@ BROKERS = (
         "unix:///run/redis.sock",
         "redis-sentinel://user:secret@a:26379,b,[::1]:1/chat?db=1",
         "rediss-sentinel://a/chat",
+        "redis-cluster://user:secret@a:6379,b/",
+        "rediss-cluster://a",
     ],
 )
 def test_brokers_are_named(broker: str) -> None:

@@ -67,8 +67,8 @@ REDIS_SCHEMES: Final = (
 BROKER: Final = Address(
     r"memory|sqlite:(?!//)[^\x00-\x1f\x7f\ud800-\udfff]+"
     r"|((rediss?(-sentinel|-cluster)?)|unix)://[^\x00-\x20\x7f\ud800-\udfff]+",
-    "memory, sqlite:chat.db with any path, redis://host:6379/0 or redis-sentinel://host:26379/service "
-    "(rediss for TLS)",
+    "memory, sqlite:chat.db with any path, redis://host:6379/0, redis-sentinel://host:26379/service "
+    "or redis-cluster://host:6379 (rediss for TLS)",
 )
 ROUTING: Final = one_of("directory", "router")
 LOG_LEVEL: Final = one_of("debug", "info", "warning", "error", "critical")

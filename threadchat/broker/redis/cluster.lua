@@ -32,6 +32,17 @@ function commands.beat()
   return { alive and 1 or 0, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. (now - ttl)) }
 end
 
+-- keys: channel. Arguments: command that publishes, message. Returns the number of subscribers. As a script it
+-- runs only where the channel's slot is, and that is where they are.
+function commands.publish()
+  return redis.call(ARGV[2], KEYS[1], ARGV[3])
+end
+
+-- keys: channel. Argument: NUMSUB or SHARDNUMSUB. Returns the number of subscribers.
+function commands.subscribers()
+  return redis.call('PUBSUB', ARGV[2], KEYS[1])[2]
+end
+
 -- The highest user id that may have been assigned. After a loss of data it is higher than what is stored.
 -- `seen` is the highest id that the calling node has seen; others may have been assigned since. The first
 -- caller after a restart or a failover may have seen none of the last ids.

@@ -111,14 +111,17 @@ class RedisConnection:
         return count
 
     def publication(self, channel: str, payload: bytes) -> Command:
-        """The command that publishes to a channel."""
-        return "SPUBLISH" if self.topology.sharded else "PUBLISH", channel, payload
+        """The command that publishes to a channel and returns the number of subscribers."""
+        publish = self.script_context[1]
+        if self.topology.clustered:  # a server that does not have the slot any more would count its own
+            return CLUSTER((channel,), "publish", publish, payload)
+        return publish, channel, payload
 
     def subscribers(self, channel: str) -> int:
         """The number of subscribers of a channel. Raises CommandError."""
-        counting = "SHARDNUMSUB" if self.topology.sharded else "NUMSUB"
-        [[_, count]] = self.execute(("PUBSUB", counting, channel))
-        return int(count)
+        count = "SHARDNUMSUB" if self.topology.sharded else "NUMSUB"
+        found: int = self.execute(CLUSTER((channel,), "subscribers", count))[0]
+        return found
 
     @property
     def script_context(self) -> tuple[str, str]:

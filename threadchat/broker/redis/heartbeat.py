@@ -142,6 +142,7 @@ class Heartbeat:
             except CommandError as error:
                 if self._broker.connection.set_ready(False):
                     log.warning("Redis is away: %s", error)
+                self._broker.connection.topology.look_again()
             except Exception:
                 log.exception("%s failed", self.thread.name)
             with self._changed:
@@ -169,6 +170,7 @@ class Heartbeat:
             self._beat()
         if recovered or now >= self._inspect_at:
             self._inspect_at = now + INSPECT
+            self._broker.connection.topology.look_again()
             self.inspect()
             self._broker.sanctions.inspect()
         if recovered:
@@ -239,12 +241,9 @@ class Heartbeat:
 
     def _check_canary(self) -> bool:
         """Whether this node receives what it publishes."""
-        self._sent += 1
-        sent = self._sent
-        channel = self._broker.names.node(self._broker.node)
-        self._broker.connection.execute(
-            self._broker.connection.publication(channel, b"%b%d" % (CANARY, sent))
-        )
+        self._sent = sent = self._sent + 1
+        channel, connection = self._broker.names.node(self._broker.node), self._broker.connection
+        connection.execute(connection.publication(channel, b"%b%d" % (CANARY, sent)))
         with self._changed:
             self._changed.wait_for(lambda: self._received >= sent or self._stopped, TICK)
             return self._received >= sent or self._stopped

@@ -49,6 +49,7 @@ class RedisPublisher:
     def leave_behind(self) -> None:
         """Starts with new connections. Runs on: the only thread of a forked process, before anything else."""
         self._connection = RedisConnection(self._url)
+        self._connection.on_trouble = self._connection.topology.look_again  # nobody else does
         self._pipeline = PublishPipeline(self._connection, self._retention, self._wait_replicas)
 
     def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:

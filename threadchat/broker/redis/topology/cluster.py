@@ -11,7 +11,7 @@ from typing import Any, Final
 import redis
 import redis.cluster
 from redis.crc import key_slot
-from redis.exceptions import AskError, ClusterError, MovedError, RedisClusterException, RedisError
+from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError
 
 from threadchat.broker.redis.topology import pool
 from threadchat.broker.redis.topology.interface import CONNECTIONS, Command
@@ -21,8 +21,8 @@ Server = tuple[str, int]
 
 REDIRECTIONS: Final = 4
 """How often a command follows a slot that is elsewhere. Each time it has not been run."""
-REFRESH: Final = 0.1
-"""Minimum seconds between looks at the slots, so that many who fail together ask once."""
+LOOK_TIMEOUT: Final = 0.5
+"""Seconds to wait for a server that is asked which slots are where. Others know it too."""
 
 _redis: Final[Any] = redis  # only partly typed
 
@@ -34,6 +34,8 @@ class ClusterMasters:
     wait for the answer. `_pools_lock`, a leaf, guards `_pools`.
     """
 
+    clustered = True
+
     def __init__(self, address: Address, timeout: float, **options: Any) -> None:
         """`options` are those of the connections. Raises ValueError or TypeError for an option that redis-py
         does not understand.
@@ -43,7 +45,7 @@ class ClusterMasters:
         self._tls = address.tls
         self._lock = threading.Lock()
         self._client: Any = None
-        self._looked = 0.0
+        self._looked = 0.0  # when the last look began
         self._pools_lock = threading.Lock()
         self._pools: dict[Server, redis.ConnectionPool] = {}
         self.sharded = True
@@ -53,18 +55,20 @@ class ClusterMasters:
     def send(self, commands: Sequence[Command], replicas: int = 0) -> list[Any]:
         """See Topology. A server that cannot be reached answers its commands with the error."""
         answers: list[Any] = [None] * len(commands)
-        left = list(range(len(commands)))
-        for attempt in range(REDIRECTIONS):
-            self._send_grouped(commands, left, answers, replicas)
-            moved = [i for i in left if isinstance(answers[i], MovedError)]
-            asked = [i for i in left if isinstance(answers[i], AskError) and i not in moved]
-            for i in asked:  # its slot is on its way; only this command is to go there
-                answers[i] = self._ask(answers[i], commands[i], replicas)
-            if any(_is_trouble(answers[i]) for i in left):
-                self.look_again()
-            left = moved
-            if not left or attempt == REDIRECTIONS - 1:
+        servers = {i: self._server(_slot_of(command)) for i, command in enumerate(commands)}
+        for _ in range(1 + REDIRECTIONS):
+            began = monotonic()
+            self._send_grouped(commands, servers, answers, replicas)
+            moved = {i: answers[i] for i in servers if isinstance(answers[i], MovedError)}
+            for i in servers.keys() - moved.keys():
+                if isinstance(
+                    answers[i], AskError
+                ):  # its slot is on its way; only this command is to go there
+                    answers[i] = self._ask(answers[i], commands[i], replicas)
+            if not moved:
                 break
+            self._look(began)
+            servers = {i: (told.host, told.port) for i, told in moved.items()}
         return answers
 
     def load(self, scripts: Sequence[bytes], commands: Sequence[Command]) -> None:
@@ -88,16 +92,19 @@ class ClusterMasters:
 
     def look_again(self) -> None:
         """See Topology."""
+        self._look(monotonic())
+
+    def _look(self, since: float) -> None:
+        """Asks which slots are where, unless somebody has begun to ask after that time."""
         with self._lock:
-            if self._client is None or monotonic() < self._looked + REFRESH:
+            if self._client is None or self._looked > since:
                 return
+            self._looked = monotonic()
             try:
                 self._client.nodes_manager.initialize()
             except (RedisError, RedisClusterException):
                 self._client = None  # next time from the servers of the URL
                 return
-            finally:
-                self._looked = monotonic()
         self._drop_pools(self._masters())
         self.on_changed()
 
@@ -126,7 +133,10 @@ class ClusterMasters:
         seeds = [kind.ClusterNode(*server) for server in self._seeds]
         try:
             client = kind.RedisCluster(
-                startup_nodes=seeds, require_full_coverage=False, ssl=self._tls, **self._options
+                startup_nodes=seeds,
+                require_full_coverage=False,
+                ssl=self._tls,
+                **{**self._options, "socket_timeout": LOOK_TIMEOUT, "socket_connect_timeout": LOOK_TIMEOUT},
             )
         except RedisClusterException as error:
             raise redis.ConnectionError(f"no server of the cluster answers: {error}") from None
@@ -169,12 +179,12 @@ class ClusterMasters:
             each.disconnect()
 
     def _send_grouped(
-        self, commands: Sequence[Command], which: Sequence[int], answers: list[Any], replicas: int
+        self, commands: Sequence[Command], servers: dict[int, Server], answers: list[Any], replicas: int
     ) -> None:
         """Sends some of the commands to their servers, then reads the answers of all."""
         groups: dict[Server, list[int]] = defaultdict(list)
-        for i in which:
-            groups[self._server(_slot_of(commands[i]))].append(i)
+        for i, server in servers.items():
+            groups[server].append(i)
         exchanges = []
         try:
             for server in sorted(groups):  # in one order, so that nobody waits for another in a circle
@@ -209,12 +219,7 @@ def _fill(answers: list[Any], indexes: Iterable[int], error: RedisError) -> None
         answers[i] = error
 
 
-def _is_trouble(answer: Any) -> bool:
-    """Whether the slots may be elsewhere by now."""
-    return isinstance(answer, (redis.ConnectionError, redis.TimeoutError, MovedError, ClusterError))
-
-
 def _slot_of(command: Command) -> int:
     """The slot of a command's first key or channel. One without a key goes to any server."""
-    key = command[3 if command[0] == "EVALSHA" else 2 if command[0] == "PUBSUB" else 1 :][:1]
+    key = command[3 if command[0] == "EVALSHA" else 1 :][:1]
     return key_slot(key[0].encode() if isinstance(key[0], str) else key[0]) if key else 0

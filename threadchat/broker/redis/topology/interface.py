@@ -28,6 +28,8 @@ class Topology(Protocol):
     """
 
     on_changed: Callable[[], None]
+    clustered: bool
+    """Whether there are several servers, each with some of the slots."""
     sharded: bool
     """Whether messages go through SPUBLISH and SSUBSCRIBE, to the one server that has the channel's slot."""
 

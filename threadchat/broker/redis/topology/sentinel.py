@@ -19,7 +19,7 @@ _redis: Final[Any] = redis  # only partly typed
 class SentinelMaster:
     """See Topology. Each new connection asks a Sentinel where the master is."""
 
-    sharded = False
+    clustered = sharded = False
 
     def __init__(self, address: Address, timeout: float, **options: Any) -> None:
         """`options` are those of the connections to Sentinels and master. Raises ValueError or TypeError for

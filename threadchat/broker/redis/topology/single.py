@@ -18,7 +18,7 @@ _POLICY: Final = {b"appendonly": b"yes", b"appendfsync": b"always", b"no-appendf
 class Single:
     """See Topology."""
 
-    sharded = False
+    clustered = sharded = False
 
     def __init__(self, url: str, timeout: float, **options: Any) -> None:
         """`options` are those of the connections. Raises ValueError or TypeError for a URL or an option that
