@@ -56,7 +56,7 @@ ensure_node() {
     has_node || { apt_install nodejs && has_node; }
 }
 
-has_node() { command -v node >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18)'; }
+has_node() { command -v node >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
 
 # Puts TypeScript, which checks threadchat.js, into .venv; fails where there is no npm, or npm gets nothing.
 ensure_typescript() {

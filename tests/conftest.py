@@ -19,6 +19,8 @@ from threadchat.logs.rate_limit import LogRateLimit
 # A shell that starts something in the background has it ignore Ctrl-C, and whatever that starts, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # so does nohup with the hang-up
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Ours by name, since threadchat need not be installed here; pytest's own, to test ours with.
 pytest_plugins = ["threadchat.testing.plugin", "pytester"]

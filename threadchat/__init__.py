@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from threadchat.chat.presence import Occupant
     from threadchat.chat.room import Room
     from threadchat.client.client import Client
-    from threadchat.client.protocol import ChatEvent
+    from threadchat.client.event import ChatEvent
     from threadchat.config.settings import Config
     from threadchat.errors import (
         BadUrl,
@@ -82,7 +82,7 @@ _HOMES = {
     "Caller": "threadchat.server.session.caller",
     "CannotConnect": "threadchat.errors",
     "Chat": "threadchat.server.chat",
-    "ChatEvent": "threadchat.client.protocol",
+    "ChatEvent": "threadchat.client.event",
     "Client": "threadchat.client.client",
     "ClientConnection": "threadchat.plain.client",
     "CommandError": "threadchat.errors",

@@ -57,3 +57,13 @@ def find_forbidden(name: str) -> str:
     """Describes the first forbidden character and its position. Empty if there is none."""
     found = _FORBIDDEN.search(_FLAGS.sub(lambda flag: "-" * len(flag[0]), name))
     return f"has U+{ord(found[0]):04X} at character {found.start() + 1}" if found else ""
+
+
+_ONE_EMOJI: Final = re.compile(
+    rf"[0-9#*]\ufe0f?\u20e3|[{_EMOJI}\U0001f1e6-\U0001f1ff][{_EMOJI}\u200d\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff]*"
+)
+
+
+def is_emoji(text: str) -> bool:
+    """Whether a text consists of emoji, and of nothing else. Runs on: any thread."""
+    return _ONE_EMOJI.fullmatch(_FLAGS.sub("\U0001f3f4", text)) is not None

@@ -27,7 +27,7 @@ def list_workloads(known: list[Workload]) -> None:
 
 
 def choose_workloads(given: argparse.Namespace, known: list[Workload]) -> list[Workload]:
-    """Return what is to be measured, with the changes that were asked for."""
+    """Return the workloads to measure, with the changes that the arguments ask for."""
     workloads = arguments.chosen_workloads(given.only, given.quick, known)
     if given.quick:
         workloads = [workload.quickened() for workload in workloads]
@@ -37,7 +37,7 @@ def choose_workloads(given: argparse.Namespace, known: list[Workload]) -> list[W
 
 
 def takes_part(server: Server, workload: Workload) -> bool:
-    """Return whether a server is measured in a workload; ours is in each."""
+    """Return whether a server takes part in a workload. Ours takes part in each."""
     if server is OURS:
         return True
     chosen = not server.workloads or workload.name in server.workloads
@@ -47,7 +47,7 @@ def takes_part(server: Server, workload: Workload) -> bool:
 def schedule(
     rounds: int, workloads: list[Workload], servers: list[Server]
 ) -> Iterator[tuple[int, Workload, Server]]:
-    """Yield the single measurements: in each round, workload by workload, the servers take turns."""
+    """Yield the measurements one by one: in each round, for each workload, the servers take turns."""
     for number in range(1, rounds + 1):
         for workload in workloads:
             for server in servers:
@@ -67,7 +67,7 @@ def tell(one: Measurement, workload: Workload) -> None:
 def run(
     given: argparse.Namespace, tools: Tools, workloads: list[Workload], servers: list[Server], logs: Path
 ) -> list[Measurement]:
-    """Measure everything; Ctrl-C ends it early, with what there is by then."""
+    """Measure everything. Ctrl-C ends it early and keeps the results so far."""
     measurements: list[Measurement] = []
     try:
         for number, workload, server in schedule(given.rounds, workloads, servers):

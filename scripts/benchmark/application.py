@@ -1,4 +1,4 @@
-"""threadchat as its command line starts it, with two commands of an application's own: `emit` and `publish`.
+"""threadchat as its command line starts it, plus two application commands: `emit` and `publish`.
 
 Takes the arguments of `python -m threadchat`; what is measured differs from that by the commands alone.
 """
@@ -14,7 +14,7 @@ from threadchat.cli.main import main
 
 
 class SpeakingChat(engine.Chat):
-    """A chat whose application says what it is called with: a room's name, and text."""
+    """A chat whose commands take a room's name and a text, and send the text to the room."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -29,5 +29,5 @@ class SpeakingChat(engine.Chat):
 
 
 if __name__ == "__main__":
-    engine.Chat = SpeakingChat  # type: ignore[misc]  # where the command line looks for it
+    engine.Chat = SpeakingChat  # type: ignore[misc]  # the command line looks it up here
     sys.exit(main())

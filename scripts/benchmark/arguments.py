@@ -22,11 +22,11 @@ examples:
 
 
 class Unknown(ValueError):
-    """A name that does not exist; the message lists those that do."""
+    """Raised for an unknown name; the message lists the known ones."""
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
-    """Return what was asked for."""
+    """Return the parsed arguments."""
     parser = argparse.ArgumentParser(
         "scripts/bench",
         description="Measures threadchat on this machine, against its peers or as a cluster.",
@@ -71,7 +71,7 @@ def chosen_peers(names: list[str] | None) -> list[Server]:
 
 
 def chosen_workloads(patterns: list[str] | None, quick: bool, known: list[Workload]) -> list[Workload]:
-    """Return the workloads that match, and those that they are compared with."""
+    """Return the workloads that match, and the workloads with which these are compared."""
     for pattern in patterns or []:
         if not any(fnmatchcase(workload.name, pattern) for workload in known):
             raise Unknown(f"no workload matches {pattern!r}; there are: {', '.join(w.name for w in known)}")

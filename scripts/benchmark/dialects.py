@@ -1,4 +1,4 @@
-"""How the load generator speaks to a server: paths, greetings and messages, as its templates."""
+"""The protocols of the servers, as the load generator's templates: paths, greetings and messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Conversation:
-    """One way to talk; `{n}`, `{group}`, `{to}` and `{marker}` are filled in by the load generator."""
+    """One protocol. The load generator replaces `{n}`, `{group}`, `{to}` and `{marker}`."""
 
     path: str
     publish: str
@@ -29,7 +29,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a server offers: rooms, messages from person to person, and what its application says."""
+    """What a server offers: rooms, direct messages, and messages of its application."""
 
     room: Conversation
     direct: Conversation
@@ -38,7 +38,7 @@ class Dialect:
 
 
 def _calling(name: str, room: Conversation) -> Conversation:
-    """A room in which the application says what a command of its own is called with."""
+    """A room in which the application sends the text with which its command is called."""
     return replace(room, publish=f'{{"type":"call","name":"{name}","data":["bench-{{group}}","{{marker}}"]}}')
 
 

@@ -1,4 +1,4 @@
-"""Makes the Python environment in which threadchat and its Python peers run, and tells what is in it."""
+"""Makes the Python environment for threadchat and its Python peers, and lists what it contains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 
 
 class CannotPrepare(Exception):
-    """Something that every measurement needs is missing; the message says what to do about it."""
+    """Raised if something is missing that every measurement needs; the message says what to do."""
 
 
 def ask(python: Path | str, code: str) -> str:
@@ -34,7 +34,7 @@ def _fingerprint(project: Path) -> str:
 
 
 def _pip_install(python: Path, *words: str) -> str:
-    """Install quietly; return what pip complained of where it failed."""
+    """Install quietly. Return pip's error message if it failed, otherwise an empty text."""
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
@@ -49,7 +49,7 @@ def _install_peers(python: Path, say: Say) -> None:
 
 
 def prepare(base: str, project: Path, home: Path, say: Say) -> Path:
-    """Return the interpreter of an environment made from `base` that holds threadchat and its peers.
+    """Return the interpreter of an environment with threadchat and its peers, made from `base`.
 
     It lies below `home`, one for each version of Python, and is made anew when what it must hold changed.
     """
@@ -71,12 +71,12 @@ def prepare(base: str, project: Path, home: Path, say: Say) -> Path:
 
 
 def add_extra(python: Path, project: Path, extra: str) -> str:
-    """Install what an extra of threadchat needs, quietly; return what pip complained of where it failed."""
+    """Install quietly what an extra of threadchat needs. Return pip's error message if it failed."""
     return _pip_install(python, "--editable", f"{project}[{extra}]")
 
 
 def importable(python: Path, modules: Iterable[str], project: Path) -> set[str]:
-    """Return those of `modules` that `python` would find when it is started in the project's directory."""
+    """Return those of `modules` that `python` finds if it is started in the project's directory."""
     code = (
         f"import importlib.util as u, json, sys; sys.path.insert(0, {str(project)!r});"
         f"print(json.dumps([m for m in {sorted(modules)!r} if u.find_spec(m)]))"

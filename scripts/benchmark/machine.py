@@ -1,4 +1,4 @@
-"""What the figures were measured on, and how many connections it can hold."""
+"""Describes the machine, and finds how many connections it can hold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _first(path: str, label: str) -> str:
 
 
 def describe() -> dict[str, str]:
-    """Return date, processor, cores, memory, kernel, bounds and load, in words."""
+    """Return the date, processor, cores, memory, kernel, limits and load as text."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": _first("/proc/cpuinfo", "model name"),
@@ -47,7 +47,7 @@ def descriptor_limit() -> int:
 
 
 def connections_possible() -> tuple[int, str]:
-    """Return how many connections of two threads each can be held here, and what the bound is.
+    """Return how many connections of two threads each fit on this machine, and what limits them.
 
     A thread takes one of the kernel's numbers and two maps (its stack, the guard page below it); some are
     left to everybody else. Above 30,000 the run would take too long.

@@ -1,4 +1,4 @@
-"""One measurement: a fresh server, the load generator beside it, and what that reports."""
+"""Makes one measurement: starts a new server and the load generator, and reads the generator's report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmark.process import ServerFailed, running
 from benchmark.servers import OURS, SPEAKING, Server
 from benchmark.workloads import Metric, Workload
 
-BUSY = 0.9  # share of a core from which on the load generator might be what limits
+BUSY = 0.9  # share of a core above which the load generator may be the bottleneck
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one run of one workload against one server gave; `figures` is the load generator's JSON."""
+    """The result of one workload with one server. `figures` is the load generator's JSON."""
 
     workload: str
     server: str
@@ -39,11 +39,11 @@ class Measurement:
     failure: str = ""
 
     def value(self, metric: Metric) -> float | None:
-        """Return one figure, or None where the run failed."""
+        """Return one figure, or None if the run failed."""
         return None if self.failure else float(self.figures[metric.key])
 
     def faults(self) -> list[str]:
-        """Return everything that should not have happened: lost, doubled, misdelivered, refused, cut off."""
+        """Return all errors: messages lost, duplicated or misdelivered, and connections refused or closed."""
         if self.failure:
             return [f"failed: {self.failure}"]
         counted = {
@@ -81,7 +81,7 @@ def _generate(tools: Tools, server: Server, workload: Workload, pid: int, port: 
 
 
 def measure(tools: Tools, server: Server, workload: Workload, number: int, logs: Path) -> Measurement:
-    """Run `workload` once against a fresh `server`; a failure is part of the result, not an exception."""
+    """Run `workload` once with a new `server`. A failure is part of the result, not an exception."""
     port = free_port()
     log = logs / f"{workload.name}.{server.name}.{number}.log"
     try:

@@ -1,4 +1,4 @@
-"""Draws the result as an SVG: a panel for each workload, a bar for each server, and the spread as a line."""
+"""Draws the result as SVG: a panel for each workload, a bar for each server, a line for the spread."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _text(x: float, y: float, words: str, *, size: int = 11, colour: str = INK, 
 
 
 def _not_below_zero(spread: Spread) -> Spread:
-    """Return what a bar can show; memory a connection may come out negative in a small run."""
+    """Return the value that a bar shows. Memory per connection may be negative in a small run."""
     return Spread(max(spread.median, 0), max(spread.least, 0), max(spread.most, 0))
 
 
 def _bar(left: float, y: float, name: str, spread: Spread, *, scale: float, metric: Metric) -> list[str]:
-    """Return a bar that begins at `left`: its name before it, its value behind it."""
+    """Return a bar that begins at `left`, with its name before it and its value after it."""
     middle = y + BAR_HEIGHT / 2
     colour = OUR_COLOUR if name == OURS.name else PEER_COLOUR
     shown = _not_below_zero(spread)

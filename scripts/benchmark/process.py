@@ -1,4 +1,4 @@
-"""Runs one server as a process of its own: starts it, waits until it listens, ends it by its pid."""
+"""Runs one server as a process: starts it, waits until it listens, and ends it by its pid."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-START_TIMEOUT = 20.0  # seconds until a server listens; an import of a cold disk may take some
+START_TIMEOUT = 20.0  # seconds until a server must listen; imports from a cold disk are slow
 STOP_TIMEOUT = 5.0  # seconds from SIGTERM to SIGKILL; measurements are over by then
 
 
 class ServerFailed(Exception):
-    """A server did not come up; the message holds the last line that it wrote."""
+    """Raised if a server did not start; the message has the last line that it wrote."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def running(command: list[str], port: int, log: Path, directory: Path) -> Iterator[Running]:
-    """Run `command`, which listens on `port`, for as long as the block lasts; its output goes to `log`."""
+    """Run `command`, which listens on `port`, while the block runs. Its output goes to `log`."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    environment.pop("PYTHONPATH", None)  # the harness's own, none of the server's business
+    environment.pop("PYTHONPATH", None)  # for the harness, not for the server
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

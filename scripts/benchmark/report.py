@@ -1,4 +1,4 @@
-"""Puts a finished run into words and files: Markdown tables, JSON, and a plot."""
+"""Reports a finished run: Markdown tables, JSON, and a plot."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from benchmark.targets import all_targets
 
 @dataclass(frozen=True)
 class Report(Results):
-    """All that a run was and gave."""
+    """A finished run: its settings and its results."""
 
     servers: list[Server]
 
     def lines(self) -> list[Line]:
-        """Return the closing table's lines; a quick run or one without ours has none."""
+        """Return the lines of the table of targets. A quick run, or one without threadchat, has none."""
         if self.quick or OURS not in self.servers:
             return []
         names = {workload.name for workload in self.workloads}

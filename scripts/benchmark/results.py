@@ -1,4 +1,4 @@
-"""What every run has: where and with what it was measured, and the files into which its figures go."""
+"""The part that all runs share: the machine, the versions, and the files for the figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmark.workloads import Workload
 
 @dataclass(frozen=True)
 class Results:
-    """All that a run was and gave; a subclass adds what it compares."""
+    """A finished run: its settings and results. A subclass adds what it compares."""
 
     machine: dict[str, str]
     versions: dict[str, str]
@@ -25,16 +25,16 @@ class Results:
 
     @property
     def summary(self) -> Summary:
-        """Return the figures, ready to be looked up."""
+        """Return the figures for lookup."""
         return Summary(self.measurements)
 
     def caption(self) -> str:
-        """Return when, where and with what this was measured, in one line."""
+        """Return the date, the machine and the versions in one line."""
         where = ", ".join(f"{name} {value}" for name, value in self.machine.items())
         return f"{where}; {', '.join(f'{name} {version}' for name, version in self.versions.items())}"
 
     def put_together(self, parts: list[str]) -> str:
-        """Return those parts of the text that are not empty, and what has to be known about all of them."""
+        """Return the parts of the text that are not empty, and the notes on all of them."""
         parts = [*parts, tables.load_note(self.summary)]
         if self.quick:
             parts.append("This was a quick run: small, short, and no measure of anything.")

@@ -1,4 +1,4 @@
-"""Who is measured: threadchat and its peers, what each needs, and how each is started."""
+"""The servers to measure, threadchat and its peers: what each needs, and how it is started."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ PEERS_PING_INTERVAL = 20.0  # seconds; the default of `websockets`
 
 @dataclass(frozen=True)
 class Server:
-    """One contestant."""
+    """One server."""
 
     name: str
     dialect: Dialect
     program: str  # a file below peers/, or "-m MODULE"
     module: str = ""  # what the interpreter must be able to import for it
-    packages: tuple[str, ...] = ()  # whose versions belong into the result
-    workloads: tuple[str, ...] = ()  # that it is measured in; empty: in all
+    packages: tuple[str, ...] = ()  # whose versions are part of the result
+    workloads: tuple[str, ...] = ()  # in which it takes part; empty: all
 
     @property
     def in_go(self) -> bool:
@@ -38,10 +38,10 @@ class Server:
 
 OURS = Server("threadchat", NATIVE, "-m threadchat", "threadchat", ("simple-websocket", "msgspec"))
 
-# Ours with an application, for the workloads in which that speaks; not a contestant of its own.
+# Ours with an application, for the workloads in which the application sends.
 SPEAKING = replace(OURS, program="-m scripts.benchmark.application")
 
-# Ours once more, where not being pinned to one core can show.
+# Ours without being pinned to one core, for the workloads in which that may matter.
 UNPINNED = Server(
     "threadchat-unpinned",
     NATIVE,

@@ -1,4 +1,4 @@
-"""Sets up all that measuring needs, and finds out who can be measured here."""
+"""Sets up everything that measuring needs, and finds which servers can be measured here."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def _go_hub(given: argparse.Namespace, servers: Iterable[Server], say: Say) -> P
 
 
 def _why_not(server: Server, tools: Tools, found: set[str], hub: Path | str) -> str:
-    """Return why `server` cannot be measured here; empty where it can."""
+    """Return the reason why `server` cannot be measured here; empty if it can."""
     if server.in_go:
         return hub if isinstance(hub, str) else ""
     return "" if server.module in found else f"{tools.python} cannot import {server.module}"
 
 
 def set_up(given: argparse.Namespace, servers: list[Server], say: Say) -> tuple[Tools, list[Server]]:
-    """Return the tools, and those of the servers that can run here; each of the others gets a line."""
+    """Return the tools and the servers that can run here. Prints a line for each other server."""
     HOME.mkdir(exist_ok=True)
     (HOME / ".gitignore").write_text("*\n")
     python = Path(given.python)
@@ -53,6 +53,6 @@ def set_up(given: argparse.Namespace, servers: list[Server], say: Say) -> tuple[
 
 
 def versions(tools: Tools, servers: Iterable[Server]) -> dict[str, str]:
-    """Return the versions of all that takes part."""
+    """Return the versions of everything that takes part."""
     found = environment.versions(tools.python, [name for server in servers for name in server.packages])
     return found | (toolchain.go_versions() if tools.go_hub else {})

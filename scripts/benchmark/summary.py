@@ -1,4 +1,4 @@
-"""From single measurements to medians, spreads, ratios and verdicts."""
+"""Computes medians, spreads, ratios and verdicts from single measurements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmark.workloads import Metric
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some rounds, and how far they lay apart."""
+    """The median of some rounds, and their minimum and maximum."""
 
     median: float
     least: float
@@ -22,14 +22,14 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread | None:
-        """Return None where there is no value."""
+        """Return None if there is no value."""
         known = list(values)
         return cls(median(known), min(known), max(known)) if known else None
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the closing table."""
+    """One line of the table of targets."""
 
     target: Target
     ours: Spread | None
@@ -45,7 +45,7 @@ class Summary:
         self.measurements = measurements
 
     def rounds(self, workload: str, server: str, metric: Metric) -> dict[int, float]:
-        """Return the figure of each round that gave one."""
+        """Return the figures of the rounds that have one."""
         return {
             one.round: value
             for one in self.measurements
@@ -56,7 +56,7 @@ class Summary:
         return Spread.of(self.rounds(workload, server, metric).values())
 
     def ratio(self, ours: dict[int, float], theirs: dict[int, float]) -> Spread | None:
-        """Return ours by theirs; the ends are taken within rounds, which ran side by side."""
+        """Return our figure divided by theirs. The minimum and maximum are ratios within one round."""
         pairs = [ours[number] / theirs[number] for number in ours if theirs.get(number)]
         if not pairs or not median(theirs.values()):
             return None
@@ -66,7 +66,7 @@ class Summary:
         return self.ratio(self.rounds(workload, OURS.name, metric), self.rounds(workload, server, metric))
 
     def line(self, target: Target, workloads: Iterable[str]) -> Line:
-        """Judge one target; `workloads` are the names that exist, to tell a baseline from a peer."""
+        """Judge one target. `workloads` are all names of workloads, to tell a baseline from a peer."""
         ours = self.rounds(target.workload, OURS.name, target.metric)
         if not target.against:
             value = Spread.of(ours.values())
@@ -80,12 +80,12 @@ class Summary:
         return Line(target, Spread.of(ours.values()), Spread.of(theirs.values()), ratio, verdict)
 
     def busiest_load(self) -> tuple[float, Measurement] | None:
-        """Return the greatest share of a core that the load generator took, and where."""
+        """Return the largest share of a core that the load generator used, and in which run."""
         shares = [(float(one.figures["load_cpu"]), one) for one in self.measurements if not one.failure]
         return max(shares, key=lambda pair: pair[0]) if shares else None
 
     def our_faults(self) -> list[str]:
-        """Return what went wrong in our own runs."""
+        """Return the errors of our own runs."""
         return [
             f"{one.workload}, round {one.round}: {'; '.join(one.faults())}"
             for one in self.measurements

@@ -1,4 +1,4 @@
-"""The result as Markdown tables: what was measured, and what was to be reached."""
+"""Formats the result as Markdown tables: the measurements, and the targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOAD_SHARE = Metric("load_cpu", "load generator", "%", scale=100)
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table whose columns are aligned for readers of the text, too: words left, figures right."""
+    """Return a table with aligned columns: text on the left, numbers on the right."""
     lines = [list(head), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
 
@@ -85,7 +85,7 @@ def _bound(value: float | None, plain: bool) -> str:
 
 
 def reached(lines: Iterable[Line]) -> str:
-    """Return the closing table."""
+    """Return the table of targets."""
     head = (
         *("workload", "against", "figure", "ours", "theirs", "ratio", "spread"),
         *("at least", "aim", "verdict"),
@@ -113,7 +113,7 @@ def reached(lines: Iterable[Line]) -> str:
 
 
 def load_note(summary: Summary) -> str:
-    """Return a sentence on whether the load generator may have been what limited."""
+    """Return a sentence that says whether the load generator may have been the bottleneck."""
     busiest = summary.busiest_load()
     if busiest is None:
         return ""

@@ -1,4 +1,4 @@
-"""What threadchat wants to reach: a ratio to a peer (or a plain figure), with a floor and an aim."""
+"""The targets: a ratio to a peer (or a plain figure), with a floor and an aim."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmark.workloads import CONNECTS, DELIVERIES, MEMORY, P99, SERVED, Metri
 
 @dataclass(frozen=True)
 class Target:
-    """One line of the closing table. `against` is a peer's name, another workload of our own, or empty."""
+    """One line of the table of targets. `against` is a peer's name, another workload of our own, or empty."""
 
     workload: str
     metric: Metric
@@ -34,7 +34,7 @@ def _fan_out(members: int, window: int, *lines: tuple[str, float, float]) -> lis
 
 
 def all_targets(most_connections: int) -> list[Target]:
-    """Return the table's lines; `most_connections` is the descriptor limit's share for connections."""
+    """Return the targets. `most_connections` is how many connections the descriptors allow."""
     return [
         *_fan_out(
             1000,

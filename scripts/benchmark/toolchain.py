@@ -1,4 +1,4 @@
-"""Gets what is not Python: the load generator in C and, where it can be had, the peer in Go and a Redis."""
+"""Provides the programs that are not Python: the load generator in C, the peer in Go, and Redis."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _build(command: list[str], result: Path, environment: dict[str, str] | None 
 
 
 def load_generator(home: Path) -> Path:
-    """Return the load generator, compiled when its sources are newer."""
+    """Return the load generator. Compiles it if its sources are newer."""
     result = home / "bin" / "load"
     if _is_newer(result, [*LOAD_SOURCES.glob("*.[ch]")]):
         return result
@@ -48,7 +48,7 @@ def load_generator(home: Path) -> Path:
 
 
 def _install(packages: tuple[str, ...], say: Say) -> str:
-    """Install Debian's packages where that is allowed; return why not."""
+    """Install Debian packages if that is allowed. Return the reason if it failed."""
     if shutil.which("apt-get") is None:
         return f"{' and '.join(packages)} come from Debian, and there is no apt-get here"
     prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
@@ -69,7 +69,7 @@ def _has_go() -> bool:
 
 
 def go_hub(home: Path, may_install: bool, say: Say) -> Path | str:
-    """Return the peer in Go, built when its source is newer, or the reason why there is none."""
+    """Return the peer in Go, built if its source is newer, or the reason why there is none."""
     if not _has_go():
         reason = _install(GO_PACKAGES, say) if may_install else f"not installed: {' and '.join(GO_PACKAGES)}"
         if reason:
@@ -88,13 +88,13 @@ def go_hub(home: Path, may_install: bool, say: Say) -> Path | str:
 
 
 def _redis() -> str | None:
-    """Return where Debian puts servers, too, which is not on everybody's PATH."""
+    """Return the PATH with Debian's directory for servers, which may be missing."""
     path = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
     return shutil.which("redis-server", path=path) or shutil.which("valkey-server", path=path)
 
 
 def redis_server(may_install: bool, say: Say) -> Path | str:
-    """Return a Redis (or Valkey), installed where that is allowed, or the reason why there is none."""
+    """Return a Redis (or Valkey) server, installed if that is allowed, or the reason why there is none."""
     if _redis() is None:
         reason = (
             _install(REDIS_PACKAGES, say) if may_install else f"not installed: {' '.join(REDIS_PACKAGES)}"
@@ -106,7 +106,7 @@ def redis_server(may_install: bool, say: Say) -> Path | str:
 
 
 def go_versions() -> dict[str, str]:
-    """Return the versions of Go and of gorilla/websocket, as far as they tell."""
+    """Return the versions of Go and gorilla/websocket, if they can be found."""
     asked = {
         "go": ["go", "env", "GOVERSION"],
         "gorilla/websocket": ["dpkg-query", "--show", "--showformat=${Version}", GO_PACKAGES[1]],

@@ -1,4 +1,4 @@
-"""What is measured: each workload is one setting of the load generator and the figures that count in it."""
+"""The workloads: each is one setting of the load generator, and the figures to report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of the load generator's JSON, and how people read it."""
+    """One figure of the load generator's JSON, with its title and unit."""
 
     key: str
     label: str
@@ -17,7 +17,7 @@ class Metric:
     scale: float = 1.0
 
     def show(self, value: float) -> str:
-        """Return `value` with its unit: three digits that count, thousands apart."""
+        """Return `value` with its unit: three significant digits, thousands separated."""
         shown = value * self.scale
         digits = 0 if shown >= 100 else 1 if shown >= 10 else 2
         return f"{shown:,.{digits}f} {self.unit}".rstrip()
@@ -44,20 +44,20 @@ class Workload:
     conversation: Literal["room", "direct", "emit", "publish"] = "room"
     groups: int = 1
     talkers: int = 1  # of each group
-    window: int = 0  # messages that a talker has outstanding: a closed loop
+    window: int = 0  # messages that a talker has in flight: a closed loop
     rate: float = 0  # messages a second of each talker: an open loop
-    stalled: int = 0  # further members, which never read
-    size: int = 80  # bytes of a message, without what the protocol puts around it
+    stalled: int = 0  # additional members that never read
+    size: int = 80  # bytes of a message, without the protocol's own
     warmup: float = 0.5
     seconds: float = 2.0
     settle: float = 0.3
     open_timeout: float = 30
-    drain: float = 5  # at the most; it ends when nothing is outstanding
+    drain: float = 5  # at most; it ends when nothing is in flight
     ping_interval: float | None = None
     ours_only: bool = False
     without: tuple[str, ...] = ()  # peers that cannot do it
     most_rounds: int = 1000
-    baseline: str = ""  # workload that this one is compared with
+    baseline: str = ""  # the workload with which this one is compared
     in_quick: bool = False
 
     def arguments(self) -> list[str]:
@@ -83,11 +83,11 @@ class Workload:
         return words
 
     def longest(self) -> float:
-        """Return the seconds after which a run of it has certainly hung."""
+        """Return the seconds after which a run counts as hung."""
         return self.open_timeout + self.settle + self.warmup + self.seconds + self.drain + 60
 
     def quickened(self) -> Workload:
-        """Return the same kind of load, small and short: for a look whether all works, not for figures."""
+        """Return the same load, small and short: it shows that everything works, and measures nothing."""
         groups = min(self.groups, 4)
         each = min(self.connections // self.groups, 40 // groups)
         if self.conversation == "direct" and self.talkers:
@@ -131,8 +131,8 @@ def direct(people: int, window: int) -> Workload:
     )
 
 
-# The talker calls a command, and the application says it: alone, while messages that people send together are
-# published together. So `emit` is compared with `publish`, and with what people say.
+# The talker calls a command, and the application sends one message per call, while messages of people in one
+# burst are published together. So `emit` is compared with `publish`, and with messages of people.
 PUBLISH = replace(
     fan_out(1000, 64, ours_only=True),
     name="publish-1000-w64",
@@ -166,7 +166,7 @@ STALLED = replace(
     name="room-stalled",
     title="the same room and a member who never reads",
     stalled=1,
-    drain=1,  # the room of a peer that stands still would not get any further
+    drain=1,  # a peer's room that is blocked makes no progress
     baseline=HEALTHY.name,
 )
 ROOMS = Workload(

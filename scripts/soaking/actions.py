@@ -51,8 +51,8 @@ def flood(person: Person, random: Random) -> None:
 def write_to(person: Person, random: Random) -> None:
     """Sends a private message to somebody who may be gone."""
     other = random.choice(person.simulation.people)
-    if not other.user or (other.known and not other.entered):
-        return
+    if other is person or not other.user or (other.known and not other.entered):
+        return  # what one writes to oneself reaches the other sessions only
     nonce = f"psst {person.simulation.next_id()}"
     person.simulation.checker.post(nonce, person.user, other.user)
     there = other.connection if other.entered else None
@@ -209,7 +209,7 @@ def refresh(person: Person, random: Random) -> None:
 def discipline(person: Person, random: Random, command: str, **fields: object) -> None:
     """Moderates somebody in one of their rooms. The effects do not count as faults for a while."""
     other = random.choice(person.simulation.people)
-    if other.positions and other.user:
+    if other.positions and other.user and other is not person:
         room = random.choice(list(other.positions))
         person.did(f"{command}s {other.name} in {room}")
         person.simulation.disciplined[other.user] = person.simulation.elapsed() + FELT

@@ -13,6 +13,7 @@ from soaking.actions import NOT_AVAILABLE
 from soaking.checker import Frame
 from soaking.person import Person
 from soaking.simulation import Simulation
+from threadchat.broker.redis.topology.interface import CONNECTIONS
 
 PATIENCE: Final = 60.0
 """Seconds in which the server must reach the expected state."""
@@ -21,8 +22,9 @@ GROWTH: Final = 48 * MIB
 """Bytes by which resident memory may grow after the first quiet point, as logs fill and stacks are used."""
 
 
-SPARE: Final = Held(0, threads=2, descriptors=8)
-"""What a server may use in addition with Redis: workers and connections that it did not need at first."""
+SPARE: Final = Held(0, threads=2, descriptors=CONNECTIONS)
+"""What a server may use in addition with Redis: workers, and the pool of connections that it did not need at
+first."""
 
 
 class Moment(NamedTuple):
@@ -135,7 +137,13 @@ class Quiet:
             elif position.only is None and position.last != head:
                 wrong[room] = f"{person.name} got {position.last} of {head} events"
             elif position.only is not None:
-                self._simulation.checker.skipped(person.name, position.log, position.last, head + 1)
+                missing = [
+                    event["id"]
+                    for event in page["events"]
+                    if event["id"] > position.last and event["type"] in position.only
+                ]
+                if missing:
+                    wrong[room] = f"{person.name} got {position.last}, and none of {missing}"
         if room not in wrong:
             self._simulation.read_page(asker, room, page)
 

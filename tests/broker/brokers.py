@@ -132,6 +132,10 @@ class Outlet:
         """See sequencer.Outlet."""
         return self._log.history(since, limit, reverse)
 
+    def at(self, offset: int) -> Record | None:
+        """See sequencer.Outlet."""
+        return self._log.at(offset)
+
     def delivered(self) -> None:
         """See sequencer.Outlet."""
         self.told += 1

@@ -21,9 +21,21 @@ from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
 from threadchat.broker.redis.commands import Known
 from threadchat.broker.redis.heartbeat import IN_USE
+from threadchat.broker.redis.log import Change
 from threadchat.broker.redis.publish_pipeline import Publication
 from threadchat.chat.delivery.stream import EventStream, events_of
-from threadchat.chat.log.events import ADD, DELETE, JOIN, LEAVE, MESSAGE, REMOVE, Direct, Draft, Position
+from threadchat.chat.log.events import (
+    ADD,
+    DELETE,
+    JOIN,
+    LEAVE,
+    MESSAGE,
+    REMOVE,
+    RENAME,
+    Direct,
+    Draft,
+    Position,
+)
 from threadchat.chat.presence import Occupant
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
@@ -145,7 +157,9 @@ def deletion(names: Any, target: Position, known: Known | None = None) -> Public
     """One that a node asks for which knows the log of the target's epoch."""
     known = known or Known(target.epoch, target.offset + 1, "1")
     blank = b',"chatroomId":"r","type":"message","deleted":true'
-    return Publication(names, "r", [Draft(DELETE, 9, "mod", target=target)], known, [(target.offset, blank)])
+    return Publication(
+        names, "r", [Draft(DELETE, 9, "mod", target=target)], known, [[Change(target.offset, blank)]]
+    )
 
 
 class Someone(WithoutInbox):
@@ -366,8 +380,16 @@ def test_a_new_name_and_what_one_says_of_oneself_are_known_everywhere(cluster: C
         Occupant(1, "ann", frozenset("a"), "from Ulm"),
         Occupant("ü\x1f", 'new "name"', frozenset("s"), "two\nlines"),
     ]
+    second.rename("ü\x1f", 'new "name"', "more")
     second.leave("ü\x1f", "s")
-    assert take(stream, 3)[-1].nickname == 'new "name"'
+    renamed, left = take(stream, 4)[2:]
+    assert (renamed.type, renamed.user, renamed.nickname, renamed.was) == (
+        RENAME,
+        "ü\x1f",
+        'new "name"',
+        "old",
+    )
+    assert (left.type, left.nickname) == (LEAVE, 'new "name"')
 
 
 def test_crowds_are_counted_over_all_nodes(cluster: Cluster) -> None:

@@ -20,7 +20,7 @@ from tests.e2e.process import until
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.publisher import RedisPublisher
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import JOIN, LEAVE, MESSAGE
+from threadchat.chat.log.events import JOIN, LEAVE, MESSAGE, RENAME
 from threadchat.errors import CommandError, ErrorCode
 
 
@@ -61,8 +61,8 @@ def test_who_comes_and_goes_while_redis_refuses_is_told_later(
         room.rename(2, "Robert")
         assert broker_of(hubs[0]).heartbeat._unsettled.keys() == {"r"}
     until(lambda: users(hubs[1]) == [2, 3, 9], "Redis knows who is there")
-    events = [(event.type, event.user) for event in take(stream, 5)]
-    assert sorted(events[3:], key=str) == [(JOIN, 3), (LEAVE, 1)], "everybody is told"
+    events = [(event.type, event.user) for event in take(stream, 6)]
+    assert sorted(events[3:], key=str) == [(JOIN, 3), (LEAVE, 1), (RENAME, 2)], "everybody is told"
     assert {occupant.nickname for occupant in room.who()} == {"Robert", "cid", "watcher"}
     assert broker_of(hubs[0]).heartbeat._unsettled == {}
 

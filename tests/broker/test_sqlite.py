@@ -52,7 +52,8 @@ def test_a_restart_goes_on_where_it_was(make: Make) -> None:
 
 def test_what_was_deleted_stays_so(make: Make) -> None:
     before = opened(make())
-    before.put(*say("a", "secret"), Draft(DELETE, "mod", target=Position(2, before.epoch)))
+    before.put(*say("a", "secret"))
+    before.put(Draft(DELETE, "mod", target=Position(2, before.epoch)))
     kept = before.channel.history(None, 9, False).records
     after = opened(make())
     assert after.outlet.records == kept

@@ -13,7 +13,7 @@ from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.broker_interface import Alone, Cluster, Node, OpenInbox, Reach, RoomInfo, Whispered
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Direct, Draft, Position, UserId
-from threadchat.chat.log.sequencer import Channel
+from threadchat.chat.log.sequencer import Channel, Page
 from threadchat.chat.presence import Occupant, Presence
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
@@ -69,6 +69,9 @@ class Others(MemoryBroker):
 
     def presence(self, channel: Channel, announce_limit: int | None) -> Presence:
         return self.presences.setdefault(len(self.presences), Elsewhere())
+
+    def read_log(self, room: str, since: Position | None, limit: int) -> Page | None:
+        return None
 
     def exists(self, room: str) -> bool:
         return any(info.name == room for info in self.rooms_there)

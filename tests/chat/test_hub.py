@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,6 @@ import pytest
 
 from tests.chat.helpers import PATIENCE, Clock, Desk, Peer, WithoutInbox, frames_of, ids_of, join, run, say
 from threadchat.broker.memory import MemoryBroker
-from threadchat.chat import hub as hub_module
-from threadchat.chat.deletion import find_message
 from threadchat.chat.delivery.stream import EventStream
 from threadchat.chat.eventlog import JsonLines
 from threadchat.chat.hub import Hub
@@ -165,13 +163,15 @@ def test_a_room_that_begins_anew_while_a_message_is_deleted_keeps_its_own(
     """The message was found; before its deletion is published, the room is closed and another one begins."""
     hub.publish("r", say("old"))
 
-    def find(room: Room, event: int, epoch: str) -> Position:
-        target = find_message(room, event, epoch)
-        hub.close_room("r")
-        hub.publish("r", say("new"))
-        return target
+    publish = hub.publish
 
-    monkeypatch.setattr(hub_module, "find_message", find)
+    def close_first(name: str, drafts: Sequence[Draft]) -> list[Position]:
+        monkeypatch.undo()
+        hub.close_room("r")
+        publish("r", say("new"))
+        return publish(name, drafts)
+
+    monkeypatch.setattr(hub, "publish", close_first)
     with pytest.raises(CommandError) as refused:
         hub.delete("r", 1)
     assert refused.value.code == ErrorCode.UNRECOVERABLE_POSITION

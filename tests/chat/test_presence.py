@@ -32,6 +32,6 @@ def test_who_is_here_may_be_asked_and_renamed() -> None:
     assert not people.has(1, "b")
     assert not people.has(2, "a")
     assert not people.has(None, "a")
-    assert people.rename(1, "anna", "new")
-    assert not people.rename(2, "bob")
+    assert people.rename(1, "anna", "new") == "ann"
+    assert people.rename(2, "bob") is None
     assert people.who() == [Occupant(1, "anna", frozenset("a"), "new")]

@@ -177,6 +177,23 @@ def test_who_has_and_rename() -> None:
     assert (last.type, last.nickname) == ("remove", "Anna")
 
 
+def test_a_new_nickname_is_told_and_the_same_one_is_not() -> None:
+    room = Room("r", announce_limit=2)
+    room.enter(1, "a", "Ann")
+    room.rename(1, "Ann", "likes tea")
+    room.rename(1, "Anna")
+    room.rename(2, "nobody")
+    events = [item.event for item in room.history().records]
+    assert [(event.type, event.user, event.nickname, event.was) for event in events] == [
+        ("join", 1, "Ann", ""),
+        ("rename", 1, "Anna", "Ann"),
+    ]
+    room.enter(2, "b", "Bob")
+    room.enter(3, "c", "Cid")
+    room.rename(1, "Annie")
+    assert room.history(limit=1)[0].type == "join", "in a crowd nobody is announced"
+
+
 def test_a_session_enters_once_and_leaves_once() -> None:
     room = Room("r")
     stream = room.add("ann", "laptop")

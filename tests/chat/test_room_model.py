@@ -96,7 +96,9 @@ class RoomModel(RuleBasedStateMachine):
     def head(self) -> int:
         return len(self.events)
 
-    def happens(self, kind: str, user: Any, nickname: str, message: str = "", session: str = "") -> int:
+    def happens(
+        self, kind: str, user: Any, nickname: str, message: str = "", session: str = "", *, was: str = ""
+    ) -> int:
         self.events.append(Told(self.head + 1, kind, user, nickname, message, session))
         event = Event(
             id=self.head,
@@ -106,6 +108,7 @@ class RoomModel(RuleBasedStateMachine):
             nickname=nickname,
             message=message,
             session=session,
+            was=was,
             time=1_700_000_000,  # as many digits as today
         )
         self.sizes.append(len(msgspec.json.encode(event)))
@@ -220,7 +223,10 @@ class RoomModel(RuleBasedStateMachine):
     def rename(self, user: Any, nickname: str, about: str) -> None:
         self.room.rename(user, nickname, about)
         if user in self.people:
+            was = self.people[user].nickname
             self.people[user].nickname, self.people[user].about = nickname, about
+            if nickname != was and self.announced() and not self.closed:
+                self.happens("rename", user, nickname, was=was)
 
     # Who listens and asks
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.client.fakes import PATIENCE, Doing, FakeServer, in_room, online
-from threadchat.client import ChatEvent, Client, Joined, Page, Person, Published, RoomInfo, State
+from threadchat.client import ChatEvent, Client, Joined, Page, Person, Published, RoomInfo, State, Unread
+from threadchat.client.changes import Changed
 from threadchat.client.client import chat_url
 from threadchat.client.moderation import Sanctioned, SanctionInfo
 from threadchat.client.protocol import Delivered, Refreshed, Renamed, Reply
@@ -152,6 +153,42 @@ TABLE: list[tuple[str, Callable[[Client], Any], dict[str, Any], dict[str, Any], 
         {"room": "x"},
         {"sanctions": [], "count": 0},
         Sanctioned((), 0),
+    ),
+    (
+        "message",
+        lambda chat: chat.message("x", "hi", key="k", reply_to=3, epoch="e"),
+        {"room": "x", "message": "hi", "key": "k", "reply_to": 3, "epoch": "e"},
+        {"offset": 5},
+        Published(5),
+    ),
+    (
+        "edit",
+        lambda chat: chat.edit("x", 3, "ho", epoch="e"),
+        {"room": "x", "event": 3, "message": "ho", "epoch": "e"},
+        {"offset": 9},
+        Published(9),
+    ),
+    (
+        "react",
+        lambda chat: chat.react("x", 3, "🎉"),
+        {"room": "x", "event": 3, "emoji": "🎉"},
+        {"offset": 9},
+        Changed(9),
+    ),
+    (
+        "unreact",
+        lambda chat: chat.unreact("x", 3, "🎉"),
+        {"room": "x", "event": 3, "emoji": "🎉"},
+        {},
+        Changed(),
+    ),
+    ("read", lambda chat: chat.read("x", 3, "e"), {"room": "x", "event": 3, "epoch": "e"}, {}, Reply()),
+    (
+        "rooms",
+        lambda chat: chat.unread(),
+        {},
+        {"rooms": [], "unread": {"x": {"offset": 3, "epoch": "e", "messages": 2, "mentions": 1}}},
+        {"x": Unread(3, "e", 2, 1)},
     ),
     ("delete", lambda chat: chat.delete("x", 3), {"room": "x", "event": 3}, {"offset": 9}, Published(9)),
     (

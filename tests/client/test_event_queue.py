@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.client.fakes import Doing, FakeLink, FakeServer, in_room
+from threadchat.client.event import ChatEvent
 from threadchat.client.event_queue import SPARE, EventQueue
 from threadchat.client.positions import Filter, MissedRange, Positions, RoomPosition
-from threadchat.client.protocol import ChatEvent, Joined, Page
+from threadchat.client.protocol import Joined, Page
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.e2e.process import PATIENCE, until
 from threadchat.client import Client
 from threadchat.client.backoff import Backoff
-from threadchat.client.protocol import GAP, REFUSED, RESET, ChatEvent
+from threadchat.client.event import GAP, REFUSED, RESET, ChatEvent
 from threadchat.errors import CommandError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.people import Crowd, Member, same_order, sessions
 from tests.e2e.process import until
-from threadchat.client.protocol import RESET
+from threadchat.client.event import RESET
 from threadchat.errors import CommandError, ErrorCode
 
 if TYPE_CHECKING:

@@ -64,6 +64,7 @@ DEFAULTS = {
     "room_ttl": 300.0,
     "inbox_size": 256,
     "inbox_age": 604_800.0,
+    "edit_window": 900.0,
     "announce_limit": 200,
     "room_pattern": "",
     "nickname_pattern": "",
@@ -320,7 +321,10 @@ def test_anything_else_is_no_broker(broker: str) -> None:
         Config(broker=broker)
 
 
-@pytest.mark.parametrize("broker", ["redis://h/", "rediss://h/", "unix:///run/redis.sock"])
+@pytest.mark.parametrize(
+    "broker",
+    ["redis://h/", "rediss://h/", "unix:///run/redis.sock", "redis-sentinel://h/chat", "redis-cluster://h"],
+)
 def test_workers_share_a_redis(broker: str) -> None:
     assert Config(broker=broker, workers=4).workers == 4
 

@@ -566,6 +566,94 @@ describe("a room", () => {
   }
 });
 
+describe("messages that exist", () => {
+  /** A room that is subscribed to. */
+  async function listening() {
+    const [chat, socket] = await open();
+    await socket.welcome({ known: true, unread: { lobby: { ...HEAD, messages: 2, mentions: 1 } } });
+    const room = chat.room("lobby");
+    const heard = [];
+    for (const what of ["message", "edit", "react", "unreact", "rename", "delete", "read"]) {
+      room.on(what, (frame) => heard.push([what, frame.target]));
+    }
+    await settle();
+    await socket.ok(HEAD);
+    return { chat, socket, room, heard };
+  }
+
+  it("are named by their id, and by the log that one listens to", async () => {
+    const { socket, room } = await listening();
+    for (const [does, sent] of [
+      [() => room.edit(7, "ho"), { type: "edit", event: 7, message: "ho", epoch: "a" }],
+      [() => room.remove(7), { type: "delete", event: 7, epoch: "a" }],
+      [() => room.react(7, "x"), { type: "react", event: 7, emoji: "x", epoch: "a" }],
+      [() => room.unreact(7, "x"), { type: "unreact", event: 7, emoji: "x", epoch: "a" }],
+      [() => room.edit(7, "ho", { epoch: "b" }), { type: "edit", event: 7, message: "ho", epoch: "b" }],
+    ]) {
+      const promise = begun(does());
+      await settle();
+      const { id, ...command } = socket.last;
+      assert.deepEqual(command, { ...sent, room: "lobby" });
+      await socket.ok({ offset: 17 });
+      assert.deepEqual(await promise, { offset: 17 });
+    }
+    const nothing = room.react(7, "x");
+    await socket.ok();
+    assert.deepEqual(await nothing, { offset: null });
+    const refused = begun(room.edit(7, "ho"));
+    await socket.refuse(103);
+    assert.equal(await outcome(refused), 103);
+  });
+
+  it("are answered, in that log", async () => {
+    const { socket, room } = await listening();
+    begun(room.message("hi", { reply_to: 7 }));
+    await settle();
+    assert.equal(socket.last.reply_to, 7);
+    assert.equal(socket.last.epoch, "a");
+    await socket.ok({ offset: 11 });
+    begun(room.message("hi"));
+    await settle();
+    assert.ok(!("reply_to" in socket.last) && !("epoch" in socket.last));
+  });
+
+  it("bring what becomes of them", async () => {
+    const { socket, heard } = await listening();
+    const frame = { chatroomId: "lobby", userId: 2, target: 7 };
+    await socket.say(
+      { ...frame, type: "edit", id: 11, message: "ho" },
+      { ...frame, type: "react", id: 12, emoji: "x" },
+      { ...frame, type: "unreact", id: 13, emoji: "x" },
+      { ...frame, type: "rename", id: 14, from: "bo", was: "bob" },
+      { ...frame, type: "delete", id: 15 },
+      { ...frame, type: "read", epoch: "a" },
+    );
+    const what = ["edit", "react", "unreact", "rename", "delete", "read"];
+    assert.deepEqual(
+      heard,
+      what.map((name) => [name, 7]),
+    );
+  });
+
+  it("are read, and told once", async () => {
+    const { chat, socket, room } = await listening();
+    assert.deepEqual(chat.unread, { lobby: { ...HEAD, messages: 2, mentions: 1 } });
+    begun(room.read(7));
+    await settle();
+    const { id, ...command } = socket.last;
+    assert.deepEqual(command, { type: "read", room: "lobby", event: 7, epoch: "a" });
+    await socket.ok();
+    await room.read(6);
+    assert.equal(socket.last.id, id);
+    const refused = begun(room.read(8));
+    await socket.refuse(108);
+    assert.equal(await outcome(refused), 108);
+    begun(room.read(8));
+    await settle();
+    assert.equal(socket.last.event, 8, "it was not noted, so it is told again");
+  });
+});
+
 describe("messages", () => {
   const known = { user: 3, known: true, inbox: HEAD };
 

@@ -35,6 +35,20 @@ export async function use(): Promise<void> {
   const sent: Sent = await chat.room("lobby").message("hi");
   await chat.direct("3f2b", "psst", { key: "k" });
   await chat.room("lobby").request("history", { limit: 50 }, { retry: true });
+  const lobby = chat.room("lobby");
+  await lobby.message("hi", { reply_to: sent.offset, epoch: sent.epoch ?? undefined });
+  const { offset }: { offset: number | null } = await lobby.edit(17, "ho");
+  await lobby.react(17, "👍", { epoch: "e" });
+  await lobby.unreact(17, "👍");
+  await lobby.remove(17);
+  await lobby.read(17);
+  lobby.on("edit", ({ target, message }) => console.log(target + 1, message, offset));
+  lobby.on("react", ({ emoji, userId }) => console.log(emoji, userId));
+  lobby.on("rename", ({ was, from }) => console.log(was + from));
+  lobby.on("message", ({ reactions, mentions, everybody, edited, reply_to }) => {
+    console.log(reactions?.["👍"]?.length, mentions?.includes(7), everybody, edited, reply_to);
+  });
+  console.log(chat.unread["lobby"]?.mentions);
   console.log(left + sent.offset);
   try {
     await chat.call("x", undefined, { timeout: 1 });

@@ -13,6 +13,7 @@ from tests.server.session_helpers import standstill
 from threadchat.chat.log.events import inbox_of
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
+from threadchat.server.auth.users import User
 from threadchat.server.chat import Chat
 from threadchat.server.protocol.encoding import native_events
 from threadchat.server.session.application import MAX_STORED, STORED_WINDOW
@@ -63,6 +64,25 @@ def code_of(action: Any, *arguments: Any, **options: Any) -> ErrorCode:
     with pytest.raises(CommandError) as caught:
         action(*arguments, **options)
     return caught.value.code
+
+
+def test_the_application_edits_and_reacts(chat: Chat, memory: InMemory) -> None:
+    ann = Tab(memory, "ann")
+    ann.ask("join", room="r")
+    said = ann.ask("message", room="r", message="helo")["offset"]
+    place = chat.edit("r", said, "hello", by="mod")
+    assert chat.react("r", said, "🎉", User("bot", "Bot")) == (place.offset + 1, place.epoch)
+    assert chat.react("r", said, "🎉", "bot") is None
+    assert chat.react("r", said, "🎉", "bot", undo=True) is not None
+    kinds = [(event["type"], event.get("userId"), event.get("from")) for event in ann.take(5)]
+    assert kinds[2:] == [("edit", "mod", None), ("react", "bot", "Bot"), ("unreact", "bot", "bot")]
+    for wrong in (True, "1", None):
+        assert code_of(chat.edit, "r", wrong, "x") == ErrorCode.BAD_REQUEST
+        assert code_of(chat.react, "r", wrong, "🎉", "bot") == ErrorCode.BAD_REQUEST
+        assert code_of(chat.react, "r", said, wrong, "bot") == ErrorCode.BAD_REQUEST
+    assert code_of(chat.react, "r", said, "🎉", None) == ErrorCode.BAD_REQUEST
+    assert code_of(chat.publish, "r", "x", reply_to=99) == ErrorCode.BAD_REQUEST
+    assert code_of(chat.publish, "nowhere", "x", reply_to=1) == ErrorCode.UNKNOWN_ROOM
 
 
 # -- rooms -------------------------------------------------------------------------------------------

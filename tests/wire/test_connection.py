@@ -162,6 +162,15 @@ def test_a_pong_leaves_before_the_answer_to_what_came_after_its_ping() -> None:
         assert answers[1:] == [(TEXT, b"one"), (TEXT, b"two")]
 
 
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_a_ping_in_two_reads_is_answered_at_once(cut: int) -> None:
+    ping = client_frame(PING, b"what")
+    assert len(ping) == 10
+    with Served(echo, trailing=ping[:cut]) as served:
+        served.peer.send(ping[cut:])
+        assert served.peer.frame() == (PONG, b"what")
+
+
 @pytest.mark.parametrize(("pings", "answered"), [(1, 1), (16, 16), (17, 1), (4000, 1)])
 def test_of_pings_that_pile_up_the_last_is_answered(pings: int, answered: int) -> None:
     trailing = b"".join(client_frame(PING, b"%d" % i) for i in range(pings)) + text_frame("hi")

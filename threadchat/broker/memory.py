@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from time import monotonic
 
+from threadchat.chat.log.read_positions import ReadPositions
 from threadchat.chat.log.sequencer import Sequencer
 from threadchat.chat.sanctions import Sanctions
 from threadchat.wire.threads.numbers import Numbers
@@ -20,6 +21,7 @@ class MemoryBroker:
     def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
         self.resume_key = secrets.token_bytes(32)
         self.sanctions = Sanctions()
+        self.reads = ReadPositions()
         self._clock = clock
         self._users = Numbers()
 
@@ -36,6 +38,7 @@ class MemoryBroker:
         self.resume_key = secrets.token_bytes(32)
         self._users = Numbers()
         self.sanctions.leave_behind()
+        self.reads.leave_behind()
 
     def close(self) -> None:
         """Does nothing. Runs on: any thread."""

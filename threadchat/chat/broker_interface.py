@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from threadchat.chat.log.events import Direct, Draft, Position, Record, UserId
-from threadchat.chat.log.sequencer import Channel
+from threadchat.chat.log.sequencer import Channel, Page
 from threadchat.chat.presence import Presence
 from threadchat.chat.sanctions import Sanctions
 
@@ -14,6 +14,13 @@ Reach = bool | None
 """What became of a direct message. True: a session took it. False: every session was full. None: the person
 is not online.
 """
+
+
+class Reads(Protocol):
+    """See ReadPositions."""
+
+    def of(self, user: UserId) -> dict[str, Position]: ...
+    def advance(self, user: UserId, room: str, position: Position) -> bool: ...
 
 
 class Broker(Protocol):
@@ -26,6 +33,10 @@ class Broker(Protocol):
     @property
     def sanctions(self) -> Sanctions:
         """Who is banned or muted. All nodes have the same list."""
+
+    @property
+    def reads(self) -> Reads:
+        """Up to where people have read. All nodes have the same positions."""
 
     def open(self, room: str) -> Channel:
         """Returns the channel of a room. The hub asks once, until it forgets the room."""
@@ -123,6 +134,12 @@ class Cluster(Protocol):
         returned list and must not change it.
         """
 
+    def read_log(self, room: str, since: Position | None, limit: int) -> Page | None:
+        """A page of the log of a room that is not open on this node; see Channel. None if it does not exist.
+
+        Raises CommandError 112 if the log does not reach `since`.
+        """
+
     def arrive(self, user: UserId) -> None:
         """Notes that a session of this person came online on this node. Never fails."""
 
@@ -187,6 +204,10 @@ class Alone:
     def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
         """See Cluster."""
         return fullest_first(here)
+
+    def read_log(self, room: str, since: Position | None, limit: int) -> Page | None:
+        """See Cluster."""
+        return None
 
     def arrive(self, user: UserId) -> None:
         """See Cluster."""

@@ -7,14 +7,15 @@ from time import monotonic, time
 from typing import Any, Final, TypeVar
 
 from threadchat.chat.broker_interface import Alone, Broker, Cluster, Reach, RoomInfo
-from threadchat.chat.deletion import find_message
 from threadchat.chat.delivery.listener import Listener
 from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, SharedStream
 from threadchat.chat.delivery.subscription import Encode
 from threadchat.chat.inboxes import NO_INBOXES, Inboxes, InboxRules, passing_event
-from threadchat.chat.log.events import DELETE, Direct, Draft, Event, Position, UserId, is_inbox
+from threadchat.chat.log.events import Direct, Draft, Event, Position, UserId, is_inbox
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.memory_budget import MemoryBudget
+from threadchat.chat.message_changes import MessageChanges
+from threadchat.chat.reading import Reading
 from threadchat.chat.room import ANNOUNCE_LIMIT, Room
 from threadchat.chat.room_list import RoomList, RoomListing
 from threadchat.chat.room_registry import RoomRegistry, Schedule
@@ -32,7 +33,7 @@ PassOn = Callable[[Room, bytes, UserId], object]
 """Offers a frame that another node whispered to a room's members on this node, except one user."""
 
 
-class Hub(Inboxes):
+class Hub(Inboxes, MessageChanges, Reading):
     """Creates rooms when they are first used, and forgets them when they have been empty for `room_ttl`.
 
     Any thread may call any method. If the broker is a Cluster, rooms and people are those of all its nodes.
@@ -149,18 +150,6 @@ class Hub(Inboxes):
     def on_whisper(self, pass_on: PassOn) -> None:
         """Sets the callback that passes other nodes' whispers to members on this node. It must not block."""
         self._on_whisper = pass_on
-
-    def delete(
-        self, name: str, event: int, *, epoch: str = "", user: UserId | None = None, nickname: str = ""
-    ) -> Position:
-        """Deletes a message: removes its text from the log and tells all subscribers.
-
-        `event` is its id, and `epoch` the log in which it was read; if empty, the current log. `user` and
-        `nickname` say who deletes it. Returns the position of the `delete` event. Raises CommandError 102 for
-        an unknown room, 107 if `event` is not a message in its log, and 112 if its log has another epoch.
-        """
-        target = find_message(self.find(name), event, epoch)
-        return self.publish(name, [Draft(DELETE, user, nickname, target=target)])[0]
 
     def close_room(self, name: str) -> None:
         """Closes a room with a last event. Its name is then free for a new room. Raises CommandError 102."""

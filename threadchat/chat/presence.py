@@ -33,7 +33,10 @@ class Presence(Protocol):
         """A session on this node that had entered has left. Never fails."""
 
     def rename(self, user: UserId, nickname: str, about: str) -> None:
-        """A person on this node has a new nickname. Never fails."""
+        """A person on this node has a nickname, maybe a new one.
+
+        Never fails: if it cannot be announced now, that is done later.
+        """
 
     def who(self) -> list[Occupant]:
         """Everybody in the room. Raises CommandError 100, temporary, if that is unknown at the moment."""
@@ -72,12 +75,13 @@ class People:
             del self._occupants[user]
         return (REMOVE if remaining else LEAVE), occupant
 
-    def rename(self, user: UserId, nickname: str, about: str = "") -> bool:
-        """Sets a nickname. Returns False if the person is not in the room."""
-        if user not in self._occupants:
-            return False
-        self._occupants[user] = self._occupants[user]._replace(nickname=nickname, about=about)
-        return True
+    def rename(self, user: UserId, nickname: str, about: str = "") -> str | None:
+        """Sets a nickname. Returns the one before, or None if the person is not in the room."""
+        occupant = self._occupants.get(user)
+        if occupant is None:
+            return None
+        self._occupants[user] = occupant._replace(nickname=nickname, about=about)
+        return occupant.nickname
 
     def who(self) -> list[Occupant]:
         """Everybody in the room on this node."""

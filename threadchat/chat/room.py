@@ -13,7 +13,7 @@ from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, EventS
 from threadchat.chat.delivery.subscription import ALL, Filter, Subscription
 from threadchat.chat.emitting import Emitter
 from threadchat.chat.log.backpressure import Gate
-from threadchat.chat.log.events import MESSAGE, Draft, Event, Position, UserId
+from threadchat.chat.log.events import MESSAGE, RENAME, Details, Draft, Event, Position, UserId
 from threadchat.chat.log.keys import application_key
 from threadchat.chat.log.sequencer import Channel, Page
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
@@ -165,11 +165,17 @@ class Room(RoomState, Emitter):
                 self._announce(Draft(kind, user, occupant.nickname, "", session))
 
     def rename(self, user: UserId, nickname: str, about: str = "") -> None:
-        """Sets a member's nickname, and what they say of themselves. Publishes no event."""
-        with self._lock:
-            known = self._people.rename(user, nickname, about)
-        if known and self._presence is not None:
-            self._presence.rename(user, nickname, about)
+        """Sets a member's nickname, and what they say of themselves. Announces a new nickname."""
+        with self._announcing:
+            with self._lock:
+                was = self._people.rename(user, nickname, about)
+                announced = self._announced_locked()
+            if was is None:
+                return
+            if self._presence is not None:
+                self._presence.rename(user, nickname, about)
+            elif announced and was != nickname:
+                self._announce(Draft(RENAME, user, nickname, details=Details(was=was)))
 
     def who(self) -> list[Occupant]:
         """Everybody in the room, on all nodes.

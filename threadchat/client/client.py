@@ -12,10 +12,11 @@ from threadchat.chat.log.events import UserId
 from threadchat.client import event_queue
 from threadchat.client.backoff import Backoff
 from threadchat.client.commands import LONGEST, Commands
+from threadchat.client.event import ChatEvent
 from threadchat.client.in_flight import Link, State
 from threadchat.client.pending import OnLoss, Request
 from threadchat.client.positions import MissedRange
-from threadchat.client.protocol import ChatEvent, Page
+from threadchat.client.protocol import Page
 from threadchat.client.reconnecting_connection import Opener, ReconnectingConnection, without_password
 from threadchat.client.resumption import Resumption, Token
 from threadchat.client.synchronous import Synchronous

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 from threadchat.chat.log.events import Position, UserId
+from threadchat.client.changes import ChangeCommands
 from threadchat.client.in_flight import InFlightCommands
 from threadchat.client.moderation import ModerationCommands
 from threadchat.client.pending import KEY_SECONDS, OnLoss, Request
@@ -52,7 +53,7 @@ class Listing(tuple[Entry, ...]):
         return listing
 
 
-class Commands(ModerationCommands):
+class Commands(ChangeCommands, ModerationCommands):
     """All commands except `hello`, which the client sends by itself.
 
     Each method waits for its reply for at most `timeout` seconds; None stands for the client's own `timeout`.
@@ -123,15 +124,25 @@ class Commands(ModerationCommands):
     # Messages
 
     def message(
-        self, room: str, message: str, *, key: str | None = None, timeout: float | None = None
+        self,
+        room: str,
+        message: str,
+        *,
+        reply_to: int = 0,
+        epoch: str = "",
+        key: str | None = None,
+        timeout: float | None = None,
     ) -> Published:
         """Publishes a message in a room, exactly once, and returns its offset in the log.
+
+        `reply_to` is the id of a message that this one answers, and `epoch` the id of the log in which it was
+        read; empty stands for the present log.
 
         If the connection is lost before the reply, the message is sent again under its `key`, which is chosen
         at random if none is given. After a TimeoutError the message may or may not have arrived; a second
         call with the same key within five minutes does not publish it twice.
         """
-        return self._ask(_message(room, message, key), timeout)
+        return self._ask(_message(room, message, key, reply_to, epoch), timeout)
 
     def post(self, room: str, message: str, *, key: str | None = None) -> Future[Published]:
         """Publishes a message like `message`, but does not wait: the returned future delivers the reply.
@@ -262,8 +273,12 @@ class Commands(ModerationCommands):
         return min(self.timeout if timeout is None else timeout, LONGEST)
 
 
-def _message(room: str, message: str, key: str | None) -> Request[Published]:
-    fields = {"room": room, "message": message, "key": key or secrets.token_hex(8)}
+def _message(
+    room: str, message: str, key: str | None, reply_to: int = 0, epoch: str = ""
+) -> Request[Published]:
+    fields: dict[str, Any] = {"room": room, "message": message, "key": key or secrets.token_hex(8)}
+    if reply_to:
+        fields |= {"reply_to": reply_to, "epoch": epoch}
     what = f"message to room {room!r}"
     return Request("message", fields, Published, what=what, good_for=KEY_SECONDS)
 

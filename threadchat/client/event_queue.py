@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import Final
 
-from threadchat.client.protocol import GAP, ChatEvent, notice
+from threadchat.client.event import GAP, ChatEvent, notice
 
 EVENTS: Final = 1024
 BYTES: Final = 4 << 20

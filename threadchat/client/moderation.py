@@ -9,7 +9,7 @@ import msgspec
 
 from threadchat.chat.log.events import UserId
 from threadchat.client.pending import OnLoss, Request
-from threadchat.client.protocol import AnyReply, Published, Reply
+from threadchat.client.protocol import AnyReply, Reply
 
 
 class SanctionInfo(msgspec.Struct, frozen=True):
@@ -122,15 +122,6 @@ class ModerationCommands:
     def sanctions(self, room: str = "", *, timeout: float | None = None) -> Sanctioned:
         """The bans and mutes of one room, or all of them: at most a thousand, and their total number."""
         return self._ask(Request("sanctions", {"room": room}, Sanctioned), timeout)
-
-    def delete(self, room: str, event: int, *, epoch: str = "", timeout: float | None = None) -> Published:
-        """Deletes the text of a message from a room's log; not sent again, see `direct`.
-
-        `epoch` is the id of the log in which `event` was read, from the reply to `join` or `history`; empty
-        stands for the present log. Raises CommandError 112 if the room has a new log since then.
-        """
-        fields = {"room": room, "event": event, **({"epoch": epoch} if epoch else {})}
-        return self._ask(Request("delete", fields, Published, on_loss=OnLoss.REFUSED), timeout)
 
     def close_room(self, room: str, *, timeout: float | None = None) -> Reply:
         """Closes a room and deletes its log; not sent again, see `direct`."""

@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from threadchat.chat.log.events import CLOSE, EVENT, UserId
+from threadchat.client.event import GAP, REFUSED, RESET, ChatEvent, notice
 from threadchat.client.event_queue import EventQueue
-from threadchat.client.protocol import GAP, REFUSED, RESET, ChatEvent, Joined, Page, notice
+from threadchat.client.protocol import Joined, Page
 from threadchat.errors import CommandError
 
 LARGEST_PAGE: Final = 1000  # events, as the protocol allows

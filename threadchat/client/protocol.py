@@ -2,58 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from threadchat.chat.log.events import UserId
+from threadchat.client.event import KICKED, ChatEvent, notice
 from threadchat.client.synchronous import Awaited
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode
 from threadchat.normalize import NAMING, nfc, nfc_id
-
-# Types besides those of a room's log, `direct` and `typing`. The client creates the first five itself.
-DISCONNECTED: Final = "disconnected"  # the connection was lost; the client tries to reconnect
-CONNECTED: Final = "connected"  # the client has reconnected and is in the same rooms
-GAP: Final = "gap"  # events of a room are lost; the room continues after `id`
-RESET: Final = "reset"  # a room has a new log, whose ids start again; the room continues after `id`
-REFUSED: Final = "refused"  # the server refused to let the client back into a room
-KICKED: Final = "kicked"  # from the server: the client was removed from a room
-ADDED: Final = frozenset({"joined", "subscribed"})  # the application added the client to a room
-REMOVED: Final = frozenset({"left", "unsubscribed"})  # the application removed the client from a room
-INBOX: Final = "inbox"  # the user's inbox was created; carries its first position
-NOTICES: Final = frozenset({DISCONNECTED, CONNECTED, GAP, RESET, REFUSED, KICKED})
-
-
-class ChatEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """An event. `type` says what happened; fields that do not apply to the type are empty.
-
-    - Events in a room's log have an `id`, which counts from 1 without gaps: `message`, `event` (of the
-      application, with a `name` and `data`), `join`, `add`, `remove`, `leave`, `delete` (of the message with
-      the id `target`, which is `deleted` from then on) and `close`.
-    - Events in the user's inbox have `inbox` set and no room: `event`, and `direct`, a private message.
-    - Events that are in no log have no id: `typing`, events that the application emitted without keeping
-      them, and moves by the application: `joined`, `subscribed`, `left` and `unsubscribed`.
-    - Notices have a text for people in `message`: `disconnected`, `connected`, `gap` (events of a room are
-      lost), `reset` (a room has a new log), `refused` (the client may not return to a room), and `kicked`
-      (the client was removed from a room).
-    """
-
-    type: str
-    id: int = 0
-    inbox: bool = False
-    name: str = ""
-    room: str = msgspec.field(name="chatroomId", default="")
-    user: UserId | None = msgspec.field(name="userId", default=None)
-    nickname: str = msgspec.field(name="from", default="")
-    to: UserId | None = None
-    message: str = ""
-    data: Any = None
-    session: str = msgspec.field(name="sessionId", default="")
-    target: int = 0
-    deleted: bool = False
-    time: int = msgspec.field(name="unixTime", default=0)
-
 
 # -- replies -----------------------------------------------------------------------------------------
 
@@ -145,11 +102,25 @@ class RoomInfo(msgspec.Struct, frozen=True):
     offset: int
 
 
+class Unread(msgspec.Struct, frozen=True):
+    """What the user has not read of a room: the read position, and how many messages, and mentions, follow.
+
+    With `more` there may be others, which were not counted.
+    """
+
+    offset: int
+    epoch: str
+    messages: int
+    mentions: int
+    more: bool = False
+
+
 class RoomList(Reply, frozen=True):
-    """The rooms, and whether there are more."""
+    """The rooms, and whether there are more; and what the user has not read, by room."""
 
     rooms: tuple[RoomInfo, ...]
     more: bool = False
+    unread: dict[str, Unread] = {}
 
 
 class Delivered(Reply, frozen=True):
@@ -282,13 +253,3 @@ def decode_event(text: str | bytes, kind: str) -> ChatEvent:
 def _not_ours(text: str | bytes, error: Exception) -> ConnectionClosed:
     what = f"the server sent {text[:80]!r}, which does not belong to the chat protocol: {error}"
     return ConnectionClosed(CloseCode.PROTOCOL_ERROR, what)
-
-
-def notice(kind: str, message: str, *, room: str = "", offset: int = 0) -> ChatEvent:
-    """An event that the client creates itself."""
-    return ChatEvent(type=kind, room=room, id=offset, message=message, time=int(time.time()))
-
-
-def as_json(event: ChatEvent) -> str:
-    """An event as one line of JSON, with the field names of the protocol."""
-    return _encode(event).decode()

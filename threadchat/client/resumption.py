@@ -9,26 +9,11 @@ from typing import Any, Final
 
 from threadchat.callbacks import check_callback, is_unrun
 from threadchat.chat.log.events import EVENT, Position, UserId
+from threadchat.client.event import ADDED, CONNECTED, DISCONNECTED, GAP, INBOX, KICKED, REMOVED, RESET, notice
 from threadchat.client.event_queue import EventQueue
 from threadchat.client.pending import OnLoss, Request
 from threadchat.client.positions import Filter, Positions, RoomPosition
-from threadchat.client.protocol import (
-    ADDED,
-    CONNECTED,
-    DISCONNECTED,
-    GAP,
-    INBOX,
-    KICKED,
-    REMOVED,
-    RESET,
-    Joined,
-    Refreshed,
-    Renamed,
-    Welcome,
-    decode_event,
-    decode_reply,
-    notice,
-)
+from threadchat.client.protocol import Joined, Refreshed, Renamed, Welcome, decode_event, decode_reply
 from threadchat.errors import CannotConnect, CommandError
 from threadchat.normalize import nfc
 

@@ -177,6 +177,8 @@ class Config:
         "events, including direct messages, that are kept for a known person who is away; 0 keeps none")
     inbox_age: float = _setting(7 * 86_400.0, _LONG, "rooms",
         "age at which events in an inbox are deleted; an inbox is deleted with its last event")
+    edit_window: float = _setting(900.0, _AGE, "rooms",
+        "time for which people may edit their own messages; 0 forbids it")
     announce_limit: int = _setting(200, Whole(0, _MILLION, "people"), "rooms",
         "rooms with more people do not announce joins and leaves, which would be most of the traffic")
 
@@ -275,7 +277,7 @@ def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) ->
         raise refuse("history_bytes", "at least", "max_message_size", "a room's log must hold one message")
     if values["unfinished_bytes"] < values["max_message_size"]:
         raise refuse("unfinished_bytes", "at least", "max_message_size", "one message must be able to arrive")
-    if values["workers"] > 1 and not values["broker"].startswith(("redis:", "rediss:", "unix:")):
+    if values["workers"] > 1 and not values["broker"].startswith(("redis", "unix:")):
         way_out = "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0"
         raise refuse("workers", "1 with", "broker", way_out)
     if values["wait_replicas"] and not values["broker"].startswith(("redis", "unix:")):

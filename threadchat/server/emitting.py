@@ -19,7 +19,9 @@ from threadchat.server.session.publishing import (
     check_sender,
     check_user,
     direct,
+    edit,
     publish,
+    react,
 )
 
 
@@ -34,20 +36,72 @@ class Emitting(AdministeredChat):
     listening_check: ListeningCheck
 
     def publish(
-        self, room: str, message: str, user: object = None, *, nickname: str = "", key: str = ""
+        self,
+        room: str,
+        message: str,
+        user: object = None,
+        *,
+        nickname: str = "",
+        key: str = "",
+        reply_to: int = 0,
+        epoch: str = "",
     ) -> Position:
         """Publishes a message in a room and returns its position in the room's log.
 
         The room is created if it does not exist. `user` is the sender: an id, or anything `authenticate` may
         return; `nickname` replaces that user's nickname. A second message with the same `user` and `key`
-        within 5 minutes is not published; the first one's position is returned. The message is in the log and
+        within 5 minutes is not published; the first one's position is returned. `reply_to` is the id of a
+        message that this one answers, and `epoch` the log in which it was read. The text mentions people as
+        `@nickname`, and all who read the room as `@room`. The message is in the log and
         on its way to everybody when this returns. It does not wait for slow connections, but publishers are
         paced. Raises CommandError: 107 for an invalid message, 108 once the chat is closed. Runs on: any
         thread.
         """
         self._begin()
         self.listening_check.check()
-        return publish(self.hub, self.config, room, message, user=user, nickname=nickname, key=key)
+        return publish(
+            self.hub,
+            self.config,
+            room,
+            message,
+            user=user,
+            nickname=nickname,
+            key=key,
+            reply_to=reply_to,
+            epoch=epoch,
+        )
+
+    def edit(
+        self, room: str, event: int, message: str, *, epoch: str = "", by: UserId | None = None
+    ) -> Position:
+        """Gives a message another text, in the log and for all clients, however old it is.
+
+        `event` is the id of the message, and `epoch` the log in which it was read; an empty `epoch` means the
+        current log. `by` is who does it, for the clients. Returns the position of the `edit` event. Raises
+        CommandError 102 for an unknown room, 107 if `event` is not the id of a message, and 112 if the room's
+        log has a new epoch since.
+        """
+        self._begin()
+        return edit(self.hub, self.config, room, event, message, epoch=epoch, by=by)
+
+    def react(
+        self,
+        room: str,
+        event: int,
+        emoji: str,
+        user: object,
+        *,
+        nickname: str = "",
+        epoch: str = "",
+        undo: bool = False,
+    ) -> Position | None:
+        """Puts an emoji to a message for `user`, or with `undo` takes it back.
+
+        Returns the position of the event, or None if there was nothing to change. Raises what `edit` raises,
+        and CommandError 106 if the message has too many reactions.
+        """
+        self._begin()
+        return react(self.hub, room, event, emoji, user, nickname=nickname, epoch=epoch, undo=undo)
 
     def emit(
         self,

@@ -77,7 +77,7 @@ class Transport:
         self._dropped = False  # what has come of a message is not wanted any more
         self._in_data = False  # the present frame, or else the last one, is no control frame
         self._read_size = _READ_SIZE
-        self.controls = 0  # control frames received; written by the reader
+        self.controls = 0  # whole control frames received; written by the reader
         self._stopped = False
         self._last_frames = _LAST_FRAMES
 
@@ -162,6 +162,7 @@ class Transport:
             at = min(self._passing, len(data))
             self._passing -= at
             protocol.feed(data[:at])
+            self.controls += not (self._in_data or self._passing)
         size = len(data)
         decoded = 0
         while at < size and protocol.connected:
@@ -179,13 +180,13 @@ class Transport:
                 self._head = data[at:]
                 break
             self._in_data = header.opcode < frames.CLOSE
-            self.controls += not self._in_data
             self._check_size(header)
             if not protocol.connected:
                 break
             end = min(header.end, size)
             self._passing = header.end - end
             protocol.feed(data[at:end])
+            self.controls += not (self._in_data or self._passing)
             at = end
 
     def _is_worth_reading(self) -> bool:

@@ -83,7 +83,9 @@ def test_events_are_immutable() -> None:
 
 
 def test_the_types() -> None:
-    assert {"message", "join", "add", "remove", "leave", "delete", "close", "event"} == EVENT_TYPES
+    membership = {"join", "add", "remove", "leave", "rename"}
+    messages = {"message", "edit", "react", "unreact", "delete"}
+    assert {*membership, *messages, "event", "close"} == EVENT_TYPES
 
 
 def test_positions_of_different_epochs_differ() -> None:

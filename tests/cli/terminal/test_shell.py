@@ -50,6 +50,47 @@ def sit(chat_server: ServerProcess) -> Iterator[Callable[[str], Typist]]:
         person.chat.close()
 
 
+def test_messages_are_changed_answered_and_reacted_to(sit: Callable[[str], Typist]) -> None:
+    ann, bob = sit("ann"), sit("bob")
+    ann.type("/join den")
+    bob.type("/join den")
+    ann.type("helo")
+    for person, count in ((ann, 3), (bob, 2)):
+        for _ in range(count):
+            person.happens()
+    ann.type("/edit hello")
+    assert bob.happens().endswith("ann changed message 3: hello")
+    bob.type("/reply ann hi!")
+    assert bob.happens().endswith("bob (to message 3): hi!")
+    bob.type("/react 🎉 ann")
+    assert bob.happens().endswith("bob reacted to message 3 🎉")
+    bob.type("/react 🎲")
+    assert bob.happens().endswith("bob reacted to message 5 🎲")
+    ann.type("/delete")
+    assert bob.happens().endswith("ann deleted message 3")
+    assert [line[9:] for line in ann.type("/history 7")] == [
+        "#den ann: (deleted)",
+        "#den ann changed message 3",
+        "#den bob (to message 3): hi! 🎲1",
+        "#den bob reacted to message 3 🎉",
+        "#den bob reacted to message 5 🎲",
+        "#den ann deleted message 3",
+    ] or ann.lines[0][9:] == "#den bob joined"
+
+
+@pytest.mark.parametrize(
+    "line", ["/edit", "/edit x", "/delete", "/react", "/react 🎉", "/reply ann", "/reply 7 hi"]
+)
+def test_what_is_not_there_is_not_changed(sit: Callable[[str], Typist], line: str) -> None:
+    ann = sit("ann")
+    ann.type("/join alone")
+    [shown] = ann.type(line)
+    assert shown.startswith(f"-- {line}: ")
+    ann.shell.event(ChatEvent(type="message", id=9, room="alone", user=ann.chat.user, message="old"))
+    ann.shell.event(ChatEvent(type="reset", room="alone", message="a new log"))
+    assert ann.type("/edit x") == ["-- /edit x: there is no such message here"]
+
+
 def test_a_conversation(sit: Callable[[str], Typist]) -> None:
     ann, bob = sit("ann"), sit("bob")
     assert ann.type("/join lobby") == ["#lobby: ann (1)"]

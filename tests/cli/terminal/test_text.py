@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 
 from threadchat.cli.terminal.text import Style, plain, wants_colour
@@ -39,8 +40,10 @@ def test_what_could_move_a_cursor_is_shown_as_an_escape(text: str, shown: str) -
 def test_every_event_is_safe_in_all_its_parts() -> None:
     evil = "\x1b[2J\x1b]0;t\x07"
     kinds = ["message", "join", "add", "remove", "leave", "close", "direct", "gap", "reset", "what\x1bever"]
+    kinds += ["edit", "react", "unreact", "delete", "rename"]
     for kind in kinds:
         event = ChatEvent(type=kind, id=1, room=evil, user=evil, nickname=evil, message=evil, session=evil)
+        event = msgspec.structs.replace(event, emoji=evil, was=evil, reactions={evil: (1,)})
         line = Style(colour=False).event(event)
         assert line.isprintable(), line
 
@@ -54,6 +57,36 @@ def test_every_event_is_safe_in_all_its_parts() -> None:
         (ChatEvent(type="close", room="lobby"), "#lobby the room was closed"),
         (ChatEvent(type="direct", user=3, nickname="ann", message="psst"), "private from ann (3): psst"),
         (ChatEvent(type="message", room="lobby", message="from a job"), "#lobby somebody: from a job"),
+        (
+            ChatEvent(
+                type="message",
+                room="lobby",
+                nickname="ann",
+                message="hi",
+                reply_to=7,
+                edited=9,
+                reactions={"🎉": (1, 2), "👍": ("x",)},
+            ),
+            "#lobby ann (to message 7): hi (edited) 🎉2 👍1",
+        ),
+        (
+            ChatEvent(type="edit", room="lobby", nickname="ann", message="ho", target=7),
+            "#lobby ann changed message 7: ho",
+        ),
+        (
+            ChatEvent(type="edit", room="lobby", nickname="ann", target=7, deleted=True),
+            "#lobby ann changed message 7",
+        ),
+        (
+            ChatEvent(type="react", room="lobby", nickname="ann", emoji="🎉", target=7),
+            "#lobby ann reacted to message 7 🎉",
+        ),
+        (
+            ChatEvent(type="unreact", room="lobby", nickname="ann", emoji="🎉", target=7),
+            "#lobby ann took back the reaction to message 7 🎉",
+        ),
+        (ChatEvent(type="delete", room="lobby", nickname="ann", target=7), "#lobby ann deleted message 7"),
+        (ChatEvent(type="rename", room="lobby", nickname="anna", was="ann"), "#lobby ann is now called anna"),
     ],
 )
 def test_events_in_words(event: ChatEvent, shown: str) -> None:

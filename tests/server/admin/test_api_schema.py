@@ -81,6 +81,35 @@ def test_emit(ask: Application, ann: _Client) -> None:
     assert ask.refused("history", room="\0inbox:7") == (403, 103)
 
 
+def test_a_message_is_answered_edited_and_reacted_to(ask: Application) -> None:
+    place = ask("publish", room="lobby", message="helo", user=7, nickname="shop")
+    edit = ask("edit", room="lobby", event=place["offset"], message="hello @shop", epoch=place["epoch"], by=9)
+    assert edit["epoch"] == place["epoch"]
+    first = ask("react", room="lobby", event=1, emoji="🎉", user=7, nickname="shop")
+    assert first["offset"] == edit["offset"] + 1
+    assert ask("react", room="lobby", event=1, emoji="🎉", user=7) == {}
+    assert ask("react", room="lobby", event=1, emoji="🎉", user=8)["offset"] == 4
+    assert ask("unreact", room="lobby", event=1, emoji="🎉", user=7)["offset"] == 5
+    assert ask("unreact", room="lobby", event=1, emoji="🎉", user=7) == {}
+    reply = ask("publish", room="lobby", message="@room", reply_to=1, epoch=place["epoch"])
+    events = ask("history", room="lobby")["events"]
+    told = {name: events[0][name] for name in ("message", "edited", "mentions", "reactions")}
+    assert told == {"message": "hello @shop", "edited": 2, "mentions": [7], "reactions": {"🎉": [8]}}
+    assert (events[1]["type"], events[1]["userId"]) == ("edit", 9)
+    assert (events[-1]["id"], events[-1]["reply_to"], events[-1]["everybody"]) == (reply["offset"], 1, True)
+    for name, fields in (
+        ("edit", {"message": "x"}),
+        ("react", {"emoji": "🎉", "user": 7}),
+        ("unreact", {"emoji": "🎉", "user": 7}),
+    ):
+        assert ask.refused(name, room="lobby", event=1, epoch="another", **fields) == (410, 112)
+        assert ask.refused(name, room="lobby", event=2, **fields) == (400, 107)
+        assert ask.refused(name, room="nowhere", event=1, **fields) == (404, 102)
+    assert ask.refused("react", room="lobby", event=1, emoji="x", user=7) == (400, 107)
+    assert ask.refused("edit", room="lobby", event=1, message="") == (400, 107)
+    assert ask.refused("publish", room="lobby", message="x", reply_to=2) == (400, 107)
+
+
 def test_a_direct_message_waits(ask: Application) -> None:
     ask.chat.authenticate(lambda environ: None)
     assert ask("direct", to="ann", message="hi", key="k") == {"stored": True}

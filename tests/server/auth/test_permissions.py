@@ -66,15 +66,15 @@ def test_an_unknown_letter_is_named() -> None:
 
 
 def test_everything_has_a_phrase_and_what_is_about_a_room_a_letter() -> None:
-    actions = {*get_args(Action), "typing", "moderate"}
+    actions = {*get_args(Action), "typing", "read", "moderate"}
     assert set(PHRASES) == actions
     assert set(NEEDS) == actions - {"direct", "call", "moderate"}
-    assert set(ACTIONS.values()) == actions - {"message", "moderate"}
+    assert set(ACTIONS.values()) == actions - {"moderate"}
 
 
 def test_no_command_about_a_room_is_forgotten() -> None:
-    """Leaving is free; messages are looked at one by one; who moderates is asked by the command itself."""
-    free = {commands.Leave, commands.Unsubscribe, commands.Message}
+    """Leaving is free; messages and edits are looked at with their text; moderators by the command itself."""
+    free = {commands.Leave, commands.Unsubscribe, commands.Message, commands.Edit}
     about_rooms = {
         command
         for command in get_args(commands.AnyCommand)

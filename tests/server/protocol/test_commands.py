@@ -26,13 +26,18 @@ def test_there_are_the_commands_of_the_table() -> None:
         "join",
         "leave",
         "message",
+        "edit",
+        "delete",
+        "react",
+        "unreact",
+        "read",
         "direct",
         "subscribe",
         "unsubscribe",
         "typing",
         "call",
     }
-    moderating = {"kick", "ban", "unban", "mute", "unmute", "delete", "close", "sanctions"}
+    moderating = {"kick", "ban", "unban", "mute", "unmute", "close", "sanctions"}
     assert set(COMMANDS) == speaking | moderating | {"count", "history", "who", "rooms", "ping"}
 
 

@@ -103,7 +103,9 @@ def test_event_types_are_checked() -> None:
     encoding.check_filter(None)
     encoding.check_filter([])
     encoding.check_filter(sorted(EVENT_TYPES))
-    with pytest.raises(CommandError, match="types: 'live' is none of add, close, delete, event") as raised:
+    with pytest.raises(
+        CommandError, match="types: 'live' is none of add, close, delete, edit, event"
+    ) as raised:
         encoding.check_filter(["message", "live"])
     assert raised.value.code is ErrorCode.BAD_REQUEST
 

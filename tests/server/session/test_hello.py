@@ -246,6 +246,8 @@ COMMANDS: list[tuple[str, dict[str, Any], str]] = [
     ("who", {}, "r"),
     ("message", {"message": "hi"}, "w"),
     ("typing", {}, "w"),
+    ("react", {"event": 1, "emoji": "🎉"}, "w"),
+    ("unreact", {"event": 1, "emoji": "🎉"}, "w"),
 ]
 
 

@@ -12,6 +12,7 @@ from tests.wire.helpers import PATIENCE
 from threadchat.chat.log.events import Draft, Position
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, CommandError, ErrorCode
+from threadchat.server.session.hello import RENAMINGS, RENAMINGS_WINDOW
 from threadchat.server.session.publishing import publish
 from threadchat.wire.connection import ConnectionState
 from threadchat.wire.turnstile import Turnstile
@@ -129,11 +130,37 @@ def test_a_profile_renames_and_its_resume_carries_the_new_name(plain: World) -> 
         {"id": 1, "nickname": "anna", "sessions": 1, "about": "likes tea"}
     ]
     ann.ask("message", room="lobby", message="hi")
+    assert ann.next()["type"] == "rename"
     assert ann.next()["from"] == "anna"
     again = plain.connect()
     assert again.ask("hello", resume=resume)["user"] == 1
     again.ask("join", room="lobby")
     assert ann.next()["from"] == "anna"
+
+
+def test_a_rename_is_told_in_each_room_that_one_has_joined(plain: World) -> None:
+    ann = plain.join("ann", "lobby", "den")
+    ann.ask("subscribe", room="attic")
+    bob = plain.join("bob", "lobby", "den", "attic")
+    ann.unheard()
+    ann.ask("profile", nickname="anna")
+    ann.ask("profile", nickname="anna", about="likes tea")
+    told = bob.unheard()
+    assert [(it["type"], it["chatroomId"], it["from"], it["was"]) for it in told] == [
+        ("rename", "lobby", "anna", "ann"),
+        ("rename", "den", "anna", "ann"),
+    ]
+    assert told[0]["userId"] == ann.welcome["user"]
+
+
+def test_a_nickname_changes_so_often_and_no_more(plain: World) -> None:
+    ann = plain.join("ann", "lobby")
+    for number in range(RENAMINGS):
+        assert ann.ask("profile", nickname=f"ann {number}")["type"] == "ok"
+    assert ann.refused("profile", nickname="one too many") == 111
+    assert ann.ask("profile", nickname=f"ann {RENAMINGS - 1}", about="the same name")["type"] == "ok"
+    plain.advance(RENAMINGS_WINDOW / RENAMINGS)
+    assert ann.ask("profile", nickname="later")["type"] == "ok"
 
 
 def test_a_profile_without_about_keeps_what_was_said_before(plain: World) -> None:
@@ -702,7 +729,7 @@ def test_the_longest_names_are_taken(plain: World) -> None:
     ann = plain.enter("n" * 64)
     assert ann.ask("join", room="r" * 128)["type"] == "ok"
     assert ann.ask("profile", nickname="\U0001f600" * 64, about="a" * 1024)["type"] == "ok"
-    assert ann.ask("message", room="r" * 128, message="m", key="k" * 128)["offset"] == 2
+    assert ann.ask("message", room="r" * 128, message="m", key="k" * 128)["offset"] == 3
 
 
 def test_unknown_fields_are_passed_over(plain: World) -> None:

@@ -222,6 +222,11 @@ ROOM_COMMANDS: list[tuple[str, Json]] = [
     ("who", {}),
     ("count", {}),
     ("history", {}),
+    ("edit", {"event": 1, "message": "hi"}),
+    ("delete", {"event": 1}),
+    ("react", {"event": 1, "emoji": "🎉"}),
+    ("unreact", {"event": 1, "emoji": "🎉"}),
+    ("read", {"event": 1, "epoch": "e"}),
 ]
 
 

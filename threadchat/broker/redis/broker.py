@@ -17,15 +17,15 @@ from threadchat.broker.redis.heartbeat import CANARY, IN_USE, SHORTEST_LIFE, Hea
 from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
-from threadchat.broker.redis.people import People
+from threadchat.broker.redis.people import People, RedisReads
 from threadchat.broker.redis.presence import RedisPresence, Scope, scope_of
 from threadchat.broker.redis.publish_pipeline import PublishPipeline
 from threadchat.broker.redis.room_channel import RedisChannel
-from threadchat.broker.redis.room_index import RoomIndex
+from threadchat.broker.redis.room_index import RoomIndex, SharedRooms
 from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.whispers import Whispers
-from threadchat.chat.broker_interface import Node, OpenInbox, RoomInfo, Whispered
+from threadchat.chat.broker_interface import Node, OpenInbox, Whispered
 from threadchat.chat.delivery.stream import SEND_TIMEOUT
 from threadchat.chat.log.events import UserId, is_inbox
 from threadchat.chat.log.sequencer import Channel
@@ -43,7 +43,7 @@ WORKERS: Final = 32  # threads, for work that may block
 MAX_JOBS: Final = 1 << 16  # each room has at most one, so only answers can fill the queue
 
 
-class RedisBroker(People):
+class RedisBroker(People, SharedRooms):
     """A Broker that is also a Cluster. Every method may be called from any thread.
 
     Its threads start when it is first used, so a process may create it, fork, and use it in each child. While
@@ -95,6 +95,7 @@ class RedisBroker(People):
         self._started = False
         self._closed = False
         self.sanctions = RedisSanctions(self)
+        self.reads = RedisReads(self)
         self._build()
 
     def _build(self) -> None:
@@ -198,16 +199,6 @@ class RedisBroker(People):
             on_unsettled=self.on_unsettled,
         )
         return channel.presence
-
-    def exists(self, room: str) -> bool:
-        """See Cluster."""
-        self.await_ready()
-        return self.room_index.exists(room)
-
-    def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
-        """See Cluster."""
-        self.await_ready()
-        return self.room_index.rooms()
 
     def whisper(self, room: str, frame: bytes, but: UserId) -> None:
         """See Cluster."""

@@ -123,4 +123,25 @@ function commands.sanctions()
   return { redis.call('HGETALL', KEYS[1]), redis.call('LRANGE', KEYS[2], 0, -1) }
 end
 
+-- keys: reads of a person. Arguments: room, epoch, offset, time to live (ms), limit of rooms. Returns 1 if the
+-- position says more than the one before.
+function commands.read()
+  local room, epoch, offset = ARGV[2], ARGV[3], ARGV[4]
+  local time = redis.call('TIME')
+  local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  local before, last = string.match(redis.call('HGET', KEYS[1], room) or '', '^(%S+) (%d+)')
+  if before == epoch and tonumber(last) >= tonumber(offset) then return 0 end
+  redis.call('HSET', KEYS[1], room, epoch .. ' ' .. offset .. ' ' .. now)
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[6]) then
+    local all, oldest, least = redis.call('HGETALL', KEYS[1]), nil, math.huge
+    for i = 1, #all, 2 do
+      local at = tonumber(string.match(all[i + 1], '%d+$'))
+      if at < least then oldest, least = all[i], at end
+    end
+    redis.call('HDEL', KEYS[1], oldest)
+  end
+  return 1
+end
+
 return commands[command]()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from threadchat.chat.log import events
-from threadchat.chat.log.events import Draft, Record, record, without_text
+from threadchat.chat.log.events import Draft, Record, record
 
 _HEAD: Final = len(b'{"id":1')
 _TAIL: Final = len(b',"unixTime":0}')
@@ -30,9 +30,8 @@ def body_of(draft: Draft, room: str) -> bytes:
     return record(draft, 1, room, 0).json[_HEAD:-_TAIL]
 
 
-def body_without_text(deleted: Record) -> bytes:
-    """What replaces the body of a deleted message."""
-    item = without_text(deleted)
+def body_in(item: Record) -> bytes:
+    """The body of an event."""
     return item.json[len(b'{"id":%d' % item.event.id) : -len(b',"unixTime":%d}' % item.event.time)]
 
 

@@ -60,6 +60,10 @@ class KeyNames:
         """The channel for messages to a person, to which their nodes subscribe. 1 and "1" are two people."""
         return f"{self._prefix}:person:{msgspec.json.encode(user).decode()}"
 
+    def reads(self, user: UserId) -> str:
+        """The hash of a person's read positions: room -> epoch, offset, and when it was noted (ms)."""
+        return f"{self._prefix}:reads:{msgspec.json.encode(user).decode()}"
+
     def node(self, node: str) -> str:
         """The channel of one node: canaries, and answers to its questions."""
         return f"{self._prefix}:node:{node}"

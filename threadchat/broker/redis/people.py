@@ -1,16 +1,45 @@
-"""Requests to other nodes about one person: to end, evict, move, notify or list their sessions."""
+"""What concerns one person: requests to other nodes about their sessions, and their read positions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from threadchat.broker.redis.commands import NOTHING, Retention
+from threadchat.broker.redis.connection import CLUSTER, RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
 from threadchat.broker.redis.whispers import Whispers
 from threadchat.chat.broker_interface import Node, OpenInbox, Reach, Whispered
-from threadchat.chat.log.events import Direct, Draft, Position, UserId
+from threadchat.chat.log.events import Direct, Draft, Position, UserId, inbox_of
+from threadchat.chat.log.read_positions import MAX_READ_ROOMS
+
+
+class RedisReads:
+    """See ReadPositions. Raises CommandError 100 if Redis is away."""
+
+    def __init__(self, broker: People) -> None:
+        self._broker = broker
+
+    def of(self, user: UserId) -> dict[str, Position]:
+        """See ReadPositions."""
+        self._broker.await_ready()
+        [stored] = self._broker.connection.ask(("HGETALL", self._broker.names.reads(user)))
+        rows = [(room.decode(), *value.decode().split(" ")) for room, value in _pairs(stored)]
+        rows.sort(key=lambda row: int(row[3]))
+        return {room: Position(int(offset), epoch) for room, epoch, offset, _ in rows}
+
+    def advance(self, user: UserId, room: str, position: Position) -> bool:
+        """See ReadPositions."""
+        self._broker.await_ready()
+        life = int(self._broker.retention_of(inbox_of(user)).age * 1000)
+        key, (offset, epoch) = self._broker.names.reads(user), position
+        command = CLUSTER((key,), "read", room, epoch, offset, life, MAX_READ_ROOMS)
+        return self._broker.connection.ask(command) == [1]
+
+
+def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    return zip(flat[::2], flat[1::2], strict=True)
 
 
 class People:
@@ -19,6 +48,7 @@ class People:
     names: KeyNames
     pipeline: PublishPipeline
     messenger: NodeMessenger
+    connection: RedisConnection
     whispers: Whispers
     _here: Node | None
     _whispered: Whispered | None

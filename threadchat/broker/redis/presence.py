@@ -71,6 +71,7 @@ class RedisPresence:
         self._ended = False
         self._changing = threading.Lock()
         self._here: dict[tuple[UserId, str], Who] = {}
+        self._renamed: dict[UserId, Who] = {}  # Redis was not told yet
 
     def __len__(self) -> int:
         return len(self._here)
@@ -95,7 +96,8 @@ class RedisPresence:
             for key in self._here:
                 if key[0] == user:
                     self._here[key] = who
-            self._tell(self._log.command("rename", _json(user), _json(nickname), _json(about)))
+            if not self._tell(self._renaming(user, who)):
+                self._renamed[user] = who
 
     def who(self) -> list[Occupant]:
         """See Presence."""
@@ -120,10 +122,13 @@ class RedisPresence:
         with self._changing:
             if self._ended:
                 return
+            renamed = [self._renaming(user, who) for user, who in self._renamed.items()]
             entries = [part for key, who in self._here.items() for part in _entry(*key, who)]
             self._connection.execute(
+                *renamed,
                 self._log.command("sync", self._life, *self._scope, self._node(), *entries),
             )
+            self._renamed.clear()
 
     def end(self) -> None:
         """The room has ended here. A session that leaves later must not leave a new room of the same name.
@@ -132,9 +137,13 @@ class RedisPresence:
         """
         self._ended = True
 
-    def _tell(self, command: Command) -> None:
+    def _renaming(self, user: UserId, who: Who) -> Command:
+        return self._log.command("rename", *self._scope, _json(user), _json(who.nickname), _json(who.about))
+
+    def _tell(self, command: Command) -> bool:
+        """Returns whether Redis was told, or need not be."""
         if self._ended:
-            return
+            return True
         told = False
         try:
             if self._connection.ready:  # otherwise the heartbeat will tell Redis everything
@@ -145,6 +154,7 @@ class RedisPresence:
         finally:  # also after an interrupt
             if not told:
                 self._on_unsettled(self._log)
+        return told
 
 
 def _entry(user: UserId, session: str, who: Who) -> tuple[bytes, bytes, bytes, bytes]:

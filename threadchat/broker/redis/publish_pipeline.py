@@ -12,6 +12,7 @@ from threadchat.broker.redis.commands import Known, Retention, room_command
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.encoding import body_of
 from threadchat.broker.redis.keys import RoomNames
+from threadchat.broker.redis.log import Change
 from threadchat.broker.redis.topology.interface import Command
 from threadchat.chat.log.events import Draft, Position
 from threadchat.chat.log.sequencer import KEY_TTL
@@ -24,6 +25,10 @@ MAX_BATCH: Final = 256
 MAX_BATCH_BYTES: Final = 1 << 20
 """The maximum bytes in one pipeline. More would keep Redis, and all who wait for it, busy for too long."""
 INTERRUPTED: Final = "the sender was interrupted; the message may have been published"
+
+
+class OutdatedChange(ThreadchatError):
+    """Somebody else was faster: a message to change is no longer what it was when it was read."""
 
 
 class Publication:
@@ -49,14 +54,14 @@ class Publication:
         room: str,
         drafts: Sequence[Draft],
         known: Known,
-        blanks: Sequence[tuple[int, bytes]] = (),
+        changes: Sequence[Sequence[Change]] = (),
         *,
         retention: Retention | None = None,
     ) -> None:
         """`known` is the newest event that the node has received.
 
-        `blanks` has, for each message that the drafts delete, its offset in the log of `known` and what
-        replaces its body. `retention` is the room's own, or None for that of the pipeline.
+        `changes` has, for each draft that refers to another event, what it changes in the log of `known`.
+        `retention` is the room's own, or None for that of the pipeline.
         """
         self.retention = retention
         self.names = names
@@ -66,11 +71,12 @@ class Publication:
         self.keys: list[str] = []
         self.drafts: list[bytes | int] = []  # as `publish` of room.lua takes them
         self.size = 0
-        deleted = iter(blanks)
+        changed = iter(changes)
         for draft in drafts:
-            if draft.target:
-                offset, blank = next(deleted)
-                self.drafts += (blank, -offset)
+            if draft.refers:
+                for change in next(changed):
+                    self.drafts += (change.argument, -change.offset)
+                    self.size += len(change.body)
             if draft.key:
                 self.keys.append(names.message_key(draft.user, draft.key))
             body = body_of(draft, room)
@@ -109,8 +115,8 @@ class PublishPipeline:
     def publish(self, publication: Publication) -> list[Position]:
         """Returns the positions once Redis has assigned them. Runs on: any thread.
 
-        Raises CommandError 100 if that failed, 112 if a message to delete is of another epoch, and
-        RoomClosed.
+        Raises CommandError 100 if that failed, 112 if a draft refers to an event of another epoch,
+        OutdatedChange, and RoomClosed.
         """
         try:
             with self._lock:
@@ -223,7 +229,8 @@ def _wake(publication: Publication) -> None:
 def _note_outcomes(together: list[Publication], epoch: str, offsets: Sequence[int | None] | None) -> None:
     """Gives publications the answer of room.lua. `offsets` is None if the room is closed.
 
-    A single offset is None if the draft was not published, because it deletes a message of another epoch.
+    A single offset is None if the draft was not published, because it refers to an event of another epoch,
+    and 0 because what it changes is no longer what it was.
     """
     places = iter(offsets or ())
     for publication in together:
@@ -234,4 +241,6 @@ def _note_outcomes(together: list[Publication], epoch: str, offsets: Sequence[in
         positions = [Position(offset, epoch) for offset in given if offset is not None]
         if len(positions) < len(given):
             publication.failure = CommandError(ErrorCode.UNRECOVERABLE_POSITION)
+        elif 0 in given:
+            publication.failure = OutdatedChange()
         publication.positions = positions

@@ -5,8 +5,8 @@
 --       (replication id of the Redis server that last had the log, and `!` if it loses nothing in a restart);
 --       log: the events, a stream whose ids are <offset>-<stamp>;
 --       sessions: user and session -> node; people: user -> sessions; names: user -> nickname and about;
---       deleted: offset of a deleted message -> the id of its entry and the body that replaces its own; then
---       one key for each message key of a publication.
+--       deleted: offset of a message that was edited, deleted or reacted to -> the id of its entry and the body
+--       that replaces its own; then one key for each message key of a publication.
 -- ARGV  the command, an epoch to use if a new one begins, the channel, the limits of events, bytes and age
 --       (ms, 0: any), time to live of an unused room (ms), the newest event that the caller has received
 --       (epoch, offset, stamp), the replication id of a server that has on disk what it answered and has no
@@ -14,7 +14,7 @@
 --
 -- A stamp is the time in ms (13 digits) and 6 random digits of the script call that appended the event. So a
 -- pair of offset and stamp is never used twice, even if Redis loses events and assigns their offsets again.
-local meta, log, sessions, people, names, deleted = unpack(KEYS, 1, 6)
+local meta, log, sessions, people, names, changed = unpack(KEYS, 1, 6)
 local command, fresh, channel = ARGV[1], ARGV[2], ARGV[3]
 local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local oldest, unused = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -53,7 +53,7 @@ end
 local function marked(id) return id .. (id ~= '' and id == lasting and '!' or '') end
 
 local function begin_epoch()
-  redis.call('DEL', log, deleted)
+  redis.call('DEL', log, changed)
   epoch, head, stamp, floor, size, closed = fresh, 0, '0', 0, 0, nil
   first_epoch, history = fresh, marked((current_history()))
   redis.call(
@@ -79,7 +79,7 @@ local function has_known()
   if known_offset <= floor then return nil end
   local entry = redis.call('XRANGE', log, known_offset, known_offset)[1]
   local id = entry and entry[1]
-  if not id then id = string.match(redis.call('HGET', deleted, known_offset) or '', '^%S+') end
+  if not id then id = string.match(redis.call('HGET', changed, known_offset) or '', '^%S+') end
   if not id then return nil end
   return id == known_offset .. '-' .. known_stamp
 end
@@ -116,19 +116,26 @@ end
 
 local bodies = {} -- JSON of new events without their id and time
 
--- Drops the oldest events above the limits, but never the newest.
+-- Drops the oldest events above the limits, but never the newest. The stream has no entry for an event that
+-- was changed.
 local function trim()
-  local from = floor
+  local from, entries, at = floor, {}, 1
   while floor < head - 1 do
-    local entries = redis.call('XRANGE', log, floor + 1, '+', 'COUNT', #bodies + 1)
-    if #entries == 0 then floor, size = head, 0 end -- another client deleted them
-    for _, entry in ipairs(entries) do
-      local ms = ms_of(string.match(entry[1], '-(%d+)$'))
-      floor = math.max(floor, math.min(offset_of(entry) - 1, head - most)) -- skips deleted messages
-      local over = head - floor > most or size > most_bytes or (oldest > 0 and ms < now - oldest)
-      if not over or floor >= head - 1 or offset_of(entry) >= head then return floor > from end
-      floor, size = offset_of(entry), size - #entry[2][2]
+    if at > #entries then
+      entries, at = redis.call('XRANGE', log, floor + 1, '+', 'COUNT', #bodies + 1), 1
+      if #entries == 0 then floor, size = head, 0 end -- another client deleted them
     end
+    local entry, id, body = entries[at], nil, ''
+    if entry and offset_of(entry) == floor + 1 then
+      id, body = entry[1], entry[2][2]
+    else
+      id, body = string.match(redis.call('HGET', changed, floor + 1) or '', '^(%S+) (.*)$')
+    end
+    local old = id and oldest > 0 and ms_of(string.match(id, '-(%d+)$')) < now - oldest
+    if not (old or head - floor > most or size > most_bytes) then return floor > from end
+    if floor >= head - 1 then return true end
+    if id and entry and id == entry[1] then at = at + 1 else redis.call('HDEL', changed, floor + 1) end
+    floor, size = floor + 1, size - #(body or '')
   end
   return floor > from
 end
@@ -140,7 +147,7 @@ local function append()
   local digits = tonumber(string.sub(fresh, 1, 8), 16) % 1000000
   stamp = string.format('%013.0f%06d', math.max(now, ms_of(before)), digits)
   for i, body in ipairs(bodies) do
-    redis.call('XADD', log, 'MAXLEN', '~', most, (head + i) .. '-' .. stamp, 'e', body)
+    redis.call('XADD', log, (head + i) .. '-' .. stamp, 'e', body)
     size = size + #body
   end
   local first = head + 1
@@ -168,10 +175,10 @@ local function read(first, limit, bytes, reverse)
     end
   end
 
-  -- Deleted messages leave holes in the stream. Takes those before the event `offset`.
-  local function take_deleted(offset)
+  -- Changed messages leave holes in the stream. Takes those before the event `offset`.
+  local function take_changed(offset)
     while first ~= offset and not full do
-      local kept = redis.call('HGET', deleted, first)
+      local kept = redis.call('HGET', changed, first)
       if not kept then return end
       take(string.match(kept, '^(%S+) (.*)$'))
     end
@@ -186,11 +193,11 @@ local function read(first, limit, bytes, reverse)
       part = redis.call('XRANGE', log, first, '+', 'COUNT', step)
     end
     for _, entry in ipairs(part) do
-      take_deleted(offset_of(entry))
+      take_changed(offset_of(entry))
       take(entry[1], entry[2][2])
     end
     if #part < step then
-      take_deleted(reverse and floor or head + 1)
+      take_changed(reverse and floor or head + 1)
       break
     end
   end
@@ -199,12 +206,18 @@ end
 
 local room_json, limit -- for announcements
 
-local function announce(kind, user, session, count)
+-- A person's nickname as JSON; empty if it is unknown.
+local function name_of(user)
+  return string.match(redis.call('HGET', names, user) or '', '^[^' .. SEPARATOR .. ']*')
+end
+
+local function announce(kind, user, session, count, was)
   if limit >= 0 and count > limit then return end
-  local name = string.match(redis.call('HGET', names, user) or '', '^[^' .. SEPARATOR .. ']*')
+  local name = name_of(user)
   local body = ',"chatroomId":' .. room_json .. ',"type":"' .. kind .. '","userId":' .. user
   if name ~= '' and name ~= '""' then body = body .. ',"from":' .. name end
   if session ~= '""' then body = body .. ',"sessionId":' .. session end
+  if was then body = body .. ',"was":' .. was end
   bodies[#bodies + 1] = body
 end
 
@@ -237,41 +250,57 @@ local function go_all(node, wanted)
   end
 end
 
--- An entry of a stream cannot be changed. It is deleted, and readers get `body` instead.
-local function delete(offset, body)
+-- The id and the body of an event, and whether it was changed before; nil if the log no longer has it.
+local function current(offset)
   local entry = redis.call('XRANGE', log, offset, offset)[1]
-  if not entry then return end -- it was dropped or deleted already
-  size = size - #entry[2][2]
-  redis.call('XDEL', log, entry[1])
-  redis.call('HSET', deleted, offset, entry[1] .. ' ' .. body)
-  redis.call('PEXPIREAT', deleted, expiry)
-  if redis.call('HLEN', deleted) % 1000 == 0 then -- drop those older than the log
-    for _, each in ipairs(redis.call('HKEYS', deleted)) do
-      if tonumber(each) <= floor then redis.call('HDEL', deleted, each) end
+  if entry then return entry[1], entry[2][2], false end
+  local id, body = string.match(redis.call('HGET', changed, offset) or '', '^(%S+) (.*)$')
+  return id, body, true
+end
+
+-- An entry of a stream cannot be changed. It is deleted, and readers get `body` instead.
+local function change(offset, body)
+  local id, old, again = current(offset)
+  if not id or offset <= floor then return end -- it was dropped already
+  size = size + #body - #old
+  if not again then redis.call('XDEL', log, id) end
+  redis.call('HSET', changed, offset, id .. ' ' .. body)
+  redis.call('PEXPIREAT', changed, expiry)
+end
+
+-- Whether what is to be changed is still as it was when somebody read it.
+local function is_current(changes)
+  for _, each in ipairs(changes) do
+    local offset, digest = unpack(each)
+    if digest and digest ~= '-' then
+      local id, body = current(offset)
+      if not id or redis.sha1hex(body) ~= digest then return false end
     end
   end
+  return true
 end
 
 local commands = {}
 
 -- Arguments: time to live of a key (ms); for each draft its body, and 1 if it has a key, otherwise 0. Before
--- a draft that deletes a message: what replaces that message's body, and its offset in the known epoch,
--- negated. Returns the offset of each draft; false for a draft that deletes a message of another epoch, which
--- is not published.
+-- a draft that refers to other events, for each of them: what replaces its body (the digest of the body that
+-- is replaced, or "-" for any, a space, the new body), or nothing; and its offset in the known epoch, negated.
+-- In a new body, the id of an edit that does not have one yet is 2^60. Returns the offset of each draft. The
+-- offset is false for a draft that refers to another epoch, and 0 if a body is no longer the one to be
+-- replaced; neither is published.
 function commands.publish()
   if closed and known_epoch == epoch then return { epoch, false } end
   if closed then begin_epoch() end
-  local offsets, key, refused = {}, 6, false
+  local offsets, key, changes = {}, 6, {}
   for i = OWN + 1, #ARGV, 2 do
     local offset
     local mark = tonumber(ARGV[i + 1])
     if mark < 0 then
-      refused = known_epoch ~= epoch
-      if not refused then delete(-mark, ARGV[i]) end
-    elseif refused then
+      changes[#changes + 1] = { -mark, string.match(ARGV[i], '^(%S+) (.*)$') }
+    elseif #changes > 0 and (known_epoch ~= epoch or not is_current(changes)) then
       key = key + mark
-      offsets[#offsets + 1] = false
-      refused = false
+      offsets[#offsets + 1] = known_epoch == epoch and 0
+      changes = {}
     else
       if mark == 1 then
         key = key + 1
@@ -284,8 +313,15 @@ function commands.publish()
       if not offset then
         bodies[#bodies + 1] = ARGV[i]
         offset = head + #bodies
+        for _, each in ipairs(changes) do
+          local target, _, body = unpack(each, 1, 3)
+          if body then
+            change(target, (string.gsub(body, ',"edited":1152921504606846976', ',"edited":' .. offset, 1)))
+          end
+        end
       end
       offsets[#offsets + 1] = offset
+      changes = {}
     end
   end
   append()
@@ -331,11 +367,15 @@ function commands.leave()
   append()
 end
 
--- Arguments: user, nickname, about.
+-- Arguments: room, limit, user, nickname, about.
 function commands.rename()
-  if redis.call('HEXISTS', people, ARGV[OWN]) == 1 then
-    redis.call('HSET', names, ARGV[OWN], ARGV[OWN + 1] .. SEPARATOR .. ARGV[OWN + 2])
-  end
+  room_json, limit = ARGV[OWN], tonumber(ARGV[OWN + 1])
+  local user, name, about = unpack(ARGV, OWN + 2, OWN + 4)
+  if redis.call('HEXISTS', people, user) == 0 then return end
+  local was = name_of(user)
+  redis.call('HSET', names, user, name .. SEPARATOR .. about)
+  if was ~= name and was ~= '' then announce('rename', user, '""', redis.call('HLEN', people), was) end
+  append()
 end
 
 -- Arguments: life (ms), room, limit, node, then user, session, nickname and about of each session there.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import inf
 from time import time
 from typing import Final, Protocol
@@ -13,22 +13,17 @@ from threadchat.broker.redis import encoding
 from threadchat.broker.redis.connection import TIMEOUT
 from threadchat.broker.redis.log import NEWEST, RoomLog
 from threadchat.broker.redis.presence import RedisPresence
-from threadchat.broker.redis.publish_pipeline import Publication
 from threadchat.broker.redis.reorder_buffer import MAX_BUFFERED, DeliveryWaiter, ReorderBuffer
+from threadchat.broker.redis.room_publishing import RoomPublishing
 from threadchat.broker.redis.services import Services
 from threadchat.broker.redis.topology.interface import Command
 from threadchat.broker.redis.whispers import WHISPER
-from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import CLOSE, Draft, Position, record
 from threadchat.chat.log.sequencer import Outlet, Page
-from threadchat.errors import CommandError, RoomClosed
+from threadchat.errors import CommandError
 
 log = logging.getLogger(__name__)
 
-PATIENCE: Final = 0.25
-"""Seconds for which a publisher waits for its own node to deliver its event. So it finds the event wherever
-it looks, and a node that falls behind is not outrun by its own publishers.
-"""
 STEP: Final = 25
 """Events to deliver at once while catching up: a quarter of an outbox, which has room for it."""
 PAGE_BYTES: Final = 256 << 10
@@ -50,11 +45,13 @@ class Owner(Services, Protocol):
         """Called if Redis may not know whom this node has in that log's room."""
 
 
-class RedisChannel:
+class RedisChannel(RoomPublishing):
     """See Channel. `_lock` guards everything but `_outlet`; it is held while the outlet's `deliver` runs.
     Normally the subscriber's thread delivers what it receives. After a hole or a change of epoch, and while
     there is a gate, the channel lags: a worker reads the log, and received events are buffered.
     """
+
+    _broker: Owner
 
     def __init__(self, broker: Owner, room: str) -> None:
         self.room = room
@@ -65,6 +62,7 @@ class RedisChannel:
         self.log = RoomLog(room, names, broker.connection, retention, lambda: self._buffer.newest)
         self._outlet: Outlet | None = None
         self._lock = threading.Lock()
+        self._changing = threading.Lock()
         self._delivery_waiter = DeliveryWaiter()
         self._begun = False
         self._closed = False
@@ -86,30 +84,6 @@ class RedisChannel:
         except BaseException:
             self._leave()
             raise
-
-    def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
-        """See Channel. Waits up to `PATIENCE` for this node to deliver. Raises CommandError 100."""
-        assert self._outlet is not None
-        if not self._closed:
-            self._broker.connection.check_ready()
-        with self._lock:
-            if self._closed:
-                raise RoomClosed(f"room {self.room} is closed")
-            if (gate := self._outlet.gate) is not None:
-                return gate
-            known = self._buffer.newest
-            closing = Position(self._buffer.delivered + 1, known.epoch)
-        try:
-            blanks = [self.log.blank(draft.target, known.epoch) for draft in drafts if draft.target]
-            names, retention = self.log.names, self.log.retention
-            publication = Publication(names, self.room, drafts, known, blanks, retention=retention)
-            positions = self._broker.pipeline.publish(publication)
-        except RoomClosed:
-            self._await(closing, TIMEOUT)  # closed on another node: wait for its last event
-            raise
-        if positions:
-            self._await(max(positions), PATIENCE)  # all have the same epoch
-        return positions
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
         """See Channel. Raises CommandError 100 while Redis is away."""
@@ -224,15 +198,6 @@ class RedisChannel:
         return self.log.command("inspect", int(shorten), int(life * 1000))
 
     # Helpers
-
-    def _await(self, position: Position, timeout: float) -> None:
-        """Waits until this node has delivered that event, or never will."""
-        with self._lock:
-            buffer = self._buffer
-            if self._closed or position.epoch != buffer.epoch or position.offset <= buffer.delivered:
-                return
-            arrival = self._delivery_waiter.expect(position.offset)
-        arrival.acquire(timeout=timeout)
 
     def _begin(self) -> None:
         """Gives the outlet as much of the log as it may keep, and continues from there."""

@@ -11,7 +11,8 @@ from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.log import RoomLog
 from threadchat.chat.broker_interface import RoomInfo, fullest_first
-from threadchat.chat.log.events import is_inbox
+from threadchat.chat.log.events import Position, is_inbox
+from threadchat.chat.log.sequencer import Page
 from threadchat.errors import CommandError, ErrorCode
 
 PRUNED_AT_ONCE: Final = 20
@@ -132,3 +133,31 @@ class RoomIndex:
             None if head is None or closed else RoomInfo(name, people, int(head))
             for name, (head, closed), people in zip(names, answers[::2], answers[1::2], strict=True)
         ]
+
+
+class SharedRooms:
+    """The part of a broker that knows rooms that are not open on this node; see Cluster."""
+
+    room_index: RoomIndex
+
+    def await_ready(self) -> None:
+        """Raises CommandError 100 while this node is not part of the cluster."""
+        raise NotImplementedError("RedisBroker implements this")
+
+    def log_of(self, room: str) -> RoomLog:
+        """The log of a room, open here or not."""
+        raise NotImplementedError("RedisBroker implements this")
+
+    def exists(self, room: str) -> bool:
+        """See Cluster."""
+        self.await_ready()
+        return self.room_index.exists(room)
+
+    def rooms(self, here: list[RoomInfo]) -> list[RoomInfo]:
+        """See Cluster."""
+        self.await_ready()
+        return self.room_index.rooms()
+
+    def read_log(self, room: str, since: Position | None, limit: int) -> Page | None:
+        """See Cluster."""
+        return self.log_of(room).history(since, limit, reverse=False) if self.exists(room) else None

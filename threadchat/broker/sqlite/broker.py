@@ -14,13 +14,15 @@ from typing import Final
 from threadchat.broker.sqlite.channel import SqliteChannel
 from threadchat.broker.sqlite.checkpoint import Checkpoint
 from threadchat.broker.sqlite.reader import Reader
+from threadchat.broker.sqlite.reads import SqliteReads, sweep_reads
 from threadchat.broker.sqlite.retention import Limits, sweep
 from threadchat.broker.sqlite.room_store import Place, Retention, RoomStore
 from threadchat.broker.sqlite.sanctions import SqliteSanctions, sweep_sanctions
 from threadchat.broker.sqlite.schema import Ownership, explained, newest_room, prepare
 from threadchat.broker.sqlite.writer import Work, Writer
 from threadchat.chat.broker_interface import Alone
-from threadchat.chat.log.events import is_inbox
+from threadchat.chat.log.events import Position, is_inbox
+from threadchat.chat.log.sequencer import Page
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 
 USERS_TOGETHER: Final = 64
@@ -76,6 +78,7 @@ class SqliteBroker(Alone):
                 self.writer = Writer(self.path, self._sweep, checkpoint)
                 self._next_room = newest_room(self.writer.database) + 1
                 self.sanctions = SqliteSanctions(self.writer.database, self.writer, clock)
+                self.reads = SqliteReads(self.reader, self.writer, clock)
         except BaseException:
             self._ownership.release()
             raise
@@ -125,6 +128,7 @@ class SqliteBroker(Alone):
         """Stops using the file. Runs on: the only thread of a forked process, before anything else."""
         self._lock, self._ids = threading.Lock(), threading.Lock()
         self.sanctions.leave_behind()
+        self.reads.leave_behind()
         self.closed = True
 
     # See Cluster
@@ -134,6 +138,15 @@ class SqliteBroker(Alone):
         self.writer.check_process()
         found = self.reader.find(room)
         return found is not None and not found.closed
+
+    def read_log(self, room: str, since: Position | None, limit: int) -> Page | None:
+        """See Cluster."""
+        found = self.reader.find(room)
+        if found is None or found.closed:
+            return None
+        return self.reader.page(
+            found.place, self.retention_of(room), since, limit, reverse=False, now=self.clock()
+        )
 
     # For channels
 
@@ -172,6 +185,7 @@ class SqliteBroker(Alone):
 
     def _sweep(self, database: sqlite3.Connection) -> Iterator[None]:
         sweep_sanctions(database, self.clock())
+        sweep_reads(database, self._inbox_retention.since(self.clock()))
         yield from sweep(database, self._limits, self.clock(), self._is_open)
 
 

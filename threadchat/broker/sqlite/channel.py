@@ -82,8 +82,8 @@ class SqliteChannel:
         Raises CommandError 100 if it cannot be written.
         """
         for draft in drafts:
-            if draft.target is not None:
-                check_target(draft.target, self.epoch)
+            if draft.refers is not None:
+                check_target(draft.refers, self.epoch)
         publication = Publication(self, drafts)
         try:
             with self._lock:

@@ -99,6 +99,14 @@ class Reader:
             records.reverse()
         return Page(records, head)
 
+    def reads(self, user: str) -> dict[str, Position]:
+        """The read positions of a user by room; the room that was read last comes last."""
+        with self._snapshot() as database:
+            rows = database.execute(
+                "SELECT room, offset, epoch FROM reads WHERE user = ? ORDER BY time, room", (user,)
+            ).fetchall()
+        return {room: Position(offset, epoch) for room, offset, epoch in rows}
+
     def close(self) -> None:
         """Waits for current readers and closes the connections. Later readers are refused."""
         with self._lock:

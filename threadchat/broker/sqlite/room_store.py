@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from threadchat.chat.log.events import Draft, Event, Position, Record, record, record_of, without_text
+from threadchat.chat.log.alterations import altered, check, superseded_edit, without_text
+from threadchat.chat.log.events import Draft, Event, Position, Record, record, record_of
 from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.errors import RoomClosed
 
@@ -85,8 +86,9 @@ class RoomStore:
     def append(self, drafts: Sequence[Draft]) -> tuple[list[Position], list[Record]]:
         """Assigns positions to drafts.
 
-        A draft with a known key gets the position of the first one, and no record. Raises RoomClosed after
-        the last event. If a draft cannot be encoded, raises before anything is written.
+        A draft with a known key gets the position of the first one, and no record; a reaction that changes
+        nothing gets the offset 0. Raises RoomClosed after the last event. If a draft cannot be encoded, or
+        its target cannot be changed, raises before anything is written.
         """
         if self._closed:
             raise RoomClosed(f"room {self._name} is closed")
@@ -99,6 +101,8 @@ class RoomStore:
         fresh: Keys = {}
         for draft, name in zip(drafts, names, strict=True):
             place = known.get(name)
+            if place is None and draft.target and not check(self._at(draft.target.offset), draft, self._name):
+                place = 0
             if place is None:
                 place = offset = offset + 1
                 records.append(record(draft, offset, self._name, time))
@@ -132,23 +136,44 @@ class RoomStore:
         self._write_head(event)
         events = [(row, item.event.id, item.event.time, item.json) for item in records]
         _insert(self._database, "INSERT INTO events VALUES", events)
-        for item in records:
-            if item.event.target:
-                self._delete(item.event.target)
         keys = [(row, name, offset, now + KEY_TTL) for name, offset in fresh.items()]
         _insert(self._database, "INSERT OR REPLACE INTO keys VALUES", keys)
         self.place, self._spoke_at = self.place._replace(head=event.id), event.time
         self._kept.extend((len(item.json), item.event.time) for item in records)
         self._bytes += sum(len(item.json) for item in records)
+        for item in records:
+            if item.event.target:
+                self._alter(item.event)
         self._drop_old(now)
 
-    def _delete(self, offset: int) -> None:
-        """Removes the text of a message. Its bytes keep counting until the event is dropped."""
-        where, place = "WHERE room = ? AND offset = ?", (self.place.id, offset)
-        found = self._database.execute(f"SELECT json FROM events {where}", place).fetchone()
-        if found:
-            json = without_text(record_of(found[0])).json
-            self._database.execute(f"UPDATE events SET json = ? {where}", (json, *place))
+    def _at(self, offset: int) -> Record | None:
+        """The event with that offset; None if it is no longer kept."""
+        if not self.place.head - len(self._kept) < offset <= self.place.head:
+            return None
+        found = self._database.execute(
+            "SELECT json FROM events WHERE room = ? AND offset = ?", (self.place.id, offset)
+        ).fetchone()
+        return record_of(found[0]) if found else None
+
+    def _alter(self, by: Event) -> None:
+        """Changes a message as the event `by` says, and removes the text of its edit before."""
+        message = self._at(by.target)
+        if message is None:
+            return
+        last_edit = self._at(superseded_edit(message.event, by))
+        if last_edit is not None:
+            self._replace(without_text(last_edit))
+        self._replace(altered(message, by))
+
+    def _replace(self, changed: Record) -> None:
+        offset, json = changed.event.id, changed.json
+        self._database.execute(
+            "UPDATE events SET json = ? WHERE room = ? AND offset = ?", (json, self.place.id, offset)
+        )
+        index = offset - (self.place.head - len(self._kept)) - 1
+        size, time = self._kept[index]
+        self._kept[index] = len(json), time
+        self._bytes += len(json) - size
 
     def _write_head(self, newest: Event) -> None:
         """Updates the room's row, or inserts it if there is none.

@@ -41,6 +41,13 @@ CREATE TABLE sanctions (
     PRIMARY KEY (kind, subject, room)
 ) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE reads (
+    user TEXT NOT NULL, room TEXT NOT NULL, epoch TEXT NOT NULL, offset INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    PRIMARY KEY (user, room)
+) WITHOUT ROWID;
+""",
 )
 """What each version of the schema adds to the one before it. An older file gets the missing steps."""
 SCHEMA: Final = len(_STEPS)

@@ -115,6 +115,17 @@ class Writer:
         if work.error is not None:
             raise work.error
 
+    def post(self, work: Work) -> None:
+        """Hands in a work that nobody waits for. The caller has one waiting at a time.
+
+        Once the broker is closed, does nothing. Runs on: any thread.
+        """
+        self.check_process()
+        with self._closing:
+            if not self._closed:
+                self._thread.start()
+                self._works.put(work)
+
     def check_process(self) -> None:
         """Raises CommandError 100 in a forked process, which must not use SQLite's state of its parent."""
         check_process(self._path, self._process)

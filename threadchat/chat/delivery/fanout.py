@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Hashable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from threadchat.chat.delivery.audience import Audience
+from threadchat.chat.delivery.log_tail import LogTail
 from threadchat.chat.delivery.offering import Tell, offer_whisper
 from threadchat.chat.delivery.producer import Producer
 from threadchat.chat.delivery.subscription import ALL, REPLAY_BYTES, Batch, Encode, Filter, Sink, Subscription
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import Position, Record
-from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES, Page
-from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, Log, within
-from threadchat.errors import CommandError, ErrorCode, RoomClosed
+from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, within
+from threadchat.errors import RoomClosed
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
 
 
-class Fanout:
+class Fanout(LogTail):
     """The subscribers of one room, and the tail of its log (with the memory broker, the whole log).
 
     `_lock` is the room's lock and guards everything here. It is held while offering, never while blocking,
@@ -37,10 +36,8 @@ class Fanout:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._name = name
+        super().__init__(history_size, history_bytes)
         self._clock = clock
-        self._lock = threading.Lock()
-        self._tail = Log(history_size, history_bytes)
-        self._epoch = ""
         self._audience = Audience()  # the live subscriptions
         self._behind: set[Subscription] = set()  # catching up, or not started yet
         self._unserved: list[Subscription] = []  # behind, and not yet handed to a producer
@@ -200,46 +197,7 @@ class Fanout:
             self._audience.discard(subscription)
             self._active_at = self._clock()
 
-    # The log and the room
-
-    def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
-        """See Outlet. Raises CommandError 112. Runs on: any thread."""
-        with self._lock:
-            head = Position(self._tail.head, self._epoch)
-            beyond = since is not None and (since.epoch != head.epoch or since.offset > head.offset + 1)
-            records = None if beyond else self._tail.page(since and since.offset, limit, reverse)
-        if records is None:
-            raise CommandError(ErrorCode.UNRECOVERABLE_POSITION)
-        records = within(records, MAX_HISTORY_BYTES)
-        if since is None and not reverse:
-            records.reverse()
-        return Page(records, head)
-
-    def count(self, wanted: Filter) -> int:
-        """The number of events in the tail that pass a filter. Runs on: any thread."""
-        with self._lock:
-            return len(wanted(list(self._tail)))
-
-    @property
-    def newest(self) -> int:
-        """See Outlet."""
-        return self._tail.head
-
-    @property
-    def head(self) -> Position:
-        """The position of the newest event. Runs on: any thread."""
-        with self._lock:
-            return Position(self._tail.head, self._epoch)
-
-    @property
-    def weight(self) -> int:
-        """The bytes of memory that the tail takes. Runs on: any thread."""
-        return self._tail.weight
-
-    def shorten(self, most: int) -> int:
-        """Drops the oldest events until `weight` is `most`. Returns the offset before the first left."""
-        with self._lock:
-            return self._tail.shorten(most)
+    # The room
 
     def idle_for(self) -> float:
         """Seconds since the last subscriber or event; 0 while there is a subscriber."""

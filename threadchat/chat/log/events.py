@@ -18,10 +18,17 @@ JOIN: Final = "join"  # a person's first session in the room
 ADD: Final = "add"  # a further session of that person
 REMOVE: Final = "remove"  # one of several sessions ended
 LEAVE: Final = "leave"  # the last session ended
+RENAME: Final = "rename"  # a member has a new nickname
+EDIT: Final = "edit"  # a message has a new text
+REACT: Final = "react"  # somebody put an emoji to a message
+UNREACT: Final = "unreact"  # somebody took an emoji back
 DELETE: Final = "delete"  # a message was deleted: its text is gone from the log
 CLOSE: Final = "close"  # the room was closed: the last event of every stream
+READ: Final = "read"  # somebody has read a room up to `target`; told to their own sessions, and in no log
 DIRECT: Final = "direct"  # a message from one person to another, in an inbox
-EVENT_TYPES: Final = frozenset({MESSAGE, EVENT, JOIN, ADD, REMOVE, LEAVE, DELETE, CLOSE})
+EVENT_TYPES: Final = frozenset(
+    {MESSAGE, EVENT, JOIN, ADD, REMOVE, LEAVE, RENAME, EDIT, REACT, UNREACT, DELETE, CLOSE}
+)
 
 INBOX: Final = "\0inbox:"
 """Begins the name of a person's inbox. Clients cannot name such a room, because NUL is forbidden in names."""
@@ -33,12 +40,20 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
 
     `id` counts from 1 in each room, without holes; 0 means that the event is in no log. `room` is the room's
     name. `type` is `message`, `event` (the application's own), `join` (a person's first session), `add` (a
-    further session), `remove` (one of several sessions ended), `leave` (the last session ended), `delete`
-    (the message with the id `target` was deleted) or `close` (the room was closed; nothing follows). `user`
-    and `nickname` say who caused the event; they are None and empty for `close`. `message` is the text, and
-    `session` the session that came or went. A `deleted` message keeps its place but not its text. An `event`
-    has a `name` and `data`. `skip` is the id of a session that does not get the event. Events in an `inbox`
-    have no room; there, `direct` is a message to the user `to`. `time` is Unix time in whole seconds.
+    further session), `remove` (one of several sessions ended), `leave` (the last session ended), `rename` (a
+    member who `was` called otherwise has a new nickname), `edit` (the message with the id `target` has the
+    text `message` now), `react` and `unreact` (somebody put the `emoji` to the message `target`, or took it
+    back), `delete` (the message `target` was deleted) or `close` (the room was closed; nothing follows).
+    `user` and `nickname` say who caused the event; they are None and empty for `close`. `message` is the
+    text, and `session` the session that came or went. An `event` has a `name` and `data`. `skip` is the id of
+    a session that does not get the event. Events in an `inbox` have no room; there, `direct` is a message to
+    the user `to`. A `read`, which is in no log, tells somebody's other sessions up to which event (`target`,
+    in the log of `epoch`) they have read a room. `time` is Unix time in whole seconds.
+
+    A message may answer another one, whose id is `reply_to`. It `mentions` users, and with `everybody` all
+    who read the room. In the log, a message shows what became of it: `edited` is the id of its last edit, and
+    `reactions` are the users of each emoji. A `deleted` message keeps its place but not its text; so does an
+    `edit` that was followed by another one.
 
     In JSON the fields are called `chatroomId`, `userId`, `from`, `sessionId` and `unixTime`, and empty fields
     are left out.
@@ -56,7 +71,15 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     raw: msgspec.Raw = msgspec.field(name="data", default=_NOTHING)
     """The `data` of an event, as JSON."""
     session: str = msgspec.field(name="sessionId", default="")
+    was: str = ""
     target: int = 0
+    epoch: str = ""
+    emoji: str = ""
+    reply_to: int = 0
+    mentions: tuple[UserId, ...] = ()
+    everybody: bool = False
+    edited: int = 0
+    reactions: dict[str, tuple[UserId, ...]] | None = None
     deleted: bool = False
     skip: str = ""
     time: int = msgspec.field(name="unixTime")
@@ -65,6 +88,16 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     def data(self) -> Any:
         """The data of an event, or None. It is decoded on each access."""
         return msgspec.json.decode(self.raw) if self.raw else None
+
+
+class Details(NamedTuple):
+    """What few drafts have. The fields are those of `Event`, but `reply_to` also names the log."""
+
+    reply_to: Position | None = None
+    mentions: tuple[UserId, ...] = ()
+    everybody: bool = False
+    emoji: str = ""
+    was: str = ""
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -86,6 +119,12 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     data: bytes = b""
     to: UserId | None = None
     skip: str = ""
+    details: Details | None = None
+
+    @property
+    def refers(self) -> Position | None:
+        """The event that this one changes or answers."""
+        return self.target or (self.details.reply_to if self.details else None)
 
 
 class Direct(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False, tag="direct"):
@@ -175,6 +214,8 @@ def record(draft: Draft, offset: int, room: str, time: int) -> Record:
         skip=draft.skip,
         time=time,
     )
+    if draft.details is not None:
+        event = _with_details(event, draft.details)
     return Record(event, _encode(event if draft.type != DIRECT else _as_direct(event)))
 
 
@@ -200,6 +241,11 @@ def record_of(json: bytes) -> Record:
     return Record(event, json)
 
 
+def _with_details(event: Event, details: Details) -> Event:
+    reply_to = details.reply_to.offset if details.reply_to else 0
+    return msgspec.structs.replace(event, **{**details._asdict(), "reply_to": reply_to})
+
+
 def _as_direct(event: Event) -> KeptDirect:
     assert event.to is not None
     return KeptDirect(
@@ -215,7 +261,6 @@ def _as_direct(event: Event) -> KeptDirect:
     )
 
 
-def without_text(deleted: Record) -> Record:
-    """What is left of a deleted message: its position, its time and its author."""
-    event = msgspec.structs.replace(deleted.event, message="", deleted=True)
+def encoded(event: Event) -> Record:
+    """An event with its JSON."""
     return Record(event, _encode(event))

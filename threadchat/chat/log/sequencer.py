@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, overload
 
+from threadchat.chat.log.alterations import check
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import CLOSE, Draft, Event, Position, Record, UserId, record
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
@@ -97,6 +98,9 @@ class Outlet(Protocol):
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
         """A page of what was delivered; see Channel."""
 
+    def at(self, offset: int) -> Record | None:
+        """The event with that offset; None if it is no longer kept. Runs on: any thread."""
+
     def delivered(self) -> None:
         """Called after `deliver`, once the channel holds no lock, for anything that takes time."""
 
@@ -116,9 +120,10 @@ class Channel(Protocol):
     def publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
         """Assigns offsets to drafts and hands them on.
 
-        If there is a gate to wait for, publishes nothing and returns the gate. Raises RoomClosed. Raises
-        CommandError 112, and publishes nothing, if a draft's target is in another log. Runs on: publishers'
-        threads, with no room's lock held.
+        If there is a gate to wait for, publishes nothing and returns the gate. A reaction that changes
+        nothing gets the offset 0 and is not published. Raises RoomClosed. Raises CommandError, and publishes
+        nothing: 112 if a draft refers to another log, and what `alterations.check` raises for its target.
+        Runs on: publishers' threads, with no room's lock held.
         """
 
     def history(self, since: Position | None, limit: int, reverse: bool) -> Page:
@@ -254,8 +259,9 @@ class Sequencer:
         for draft in drafts:
             position = self._known_locked(draft, fresh) if draft.key else None
             if position is None:
-                if draft.target is not None:
-                    check_target(draft.target, self.epoch)
+                if (draft.target or draft.details) and not self._changes_locked(draft):
+                    positions.append(Position(0, self.epoch))
+                    continue
                 offset += 1
                 position = Position(offset, self.epoch)
                 records.append(record(draft, offset, self._room, now))
@@ -264,6 +270,14 @@ class Sequencer:
             positions.append(position)
         self._keys.update(fresh)  # last: if a draft cannot be encoded, nothing is published
         return positions, records
+
+    def _changes_locked(self, draft: Draft) -> bool:
+        """See `alterations.check`. Raises CommandError."""
+        if draft.refers is not None:
+            check_target(draft.refers, self.epoch)
+        if draft.target is None:
+            return True
+        return check(self._outlet.at(draft.target.offset) if self._outlet else None, draft, self._room)
 
     def _known_locked(self, draft: Draft, fresh: Keys) -> Position | None:
         keys = self._keys

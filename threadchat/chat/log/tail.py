@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-from threadchat.chat.log.events import Record, without_text
+from threadchat.chat.log.alterations import altered, superseded_edit, without_text
+from threadchat.chat.log.events import Event, Record
 
 HISTORY_SIZE: Final = 1024
 HISTORY_BYTES: Final = 4 << 20
@@ -40,7 +41,7 @@ class Log:
     def extend(self, records: Iterable[Record]) -> None:
         """Appends records that follow `head`. Drops the oldest above the limits, but never the newest.
 
-        A record that deletes a message also removes the text of that message.
+        A record that edits or deletes a message, or reacts to it, also changes that message.
         """
         kept = self._records
         for record in records:
@@ -48,7 +49,7 @@ class Log:
             self._bytes += len(record.json)
             self.head = record.event.id
             if record.event.target:
-                self._delete(record.event.target)
+                self._alter(record.event)
         while len(kept) > self._max_events or (self._bytes > self._max_bytes and len(kept) > 1):
             self._bytes -= len(kept.popleft().json)
 
@@ -61,15 +62,27 @@ class Log:
             self.head = kept[-1].event.id
         for record in records:
             if record.event.target:
-                self._delete(record.event.target)
+                self._alter(record.event)
         self._bytes = sum(len(record.json) for record in kept)
 
-    def _delete(self, offset: int) -> None:
+    def _alter(self, by: Event) -> None:
+        message = self.at(by.target)
+        if message is None:
+            return  # it was dropped already
+        last_edit = self.at(superseded_edit(message.event, by))
+        if last_edit is not None:
+            self._replace(last_edit, without_text(last_edit))
+        self._replace(message, altered(message, by))
+
+    def at(self, offset: int) -> Record | None:
+        """The event with that offset; None if it is not here."""
         place = offset - (self.head - len(self._records)) - 1
-        if 0 <= place < len(self._records):  # otherwise it was dropped already
-            deleted = self._records[place]
-            self._records[place] = without_text(deleted)
-            self._bytes += len(self._records[place].json) - len(deleted.json)
+        return self._records[place] if 0 <= place < len(self._records) else None
+
+    def _replace(self, old: Record, new: Record) -> None:
+        place = old.event.id - (self.head - len(self._records)) - 1
+        self._records[place] = new
+        self._bytes += len(new.json) - len(old.json)
 
     @property
     def weight(self) -> int:

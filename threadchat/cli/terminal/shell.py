@@ -6,10 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from threadchat.chat.log.events import UserId
+from threadchat.chat.log.events import Position, UserId
 from threadchat.cli.terminal.text import DIM, WARNING, Style, plain
 from threadchat.client import ChatEvent, Client
-from threadchat.client.protocol import KICKED, REFUSED
+from threadchat.client.event import KICKED, REFUSED, RESET
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.normalize import nfc
 
@@ -41,6 +41,8 @@ class Shell:
         self._style = style
         self._show = show
         self._people: OrderedDict[UserId, str] = OrderedDict()
+        self._messages: OrderedDict[tuple[str, UserId | None], int] = OrderedDict()  # the latest, by room
+        self._epochs: dict[str, str] = {}  # of the logs, by room
 
     # What is typed
 
@@ -91,9 +93,10 @@ class Shell:
         except CommandError as error:
             if error.code != ErrorCode.UNKNOWN_ROOM:
                 raise
-            self.chat.join(room)
+            self._epochs[room] = self.chat.join(room).epoch
             return ()
         self.chat.join(room, (page.offset, page.epoch))
+        self._epochs[room] = page.epoch
         return page.events
 
     def _leave(self, room: str) -> None:
@@ -183,12 +186,62 @@ class Shell:
     def _quit(self, rest: str) -> None:
         raise Quit
 
+    # Messages that exist
+
+    def _edit(self, text: str) -> None:
+        if not text:
+            raise Mistake("/edit needs a text: /edit hello")
+        event, epoch = self._latest(self.chat.user)
+        self.chat.edit(self.room, event, text, epoch=epoch)
+
+    def _delete(self, rest: str) -> None:
+        event, epoch = self._latest(self.chat.user)
+        self.chat.delete(self.room, event, epoch=epoch)
+
+    def _reply(self, rest: str) -> None:
+        name, _, text = rest.partition(" ")
+        if not text.strip():
+            raise Mistake("/reply needs a name or a number, and a text: /reply ann hello")
+        event, epoch = self._latest(self._find(name))
+        self.chat.message(self.room, text, reply_to=event, epoch=epoch)
+
+    def _react(self, rest: str) -> None:
+        emoji, _, name = rest.partition(" ")
+        if not emoji:
+            raise Mistake("/react needs an emoji, and maybe a name: /react \N{THUMBS UP SIGN} ann")
+        event, epoch = self._latest(self._find(name) if name else None)
+        self.chat.react(self.room, event, emoji, epoch=epoch)
+
+    def _latest(self, user: UserId | None) -> Position:
+        """The latest message in this room: of one user, or with None of anybody.
+
+        The epoch is empty if the room has had a new log since it was joined.
+        """
+        event = self._messages.get((self.room, user))
+        if event is None:
+            raise Mistake("there is no such message here")
+        return Position(event, self._epochs.get(self.room, ""))
+
+    def _note(self, event: ChatEvent) -> None:
+        """Remembers the latest messages, and forgets those of a room that has a new log."""
+        if event.type == RESET:
+            self._epochs.pop(event.room, None)
+            for key in [key for key in list(self._messages) if key[0] == event.room]:
+                self._messages.pop(key, None)
+        elif event.type == "message" and event.id and not event.deleted:
+            for user in (event.user, None):
+                self._messages[event.room, user] = event.id
+                self._messages.move_to_end((event.room, user))
+            while len(self._messages) > MOST_PEOPLE:
+                self._messages.popitem(last=False)
+
     # Events
 
     def event(self, event: ChatEvent) -> None:
         """Shows an event. Runs on: any one thread."""
-        if event.type == "typing":
+        if event.type in ("typing", "read"):
             return
+        self._note(event)
         if event.user is not None and event.nickname:
             self._meet(event.user, event.nickname)
         if event.type in (REFUSED, KICKED) and event.room == self.room:
@@ -215,6 +268,10 @@ COMMANDS: Final[dict[str, tuple[Callable[[Shell, str], None], str, str]]] = {
     "/join": (Shell.join, "ROOM", "joins a room, or switches to one that you are in"),
     "/leave": (Shell._leave, "[ROOM]", "leaves this room, or another one"),
     "/msg": (Shell._direct, "NAME TEXT", "sends a private message to one person"),
+    "/reply": (Shell._reply, "NAME TEXT", "answers the latest message of somebody"),
+    "/edit": (Shell._edit, "TEXT", "changes your latest message"),
+    "/delete": (Shell._delete, "", "deletes your latest message"),
+    "/react": (Shell._react, "EMOJI [NAME]", "reacts to the latest message, or to that of somebody"),
     "/who": (Shell._who, "[ROOM]", "lists the people in a room"),
     "/rooms": (Shell._rooms, "", "lists the rooms"),
     "/history": (Shell._history, "[N]", "shows the last 20 events, or the last N"),

@@ -13,8 +13,8 @@ from threadchat.cli.terminal.connect import open_client
 from threadchat.cli.terminal.constants import EXIT_OK
 from threadchat.cli.terminal.text import Style, wants_colour
 from threadchat.client import ChatEvent, Client, Page
+from threadchat.client.event import KICKED, NOTICES, REFUSED, as_json
 from threadchat.client.positions import Filter
-from threadchat.client.protocol import KICKED, NOTICES, REFUSED, as_json
 from threadchat.errors import CommandError, ErrorCode, ThreadchatError
 from threadchat.normalize import nfc
 

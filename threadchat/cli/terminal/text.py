@@ -10,7 +10,7 @@ import zlib
 from typing import Final, TextIO
 
 from threadchat.client import ChatEvent
-from threadchat.client.protocol import NOTICES
+from threadchat.client.event import NOTICES
 
 # Characters that move the cursor, ring the bell, set colours, break lines or change the writing direction:
 # C0, DEL, C1, line and paragraph separators, bidi controls ("Trojan Source", CVE-2021-42574), surrogates.
@@ -25,10 +25,17 @@ HAPPENED: Final = {
     "leave": "left",
     "add": "opened another connection",
     "remove": "closed a connection",
+    "rename": "is now called",
     "joined": "was added to the room",
     "subscribed": "was subscribed to the room",
     "left": "was removed from the room",
     "unsubscribed": "was unsubscribed from the room",
+}
+CHANGED: Final = {
+    "edit": "changed",
+    "delete": "deleted",
+    "react": "reacted to",
+    "unreact": "took back the reaction to",
 }
 CONTINUED: Final = "    │ "  # so that a message of several lines cannot look like several messages
 
@@ -84,17 +91,36 @@ class Style:
 
     def _what(self, event: ChatEvent) -> str:
         who = self.name(event.nickname or str(event.user or "somebody"))
+        if event.type in ("edit", "react", "unreact", "delete"):
+            return f"{who} {self._change(event)}"
         if event.deleted:
             return f"{who}: {self.paint('(deleted)', DIM)}"
         if event.type == "message":
-            return f"{who}: {self.message(event.message)}"
+            return f"{who}{self._answers(event)}: {self.message(event.message)}{self._became(event)}"
         if event.type == "direct":
             whose = f"{self.paint('private from', BOLD)} {who} ({plain(str(event.user))})"
             return f"{whose}: {self.message(event.message)}"
         if event.type in ("event", "close"):
             words = "the room was closed" if event.type == "close" else plain(data_of(event))
             return f"{self.paint(plain(event.name), BOLD)} {self.paint(words, DIM)}".lstrip()
-        if event.type == "delete":
-            return f"{who} {self.paint(f'deleted message {event.target}', DIM)}"
+        if event.type == "rename":
+            who = self.name(event.was)
         happened = HAPPENED.get(event.type, plain(event.type))
-        return f"{who} {self.paint(happened, DIM)} {self.message(event.message)}".rstrip()
+        called = self.name(event.nickname) if event.type == "rename" else self.message(event.message)
+        return f"{who} {self.paint(happened, DIM)} {called}".rstrip()
+
+    def _change(self, event: ChatEvent) -> str:
+        """What somebody did with the message `target`."""
+        words = self.paint(f"{CHANGED[event.type]} message {event.target}", DIM)
+        if event.type == "edit" and event.message:
+            return f"{words}: {self.message(event.message)}"
+        return f"{words} {plain(event.emoji)}".rstrip()
+
+    def _answers(self, event: ChatEvent) -> str:
+        return self.paint(f" (to message {event.reply_to})", DIM) if event.reply_to else ""
+
+    def _became(self, event: ChatEvent) -> str:
+        """What became of a message since it was sent."""
+        edited = self.paint(" (edited)", DIM) if event.edited else ""
+        reactions = "".join(f" {plain(emoji)}{len(users)}" for emoji, users in event.reactions.items())
+        return edited + reactions

@@ -20,9 +20,37 @@ class AdministeredChat(Moderation):
         raise NotImplementedError
 
     def publish(
-        self, room: str, message: str, user: object = None, *, nickname: str = "", key: str = ""
+        self,
+        room: str,
+        message: str,
+        user: object = None,
+        *,
+        nickname: str = "",
+        key: str = "",
+        reply_to: int = 0,
+        epoch: str = "",
     ) -> Position:
         """Publishes a message in a room; see `Chat.publish`."""
+        raise NotImplementedError
+
+    def edit(
+        self, room: str, event: int, message: str, *, epoch: str = "", by: UserId | None = None
+    ) -> Position:
+        """Gives a message another text; see `Chat.edit`."""
+        raise NotImplementedError
+
+    def react(
+        self,
+        room: str,
+        event: int,
+        emoji: str,
+        user: object,
+        *,
+        nickname: str = "",
+        epoch: str = "",
+        undo: bool = False,
+    ) -> Position | None:
+        """Puts an emoji to a message; see `Chat.react`."""
         raise NotImplementedError
 
     def emit(

@@ -28,6 +28,9 @@ OVERHEAD: Final = 16 * 1024
 
 CALLS: Final[dict[str, type[Call]]] = {
     "publish": api_schema.Publish,
+    "edit": api_schema.Edit,
+    "react": api_schema.React,
+    "unreact": api_schema.Unreact,
     "emit": api_schema.Emit,
     "direct": api_schema.SendDirect,
     "disconnect": api_schema.Disconnect,

@@ -8,10 +8,9 @@ from msgspec import Meta
 
 from threadchat.chat.sanctions import Sanction
 from threadchat.server.admin.administered import AdministeredChat
-from threadchat.server.admin.api_schema import Call, Fields
-from threadchat.server.protocol.commands import MAX_EPOCH, Id, RoomName
+from threadchat.server.admin.api_schema import Call, Fields, ToMessage
+from threadchat.server.protocol.commands import Id, RoomName
 
-EventId = Annotated[int, Meta(ge=1)]
 Span = Annotated[float, Meta(gt=0)]
 
 
@@ -99,12 +98,9 @@ class Kick(Call, frozen=True):
         return {"ended": chat.kick(self.user, room=self.room, reason=self.reason, by=self.by)}
 
 
-class Delete(Call, frozen=True):
+class Delete(ToMessage, frozen=True):
     """Removes the text of one message from a room's log."""
 
-    room: RoomName
-    event: EventId
-    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)] = ""
     by: Id | None = None
 
     def answer(self, chat: AdministeredChat) -> Fields:

@@ -11,10 +11,11 @@ from threadchat.errors import CloseCode
 from threadchat.normalize import nfc, nfc_id
 from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.protocol import commands
-from threadchat.server.protocol.commands import MAX_HISTORY, MAX_ROOM_NAME, Id, RoomName
+from threadchat.server.protocol.commands import MAX_EPOCH, MAX_HISTORY, MAX_ROOM_NAME, Id, RoomName
 from threadchat.server.session import queries
 
 Fields = dict[str, Any]
+EventId = Annotated[int, Meta(ge=1)]
 Code = Annotated[int, Meta(ge=3000, le=4999)]  # RFC 6455 section 7.4.2: those for applications
 
 
@@ -36,10 +37,70 @@ class Publish(Call, frozen=True):
     user: Id | None = None
     nickname: str = ""
     key: str = ""
+    reply_to: Annotated[int, Meta(ge=0)] = 0
+    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)] = ""
 
     def answer(self, chat: AdministeredChat) -> Fields:
-        place = chat.publish(self.room, self.message, self.user, nickname=self.nickname, key=self.key)
+        place = chat.publish(
+            self.room,
+            self.message,
+            self.user,
+            nickname=self.nickname,
+            key=self.key,
+            reply_to=self.reply_to,
+            epoch=self.epoch,
+        )
         return {"offset": place.offset, "epoch": place.epoch}
+
+
+class ToMessage(Call, frozen=True, kw_only=True):
+    """The base of calls about one message: its id, and the log in which it was read."""
+
+    room: RoomName
+    event: EventId
+    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)] = ""
+
+
+class Edit(ToMessage, frozen=True, kw_only=True):
+    """Gives a message another text."""
+
+    message: str
+    by: Id | None = None
+
+    def answer(self, chat: AdministeredChat) -> Fields:
+        place = chat.edit(self.room, self.event, self.message, epoch=self.epoch, by=self.by)
+        return {"offset": place.offset, "epoch": place.epoch}
+
+
+class React(ToMessage, frozen=True, kw_only=True):
+    """Puts an emoji to a message for somebody."""
+
+    emoji: str
+    user: Id
+    nickname: str = ""
+
+    def answer(self, chat: AdministeredChat) -> Fields:
+        return self.change(chat, undo=False)
+
+    def change(self, chat: AdministeredChat, *, undo: bool) -> Fields:
+        """Does it, or undoes it."""
+        place = chat.react(
+            self.room,
+            self.event,
+            self.emoji,
+            self.user,
+            nickname=self.nickname,
+            epoch=self.epoch,
+            undo=undo,
+        )
+        return {} if place is None else {"offset": place.offset, "epoch": place.epoch}
+
+
+class Unreact(React, frozen=True, kw_only=True):
+    """Takes somebody's emoji back."""
+
+    def answer(self, chat: AdministeredChat) -> Fields:
+        return self.change(chat, undo=True)
 
 
 class Emit(Call, frozen=True):

@@ -11,7 +11,7 @@ from threadchat.server.protocol import commands
 Action = Literal["join", "subscribe", "message", "history", "who", "direct", "call"]
 """The actions that the hook `authorize` decides about."""
 
-AnyAction = Action | Literal["typing", "moderate"]
+AnyAction = Action | Literal["typing", "read", "moderate"]
 """The actions that permissions decide about."""
 
 READ: Final = "r"
@@ -23,6 +23,7 @@ NEEDS: Final[dict[str, str]] = {
     "subscribe": READ,
     "history": READ,
     "who": READ,
+    "read": READ,
     "message": WRITE,
     "typing": WRITE,
 }
@@ -35,10 +36,13 @@ ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.History: "history",
     commands.Who: "who",
     commands.Typing: "typing",
+    commands.Read: "read",
+    commands.React: "message",
+    commands.Unreact: "message",
     commands.SendDirect: "direct",
     commands.Call: "call",
 }
-"""The action of each command that can be forbidden. Messages are checked later, one at a time."""
+"""The action of each command that can be forbidden. Messages and edits are checked later, with their text."""
 
 PHRASES: Final[dict[str, str]] = {
     "join": "join room",
@@ -47,6 +51,7 @@ PHRASES: Final[dict[str, str]] = {
     "history": "read the history of room",
     "who": "see who is in room",
     "typing": "write in room",
+    "read": "read room",
     "direct": "write to user",
     "call": "call",
     "moderate": "moderate room",

@@ -40,6 +40,10 @@ class SanctionCheck:
         """Whether the session may send messages in a room."""
         return self.clean or (self._find(BAN, room) or self._find(MUTE, room)) is None
 
+    def is_banned(self, room: str) -> bool:
+        """Whether the session may not be in a room."""
+        return not self.clean and self._find(BAN, room) is not None
+
     def check_banned(self, room: str = "") -> None:
         """Raises CommandError 103 if it is banned from a room, or with an empty `room` everywhere."""
         self._check(BAN, room)

@@ -113,7 +113,75 @@ export interface Message extends Frame {
   userId?: UserId;
   from?: string;
   message?: string;
+  /** The id of the message that this one answers, in the same room. */
+  reply_to?: number;
+  /** Whom the text mentions by `@nickname`. */
+  mentions?: UserId[];
+  /** The text says `@room`, and whoever wrote it may moderate the room. */
+  everybody?: true;
+  /** The id of the last `edit` event. */
+  edited?: number;
+  /** Who put which emoji: the count is the length, and one's own is there if one's id is. */
+  reactions?: Record<string, UserId[]>;
   deleted?: true;
+}
+
+/** The message with the id `target` has another text from now on. */
+export interface Edit extends Frame {
+  type: "edit";
+  id: number;
+  target: number;
+  userId?: UserId;
+  from?: string;
+  /** The new text; absent in an edit that is `deleted`, because another one or the deletion followed. */
+  message?: string;
+  mentions?: UserId[];
+  everybody?: true;
+  deleted?: true;
+}
+
+/** Somebody put an emoji to the message with the id `target`, or took it back. */
+export interface Reaction extends Frame {
+  type: "react" | "unreact";
+  id: number;
+  target: number;
+  userId: UserId;
+  from?: string;
+  emoji: string;
+}
+
+/** Somebody in the room has another nickname, `from`. */
+export interface Rename extends Frame {
+  type: "rename";
+  id: number;
+  userId: UserId;
+  from: string;
+  was: string;
+}
+
+/** Another tab of one's own has read the room up to the event `target`. It is in no log. */
+export interface Read extends Frame {
+  type: "read";
+  target: number;
+  epoch: string;
+}
+
+/** What one has not read of a room: what follows the position, messages and mentions counted apart. */
+export interface Unread extends Position {
+  messages: number;
+  mentions: number;
+  /** There may be others, which were not counted. */
+  more?: true;
+}
+
+/** Says in which log the id of a message was read: the room's present one, unless given. */
+export interface InLog {
+  epoch?: string;
+}
+
+export interface Changed {
+  /** The id of the event that tells of it; null where nothing had to be changed. */
+  offset: number | null;
 }
 
 export interface Direct extends Frame {
@@ -181,6 +249,10 @@ export interface Room extends Feed {
   readonly name: string;
   /** Subscribes to the room with the first listener, and unsubscribes with the last. */
   on(what: "message", listener: (message: Message) => void): () => void;
+  on(what: "edit", listener: (edit: Edit) => void): () => void;
+  on(what: "react" | "unreact", listener: (reaction: Reaction) => void): () => void;
+  on(what: "rename", listener: (rename: Rename) => void): () => void;
+  on(what: "read", listener: (read: Read) => void): () => void;
   on(what: "gap" | "reset", listener: (missed: Missed) => void): () => void;
   /** Each time that the server grants the subscription, also after a reconnect. */
   on(what: "subscribed", listener: (reply: Subscribed) => void): () => void;
@@ -193,11 +265,24 @@ export interface Room extends Feed {
   leave(): Promise<void>;
   /**
    * Sends a message once there is a connection: in order, and once. Rejects with a ChatError: `lost` where it may
-   * have arrived, `ended` where there will be no connection.
+   * have arrived, `ended` where there will be no connection. `reply_to` is the id of the message that it answers.
    */
-  message(text: string, options?: { key?: string }): Promise<Sent>;
+  message(text: string, options?: { key?: string; reply_to?: number } & InLog): Promise<Sent>;
+  /** Gives one's own message another text, within the server's `edit_window`. */
+  edit(event: number, text: string, options?: InLog): Promise<Changed>;
+  /** Deletes one's own message, or as a moderator anybody's. */
+  remove(event: number, options?: InLog): Promise<Changed>;
+  /** Puts an emoji to a message. One's own counts once for each emoji. */
+  react(event: number, emoji: string, options?: InLog): Promise<Changed>;
+  /** Takes one's own emoji back. */
+  unreact(event: number, emoji: string, options?: InLog): Promise<Changed>;
   /** Messages to this room that are not confirmed yet, those from before a reload among them. */
   readonly waiting: Waiting[];
+  /**
+   * Notes that one has read the room up to this event, and tells one's other tabs, where the room hears `read`.
+   * Kept for those who are `known`; rejects with 108 for others.
+   */
+  read(event: number, options?: InLog): Promise<void>;
   /** Does any other command about this room: `room.request("history", { limit: 50 })`. */
   request(type: string, fields?: object, options?: RequestOptions): Promise<any>;
 }
@@ -206,6 +291,11 @@ export interface Chat {
   readonly state: State;
   /** The user. Until the first hello is answered: the user before the reload, or null. */
   readonly me: Me | null;
+  /**
+   * What one had not read at the last hello, by room, where `read` once told a position; `rooms` has it, too.
+   * Empty for those who are not `known`.
+   */
+  readonly unread: Record<string, Unread>;
   /** What is for this user alone. */
   readonly inbox: Inbox;
   on(what: "state", listener: (state: State) => void): () => void;

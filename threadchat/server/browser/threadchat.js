@@ -38,6 +38,11 @@ const TYPES = new Set([
     "add",
     "remove",
     "leave",
+    "rename",
+    "edit",
+    "react",
+    "unreact",
+    "read",
     "delete",
     "close",
     "event",
@@ -612,7 +617,7 @@ class Session {
 /**
  * @typedef {object} Item what was said and is not confirmed yet
  * @property {string} target the conversation that it belongs to
- * @property {{type: "message", room: string, message: string, key: string} |
+ * @property {{type: "message", room: string, message: string, key: string, reply_to?: number, epoch?: string} |
  *   {type: "direct", to: Api.UserId, message: string, key: string}} command
  * @property {number} at
  * @property {{user: Api.UserId, epoch: string | null, at: number} | null} tried the first attempt
@@ -801,6 +806,8 @@ class Room extends Feed {
   #active = "";
   /** @type {Deferred<any> | null} */
   #joining = null;
+  /** @type {Api.Position | null} up to where the server was told that one has read */
+  #read = null;
 
   /** @param {string} name @param {Api.Filter} filter @param {Session} session @param {Outbox} outbox */
   constructor(name, filter, session, outbox) {
@@ -845,9 +852,10 @@ class Room extends Feed {
     await this.settle();
   }
 
-  /** @param {string} text */
-  message(text, { key = newKey() } = {}) {
-    const command = { type: /** @type {const} */ ("message"), room: this.name, message: text, key };
+  /** @param {string} text @param {{key?: string, reply_to?: number, epoch?: string}} [options] */
+  message(text, { key = newKey(), reply_to, epoch = this.position?.epoch } = {}) {
+    const reply = reply_to ? { reply_to, epoch } : {};
+    const command = { type: /** @type {const} */ ("message"), room: this.name, message: text, key, ...reply };
     return this.#outbox.add({ target: this.target, command, at: Date.now(), tried: null, kept: false });
   }
 
@@ -858,6 +866,49 @@ class Room extends Feed {
   /** @param {string} type @param {object} [fields] @param {Api.RequestOptions} [options] */
   request(type, fields, options) {
     return this.#session.request({ ...fields, type, room: this.name }, options);
+  }
+
+  /** @param {number} event @param {string} text @param {{epoch?: string}} [options] */
+  edit(event, text, options) {
+    return this.#change("edit", event, { message: text }, options);
+  }
+
+  /** @param {number} event @param {{epoch?: string}} [options] */
+  remove(event, options) {
+    return this.#change("delete", event, {}, options);
+  }
+
+  /** @param {number} event @param {string} emoji @param {{epoch?: string}} [options] */
+  react(event, emoji, options) {
+    return this.#change("react", event, { emoji }, options);
+  }
+
+  /** @param {number} event @param {string} emoji @param {{epoch?: string}} [options] */
+  unreact(event, emoji, options) {
+    return this.#change("unreact", event, { emoji }, options);
+  }
+
+  /** @param {number} event @param {{epoch?: string}} [options] */
+  async read(event, { epoch = this.position?.epoch } = {}) {
+    if (this.#read && this.#read.epoch === epoch && this.#read.offset >= event) {
+      return; // the server knows
+    }
+    this.#read = { offset: event, epoch: epoch ?? "" };
+    try {
+      await this.request("read", { event, epoch: epoch ?? "" }, { retry: true });
+    } catch (error) {
+      this.#read = null;
+      throw error;
+    }
+  }
+
+  /**
+   * A message is named by its id and its log: the same id in another log is another message.
+   * @param {string} type @param {number} event @param {object} fields @param {{epoch?: string}} [options]
+   */
+  async #change(type, event, fields, { epoch = this.position?.epoch } = {}) {
+    const reply = await this.request(type, { event, epoch, ...fields }, { retry: true });
+    return { offset: reply.offset ?? null };
   }
 
   /** Whether what is said here may be sent: not before one is in, where one wants to be. */
@@ -990,6 +1041,8 @@ const targetOf = (user) => `@${JSON.stringify(user)}`; // 7 is not "7"
 /** @implements {Api.Chat} */
 class Chat {
   inbox = new Feed();
+  /** @type {Record<string, Api.Unread>} */
+  unread = {};
   #listeners = new Listeners();
   /** @type {Map<string, Room>} */
   #rooms = new Map();
@@ -1110,6 +1163,7 @@ class Chat {
     } else {
       this.inbox.position = null;
     }
+    this.unread = reply.unread ?? {};
     this.#listeners.tell("hello", me);
     this.#changed();
     this.#rooms.forEach((room) => room.settle());

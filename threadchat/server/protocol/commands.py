@@ -16,12 +16,13 @@ MAX_ROOM_NAME: Final = 128
 MAX_ABOUT: Final = 1024
 MAX_KEY: Final = 128
 MAX_EPOCH: Final = 128
+MAX_EMOJI_LENGTH: Final = 16
 MAX_HISTORY: Final = 1000
 MAX_LISTED: Final = 1000
 MAX_USERS: Final = 100
 MAX_NAMES: Final = 100
-"""MAX_NICKNAME to MAX_EPOCH are in characters. MAX_HISTORY is in events, MAX_LISTED in rooms or people, and
-MAX_USERS and MAX_NAMES in the users and event names of a filter."""
+"""MAX_NICKNAME to MAX_EMOJI_LENGTH are in characters. MAX_HISTORY is in events, MAX_LISTED in rooms or
+people, and MAX_USERS and MAX_NAMES in the users and event names of a filter."""
 
 # `auth/name_policy.py` defines which characters names may have.
 Nickname = Annotated[str, Meta(min_length=1, max_length=MAX_NICKNAME)]
@@ -102,10 +103,49 @@ class Unsubscribe(InRoom, frozen=True):
 
 
 class Message(InRoom, frozen=True):
-    """Publishes a message in a room. A second one with the same key is not published."""
+    """Publishes a message in a room. A second one with the same key is not published.
+
+    `reply_to` is the id of the message that this one answers, and `epoch` the log in which it was read.
+    """
 
     message: Words
     key: Annotated[str, Meta(max_length=MAX_KEY)] = ""
+    reply_to: Annotated[int, Meta(ge=0)] = 0
+    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)] = ""
+
+
+class ToMessage(InRoom, frozen=True, kw_only=True):
+    """The base of commands about one message: its id, and the log in which it was read."""
+
+    event: int
+    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)] = ""
+
+
+class Edit(ToMessage, frozen=True):
+    """Gives one's own message another text."""
+
+    message: Words
+
+
+class React(ToMessage, frozen=True):
+    """Puts an emoji to a message."""
+
+    emoji: Annotated[str, Meta(min_length=1, max_length=MAX_EMOJI_LENGTH)]
+
+
+class Unreact(React, frozen=True):
+    """Takes one's own emoji back."""
+
+
+class Read(InRoom, frozen=True):
+    """Notes up to which event of a log this person has read a room."""
+
+    event: Annotated[int, Meta(ge=0)]
+    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)]
+
+
+class Delete(ToMessage, frozen=True):
+    """Removes the text of one's own message from a room's log, or as a moderator that of another's."""
 
 
 class SendDirect(Command, frozen=True, tag="direct"):
@@ -207,13 +247,6 @@ class Unmute(Lifting, frozen=True):
     """Lifts a mute."""
 
 
-class Delete(InRoom, frozen=True):
-    """Removes the text of a message from a room's log."""
-
-    event: int
-    epoch: Annotated[str, Meta(max_length=MAX_EPOCH)] = ""
-
-
 class Close(InRoom, frozen=True):
     """Closes a room and deletes its log."""
 
@@ -224,32 +257,13 @@ class Sanctions(Command, frozen=True):
     room: Place = ""
 
 
+# fmt: off
 AnyCommand = (
-    Hello
-    | Profile
-    | Refresh
-    | Join
-    | Subscribe
-    | Leave
-    | Unsubscribe
-    | Message
-    | SendDirect
-    | Call
-    | Count
-    | History
-    | Who
-    | Rooms
-    | Typing
-    | Ping
-    | Kick
-    | Ban
-    | Unban
-    | Mute
-    | Unmute
-    | Delete
-    | Close
-    | Sanctions
+    Hello | Profile | Refresh | Join | Subscribe | Leave | Unsubscribe | Message | Edit | Delete | React
+    | Unreact | Read | SendDirect | Call | Count | History | Who | Rooms | Typing | Ping | Kick | Ban
+    | Unban | Mute | Unmute | Close | Sanctions
 )
+# fmt: on
 COMMANDS: Final = tuple(command.__struct_config__.tag for command in get_args(AnyCommand))
 
 

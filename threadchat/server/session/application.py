@@ -26,6 +26,7 @@ from threadchat.server.session.hello import HelloSession
 from threadchat.server.session.inbox import Inbox
 from threadchat.server.session.memberships import Memberships
 from threadchat.server.session.rate_limit import TokenBucket
+from threadchat.server.session.unread import unread
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
 from threadchat.wire.protocol.requests import Text
@@ -85,7 +86,8 @@ class ApplicationSession(HelloSession):
         inbox = Inbox(self.connection, self.hub, self.session, self._memberships.producer)
         self._inbox = inbox  # set before `open`, so that a room that appears meanwhile reaches `attach`
         try:
-            return inbox.open(self.user, None if since is None else Position(since.offset, since.epoch))
+            fields = inbox.open(self.user, None if since is None else Position(since.offset, since.epoch))
+            return {**fields, **unread(self)}
         except CommandError as error:
             log.warning("connection %d: no inbox for now: %s", self.connection.number, error)
             self._inbox = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Final
 
 from threadchat.chat.log.ids import spelled_id
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode
@@ -13,12 +13,18 @@ from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth import users
 from threadchat.server.auth.name_policy import check_about
 from threadchat.server.protocol import commands
+from threadchat.server.session.rate_limit import TokenBucket
 from threadchat.server.session.session import Session
 from threadchat.version import __version__
 from threadchat.wire.connection import ConnectionState
 
 log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
+
+
+RENAMINGS: Final = 10
+RENAMINGS_WINDOW: Final = 60.0
+"""One connection may change its nickname `RENAMINGS` times per `RENAMINGS_WINDOW` seconds."""
 
 
 class HelloSession(Session):
@@ -29,6 +35,7 @@ class HelloSession(Session):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.session = secrets.token_hex(8)
+        self._renamings: TokenBucket | None = None  # made when the nickname first changes
 
     @abstractmethod
     def open_own_inbox(self, since: commands.Since | None) -> dict[str, Any]:
@@ -85,6 +92,8 @@ class HelloSession(Session):
         self.identity.check_name(command.nickname)
         self._check_nickname(command.nickname)
         about = self.about if command.about is None else check_about(command.about)
+        if self.nickname and command.nickname != self.nickname:
+            self._check_renaming()
         self.nickname, self.about = command.nickname, about
         self.connection.deadlines.clear("profile")
         self._enter_chat()
@@ -124,6 +133,14 @@ class HelloSession(Session):
         """Raises CommandError 107 for an invalid nickname. One given by the application is not checked."""
         if asked is not None and self.identity.given_name is None:
             self.names.nickname(asked)
+
+    def _check_renaming(self) -> None:
+        """Raises CommandError 111 if the nickname changed too often: each change is told in all rooms."""
+        if self._renamings is None:
+            self._renamings = TokenBucket(RENAMINGS / RENAMINGS_WINDOW, RENAMINGS, self._clock())
+        if not self._renamings.take(1, self._clock()):
+            reason = f"the nickname can change {RENAMINGS} times in {RENAMINGS_WINDOW:g} s; try again later"
+            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)
 
     def _enter_chat(self) -> None:
         assert self.user is not None

@@ -24,7 +24,7 @@ Fields = dict[str, Any]
 
 def check_sanctions(sanction_check: SanctionCheck, command: commands.Command) -> None:
     """Raises CommandError 103 if a ban or a mute forbids a command."""
-    if isinstance(command, (commands.Message, commands.Typing)):
+    if isinstance(command, (commands.Message, commands.Edit, commands.React, commands.Typing)):
         sanction_check.check_muted(command.room)
     elif isinstance(command, commands.SendDirect):
         sanction_check.check_muted()
@@ -61,16 +61,6 @@ def unban(session: Session, command: commands.Unban) -> Fields:
 def unmute(session: Session, command: commands.Unmute) -> Fields:
     """Lifts a mute."""
     return _lift(session, MUTE, command)
-
-
-def delete(session: Session, command: commands.Delete) -> Fields:
-    """Removes the text of a message from a room's log."""
-    _check(session, command.room)
-    place = session.hub.delete(
-        command.room, command.event, epoch=command.epoch, user=session.user, nickname=session.nickname
-    )
-    log.info("user %s deleted message %d of room %r", session.user, command.event, command.room)
-    return {"offset": place.offset}
 
 
 def close(session: Session, command: commands.Close) -> Fields:
@@ -131,7 +121,6 @@ HANDLERS: Final[dict[type[commands.Command], Callable[[Session, Any], Fields]]] 
     commands.Unban: unban,
     commands.Mute: mute,
     commands.Unmute: unmute,
-    commands.Delete: delete,
     commands.Close: close,
     commands.Sanctions: sanctions,
 }

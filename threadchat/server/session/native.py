@@ -8,18 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import MESSAGE, Direct, Draft, UserId
-from threadchat.chat.log.keys import client_key
+from threadchat.chat.log.events import Direct, UserId
 from threadchat.config.settings import Config
-from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClosed
+from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.identity import Identity
 from threadchat.server.protocol import commands, encoding
-from threadchat.server.protocol.commands import CommandId
-from threadchat.server.session import compression, moderation, queries
+from threadchat.server.session import authoring, compression, moderation, queries, unread
 from threadchat.server.session.app_commands import NO_CALLS, Calls
-from threadchat.server.session.application import ApplicationSession
 from threadchat.server.session.memberships import Membership, Memberships
+from threadchat.server.session.messaging import MessagingSession
 from threadchat.wire.connection import Connection
 from threadchat.wire.protocol.requests import Text
 
@@ -27,12 +25,8 @@ log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
 
 
-class NativeSession(ApplicationSession):
-    """A connection on `/chat`: hello, profile, then rooms and people.
-
-    Messages to one room that arrived in one burst are published together, which takes the lock of the room
-    and of each outbox once.
-    """
+class NativeSession(MessagingSession):
+    """A connection on `/chat`: hello, profile, then rooms and people."""
 
     def __init__(
         self,
@@ -46,14 +40,6 @@ class NativeSession(ApplicationSession):
     ) -> None:
         super().__init__(connection, hub, config, identity=identity, calls=calls, clock=clock)
         self._memberships = Memberships(connection, hub, self.session, config.rooms_per_connection)
-        self._unpublished: list[commands.Message] = []
-        self._unpublished_bytes = 0
-        self._checked_room = ""  # the room that was named last and whose name is allowed
-        # A quarter of an outbox: one that is not three quarters full (HIGH) still has space for it.
-        self._max_batch = max(1, config.outbox_messages // 4)
-        if self.identity.hooks.see_messages:
-            self._max_batch = 1  # a message that a hook accepted must not wait for the hook's next call
-        self._max_batch_bytes = config.outbox_bytes // 4
 
     # The lifecycle
 
@@ -68,62 +54,13 @@ class NativeSession(ApplicationSession):
         """See Session."""
         return self._memberships.evict(room, reason)
 
-    def handle(self, text: str) -> None:
-        """Handles one command, or keeps a message until the burst ends."""
-        try:
-            command = encoding.decode_command(text)
-        except encoding.BadCommand as error:
-            self._publish()
-            self._refuse(error, error.id)
-            return
-        if type(command) is commands.Message and self._may_speak(command.room):
-            self._keep(command)
-            return
-        self._publish()
-        self._answer(command.id, lambda: self._do(command))
-
-    def burst_ended(self) -> None:
-        """Publishes the messages of the burst."""
-        self._publish()
-
     def encode_direct(self, direct: Direct) -> Text:
         """See Session."""
         return encoding.native_direct(direct)
 
-    # Replies
-
-    def _answer(self, command_id: CommandId, action: Callable[[], dict[str, Any] | None]) -> None:
-        """Replies with the fields from `action`, or an error. None means that `action` has replied."""
-        try:
-            fields = action()
-        except ConnectionClosed:
-            raise
-        except Exception as failure:
-            self._refuse(self._as_error(failure), command_id)
-        else:
-            if fields is not None:
-                self.reply(command_id, fields)
-
-    def _as_error(self, failure: Exception) -> CommandError:
-        if isinstance(failure, CommandError):
-            return failure
-        if isinstance(failure, RoomClosed):
-            return CommandError(ErrorCode.NOT_AVAILABLE, "the server is closing")
-        number, label = self.connection.number, self.connection.label
-        log.error("connection %d (%s): a command failed", number, label, exc_info=failure)
-        return CommandError(ErrorCode.INTERNAL)
-
-    def _refuse(self, error: CommandError, command_id: CommandId) -> None:
-        self.connection.send(encoding.error_text(error, command_id))
-        self.count_error(error.code)
-
-    def refuse_excess(self, text: str, error: CommandError) -> None:
-        """See Session."""
-        self.connection.send(encoding.error_text(error, encoding.command_id(text)))
-
     # Commands
 
-    def _do(self, command: commands.AnyCommand) -> dict[str, Any] | None:
+    def do(self, command: commands.AnyCommand) -> dict[str, Any] | None:
         command = commands.normalized(command)
         if self.user is None and not isinstance(command, (commands.Hello, commands.Ping)):
             raise CommandError(ErrorCode.UNAUTHORIZED, "say hello first")
@@ -142,59 +79,6 @@ class NativeSession(ApplicationSession):
     def renamed(self) -> None:
         """See HelloSession. Changes the nickname in the rooms."""
         self._memberships.rename(self.nickname)
-
-    # Messages
-
-    def _may_speak(self, room: str) -> bool:
-        return (
-            self.user is not None
-            and self.nickname != ""
-            and room == self._checked_room  # so it is not the reserved room
-            and self.sanction_check.may_speak(room)
-        )
-
-    def _keep(self, command: commands.Message) -> None:
-        size = len(command.message)
-        kept = self._unpublished
-        if kept and (
-            kept[0].room != command.room
-            or len(kept) >= self._max_batch
-            or self._unpublished_bytes + size > self._max_batch_bytes
-        ):
-            self._publish()
-        self._unpublished.append(command)
-        self._unpublished_bytes += size
-
-    def _publish(self) -> None:
-        kept = self._unpublished
-        if not kept:
-            return
-        self._unpublished = []
-        self._unpublished_bytes = 0
-        if self.screens and not (kept := self.identity.screen_all(self.person, kept, self._refuse)):
-            return
-        room = kept[0].room
-        drafts = [
-            Draft(MESSAGE, self.user, self.nickname, item.message, "", client_key(item.key)) for item in kept
-        ]
-        try:
-            positions = self.hub.publish(room, drafts)
-        except Exception as failure:
-            error = self._as_error(failure)
-            for item in kept:
-                self._refuse(error, item.id)
-            return
-        replies = [
-            encoding.ok_frame(item.id, offset=position.offset)
-            for item, position in zip(kept, positions, strict=True)
-            if item.id is not None
-        ]
-        if replies:
-            self.connection.send(Text(b"".join(replies), len(replies)))
-
-    def _message(self, command: commands.Message) -> None:
-        """Keeps a message that `handle` could not keep at once, because its room was not checked yet."""
-        self._keep(command)
 
     def _typing(self, command: commands.Typing) -> dict[str, Any]:
         assert self.user is not None
@@ -259,13 +143,21 @@ class NativeSession(ApplicationSession):
 
     def _rooms(self, command: commands.Rooms) -> dict[str, Any]:
         restricted = self.identity.permissions is not None
-        return queries.rooms(self.hub, command, self.identity.may_see if restricted else None)
+        reply = queries.rooms(self.hub, command, self.identity.may_see if restricted else None)
+        return {**reply, **unread.unread(self, command.prefix)}  # others may get the same reply
 
     def _ping(self, command: commands.Ping) -> dict[str, Any]:
         return {}
 
 
-_NEED_PROFILE = (commands.Join, commands.Message, commands.SendDirect, commands.Typing)
+_NEED_PROFILE = (
+    commands.Join,
+    commands.Message,
+    commands.Edit,
+    commands.React,
+    commands.SendDirect,
+    commands.Typing,
+)
 
 _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str, Any] | None]] = {
     commands.Hello: NativeSession.greet,
@@ -275,8 +167,9 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Subscribe: NativeSession._subscribe,
     commands.Leave: NativeSession._leave,
     commands.Unsubscribe: NativeSession._unsubscribe,
-    commands.Message: NativeSession._message,
+    commands.Message: NativeSession.message,
     commands.SendDirect: NativeSession.send_direct,
+    commands.Read: unread.read,
     commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,
     commands.Count: NativeSession._ask,
@@ -284,5 +177,6 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Who: NativeSession._ask,
     commands.Rooms: NativeSession._rooms,
     commands.Ping: NativeSession._ping,
+    **authoring.HANDLERS,
     **moderation.HANDLERS,
 }

@@ -8,12 +8,13 @@ from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import MESSAGE, Draft, Position, UserId, is_inbox
 from threadchat.chat.log.ids import ID_RULE, LARGEST_ID, is_user_id
 from threadchat.chat.log.keys import application_key
+from threadchat.chat.mentions import details_of
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
-from threadchat.normalize import nfc
+from threadchat.normalize import is_emoji, nfc
 from threadchat.server.auth.name_policy import NamePolicy, name_policy
 from threadchat.server.auth.users import as_user, exact_id, exactly_text
-from threadchat.server.protocol.commands import MAX_KEY, MAX_NICKNAME, MAX_ROOM_NAME
+from threadchat.server.protocol.commands import MAX_EMOJI_LENGTH, MAX_KEY, MAX_NICKNAME, MAX_ROOM_NAME
 from threadchat.server.protocol.encoding import BROADCAST_ROOM
 
 
@@ -67,17 +68,71 @@ def check_user(user: Any) -> UserId:
 
 
 def publish(
-    hub: Hub, config: Config, room: Any, message: Any, *, user: object, nickname: Any, key: Any
+    hub: Hub,
+    config: Config,
+    room: Any,
+    message: Any,
+    *,
+    user: object,
+    nickname: Any,
+    key: Any,
+    reply_to: Any = 0,
+    epoch: str = "",
 ) -> Position:
     """See `Chat.publish`. `config` has the rules for names and the limit for messages."""
     name = check_room(room, name_policy(config.room_pattern, config.nickname_pattern))
     sender, called = check_sender(user, nickname)
     said = check_message(message, config.max_message_size)
-    draft = Draft(MESSAGE, sender, called, said, "", check_key(key))
+    key = check_key(key)
     try:
-        return hub.publish(name, [draft])[0]
+        details = None
+        if reply_to or "@" in said:
+            answered = hub.answer_to(name, check_event(reply_to), epoch) if reply_to else None
+            details = details_of(hub.room(name), said, answered, may_say_room=lambda: True)
+        return hub.publish(name, [Draft(MESSAGE, sender, called, said, "", key, details=details)])[0]
     except RoomClosed:
         raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
+
+
+def edit(
+    hub: Hub, config: Config, room: Any, event: Any, message: Any, *, epoch: str, by: UserId | None
+) -> Position:
+    """See `Chat.edit`. `config` has the limit for messages."""
+    name, said = check_room(room), check_message(message, config.max_message_size)
+    event = check_event(event)
+    try:
+        details = details_of(hub.find(name), said, may_say_room=lambda: True)
+        return hub.edit(name, event, said, epoch=epoch, user=by, details=details)
+    except RoomClosed:
+        raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
+
+
+def react(
+    hub: Hub, room: Any, event: Any, emoji: Any, user: object, *, nickname: Any, epoch: str, undo: bool
+) -> Position | None:
+    """See `Chat.react`."""
+    name, event = check_room(room), check_event(event)
+    check_emoji(emoji)
+    sender, called = check_sender(user, nickname)
+    if sender is None:
+        raise _bad(f"user {user!r:.60} is nobody")
+    try:
+        return hub.react(name, event, emoji, epoch=epoch, user=sender, nickname=called, undo=undo)
+    except RoomClosed:
+        raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
+
+
+def check_event(event: Any) -> int:
+    """Checks the id of an event. Raises CommandError 107."""
+    if not isinstance(event, int) or isinstance(event, bool):
+        raise _bad(f"event is {event!r:.60}; it must be the id of an event, an integer")
+    return event
+
+
+def check_emoji(emoji: Any) -> None:
+    """Checks the emoji of a reaction. Raises CommandError 107."""
+    if not isinstance(emoji, str) or len(emoji) > MAX_EMOJI_LENGTH or not is_emoji(emoji):
+        raise _bad(f"emoji is {emoji!r:.40}; it must be an emoji, of at most {MAX_EMOJI_LENGTH} characters")
 
 
 def check_key(key: Any) -> str:

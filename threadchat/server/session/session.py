@@ -188,6 +188,11 @@ class Session(ABC):
         return User(self.user or 0, self.nickname)
 
     @property
+    def edit_window(self) -> float:
+        """Seconds for which somebody may edit a message of theirs."""
+        return self._config.edit_window
+
+    @property
     def authenticates(self) -> bool:
         """Whether the application or tokens authenticate people."""
         return self.identity.authenticates

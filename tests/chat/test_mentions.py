@@ -1,0 +1,100 @@
+"""Tests of who is mentioned in a text."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chat.helpers import say
+from threadchat.chat.log.events import MESSAGE, Draft, UserId
+from threadchat.chat.mentions import MAX_MENTIONS, MAX_TRIED, details_of, find_mentions, names_in
+from threadchat.chat.presence import Occupant
+from threadchat.chat.room import Room
+from threadchat.errors import CommandError, ErrorCode
+
+NAMES: dict[str, set[UserId]] = {
+    "ann": {1},
+    "ann lee": {2},
+    "bob": {3, "3"},
+    "café": {4},
+    "o'neil": {5},
+    "straße".casefold(): {6},
+    "@": {7},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "users"),
+    [
+        ("@ann", {1}),
+        ("hi @ann!", {1}),
+        ("(@ann)", {1}),
+        ("@ANN", {1}),
+        ("@ann lee", {2}),
+        ("@Ann Lee: hi", {2}),
+        ("@ann leeway", {1}),
+        ("@anna", set()),
+        ("@ann_", {1}),
+        ("@ann's", {1}),
+        ("ann@example.org", set()),
+        ("x@ann", set()),
+        ("@bob", {3, "3"}),
+        ("@ann @bob @ann", {1, 3, "3"}),
+        ("@CAFÉ @Cafe\u0301", {4}),
+        ("@o'neil", {5}),
+        ("@STRASSE", {6}),
+        ("@@", {7}),
+        ("@ ann", set()),
+        ("@", set()),
+        ("", set()),
+    ],
+)
+def test_the_longest_name_that_ends_with_a_word_counts(text: str, users: set[UserId]) -> None:
+    found, everybody = find_mentions(text, NAMES)
+    assert (set(found), everybody) == (users, False)
+
+
+def test_the_room_is_everybody_unless_somebody_is_called_so() -> None:
+    assert find_mentions("@Room, listen", NAMES) == ((), True)
+    assert find_mentions("@rooms", NAMES) == ((), False)
+    assert find_mentions("@room", {}) == ((), True)
+    assert find_mentions("@room", {"room": {8}}) == ((8,), False)
+
+
+def test_so_many_are_mentioned_and_so_many_are_tried() -> None:
+    names: dict[str, set[UserId]] = {f"n{number}": {number} for number in range(2 * MAX_MENTIONS)}
+    found, _ = find_mentions(" ".join(f"@{name}" for name in names), names)
+    assert found == tuple(range(MAX_MENTIONS))
+    assert find_mentions("@" * MAX_TRIED + " @ann", NAMES | {"@": set()}) == ((), False)
+
+
+def test_names_are_those_of_the_people_there_and_of_the_log() -> None:
+    room = Room("r")
+    room.enter(1, "s", "Ann")
+    room.publish(
+        [Draft(MESSAGE, 2, "Bob", "bye"), Draft(MESSAGE, None, "job", "x"), Draft("leave", 3, "Cid")]
+    )
+    room.publish(say("hi"))
+    assert names_in(room) == {"ann": {1, "ann"}, "bob": {2}}
+
+
+def test_where_other_nodes_cannot_be_asked_the_log_says_who_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room("r")
+    room.publish([Draft(MESSAGE, 2, "Bob", "bye")])
+
+    def away() -> list[Occupant]:
+        raise CommandError(ErrorCode.INTERNAL, "away", temporary=True)
+
+    monkeypatch.setattr(room, "who", away)
+    assert names_in(room) == {"bob": {2}}
+
+
+def test_without_an_at_sign_nobody_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room("r")
+    monkeypatch.setattr(room, "who", lambda: pytest.fail("nobody is asked"))
+    assert details_of(room, "hi", may_say_room=lambda: pytest.fail("nor this")) is None
+    monkeypatch.undo()
+    assert details_of(room, "@nobody", may_say_room=lambda: True) is None
+    assert details_of(room, "@room", may_say_room=lambda: False) is None
+    told = details_of(room, "@room", may_say_room=lambda: True)
+    assert told is not None
+    assert told.everybody

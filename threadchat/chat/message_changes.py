@@ -1,0 +1,128 @@
+"""Changes messages that are in a room's log: edits and deletes them, adds reactions and takes them back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from time import time
+
+from threadchat.chat.log.events import (
+    DELETE,
+    EDIT,
+    MESSAGE,
+    REACT,
+    UNREACT,
+    Details,
+    Draft,
+    Event,
+    Position,
+    UserId,
+)
+from threadchat.chat.log.sequencer import check_target
+from threadchat.chat.room import Room
+from threadchat.errors import CommandError, ErrorCode
+
+
+class MessageChanges:
+    """The part of a hub that changes messages. Every method may be called from any thread and may block.
+
+    `event` is the id of a message, and `epoch` the log in which it was read; if empty, the current log. The
+    methods raise CommandError 102 for an unknown room, 107 if `event` is no message in its log or was
+    deleted, and 112 if its log has another epoch. `user` and `nickname` say who does it.
+    """
+
+    def find(self, name: str) -> Room:
+        """Returns the room of that name. Raises CommandError 102 if it does not exist."""
+        raise NotImplementedError("Hub implements this")
+
+    def publish(self, name: str, drafts: Sequence[Draft]) -> list[Position]:
+        """Publishes in the room of that name. Raises RoomClosed once the hub is closed."""
+        raise NotImplementedError("Hub implements this")
+
+    def find_message(self, name: str, event: int, epoch: str = "") -> Event:
+        """A message as it is in the log now."""
+        room = self.find(name)
+        target = self._position(room, event, epoch)
+        records = []
+        if event > 0:
+            with contextlib.suppress(CommandError):  # it is older than the log, or in the future
+                records = room.history(Position(event - 1, target.epoch), 1).records
+        if not records or records[0].event.type != MESSAGE or records[0].event.deleted:
+            reason = f"event {event} of room {name} is not a message, or was deleted already"
+            raise CommandError(ErrorCode.BAD_REQUEST, reason)
+        return records[0].event
+
+    def answer_to(self, name: str, event: int, epoch: str = "") -> Position:
+        """The position of a message that another one answers."""
+        self.find_message(name, event, epoch)
+        return self._position(self.find(name), event, epoch)
+
+    def delete(
+        self, name: str, event: int, *, epoch: str = "", user: UserId | None = None, nickname: str = ""
+    ) -> Position:
+        """Removes the text of a message, and its reactions, from the log and tells all subscribers.
+
+        Returns the position of the `delete` event.
+        """
+        target = self._position(self.find(name), event, epoch)
+        return self.publish(name, [Draft(DELETE, user, nickname, target=target)])[0]
+
+    def edit(
+        self,
+        name: str,
+        event: int,
+        message: str,
+        *,
+        epoch: str = "",
+        user: UserId | None = None,
+        nickname: str = "",
+        details: Details | None = None,
+    ) -> Position:
+        """Gives a message another text, and tells all subscribers. Returns the position of the `edit` event.
+
+        `details` has those whom the text mentions.
+        """
+        target = self._position(self.find(name), event, epoch)
+        return self.publish(name, [Draft(EDIT, user, nickname, message, target=target, details=details)])[0]
+
+    def check_own(self, name: str, event: int, epoch: str, user: UserId | None, window: float) -> None:
+        """Raises CommandError 103 unless `user` wrote the message at most `window` seconds ago."""
+        message = self.find_message(name, event, epoch)
+        if user is None or message.user != user:
+            raise CommandError(ErrorCode.PERMISSION_DENIED, f"event {event} is not a message of yours")
+        if time() > message.time + window:
+            reason = (
+                f"a message can be edited for {window:g} s (edit_window)"
+                if window
+                else "nothing can be edited here"
+            )
+            raise CommandError(ErrorCode.PERMISSION_DENIED, reason)
+
+    def react(
+        self,
+        name: str,
+        event: int,
+        emoji: str,
+        *,
+        epoch: str = "",
+        user: UserId,
+        nickname: str = "",
+        undo: bool = False,
+    ) -> Position | None:
+        """Puts an emoji to a message, or with `undo` takes it back.
+
+        Returns the position of the event, or None if the user's emoji is there already, or with `undo` is
+        not there. Raises CommandError 106 if the message has too many reactions.
+        """
+        target = self._position(self.find(name), event, epoch)
+        details = Details(emoji=emoji)
+        kind = UNREACT if undo else REACT
+        [position] = self.publish(name, [Draft(kind, user, nickname, target=target, details=details)])
+        return position if position.offset else None
+
+    @staticmethod
+    def _position(room: Room, event: int, epoch: str) -> Position:
+        head = room.fanout.head
+        target = Position(event, epoch or head.epoch)
+        check_target(target, head.epoch)
+        return target

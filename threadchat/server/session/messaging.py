@@ -1,0 +1,166 @@
+"""The part of a session that publishes messages: those of one burst together."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from threadchat.chat.log.events import MESSAGE, Draft
+from threadchat.chat.log.keys import client_key
+from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClosed
+from threadchat.logs.rate_limit import LogRateLimit
+from threadchat.server.protocol import commands, encoding
+from threadchat.server.protocol.commands import CommandId
+from threadchat.server.session import authoring
+from threadchat.server.session.application import ApplicationSession
+from threadchat.wire.protocol.requests import Text
+
+log = logging.getLogger(__name__)
+log.addFilter(LogRateLimit())
+
+
+class MessagingSession(ApplicationSession):
+    """A session that decodes commands, answers them, and publishes messages.
+
+    Messages to one room that arrived in one burst are published together, which takes the lock of the room
+    and of each outbox once. Everything runs on the connection's reader thread.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        config = self._config
+        self._unpublished: list[commands.Message] = []
+        self._unpublished_bytes = 0
+        self._checked_room = ""  # the room that was named last and whose name is allowed
+        # A quarter of an outbox: one that is not three quarters full (HIGH) still has space for it.
+        self._max_batch = max(1, config.outbox_messages // 4)
+        if self.identity.hooks.see_messages:
+            self._max_batch = 1  # a message that a hook accepted must not wait for the hook's next call
+        self._max_batch_bytes = config.outbox_bytes // 4
+
+    @abstractmethod
+    def do(self, command: commands.AnyCommand) -> dict[str, Any] | None:
+        """Carries out a command; returns the fields of the reply. Raises CommandError.
+
+        None means that the reply is sent already, or later.
+        """
+
+    def handle(self, text: str) -> None:
+        """See Session. Handles one command, or keeps a message until the burst ends."""
+        try:
+            command = encoding.decode_command(text)
+        except encoding.BadCommand as error:
+            self._publish()
+            self._refuse(error, error.id)
+            return
+        if type(command) is commands.Message and not _needs_look(command) and self._may_speak(command.room):
+            self._keep(command)
+            return
+        self._publish()
+        self._answer(command.id, lambda: self.do(command))
+
+    def burst_ended(self) -> None:
+        """Publishes the messages of the burst."""
+        self._publish()
+
+    # Replies
+
+    def _answer(self, command_id: CommandId, action: Callable[[], dict[str, Any] | None]) -> None:
+        """Replies with the fields from `action`, or an error. None means that `action` has replied."""
+        try:
+            fields = action()
+        except ConnectionClosed:
+            raise
+        except Exception as failure:
+            self._refuse(self._as_error(failure), command_id)
+        else:
+            if fields is not None:
+                self.reply(command_id, fields)
+
+    def _as_error(self, failure: Exception) -> CommandError:
+        if isinstance(failure, CommandError):
+            return failure
+        if isinstance(failure, RoomClosed):
+            return CommandError(ErrorCode.NOT_AVAILABLE, "the server is closing")
+        number, label = self.connection.number, self.connection.label
+        log.error("connection %d (%s): a command failed", number, label, exc_info=failure)
+        return CommandError(ErrorCode.INTERNAL)
+
+    def _refuse(self, error: CommandError, command_id: CommandId) -> None:
+        self.connection.send(encoding.error_text(error, command_id))
+        self.count_error(error.code)
+
+    def refuse_excess(self, text: str, error: CommandError) -> None:
+        """See Session."""
+        self.connection.send(encoding.error_text(error, encoding.command_id(text)))
+
+    # Messages
+
+    def _may_speak(self, room: str) -> bool:
+        return (
+            self.user is not None
+            and self.nickname != ""
+            and room == self._checked_room  # so it is not the reserved room
+            and self.sanction_check.may_speak(room)
+        )
+
+    def _keep(self, command: commands.Message) -> None:
+        size = len(command.message)
+        kept = self._unpublished
+        if kept and (
+            kept[0].room != command.room
+            or len(kept) >= self._max_batch
+            or self._unpublished_bytes + size > self._max_batch_bytes
+        ):
+            self._publish()
+        self._unpublished.append(command)
+        self._unpublished_bytes += size
+
+    def _publish(self) -> None:
+        kept = self._unpublished
+        if not kept:
+            return
+        self._unpublished = []
+        self._unpublished_bytes = 0
+        if self.screens and not (kept := self.identity.screen_all(self.person, kept, self._refuse)):
+            return
+        room = kept[0].room
+        drafts = [
+            Draft(MESSAGE, self.user, self.nickname, item.message, "", client_key(item.key)) for item in kept
+        ]
+        try:
+            positions = self.hub.publish(room, drafts)
+        except Exception as failure:
+            error = self._as_error(failure)
+            for item in kept:
+                self._refuse(error, item.id)
+            return
+        replies = [
+            encoding.ok_frame(item.id, offset=position.offset)
+            for item, position in zip(kept, positions, strict=True)
+            if item.id is not None
+        ]
+        if replies:
+            self.connection.send(Text(b"".join(replies), len(replies)))
+
+    def message(self, command: commands.Message) -> dict[str, Any] | None:
+        """Publishes a message that `handle` did not keep: its room is new here, or it needs a look."""
+        if not _needs_look(command):
+            self._keep(command)
+            return None
+        room, text = command.room, command.message
+        if self.screens:
+            text = self.identity.screen(self.person, room, text)
+        reply_to = None
+        if command.reply_to:
+            reply_to = self.hub.answer_to(room, command.reply_to, command.epoch)
+        details = authoring.details(self, room, text, reply_to)
+        draft = Draft(MESSAGE, self.user, self.nickname, text, key=client_key(command.key), details=details)
+        return {"offset": self.hub.publish(room, [draft])[0].offset}
+
+
+def _needs_look(command: commands.Message) -> bool:
+    """Whether a message may mention somebody, or answers another one."""
+    return "@" in command.message or command.reply_to != 0
