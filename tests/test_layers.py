@@ -32,7 +32,7 @@ FLOORS = (
     ("broker/redis", "broker/sqlite"),
     ("broker",),
     ("publisher", "server/http", "server/protocol"),
-    ("server/auth",),
+    ("server/auth", "server/budgets"),
     ("server/session",),
     ("server/admin",),
     ("server",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abusing import broken_frames, departures, doors, handshakes, limits, readers, shortage, speech
+from abusing import broken_frames, budgets, departures, doors, handshakes, limits, readers, shortage, speech
 from abusing.abuse import Abuse
 
 ABUSES: tuple[Abuse, ...] = (
@@ -13,5 +13,6 @@ ABUSES: tuple[Abuse, ...] = (
     *readers.ALL,
     *shortage.ALL,
     *limits.ALL,
+    *budgets.ALL,
     *doors.ALL,
 )

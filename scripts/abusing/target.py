@@ -49,15 +49,19 @@ class Target:
         self._strangers.append(stranger)
         return stranger
 
-    def open(self, *, receive_buffer: int | None = None, more: Sequence[str] = ()) -> Stranger:
+    def open(
+        self, *, receive_buffer: int | None = None, more: Sequence[str] = (), source: str = "127.0.0.1"
+    ) -> Stranger:
         """A new WebSocket, opened with `more` header lines."""
-        stranger = self.connect(receive_buffer=receive_buffer)
+        stranger = self.connect(receive_buffer=receive_buffer, source=source)
         stranger.upgrade("/chat", *more)
         return stranger
 
-    def enter(self, nickname: str = "mallory", *, receive_buffer: int | None = None) -> Stranger:
+    def enter(
+        self, nickname: str = "mallory", *, receive_buffer: int | None = None, source: str = "127.0.0.1"
+    ) -> Stranger:
         """A connection that has said hello."""
-        stranger = self.open(receive_buffer=receive_buffer)
+        stranger = self.open(receive_buffer=receive_buffer, source=source)
         reply = stranger.ask("hello", nickname=nickname)
         if reply["type"] != "ok":
             raise Unanswered(f"hello was answered with {reply}")

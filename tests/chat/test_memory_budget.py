@@ -17,8 +17,9 @@ from threadchat.chat import memory_budget as module
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Position, Record
 from threadchat.chat.log.sequencer import Sequencer
-from threadchat.chat.memory_budget import level_of, weight_of
+from threadchat.chat.memory_budget import SHARE, level_of, weight_of
 from threadchat.chat.room import Room
+from threadchat.chat.room_shares import Opener
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.wire.threads import periodic
 from threadchat.wire.threads.periodic import CALM, TENSE
@@ -282,3 +283,15 @@ def test_without_a_bound_nobody_looks_at_all(schedule: Schedule) -> None:
     hub.publish("a", say("hi"))
     assert next_look(schedule) == []
     hub.close()
+
+
+def test_logs_of_whoever_created_the_most_are_shortened_first(hub: Hub, schedule: Schedule) -> None:
+    eve = (Opener("eve", 100, "you", "rooms_per_address"),)
+    for number in range(2):
+        hub.publish(f"bob's {number}", say(*[LARGE] * 4))
+    for number in range(20):
+        hub.publish(f"eve's {number}", say(*["x" * 10_000] * 8), eve)
+    schedule.advance(CALM)
+    eves = [room for room in hub.rooms() if room.name.startswith("eve")]
+    assert sum(map(weight_of, eves)) <= MOST // SHARE
+    assert all(len(kept(room)) == 4 for room in hub.rooms() if room.name.startswith("bob"))

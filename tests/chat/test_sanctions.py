@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.chat.helpers import PATIENCE, join, run
-from threadchat.chat.sanctions import BAN, MUTE, Sanction, Sanctions, neighbourhood, spelled, within
+from threadchat.chat.addresses import neighbourhood, spelled, within
+from threadchat.chat.sanctions import BAN, MUTE, Sanction, Sanctions
 from threadchat.errors import CommandError, ErrorCode
 
 NOW = 1_800_000_000
@@ -272,3 +273,49 @@ def test_many_who_change_and_look_at_once_lose_nothing() -> None:
     join(run(*[lambda first=first: change(first) for first in (0, 1000, 2000, 3000)], look))
     users = [item.subject for item in table.list() if isinstance(item.subject, int)]
     assert sorted(users) == [first + i for first in (0, 1000, 2000, 3000) for i in range(0, 200, 2)]
+
+
+# -- whose they are ----------------------------------------------------------------------------------
+
+
+def fill(table: Sanctions, room: str, by: int, first: int) -> int:
+    """Mutes people until that is refused; returns how many."""
+    for number in range(1000):
+        try:
+            table.impose(Sanction(MUTE, first + number, room, by=by))
+        except CommandError:
+            return number
+    raise AssertionError("nothing was refused")
+
+
+def test_no_room_has_more_than_are_left(clock: Clock) -> None:
+    table = Sanctions(100, clock=clock)
+    assert fill(table, "a", 1, 1000) == 50
+    assert fill(table, "b", 2, 2000) == 25
+    with pytest.raises(CommandError, match="room a, or you, have as many of the 100"):
+        table.impose(Sanction(MUTE, 5000, "a", by=3))
+    table.impose(Sanction(MUTE, 1000, "a", reason="another reason", by=1))
+    for number in range(25):
+        table.impose(Sanction(BAN, 3000 + number))
+    with pytest.raises(CommandError, match="there are 100 bans and mutes already"):
+        table.impose(Sanction(BAN, 4000))
+
+
+def test_no_moderator_has_either(clock: Clock) -> None:
+    table = Sanctions(100, clock=clock)
+    imposed = sum(fill(table, f"room {number}", 1, 1000 * number) for number in range(1, 6))
+    assert imposed == 50
+
+
+def test_what_is_lifted_replaced_or_over_takes_no_share(clock: Clock) -> None:
+    table = Sanctions(100, clock=clock)
+    for _ in range(3):
+        assert fill(table, "a", 1, 1000) == 50
+        for number in range(50):
+            assert table.lift(MUTE, 1000 + number, "a")
+    for number in range(50):
+        table.impose(Sanction(MUTE, 1000 + number, "a", by=1, until=NOW + 10))
+        table.impose(Sanction(MUTE, 1000 + number, "a", by=2, until=NOW + 10))
+    assert fill(table, "b", 1, 2000) == 25
+    clock.now += 10
+    assert fill(table, "a", 2, 3000) > 25

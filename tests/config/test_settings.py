@@ -14,7 +14,8 @@ import pytest
 
 from threadchat.config.load import load
 from threadchat.config.setting import shown
-from threadchat.config.settings import SETTINGS, Config, UnusedSetting, warn_of_unused
+from threadchat.config.settings import SETTINGS, Config
+from threadchat.config.unused import UnusedSetting, warn_of_unused
 from threadchat.errors import ConfigError, ThreadchatError
 
 DEFAULTS = {
@@ -53,6 +54,13 @@ DEFAULTS = {
     "unfinished_bytes": 128 * 1024**2,
     "message_rate": 0,
     "message_burst": 100,
+    "address_exempt": "127.0.0.1, ::1",
+    "message_rate_per_address": 2000,
+    "byte_rate_per_address": 2 * 1024**2,
+    "query_time_per_address": 250,
+    "catch_ups_per_address": 256,
+    "subscriptions_per_address": 20_000,
+    "rooms_per_address": 1000,
     "rooms_per_connection": 1000,
     "max_rooms": 3000,
     "request_buffer": 1024,

@@ -22,7 +22,8 @@ from tests.chat.helpers import join, run
 from tests.server.session_helpers import until
 from tests.server.token_helpers import private_key, public_pem
 from tests.wire.helpers import PATIENCE, Peer, open_descriptors, text_frame
-from threadchat.config.settings import Config, UnusedSetting
+from threadchat.config.settings import Config
+from threadchat.config.unused import UnusedSetting
 from threadchat.errors import CloseCode, CommandError, ConfigError
 from threadchat.server.auth.users import User
 from threadchat.server.chat import Chat

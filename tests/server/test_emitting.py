@@ -14,9 +14,9 @@ from threadchat.chat.log.events import inbox_of
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.auth.users import User
+from threadchat.server.budgets.account import MAX_STORED, STORED_WINDOW
 from threadchat.server.chat import Chat
 from threadchat.server.protocol.encoding import native_events
-from threadchat.server.session.application import MAX_STORED, STORED_WINDOW
 from threadchat.testing import FakeClock, InMemory, LiveServer, Peer, StallingPeer
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.protocol.requests import Latest, Text

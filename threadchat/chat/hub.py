@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from time import monotonic, time
 from typing import Any, Final, TypeVar
 
-from threadchat.chat.broker_interface import Alone, Broker, Cluster, Reach, RoomInfo
+from threadchat.chat.broker_interface import Alone, Broker, Cluster, RoomInfo
 from threadchat.chat.delivery.listener import Listener
 from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, SharedStream
 from threadchat.chat.delivery.subscription import Encode
@@ -19,6 +19,7 @@ from threadchat.chat.reading import Reading
 from threadchat.chat.room import ANNOUNCE_LIMIT, Room
 from threadchat.chat.room_list import RoomList, RoomListing
 from threadchat.chat.room_registry import RoomRegistry, Schedule
+from threadchat.chat.room_shares import NOBODY, Openers
 from threadchat.chat.routing import Directory, Routing
 from threadchat.chat.sanctions import BAN, Sanction
 from threadchat.chat.user_directory import Session, UserDirectory
@@ -86,27 +87,27 @@ class Hub(Inboxes, MessageChanges, Reading):
         self._list = RoomList(self._make_list, clock)
         self._parts: list[Forked] = [broker, self._routing, self._sessions, self._rooms, self._list]
         if schedule is not None and logs_bytes:
-            budget = MemoryBudget(self._rooms.all, schedule, logs_bytes)
+            budget = MemoryBudget(self._rooms.all, schedule, logs_bytes, self._rooms.by_opener)
             self._parts.append(budget.rounds)
             self._rooms.opened = budget.watch
         begin_anew_after_fork(self)
 
     # Rooms
 
-    def room(self, name: str) -> Room:
-        """Returns the room of that name, a new one if needed. Raises RoomClosed once the hub is closed.
+    def room(self, name: str, openers: Openers = NOBODY) -> Room:
+        """Returns the room of that name; a new one counts for `openers`. Raises RoomClosed after `close`.
 
-        Raises CommandError 106, temporary, if the limit of rooms is reached and none of them is empty.
+        Raises CommandError 106, temporary, if a limit of rooms is reached and none of them is empty.
         """
-        return self._rooms.open(name)
+        return self._rooms.open(name, openers)
 
-    def find(self, name: str) -> Room:
+    def find(self, name: str, openers: Openers = NOBODY) -> Room:
         """Returns the room of that name. Raises CommandError 102 if it does not exist."""
         room = self._rooms.get(name)
         if room is not None:
             return room
         if self._cluster.exists(name):
-            return self.room(name)
+            return self.room(name, openers)
         raise CommandError(ErrorCode.UNKNOWN_ROOM, f"unknown room {name}")
 
     def rooms(self) -> list[Room]:
@@ -117,22 +118,22 @@ class Hub(Inboxes, MessageChanges, Reading):
         """All rooms on all nodes, the fullest first. See RoomList."""
         return self._list.get()
 
-    def in_room(self, name: str, action: Callable[[Room], Result]) -> Result:
+    def in_room(self, name: str, action: Callable[[Room], Result], openers: Openers = NOBODY) -> Result:
         """Calls `action` with the room of that name; if it just closed, again with a new one.
 
         Raises RoomClosed once the hub is closed.
         """
         while True:
-            room = self.room(name)
+            room = self.room(name, openers)
             try:
                 return action(room)
             except RoomClosed:
                 if not room.closed:
                     raise
 
-    def publish(self, name: str, drafts: Sequence[Draft]) -> list[Position]:
+    def publish(self, name: str, drafts: Sequence[Draft], openers: Openers = NOBODY) -> list[Position]:
         """Publishes in the room of that name. Raises RoomClosed once the hub is closed."""
-        return self.in_room(name, lambda room: self._routing.publish(room, drafts))
+        return self.in_room(name, lambda room: self._routing.publish(room, drafts), openers)
 
     def whisper(self, room: Room, payload: Any, encoders: Collection[Encode], *, but: UserId) -> None:
         """Offers a payload that is in no log to members with plenty of room, except the user `but`.
@@ -200,9 +201,7 @@ class Hub(Inboxes, MessageChanges, Reading):
         Raises CommandError 108 if the person is not online, and 111 if none of the sessions had room.
         """
         direct = Direct(sender=sender, to=to, nickname=nickname, message=message, time=int(time()))
-        here: Reach = None
-        if to in self._sessions:
-            here = self._routing.direct(lambda: self._sessions.offer(direct))
+        here = self._routing.direct(lambda: self._sessions.offer(direct)) if to in self._sessions else None
         reach = self._cluster.direct(direct, here)
         if reach is None:
             raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {to} is not online")

@@ -15,6 +15,7 @@ from threadchat.chat.log.events import DIRECT, Draft, Position, Record, UserId, 
 from threadchat.chat.log.tail import INBOX_AGE, INBOX_SIZE
 from threadchat.chat.room import Room
 from threadchat.chat.room_registry import RoomRegistry
+from threadchat.chat.room_shares import NOBODY, Openers
 from threadchat.chat.routing import Routing
 from threadchat.chat.user_directory import UserDirectory
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
@@ -58,11 +59,11 @@ class Inboxes:
     _routing: Routing
     _inbox_rules: InboxRules
 
-    def in_room(self, name: str, action: Callable[[Room], Result]) -> Result:
+    def in_room(self, name: str, action: Callable[[Room], Result], openers: Openers = NOBODY) -> Result:
         """Calls `action` with the room of that name. Raises RoomClosed once the hub is closed."""
         raise NotImplementedError("Hub implements this")
 
-    def find(self, name: str) -> Room:
+    def find(self, name: str, openers: Openers = NOBODY) -> Room:
         """Returns the room of that name. Raises CommandError 102 if it does not exist."""
         raise NotImplementedError("Hub implements this")
 

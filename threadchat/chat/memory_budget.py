@@ -18,6 +18,10 @@ TELLING: Final = 60.0
 """Minimum seconds between two warnings."""
 
 
+SHARE: Final = 4
+"""The logs of all rooms that one person or one address created may take this part of the limit: a quarter."""
+
+
 class Weighed(NamedTuple):
     """A room, and the bytes of memory that its log took a moment ago."""
 
@@ -30,7 +34,8 @@ class MemoryBudget:
 
     Between two checks the logs may exceed the limit by what is published meanwhile. Above the limit, the
     largest logs drop their oldest events until all logs fit, so that the largest ones end up equally long.
-    Logs of empty rooms are shortened first.
+    Logs of empty rooms are shortened first. Before that, the logs of whoever created rooms whose logs take
+    more than a quarter of the limit are shortened to that quarter.
     """
 
     def __init__(
@@ -38,9 +43,14 @@ class MemoryBudget:
         rooms: Callable[[], list[Room]],
         schedule: Callable[[float, Callable[[], None]], object],
         most: int,
+        by_opener: Callable[[], list[list[Room]]] = list,
     ) -> None:
-        """`most` is the limit in bytes for the logs of all `rooms`. `schedule` is a pinger's `call_later`."""
+        """`most` is the limit in bytes for the logs of all `rooms`. `schedule` is a pinger's `call_later`.
+
+        `by_opener` returns the rooms of each person or address that created rooms.
+        """
         self._rooms = rooms
+        self._by_opener = by_opener
         self._most = most
         self._told_at = -inf
         self.rounds = Periodic(self.look, schedule)
@@ -55,16 +65,25 @@ class MemoryBudget:
         return rest_for(taken, self._most) if rooms else None
 
     def _shorten(self, rooms: list[Room]) -> None:
-        lively: list[Weighed] = []
-        empty: list[Weighed] = []
-        for room in rooms:
-            (empty if room.idle_for() else lively).append(Weighed(weight_of(room), room))
-        spare = self._most - sum(weight for weight, _ in lively)
-        count = fit(empty, max(0, spare)) + fit(lively, self._most)
+        count = sum([fit_rooms(theirs, self._most // SHARE) for theirs in self._by_opener()])
+        count += fit_rooms(rooms, self._most)
         if monotonic() > self._told_at + TELLING:
             self._told_at = monotonic()
             what = "the logs of %d rooms took more than %d bytes of memory (logs_bytes): %d were shortened"
             REPORTS.log(log, logging.WARNING, what, len(rooms), self._most, count)
+
+
+def fit_rooms(rooms: list[Room], most: int) -> int:
+    """Shortens logs until all of them take `most` bytes in total, those of empty rooms first.
+
+    Returns how many it shortened.
+    """
+    lively: list[Weighed] = []
+    empty: list[Weighed] = []
+    for room in rooms:
+        (empty if room.idle_for() else lively).append(Weighed(weight_of(room), room))
+    spare = most - sum(weight for weight, _ in lively)
+    return fit(empty, max(0, spare)) + fit(lively, most)
 
 
 def weight_of(room: Room) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from time import monotonic
+from time import monotonic, time
 from typing import Final
 
 from threadchat.callbacks import check_callback
 from threadchat.chat.delivery.listener import Listener, ListenerThread
 from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, EventStream, events_of
 from threadchat.chat.delivery.subscription import ALL, Filter, Subscription
-from threadchat.chat.emitting import Emitter
+from threadchat.chat.emitting import Emitter, passing
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import MESSAGE, RENAME, Details, Draft, Event, Position, UserId
 from threadchat.chat.log.keys import application_key
@@ -268,6 +268,10 @@ class Room(RoomState, Emitter):
         return self._announce_limit is None or len(self._people) <= self._announce_limit
 
     def _announce(self, draft: Draft) -> None:
+        """Publishes a coming or going. If the log of a server's room has enough of them, nobody keeps it."""
+        if self._announce_limit is not None and not self._comings.may_keep(self.fanout.newest):
+            self.tell(passing(draft, self.name, int(time())))
+            return
         try:
             self._announce_through(self, [draft])
         except RoomClosed:  # its subscribers got the `close` event instead

@@ -13,6 +13,7 @@ from threadchat.chat.delivery.listener import Listener, ListenerThread
 from threadchat.chat.delivery.stream import SharedStream, events_of
 from threadchat.chat.log.events import Event, is_inbox
 from threadchat.chat.room import Room
+from threadchat.chat.room_shares import NOBODY, Opener, Openers, RoomShares
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 PROBES: Final = 32
@@ -71,6 +72,7 @@ class RoomRegistry:
         self._rooms: dict[str, Room] = {}  # also read without the lock
         self._slots: OrderedDict[str, Slot] = OrderedDict()  # by name; the next to try comes first
         self._opening: set[str] = set()
+        self._shares = RoomShares()
         self._listeners: list[ListenerThread] = []
         self.opened: Callable[[], object] = int  # called after a room was created
         self._closed = False
@@ -83,11 +85,13 @@ class RoomRegistry:
         room = self._rooms.get(name)
         return None if room is None or room.closed else room
 
-    def open(self, name: str) -> Room:
+    def open(self, name: str, openers: Openers = NOBODY) -> Room:
         """Returns the room of that name, a new one if needed. Raises RoomClosed after `close`.
 
-        If the limit is reached, an empty room is forgotten, so that empty rooms do not lock anybody out.
-        Raises CommandError 106, temporary, if no empty room was found.
+        `openers` are those for whom it counts, if it is a new one. If a limit is reached, an empty room is
+        forgotten, so that empty rooms do not lock anybody out: one of the opener who has too many. Nobody may
+        have more rooms than are left for all others. Raises CommandError 106, temporary, if no empty room was
+        found.
         """
         room = self.get(name)
         if room is not None:
@@ -100,8 +104,10 @@ class RoomRegistry:
             if self._closed:
                 raise RoomClosed("the hub is closed")
             self._opening.add(name)
-            crowded = self._is_crowded_locked(name)
-        return self._open(name, crowded)
+            full = None if self._is_spared_locked(name) else self._shares.full(openers)
+            crowded = self._is_crowded_locked(name, openers)
+            self._shares.add(name, openers)
+        return self._open(name, crowded, full)
 
     def all(self) -> list[Room]:
         """The rooms that are open."""
@@ -120,6 +126,12 @@ class RoomRegistry:
             rooms = list(self._rooms.values())
         for room in rooms:
             _listen(room, thread)
+
+    def by_opener(self) -> list[list[Room]]:
+        """The rooms of each person or address that created rooms. A room may be there more than once."""
+        with self._lock:
+            found = [[self._rooms.get(name) for name in names] for names in self._shares.by_opener()]
+        return [[room for room in rooms if room is not None] for rooms in found]
 
     def has_subscribers(self) -> bool:
         """Whether anybody is subscribed to a room, or listens to all rooms."""
@@ -141,31 +153,41 @@ class RoomRegistry:
         for room in self._rooms.values():
             room.leave_behind()
         self._rooms, self._slots = {}, OrderedDict()
-        self._opening, self._listeners = set(), []
+        self._opening, self._listeners, self._shares = set(), [], RoomShares()
 
     # Helpers
 
-    def _is_crowded_locked(self, name: str) -> bool:
-        """Whether a new room of that name, which is being opened, exceeds the limit."""
-        if not self._most or name in self._slots or name in self._always:
+    def _is_spared_locked(self, name: str) -> bool:
+        """Whether a room of that name needs no place of its own."""
+        return name in self._slots or name in self._always
+
+    def _is_crowded_locked(self, name: str, openers: Openers) -> bool:
+        """Whether a new room of that name, which is being opened, exceeds the limit.
+
+        It also does if somebody for whom it counts would then have more rooms than are left.
+        """
+        if not self._most or self._is_spared_locked(name):
             return False
         coming = sum(other not in self._slots for other in self._opening)
         apart = sum(other in self._slots or other in self._opening for other in self._always)
-        return len(self._slots) + coming - apart > self._most
+        return len(self._slots) + coming - apart + self._shares.largest(openers) > self._most
 
-    def _open(self, name: str, crowded: bool) -> Room:
+    def _open(self, name: str, crowded: bool, full: Opener | None) -> Room:
         """Creates the room of that name. Others that want the same room wait."""
         room = None
         try:
             # If a closed room of that name is still registered, the new room takes over its slot.
-            slot = self._make_place() if crowded else self._slots.get(name) or Slot()
+            place = self._make_place(full) if crowded or full else None
+            slot = place or self._slots.get(name) or Slot()
             room = self._make(name)
         finally:
             with self._opened:
                 self._opening.discard(name)
                 self._opened.notify_all()
                 closed = self._closed
-                if room is not None and not closed:
+                if room is None:
+                    self._shares.remove(name)
+                elif not closed:
                     for listener in self._listeners:  # first: once others find the room, they publish
                         _listen(room, listener)
                     self._rooms[name] = room
@@ -180,14 +202,20 @@ class RoomRegistry:
         self.opened()
         return room
 
-    def _make_place(self) -> Slot:
-        """Forgets an empty room, and an inbox only if there is no other. Raises CommandError 106."""
+    def _make_place(self, full: Opener | None) -> Slot:
+        """Forgets an empty room, and an inbox only if there is no other. Raises CommandError 106.
+
+        If an opener has too many rooms, forgets one of theirs.
+        """
         spared = []
         for _ in range(PROBES):
             with self._lock:
-                name, slot = next(iter(self._slots.items()), ("", None))
-                if slot is None:
+                name = self._shares.next_of(full) if full else next(iter(self._slots), "")
+                if not name:
                     break
+                slot = self._slots.get(name)
+                if slot is None:  # it is being opened
+                    continue
                 self._slots.move_to_end(name)  # next time, others are tried first
             if is_inbox(name):
                 spared.append(slot)
@@ -196,8 +224,14 @@ class RoomRegistry:
         for slot in spared:
             if self._vacate(slot):
                 return slot
-        reason = f"{self._most} rooms are open and in use, which is the maximum (max_rooms); try again later"
-        raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason, temporary=True)
+        raise CommandError(ErrorCode.LIMIT_EXCEEDED, self._reason(full), temporary=True)
+
+    def _reason(self, full: Opener | None) -> str:
+        if full is not None:
+            return f"{full.phrase} may have created at most {full.most} rooms in use ({full.setting})"
+        if len(self._slots) < self._most:
+            return f"the rest of the {self._most} rooms (max_rooms) is for people who created fewer than you"
+        return f"{self._most} rooms are open and in use, which is the maximum (max_rooms); try again later"
 
     def _vacate(self, slot: Slot) -> bool:
         """Forgets a room if it is empty. Returns False if it is not, or if another thread was faster."""
@@ -231,6 +265,7 @@ class RoomRegistry:
         if self._slots.get(room.name) is not slot or room.name in self._opening:
             return False
         del self._slots[room.name]
+        self._shares.remove(room.name)
         if self._rooms.get(room.name) is room:
             del self._rooms[room.name]
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from threadchat.chat.comings import COMINGS, Comings
 from threadchat.chat.delivery.fanout import Fanout
 from threadchat.chat.delivery.stream import EventStream
 from threadchat.chat.log.events import UserId
@@ -60,3 +61,4 @@ class RoomState:
         self.subscribe = self.fanout.subscribe
         self.channel = channel or Sequencer(self.name, clock=self._clock)
         self.channel.attach(self.fanout)
+        self._comings = Comings(self._history_size, self.fanout.newest, self.fanout.count(COMINGS))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from threadchat.chat.addresses import length, spellings, within
 from threadchat.chat.log.events import UserId
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.normalize import nfc
@@ -26,8 +25,6 @@ MOST: Final = 10_000
 LATEST: Final = 253_402_300_799
 """The last second that a date can express, as Unix time."""
 
-_ZONE: Final = re.compile("%[^/]*")  # an IPv6 zone: names a network interface of this machine, not the peer
-
 Subject = UserId
 """Whom a sanction is against; see `subject_for`.
 
@@ -37,6 +34,8 @@ _TEXT_ID: Final = "@"
 """The prefix of the subject for a user whose id is text. No address begins with it."""
 Key = tuple[str, Subject, str]
 """Kind, subject and room. There is at most one sanction for each key."""
+Share = tuple[str, UserId]
+"""`room` and the room's name, or `user` and the id of who imposed it."""
 
 
 class Sanction(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -90,45 +89,6 @@ def user_of(subject: Subject) -> UserId | None:
     return subject.removeprefix(_TEXT_ID) if subject.startswith(_TEXT_ID) else None
 
 
-def spelled(address: str) -> str:
-    """Returns the canonical form of an address or a network.
-
-    `192.0.2.7/24` becomes `192.0.2.0/24`, `::ffff:192.0.2.7` becomes `192.0.2.7`, and `fe80::1%eth0` becomes
-    `fe80::1`. Raises CommandError 107 if it is neither an address nor a network.
-    """
-    try:
-        network = ipaddress.ip_network(_ZONE.sub("", address.strip()), strict=False)
-    except ValueError:
-        reason = f"address is {address!r:.60}; use one such as 192.0.2.7, or a network such as 192.0.2.0/24"
-        raise CommandError(ErrorCode.BAD_REQUEST, reason) from None
-    mapped = getattr(network.network_address, "ipv4_mapped", None)
-    if mapped is not None and network.prefixlen >= 96:
-        network = ipaddress.ip_network((mapped, network.prefixlen - 96))
-    return _spell(network)
-
-
-def neighbourhood(address: str) -> str:
-    """What to ban against a peer with this address: it, or for IPv6 its /64, all of which one host has."""
-    alone = spelled(address)
-    return spelled(f"{alone}/64") if ":" in alone and "/" not in alone else alone
-
-
-def within(address: str, network: str) -> bool:
-    """Whether an address is in a network or equals an address. Both may be empty or invalid."""
-    return network in _spellings(address, (_length(network),))
-
-
-def _spell(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
-    alone = network.prefixlen == network.max_prefixlen
-    return str(network.network_address if alone else network)
-
-
-def _length(address: str) -> tuple[int, int]:
-    """IP version and prefix length of an address or network in canonical form."""
-    network = ipaddress.ip_network(address)
-    return network.version, network.prefixlen
-
-
 class Sanctions:
     """All sanctions, on this node. Every method may be called from any thread.
 
@@ -145,6 +105,7 @@ class Sanctions:
         """The sanctions by subject. If it is empty, there is nothing to look up."""
         self._most = most
         self._count = 0
+        self._shares: Counter[Share] = Counter()  # of the sanctions in one room only
         self._lengths: Counter[tuple[int, int]] = Counter()
         self._known_lengths: tuple[tuple[int, int], ...] = ()  # of networks, for looking up an address
         self._changing = threading.Lock()
@@ -166,7 +127,8 @@ class Sanctions:
     def impose(self, sanction: Sanction) -> None:
         """Puts a sanction in force. Replaces one of the same kind, subject and room.
 
-        Raises CommandError 106 if there are too many, and 100 if it cannot be stored.
+        Nobody has more of those in rooms than are left for all others, and neither has a room. Raises
+        CommandError 106 if there are too many, and 100 if it cannot be stored.
         """
         with self._changing:
             self._check_room_locked(sanction)
@@ -228,7 +190,7 @@ class Sanctions:
 
     def _of(self, subject: Subject) -> Iterator[Sanction]:
         alone = user_of(subject) is not None
-        names = (subject,) if alone else _spellings(str(subject), self._known_lengths)
+        names = (subject,) if alone else spellings(str(subject), self._known_lengths)
         for name in names:
             yield from self.by_subject.get(name, ())
 
@@ -239,12 +201,19 @@ class Sanctions:
         )
 
     def _check_room_locked(self, sanction: Sanction) -> None:
-        if self._count < self._most or self._exact(*sanction.key):
+        if self._has_room_locked(sanction) or self._exact(*sanction.key):
             return
         self._purge_locked()
-        if self._count >= self._most:
-            reason = f"there are {self._most} bans and mutes already; lift some, or let them expire"
-            raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason)
+        if not self._has_room_locked(sanction):
+            reason = f"there are {self._most} bans and mutes already"
+            if self._count < self._most:  # only the others may have more
+                most = f"of the {self._most} bans and mutes that there may be"
+                reason = f"room {sanction.room}, or you, have as many {most} as are left for all others"
+            raise CommandError(ErrorCode.LIMIT_EXCEEDED, f"{reason}; lift some, or let them expire")
+
+    def _has_room_locked(self, sanction: Sanction) -> bool:
+        taken = max((self._shares[share] for share in _shares_of(sanction)), default=0)
+        return self._count + taken < self._most
 
     def _purge_locked(self) -> None:
         now = self.clock()
@@ -255,6 +224,9 @@ class Sanctions:
         former = self._exact(*sanction.key)
         others = tuple(item for item in self.by_subject.get(sanction.subject, ()) if item is not former)
         self.by_subject[sanction.subject] = (*others, sanction)
+        if former is not None:
+            self._shares.subtract(_shares_of(former))
+        self._shares.update(_shares_of(sanction))
         if former is None:
             self._count += 1
             self._note_length_locked(sanction, 1)
@@ -262,6 +234,10 @@ class Sanctions:
 
     def _drop_locked(self, sanction: Sanction) -> None:
         others = tuple(item for item in self.by_subject[sanction.subject] if item.key != sanction.key)
+        for share in _shares_of(sanction):
+            self._shares[share] -= 1
+            if self._shares[share] <= 0:
+                del self._shares[share]
         if others:
             self.by_subject[sanction.subject] = others
         else:
@@ -272,8 +248,15 @@ class Sanctions:
 
     def _note_length_locked(self, sanction: Sanction, by: int) -> None:
         if user_of(sanction.subject) is None:
-            self._lengths[_length(str(sanction.subject))] += by
+            self._lengths[length(str(sanction.subject))] += by
             self._known_lengths = tuple((+self._lengths).keys())
+
+
+def _shares_of(sanction: Sanction) -> list[Share]:
+    """Whose share a sanction takes: its room's and its moderator's, if it is in one room only."""
+    if not sanction.room:
+        return []
+    return [("room", sanction.room)] + ([] if sanction.by is None else [("user", sanction.by)])
 
 
 def in_force(sanctions: Iterable[Sanction], kind: str, room: str, now: float) -> Sanction | None:
@@ -282,17 +265,3 @@ def in_force(sanctions: Iterable[Sanction], kind: str, room: str, now: float) ->
         if item.kind == kind and (not item.room or nfc(item.room) == room) and item.holds(now):
             return item
     return None
-
-
-def _spellings(address: str, lengths: Iterable[tuple[int, int]]) -> Iterator[str]:
-    """The address itself and the networks of these prefix lengths that contain it.
-
-    Nothing if it is no address.
-    """
-    try:
-        alone = ipaddress.ip_network(spelled(address))
-    except CommandError:  # for example the path of a unix socket
-        return
-    for version, length in lengths:
-        if version == alone.version and length <= alone.prefixlen:
-            yield _spell(alone.supernet(new_prefix=length))

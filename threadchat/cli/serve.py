@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from threadchat.cli.output import unblocked, unblocked_stderr
 from threadchat.cli.thread_dump import log_threads
-from threadchat.config.settings import UnusedSetting
+from threadchat.config.unused import UnusedSetting
 from threadchat.errors import BrokerError
 from threadchat.logs.format import configure_logging
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, Final, TypeVar
 
-from threadchat.config.setting import Origin, Setting, check_value, shown, suggestion
+from threadchat.config.setting import Origin, Setting, check_value, suggestion
 from threadchat.config.setting import setting_field as _setting
 from threadchat.config.sources import resolve
 from threadchat.config.texts import (
@@ -154,6 +153,25 @@ class Config:
         "0 means no limit")
     message_burst: int = _setting(100, Whole(1, _MILLION, "messages"), "limits",
         "messages that one connection may send at once before message_rate applies")
+    address_exempt: str = _setting("127.0.0.1, ::1", NETWORKS, "limits",
+        "addresses and networks that many people share, such as offices, and proxies that are not in "
+        "trusted_proxy; the budgets of an address do not apply to them, only those of a user")
+    message_rate_per_address: int = _setting(2000, Whole(0, _MILLION, "messages a second"), "limits",
+        "commands from all connections of one address; more are refused; 0 means no limit")
+    byte_rate_per_address: int = _setting(2 * 1024**2, Bytes(0, _GIB, "bytes a second"), "limits",
+        "bytes of messages from all connections of one address; bounds what fills logs and disks; 0 means no "
+        "limit")
+    query_time_per_address: int = _setting(250, Whole(0, 100_000, "milliseconds a second"), "limits",
+        "CPU time for questions (history, count, who, rooms) of the connections of one address, and for "
+        "events that they catch up on; above it, questions are refused and catching up takes longer; 0 means "
+        "no limit")
+    catch_ups_per_address: int = _setting(256, Whole(0, _MILLION, "threads"), "limits",
+        "connections of one address that catch up on events at the same time, each with a thread; further "
+        "ones wait for their turn; 0 means no limit")
+    subscriptions_per_address: int = _setting(20_000, Whole(0, 100 * _MILLION, "subscriptions"), "limits",
+        "rooms that the connections of one address are in, added up over all connections; 0 means no limit")
+    rooms_per_address: int = _setting(1000, Whole(0, 100 * _MILLION, "rooms"), "limits",
+        "open rooms that the connections of one address created; 0 means no limit")
     rooms_per_connection: int = _setting(1000, Whole(1, _MILLION, "rooms"), "limits",
         "rooms that one connection may join or subscribe to")
     max_rooms: int = _setting(3000, Whole(1, 100 * _MILLION, "rooms"), "limits",
@@ -245,23 +263,6 @@ class Config:
 
 
 SETTINGS: Final[Mapping[str, Setting]] = {it.name: Setting(it.name, **it.metadata) for it in fields(Config)}
-
-STAND_ALONE: Final = ("workers", "pin", "log_level", "log_format")
-"""Settings of the whole process. A program that embeds a `Chat` makes these choices itself."""
-
-
-class UnusedSetting(UserWarning):
-    """A setting was given where it has no effect."""
-
-
-def warn_of_unused(config: Config, stacklevel: int) -> None:
-    """Warns of settings that have no effect on an embedded `Chat`; see `warnings.warn` for `stacklevel`."""
-    for name in STAND_ALONE:
-        if (value := getattr(config, name)) != SETTINGS[name].default:
-            text = f"{name}={shown(value)} has no effect on a Chat of your own, only in python -m threadchat"
-            if name.startswith("log"):
-                text += "; threadchat logs through Python's logging, which your program configures"
-            warnings.warn(text, UnusedSetting, stacklevel + 1)
 
 
 def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> None:

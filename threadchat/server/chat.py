@@ -15,7 +15,8 @@ from wsgiref.types import WSGIApplication
 from threadchat.broker.opening import open_broker
 from threadchat.chat.eventlog import JsonLines
 from threadchat.chat.log.events import UserId
-from threadchat.config.settings import Config, warn_of_unused
+from threadchat.config.settings import Config
+from threadchat.config.unused import warn_of_unused
 from threadchat.errors import ConfigError, RoomClosed
 from threadchat.server import shutdown
 from threadchat.server.admin.routes import Operators

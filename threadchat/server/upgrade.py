@@ -20,6 +20,7 @@ from threadchat.server.auth.hooks import Hooks
 from threadchat.server.auth.identity import ANYBODY, Admission, Identity
 from threadchat.server.auth.tokens import Pass
 from threadchat.server.auth.users import User, as_user
+from threadchat.server.budgets.budgets import Budgets
 from threadchat.server.connection_registry import MAX_OVER_LIMIT, OVER_LIMIT, ConnectionRegistry
 from threadchat.server.http.connection import HANDOVER
 from threadchat.server.http.connection_limits import counted_as
@@ -89,6 +90,7 @@ class UpgradeHandler:
         self._admission = admission
         self._calls = calls
         self._clock = clock
+        self._budgets = Budgets(config, clock)
         self._numbers = Numbers()
         self._proxies = Proxies(config.trusted_proxy)
         self.hosts = Hosts(config.allow_host, config.host, self._proxies)
@@ -98,6 +100,7 @@ class UpgradeHandler:
         """Starts anew in a forked process. Runs on: its only thread, first."""
         self._numbers = Numbers()
         self._admission.leave_behind()
+        self._budgets.leave_behind()
 
     def endpoint(self, dialect: Dialect) -> WSGIApplication:
         """A WSGI application for handshakes of one dialect."""
@@ -276,7 +279,13 @@ class UpgradeHandler:
             environ=headers if self._calls else None,
         )
         session = dialect(
-            connection, self._hub, self._config, identity=identity, calls=self._calls, clock=self._clock
+            connection,
+            self._hub,
+            self._config,
+            identity=identity,
+            calls=self._calls,
+            budgets=self._budgets,
+            clock=self._clock,
         )
         self._note_session(connection, session)
         session.run()

@@ -22,6 +22,7 @@ from tests.chat.helpers import (
     run,
     say,
 )
+from threadchat.chat.delivery import producer as producer_module
 from threadchat.chat.delivery.fanout import Fanout
 from threadchat.chat.delivery.producer import Producer
 from threadchat.chat.delivery.subscription import REPLAY_STEP, Subscription
@@ -305,3 +306,105 @@ def test_the_position_in_a_new_log_is_not_that_in_the_old_one(head: Position) ->
     assert desk.got == [*range(1, 6), *range(head.offset + 1, head.offset + 10)]
     assert subscription.live
     assert desk.fell_behind == 0
+
+
+# -- the budget of whom it serves --------------------------------------------------------------------
+
+
+class Purse:
+    """A budget that grants a thread, and time, when the test says so."""
+
+    def __init__(self) -> None:
+        self.threads = threading.Semaphore(0)
+        self.put_off: list[Callable[[], object]] = []
+        self.debt = 0.0
+        self.asked = threading.Semaphore(0)
+        self.spent: list[float] = []
+        self.left = 0
+
+    def enter(self, start: Callable[[], object]) -> bool:
+        if self.threads.acquire(blocking=False):
+            return True
+        self.put_off.append(start)
+        return False
+
+    def spend(self, seconds: float) -> float:
+        self.spent.append(seconds)
+        if self.debt:
+            self.asked.release()
+        return self.debt
+
+    def leave(self) -> None:
+        self.left += 1
+
+
+def poor_hall(**size: int) -> tuple[Hall, Purse]:
+    hall, purse = Hall(**size), Purse()
+    hall.producer = Producer("desk", purse)
+    return hall, purse
+
+
+def test_a_thread_starts_when_the_budget_has_one() -> None:
+    hall, purse = poor_hall(rooms=2, events=3)
+    for room in range(2):
+        hall.listen(room)
+    assert (producers("desk"), len(purse.put_off), hall.desk.got) == ([], 1, [])
+    assert hall.producer.resting
+    purse.put_off.pop()()
+    join(producers("desk"))
+    assert offsets(hall.desk, 0) == offsets(hall.desk, 1) == [1, 2, 3]
+    assert (hall.producer.resting, purse.left) == (False, 1)
+    assert all(seconds >= 0 for seconds in purse.spent)
+
+
+def test_a_thread_that_was_put_off_finds_nobody_and_ends() -> None:
+    hall, purse = poor_hall(rooms=1, events=3)
+    hall.listen(0).stop()
+    purse.put_off.pop()()
+    join(producers("desk"))
+    assert (hall.desk.got, purse.left) == ([], 1)
+
+
+def test_publishers_do_not_wait_for_one_that_may_not_start() -> None:
+    hall, _ = poor_hall(rooms=1, events=3)
+    subscription = hall.listen(0)
+    ticket = subscription.ticket()
+    assert ticket.passed
+    ticket.wait(PATIENCE)
+
+
+def test_it_waits_until_there_is_time_again_and_publishers_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer_module, "LONGEST_PAUSE", 0.001)
+    hall, purse = poor_hall(rooms=1, events=3 * REPLAY_STEP)
+    purse.threads.release()
+    purse.debt = 1000.0
+    subscription = hall.listen(0)
+    assert purse.asked.acquire(timeout=PATIENCE)
+    assert purse.asked.acquire(timeout=PATIENCE)
+    assert len(hall.desk.got) == 1
+    assert subscription.ticket().passed
+    purse.debt = 0.0
+    join(producers("desk"))
+    assert len(hall.desk.got) == 3
+    assert purse.left == 1
+
+
+def test_one_that_waits_for_time_ends_with_the_last_subscription(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer_module, "LONGEST_PAUSE", 0.001)
+    hall, purse = poor_hall(rooms=1, events=3 * REPLAY_STEP)
+    purse.threads.release()
+    purse.debt = 1000.0
+    subscription = hall.listen(0)
+    assert purse.asked.acquire(timeout=PATIENCE)
+    subscription.stop()
+    join(producers("desk"))
+    assert purse.left == 1
+
+
+def test_where_no_thread_starts_the_budget_has_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    hall, purse = poor_hall(rooms=1, events=3)
+    purse.threads.release()
+    with monkeypatch.context() as patch:
+        no_threads(patch)
+        hall.listen(0)
+    assert (purse.left, hall.desk.got) == (1, [])

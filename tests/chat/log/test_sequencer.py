@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
 import pytest
@@ -12,7 +13,8 @@ from tests.broker.brokers import Outlet
 from tests.chat.helpers import PATIENCE, Ticket, join, put, run, say
 from threadchat.chat.log import sequencer as module
 from threadchat.chat.log.backpressure import Gate
-from threadchat.chat.log.events import Position, Record
+from threadchat.chat.log.events import MESSAGE, Draft, Position, Record
+from threadchat.chat.log.keys import Keys, Known, forget_some
 from threadchat.chat.log.sequencer import Sequencer
 
 
@@ -70,6 +72,30 @@ def test_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(channel._keys) <= 11
     assert put(channel, *say("a", key="49")) == [50]
     assert put(channel, *say("a", key="0")) == [51]
+
+
+def test_a_flood_of_keys_costs_only_its_sender_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_KEYS", 64)
+    channel = Sequencer("r")
+    put(channel, *[Draft(MESSAGE, user, "n", "a", key="k") for user in range(20)])
+    for number in range(200):  # many strangers, from one address
+        put(channel, Draft(MESSAGE, 1000 + number, "eve", "a", key="k", source="192.0.2.66"))
+    assert len(channel._keys) <= 65
+    assert put(channel, *[Draft(MESSAGE, user, "n", "a", key="k") for user in range(20)]) == [*range(1, 21)]
+    assert put(channel, Draft(MESSAGE, 1199, "eve", "a", key="k")) == [220], "their newest are known, too"
+
+
+def test_the_largest_shares_become_equal() -> None:
+    keys: Keys = OrderedDict()
+    for owner, count in (("a", 10), ("b", 7), ("c", 2)):
+        for number in range(count):
+            keys[owner, str(number)] = Known(Position(len(keys) + 1, "e"), 0.0, owner)
+    forget_some(keys, 5)
+    assert Counter(known.owner for known in keys.values()) == {"a": 6, "b": 6, "c": 2}
+    assert ("a", "9") in keys
+    assert ("a", "0") not in keys
+    forget_some(keys, 99)
+    assert not keys
 
 
 def test_what_is_forgotten_goes_with_its_keys() -> None:

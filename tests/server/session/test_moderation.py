@@ -247,9 +247,9 @@ def test_a_ban_that_comes_while_one_takes_a_seat_holds(
     ann = world.enter("ann")
     in_room = world.hub.in_room
 
-    def ban_first(name: str, action: Any) -> Any:
+    def ban_first(name: str, action: Any, *openers: Any) -> Any:
         world.hub.sanctions.impose(Sanction(BAN, 1, "lobby"))
-        return in_room(name, action)
+        return in_room(name, action, *openers)
 
     monkeypatch.setattr(world.hub, "in_room", ban_first)
     assert error(ann.ask(command, room="lobby")) == (103, "you are banned from room lobby")

@@ -10,6 +10,7 @@ import pytest
 from tests.server.session_helpers import Json, Person, World, burst, standstill, worlds
 from tests.wire.helpers import PATIENCE
 from threadchat.chat.log.events import Draft, Position
+from threadchat.chat.room_shares import Openers
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode, CommandError, ErrorCode
 from threadchat.server.session.hello import RENAMINGS, RENAMINGS_WINDOW
@@ -446,9 +447,9 @@ class Spy:
         self.batches: list[tuple[str, list[str]]] = []
         publish = world.hub.publish
 
-        def spied(name: str, drafts: Sequence[Draft]) -> list[Position]:
+        def spied(name: str, drafts: Sequence[Draft], *openers: Openers) -> list[Position]:
             self.batches.append((name, [draft.message for draft in drafts]))
-            return publish(name, drafts)
+            return publish(name, drafts, *openers)
 
         monkeypatch.setattr(world.hub, "publish", spied)
 
@@ -539,7 +540,7 @@ def test_the_reserved_room_is_out_of_reach(plain: World) -> None:
 def test_a_publication_that_fails_is_answered_and_the_connection_lives(
     plain: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(name: str, drafts: Sequence[Draft]) -> list[Position]:
+    def fail(name: str, drafts: Sequence[Draft], *openers: Openers) -> list[Position]:
         raise OSError("the disk is full")
 
     ann = plain.join("ann", "r")

@@ -474,9 +474,9 @@ def test_without_hooks_a_burst_is_published_as_one(world: World, monkeypatch: py
     sizes: list[int] = []
     publish = world.hub.publish
 
-    def note(name: str, drafts: Any) -> Any:
+    def note(name: str, drafts: Any, *openers: Any) -> Any:
         sizes.append(len(drafts))
-        return publish(name, drafts)
+        return publish(name, drafts, *openers)
 
     ann = world.enter("ann")
     monkeypatch.setattr(world.hub, "publish", note)

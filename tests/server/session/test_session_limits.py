@@ -14,7 +14,8 @@ from threadchat.server.auth.users import User
 from threadchat.server.protocol.commands import MAX_EPOCH, MAX_USERS
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.native import NativeSession
-from threadchat.server.session.session import CONTROL_BURST, MAX_ERRORS
+from threadchat.server.session.pacing import CONTROL_BURST
+from threadchat.server.session.session import MAX_ERRORS
 from threadchat.wire.protocol.frames import PING, PONG
 
 DIALECTS: list[Dialect] = [NativeSession, DirectSession, BroadcastSession]

@@ -60,7 +60,7 @@ local function begin_epoch()
     'HSET', meta, 'epoch', epoch, 'head', 0, 'stamp', stamp, 'floor', 0, 'bytes', 0, 'log', epoch,
     'history', history
   )
-  redis.call('HDEL', meta, 'closed')
+  redis.call('HDEL', meta, 'closed', 'comings', 'comings_at')
   expire_in(unused)
 end
 
@@ -205,6 +205,26 @@ local function read(first, limit, bytes, reverse)
 end
 
 local room_json, limit -- for announcements
+local SHARE, LEAST = 8, 32 -- see threadchat/chat/comings.py
+
+-- Whether the log has a place for another coming or going, which must push no messages out of it.
+local function has_place()
+  local at, full = head + #bodies, math.max(LEAST, math.floor(most / SHARE)) * (SHARE - 1)
+  local stored = redis.call('HMGET', meta, 'comings', 'comings_at')
+  local credit, since = tonumber(stored[1]) or full, tonumber(stored[2]) or at
+  credit = math.min(full, credit + math.max(0, at - since))
+  local keeps = credit >= SHARE - 1
+  if keeps then credit, at = credit - (SHARE - 1), at + 1 end
+  redis.call('HSET', meta, 'comings', credit, 'comings_at', at)
+  return keeps
+end
+
+-- Sends an event that is in no log to all nodes, as a whisper of none of them: a frame of a WebSocket.
+local function pass_on(body)
+  local json = '{' .. string.sub(body, 2) .. ',"unixTime":' .. math.floor(now / 1000) .. '}'
+  local size = #json < 126 and string.char(#json) or string.char(126, math.floor(#json / 256), #json % 256)
+  redis.call('PUBLISH', channel, '~ ""\n' .. string.char(129) .. size .. json)
+end
 
 -- A person's nickname as JSON; empty if it is unknown.
 local function name_of(user)
@@ -218,7 +238,7 @@ local function announce(kind, user, session, count, was)
   if name ~= '' and name ~= '""' then body = body .. ',"from":' .. name end
   if session ~= '""' then body = body .. ',"sessionId":' .. session end
   if was then body = body .. ',"was":' .. was end
-  bodies[#bodies + 1] = body
+  if has_place() then bodies[#bodies + 1] = body else pass_on(body) end
 end
 
 local function come(node, user, session, name, about)

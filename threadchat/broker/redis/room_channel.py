@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from itertools import groupby
 from math import inf
 from time import time
 from typing import Final, Protocol
@@ -131,12 +132,13 @@ class RedisChannel(RoomPublishing):
 
     def receive(self, payloads: list[bytes]) -> None:
         """Delivers events that follow, or starts catching up. Runs on: the subscriber's thread."""
-        messages = []
-        for payload in payloads:
-            if payload.startswith(WHISPER):
-                self._broker.whispers.receive(self.room, payload)
+        for whispered, some in groupby(payloads, lambda payload: payload.startswith(WHISPER)):
+            if whispered:
+                self._broker.whispers.receive(self.room, some)
             else:
-                messages.append(encoding.read_message(payload))
+                self._receive(list(map(encoding.read_message, some)))
+
+    def _receive(self, messages: list[encoding.RoomMessage]) -> None:
         with self._lock:
             if not self._begun or self._closed:
                 self._buffer.hole = True
@@ -191,8 +193,7 @@ class RedisChannel(RoomPublishing):
         """The command that asks for the log's head and keeps a room in use for `life` seconds."""
         assert self._outlet is not None
         idle = self._outlet.idle_for() > 0 and not self.presence
-        shorten = idle and not self._was_idle
-        self._was_idle = idle
+        shorten, self._was_idle = idle and not self._was_idle, idle
         if idle:
             life = self.log.retention.room_ttl if shorten else 0
         return self.log.command("inspect", int(shorten), int(life * 1000))

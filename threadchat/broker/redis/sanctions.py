@@ -57,6 +57,8 @@ class RedisSanctions(Sanctions):
 
         Others follow when they receive it.
         """
+        with self._changing:
+            self._check_room_locked(sanction)  # in the copy, which tells whose there are
         field, value = _encode(sanction.key), _encode(sanction)
         number = self._ask("impose", *self._channel(), field, value, MOST)
         if not number:

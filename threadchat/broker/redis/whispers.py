@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -35,9 +36,10 @@ class Whispers:
             with contextlib.suppress(CommandError):
                 self._connection.publish(self._names.room(room).channel, heading + frame)
 
-    def receive(self, room: str, payload: bytes) -> None:
-        """Passes on a whisper of another node. Runs on: the subscriber's thread."""
-        heading, _, frame = payload.partition(b"\n")
-        node, but = heading.removeprefix(WHISPER).split(b" ", 1)  # an id may contain spaces
-        if node.decode() != self._node and self.pass_on is not None:
-            self.pass_on(room, frame, msgspec.json.decode(but))
+    def receive(self, room: str, payloads: Iterable[bytes]) -> None:
+        """Passes on whispers of other nodes. Runs on: the subscriber's thread."""
+        for payload in payloads:
+            heading, _, frame = payload.partition(b"\n")
+            node, but = heading.removeprefix(WHISPER).split(b" ", 1)  # an id may contain spaces
+            if node.decode() != self._node and self.pass_on is not None:
+                self.pass_on(room, frame, msgspec.json.decode(but))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from time import monotonic
+from collections.abc import Callable
+from time import monotonic, sleep, thread_time
 from typing import Final, Protocol
 
 log = logging.getLogger(__name__)
@@ -32,17 +33,62 @@ class Served(Protocol):
         """
 
 
+class Pace(Protocol):
+    """The budget of the person whom a producer serves: how many threads, and how much of their time."""
+
+    def enter(self, start: Callable[[], object]) -> bool:
+        """Whether a thread may start now; otherwise `start` is called later. `leave` must follow that thread.
+
+        Runs on: any thread that holds no room's lock.
+        """
+
+    def spend(self, seconds: float) -> float:
+        """Takes CPU time from the budget. Returns the seconds to wait for more.
+
+        Runs on: the producer's thread.
+        """
+
+    def leave(self) -> None:
+        """Called when the thread has ended its work. May start another one.
+
+        Runs on: the producer's thread, or the one that could not start it.
+        """
+
+
+class Unpaced:
+    """A budget without a limit."""
+
+    def enter(self, start: Callable[[], object]) -> bool:
+        """See Pace."""
+        return True
+
+    def spend(self, seconds: float) -> float:
+        """See Pace."""
+        return 0.0
+
+    def leave(self) -> None:
+        """See Pace."""
+
+
+UNPACED: Final = Unpaced()
+LONGEST_PAUSE: Final = 0.25
+"""Seconds after which a producer that waits for its budget looks whether there is still somebody to serve."""
+
+
 class Producer:
     """Serves the subscriptions of one sink that are behind, round robin, one step of the log at a time.
 
-    Its thread starts with the first subscription and ends when none is left. `_lock` guards `_waiting` and
+    Its thread starts with the first subscription and ends when none is left. If `pace` has no thread or no
+    time left, the producer is `resting`, and publishers do not wait for it. `_lock` guards `_waiting` and
     `_running` and is a leaf.
     """
 
-    __slots__ = ("_failing", "_lock", "_name", "_running", "_waiting")
+    __slots__ = ("_failing", "_lock", "_name", "_pace", "_running", "_waiting", "resting")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pace: Pace = UNPACED) -> None:
+        self.resting = False
         self._name = name
+        self._pace = pace
         self._failing = False  # no thread could be started, and that was logged
         self._lock = threading.Lock()
         self._waiting: OrderedDict[Served, None] | None = None  # next one first; None if no thread runs
@@ -61,7 +107,9 @@ class Producer:
                     self._waiting = OrderedDict()
                 self._waiting[served] = None
             if starts:
-                self._start()
+                self.resting = not self._pace.enter(self._start)
+                if not self.resting:
+                    self._start()
         except BaseException:  # from a signal handler, at any point: nobody else would start the thread
             if starts:
                 self._start()
@@ -81,15 +129,23 @@ class Producer:
             self._running = True
         try:
             while (served := self._next()) is not None:
-                more = True
+                self.resting = False
+                more, begun = True, thread_time()
                 try:
                     more = served.feed_step()
                 finally:
                     if more:
                         self._put_back(served)
+                pause = self._pace.spend(thread_time() - begun)
+                while pause and self._waiting:
+                    self.resting = True
+                    sleep(min(pause, LONGEST_PAUSE))
+                    pause = self._pace.spend(0.0)
         except BaseException:
             self._running = False
             raise
+        finally:
+            self._pace.leave()
 
     def _start(self) -> None:
         thread = threading.Thread(target=self.run, name=f"producer-{self._name}", daemon=True)
@@ -103,6 +159,7 @@ class Producer:
                 if self._running:
                     return
                 waiting, self._waiting = self._waiting or (), None
+            self._pace.leave()
             for served in waiting:
                 served.no_thread()
         else:
@@ -134,14 +191,15 @@ class Stalls(Protocol):
 class Step:
     """A publisher's ticket for a subscription that is falling behind.
 
-    It passes with the next step of the producer. It also passes while the producer waits for its peer,
-    because nobody waits for a slow peer.
+    It passes with the next step of the producer. It also passes while the producer waits for its peer or for
+    its budget, because nobody waits for a slow peer, or for one who asks for too much.
     """
 
-    __slots__ = ("_sink", "_taken")
+    __slots__ = ("_producer", "_sink", "_taken")
 
-    def __init__(self, sink: Stalls) -> None:
+    def __init__(self, sink: Stalls, producer: Producer) -> None:
         self._sink = sink
+        self._producer = producer
         self._taken = threading.Event()
 
     def take(self) -> None:
@@ -151,7 +209,7 @@ class Step:
     @property
     def passed(self) -> bool:
         """Whether there is nothing to wait for."""
-        return self._taken.is_set() or self._sink.stalled
+        return self._taken.is_set() or self._sink.stalled or self._producer.resting
 
     def begin(self) -> None:
         """Does nothing: the producer is running already. Runs on: publishers."""

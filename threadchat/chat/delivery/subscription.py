@@ -264,7 +264,7 @@ class Subscription:
 
         Runs on: publishers.
         """
-        step = Step(self.sink)
+        step = Step(self.sink, self._producer)
         self._pass_step(step)  # publishers that wait for the previous step may go on
         if self.live or self.stopped or not self._served:  # checked after the step is set
             step.take()

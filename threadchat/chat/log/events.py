@@ -105,7 +105,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
 
     Drafts with the same `key` of the same user are published once within five minutes; an empty key means
     none. `target` names the log in which it is a position. A channel whose log has another epoch refuses the
-    draft.
+    draft. `source` stands for whoever sends it under many user ids: an anonymous person's address.
     """
 
     type: str
@@ -119,6 +119,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     data: bytes = b""
     to: UserId | None = None
     skip: str = ""
+    source: str = ""
     details: Details | None = None
 
     @property

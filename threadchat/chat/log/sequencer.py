@@ -11,14 +11,15 @@ from typing import Final, Protocol, overload
 
 from threadchat.chat.log.alterations import check
 from threadchat.chat.log.backpressure import Gate
-from threadchat.chat.log.events import CLOSE, Draft, Event, Position, Record, UserId, record
+from threadchat.chat.log.events import CLOSE, Draft, Event, Position, Record, record
+from threadchat.chat.log.keys import Keys, Known, forget_some
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 KEY_TTL: Final = 300.0
 """Seconds for which a message key is remembered: longer than any client retries."""
 MAX_KEYS: Final = 1 << 14
-"""The maximum number of keys in a room. Above it, the oldest are forgotten early: a flood of the longest keys
-takes at most 16 MB.
+"""The maximum number of keys in a room. Above it, some are forgotten early, those of whoever has the most: a
+flood of the longest keys takes at most 16 MB, and costs nobody else a key.
 
 Below 54 messages with a key per second in one room, all keys last for `KEY_TTL`.
 """
@@ -26,10 +27,6 @@ KEY_WEIGHT: Final = 1000
 """The maximum memory that one key takes, in bytes: the longest key, in any script."""
 MAX_HISTORY_BYTES: Final = 512 << 10
 """The maximum JSON bytes of one page of history, so that a page fits into any outbox."""
-
-
-Keys = OrderedDict[tuple[UserId | None, str], tuple[Position, float]]
-"""Message keys, each with its user. The value is the position of the message and when to forget the key."""
 
 
 class Page(Sequence[Event]):
@@ -224,7 +221,7 @@ class Sequencer:
     def forget(self, floor: int) -> None:
         """See Channel."""
         with self._lock:
-            while self._keys and next(iter(self._keys.values()))[0].offset <= floor:
+            while self._keys and next(iter(self._keys.values())).position.offset <= floor:
                 self._keys.popitem(last=False)
 
     def _publish_locked(self, drafts: Sequence[Draft]) -> list[Position]:
@@ -242,7 +239,7 @@ class Sequencer:
         if self._outlet is not None:
             self._head = self._outlet.newest
         keys = self._keys
-        while keys and next(reversed(keys.values()))[0].offset > self._head:
+        while keys and next(reversed(keys.values())).position.offset > self._head:
             keys.popitem()
 
     def _hand_on_locked(self, records: list[Record]) -> None:
@@ -266,7 +263,8 @@ class Sequencer:
                 position = Position(offset, self.epoch)
                 records.append(record(draft, offset, self._room, now))
                 if draft.key:
-                    fresh[draft.user, draft.key] = position, self._clock() + KEY_TTL
+                    owner = draft.source or draft.user
+                    fresh[draft.user, draft.key] = Known(position, self._clock() + KEY_TTL, owner)
             positions.append(position)
         self._keys.update(fresh)  # last: if a draft cannot be encoded, nothing is published
         return positions, records
@@ -282,8 +280,10 @@ class Sequencer:
     def _known_locked(self, draft: Draft, fresh: Keys) -> Position | None:
         keys = self._keys
         now = self._clock()
-        while keys and (len(keys) > MAX_KEYS or next(iter(keys.values()))[1] <= now):
+        while keys and next(iter(keys.values())).until <= now:
             keys.popitem(last=False)
+        while len(keys) > MAX_KEYS:
+            forget_some(keys, max(1, MAX_KEYS >> 4))
         name = draft.user, draft.key
         known = fresh.get(name) or keys.get(name)
-        return known[0] if known else None
+        return known.position if known else None

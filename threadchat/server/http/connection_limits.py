@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address
-from typing import Any
+from typing import Any, Final
 
 from threadchat.server.http.proxies import Proxies, plain_address
+
+SITE: Final = 48
+"""The prefix length of the IPv6 networks that many providers give to one customer."""
 
 
 def counted_as(address: str) -> str:
@@ -14,15 +17,20 @@ def counted_as(address: str) -> str:
     For IPv6, this is the /64 network, because one customer usually has a whole one. For IPv4, also if it is
     mapped to IPv6, it is the IPv4 address itself.
     """
+    return networks_of(address)[0]
+
+
+def networks_of(address: str) -> tuple[str, ...]:
+    """What `counted_as` returns, and for IPv6 also the /48 network, all of which one customer may have."""
     if ":" not in address:
-        return address
+        return (address,)
     try:
         parsed = IPv6Address(address.partition("%")[0])
     except ValueError:
-        return address
+        return (address,)
     if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
+        return (str(parsed.ipv4_mapped),)
+    return tuple(f"{IPv6Address(int(parsed) >> (128 - n) << (128 - n))}/{n}" for n in (64, SITE))
 
 
 class ConnectionLimits:

@@ -16,12 +16,8 @@ _THIS_MACHINE: Final = IPv4Address("127.0.0.1")
 Address = IPv4Address | IPv6Address
 
 
-class Proxies:
-    """The proxies of the setting `trusted_proxy`. Immutable, so every method runs on any thread.
-
-    Two of their headers are trusted: X-Forwarded-For, to which each proxy appends the address of its peer,
-    and X-Forwarded-Proto. Any other client could forge these headers.
-    """
+class Networks:
+    """Some addresses and networks. Immutable, so every method runs on any thread."""
 
     def __init__(self, networks: str = "") -> None:
         """`networks`: addresses or networks, separated by commas. Raises ValueError for anything else."""
@@ -30,12 +26,25 @@ class Proxies:
     def __bool__(self) -> bool:
         return bool(self._networks)
 
+    def __contains__(self, address: str) -> bool:
+        found = _read(address) if self._networks else None
+        return found is not None and self.contain(found)
+
+    def contain(self, address: Address) -> bool:
+        """Whether one of them contains the address."""
+        return any(address in network for network in self._networks)
+
+
+class Proxies(Networks):
+    """The proxies of the setting `trusted_proxy`. Immutable, so every method runs on any thread.
+
+    Two of their headers are trusted: X-Forwarded-For, to which each proxy appends the address of its peer,
+    and X-Forwarded-Proto. Any other client could forge these headers.
+    """
+
     def trusts(self, address: str) -> bool:
         """Whether `address` belongs to a trusted proxy."""
-        if not self._networks:
-            return False
-        found = _read(address)
-        return found is not None and self._contain(found)
+        return address in self
 
     def see_through(self, environ: dict[str, Any]) -> None:
         """Replaces a trusted proxy's address and scheme in `environ` with the client's.
@@ -50,7 +59,7 @@ class Proxies:
         peer = environ.get("REMOTE_ADDR", "")
         environ[PEER] = peer
         found = _read(peer) if peer else _THIS_MACHINE
-        if found is None or not self._contain(found):
+        if found is None or not self.contain(found):
             return
         client = self._client(found, environ.get("HTTP_X_FORWARDED_FOR", ""))
         environ["REMOTE_ADDR"] = str(client)
@@ -68,12 +77,9 @@ class Proxies:
             if found is None:
                 break
             client = found
-            if not self._contain(found):
+            if not self.contain(found):
                 break
         return client
-
-    def _contain(self, address: Address) -> bool:
-        return any(address in network for network in self._networks)
 
 
 def plain_address(text: str) -> str:

@@ -19,13 +19,14 @@ from threadchat.chat.sanctions import BAN, subject_for
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, Refuse, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.normalize import nfc
+from threadchat.server.budgets.account import MAX_STORED, STORED_WINDOW
+from threadchat.server.budgets.rate_limit import TokenBucket
 from threadchat.server.protocol import commands, encoding
 from threadchat.server.session.app_commands import Handler
 from threadchat.server.session.caller import Caller
 from threadchat.server.session.hello import HelloSession
 from threadchat.server.session.inbox import Inbox
 from threadchat.server.session.memberships import Memberships
-from threadchat.server.session.rate_limit import TokenBucket
 from threadchat.server.session.unread import unread
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
@@ -36,10 +37,6 @@ log.addFilter(LogRateLimit())
 
 MAX_POOLED: Final = 16
 """Calls of one connection on the pool at once, so that one client cannot fill it."""
-
-MAX_STORED: Final = 100
-STORED_WINDOW: Final = 3600.0
-"""One connection may store `MAX_STORED` direct messages for offline people per `STORED_WINDOW` seconds."""
 
 _MOVED: Final = {"join": "joined", "subscribe": "subscribed", "leave": "left", "unsubscribe": "unsubscribed"}
 """What the client receives when the application does this for it."""
@@ -127,15 +124,16 @@ class ApplicationSession(HelloSession):
     def _check_storing(self, to: UserId) -> None:
         """Checks a direct message before it may be stored for somebody offline.
 
-        Raises CommandError 108 for an invalid id, and 111 if this connection has stored too many messages.
-        Otherwise anybody could fill the store with inboxes of people who do not exist.
+        Raises CommandError 108 for an invalid id, and 111 if this connection, or all connections of the
+        person or the address, have stored too many messages. Otherwise anybody could fill the store with
+        inboxes of people who do not exist.
         """
         if not is_user_id(to, -LARGEST_ID):
             raise CommandError(ErrorCode.NOT_AVAILABLE, f"nobody is {to!r:.60}; an id is {ID_RULE}")
-        if self._stored is None:
-            return
-        self._stored.take(0, self._clock())  # adds the tokens of the time that has passed
-        if self._stored.spent and not self.hub.is_connected(to):
+        if self._stored is not None:
+            self._stored.take(0, self._clock())  # adds the tokens of the time that has passed
+        spent = self._stored is not None and self._stored.spent
+        if (spent or not self.budget.may_store()) and not self.hub.is_connected(to):
             reason = f"{MAX_STORED} messages of yours wait for people who are offline; try again later"
             raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)
 
@@ -144,6 +142,7 @@ class ApplicationSession(HelloSession):
         if self._stored is None:
             self._stored = TokenBucket(MAX_STORED / STORED_WINDOW, MAX_STORED, self._clock())
         self._stored.take(1, self._clock())
+        self.budget.note_stored()
         return {"stored": True}
 
     def end(self) -> None:

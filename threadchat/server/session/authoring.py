@@ -71,7 +71,7 @@ def unreact(session: Session, command: commands.Unreact) -> Fields:
 def details(session: Session, room: str, text: str, reply_to: Position | None = None) -> Details | None:
     """Whom a text mentions, and what it answers. `@room` counts only from those who may moderate there."""
     return details_of(
-        session.hub.room(room),
+        session.hub.room(room, session.budget.openers),
         text,
         reply_to,
         may_say_room=lambda: session.identity.may(session.person, "moderate", room),

@@ -12,8 +12,8 @@ from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth import users
 from threadchat.server.auth.name_policy import check_about
+from threadchat.server.budgets.rate_limit import TokenBucket
 from threadchat.server.protocol import commands
-from threadchat.server.session.rate_limit import TokenBucket
 from threadchat.server.session.session import Session
 from threadchat.version import __version__
 from threadchat.wire.connection import ConnectionState

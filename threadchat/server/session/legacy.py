@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from threadchat.chat.delivery.subscription import Subscription
@@ -13,6 +14,7 @@ from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.normalize import nfc_id
 from threadchat.server.auth.name_policy import check_controls
 from threadchat.server.auth.users import User, stranger
+from threadchat.server.budgets.account import Account
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.encoding import BROADCAST_ROOM
 from threadchat.server.session import compression
@@ -95,6 +97,7 @@ class BroadcastSession(LegacySession):
     """One room. Everybody who connects receives every message, including their own."""
 
     _subscription: Subscription | None = None
+    _held: Sequence[Account] = ()
 
     def begin(self) -> None:
         """Subscribes to the room."""
@@ -109,6 +112,7 @@ class BroadcastSession(LegacySession):
         else:
             self.arrive(known.id)
         self.connection.advance(ConnectionState.IN_CHAT)
+        self._held = self.budget.hold("subscriptions")
         name = f"{self.connection.number}-{BROADCAST_ROOM}"
         encode = compression.BROADCAST[self.connection.deflater]
         self._subscription = self.hub.in_room(
@@ -143,6 +147,8 @@ class BroadcastSession(LegacySession):
 
     def end(self) -> None:
         """Ends the subscription."""
+        held, self._held = self._held, ()
+        self.budget.release("subscriptions", held)
         if self._subscription is not None:
             self._subscription.stop()
 

@@ -13,6 +13,8 @@ from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Position, UserId
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode
+from threadchat.server.budgets.account import Account
+from threadchat.server.budgets.budgets import Budget
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.commands import Listen
 from threadchat.server.session import compression
@@ -42,12 +44,15 @@ class Membership:
     reason as soon as its opener has finished opening it.
     """
 
-    __slots__ = ("evicted", "opener", "room", "state", "subscription", "user")
+    __slots__ = ("evicted", "held", "opener", "room", "state", "subscription", "user")
 
-    def __init__(self, room: Room, subscription: Subscription, user: UserId | None) -> None:
+    def __init__(
+        self, room: Room, subscription: Subscription, user: UserId | None, held: list[Account]
+    ) -> None:
         self.room = room
         self.subscription = subscription
         self.user = user
+        self.held = held  # the accounts that count it
         self.state = State.OPENING
         self.opener = threading.get_ident()  # the thread that opens it
         self.evicted: str | None = None
@@ -72,6 +77,7 @@ class Memberships:
     """
 
     __slots__ = (
+        "_budget",
         "_changed",
         "_connection",
         "_ended",
@@ -83,13 +89,14 @@ class Memberships:
         "producer",
     )
 
-    def __init__(self, connection: Connection, hub: Hub, session: str, most: int) -> None:
-        """`most` is the limit of memberships at once."""
+    def __init__(self, connection: Connection, hub: Hub, session: str, most: int, budget: Budget) -> None:
+        """`most` is the limit of memberships at once. They also count in the session's budget."""
         self._most = most
+        self._budget = budget
         self._connection = connection
         self._hub = hub
         self._session = session
-        self.producer = Producer(str(connection.number))  # for all its subscriptions, including the inbox
+        self.producer = Producer(str(connection.number), budget)  # for all subscriptions, also the inbox
         self._changed = threading.Condition(threading.Lock())
         self._opening = threading.Lock()
         self._ended = False  # the connection has ended; no membership begins any more
@@ -103,14 +110,22 @@ class Memberships:
         """Makes a membership whose subscription is not started yet. `finish_opening` must follow.
 
         `user` is the member, or None to subscribe only. Raises CommandError 105 if there is a membership in
-        the room, 106 if there are too many, 107 for an unknown event type, and RoomClosed.
+        the room, 106 if there are too many, here or over all connections of the person or the address, 107
+        for an unknown event type, and RoomClosed.
         """
         encoding.check_filter(command.types, command.names)
         with self._opening:
             self._check_free(command.room)
-            return self._open(command, user, marker)
+            held = self._budget.hold("subscriptions")
+            try:
+                return self._open(command, user, marker, held)
+            except BaseException:
+                self._budget.release("subscriptions", held)
+                raise
 
-    def _open(self, command: Listen, user: UserId | None, marker: Text | None) -> Membership:
+    def _open(
+        self, command: Listen, user: UserId | None, marker: Text | None, held: list[Account]
+    ) -> Membership:
         name = command.room
         since = None if command.since is None else Position(command.since.offset, command.since.epoch)
 
@@ -126,9 +141,9 @@ class Memberships:
                 producer=self.producer,
                 session=self._session,
             )
-            return Membership(room, subscription, user)
+            return Membership(room, subscription, user, held)
 
-        membership = self._hub.in_room(name, subscribe)
+        membership = self._hub.in_room(name, subscribe, self._budget.openers)
         with self._changed:
             if not self._ended:
                 self._memberships[name] = membership
@@ -250,6 +265,7 @@ class Memberships:
             with self._changed:
                 del self._memberships[membership.room.name]
                 self._changed.notify_all()
+            self._budget.release("subscriptions", membership.held)
 
     def _tell(self, room: str, reason: str) -> None:
         answer = entering(partial(self._connection.offer, encoding.kicked_text(room, reason)))

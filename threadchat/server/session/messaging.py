@@ -126,12 +126,13 @@ class MessagingSession(ApplicationSession):
         self._unpublished_bytes = 0
         if self.screens and not (kept := self.identity.screen_all(self.person, kept, self._refuse)):
             return
-        room = kept[0].room
+        room, source = kept[0].room, self.budget.source
         drafts = [
-            Draft(MESSAGE, self.user, self.nickname, item.message, "", client_key(item.key)) for item in kept
+            Draft(MESSAGE, self.user, self.nickname, item.message, "", client_key(item.key), source=source)
+            for item in kept
         ]
         try:
-            positions = self.hub.publish(room, drafts)
+            positions = self.hub.publish(room, drafts, self.budget.openers)
         except Exception as failure:
             error = self._as_error(failure)
             for item in kept:
@@ -157,8 +158,9 @@ class MessagingSession(ApplicationSession):
         if command.reply_to:
             reply_to = self.hub.answer_to(room, command.reply_to, command.epoch)
         details = authoring.details(self, room, text, reply_to)
-        draft = Draft(MESSAGE, self.user, self.nickname, text, key=client_key(command.key), details=details)
-        return {"offset": self.hub.publish(room, [draft])[0].offset}
+        key, source = client_key(command.key), self.budget.source
+        draft = Draft(MESSAGE, self.user, self.nickname, text, key=key, source=source, details=details)
+        return {"offset": self.hub.publish(room, [draft], self.budget.openers)[0].offset}
 
 
 def _needs_look(command: commands.Message) -> bool:

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from threadchat.chat.addresses import spelled, within
 from threadchat.chat.log.events import UserId
-from threadchat.chat.sanctions import BAN, MUTE, spelled, within
+from threadchat.chat.sanctions import BAN, MUTE
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.auth.sanction_check import SanctionCheck
 from threadchat.server.protocol import commands
@@ -74,8 +75,9 @@ def close(session: Session, command: commands.Close) -> Fields:
 def sanctions(session: Session, command: commands.Sanctions) -> Fields:
     """Lists the sanctions of one room or, with an empty room, all of them."""
     _check(session, command.room)
-    found = session.hub.sanctions.list(command.room or None)
-    return {"sanctions": [item.describe() for item in found[-MAX_LISTED:]], "count": len(found)}
+    with session.budget.question():
+        found = session.hub.sanctions.list(command.room or None)
+        return {"sanctions": [item.describe() for item in found[-MAX_LISTED:]], "count": len(found)}
 
 
 def _impose(session: Session, kind: str, command: commands.Sanctioning, with_address: bool = False) -> Fields:

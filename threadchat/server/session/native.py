@@ -13,6 +13,7 @@ from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.identity import Identity
+from threadchat.server.budgets.budgets import NO_BUDGETS, Budgets
 from threadchat.server.protocol import commands, encoding
 from threadchat.server.session import authoring, compression, moderation, queries, unread
 from threadchat.server.session.app_commands import NO_CALLS, Calls
@@ -36,10 +37,15 @@ class NativeSession(MessagingSession):
         *,
         identity: Identity | None = None,
         calls: Calls = NO_CALLS,
+        budgets: Budgets = NO_BUDGETS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(connection, hub, config, identity=identity, calls=calls, clock=clock)
-        self._memberships = Memberships(connection, hub, self.session, config.rooms_per_connection)
+        super().__init__(
+            connection, hub, config, identity=identity, calls=calls, budgets=budgets, clock=clock
+        )
+        self._memberships = Memberships(
+            connection, hub, self.session, config.rooms_per_connection, self.budget
+        )
 
     # The lifecycle
 
@@ -138,14 +144,6 @@ class NativeSession(MessagingSession):
 
     # Everything else
 
-    def _ask(self, command: commands.Command) -> dict[str, Any]:
-        return queries.answer(self.hub, command)
-
-    def _rooms(self, command: commands.Rooms) -> dict[str, Any]:
-        restricted = self.identity.permissions is not None
-        reply = queries.rooms(self.hub, command, self.identity.may_see if restricted else None)
-        return {**reply, **unread.unread(self, command.prefix)}  # others may get the same reply
-
     def _ping(self, command: commands.Ping) -> dict[str, Any]:
         return {}
 
@@ -172,11 +170,8 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Read: unread.read,
     commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,
-    commands.Count: NativeSession._ask,
-    commands.History: NativeSession._ask,
-    commands.Who: NativeSession._ask,
-    commands.Rooms: NativeSession._rooms,
     commands.Ping: NativeSession._ping,
+    **queries.HANDLERS,
     **authoring.HANDLERS,
     **moderation.HANDLERS,
 }

@@ -14,34 +14,47 @@ from threadchat.chat.log.events import Position, UserId, is_inbox
 from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES
 from threadchat.chat.presence import Occupant
 from threadchat.chat.room import Room
+from threadchat.chat.room_shares import NOBODY, Openers
 from threadchat.server.protocol import encoding
 from threadchat.server.protocol.commands import MAX_LISTED, Command, Count, History, Rooms, Who
+from threadchat.server.session import unread
+from threadchat.server.session.session import Session
 
 Fields = dict[str, Any]
 
 
-def answer(hub: Hub, command: Command) -> Fields:
-    """The fields of the reply. Raises CommandError, and KeyError for a command that is not a question."""
-    return _ANSWERS[type(command)](hub, command)
+def ask(session: Session, command: Count | History | Who) -> Fields:
+    """Answers a question about one room, within the asker's budget."""
+    with session.budget.question():
+        return _ANSWERS[type(command)](session.hub, command, session.budget.openers)
 
 
-def count(hub: Hub, command: Count) -> Fields:
-    """The number of events in the log that pass a filter."""
+def ask_for_rooms(session: Session, command: Rooms) -> Fields:
+    """Lists the rooms that somebody may see, within their budget."""
+    restricted = session.identity.permissions is not None
+    with session.budget.question():
+        reply = rooms(session.hub, command, session.identity.may_see if restricted else None)
+        return {**reply, **unread.unread(session, command.prefix)}  # others may get the same reply
+
+
+def count(hub: Hub, command: Count, openers: Openers = NOBODY) -> Fields:
+    """The number of events in the log that pass a filter. The room counts for `openers` if it is opened."""
     encoding.check_filter(command.types, command.names)
-    return {"count": _find(hub, command.room).count(Filter(command.types, command.users, command.names))}
+    wanted = Filter(command.types, command.users, command.names)
+    return {"count": _find(hub, command.room, openers).count(wanted)}
 
 
-def history(hub: Hub, command: History) -> Fields:
+def history(hub: Hub, command: History, openers: Openers = NOBODY) -> Fields:
     """A page of the log. The events are already JSON."""
     since = None if command.since is None else Position(command.since.offset, command.since.epoch)
-    page = _find(hub, command.room).history(since, command.limit, command.reverse)
+    page = _find(hub, command.room, openers).history(since, command.limit, command.reverse)
     events = [msgspec.Raw(record.json) for record in page.records]
     return {"events": events, **encoding.position_fields(page.head)}
 
 
-def who(hub: Hub, command: Who) -> Fields:
+def who(hub: Hub, command: Who, openers: Openers = NOBODY) -> Fields:
     """The people in a room, in the order of their ids, each with the number of sessions."""
-    people = _find(hub, command.room).who()
+    people = _find(hub, command.room, openers).who()
     if command.after is not None:
         last = _rank(command.after)
         people = [occupant for occupant in people if _rank(occupant.user) > last]
@@ -69,11 +82,11 @@ def rooms(hub: Hub, command: Rooms, may_see: Callable[[str], bool] | None = None
     return fields
 
 
-def _find(hub: Hub, room: str) -> Room:
+def _find(hub: Hub, room: str, openers: Openers) -> Room:
     """A room that is not an inbox; not even operators may read inboxes. Raises CommandError 102 and 103."""
     if is_inbox(room):
         encoding.check_reachable(room)
-    return hub.find(room)
+    return hub.find(room, openers)
 
 
 def _described(hub: Hub, occupant: Occupant) -> Fields:
@@ -100,9 +113,13 @@ def _listed(field: str, entries: Iterable[Fields]) -> Fields:
     return {field: taken}
 
 
-_ANSWERS: Final[dict[type[Command], Callable[[Hub, Any], Fields]]] = {
+_ANSWERS: Final[dict[type[Command], Callable[[Hub, Any, Openers], Fields]]] = {
     Count: count,
     History: history,
     Who: who,
-    Rooms: rooms,
+}
+
+HANDLERS: Final[dict[type[Command], Callable[[Session, Any], Fields]]] = {
+    **dict.fromkeys(_ANSWERS, ask),
+    Rooms: ask_for_rooms,
 }

@@ -6,6 +6,7 @@ import logging
 import math
 from typing import Any, Final, Literal
 
+from threadchat.chat.addresses import neighbourhood, spelled
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import UserId
 from threadchat.chat.log.ids import spelled_id
@@ -16,8 +17,6 @@ from threadchat.chat.sanctions import (
     MUTE,
     Sanction,
     Subject,
-    neighbourhood,
-    spelled,
     subject_for,
     user_of,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -20,9 +20,9 @@ from threadchat.server.auth.identity import Identity
 from threadchat.server.auth.name_policy import name_policy
 from threadchat.server.auth.sanction_check import SanctionCheck
 from threadchat.server.auth.users import User
+from threadchat.server.budgets.budgets import NO_BUDGETS, Budgets
 from threadchat.server.session.app_commands import NO_CALLS, Calls
-from threadchat.server.session.rate_limit import RateLimit
-from threadchat.server.session.statistics import Work
+from threadchat.server.session.pacing import Paced
 from threadchat.wire.connection import Connection, ConnectionState
 from threadchat.wire.outbox import Answer
 from threadchat.wire.protocol.requests import Text
@@ -33,13 +33,9 @@ log.addFilter(LogRateLimit())
 MAX_ERRORS: Final = 64
 """Errors within `ERROR_WINDOW` seconds after which a client is considered broken."""
 ERROR_WINDOW: Final = 60.0
-CONTROL_RATE: Final = 100
-"""Pings and pongs a second accepted from one connection, if no `message_rate` limits them."""
-CONTROL_BURST: Final = 1000
-"""Pings and pongs accepted at once. Programs that measure round trips send a few."""
 
 
-class Session(ABC):
+class Session(Paced):
     """One connection in the chat, from its upgrade to its end. Each dialect has a subclass.
 
     Everything runs on the connection's reader thread unless a method says otherwise.
@@ -59,10 +55,13 @@ class Session(ABC):
         *,
         identity: Identity | None = None,
         calls: Calls = NO_CALLS,
+        budgets: Budgets = NO_BUDGETS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`identity` has the hooks and the authenticated user; `calls` are the application's commands."""
-        self.connection = connection
+        """`identity` has the hooks and the authenticated user; `calls` are the application's commands.
+
+        `budgets` are those of people and addresses over all their connections.
+        """
         self.hub = hub
         self.identity = identity or Identity(connection)
         self.calls = calls
@@ -71,19 +70,16 @@ class Session(ABC):
         self.user: UserId | None = None
         self.nickname = ""
         self.about = ""
-        self.work = Work()
         self._config = config
-        self._clock = clock
         self.names = name_policy(config.room_pattern, config.nickname_pattern)
         self._errors: deque[float] | None = None  # the times of the latest errors
-        rate = config.message_rate
-        self._rate_limit = RateLimit(rate, config.message_burst, clock) if rate else None
-        self._control_rate_limit = self._rate_limit or RateLimit(CONTROL_RATE, CONTROL_BURST, clock)
+        super().__init__(connection, config, budgets, clock)
 
     def run(self) -> None:
         """Handles everything that the peer sends, then leaves all rooms. Raises nothing."""
         connection = self.connection
         try:
+            self.budget.begin(self.identity.address)
             self.expire("age", self._config.max_age, CloseCode.EXPIRED)
             self.identity.heed_expiry()
             self.hub.attend(self)
@@ -101,7 +97,8 @@ class Session(ABC):
             if error.code == ErrorCode.INTERNAL:
                 connection.close(CloseCode.INTERNAL_ERROR)
             else:
-                connection.close(CloseCode.FORCE_DISCONNECT, error.reason)
+                code = CloseCode.TOO_MANY_REQUESTS if error.temporary else CloseCode.FORCE_DISCONNECT
+                connection.close(code, error.reason)
         except Exception:
             log.exception("connection %d (%s) failed", connection.number, connection.label)
             connection.close(CloseCode.INTERNAL_ERROR)
@@ -115,18 +112,7 @@ class Session(ABC):
     def begin(self) -> None:
         """Begins the session: sends the first message, or sets the dialect's deadlines."""
 
-    @abstractmethod
-    def handle(self, text: str) -> None:
-        """Handles one message. Raises ConnectionClosed."""
-
-    @abstractmethod
-    def refuse_excess(self, text: str, error: CommandError) -> None:
-        """Answers a message above the rate limit with `error`. Raises ConnectionClosed."""
-
-    def burst_ended(self) -> None:  # noqa: B027  # a dialect without bursts does nothing
-        """Called after the last message of a burst."""
-
-    def end(self) -> None:  # noqa: B027  # a dialect without rooms does nothing
+    def end(self) -> None:  # a dialect without rooms does nothing
         """Ends memberships and subscriptions, in any state of the session."""
 
     @abstractmethod
@@ -144,7 +130,7 @@ class Session(ABC):
         """Whether the session subscribes to its person's inbox. Runs on: any thread."""
         return False
 
-    def open_inbox(self, inbox: Room) -> None:  # noqa: B027  # a dialect without inboxes does nothing
+    def open_inbox(self, inbox: Room) -> None:  # a dialect without inboxes does nothing
         """Subscribes to its person's inbox, if it has not yet. Raises RoomClosed. Runs on: any thread."""
 
     def offer_event(self, told: Record, listed: list[Any], *, light: bool) -> Answer:
@@ -203,6 +189,7 @@ class Session(ABC):
         self.connection.label = f"user {spelled_id(user)}"
         self.hub.arrive(self)
         self.sanction_check.belong_to(user)
+        self.budget.know(user, known=self.identity.identity is not None)
         self._refuse_banned()
         try:
             self.identity.arrived(self.person, self.session)
@@ -232,50 +219,6 @@ class Session(ABC):
             self.connection.close(CloseCode.FORCE_DISCONNECT, error.reason)
             raise ConnectionClosed(CloseCode.FORCE_DISCONNECT, error.reason) from None
 
-    def _time_burst(self, burst: list[str | bytes]) -> None:
-        begun = self._clock()
-        self._handle_burst(burst)
-        self.work.note_burst(self._clock() - begun)
-
-    def _handle_burst(self, burst: list[str | bytes]) -> None:
-        pace = self._rate_limit
-        if pace is None:
-            self._handle_all(burst)
-            return
-        granted = pace.grant(len(burst))
-        self._handle_all(burst[:granted])
-        if granted < len(burst):
-            self._refuse_excess(burst[granted:], pace)
-
-    def _count_controls(self, count: int) -> None:
-        """Counts pings and pongs against the rate limit. None is refused; too many close (3013)."""
-        pace = self._control_rate_limit
-        excess = count - pace.grant(count)
-        if excess and pace.tolerate(excess) < excess:
-            self.connection.close(CloseCode.TOO_MANY_REQUESTS)
-
-    def _refuse_excess(self, excess: list[str | bytes], pace: RateLimit) -> None:
-        """Refuses messages above the rate limit. They do not count as errors; too many close (3013)."""
-        error = CommandError(ErrorCode.TOO_MANY_REQUESTS, pace.refusal)
-        bearable = pace.tolerate(len(excess))
-        for message in excess[:bearable]:
-            if isinstance(message, str) and self.connection.closed is None:
-                self.refuse_excess(message, error)
-                self.work.count_error(error.code)
-        if bearable < len(excess):
-            self.connection.close(CloseCode.TOO_MANY_REQUESTS)
-
-    def _handle_all(self, burst: list[str | bytes]) -> None:
-        for message in burst:
-            if self.connection.closed is not None:
-                return
-            if isinstance(message, bytes):
-                self.burst_ended()  # the messages before it are valid
-                self.connection.close(CloseCode.UNSUPPORTED_DATA)
-                return
-            self.handle(message)
-        self.burst_ended()
-
     def _depart(self) -> None:
         self.connection.advance(ConnectionState.TO_BE_DISCONNECTED)
         try:
@@ -286,4 +229,5 @@ class Session(ABC):
         except Exception:
             log.exception("connection %d could not leave its rooms", self.connection.number)
         finally:
+            self.budget.end()
             self.identity.departed(self.person)

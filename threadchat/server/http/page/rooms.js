@@ -177,11 +177,12 @@ export class Rooms {
   }
 
   #event(room, event) {
-    room.last = Math.max(room.last, event.id);
+    const logged = event.id !== undefined; // a flood of comings and goings is only seen in the list of people
+    room.last = logged ? Math.max(room.last, event.id) : room.last;
     const moved = event.type === "add" || event.type === "remove";
     if (moved) {
       this.loadPeople(room); // one session more or less: only the server has counted them
-    } else if (room.take(event, this.#model.me.user)) {
+    } else if (!logged || room.take(event, this.#model.me.user)) {
       room.follow(event);
     }
     if (event.type === "close") {

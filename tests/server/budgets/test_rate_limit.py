@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wire.helpers import steady
-from threadchat.server.session.rate_limit import RateLimit, TokenBucket
+from threadchat.server.budgets.rate_limit import RateLimit, TokenBucket
 from threadchat.testing import FakeClock
 
 
