@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,19 +23,18 @@ class RedisCluster:
     """Real servers. A replica takes over when its master has been dead for `timeout` milliseconds."""
 
     def __init__(self, folder: Path, *, timeout: int = 60_000, lasting: bool = False) -> None:
-        count = 2 * MASTERS
-        self.servers = [
-            RedisServer(
-                folder / str(number),
-                lasting=lasting,
-                more=[
-                    *("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
-                    *LOGIN,
-                    *("--cluster-node-timeout", str(timeout), "--repl-diskless-sync-delay", "0"),
-                ],
-            )
-            for number in range(count)
-        ]
+        self.servers: list[RedisServer] = []
+        try:
+            for number in range(2 * MASTERS):
+                self.servers.append(_start(folder / str(number), timeout, lasting))
+            self._join()
+        except BaseException:
+            self.kill()
+            raise
+        seeds = ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:MASTERS])
+        self.url = f"redis-cluster://{seeds}/"
+
+    def _join(self) -> None:
         self.ids = [self.do(server, "CLUSTER", "MYID") for server in self.servers]
         for number, server in enumerate(self.servers):
             self.do(server, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
@@ -44,12 +44,13 @@ class RedisCluster:
             for other in self.servers[:number]:
                 bus = other.command[other.command.index("--cluster-port") + 1]
                 self.do(server, "CLUSTER", "MEET", "127.0.0.1", other.port, bus)
-        until(lambda: all(self._known(server) == count for server in self.servers), "they know each other")
+        until(
+            lambda: all(self._known(server) == len(self.servers) for server in self.servers),
+            "they know each other",
+        )
         for server, master in zip(self.servers[MASTERS:], self.ids, strict=False):
             self.do(server, "CLUSTER", "REPLICATE", master)
         self._await_complete()
-        seeds = ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:MASTERS])
-        self.url = f"redis-cluster://{seeds}/"
 
     @staticmethod
     def do(server: RedisServer, *command: Any) -> Any:
@@ -196,3 +197,13 @@ class RedisCluster:
             and follows
             and (replication["role"] == "slave") == wanted
         )
+
+
+def _start(folder: Path, timeout: int, lasting: bool) -> RedisServer:
+    """Starts a server. It needs two ports, and another program may take one of them just before."""
+    more = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(timeout), *LOGIN]
+    more += ["--repl-diskless-sync-delay", "0"]
+    for _ in range(2):
+        with contextlib.suppress(AssertionError):
+            return RedisServer(folder, lasting=lasting, more=[*more, "--cluster-port", str(free_port())])
+    return RedisServer(folder, lasting=lasting, more=[*more, "--cluster-port", str(free_port())])

@@ -27,14 +27,21 @@ class Service:
         self.servers: list[RedisServer] = []
         self._sentinel: subprocess.Popen[bytes] | None = None
         self.port = free_port()
+        try:
+            self._build(replicas)
+        except BaseException:
+            self.close()
+            raise
+        nobody = free_port()  # a Sentinel that is away must not matter
+        self.url = f"redis-sentinel://127.0.0.1:{nobody},127.0.0.1:{self.port}/{SERVICE}"
+
+    def _build(self, replicas: int) -> None:
         for number in range(replicas + 1):
             of = ["--replicaof", "127.0.0.1", str(self.servers[0].port)] if number else []
-            self.servers.append(RedisServer(folder / str(number), lasting=False, more=[*LOGIN, *of]))
+            self.servers.append(RedisServer(self._folder / str(number), lasting=False, more=[*LOGIN, *of]))
         self.server = self.servers[0]
         until(lambda: self._replicas() == replicas, "the replicas follow")
         self._start_sentinel(replicas)
-        nobody = free_port()  # a Sentinel that is away must not matter
-        self.url = f"redis-sentinel://127.0.0.1:{nobody},127.0.0.1:{self.port}/{SERVICE}"
 
     def client(self) -> Any:
         """A connection to the master; close it."""
