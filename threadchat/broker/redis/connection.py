@@ -55,7 +55,7 @@ class RedisConnection:
         self.on_trouble: Callable[[], None] = lambda: None
         self.counters: Counter[str] = Counter()
         self.lasting = ""
-        """The replication id of a server that has on disk what it answers, or empty; see `look_for_loss`."""
+        """The replication id of a server that has on disk what it answers, or empty; see `inspect`."""
         self._ready = threading.Event()
         self._lock = threading.Lock()
         self._unready_since = monotonic()
@@ -95,11 +95,12 @@ class RedisConnection:
                 raise _as_command_error(answer) from answer
         return answers
 
-    def look_for_loss(self) -> None:
-        """Finds out whether a restart of the server loses something, for `lasting`. Raises CommandError.
+    def inspect(self) -> None:
+        """Finds out where channels are, and whether a restart of the server loses something, for `lasting`.
 
-        Runs on: the heartbeat's thread, with each new connection.
+        Raises CommandError. Runs on: the heartbeat's thread, every few seconds and with each new connection.
         """
+        self.topology.look_again()
         try:
             self.lasting = self.topology.lasting_history()
         except RedisError as error:

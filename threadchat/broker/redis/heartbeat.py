@@ -12,11 +12,12 @@ from typing import Final, Protocol
 from threadchat.broker.redis.connection import CLUSTER, is_away
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
+from threadchat.broker.redis.people import Services
 from threadchat.broker.redis.presence import RedisPresence, Scope
 from threadchat.broker.redis.room_channel import RedisChannel
 from threadchat.broker.redis.room_index import RoomIndex
 from threadchat.broker.redis.sanctions import RedisSanctions
-from threadchat.broker.redis.services import Services
+from threadchat.broker.redis.storage import RedisStorage
 from threadchat.chat.log.events import Position
 from threadchat.errors import CommandError
 from threadchat.wire.threads.late_thread import LateThread
@@ -45,6 +46,7 @@ class Owner(Services, Protocol):
     messenger: NodeMessenger
     room_index: RoomIndex
     sanctions: RedisSanctions
+    storage: RedisStorage
 
     def note_user(self, user: int) -> None:
         """Notes that an id was assigned."""
@@ -85,8 +87,7 @@ class Heartbeat:
         self._clock = clock
         self._new = True  # Redis does not know the name `node` yet
         self._changed = threading.Condition(threading.Lock())
-        self._received = 0  # the newest canary that came back
-        self._sent = 0
+        self._received = self._sent = 0  # the newest canary that came back, or was sent
         self._alarm = False
         self._connected = False
         self._unsettled: dict[str, RoomLog] = {}  # rooms whose people Redis may not know
@@ -163,14 +164,12 @@ class Heartbeat:
             return
         now = self._clock()
         recovered = not self._broker.connection.ready
-        if recovered:
-            self._broker.connection.look_for_loss()
         if recovered or now >= self._beat_at:
             self._beat_at = now + self._ttl / 6
             self._beat()
         if recovered or now >= self._inspect_at:
             self._inspect_at = now + INSPECT
-            self._broker.connection.topology.look_again()
+            self._broker.connection.inspect()
             self.inspect()
             self._broker.sanctions.inspect()
         if recovered:
@@ -178,6 +177,7 @@ class Heartbeat:
             if self._broker.connection.set_ready(True):
                 log.info("connected to Redis")
             self._broker.worker_pool.submit(self._broker.messenger.find_inboxes)
+        self._broker.storage.tick(self.node, self._broker.worker_pool)
         self.settle()  # including what changed during this tick
 
     def inspect(self) -> None:

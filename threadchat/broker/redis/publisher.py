@@ -50,7 +50,7 @@ class RedisPublisher:
         """Starts with new connections. Runs on: the only thread of a forked process, before anything else."""
         self._connection = RedisConnection(self._url)
         self._connection.on_trouble = self._connection.topology.look_again  # nobody else does
-        self._pipeline = PublishPipeline(self._connection, self._retention, self._wait_replicas)
+        self._pipeline = PublishPipeline(self._connection, self._retention, replicas=self._wait_replicas)
 
     def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:
         """Publishes in a room, which is created if needed."""
@@ -59,10 +59,11 @@ class RedisPublisher:
         inbox = is_inbox(room)
         retention = self._inboxes if inbox else None
         positions = self._pipeline.publish(Publication(names, room, drafts, NOTHING, retention=retention))
-        if not inbox and any(position.offset == 1 for position in positions):
+        if any(position.offset == 1 for position in positions):
+            index = self._names.inboxes if inbox else self._names.rooms
             # The event is published even if the room cannot be listed. A node that opens the room lists it.
             with contextlib.suppress(CommandError):
-                self._connection.execute(("ZADD", self._names.rooms, "NX", int(time() * 1000), room))
+                self._connection.execute(("ZADD", index, "NX", int(time() * 1000), room))
         return positions
 
     def tell(self, room: str, told: Record) -> None:

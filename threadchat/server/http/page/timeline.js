@@ -34,8 +34,9 @@ export class Timeline {
     return true;
   }
 
-  /** A message was deleted: its place stays. False where it is not here. */
+  /** A message was deleted: its place stays, and no attempt to send it. False where it is not here. */
   erase(epoch, id) {
+    this.pending = this.pending.filter(({ offset, matched }) => offset !== id && matched !== id);
     const item = this.items.find((each) => each.epoch === epoch && each.id === id && each.kind === "message");
     if (item) {
       Object.assign(item, { text: "", deleted: true, unread: false });
