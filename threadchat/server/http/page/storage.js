@@ -3,6 +3,7 @@
 const NICKNAME = "threadchat.nickname";
 const SESSION = "threadchat.session";
 const TOKEN = "threadchat.token";
+const USER = "threadchat.user";
 
 function read(area, key) {
   try {
@@ -37,3 +38,7 @@ export const rememberSession = (session) => write("sessionStorage", SESSION, JSO
 /** The token, too, is the tab's; the address hands it over only once. */
 export const rememberedToken = () => read("sessionStorage", TOKEN);
 export const rememberToken = (token) => write("sessionStorage", TOKEN, token);
+
+/** Whom the last token named belongs to the browser: a new tab has to ask before it becomes somebody else. */
+export const rememberedUser = () => read("localStorage", USER);
+export const rememberUser = (user) => write("localStorage", USER, String(user));
