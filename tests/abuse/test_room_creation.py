@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from threadchat import Chat, Config
-from threadchat.chat.sanctions import MUTE, Sanction
+from threadchat.chat.access.sanctions import MUTE, Sanction
 from threadchat.errors import CommandError
 from threadchat.server.auth.tokens import sign
 from threadchat.testing import LiveServer, Peer

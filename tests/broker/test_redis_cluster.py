@@ -25,9 +25,9 @@ from tests.e2e.process import until
 from threadchat import Publisher
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.topology.cluster import ClusterMasters
+from threadchat.chat.access.sanctions import BAN, Sanction
 from threadchat.chat.delivery.stream import EventStream, events_of
 from threadchat.chat.hub import Hub
-from threadchat.chat.sanctions import BAN, Sanction
 from threadchat.errors import CommandError, ConfigError, ErrorCode
 
 
