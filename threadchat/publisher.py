@@ -11,6 +11,7 @@ from threadchat.chat.log.events import MESSAGE, Direct, Draft, Position, UserId,
 from threadchat.chat.log.ids import ID_RULE, LARGEST_ID, is_user_id
 from threadchat.chat.log.keys import application_key
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
+from threadchat.config.texts import REDIS_SCHEMES
 from threadchat.errors import BrokerError, CommandError, ConfigError, ErrorCode
 from threadchat.normalize import nfc, nfc_id
 
@@ -40,14 +41,15 @@ class Publisher:
         history_bytes: int = HISTORY_BYTES,
         inbox_size: int = INBOX_SIZE,
         inbox_age: float = INBOX_AGE,
+        wait_replicas: int = 0,
     ) -> None:
         """`url` is the nodes' `broker` setting. The other arguments are their settings of the same names.
 
         Connects with the first publication. Raises ConfigError for another kind of URL, and BrokerError if
         redis-py is not installed.
         """
-        if url.partition("://")[0] not in ("redis", "rediss", "unix"):
-            raise ConfigError(f"Publisher({url!r:.80}): must be a redis://, rediss:// or unix:// URL")
+        if url.partition("://")[0] not in REDIS_SCHEMES:
+            raise ConfigError(f"Publisher({url!r:.80}): must be a {'://, '.join(REDIS_SCHEMES)}:// URL")
         try:
             from threadchat.broker.redis.publisher import RedisPublisher
         except ModuleNotFoundError as error:
@@ -55,7 +57,12 @@ class Publisher:
                 raise
             raise BrokerError("redis needs redis-py: pip install 'threadchat[redis]'") from error
         self._redis: RedisPublisher = RedisPublisher(
-            url, history_size, history_bytes, inbox_size=inbox_size, inbox_age=inbox_age
+            url,
+            history_size,
+            history_bytes,
+            inbox_size=inbox_size,
+            inbox_age=inbox_age,
+            wait_replicas=wait_replicas,
         )
 
     def publish(

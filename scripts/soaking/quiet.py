@@ -13,7 +13,7 @@ from soaking.actions import NOT_AVAILABLE
 from soaking.checker import Frame
 from soaking.person import Person
 from soaking.simulation import Simulation
-from threadchat.broker.redis.connection import CONNECTIONS
+from threadchat.broker.redis.topology.interface import CONNECTIONS
 
 PATIENCE: Final = 60.0
 """Seconds in which the server must reach the expected state."""

@@ -89,6 +89,9 @@ KINDS = [
     Kind("memory", _memory, lasting=False, clocked=True),
     Kind("sqlite", _sqlite, lasting=True, clocked=True),
     Kind("redis", _redis, lasting=True, clocked=False, needs="redis_namespace", by_publishers=False),
+    Kind(
+        "redis-cluster", _redis, lasting=True, clocked=False, needs="cluster_namespace", by_publishers=False
+    ),
 ]
 
 

@@ -41,6 +41,24 @@ def cluster(server: RedisServer) -> Iterator[Any]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Three masters and three replicas that no test stops or empties."""
+    if reason := why_not():
+        pytest.skip(reason)
+    from tests.broker.redis_cluster import RedisCluster  # which needs the Redis client
+
+    servers = RedisCluster(tmp_path_factory.mktemp("redis-cluster"))
+    yield servers
+    servers.kill()
+
+
+@pytest.fixture
+def cluster_namespace(shared_cluster: Any) -> Namespace:
+    """Where in that cluster a test's own keys are."""
+    return Namespace.fresh(shared_cluster.url)
+
+
 @pytest.fixture
 def redis_namespace(shared_redis: RedisServer) -> Namespace:
     """Where in Redis a test's own keys are."""

@@ -41,7 +41,9 @@ class RedisServer:
         lasting: bool = True,
         certificate: tuple[Path, Path] | None = None,
         password: str = "",
+        more: list[str] | None = None,
     ) -> None:
+        """`more` are further arguments of the server."""
         assert EXECUTABLE is not None
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -55,13 +57,13 @@ class RedisServer:
         persistence = ["yes", "--appendfsync", "always"] if lasting else ["no"]
         port = "0" if certificate else str(self.port)
         address = ["--bind", "127.0.0.1", "--port", port, "--dir", str(folder), *security]
-        self._command = [EXECUTABLE, *address, "--save", "", "--appendonly", *persistence]
+        self.command = [EXECUTABLE, *address, "--save", "", "--appendonly", *persistence, *(more or [])]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         """Starts the server and waits until it answers."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL)
         until(self._answers, "Redis answers")
 
     def client(self) -> redis.Redis:
@@ -79,6 +81,11 @@ class RedisServer:
         """Cuts off every connection of a kind: `normal`, or `pubsub` for those that listen."""
         with self.client() as client:
             client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was not killed."""
+        return self._process is not None
 
     def pause(self) -> None:
         """Stops the process where it is: connections stay, answers do not come."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.broker.redis_server import RedisServer, why_not
+from tests.broker.redis_server import why_not
 
 if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
@@ -41,9 +41,9 @@ from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
 
 
-@pytest.fixture
-def cluster(shared_redis: RedisServer) -> Iterator[Cluster]:
-    with clusters(shared_redis) as cluster:
+@pytest.fixture(params=["shared_redis", "shared_cluster"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    with clusters(request.getfixturevalue(request.param)) as cluster:
         yield cluster
 
 

@@ -23,6 +23,7 @@ from threadchat.broker.redis import publish_pipeline
 from threadchat.broker.redis.commands import Retention
 from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
+from threadchat.broker.redis.topology import pool, single
 from threadchat.errors import CommandError
 
 
@@ -30,14 +31,14 @@ class Interrupted(BaseException):
     """What the handler raises; no Exception, as KeyboardInterrupt is none."""
 
 
-def interrupt_at(step: int, module: str) -> Callable[[], None]:
-    """Raises Interrupted on this thread where Python looks for signals for the `step`th time in a module:
+def interrupt_at(step: int, *modules: str) -> Callable[[], None]:
+    """Raises Interrupted on this thread where Python looks for signals for the `step`th time in the modules:
     where a function begins, and where a call has returned. Returns what ends that."""
     steps = 0
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
         nonlocal steps
-        if frame.f_code.co_filename == module and event != "c_call":
+        if frame.f_code.co_filename in modules and event != "c_call":
             steps += 1
             if steps == step:
                 raise Interrupted
@@ -155,7 +156,7 @@ def test_no_answer_is_taken_for_that_of_another_command(links: Callable[[], Redi
         came = False
         connected = links()
         connected.execute(("PING",))
-        stop = interrupt_at(step, redis_connection.__file__)
+        stop = interrupt_at(step, redis_connection.__file__, single.__file__, pool.__file__)
         try:
             connected.execute(("ECHO", "first"), ("ECHO", "second"))
         except Interrupted:

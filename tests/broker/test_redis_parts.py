@@ -147,6 +147,8 @@ def test_each_publisher_is_woken_for_its_own() -> None:
 class Line:
     """A connection that answers as a room would, or fails."""
 
+    script_context = "", "PUBLISH"
+
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.failure: Exception | None = None
@@ -154,13 +156,13 @@ class Line:
         self.sent = threading.Event()
         self.may_answer = threading.Event()
 
-    def ask(self, *commands: Any) -> list[Any]:
+    def ask(self, *commands: Any, replicas: int = 0) -> list[Any]:
         self.batches.append(len(commands))
         self.sent.set()
         assert self.may_answer.wait(PATIENCE)
         if self.failure is not None:
             raise self.failure
-        drafts = [(len(command) - command.index("publish") - 11) // 2 for command in commands]
+        drafts = [(len(command) - command.index("publish") - 13) // 2 for command in commands]
         return [[b"e", None if self.closed else list(range(1, count + 1))] for count in drafts]
 
     def count(self, name: str, by: int = 1) -> None:
@@ -211,9 +213,9 @@ def test_those_of_two_epochs_go_in_commands_of_their_own() -> None:
     sent: list[Any] = []
     ask = line.ask
 
-    def note(*commands: Any) -> list[Any]:
+    def note(*commands: Any, **options: Any) -> list[Any]:
         sent.extend(commands)
-        return ask(*commands)
+        return ask(*commands, **options)
 
     line.ask = note  # type: ignore[method-assign]
     assert sorted(publish_together(line, [alone, first, second, third])) == [[1, 2], [1, 2], [1, 2], [3, 4]]

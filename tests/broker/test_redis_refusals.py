@@ -242,10 +242,10 @@ def test_a_message_counts_though_the_room_cannot_be_listed(
     speaker = RedisPublisher(cluster.server.url, prefix=cluster.prefix)
     execute = RedisConnection.execute
 
-    def refuse(connection: RedisConnection, *commands: Any) -> list[Any]:
+    def refuse(connection: RedisConnection, *commands: Any, **options: Any) -> list[Any]:
         if commands[0][0] == "ZADD":
             raise CommandError(ErrorCode.INTERNAL, "not now")
-        return execute(connection, *commands)
+        return execute(connection, *commands, **options)
 
     monkeypatch.setattr(RedisConnection, "execute", refuse)
     assert [place.offset for place in speaker.publish("r", say("hi"))] == [1]

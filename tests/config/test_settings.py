@@ -80,6 +80,7 @@ DEFAULTS = {
     "nickname_pattern": "",
     "routing": "directory",
     "broker": "memory",
+    "wait_replicas": 0,
     "workers": 1,
     "pin": "auto",
     "event_log": "",
@@ -192,6 +193,10 @@ def test_a_replaced_value_is_checked_too() -> None:
             "or none, and the workers start a Redis of their own, which keeps nothing",
         ),
         (
+            {"wait_replicas": 1, "broker": "sqlite:chat.db"},
+            "wait_replicas=1: must be 0 with broker=sqlite:chat.db; only Redis has replicas",
+        ),
+        (
             {"workers": 2, "broker": "redis://h/", "event_log": "events.log"},
             "workers=2: must be 1 with event_log=events.log; "
             "every process would write every event to the file",
@@ -296,7 +301,10 @@ def test_anything_else_is_no_subprotocol(text: str) -> None:
         Config(subprotocols=text)
 
 
-BROKERS = "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:// for TLS)"
+BROKERS = (
+    "memory, sqlite:chat.db with any path, redis://host:6379/0, redis-sentinel://host:26379/service "
+    "or redis-cluster://host:6379 (rediss for TLS)"
+)
 
 
 @pytest.mark.parametrize(
@@ -308,6 +316,10 @@ BROKERS = "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:
         "redis://127.0.0.1/",
         "rediss://user:secret@redis.example:6380/2?timeout=5",
         "unix:///run/redis.sock",
+        "redis-sentinel://user:secret@a:26379,b,[::1]:1/chat?db=1",
+        "rediss-sentinel://a/chat",
+        "redis-cluster://user:secret@a:6379,b/",
+        "rediss-cluster://a",
     ],
 )
 def test_brokers_are_named(broker: str) -> None:
@@ -323,7 +335,17 @@ def test_anything_else_is_no_broker(broker: str) -> None:
         Config(broker=broker)
 
 
-@pytest.mark.parametrize("broker", ["memory", "redis://h/", "rediss://h/", "unix:///run/redis.sock"])
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "memory",
+        "redis://h/",
+        "rediss://h/",
+        "unix:///run/redis.sock",
+        "redis-sentinel://h/chat",
+        "redis-cluster://h",
+    ],
+)
 def test_workers_share_a_redis(broker: str) -> None:
     assert Config(broker=broker, workers=4).workers == 4
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.broker_interface import Broker
 from threadchat.config.settings import Config
+from threadchat.config.texts import REDIS_SCHEMES
 from threadchat.errors import BrokerError, ConfigError
 
 NODES = 10
@@ -14,7 +15,7 @@ use.
 
 
 def open_broker(setting: str, config: Config) -> Broker:
-    """Opens `memory`, `sqlite:` with a path, or a redis://, rediss:// or unix:// URL.
+    """Opens `memory`, `sqlite:` with a path, or a URL of one of the `REDIS_SCHEMES`.
 
     `config` has the broker's other settings. Raises BrokerError if the broker cannot be opened, and
     ConfigError for any other value. The modules of a broker are imported only when it is used.
@@ -24,7 +25,7 @@ def open_broker(setting: str, config: Config) -> Broker:
         return MemoryBroker()
     if scheme == "sqlite" and rest:
         return _open_sqlite(rest, config)
-    if scheme in ("redis", "rediss", "unix"):
+    if scheme in REDIS_SCHEMES:
         return _open_redis(setting, config)
     raise ConfigError(f"broker={setting!r:.80}: must be memory, sqlite:chat.db or redis://host:6379/0")
 
@@ -65,6 +66,7 @@ def _open_redis(url: str, config: Config) -> Broker:
         storage_bytes=config.storage_bytes,
         inbox_size=_inbox_size(config),
         inbox_age=config.inbox_age,
+        wait_replicas=config.wait_replicas,
     )
 
 

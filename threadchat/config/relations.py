@@ -34,6 +34,8 @@ def check_relations(
             "or none, and the workers start a Redis of their own, which keeps nothing"
         )
         raise refuse("workers", "1 with", "broker", way_out)
+    if values["wait_replicas"] and not values["broker"].startswith(("redis", "unix:")):
+        raise refuse("wait_replicas", "0 with", "broker", "only Redis has replicas")
     for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if values[name] and not values[other]:
             raise refuse(name, "given with", other, "a certificate and its key belong together")

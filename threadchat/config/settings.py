@@ -220,6 +220,8 @@ class Config:
         "so that publishing costs less")
     broker: str = _setting("memory", BROKER, "operations",
         "where events are stored: in memory until the process ends, in an SQLite file, or in Redis")
+    wait_replicas: int = _setting(0, Whole(0, 100, "replicas"), "operations",
+        "replicas of Redis that must have a message before it is acknowledged; 0 waits for none")
     workers: int = _setting(1, Whole(1, 256, "processes"), "operations",
         "processes that share the port (Linux only), so that all cores are used; with the memory broker they "
         "share a Redis of their own, which is started and ended with them")

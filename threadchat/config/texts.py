@@ -54,9 +54,21 @@ CORE: Final = Text(r"off|auto|\d{1,4}", "off, auto, or the number of a core")
 PATH: Final = Text(
     r"[^\x00-\x1f\x7f\ud800-\udfff]*", "the path of a file, in UTF-8, without control characters"
 )
+REDIS_SCHEMES: Final = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis-sentinel",
+    "rediss-sentinel",
+    "redis-cluster",
+    "rediss-cluster",
+)
+"""Those of a URL of Redis: one server, the master that Sentinel names, or a cluster; rediss is with TLS."""
 BROKER: Final = Address(
-    r"memory|sqlite:(?!//)[^\x00-\x1f\x7f\ud800-\udfff]+|(rediss?|unix)://[^\x00-\x20\x7f\ud800-\udfff]+",
-    "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:// for TLS)",
+    r"memory|sqlite:(?!//)[^\x00-\x1f\x7f\ud800-\udfff]+"
+    r"|((rediss?(-sentinel|-cluster)?)|unix)://[^\x00-\x20\x7f\ud800-\udfff]+",
+    "memory, sqlite:chat.db with any path, redis://host:6379/0, redis-sentinel://host:26379/service "
+    "or redis-cluster://host:6379 (rediss for TLS)",
 )
 ROUTING: Final = one_of("directory", "router")
 CREATE_ROOMS: Final = one_of("yes", "known", "no")

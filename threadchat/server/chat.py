@@ -145,7 +145,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         and the log says what to do. Raises ConfigError for an invalid path. Runs on: any thread.
         """
         endpoint = self._upgrade_handler.endpoint(NativeSession)
-        alone = not self.config.broker.startswith(("redis:", "rediss:", "unix:"))
+        alone = not self.config.broker.startswith(("redis", "unix:"))
         operators = Operators.asked_for(self, self.config).find if api else None
         mount = Mount(app, path, endpoint, read_page() if page else None, operators=operators, alone=alone)
         self.listening_check.note_entry(mount)

@@ -68,16 +68,18 @@ class RedisBroker(People, SharedRooms):
         max_rooms: int = 0,
         inbox_size: int = INBOX_SIZE,
         inbox_age: float = INBOX_AGE,
+        wait_replicas: int = 0,
         storage_bytes: int = STORAGE_BYTES,
         prefix: str = PREFIX,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`url` is redis://, rediss:// (TLS) or unix://, with user, password and redis-py's options.
+        """`url` is as in the `broker` setting, with user, password and redis-py's options.
 
         Durations are in seconds. A `history_age` of 0 keeps events of any age. A `room_ttl` below
         `SHORTEST_LIFE` is raised to it. All nodes together have at most `max_rooms` rooms (0: any number); if
         there are more, unused rooms are dropped first. All rooms together take about `storage_bytes` bytes at
-        most; see RedisStorage. Raises ConfigError.
+        most; see RedisStorage. A publication is acknowledged once `wait_replicas` replicas have it. Raises
+        ConfigError.
         """
         self.names = KeyNames(prefix)
         self.retention = Retention(history_size, history_bytes, history_age, max(room_ttl, SHORTEST_LIFE))
@@ -85,6 +87,7 @@ class RedisBroker(People, SharedRooms):
         self.send_timeout = send_timeout
         self._url = url
         self._presence_ttl = presence_ttl
+        self._wait_replicas = wait_replicas
         self._max_rooms = max_rooms
         self._storage_bytes = storage_bytes
         self._clock = clock
@@ -112,7 +115,9 @@ class RedisBroker(People, SharedRooms):
         self.connection = RedisConnection(self._url)
         budget = StorageBudget(self._storage_bytes)
         self.storage = RedisStorage(self.names, self.connection, self.log_of, self.retention, budget)
-        self.pipeline = PublishPipeline(self.connection, self.retention, self.storage)
+        self.pipeline = PublishPipeline(
+            self.connection, self.retention, self.storage, replicas=self._wait_replicas
+        )
         self.room_index = RoomIndex(self.names, self.connection, self.log_of, self._max_rooms)
         self.worker_pool = WorkerPool("redis-worker", WORKERS, MAX_JOBS, linger=1.0)
         self.heartbeat = Heartbeat(self, self._presence_ttl, clock=self._clock)
@@ -194,12 +199,6 @@ class RedisBroker(People, SharedRooms):
         return self._closed
 
     # Cluster
-
-    def connect(self, node: Node, whispered: Whispered, open_inbox: OpenInbox) -> None:
-        """See Cluster."""
-        self.messenger.here = self._here = node
-        self.messenger.open_inbox = self._open_inbox = open_inbox
-        self.whispers.pass_on = self._whispered = whispered
 
     def presence(self, channel: Channel, announce_limit: int | None) -> Presence:
         """See Cluster."""

@@ -1,10 +1,10 @@
 -- Commands that belong to no room. The keys of each command are in one slot.
 local command = ARGV[1]
 
--- Identifies the run of the server: it changes with a restart or a failover. Empty if Redis does not tell.
+-- The server's replication id: it changes with a restart or a failover. Empty if Redis does not tell.
 local function current_run()
-  local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
 end
 
 local commands = {}
@@ -30,6 +30,17 @@ function commands.beat()
   local alive = ARGV[4] == '1' or (seen and tonumber(seen) >= now - ttl)
   if alive then redis.call('ZADD', KEYS[1], now, ARGV[2]) end
   return { alive and 1 or 0, redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. (now - ttl)) }
+end
+
+-- keys: channel. Arguments: command that publishes, message. Returns the number of subscribers. As a script it
+-- runs only where the channel's slot is, and that is where they are.
+function commands.publish()
+  return redis.call(ARGV[2], KEYS[1], ARGV[3])
+end
+
+-- keys: channel. Argument: NUMSUB or SHARDNUMSUB. Returns the number of subscribers.
+function commands.subscribers()
+  return redis.call('PUBSUB', ARGV[2], KEYS[1])[2]
 end
 
 -- The highest user id that may have been assigned. After a loss of data it is higher than what is stored.
@@ -74,7 +85,7 @@ local function drop_what_is_over()
 end
 
 -- Publishes the number of the previous change, the number of this one, and the change.
-local function tell(channel, change)
+local function tell(publish, channel, change)
   local time = redis.call('TIME')
   local before = redis.call('HGET', KEYS[1], 'version') or '0'
   local least = time[1] * 1000000 + time[2]
@@ -83,27 +94,27 @@ local function tell(channel, change)
   if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('LPUSH', KEYS[2], before) end
   redis.call('LPUSH', KEYS[2], version)
   redis.call('LTRIM', KEYS[2], 0, KEPT - 1)
-  redis.call('PUBLISH', channel, before .. ' ' .. version .. ' ' .. change)
+  redis.call(publish, channel, before .. ' ' .. version .. ' ' .. change)
   return version
 end
 
--- keys: sanctions, versions. Arguments: channel, field, value, limit. Returns the number of the change, or ''
+-- keys: sanctions, versions. Arguments: command that publishes, channel, field, value, limit. Returns the number of the change, or ''
 -- if there are too many sanctions.
 function commands.impose()
-  local channel, field, value, most = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+  local field, value, most = ARGV[4], ARGV[5], tonumber(ARGV[6])
   if redis.call('HEXISTS', KEYS[1], field) == 0 then
     if redis.call('HLEN', KEYS[1]) > most then drop_what_is_over() end
     if redis.call('HLEN', KEYS[1]) > most then return '' end
   end
   redis.call('HSET', KEYS[1], field, value)
-  return tell(channel, '+' .. value)
+  return tell(ARGV[2], ARGV[3], '+' .. value)
 end
 
--- keys: sanctions, versions. Arguments: channel, field. Returns the number of the change, or '' if there was
+-- keys: sanctions, versions. Arguments: command that publishes, channel, field. Returns the number of the change, or '' if there was
 -- no such sanction.
 function commands.lift()
-  if redis.call('HDEL', KEYS[1], ARGV[3]) == 0 then return '' end
-  return tell(ARGV[2], '-' .. ARGV[3])
+  if redis.call('HDEL', KEYS[1], ARGV[4]) == 0 then return '' end
+  return tell(ARGV[2], ARGV[3], '-' .. ARGV[4])
 end
 
 -- keys: sanctions, versions. Returns the sanctions in force with the version, and the last changes' numbers.

@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from threadchat.broker.redis.connection import ROOM, Command
+from threadchat.broker.redis.connection import ROOM
 from threadchat.broker.redis.keys import RoomNames
+from threadchat.broker.redis.topology.interface import Command
 from threadchat.chat.log.events import Position
 
 
@@ -52,9 +53,13 @@ def room_command(
     known: Known,
     command: str,
     *arguments: Any,
+    context: tuple[str, str],
     message_keys: Sequence[str] = (),
 ) -> Command:
-    """A command of room.lua. If `known` shows that Redis lost events, the script starts a new epoch."""
+    """A command of room.lua. If `known` shows that Redis lost events, the script starts a new epoch.
+
+    `context` is the connection's `script_context`.
+    """
     return ROOM(
         (*names.keys, *message_keys),
         command,
@@ -65,5 +70,6 @@ def room_command(
         int(retention.age * 1000),
         int(retention.room_ttl * 1000),
         *known,
+        *context,
         *arguments,
     )

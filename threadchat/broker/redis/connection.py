@@ -1,38 +1,30 @@
-"""Runs commands and scripts in Redis over a pool of connections, and maps failures to CommandError."""
+"""Runs commands and scripts in Redis, and maps failures to CommandError."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.resources
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
-from redis.retry import Retry
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 
-from threadchat.errors import CommandError, ConfigError, ErrorCode
+from threadchat.broker.redis.topology.interface import Command
+from threadchat.broker.redis.topology.opening import open_topology
+from threadchat.errors import CommandError, ErrorCode
 
 TIMEOUT: Final = 2.0
 """Seconds to wait for a connection to Redis, or for an answer. After that, Redis counts as away."""
-CONNECTIONS: Final = 16
-"""The number of connections for commands. Publications share one at a time; the others are for queries."""
 GRACE: Final = 1.0
 """Seconds for which a command waits after the node lost its connection, so that a short outage causes no
 errors.
 """
-
-_OURS: Final = {"protocol", "decode_responses", "encoding", "encoding_errors", "retry"}
-"""Options of redis-py that change the form of its answers or make it send something twice."""
-
-Command = tuple[Any, ...]
 
 
 class Script:
@@ -59,88 +51,103 @@ class RedisConnection:
     """
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
-        """Connects with the first command. Raises ConfigError if redis-py does not understand the URL."""
-        self._options = {
-            "protocol": 2,
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "retry": Retry(NoBackoff(), 0),
-        }
-        _check(url)
-        try:
-            self._pool = redis.BlockingConnectionPool.from_url(
-                url, max_connections=CONNECTIONS, timeout=timeout, **self._options
-            )
-            self.new_connection()  # does not connect yet, but checks the options
-        except ValueError as error:
-            # The text of the error may contain a part of the password.
-            why = _UNQUOTED if "@" in url else error
-            raise ConfigError(f"broker: {why}") from None
-        except TypeError as error:
-            raise ConfigError(f"broker: an option after the ? is not one of redis-py's: {error}") from error
-        parts = self._pool.connection_kwargs
-        self.address: Final[str] = parts.get("path") or f"{parts.get('host')}:{parts.get('port')}"
+        """Connects with the first command. Raises ConfigError if the URL cannot work."""
+        self.topology = open_topology(url, timeout)
+        parts = urlsplit(url)
+        self.address: Final = parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
         """Where Redis is, without user and password."""
         self.on_trouble: Callable[[], None] = lambda: None
         self.counters: Counter[str] = Counter()
+        self.lasting = ""
+        """The replication id of a server that has on disk what it answers, or empty; see `inspect`."""
         self._ready = threading.Event()
         self._lock = threading.Lock()
         self._unready_since = monotonic()
 
     # Commands
 
-    def ask(self, *commands: Command) -> list[Any]:
+    def ask(self, *commands: Command, replicas: int = 0) -> list[Any]:
         """Runs commands in one round trip and returns their answers.
 
-        Raises CommandError 100, temporary, if Redis is away or refuses.
+        Waits until that many replicas have confirmed what was written. Raises CommandError 100, temporary, if
+        Redis is away or refuses, or if too few replicas confirm in time; what was written stays.
         """
         self.check_ready()
         try:
-            return self.execute(*commands)
+            return self.execute(*commands, replicas=replicas)
         except CommandError as error:
             if is_away(error) or isinstance(error.__cause__, ReadOnlyError):
                 self.set_ready(False)  # so that the next caller does not run into the same timeout
                 self.on_trouble()
             raise
 
-    def execute(self, *commands: Command) -> list[Any]:
+    def execute(self, *commands: Command, replicas: int = 0) -> list[Any]:
         """Like `ask`, whether the node is ready or not."""
+        self.count("round_trips")
         try:
-            answers = self._send(commands)
+            answers = self.topology.send(commands, replicas)
             missing = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if missing:  # Redis was restarted; none of these was run
-                self._send([("SCRIPT", "LOAD", script.source) for script in (ROOM, CLUSTER)])
-                for i, answer in zip(missing, self._send([commands[i] for i in missing]), strict=True):
+                again = [commands[i] for i in missing]
+                self.topology.load([script.source for script in (ROOM, CLUSTER)], again)
+                for i, answer in zip(missing, self.topology.send(again, replicas), strict=True):
                     answers[i] = answer
         except RedisError as error:
             raise _as_command_error(error) from error
         for answer in answers:
-            if isinstance(answer, ReadOnlyError):
-                self._pool.disconnect()  # it is a replica now; its name resolves to the new primary
             if isinstance(answer, RedisError):
                 raise _as_command_error(answer) from answer
         return answers
 
+    def inspect(self) -> None:
+        """Finds out where channels are, and whether a restart of the server loses something, for `lasting`.
+
+        Raises CommandError. Runs on: the heartbeat's thread, every few seconds and with each new connection.
+        """
+        self.topology.look_again()
+        try:
+            self.lasting = self.topology.lasting_history()
+        except RedisError as error:
+            raise _as_command_error(error) from error
+
     def publish(self, channel: str, payload: bytes) -> int:
         """Publishes to a channel. Returns the number of subscribers. Raises CommandError as `ask` does."""
-        count: int = self.ask(("PUBLISH", channel, payload))[0]
+        count: int = self.ask(self.publication(channel, payload))[0]
         return count
+
+    def publication(self, channel: str, payload: bytes) -> Command:
+        """The command that publishes to a channel and returns the number of subscribers."""
+        publish = self.script_context[1]
+        if self.topology.clustered:  # a server that does not have the slot any more would count its own
+            return CLUSTER((channel,), "publish", publish, payload)
+        return publish, channel, payload
+
+    def subscribers(self, channel: str) -> int:
+        """The number of subscribers of a channel. Raises CommandError."""
+        count = "SHARDNUMSUB" if self.topology.sharded else "NUMSUB"
+        found: int = self.execute(CLUSTER((channel,), "subscribers", count))[0]
+        return found
+
+    @property
+    def script_context(self) -> tuple[str, str]:
+        """What scripts must know of the servers: `lasting`, and the command that publishes."""
+        return self.lasting, "SPUBLISH" if self.topology.sharded else "PUBLISH"
 
     def count(self, name: str, by: int = 1) -> None:
         """Adds to a counter."""
         with self._lock:
             self.counters[name] += by
 
-    def new_connection(self) -> Any:  # redis-py's Connection, which is only partly typed
-        """Creates a connection outside the pool, for a subscription. It is not connected yet."""
-        return self._pool.connection_class(**self._pool.connection_kwargs)
+    def new_connection(self, server: Any) -> Any:  # redis-py's Connection, which is only partly typed
+        """Creates a connection outside the pool, for subscriptions on a server. It is not connected yet."""
+        return self.topology.new_connection(server)
 
     def close(self) -> None:
         """Closes the connections. The node is not ready from now on, and no command waits for it."""
         self.set_ready(False)
         with self._lock:
             self._unready_since = -inf
-        self._pool.disconnect()
+        self.topology.disconnect()
 
     # Readiness
 
@@ -187,59 +194,10 @@ class RedisConnection:
         detail = f"Redis at {self.address} does not answer; see broker and /readyz"
         return CommandError(ErrorCode.INTERNAL, "the message store is away, try again later", detail=detail)
 
-    # Helpers
-
-    def _send(self, commands: Sequence[Command]) -> list[Any]:
-        """Sends commands and returns their answers, which may be errors.
-
-        redis-py's own client is not used here: if a signal handler raises between sending and reading, it
-        returns the connection to the pool with an answer still to come, and the next command would take that
-        answer for its own.
-        """
-        self.count("round_trips")
-        pool: Any = self._pool  # only partly typed
-        connection = pool.get_connection()
-        try:
-            connection.send_packed_command(connection.pack_commands(commands))
-            return [_read_answer(connection) for _ in commands]
-        except BaseException:
-            connection.disconnect()
-            raise
-        finally:
-            pool.release(connection)
-
-
-def _read_answer(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except ResponseError as error:
-        return error
-
 
 def is_away(error: CommandError) -> bool:
     """Whether Redis did not answer at all, as opposed to refusing a command."""
     return isinstance(error.__cause__, (redis.ConnectionError, redis.TimeoutError))
-
-
-_UNQUOTED: Final = (
-    "the URL cannot be read; percent-encode special characters in user and password, such as / as %2F"
-)
-
-
-def _check(url: str) -> None:
-    """Raises ConfigError for parts of a URL that redis-py accepts but that cannot work."""
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise ConfigError(f"broker: {_UNQUOTED if '@' in url else error}") from None
-    if "@" in parts.path + parts.query + parts.fragment and parts.scheme != "unix":
-        raise ConfigError(f"broker: {_UNQUOTED}")
-    if taken := sorted(parse_qs(parts.query).keys() & _OURS):
-        raise ConfigError(f"broker: {taken[0]} cannot be set in the URL; the chat needs it as it is")
-    if parts.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path):
-        raise ConfigError(
-            f"broker: {parts.path!r} names no database; it is a number, as in redis://host:6379/0"
-        )
 
 
 def _as_command_error(error: RedisError) -> CommandError:

@@ -88,8 +88,7 @@ class Heartbeat:
         self._clock = clock
         self._new = True  # Redis does not know the name `node` yet
         self._changed = threading.Condition(threading.Lock())
-        self._received = 0  # the newest canary that came back
-        self._sent = 0
+        self._received = self._sent = 0  # the newest canary that came back, or was sent
         self._alarm = False
         self._connected = False
         self._unsettled: dict[str, RoomLog] = {}  # rooms whose people Redis may not know
@@ -145,6 +144,7 @@ class Heartbeat:
             except CommandError as error:
                 if self._broker.connection.set_ready(False):
                     log.warning("Redis is away: %s", error)
+                self._broker.connection.topology.look_again()
             except Exception:
                 log.exception("%s failed", self.thread.name)
             with self._changed:
@@ -170,6 +170,7 @@ class Heartbeat:
             self._beat()
         if recovered or now >= self._inspect_at:
             self._inspect_at = now + INSPECT
+            self._broker.connection.inspect()
             self.inspect()
             self._broker.sanctions.inspect()
             self._broker.revocations.inspect()
@@ -242,10 +243,9 @@ class Heartbeat:
 
     def _check_canary(self) -> bool:
         """Whether this node receives what it publishes."""
-        self._sent += 1
-        sent = self._sent
-        channel = self._broker.names.node(self._broker.node)
-        self._broker.connection.execute(("PUBLISH", channel, b"%b%d" % (CANARY, sent)))
+        self._sent = sent = self._sent + 1
+        channel, connection = self._broker.names.node(self._broker.node), self._broker.connection
+        connection.execute(connection.publication(channel, b"%b%d" % (CANARY, sent)))
         with self._changed:
             self._changed.wait_for(lambda: self._received >= sent or self._stopped, TICK)
             return self._received >= sent or self._stopped

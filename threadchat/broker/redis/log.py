@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 
 from threadchat.broker.redis import encoding
 from threadchat.broker.redis.commands import NOTHING, Known, Retention, room_command
-from threadchat.broker.redis.connection import Command, RedisConnection
+from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.keys import RoomNames
+from threadchat.broker.redis.topology.interface import Command
 from threadchat.chat.log.alterations import altered, check, superseded_edit, without_text
 from threadchat.chat.log.events import Draft, Position, Record, record
 from threadchat.chat.log.sequencer import MAX_HISTORY_BYTES, Page, check_target
@@ -53,7 +54,8 @@ class RoomLog:
 
     def command(self, name: str, *arguments: object) -> Command:
         """A command of room.lua for this room."""
-        return room_command(self.names, self.retention, self._known(), name, *arguments)
+        context = self._connection.script_context
+        return room_command(self.names, self.retention, self._known(), name, *arguments, context=context)
 
     def read(self, first: int, limit: int, size: int, *, backwards: bool) -> Extract:
         """Reads up to `limit` events from `first` on, up to `size` bytes, but at least one event.

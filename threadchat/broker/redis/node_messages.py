@@ -183,9 +183,9 @@ class NodeMessenger:
 
     def is_connected(self, user: UserId) -> bool:
         """See Cluster."""
-        [[_, nodes]] = self._connection.execute(("PUBSUB", "NUMSUB", self._names.person(user)))
+        nodes = self._connection.subscribers(self._names.person(user))
         with self._lock:
-            return bool(nodes > (user in self._counts))
+            return nodes > (user in self._counts)
 
     def move(self, user: UserId, action: str, room: str) -> int:
         """See Cluster."""

@@ -15,7 +15,7 @@ from threadchat.broker.redis.publish_pipeline import Publication, PublishPipelin
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.whispers import Whispers
 from threadchat.chat.access.blocks import check_space
-from threadchat.chat.broker_interface import Reach
+from threadchat.chat.broker_interface import Node, OpenInbox, Reach, Whispered
 from threadchat.chat.log.events import Direct, Draft, Position, UserId, inbox_of
 from threadchat.chat.log.read_positions import MAX_READ_ROOMS
 from threadchat.wire.threads.worker_pool import WorkerPool
@@ -82,6 +82,15 @@ class People:
     messenger: NodeMessenger
     connection: RedisConnection
     whispers: Whispers
+    _here: Node | None
+    _whispered: Whispered | None
+    _open_inbox: OpenInbox | None
+
+    def connect(self, node: Node, whispered: Whispered, open_inbox: OpenInbox) -> None:
+        """See Cluster."""
+        self.messenger.here = self._here = node
+        self.messenger.open_inbox = self._open_inbox = open_inbox
+        self.whispers.pass_on = self._whispered = whispered
 
     def start(self) -> None:
         """Starts the broker's threads if they do not run yet."""

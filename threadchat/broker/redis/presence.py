@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from threadchat.broker.redis.connection import Command, RedisConnection
+from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.log import RoomLog
+from threadchat.broker.redis.topology.interface import Command
 from threadchat.chat.log.events import UserId
 from threadchat.chat.presence import Occupant
 from threadchat.errors import CommandError

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from threadchat.broker.redis.commands import Known, Retention, room_command
-from threadchat.broker.redis.connection import Command, RedisConnection
+from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.encoding import body_of
 from threadchat.broker.redis.keys import RoomNames
 from threadchat.broker.redis.log import Change
 from threadchat.broker.redis.storage import RedisStorage
+from threadchat.broker.redis.topology.interface import Command
 from threadchat.chat.log.events import DELETE, Draft, Position
 from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
@@ -105,12 +106,21 @@ class PublishPipeline:
     """
 
     def __init__(
-        self, connection: RedisConnection, retention: Retention, storage: RedisStorage | None = None
+        self,
+        connection: RedisConnection,
+        retention: Retention,
+        storage: RedisStorage | None = None,
+        *,
+        replicas: int = 0,
     ) -> None:
-        """`retention` is that of rooms. `storage`, if there is one, admits what is published."""
+        """`retention` is that of rooms. `storage`, if there is one, admits what is published.
+
+        A publication has positions once that many replicas have confirmed it.
+        """
         self._storage = storage
         self._connection = connection
         self._retention = retention
+        self._replicas = replicas
         self._lock = threading.Lock()
         self._waiting: deque[Publication] = deque()
         self._leader: Publication | None = None  # its publisher sends, or is about to
@@ -195,7 +205,9 @@ class PublishPipeline:
         rooms: dict[tuple[str, str], list[Publication]] = {}
         for publication in batch:  # grouped by epoch, because offsets of two epochs cannot be compared
             rooms.setdefault((publication.names.base, publication.known.epoch), []).append(publication)
-        answers = self._connection.ask(*[self._command(together) for together in rooms.values()])
+        answers = self._connection.ask(
+            *[self._command(together) for together in rooms.values()], replicas=self._replicas
+        )
         self._connection.count("publications", sum(publication.count for publication in batch))
         for together, (epoch, offsets) in zip(rooms.values(), answers, strict=True):
             _note_outcomes(together, epoch.decode(), offsets)
@@ -208,7 +220,10 @@ class PublishPipeline:
             drafts += publication.drafts
         keys = [key for publication in together for key in publication.keys]
         retention = first.retention or self._retention
-        return room_command(first.names, retention, known, "publish", *drafts, message_keys=keys)
+        context = self._connection.script_context
+        return room_command(
+            first.names, retention, known, "publish", *drafts, context=context, message_keys=keys
+        )
 
 
 def _fail(publications: Sequence[Publication], reason: str) -> None:

@@ -35,11 +35,13 @@ class RedisPublisher:
         room_ttl: float = ROOM_TTL,
         inbox_size: int = INBOX_SIZE,
         inbox_age: float = INBOX_AGE,
+        wait_replicas: int = 0,
         prefix: str = PREFIX,
     ) -> None:
         """The arguments are as for RedisBroker. Raises ConfigError."""
         self._names = KeyNames(prefix)
         self._url = url
+        self._wait_replicas = wait_replicas
         self._retention = Retention(history_size, history_bytes, 0.0, room_ttl)
         self._inboxes = inbox_retention(inbox_size, history_bytes, inbox_age)
         self.leave_behind()
@@ -48,7 +50,8 @@ class RedisPublisher:
     def leave_behind(self) -> None:
         """Starts with new connections. Runs on: the only thread of a forked process, before anything else."""
         self._connection = RedisConnection(self._url)
-        self._pipeline = PublishPipeline(self._connection, self._retention)
+        self._connection.on_trouble = self._connection.topology.look_again  # nobody else does
+        self._pipeline = PublishPipeline(self._connection, self._retention, replicas=self._wait_replicas)
 
     def publish(self, room: str, drafts: Sequence[Draft]) -> list[Position]:
         """Publishes in a room, which is created if needed."""

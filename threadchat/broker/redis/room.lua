@@ -1,14 +1,16 @@
 -- The commands for one room. Each is atomic. The room's keys share a hash tag, as Redis Cluster requires.
 --
 -- KEYS  meta: epoch, head (offset of the newest event), stamp (of the newest event), floor (offset before the
---       oldest event), bytes (of all events), expiry, closed, log (the epoch in which the log began), run (of
---       the Redis server that last had the log); log: the events, a stream whose ids are <offset>-<stamp>;
+--       oldest event), bytes (of all events), expiry, closed, log (the epoch in which the log began), history
+--       (replication id of the Redis server that last had the log, and `!` if it loses nothing in a restart);
+--       log: the events, a stream whose ids are <offset>-<stamp>;
 --       sessions: user and session -> node; people: user -> sessions; names: user -> nickname and about;
 --       deleted: offset of a message that was edited, deleted or reacted to -> the id of its entry and the body
 --       that replaces its own; then one key for each message key of a publication.
 -- ARGV  the command, an epoch to use if a new one begins, the channel, the limits of events, bytes and age
 --       (ms, 0: any), time to live of an unused room (ms), the newest event that the caller has received
---       (epoch, offset, stamp), then the command's own arguments.
+--       (epoch, offset, stamp), the replication id of a server that has on disk what it answered and has no
+--       replicas (empty: unknown), the command that publishes, then the command's own arguments.
 --
 -- A stamp is the time in ms (13 digits) and 6 random digits of the script call that appended the event. So a
 -- pair of offset and stamp is never used twice, even if Redis loses events and assigns their offsets again.
@@ -17,17 +19,19 @@ local command, fresh, channel = ARGV[1], ARGV[2], ARGV[3]
 local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local oldest, unused = tonumber(ARGV[6]), tonumber(ARGV[7])
 local known_epoch, known_offset, known_stamp = ARGV[8], tonumber(ARGV[9]), ARGV[10]
-local OWN = 11 -- the first of the command's own arguments
+local lasting = ARGV[11]
+local publish = ARGV[12] -- SPUBLISH in a cluster, otherwise PUBLISH
+local OWN = 13 -- the first of the command's own arguments
 local SEPARATOR = '\31'
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local found = redis.call(
-  'HMGET', meta, 'epoch', 'head', 'stamp', 'floor', 'bytes', 'expiry', 'closed', 'log', 'run'
+  'HMGET', meta, 'epoch', 'head', 'stamp', 'floor', 'bytes', 'expiry', 'closed', 'log', 'history'
 )
 local epoch, head, stamp, closed = found[1], tonumber(found[2]), found[3] or '0', found[7]
 local floor, size, expiry = tonumber(found[4]), tonumber(found[5]), tonumber(found[6])
-local first_epoch, run = found[8] or epoch, found[9]
+local first_epoch, history = found[8] or epoch, found[9]
 
 local function ms_of(a_stamp) return tonumber(string.sub(a_stamp, 1, 13)) end
 
@@ -37,18 +41,24 @@ local function expire_in(ms)
   for i = 1, 6 do redis.call('PEXPIREAT', KEYS[i], expiry) end
 end
 
--- Identifies the run of the server: it changes with a restart or a failover. Empty if Redis does not tell.
-local function current_run()
-  local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+-- The replication id, which changes with a restart or a failover, and whether the server has taken over the
+-- data of another one or restarted from a snapshot. The id is empty if Redis does not tell.
+local function current_history()
+  local info = redis.pcall('INFO', 'replication')
+  if type(info) ~= 'string' then return '', false end
+  return string.match(info, 'master_replid:(%x+)') or '', not string.match(info, 'master_replid2:0+%s')
 end
+
+-- How the id is stored. Only a server that is known to lose nothing in a restart gets the mark.
+local function marked(id) return id .. (id ~= '' and id == lasting and '!' or '') end
 
 local function begin_epoch()
   redis.call('DEL', log, changed)
   epoch, head, stamp, floor, size, closed = fresh, 0, '0', 0, 0, nil
-  first_epoch, run = fresh, current_run()
+  first_epoch, history = fresh, marked((current_history()))
   redis.call(
-    'HSET', meta, 'epoch', epoch, 'head', 0, 'stamp', stamp, 'floor', 0, 'bytes', 0, 'log', epoch, 'run', run
+    'HSET', meta, 'epoch', epoch, 'head', 0, 'stamp', stamp, 'floor', 0, 'bytes', 0, 'log', epoch,
+    'history', history
   )
   redis.call('HDEL', meta, 'closed', 'comings', 'comings_at')
   expire_in(unused)
@@ -76,17 +86,24 @@ end
 
 -- Begins a new epoch if events that somebody has received may be missing, because their offsets are assigned
 -- again. What is left of the log is kept. Redis has lost events if an event that the caller has received is
--- not there. It may have lost events after a restart or a failover, unless the first caller had the room open
--- before and finds its newest event.
+-- not there. After a failover it may have lost events whatever the caller finds, since others may have received
+-- more than it has. After a restart it has lost none if the server keeps on disk what it answers and the caller
+-- finds its newest event. What is only read is no reason to look: the log does not grow before this is known.
 local function check_lost()
   local has = has_known()
-  if has and command ~= 'inspect' then return end
-  local server = current_run()
-  if has == false or (not has and run and run ~= server) then
+  if has and command == 'read' then return end
+  local server, taken_over = current_history()
+  local lost = has == false
+  if history and server ~= '' and string.sub(history, 1, #server) ~= server then
+    lost = lost or taken_over or not has or string.sub(history, -1) ~= '!'
+  end
+  if lost then
     epoch = fresh
     redis.call('HSET', meta, 'epoch', epoch, 'log', first_epoch)
   end
-  if run ~= server then redis.call('HSET', meta, 'run', server) end
+  if server ~= '' and history ~= server .. '!' and history ~= marked(server) then
+    redis.call('HSET', meta, 'history', marked(server))
+  end
 end
 
 if not epoch then
@@ -142,7 +159,7 @@ local function append()
   redis.call('HSET', meta, 'head', head, 'stamp', stamp, 'floor', floor, 'bytes', size)
   if first == 1 then expire_in(math.max(unused, expiry - now)) else keep(unused) end
   local heading = epoch .. ' ' .. first .. ' ' .. stamp .. ' ' .. before
-  redis.call('PUBLISH', channel, heading .. '\n' .. table.concat(bodies, '\n'))
+  redis.call(publish, channel, heading .. '\n' .. table.concat(bodies, '\n'))
 end
 
 -- Up to `limit` events from `first` on, and up to `bytes` bytes, but at least one event. Reads in steps.

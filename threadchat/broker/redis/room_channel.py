@@ -11,12 +11,13 @@ from time import time
 from typing import Final, Protocol
 
 from threadchat.broker.redis import encoding
-from threadchat.broker.redis.connection import TIMEOUT, Command
+from threadchat.broker.redis.connection import TIMEOUT
 from threadchat.broker.redis.log import NEWEST, RoomLog
 from threadchat.broker.redis.people import Services
 from threadchat.broker.redis.presence import RedisPresence
 from threadchat.broker.redis.reorder_buffer import MAX_BUFFERED, DeliveryWaiter, ReorderBuffer
 from threadchat.broker.redis.room_publishing import RoomPublishing
+from threadchat.broker.redis.topology.interface import Command
 from threadchat.broker.redis.whispers import WHISPER
 from threadchat.chat.log.events import CLOSE, Draft, Position, record
 from threadchat.chat.log.sequencer import Outlet, Page
@@ -47,7 +48,6 @@ class Owner(Services, Protocol):
 
 class RedisChannel(RoomPublishing):
     """See Channel. `_lock` guards everything but `_outlet`; it is held while the outlet's `deliver` runs.
-
     Normally the subscriber's thread delivers what it receives. After a hole or a change of epoch, and while
     there is a gate, the channel lags: a worker reads the log, and received events are buffered.
     """

@@ -49,10 +49,15 @@ class RoomIndex:
 
     def rooms(self) -> list[RoomInfo]:
         """All rooms, the fullest first."""
-        found = self._connection.execute(("ZRANGE", self._names.rooms, 0, -1))[0]
-        names = [name.decode() for name in found]
-        parts = [self._existing(names[start : start + CHUNK]) for start in range(0, len(names), CHUNK)]
-        return fullest_first(info for part in parts for info in part)
+        found: dict[str, RoomInfo] = {}  # a scan may name a room twice
+        cursor = 0
+        while True:
+            scan = ("ZSCAN", self._names.rooms, cursor, "COUNT", CHUNK)
+            [[after, page]] = self._connection.execute(scan)
+            found.update((info.name, info) for info in self._existing([name.decode() for name in page[::2]]))
+            cursor = int(after)
+            if not cursor:
+                return fullest_first(found.values())
 
     def register(self, node: str, rooms: Sequence[str]) -> None:
         """Notes that these rooms exist, and that a node may have people in them."""

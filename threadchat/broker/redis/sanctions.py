@@ -74,7 +74,7 @@ class RedisSanctions(Sanctions):
         """
         with self._changing:
             self._check_room_locked(sanction)  # in the copy, which tells whose there are
-        number = self._ask("impose", self._keys[0], _encode(sanction.key), _encode(sanction), MOST)
+        number = self._ask("impose", *self._channel(), _encode(sanction.key), _encode(sanction), MOST)
         if not number:
             reason = f"there are {MOST} bans and mutes already; lift some, or let them expire"
             raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason)
@@ -83,7 +83,7 @@ class RedisSanctions(Sanctions):
     def lift(self, kind: str, subject: Subject, room: str = "") -> bool:
         """See Sanctions."""
         found = self._exact(kind, subject, room)
-        number = self._ask("lift", self._keys[0], _encode((kind, subject, room)))
+        number = self._ask("lift", *self._channel(), _encode((kind, subject, room)))
         if number:
             self._await(int(number))
         return bool(number) and (found is None or found.holds(self.clock()))
@@ -102,6 +102,10 @@ class RedisSanctions(Sanctions):
         self._broker.await_ready()
         answer: bytes = self._broker.connection.ask(CLUSTER(self._keys, command, *arguments))[0]
         return answer
+
+    def _channel(self) -> tuple[str, str]:
+        """The command that publishes, and the channel."""
+        return self._broker.connection.script_context[1], self._keys[0]
 
     def _await(self, number: int) -> None:
         """Waits until the copy has that change. If it takes long, the node has just lost its connection."""
@@ -180,12 +184,12 @@ class RedisSanctions(Sanctions):
 
     def _restore(self) -> None:
         """Makes changes that Redis lost again. They are received like all others. Raises CommandError."""
-        keys, channel = self._keys, self._keys[0]
+        keys = self._keys
         for key, sanction in list(self._lost.items()):
             if sanction is None:
-                command = CLUSTER(keys, "lift", channel, _encode(key))
+                command = CLUSTER(keys, "lift", *self._channel(), _encode(key))
             else:
-                command = CLUSTER(keys, "impose", channel, _encode(key), _encode(sanction), MOST)
+                command = CLUSTER(keys, "impose", *self._channel(), _encode(key), _encode(sanction), MOST)
             if sanction is None or sanction.holds(self.clock()):
                 log.warning("Redis lost a change of bans and mutes: %s; it is made again", key)
                 self._broker.connection.execute(command)

@@ -1,29 +1,23 @@
-"""The subscribed connection of a node, its thread, and the receivers of each channel."""
+"""The receivers of each channel, and the thread that reads what is published."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import random
-import select
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from redis.exceptions import RedisError
 
 from threadchat.broker.redis.connection import RedisConnection
+from threadchat.broker.redis.topology.listeners import MESSAGE, SUBSCRIBED, UNSUBSCRIBED, Listeners
 from threadchat.wire.threads.late_thread import LateThread
 
 log = logging.getLogger(__name__)
 
-AT_ONCE: Final = 64
-"""The maximum number of messages to read before passing them on. Messages that arrive together are delivered
-together.
-"""
-CHUNK: Final = 512
-"""The number of channels in one SUBSCRIBE."""
 SHORTEST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
 """Seconds before the next attempt to connect. Doubled each time, and randomized."""
@@ -50,9 +44,9 @@ class _Registration:
 class Subscriber:
     """Subscribes to channels, reads messages and passes them on.
 
-    Reconnects, with growing pauses, until stopped. Only its thread touches the connection, because two
-    threads cannot read and write a TLS socket at once. Other threads add channels to `_requests` and wake it.
-    `_lock` guards `_registrations`, `_requests` and `_stopped` and is a leaf.
+    Reconnects, with growing pauses, until stopped. Only its thread touches the connections. Other threads add
+    channels to `_requests` and wake it. `_lock` guards `_registrations`, `_requests` and `_stopped` and is a
+    leaf.
     """
 
     def __init__(
@@ -69,6 +63,10 @@ class Subscriber:
         self._requests: list[bytes] = []
         self._stopped = False
         self._reset = False
+        self._listeners = Listeners(connection.topology)
+        self._unconfirmed: set[bytes] = set()  # before they are, something may be missed
+        self._look_elsewhere = False
+        connection.topology.on_changed = self.look_elsewhere
         self._stop_pause = threading.Event()
         self._wake_end, self._waking_end = socket.socketpair()
         self._wake_end.setblocking(False)
@@ -109,6 +107,11 @@ class Subscriber:
         self._reset = True
         self._wake()
 
+    def look_elsewhere(self) -> None:
+        """Subscribes anew to what is on another server now. Runs on: any thread."""
+        self._look_elsewhere = True
+        self._wake()
+
     def stop(self) -> None:
         """Ends the thread. Runs on: any other thread."""
         with self._lock:
@@ -125,90 +128,98 @@ class Subscriber:
         """Reads messages until it is stopped. Runs on: the subscriber's thread."""
         pause = SHORTEST_PAUSE
         while not self._stopped:
-            connection = self._connection.new_connection()
             try:
-                self._connect(connection)
+                self._connect()
                 pause = SHORTEST_PAUSE
                 while not self._stopped and not self._reset:
-                    self.listen_once(connection)
+                    self.listen_once()
             except (RedisError, OSError) as error:
                 if not self._stopped:
                     log.warning("lost Redis at %s: %s; trying again", self._connection.address, error)
             finally:
                 self._on_disconnected()
-                with contextlib.suppress(RedisError, OSError):
-                    connection.disconnect()
+                self._listeners.close()
             if not self._stopped:
                 self._connection.count("reconnects")
                 self._stop_pause.wait(random.uniform(pause / 2, pause))
                 pause = min(pause * 2, LONGEST_PAUSE)
+                self._connection.topology.look_again()
 
-    def listen_once(self, connection: Any) -> None:
+    def listen_once(self) -> None:
         """Waits for messages and requests, and handles them. Runs on: the subscriber's thread."""
-        # redis-py has no public name for its socket, and no other way to wait for two things.
-        sock = connection._sock
-        if sock is None:
-            raise ConnectionResetError("the connection was closed")
-        waiting = select.poll()  # `select` cannot handle descriptors above 1,023
-        for readable in (sock, self._wake_end):
-            waiting.register(readable, select.POLLIN)
-        waiting.poll()
+        self._listeners.wait(self._wake_end)
         with contextlib.suppress(BlockingIOError):
             while self._wake_end.recv(4096):
                 pass
-        self._send_requests(connection)
-        while replies := self._read(connection):
+        self._follow()
+        self._send_requests()
+        while replies := self._listeners.read():
             messages: dict[bytes, list[bytes]] = {}
             for kind, channel, payload in replies:
-                if kind == b"message":
+                if kind == MESSAGE:
                     messages.setdefault(channel, []).append(payload)
             for channel, payloads in messages.items():
                 self._hand_on(channel, payloads)
             for kind, channel, _ in replies:  # last, so that messages before an UNSUBSCRIBE are received
-                if kind != b"message":
+                if kind != MESSAGE:
                     self._confirm(kind, channel)
-            self._send_requests(connection)
+            self._follow()
+            self._send_requests()
 
     # Helpers
 
-    def _connect(self, connection: Any) -> None:
-        self._reset = False
-        connection.connect()
+    def _connect(self) -> None:
+        self._reset = self._look_elsewhere = False
         with self._lock:
             for channel in list(self._registrations):
                 self._drop_unwanted_locked(channel)
             self._requests = list(self._registrations)
-        self._send_requests(connection)
-        self._on_connected()
+            self._unconfirmed = set(self._requests)
+        self._send_requests()
+        if not self._unconfirmed:
+            self._on_connected()
+
+    def _follow(self) -> None:
+        """Subscribes anew to channels that are on another server now. What was missed is looked up then."""
+        moved = self._listeners.moved
+        if moved:
+            self._connection.topology.look_again()
+        elif not self._look_elsewhere:
+            return
+        self._look_elsewhere = False
+        with self._lock:
+            again = {*moved, *self._listeners.elsewhere()} & self._registrations.keys()
+            self._requests += again
+        moved.clear()
+        if again:
+            self._on_disconnected()
+            self._unconfirmed |= again
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError, OSError):  # full: it wakes anyway; closed: it ended
             self._waking_end.send(b"!")
 
-    def _send_requests(self, connection: Any) -> None:
+    def _send_requests(self) -> None:
         """Sends the last request for each channel. Redis confirms a second SUBSCRIBE like the first."""
         with self._lock:
             changed = list(dict.fromkeys(self._requests))
             self._requests = []
             wanted = [channel for channel in changed if self._is_wanted_locked(channel)]
             unwanted = [channel for channel in changed if not self._is_wanted_locked(channel)]
-        for verb, channels in (("SUBSCRIBE", wanted), ("UNSUBSCRIBE", unwanted)):
-            for start in range(0, len(channels), CHUNK):
-                connection.send_command(verb, *channels[start : start + CHUNK], check_health=False)
-
-    def _read(self, connection: Any) -> list[Any]:
-        """Reads what has arrived: for each reply its kind, channel and payload."""
-        replies: list[Any] = []
-        while len(replies) < AT_ONCE and connection.can_read(timeout=0):
-            replies.append(connection.read_response())
-        return replies
+        self._listeners.subscribe(wanted, self._connection.new_connection)
+        for channel in self._listeners.unsubscribe(unwanted):
+            self._confirm(UNSUBSCRIBED, channel)  # nothing will
 
     def _confirm(self, kind: bytes, channel: bytes) -> None:
         with self._lock:
-            if kind == b"subscribe":
+            if kind == SUBSCRIBED:
                 for registration in self._registrations.get(channel, ()):
                     registration.confirmed.set()
             self._drop_unwanted_locked(channel)
+        if channel in self._unconfirmed:
+            self._unconfirmed.discard(channel)
+            if not self._unconfirmed:
+                self._on_connected()
 
     def _is_wanted_locked(self, channel: bytes) -> bool:
         return any(registration.wanted for registration in self._registrations.get(channel, ()))

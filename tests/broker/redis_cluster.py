@@ -1,0 +1,209 @@
+"""A Redis Cluster of three masters and three replicas on free ports of loopback, ended by their pids."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from redis.crc import key_slot
+
+from scripts.ports import free_port
+from tests.broker.redis_sentinel import LOGIN, REPLICATOR
+from tests.broker.redis_server import RedisServer
+from tests.e2e.process import until
+
+MASTERS = 3
+SLOTS = 16384
+
+
+class RedisCluster:
+    """Real servers. A replica takes over when its master has been dead for `timeout` milliseconds."""
+
+    def __init__(self, folder: Path, *, timeout: int = 60_000, lasting: bool = False) -> None:
+        self.servers: list[RedisServer] = []
+        try:
+            for number in range(2 * MASTERS):
+                self.servers.append(_start(folder / str(number), timeout, lasting))
+            self._join()
+        except BaseException:
+            self.kill()
+            raise
+        seeds = ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:MASTERS])
+        self.url = f"redis-cluster://{seeds}/"
+
+    def _join(self) -> None:
+        self.ids = [self.do(server, "CLUSTER", "MYID") for server in self.servers]
+        for number, server in enumerate(self.servers):
+            self.do(server, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            if number < MASTERS:
+                first, end = SLOTS * number // MASTERS, SLOTS * (number + 1) // MASTERS
+                self.do(server, "CLUSTER", "ADDSLOTSRANGE", first, end - 1)
+            for other in self.servers[:number]:
+                bus = other.command[other.command.index("--cluster-port") + 1]
+                self.do(server, "CLUSTER", "MEET", "127.0.0.1", other.port, bus)
+        until(
+            lambda: all(self._known(server) == len(self.servers) for server in self.servers),
+            "they know each other",
+        )
+        for server, master in zip(self.servers[MASTERS:], self.ids, strict=False):
+            self.do(server, "CLUSTER", "REPLICATE", master)
+        self._await_complete()
+
+    @staticmethod
+    def do(server: RedisServer, *command: Any) -> Any:
+        """Runs a command on one server."""
+        with server.client() as client:
+            answer = client.execute_command(*command)
+        return answer.decode() if isinstance(answer, bytes) else answer
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """Looks at the whole."""
+        import redis
+
+        client = redis.RedisCluster.from_url(self.url.replace("redis-cluster", "redis").split(",")[0])
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def owner(self, key: str) -> RedisServer:
+        """The master that has the slot of a key."""
+        return self.master_of(key_slot(key.encode()))
+
+    def master_of(self, slot: int) -> RedisServer:
+        """The master that has a slot."""
+        living = [server for server in self.servers if server.is_running]
+        for first, last, master, *_ in self.do(living[-1], "CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return next(server for server in self.servers if server.port == master[1])
+        raise AssertionError(f"nobody has slot {slot}")
+
+    def fail_over(self, key: str) -> RedisServer:
+        """Kills the master that has a key, and waits until its replica is the master. Returns that."""
+        before = self.owner(key)
+        before.kill()
+        until(lambda: self.owner(key) is not before, "the replica takes over")
+        return self.owner(key)
+
+    def demote(self, key: str) -> RedisServer:
+        """Has a replica take over from a master that lives on as its replica. Returns the new master."""
+        before = self.owner(key)
+        self.do(self.replica_of(before), "CLUSTER", "FAILOVER")
+        until(lambda: self.owner(key) is not before, "the replica takes over")
+        until(lambda: not self._is_master(before), "the other follows")
+        return self.owner(key)
+
+    def replica_of(self, master: RedisServer) -> RedisServer:
+        """The server that follows a master."""
+        with master.client() as client:
+            until(lambda: client.info("replication")["connected_slaves"] == 1, "it has a replica")
+            port = int(client.info("replication")["slave0"]["port"])
+        return next(server for server in self.servers if server.port == port)
+
+    @contextmanager
+    def without_replica(self, key: str) -> Iterator[None]:
+        """What is written meanwhile where that key is reaches no replica."""
+        master = self.owner(key)
+        with master.client() as client:
+            client.execute_command("ACL", "SETUSER", REPLICATOR, "off")
+            client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+            until(lambda: client.info("replication")["connected_slaves"] == 0, "no replica follows")
+        yield
+
+    def begin_migration(self, slot: int) -> tuple[RedisServer, RedisServer]:
+        """Declares a slot to be on its way. Returns the masters from where and to where."""
+        source = self.master_of(slot)
+        target = next(
+            self.master_of(other) for other in (0, SLOTS - 1) if self.master_of(other) is not source
+        )
+        self.do(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", self.ids[self.servers.index(source)])
+        self.do(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", self.ids[self.servers.index(target)])
+        return source, target
+
+    def migrate_keys(self, slot: int, source: RedisServer, target: RedisServer, count: int = 100) -> int:
+        """Moves some keys. Returns how many."""
+        with source.client() as client:
+            keys = client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, count)
+            if keys:
+                client.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+        return len(keys)
+
+    def end_migration(self, slot: int, target: RedisServer) -> None:
+        """Says whose slot it is now."""
+        owner = self.ids[self.servers.index(target)]
+        for server in [target, *[each for each in self.servers if each.is_running and each is not target]]:
+            if self._is_master(server):
+                self.do(server, "CLUSTER", "SETSLOT", slot, "NODE", owner)
+
+    def kill(self) -> None:
+        """Ends all of them."""
+        for server in self.servers:
+            server.kill()
+
+    def start(self) -> None:
+        """Starts all of them again."""
+        for server in self.servers:
+            server.start()
+        self._await_complete()
+
+    def pause(self) -> None:
+        """Stops all of them where they are."""
+        for server in self.servers:
+            server.pause()
+
+    def go_on(self) -> None:
+        """Ends a pause."""
+        for server in self.servers:
+            server.go_on()
+
+    def flush(self) -> None:
+        """Empties all of them."""
+        for server in self.servers[:MASTERS]:
+            server.flush()
+
+    def kill_connections(self, kind: str) -> None:
+        """As for one server."""
+        for server in self.servers:
+            server.kill_connections(kind)
+
+    def _await_complete(self) -> None:
+        until(lambda: all(self._is_good(server) for server in self.servers), "the cluster is complete")
+
+    def _info(self, server: RedisServer) -> dict[str, str]:
+        info = self.do(server, "CLUSTER", "INFO")
+        if isinstance(info, dict):
+            return {str(name): str(value) for name, value in info.items()}
+        return dict(line.split(":") for line in info.split("\r\n") if ":" in line)
+
+    def _known(self, server: RedisServer) -> int:
+        return int(self._info(server)["cluster_known_nodes"])
+
+    @staticmethod
+    def _is_master(server: RedisServer) -> bool:
+        with server.client() as client:
+            return bool(client.info("replication")["role"] == "master")
+
+    def _is_good(self, server: RedisServer) -> bool:
+        with server.client() as client:
+            replication = client.info("replication")
+        follows = replication["role"] == "master" or replication["master_link_status"] == "up"
+        wanted = server in self.servers[MASTERS:]
+        return (
+            self._info(server)["cluster_state"] == "ok"
+            and follows
+            and (replication["role"] == "slave") == wanted
+        )
+
+
+def _start(folder: Path, timeout: int, lasting: bool) -> RedisServer:
+    """Starts a server. It needs two ports, and another program may take one of them just before."""
+    more = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(timeout), *LOGIN]
+    more += ["--repl-diskless-sync-delay", "0"]
+    for _ in range(2):
+        with contextlib.suppress(AssertionError):
+            return RedisServer(folder, lasting=lasting, more=[*more, "--cluster-port", str(free_port())])
+    return RedisServer(folder, lasting=lasting, more=[*more, "--cluster-port", str(free_port())])

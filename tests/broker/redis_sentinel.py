@@ -1,0 +1,150 @@
+"""A master, its replicas and a Sentinel on free ports of loopback: real servers, ended by their pids."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scripts.ports import free_port
+from tests.broker.redis_server import EXECUTABLE, RedisServer
+from tests.e2e.process import until
+
+SERVICE = "chat"
+REPLICATOR = "replicator"  # the user as whom a replica reads, so that a test can lock it out
+
+LOGIN = ["--masteruser", REPLICATOR, "--masterauth", "secret", "--repl-diskless-sync-delay", "0"]
+LOGIN += ["--user", REPLICATOR, "on", ">secret", "+psync", "+replconf", "+ping"]
+
+
+class Service:
+    """Redis that fails over. `server` is the master of the moment."""
+
+    def __init__(self, folder: Path, replicas: int = 1) -> None:
+        self._folder = folder
+        self.servers: list[RedisServer] = []
+        self._sentinel: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+        try:
+            self._build(replicas)
+        except BaseException:
+            self.close()
+            raise
+        nobody = free_port()  # a Sentinel that is away must not matter
+        self.url = f"redis-sentinel://127.0.0.1:{nobody},127.0.0.1:{self.port}/{SERVICE}"
+
+    def _build(self, replicas: int) -> None:
+        for number in range(replicas + 1):
+            of = ["--replicaof", "127.0.0.1", str(self.servers[0].port)] if number else []
+            self.servers.append(RedisServer(self._folder / str(number), lasting=False, more=[*LOGIN, *of]))
+        self.server = self.servers[0]
+        until(lambda: self._replicas() == replicas, "the replicas follow")
+        self._start_sentinel(replicas)
+
+    def client(self) -> Any:
+        """A connection to the master; close it."""
+        return self.server.client()
+
+    def sentinel(self) -> Any:
+        """A connection to the Sentinel; close it."""
+        import redis
+
+        return redis.Redis(port=self.port, socket_timeout=5, decode_responses=True)
+
+    @contextmanager
+    def without_replicas(self) -> Iterator[None]:
+        """What is written meanwhile reaches no replica."""
+        master = self.server
+        with master.client() as client:
+            client.execute_command("ACL", "SETUSER", REPLICATOR, "off")
+            client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+            until(lambda: client.info("replication")["connected_slaves"] == 0, "no replica follows")
+        yield
+        if master.is_running:
+            with master.client() as client:
+                client.execute_command("ACL", "SETUSER", REPLICATOR, "on")
+
+    def fail_over(self, *, kill: bool) -> None:
+        """Another server becomes the master: because this one is dead, or because somebody wants it so."""
+        before = self.server
+        if kill:
+            before.kill()
+        else:
+            with self.sentinel() as client:
+                until(lambda: self._ordered(client), "Sentinel has begun")
+        until(lambda: self._master_port() != before.port, "Sentinel has chosen another master")
+        self.server = next(each for each in self.servers if each.port == self._master_port())
+        with self.server.client() as client:
+            until(lambda: client.info("replication")["role"] == "master", "it is the master")
+        if before.is_running:  # Sentinel would do the same some seconds later
+            with before.client() as client:
+                client.replicaof("127.0.0.1", self.server.port)
+                until(
+                    lambda: client.info("replication").get("master_link_status") == "up", "the other follows"
+                )
+
+    def add_replica(self) -> None:
+        """Starts one more. From now on no master is taken for dead: this replica has nothing yet."""
+        with self.sentinel() as client:
+            client.execute_command("SENTINEL", "SET", SERVICE, "down-after-milliseconds", "60000")
+        of = ["--replicaof", "127.0.0.1", str(self.server.port)]
+        folder = self._folder / str(len(self.servers))
+        self.servers.append(RedisServer(folder, lasting=False, more=[*LOGIN, *of]))
+
+    def close(self) -> None:
+        """Ends all of them."""
+        if self._sentinel is not None:
+            self._sentinel.kill()
+            self._sentinel.wait()
+        for server in self.servers:
+            server.kill()
+
+    def _start_sentinel(self, replicas: int) -> None:
+        assert EXECUTABLE is not None
+        config = self._folder / "sentinel.conf"
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self._folder}\n"
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self.server.port} 1\n"
+            f"sentinel down-after-milliseconds {SERVICE} 500\n"
+            f"sentinel failover-timeout {SERVICE} 1000\n"
+        )
+        self._sentinel = subprocess.Popen([EXECUTABLE, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
+        until(lambda: self._known_replicas() == replicas, "the Sentinel knows the replicas")
+
+    def _replicas(self) -> int:
+        with self.server.client() as client:
+            found = client.info("replication")
+            return sum(found[f"slave{i}"]["state"] == "online" for i in range(found["connected_slaves"]))
+
+    def _known_replicas(self) -> int:
+        import redis
+
+        try:
+            with self.sentinel() as client:
+                return sum(each["flags"] == {"slave"} for each in _replicas_of(client))
+        except redis.ConnectionError:
+            return -1
+
+    def _ordered(self, client: Any) -> bool:
+        import redis
+
+        try:
+            client.execute_command("SENTINEL", "FAILOVER", SERVICE)
+        except redis.ResponseError:  # the one before is not over yet, or no replica is known to be good
+            return False
+        return True
+
+    def _master_port(self) -> int:
+        with self.sentinel() as client:
+            return int(client.sentinel_master(SERVICE)["port"])
+
+
+def _replicas_of(client: Any) -> list[dict[str, Any]]:
+    found = []
+    for each in client.execute_command("SENTINEL", "REPLICAS", SERVICE):
+        known = each if isinstance(each, dict) else dict(zip(each[::2], each[1::2], strict=True))
+        flags = known["flags"]
+        found.append({**known, "flags": set(flags.split(",")) if isinstance(flags, str) else set(flags)})
+    return found
