@@ -58,12 +58,15 @@ ensure_node() {
 
 has_node() { command -v node >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
 
-# Puts TypeScript, which checks threadchat.js, into .venv; fails where there is no npm, or npm gets nothing.
-ensure_typescript() {
-    [[ -x "$VENV/node/node_modules/.bin/tsc" ]] && return
+# Puts what tests JavaScript into .venv: TypeScript checks the types of threadchat.js, jsdom is a document for the
+# page's modules, and axe-core finds what keeps people from using it. Fails where there is no npm, or npm gets nothing.
+ensure_node_packages() {
+    local packages="$VENV/node/node_modules"
+    [[ -x "$packages/.bin/tsc" && -d "$packages/jsdom" && -d "$packages/axe-core" ]] && return
     command -v npm >/dev/null || return 1
-    say "installing TypeScript into $VENV ..."
-    npm install --silent --no-fund --no-audit --prefix "$VENV/node" "typescript@5.9" </dev/null >&2
+    say "installing TypeScript, jsdom and axe-core into $VENV ..."
+    npm install --silent --no-fund --no-audit --prefix "$VENV/node" \
+        "typescript@5.9" "jsdom@26" "axe-core@4.10" </dev/null >&2
 }
 
 # Sets PYTHON and PYTHON_VERSION, or says what is missing.
