@@ -373,7 +373,7 @@ def test_a_missing_node_is_installed(tree: Tree) -> None:
     ("missing", "told"),
     [
         ("node", "the tests of threadchat.js; they need Node 18 or newer: sudo apt-get install nodejs"),
-        ("npm", "the types of threadchat.js; they need npm, and npm the TypeScript of its registry"),
+        ("npm", "types, views and accessibility of the JavaScript; they need npm, and npm its registry"),
     ],
 )
 def test_without_node_or_npm_it_is_told_what_is_skipped(tree: Tree, missing: str, told: str) -> None:
