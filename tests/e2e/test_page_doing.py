@@ -344,6 +344,25 @@ def test_what_is_read_in_one_tab_is_read_in_the_other_and_after_days(room: Room,
     later.see("new")
 
 
+def test_a_new_tab_has_the_private_conversations_that_the_inbox_keeps(room: Room, chat: Chat) -> None:
+    mod = known(room, "mod")
+    localhost = room.url.replace("127.0.0.1", "localhost")
+    ann = room.window("/healthz", localhost)
+    ann.run("document.cookie = 'who=ann; path=/'")
+    ann.look().get(localhost)
+    ann.enter("ann")
+    mod.write_to("ann")
+    assert "The server keeps it" in mod.see("log").text
+    mod.say("psst")
+    ann.see("direct", name="mod").click()
+    ann.say("yes?")
+    mod.wait_for_text("yes?")
+    again = known(room, "mod")
+    again.see("direct", name="ann").click()
+    again.wait(lambda: again.texts() == ["psst", "yes?"], "both, in a tab that is new")
+    ann.run("document.cookie = 'who=; path=/; max-age=0'")
+
+
 def test_the_operator_gives_the_page_its_name_color_and_rooms(room: Room) -> None:
     with Chat(Config(port=0, page_title="Our garden", page_color="#7a3ea8", page_rooms="beds,shed")) as chat:
         chat.listen()

@@ -43,6 +43,14 @@ def test_the_page_is_small() -> None:
     assert len(re.findall(r'(?:href|src)="([^"#]+)"', page)) <= 5
 
 
+def test_scripts_are_served_without_what_only_readers_of_the_source_need() -> None:
+    for path, resource in (read_client() | read_page()).items():
+        if path.endswith((".js", ".css")):
+            text = resource.body.decode()
+            assert not re.search(r"^\s|^/\*|^//|^$(?!\Z)", text, re.MULTILINE), path
+    assert "https?:" in read_page()["/page/text/format.js"].body.decode(), "what looks like a comment stays"
+
+
 def test_every_word_of_the_page_is_in_one_table() -> None:
     """Neither the document nor another module has text of its own that a reader sees."""
     resources = read_page()

@@ -27,7 +27,7 @@ _TYPES = {
 }
 _COMMENT: Final = re.compile(r"^[ \t]*(?:/\*(?s:.*?)\*/|//.*)[ \t]*\n", re.MULTILINE)
 _REMARK: Final = re.compile(r"[ \t]+// [^\n\"'`]*$", re.MULTILINE)
-_INDENTATION: Final = re.compile(r"^[ \t]+", re.MULTILINE)
+_INDENTATION: Final = re.compile(r"^\s+", re.MULTILINE)  # empty lines, too
 _FOLDERS: Final = ("text", "view")  # in the folder of the page
 
 

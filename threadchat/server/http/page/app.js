@@ -10,6 +10,7 @@ import {
   pack,
   rememberNickname,
   rememberSession,
+  rememberVisit,
   rememberedNickname,
   rememberedSession,
   unpack,
@@ -138,6 +139,7 @@ function save() {
   saving = 0;
   if (model.me.user) {
     rememberSession(pack(model));
+    document.hidden || rememberVisit(Math.floor(Date.now() / 1000));
   }
 }
 

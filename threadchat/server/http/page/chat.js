@@ -3,8 +3,12 @@
 import { connect } from "../threadchat.js";
 import { Outbox } from "./outbox.js";
 import { Rooms } from "./rooms.js";
+import { rememberedVisit } from "./storage.js";
 import { refusal } from "./text/phrases.js";
 import { W } from "./text/words.js";
+
+const BEGINNING = { offset: 0, epoch: "" }; // of an inbox
+const JUST_NOW = 60; // seconds for which a private message counts as just said
 
 export class Chat {
   #model;
@@ -15,6 +19,7 @@ export class Chat {
   #heard;
   #client = null;
   #wasAway = false;
+  #lastVisit = rememberedVisit(); // Unix time up to which this browser had the private messages
 
   /**
    * `token`, if there is one, says who the person is. `report(text)` tells the person of a problem; `changed()`
@@ -45,6 +50,7 @@ export class Chat {
       return;
     }
     this.#client = connect(this.#url, { nickname: this.#model.me.nickname, token: this.#token });
+    this.#client.inbox.position ??= BEGINNING; // a tab that knows nothing asks for all that is there
     this.#client.on("state", (state) => this.#turned(state));
     this.#client.on("hello", (me) => this.#welcomed(me));
     this.#client.on("error", (error) => this.#report(refusal(error, W.serverProblem)));
@@ -68,8 +74,8 @@ export class Chat {
     this.#changed();
   }
 
-  #welcomed({ user, nickname, same }) {
-    Object.assign(this.#model.me, { user, nickname });
+  #welcomed({ user, nickname, known, same }) {
+    Object.assign(this.#model.me, { user, nickname, known });
     if (!same) {
       this.#model.endDirects();
     }
@@ -106,9 +112,12 @@ export class Chat {
     const mine = from === me.user && to !== me.user; // said in another tab
     const name = nickname ?? this.#model.nameOf(from);
     const direct = mine ? this.#model.direct(to, this.#model.nameOf(to)) : this.#model.direct(from, name);
-    direct.kept = this.#client.me?.known === true;
     direct.add({ userId: from, name, text, at, mine });
-    this.#heard(direct, { userId: from, name, text, mine, mention: true });
+    if (at <= this.#lastVisit) {
+      direct.timeline.markRead(); // another tab had it
+    } else if (Date.now() / 1000 - at < JUST_NOW) {
+      this.#heard(direct, { userId: from, name, text, mine, mention: true });
+    }
     this.#changed();
   }
 

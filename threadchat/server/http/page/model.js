@@ -225,6 +225,7 @@ export class Model {
     const direct = this.directs.get(key);
     direct.nickname = nickname || direct.nickname;
     direct.hidden = false;
+    direct.kept = this.me.known === true && (typeof id === "string" || id > 0); // strangers have no inbox
     return direct;
   }
 

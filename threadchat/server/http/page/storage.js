@@ -5,6 +5,7 @@ import { Direct, Room } from "./model.js";
 const NICKNAME = "threadchat.nickname";
 const SESSION = "threadchat.session";
 const TOKEN = "threadchat.token";
+const VISIT = "threadchat.visit";
 const SETTINGS = "threadchat.settings";
 
 function read(area, key) {
@@ -47,12 +48,17 @@ export const rememberSession = (session) => write("sessionStorage", SESSION, JSO
 export const rememberedToken = () => read("sessionStorage", TOKEN);
 export const rememberToken = (token) => write("sessionStorage", TOKEN, token);
 
+/** When there was a page here last, in seconds of Unix time. */
+export const rememberedVisit = () => parsed("localStorage", VISIT) ?? 0;
+export const rememberVisit = (time) => write("localStorage", VISIT, JSON.stringify(time));
+
 /** Who signs out leaves nothing behind but the settings. */
 export function forgetMe() {
   for (const [area, key] of [
     ["sessionStorage", SESSION],
     ["sessionStorage", TOKEN],
     ["localStorage", NICKNAME],
+    ["localStorage", VISIT],
   ]) {
     try {
       window[area].removeItem(key);
