@@ -27,7 +27,7 @@ FLOORS = (
     ("wire",),
     ("wire/connecting",),
     ("chat/log",),
-    ("chat/delivery",),
+    ("chat/delivery", "chat/eventlog"),
     ("chat",),
     ("broker/redis", "broker/sqlite"),
     ("broker",),

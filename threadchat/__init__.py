@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from threadchat.broker.memory import MemoryBroker
     from threadchat.chat.delivery.stream import EventStream
     from threadchat.chat.delivery.subscription import Filter
-    from threadchat.chat.eventlog import JsonLines
+    from threadchat.chat.eventlog.json_lines import JsonLines
     from threadchat.chat.hub import Hub
     from threadchat.chat.log.events import Draft, Event, Position, Record
     from threadchat.chat.presence import Occupant
@@ -99,7 +99,7 @@ _HOMES = {
     "Filter": "threadchat.chat.delivery.subscription",
     "HandshakeRefused": "threadchat.errors",
     "Hub": "threadchat.chat.hub",
-    "JsonLines": "threadchat.chat.eventlog",
+    "JsonLines": "threadchat.chat.eventlog.json_lines",
     "MemoryBroker": "threadchat.broker.memory",
     "NoSocket": "threadchat.errors",
     "Occupant": "threadchat.chat.presence",

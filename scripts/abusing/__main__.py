@@ -14,7 +14,7 @@ from watching.pair import HealthyPair
 from abusing.abuse import Abuse
 from abusing.attempt import LONGEST_ROUND, MOST_MEMORY, Result, attempt
 from abusing.catalogue import ABUSES
-from tests.e2e.process import ServerProcess
+from abusing.served import AbusedServer
 
 COLUMNS = "{:<34} {:>7} {:>9} {:>9} {:>8} {:>8}  {}"
 
@@ -57,7 +57,7 @@ def row(result: Result) -> str:
 def run(abuse: Abuse, folder: Path, *, quick: bool) -> Result:
     """Runs one abuse against a server of its own."""
     log = folder / f"{abuse.name.replace(' ', '-')}.log"
-    server = ServerProcess(log, *abuse.flags, descriptors=abuse.descriptors)
+    server = AbusedServer(log, abuse)
     try:
         with HealthyPair(server.port) as pair:
             return attempt(abuse, server, pair, quick=quick)

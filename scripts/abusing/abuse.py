@@ -13,7 +13,8 @@ class Abuse:
     """One kind of abuse. `refusals` are the allowed answers; at least one of them must come.
 
     `flags` are the server's flags. `descriptors` limits its open files; None means no limit. `errors` is the
-    number of lines with level ERROR that it may log.
+    number of lines with level ERROR that it may log, and `pooled` the number of connections to Redis that it
+    may keep.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Abuse:
     flags: tuple[str, ...] = ()
     descriptors: int | None = None
     errors: int = 0
+    pooled: int = 0
 
 
 def abuse(
@@ -30,6 +32,7 @@ def abuse(
     flags: tuple[str, ...] = (),
     descriptors: int | None = None,
     errors: int = 0,
+    pooled: int = 0,
 ) -> Callable[[Callable[[Target], Answers]], Abuse]:
     """A decorator that turns a function into an abuse."""
-    return lambda run: Abuse(name, run, frozenset(refusals), flags, descriptors, errors)
+    return lambda run: Abuse(name, run, frozenset(refusals), flags, descriptors, errors, pooled)

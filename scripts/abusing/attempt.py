@@ -112,8 +112,10 @@ def attempt(abuse: Abuse, server: ServerProcess, pair: HealthyPair, *, quick: bo
     assert server.process is not None
     pid = server.process.pid
     target = Target(server.port, pid, server.log, pair, quick=quick)
+    target.log_path, target.redis = server.log_path, getattr(server, "redis", "")
     warm_up(target)
     before = settle(pid)
+    before = before._replace(descriptors=before.descriptors + abuse.pooled)
     logged = len(server.log())
     target.begin()
     pair.health()

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from abusing import broken_frames, budgets, departures, doors, handshakes, limits, readers, shortage, speech
+from abusing import (
+    broken_frames,
+    budgets,
+    departures,
+    doors,
+    handshakes,
+    limits,
+    readers,
+    shortage,
+    speech,
+    storage,
+)
 from abusing.abuse import Abuse
 
 ABUSES: tuple[Abuse, ...] = (
@@ -15,4 +26,5 @@ ABUSES: tuple[Abuse, ...] = (
     *limits.ALL,
     *budgets.ALL,
     *doors.ALL,
+    *storage.ALL,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from watching import process
 from watching.pair import HealthyPair
@@ -23,6 +24,7 @@ class Target:
 
     `pid` is the server's process; `log` returns what that has logged. `measured` holds figures that depend on
     a quiet machine, by name, each with its limit. `calm` is the server's memory before the abuse.
+    `log_path` is the file of its log, and `redis` the URL of its Redis, if it has one of its own.
     """
 
     def __init__(
@@ -31,6 +33,8 @@ class Target:
         self.port = port
         self.pid = pid
         self.log = log
+        self.log_path = Path()
+        self.redis = ""
         self.pair = pair
         self.calm = 0
         self.quick = quick
@@ -67,6 +71,11 @@ class Target:
             raise Unanswered(f"hello was answered with {reply}")
         stranger.user = reply["user"]
         return stranger
+
+    def kept(self, suffix: str) -> int:
+        """The bytes of the files that the server keeps beside its log, with names that go on like this."""
+        name = self.log_path.name + suffix
+        return sum(each.stat().st_size for each in self.log_path.parent.glob(f"{name}*"))
 
     def held(self) -> Held:
         """The resources that the server holds now."""

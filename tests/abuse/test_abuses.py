@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from abusing.abuse import Abuse
 from abusing.attempt import attempt
 from abusing.catalogue import ABUSES
+from abusing.served import AbusedServer
 from watching.pair import HealthyPair
 
 Place = tuple[ServerProcess, HealthyPair]
@@ -30,7 +31,7 @@ def place_for(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Ab
         settings = abuse.flags, abuse.descriptors
         if settings not in places:
             log = folder / f"server-{len(places)}.log"
-            server = ServerProcess(log, *abuse.flags, descriptors=abuse.descriptors)
+            server = AbusedServer(log, abuse)
             places[settings] = server, HealthyPair(server.port)
         server, pair = places[settings]
         if pair.health().faults:  # of an abuse before, whose test has failed

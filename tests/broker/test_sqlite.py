@@ -294,7 +294,7 @@ def test_sweeping_comes_by_itself(make: Make) -> None:
         swept.release()
         yield
 
-    writer = Writer(broker.path, steps, lambda database: None, sweep_interval=0.0)
+    writer = Writer(broker.path, steps, sweep_interval=0.0)
     writer.do(Nothing())
     assert swept.acquire(timeout=PATIENCE)
     assert swept.acquire(timeout=PATIENCE), "again and again, though nobody writes"
@@ -448,7 +448,7 @@ def test_a_publication_under_way_keeps_the_room(make: Make) -> None:
 
 
 def test_whoever_finds_no_place_is_refused(make: Make) -> None:
-    writer = Writer(make().path, lambda database: iter(()), lambda database: None, patience=0.0)
+    writer = Writer(make().path, lambda database: iter(()), patience=0.0)
     held, go = threading.Event(), threading.Event()
 
     class Slow(Nothing):

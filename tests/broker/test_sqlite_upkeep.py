@@ -7,6 +7,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_works_come_between_the_slices_of_a_sweep(make: Make) -> None:
             yield
         writer._works.put(None)
 
-    writer = Writer(path, steps, lambda database: None, clock=clock)
+    writer = Writer(path, steps, clock=clock)
     writer.run()  # on this thread, until it takes the None
     writer.database.close()
     assert said == ["step", "work"] * 3
@@ -103,7 +104,7 @@ def test_a_slice_holds_as_many_steps_as_there_is_time_for(make: Make) -> None:
             clock.now += SWEEP_SLICE / 2
             yield
 
-    writer = Writer(path, steps, lambda database: None, clock=clock)
+    writer = Writer(path, steps, clock=clock)
     assert [writer.sweep() for _ in range(3)] == [True, True, False]
     writer.database.close()
 
@@ -121,7 +122,7 @@ def test_a_sweep_whose_slice_cannot_be_written_begins_again(
         database.execute("INSERT INTO meta VALUES ('x', 1)")
         yield
 
-    writer = Writer(path, steps, lambda database: None, clock=clock)
+    writer = Writer(path, steps, clock=clock)
     assert writer.sweep()
     writer.database.execute("PRAGMA query_only = 1")
     assert not writer.sweep()
@@ -240,7 +241,7 @@ def test_the_log_is_emptied_though_somebody_always_reads(
         return done
 
     monkeypatch.setattr(checkpoint, "_truncate", tell)
-    broker.writer._checkpoint = Checkpoint(broker.path, broker.reader.paused, most=64 << 10)
+    broker.writer._upkeep = (Checkpoint(broker.path, broker.reader.paused, most=64 << 10),)
 
     def read() -> None:  # two that overlap, so that there is a reader at any time
         while not emptied.is_set():
@@ -294,7 +295,7 @@ def test_somebody_in_the_way_is_not_waited_for_again_and_again(make: Make) -> No
         asked.append(clock.now)
         yield False
 
-    look: Callable[[sqlite3.Connection], None] = Checkpoint(broker.path, paused, most=1, clock=clock)
+    look: Callable[[sqlite3.Connection], float] = Checkpoint(broker.path, paused, most=1, clock=clock)
     for _ in range(3):
         look(broker.writer.database)
     assert asked == [1000]
@@ -308,15 +309,18 @@ def test_another_program_that_reads_keeps_its_log(make: Make) -> None:
     room = opened(broker)
     found: queue.SimpleQueue[tuple[bool, int, int]] = queue.SimpleQueue()
 
-    def empty(database: sqlite3.Connection) -> None:  # on the writer's thread, after each of its transactions
+    def empty(
+        database: sqlite3.Connection,
+    ) -> float:  # after each transaction of the writer
         emptied = checkpoint._truncate(database)
         [timeout] = database.execute("PRAGMA busy_timeout").fetchone()
         found.put((emptied, Path(f"{broker.path}-wal").stat().st_size, timeout))
+        return inf
 
     with contextlib.closing(sqlite3.connect(broker.path)) as other:
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM events").fetchone()
-        broker.writer._checkpoint = empty
+        broker.writer._upkeep = (empty,)
         room.put(*say("x"))
         emptied, size, timeout = found.get(timeout=PATIENCE)
         assert (emptied, size > 0, timeout) == (False, True, 5000)
@@ -332,14 +336,14 @@ def test_a_checkpoint_that_fails_ends_nothing(make: Make, caplog: pytest.LogCapt
     broker = make()
     room = opened(broker)
 
-    def fail(database: sqlite3.Connection) -> None:
+    def fail(database: sqlite3.Connection) -> float:
         raise sqlite3.OperationalError("disk I/O error")
 
-    broker.writer._checkpoint = fail
+    broker.writer._upkeep = (fail,)
     with refusing(broker), contextlib.suppress(Exception):
         room.put(*say("a"))
     assert room.put(*say("a"))
-    assert "its write-ahead log could not be emptied: disk I/O error" in caplog.text
+    assert "cannot be kept within its limits: disk I/O error" in caplog.text
 
 
 def test_a_key_is_known_in_its_own_log_only(make: Make) -> None:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from threadchat.chat.emitting import encode_data
-from threadchat.chat.eventlog import JsonLines
+from threadchat.chat.eventlog.json_lines import JsonLines
 from threadchat.chat.log.events import Event, Position, Record, inbox_of, is_inbox, record_of
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode

@@ -1,4 +1,4 @@
-"""What `chat/eventlog.py` writes, and what a full disk leaves of it."""
+"""What `chat/eventlog/json_lines.py` writes, and what a full disk leaves of it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.chat.helpers import PATIENCE, records
-from threadchat.chat import eventlog
-from threadchat.chat.eventlog import JsonLines
+from threadchat.chat.eventlog import json_lines as eventlog
+from threadchat.chat.eventlog.files import LogFile
+from threadchat.chat.eventlog.json_lines import JsonLines
 from threadchat.chat.room import Room
 
 
@@ -126,7 +127,7 @@ def test_a_torn_line_gets_nothing_where_nothing_follows(path: Path) -> None:
 
 
 def test_the_descriptor_appends_and_is_not_inherited(lines: JsonLines, path: Path) -> None:
-    number = lines._file
+    number = lines._log.descriptor
     assert fcntl.fcntl(number, fcntl.F_GETFL) & os.O_APPEND
     assert not os.get_inheritable(number)
     assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0
@@ -154,10 +155,10 @@ def test_what_cannot_be_opened_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_looked_at_leaks_no_descriptor(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: int) -> bool:
+    def fail(_: object) -> bool:
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(eventlog, "_ends_torn", fail)
+    monkeypatch.setattr(LogFile, "ends_torn", fail)
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError):
         JsonLines(path)

@@ -13,7 +13,7 @@ import pytest
 from tests.chat.helpers import PATIENCE, Clock, Desk, Peer, WithoutInbox, frames_of, ids_of, join, run, say
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.delivery.stream import EventStream
-from threadchat.chat.eventlog import JsonLines
+from threadchat.chat.eventlog.json_lines import JsonLines
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Direct, Draft, Event, Position, UserId, record
 from threadchat.chat.room import Room

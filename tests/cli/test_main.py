@@ -221,10 +221,13 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(
         (["--hello", "3"], "--hello is not a flag"),
         (["--zzz"], "--zzz is not a flag"),
         (["config", "--tomll"], "--tomll is not a flag; did you mean --toml?"),
-        (["run"], "run is not expected here; the commands are serve, config, token, connect and tail"),
+        (
+            ["run"],
+            "run is not expected here; the commands are serve, config, token, redact, connect and tail",
+        ),
         (
             ["config", "serve"],
-            "serve is not expected here; the commands are serve, config, token, connect and tail",
+            "serve is not expected here; the commands are serve, config, token, redact, connect and tail",
         ),
         (["--port", "1", "connect"], "connect must come first, before its flags"),
         (["--port"], "argument --port: expected one argument"),

@@ -201,6 +201,22 @@ def test_the_event_log_has_what_was_said(start: Callable[..., Chat], tmp_path: P
     assert [line["type"] for line in lines] == ["join", "message", "leave", "close"]
 
 
+def test_a_reload_opens_an_event_log_that_was_renamed_anew(
+    start: Callable[..., Chat], tmp_path: Path
+) -> None:
+    path = tmp_path / "events.log"
+    chat = start(event_log=str(path), event_log_bytes=500)
+    chat.publish("r", "before")
+    until(lambda: b"before" in path.read_bytes())
+    moved = path.rename(tmp_path / "moved")
+    chat.reload()
+    chat.publish("r", "after")
+    until(lambda: path.exists() and b"after" in path.read_bytes())
+    assert b"after" not in moved.read_bytes()
+    chat.publish("r", "x" * 500)
+    until(lambda: len(list(tmp_path.glob("events.log.*"))) == 1)  # the settings are in force
+
+
 def test_what_follows_the_handshake_at_once_is_not_lost(chat: Chat) -> None:
     peer = raw(chat, more=text_frame('{"type": "ping", "id": "early"}'))
     assert b" 101 " in peer.response()

@@ -42,6 +42,7 @@ def _open_sqlite(path: str, config: Config) -> Broker:
         config.max_stored_rooms,
         inbox_size=_inbox_size(config),
         inbox_age=config.inbox_age,
+        storage_bytes=config.storage_bytes,
     )
 
 
@@ -61,6 +62,7 @@ def _open_redis(url: str, config: Config) -> Broker:
         send_timeout=config.send_timeout,
         presence_ttl=config.presence_ttl,
         max_rooms=config.max_rooms * NODES,
+        storage_bytes=config.storage_bytes,
         inbox_size=_inbox_size(config),
         inbox_age=config.inbox_age,
     )

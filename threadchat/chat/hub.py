@@ -103,10 +103,7 @@ class Hub(Inboxes, MessageChanges, Reading):
 
     def find(self, name: str, openers: Openers = NOBODY) -> Room:
         """Returns the room of that name. Raises CommandError 102 if it does not exist."""
-        room = self._rooms.get(name)
-        if room is not None:
-            return room
-        if self._cluster.exists(name):
+        if self.exists(name):
             return self.room(name, openers)
         raise CommandError(ErrorCode.UNKNOWN_ROOM, f"unknown room {name}")
 

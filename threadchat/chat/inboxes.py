@@ -67,6 +67,10 @@ class Inboxes:
         """Returns the room of that name. Raises CommandError 102 if it does not exist."""
         raise NotImplementedError("Hub implements this")
 
+    def exists(self, name: str) -> bool:
+        """Whether the room is open on this node, or the broker has it. Raises CommandError 100."""
+        return self._rooms.get(name) is not None or self._cluster.exists(name)
+
     def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
         """Sends a message to every session of one person. No copy is kept.
 

@@ -19,14 +19,15 @@ from threadchat.config.sources import FILE_VARIABLE
 from threadchat.errors import ConfigError
 from threadchat.version import __version__
 
-COMMANDS: Final = ("serve", "config", "token", "connect", "tail")
-APART: Final = ("token", "connect", "tail")
+COMMANDS: Final = ("serve", "config", "token", "redact", "connect", "tail")
+APART: Final = ("token", "redact", "connect", "tail")
 """Commands with flags of their own."""
 
 DESCRIPTION: Final = """\
 serve, the default, runs the chat server. config prints the value of every setting and where it comes from.
-token creates a token for trying things out, connect opens a chat in the terminal, and tail shows the events
-of rooms. These three have flags of their own: see token --help, connect --help and tail --help."""
+token creates a token for trying things out, redact removes deleted messages from the event log, connect
+opens a chat in the terminal, and tail shows the events of rooms. These four have flags of their own: see
+token --help, redact --help and so on."""
 
 EPILOG: Final = """\
 Each flag is also an environment variable (THREADCHAT_HELLO_TIMEOUT for --hello-timeout) and a key in the TOML
@@ -73,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run_apart(words: Sequence[str]) -> int:
     if words[0] == "token":
         from threadchat.cli.token import main as run
+    elif words[0] == "redact":
+        from threadchat.cli.redact import main as run
     else:
         from threadchat.cli.terminal.arguments import main as run
     return run(words)
@@ -91,7 +94,7 @@ def _serve(config: Config) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="threadchat",
-        usage="%(prog)s [serve | config [--toml] | token | connect | tail] [flags]",
+        usage="%(prog)s [serve | config | token | redact | connect | tail] [flags]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=Help,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 
-from threadchat.config.settings import SETTINGS, Config, check_relations
+from threadchat.config.relations import check_relations
+from threadchat.config.settings import SETTINGS, Config
 from threadchat.config.sources import resolve
 
 
@@ -29,5 +30,5 @@ def load(
     Raises ConfigError, whose message names the flag, the variable, or the file and key.
     """
     values, origins = resolve(SETTINGS, flags, environ, config_file)
-    check_relations(values, origins)
+    check_relations(SETTINGS, values, origins)
     return Resolved(Config(**values), {name: origin.label for name, origin in origins.items()})

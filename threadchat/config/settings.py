@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from threadchat.config.relations import check_relations
 from threadchat.config.setting import Origin, Setting, check_value, names_unknown_settings
 from threadchat.config.setting import setting_field as _setting
 from threadchat.config.sources import resolve
@@ -15,6 +16,7 @@ from threadchat.config.texts import (
     BROKER,
     COLOR,
     CORE,
+    CREATE_ROOMS,
     FRAMES,
     HOST,
     HOSTS,
@@ -179,9 +181,16 @@ class Config:
     logs_bytes: int = _setting(512 * 1024**2, Bytes(1024**2, 1024 * _GIB), "rooms",
         "memory for the events of all rooms together; above it, the largest logs drop their oldest events")
     history_age: float = _setting(0.0, _AGE, "rooms",
-        "age at which a persistent broker deletes events; 0 keeps them as long as history_size allows")
+        "age at which a persistent broker deletes events; 0 keeps them as long as history_size and "
+        "storage_bytes allow")
     max_stored_rooms: int = _setting(100_000, Whole(1, 100 * _MILLION, "rooms"), "rooms",
         "closed rooms that an SQLite file keeps; the ones without events for the longest time go first")
+    storage_bytes: int = _setting(1024**3, Bytes(16 * 1024**2, 1024 * _GIB), "rooms",
+        "bytes that an SQLite file, or all nodes together in Redis, may take; above it, the oldest events of "
+        "rooms that nobody is in go first, and messages are refused if all are younger than history_age")
+    create_rooms: str = _setting("yes", CREATE_ROOMS, "rooms",
+        "who may create a room by join, subscribe or message: all who may write there (yes), those who are "
+        "known users (known), or only the application (no)")
     room_ttl: float = _setting(300.0, _LONG, "rooms",
         "time for which an empty room keeps its events, so that people who reconnect find them")
     inbox_size: int = _setting(256, Whole(0, _MILLION, "events"), "rooms",
@@ -210,6 +219,12 @@ class Config:
         "switching between threads is cheaper on one core; auto chooses a core by process or worker number")
     event_log: str = _setting("", PATH, "operations",
         "file to which every event is written as a line of JSON; empty means none")
+    event_log_bytes: int = _setting(64 * 1024**2, Bytes(0, 1024 * _GIB), "operations",
+        "size at which the event log begins a new file; 0 means any size")
+    event_log_age: float = _setting(0.0, _AGE, "operations",
+        "age at which the event log begins a new file; 0 means any age")
+    event_log_total: int = _setting(1024**3, Bytes(0, 1024 * _GIB), "operations",
+        "bytes of all files of the event log together; above it, the oldest are deleted; 0 means no limit")
     log_level: str = _setting("info", LOG_LEVEL, "operations",
         "lowest level that is logged to stderr: debug, info, warning, error or critical")
     log_format: str = _setting("text", LOG_FORMAT, "operations",
@@ -225,7 +240,7 @@ class Config:
                 setting.rule.coerce, setting, getattr(self, name), Origin("code", name, "=")
             )
             object.__setattr__(self, name, values[name])  # the class is frozen; stores 5 as 5.0
-        check_relations(values, {name: Origin("code", name, "=") for name in values})
+        check_relations(SETTINGS, values, {name: Origin("code", name, "=") for name in values})
 
     def __repr__(self) -> str:
         told = (f"{name}={setting.told(getattr(self, name))!r}" for name, setting in SETTINGS.items())
@@ -239,7 +254,7 @@ class Config:
         the default, and REDIS_HOST may name the broker. Raises ConfigError, which names the variable.
         """
         values, origins = resolve(SETTINGS, {}, environ)
-        check_relations(values, origins)
+        check_relations(SETTINGS, values, origins)
         return cls(**values)
 
     @property
@@ -254,26 +269,3 @@ class Config:
 
 
 SETTINGS: Final[Mapping[str, Setting]] = {it.name: Setting(it.name, **it.metadata) for it in fields(Config)}
-
-
-def check_relations(values: Mapping[str, Any], origins: Mapping[str, Origin]) -> None:
-    """Raises ConfigError if two values contradict each other."""
-
-    def refuse(name: str, relation: str, other: str, reason: str) -> ConfigError:
-        said, bound = (origins[it].saying(SETTINGS[it].told(values[it])) for it in (name, other))
-        return ConfigError(f"{said}: must be {relation} {bound}; {reason}")
-
-    if values["pong_timeout"] <= values["ping_interval"]:
-        raise refuse("pong_timeout", "above", "ping_interval", "no pong can come before a ping")
-    if values["history_bytes"] < values["max_message_size"]:
-        raise refuse("history_bytes", "at least", "max_message_size", "a room's log must hold one message")
-    if values["unfinished_bytes"] < values["max_message_size"]:
-        raise refuse("unfinished_bytes", "at least", "max_message_size", "one message must be able to arrive")
-    if values["workers"] > 1 and not values["broker"].startswith(("redis:", "rediss:", "unix:")):
-        way_out = "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0"
-        raise refuse("workers", "1 with", "broker", way_out)
-    for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
-        if values[name] and not values[other]:
-            raise refuse(name, "given with", other, "a certificate and its key belong together")
-    if values["workers"] > 1 and values["event_log"]:
-        raise refuse("workers", "1 with", "event_log", "every process would write every event to the file")

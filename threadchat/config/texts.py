@@ -59,6 +59,7 @@ BROKER: Final = Address(
     "memory, sqlite:chat.db with any path, or redis://host:6379/0 (rediss:// for TLS)",
 )
 ROUTING: Final = one_of("directory", "router")
+CREATE_ROOMS: Final = one_of("yes", "known", "no")
 LOG_LEVEL: Final = one_of("debug", "info", "warning", "error", "critical")
 TOKEN_KEY: Final = Secret(
     r"|[!-~]{32,1000}", "at least 32 printable ASCII characters that are hard to guess, or file:PATH"

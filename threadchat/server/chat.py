@@ -13,7 +13,6 @@ from typing import Any, Final, Unpack
 from wsgiref.types import WSGIApplication
 
 from threadchat.broker.opening import open_broker
-from threadchat.chat.eventlog import JsonLines
 from threadchat.chat.log.events import UserId
 from threadchat.config.settings import Config
 from threadchat.config.unused import warn_of_unused
@@ -32,7 +31,7 @@ from threadchat.server.emitting import Emitting
 from threadchat.server.http.routes import Routes
 from threadchat.server.http.server import HttpServer
 from threadchat.server.http_factory import make_http
-from threadchat.server.hub_factory import make_hub
+from threadchat.server.hub_factory import make_event_log, make_hub
 from threadchat.server.listening_check import ListeningCheck
 from threadchat.server.mount import Mount
 from threadchat.server.page_look import configured_page
@@ -130,9 +129,9 @@ class Chat(WithHooks, WithCommands, Emitting):
             clock=self.pinger.clock,
         )
         self._http: HttpServer | None = None
-        # Guards `_event_log` and `_process`; it is held while the event log's thread starts.
+        # Guards `_unattached_log` and `_process`; it is held while the event log's thread starts.
         self._beginning = threading.Lock()
-        self._event_log = JsonLines(config.event_log) if config.event_log else None
+        self._event_log = self._unattached_log = make_event_log(config)
         self._process = 0  # the id of the process that uses this chat; 0 before the first use
 
     @property
@@ -198,8 +197,8 @@ class Chat(WithHooks, WithCommands, Emitting):
         return self._http.url
 
     def reload(self) -> None:
-        """Reads certificate, key and `token_keys` again for later use. Runs on: one thread at a time."""
-        for part in (self._http, self.tokens):
+        """Reads certificate, key and `token_keys` again, and reopens the event log. One thread at a time."""
+        for part in (self._http, self.tokens, self._event_log):
             if part is not None:
                 part.reload()
 
@@ -245,8 +244,8 @@ class Chat(WithHooks, WithCommands, Emitting):
             self.registry.cut_off()
             clean = self._wait_until_gone(begun + timeout)
         clean = self.hub.close(max(0.0, begun + timeout - monotonic())) and clean
-        if self._event_log is not None:  # the chat was never used, so no hub has it
-            self._event_log.close()
+        if self._unattached_log is not None:  # the chat was never used, so no hub has it
+            self._unattached_log.close()
         self.calls.pool.stop()
         self.pinger.stop()
         return clean
@@ -269,10 +268,10 @@ class Chat(WithHooks, WithCommands, Emitting):
                     "the event log, stay in process %d",
                     self._process,
                 )
-            elif self._event_log is not None:
+            elif self._unattached_log is not None:
                 with contextlib.suppress(RoomClosed):  # in that case `drain` closes the log
-                    self.hub.attach_listener(self._event_log)
-                    self._event_log = None
+                    self.hub.attach_listener(self._unattached_log)
+                    self._unattached_log = None
             shutdown.close_at_exit(self)
             self._process = os.getpid()
 

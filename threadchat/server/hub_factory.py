@@ -1,10 +1,11 @@
-"""Makes the hub of a chat from its settings for rooms, logs and inboxes."""
+"""Makes the hub of a chat, and its event log, from the settings for rooms, logs and inboxes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from threadchat.chat.broker_interface import Broker
+from threadchat.chat.eventlog.json_lines import JsonLines
 from threadchat.chat.hub import Hub
 from threadchat.chat.inboxes import InboxRules
 from threadchat.chat.log.events import UserId
@@ -40,4 +41,16 @@ def make_hub(
         fell_behind=statistics.fell_behind,
         inboxes=InboxRules(keeps_inbox, max(1, config.inbox_size), config.inbox_age),
         clock=pinger.clock,
+    )
+
+
+def make_event_log(config: Config) -> JsonLines | None:
+    """The event log, if there is to be one. Raises OSError."""
+    if not config.event_log:
+        return None
+    return JsonLines(
+        config.event_log,
+        max_bytes=config.event_log_bytes,
+        max_age=config.event_log_age,
+        total_bytes=config.event_log_total,
     )

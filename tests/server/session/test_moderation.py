@@ -306,6 +306,7 @@ def test_a_mute_in_a_room(staffed: World) -> None:
 def test_a_mute_everywhere(world: World) -> None:
     ann, bob = world.join("ann", "lobby"), world.join("bob", "lobby")
     ann.unheard()
+    world.hub.room("another")  # where one may not write, one creates no room
     world.hub.sanctions.impose(Sanction(MUTE, 1))
     for command, fields in (("message", {"room": "lobby"}), ("direct", {"to": 2})):
         assert error(ann.ask(command, message="hi", **fields)) == (103, "you are muted")

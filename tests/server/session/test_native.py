@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.server.session_helpers import Json, Person, World, burst, standstill, worlds
+from tests.server.session_helpers import Json, Person, World, burst, standstill, until, worlds
 from tests.wire.helpers import PATIENCE
 from threadchat.chat.log.events import Draft, Position
 from threadchat.chat.room_shares import Openers
@@ -780,3 +782,26 @@ def test_the_hub_closes_while_many_publish(world: World) -> None:
         published |= {m["offset"] for m in replies if m["type"] == "ok"}
         last = events[-1]["id"]
     assert published == set(range(last - len(published), last)), "what was acknowledged is what was heard"
+
+
+def test_messages_that_are_refused_are_freed_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing refers to their error in a circle, which a full garbage collection alone would find."""
+    ann = world.join("ann", "lobby")
+    left: list[weakref.ref[BaseException]] = []
+
+    def refuse(*_: object) -> None:
+        error = CommandError(ErrorCode.LIMIT_EXCEEDED, "full", temporary=True)
+        left.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    monkeypatch.setattr(world.hub, "publish", refuse)
+    gc.collect()
+    gc.disable()
+    try:
+        assert ann.refused("message", room="lobby", message="hi") == 106
+        until(lambda: left and left[0]() is None)
+    finally:
+        gc.enable()

@@ -23,12 +23,14 @@ from threadchat.broker.redis.publish_pipeline import PublishPipeline
 from threadchat.broker.redis.room_channel import RedisChannel
 from threadchat.broker.redis.room_index import RoomIndex, SharedRooms
 from threadchat.broker.redis.sanctions import RedisSanctions
+from threadchat.broker.redis.storage import RedisStorage
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.whispers import Whispers
 from threadchat.chat.broker_interface import Node, OpenInbox, Whispered
 from threadchat.chat.delivery.stream import SEND_TIMEOUT
 from threadchat.chat.log.events import UserId, is_inbox
 from threadchat.chat.log.sequencer import Channel
+from threadchat.chat.log.storage import STORAGE_BYTES, StorageBudget
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 from threadchat.chat.presence import Presence
 from threadchat.errors import CommandError
@@ -65,6 +67,7 @@ class RedisBroker(People, SharedRooms):
         max_rooms: int = 0,
         inbox_size: int = INBOX_SIZE,
         inbox_age: float = INBOX_AGE,
+        storage_bytes: int = STORAGE_BYTES,
         prefix: str = PREFIX,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -72,7 +75,8 @@ class RedisBroker(People, SharedRooms):
 
         Durations are in seconds. A `history_age` of 0 keeps events of any age. A `room_ttl` below
         `SHORTEST_LIFE` is raised to it. All nodes together have at most `max_rooms` rooms (0: any number); if
-        there are more, unused rooms are dropped first. Raises ConfigError.
+        there are more, unused rooms are dropped first. All rooms together take about `storage_bytes` bytes at
+        most; see RedisStorage. Raises ConfigError.
         """
         self.names = KeyNames(prefix)
         self.retention = Retention(history_size, history_bytes, history_age, max(room_ttl, SHORTEST_LIFE))
@@ -81,6 +85,7 @@ class RedisBroker(People, SharedRooms):
         self._url = url
         self._presence_ttl = presence_ttl
         self._max_rooms = max_rooms
+        self._storage_bytes = storage_bytes
         self._clock = clock
         self._announce_limit: int | None = None
         self._here: Node | None = None
@@ -102,7 +107,9 @@ class RedisBroker(People, SharedRooms):
         self.highest_user = 0
         self.resume_secret = secrets.token_bytes(32)  # replaced by the cluster's once the node is ready
         self.connection = RedisConnection(self._url)
-        self.pipeline = PublishPipeline(self.connection, self.retention)
+        budget = StorageBudget(self._storage_bytes)
+        self.storage = RedisStorage(self.names, self.connection, self.log_of, self.retention, budget)
+        self.pipeline = PublishPipeline(self.connection, self.retention, self.storage)
         self.room_index = RoomIndex(self.names, self.connection, self.log_of, self._max_rooms)
         self.worker_pool = WorkerPool("redis-worker", WORKERS, MAX_JOBS, linger=1.0)
         self.heartbeat = Heartbeat(self, self._presence_ttl, clock=self._clock)

@@ -12,11 +12,12 @@ from typing import Final, Protocol
 from threadchat.broker.redis.connection import CLUSTER, is_away
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
+from threadchat.broker.redis.people import Services
 from threadchat.broker.redis.presence import RedisPresence, Scope
 from threadchat.broker.redis.room_channel import RedisChannel
 from threadchat.broker.redis.room_index import RoomIndex
 from threadchat.broker.redis.sanctions import RedisSanctions
-from threadchat.broker.redis.services import Services
+from threadchat.broker.redis.storage import RedisStorage
 from threadchat.chat.log.events import Position
 from threadchat.errors import CommandError
 from threadchat.wire.threads.late_thread import LateThread
@@ -45,6 +46,7 @@ class Owner(Services, Protocol):
     messenger: NodeMessenger
     room_index: RoomIndex
     sanctions: RedisSanctions
+    storage: RedisStorage
 
     def note_user(self, user: int) -> None:
         """Notes that an id was assigned."""
@@ -174,6 +176,7 @@ class Heartbeat:
             if self._broker.connection.set_ready(True):
                 log.info("connected to Redis")
             self._broker.worker_pool.submit(self._broker.messenger.find_inboxes)
+        self._broker.storage.tick(self.node, self._broker.worker_pool)
         self.settle()  # including what changed during this tick
 
     def inspect(self) -> None:

@@ -46,6 +46,9 @@ class KeyNames:
         self.users_run = f"{{{prefix}:users}}:run"  # in the same slot
         self.resume_key = f"{prefix}:resume-key"
         self.rooms = f"{prefix}:rooms"
+        self.inboxes = f"{prefix}:inboxes"
+        self.storage = f"{prefix}:storage"
+        self.storage_lock = f"{prefix}:storage:lock"
         self.nodes = f"{prefix}:nodes"
         self.sanctions = f"{prefix}:sanctions"  # both a key and the channel of its changes
         self.sanctions_versions = f"{{{prefix}:sanctions}}:versions"  # in the same slot

@@ -1,17 +1,43 @@
-"""What concerns one person: requests to other nodes about their sessions, and their read positions."""
+"""What the parts of a broker use of each other; and requests about one person, and their read positions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from threadchat.broker.redis.commands import NOTHING, Retention
 from threadchat.broker.redis.connection import CLUSTER, RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
+from threadchat.broker.redis.subscriber import Subscriber
+from threadchat.broker.redis.whispers import Whispers
 from threadchat.chat.broker_interface import Reach
 from threadchat.chat.log.events import Direct, Draft, Position, UserId, inbox_of
 from threadchat.chat.log.read_positions import MAX_READ_ROOMS
+from threadchat.wire.threads.worker_pool import WorkerPool
+
+
+class Services(Protocol):
+    """One node's parts. Look them up on each use, because they are replaced after a fork."""
+
+    names: KeyNames
+    send_timeout: float
+    connection: RedisConnection
+    pipeline: PublishPipeline
+    worker_pool: WorkerPool
+    subscriber: Subscriber
+    whispers: Whispers
+
+    @property
+    def closed(self) -> bool:
+        """Whether this node has left the cluster."""
+
+    def retention_of(self, room: str) -> Retention:
+        """How much of a room or an inbox is kept."""
+
+    def await_ready(self) -> None:
+        """Waits a moment. Raises CommandError 100 if this node is not part of the cluster after that."""
 
 
 class RedisReads:

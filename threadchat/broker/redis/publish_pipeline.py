@@ -13,7 +13,8 @@ from threadchat.broker.redis.connection import Command, RedisConnection
 from threadchat.broker.redis.encoding import body_of
 from threadchat.broker.redis.keys import RoomNames
 from threadchat.broker.redis.log import Change
-from threadchat.chat.log.events import Draft, Position
+from threadchat.broker.redis.storage import RedisStorage
+from threadchat.chat.log.events import DELETE, Draft, Position
 from threadchat.chat.log.sequencer import KEY_TTL
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
 
@@ -35,6 +36,7 @@ class Publication:
 
     __slots__ = (
         "count",
+        "deletes",
         "drafts",
         "failure",
         "keys",
@@ -67,6 +69,7 @@ class Publication:
         self.room = room
         self.known = known
         self.count = len(drafts)
+        self.deletes = any(draft.type == DELETE for draft in drafts)
         self.keys: list[str] = []
         self.drafts: list[bytes | int] = []  # as `publish` of room.lua takes them
         self.size = 0
@@ -101,7 +104,11 @@ class PublishPipeline:
     can be repeated.
     """
 
-    def __init__(self, connection: RedisConnection, retention: Retention) -> None:
+    def __init__(
+        self, connection: RedisConnection, retention: Retention, storage: RedisStorage | None = None
+    ) -> None:
+        """`retention` is that of rooms. `storage`, if there is one, admits what is published."""
+        self._storage = storage
         self._connection = connection
         self._retention = retention
         self._lock = threading.Lock()
@@ -112,9 +119,11 @@ class PublishPipeline:
     def publish(self, publication: Publication) -> list[Position]:
         """Returns the positions once Redis has assigned them. Runs on: any thread.
 
-        Raises CommandError 100 if that failed, 112 if a draft refers to an event of another epoch,
-        OutdatedChange, and RoomClosed.
+        Raises CommandError 100 if that failed, 106 if the storage is full, 112 if a draft refers to an event
+        of another epoch, OutdatedChange, and RoomClosed.
         """
+        if self._storage is not None and not publication.deletes:  # a deletion always finds room
+            self._storage.admit(publication.room, publication.size, publication.count)
         try:
             with self._lock:
                 self._waiting.append(publication)

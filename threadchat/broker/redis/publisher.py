@@ -56,10 +56,11 @@ class RedisPublisher:
         inbox = is_inbox(room)
         retention = self._inboxes if inbox else None
         positions = self._pipeline.publish(Publication(names, room, drafts, NOTHING, retention=retention))
-        if not inbox and any(position.offset == 1 for position in positions):
+        if any(position.offset == 1 for position in positions):
+            index = self._names.inboxes if inbox else self._names.rooms
             # The event is published even if the room cannot be listed. A node that opens the room lists it.
             with contextlib.suppress(CommandError):
-                self._connection.execute(("ZADD", self._names.rooms, "NX", int(time() * 1000), room))
+                self._connection.execute(("ZADD", index, "NX", int(time() * 1000), room))
         return positions
 
     def tell(self, room: str, told: Record) -> None:

@@ -92,6 +92,7 @@ end
 if not epoch then
   if command == 'drop' then return 1 end
   if command == 'reap' then return 0 end
+  if command == 'shorten' then return { 0, 0 } end
   begin_epoch()
 elseif not closed then
   check_lost()
@@ -353,6 +354,17 @@ function commands.drop()
   if redis.call('EXISTS', people) == 1 or expiry > now + unused - 10000 then return 0 end
   redis.call('DEL', unpack(KEYS, 1, 6))
   return 1
+end
+
+-- Drops the oldest events until the log takes so many bytes, which is the argument. Returns the bytes and the
+-- number of events that are left.
+function commands.shorten()
+  most_bytes = tonumber(ARGV[OWN])
+  if trim() then
+    redis.call('XTRIM', log, 'MINID', floor + 1)
+    redis.call('HSET', meta, 'floor', floor, 'bytes', size)
+  end
+  return { size, head - floor }
 end
 
 -- Arguments: life (ms), room (JSON), limit, node, then user, session, nickname and about (all JSON).

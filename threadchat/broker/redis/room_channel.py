@@ -13,10 +13,10 @@ from typing import Final, Protocol
 from threadchat.broker.redis import encoding
 from threadchat.broker.redis.connection import TIMEOUT, Command
 from threadchat.broker.redis.log import NEWEST, RoomLog
+from threadchat.broker.redis.people import Services
 from threadchat.broker.redis.presence import RedisPresence
 from threadchat.broker.redis.reorder_buffer import MAX_BUFFERED, DeliveryWaiter, ReorderBuffer
 from threadchat.broker.redis.room_publishing import RoomPublishing
-from threadchat.broker.redis.services import Services
 from threadchat.broker.redis.whispers import WHISPER
 from threadchat.chat.log.events import CLOSE, Draft, Position, record
 from threadchat.chat.log.sequencer import Outlet, Page
@@ -58,9 +58,9 @@ class RedisChannel(RoomPublishing):
         self.room = room
         self.presence: RedisPresence | None = None
         self._broker = broker
-        self._buffer = ReorderBuffer()
+        self._buffer = buffer = ReorderBuffer()
         names, retention = broker.names.room(room), broker.retention_of(room)
-        self.log = RoomLog(room, names, broker.connection, retention, lambda: self._buffer.newest)
+        self.log = RoomLog(room, names, broker.connection, retention, lambda: buffer.newest)
         self._outlet: Outlet | None = None
         self._lock = threading.Lock()
         self._changing = threading.Lock()

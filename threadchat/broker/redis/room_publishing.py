@@ -9,9 +9,9 @@ from typing import Final
 
 from threadchat.broker.redis.connection import TIMEOUT
 from threadchat.broker.redis.log import RoomLog, changes_of
+from threadchat.broker.redis.people import Services
 from threadchat.broker.redis.publish_pipeline import OutdatedChange, Publication
 from threadchat.broker.redis.reorder_buffer import DeliveryWaiter, ReorderBuffer
-from threadchat.broker.redis.services import Services
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import Draft, Position
 from threadchat.chat.log.sequencer import Outlet

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from threadchat.broker.redis.connection import CLUSTER, TIMEOUT
-from threadchat.broker.redis.services import Services
+from threadchat.broker.redis.people import Services
 from threadchat.chat.log.events import UserId
 from threadchat.chat.sanctions import MOST, Key, Sanction, Sanctions, Subject
 from threadchat.errors import CommandError, ErrorCode

@@ -13,6 +13,7 @@ from typing import Final
 
 from threadchat.broker.sqlite.channel import SqliteChannel
 from threadchat.broker.sqlite.checkpoint import Checkpoint
+from threadchat.broker.sqlite.eviction import Eviction, stored_bytes
 from threadchat.broker.sqlite.reader import Reader
 from threadchat.broker.sqlite.reads import SqliteReads, sweep_reads
 from threadchat.broker.sqlite.retention import Limits, sweep
@@ -23,6 +24,7 @@ from threadchat.broker.sqlite.writer import Work, Writer
 from threadchat.chat.broker_interface import Alone
 from threadchat.chat.log.events import Position, is_inbox
 from threadchat.chat.log.sequencer import Page
+from threadchat.chat.log.storage import STORAGE_BYTES, StorageBudget
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
 
 USERS_TOGETHER: Final = 64
@@ -40,7 +42,8 @@ class SqliteBroker(Alone):
     `history_age` seconds (0: any age). An inbox has a size and an age of its own. A room that the hub forgot
     continues later, in the same epoch. A room that was closed begins anew. A room whose events are all too
     old is forgotten for good. Once a minute, rooms above `max_rooms` are forgotten as well: those that are
-    not open and had no events for longest. `clock` returns Unix time in seconds.
+    not open and had no events for longest. The whole database takes at most `storage_bytes` bytes; see
+    Eviction. `clock` returns Unix time in seconds.
 
     One process at a time has the file. Only the process that opened it may use it, not a process forked from
     it. `_lock` guards `_channels` and `_next_room`. `_ids` guards `_next_user` and `_users_end`, and is held
@@ -57,6 +60,7 @@ class SqliteBroker(Alone):
         *,
         inbox_size: int = INBOX_SIZE,
         inbox_age: float = INBOX_AGE,
+        storage_bytes: int = STORAGE_BYTES,
         clock: Callable[[], float] = time,
     ) -> None:
         """Raises BrokerError, with one sentence that says why, if the file cannot be used."""
@@ -65,6 +69,7 @@ class SqliteBroker(Alone):
         self._retention = Retention(history_size, history_bytes, history_age)
         self._inbox_retention = Retention(inbox_size, history_bytes, inbox_age)
         self._limits = Limits(self.retention_of, max_rooms)
+        self._budget = StorageBudget(storage_bytes)
         self.closed = False
         self._lock = threading.Lock()
         self._channels: dict[str, SqliteChannel] = {}
@@ -74,8 +79,10 @@ class SqliteBroker(Alone):
             with explained(self.path):
                 meta = prepare(self.path)
                 self.reader = Reader(self.path)
-                checkpoint = Checkpoint(self.path, self.reader.paused)
-                self.writer = Writer(self.path, self._sweep, checkpoint)
+                self.checkpoint = Checkpoint(self.path, self.reader.paused)
+                eviction = Eviction(self._budget, self._limits, self, clock)
+                self.writer = Writer(self.path, self._sweep, eviction, self.checkpoint)
+                self._budget.measured(stored_bytes(self.writer.database))
                 self._next_room = newest_room(self.writer.database) + 1
                 self.sanctions = SqliteSanctions(self.writer.database, self.writer, clock)
                 self.reads = SqliteReads(self.reader, self.writer, clock)
@@ -152,7 +159,7 @@ class SqliteBroker(Alone):
 
     def store(self, database: sqlite3.Connection, room: str, place: Place) -> RoomStore:
         """What the database has of a room. Runs on: the writer's thread."""
-        return RoomStore(database, room, place, self.retention_of(room), self.clock)
+        return RoomStore(database, room, place, self.retention_of(room), self.clock, budget=self._budget)
 
     def retention_of(self, room: str) -> Retention:
         """How much of a room or an inbox is kept. Runs on: any thread."""
@@ -169,6 +176,17 @@ class SqliteBroker(Alone):
             if self._channels.get(channel.room) is channel:
                 del self._channels[channel.room]
 
+    def is_open(self, room: str, epoch: str) -> bool:
+        """See Open."""
+        with self._lock:
+            channel = self._channels.get(room)
+        return channel is not None and channel.epoch == epoch
+
+    def open_logs(self) -> list[SqliteChannel]:
+        """See Open."""
+        with self._lock:
+            return list(self._channels.values())
+
     # Helpers
 
     def _new_place(self) -> Place:
@@ -178,15 +196,10 @@ class SqliteBroker(Alone):
             self._next_room += 1
             return Place(self._next_room - 1, secrets.token_hex(8), 0)
 
-    def _is_open(self, room: str, epoch: str) -> bool:
-        with self._lock:
-            channel = self._channels.get(room)
-        return channel is not None and channel.epoch == epoch
-
     def _sweep(self, database: sqlite3.Connection) -> Iterator[None]:
         sweep_sanctions(database, self.clock())
         sweep_reads(database, self._inbox_retention.since(self.clock()))
-        yield from sweep(database, self._limits, self.clock(), self._is_open)
+        yield from sweep(database, self._limits, self.clock(), self.is_open)
 
 
 class NextUser(Work):

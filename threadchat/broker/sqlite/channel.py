@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from threadchat.broker.sqlite.checkpoint import Checkpoint
 from threadchat.broker.sqlite.reader import Reader
 from threadchat.broker.sqlite.room_store import Place, Retention, RoomStore
 from threadchat.broker.sqlite.writer import Work, Writer
@@ -26,6 +27,7 @@ class Store(Protocol):
     closed: bool
     reader: Reader
     writer: Writer
+    checkpoint: Checkpoint
     clock: Callable[[], float]
 
     def store(self, database: sqlite3.Connection, room: str, place: Place) -> RoomStore:
@@ -177,10 +179,21 @@ class SqliteChannel:
             self._store = self._broker.store(database, self.room, self._place)
         return self._store
 
+    def stored(self, database: sqlite3.Connection) -> int:
+        """See OpenLog."""
+        return self.open_store(database).bytes
+
+    def shorten(self, database: sqlite3.Connection, most: int) -> None:
+        """See OpenLog."""
+        self.open_store(database).shorten(most)
+        self._store = None  # also right if the transaction fails
+
     def commit(self, records: Sequence[Record]) -> None:
         """Called with the records that are on the disk now."""
         assert self._store is not None
         self._place = self._store.place
+        while self._store.deleted:
+            self._broker.checkpoint.erase(self._place.id, self._store.deleted.pop())
         if records:
             self._committed.append(records)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from threadchat.broker.sqlite.room_store import Retention
+from threadchat.chat.log.events import INBOX, inbox_of
 from threadchat.chat.log.sequencer import MAX_KEYS
 
 STEP: Final = 500
@@ -143,6 +144,32 @@ def _drop_silent(
                 excess -= minute == last
                 yield from _drop_room(database, room, is_open)
         yield
+
+
+def drop_oldest(
+    database: sqlite3.Connection, limits: Limits, now: float, is_open: IsOpen, opened: int
+) -> Iterator[None]:
+    """Drops rooms that are not open, those with the oldest last event first, as long as it is continued.
+
+    Rooms with events that are still to be kept stay. `opened` is the number of open rooms.
+    """
+    since, inbox_since = (
+        kept.since(now) if kept.age else now for kept in map(limits.retention_of, ("", inbox_of(0)))
+    )
+    question = (
+        "SELECT id, name, epoch FROM rooms WHERE closed OR spoke_at < "
+        "CASE WHEN name >= ? AND name < ? THEN ? ELSE ? END ORDER BY closed DESC, spoke_at LIMIT ?"
+    )
+    about = INBOX, INBOX + "\x7f", inbox_since, since, opened + STEP
+    dropped = True
+    while dropped:
+        dropped = False
+        for row in database.execute(question, about).fetchall():
+            room = Room(*row)
+            if not is_open(room.name, room.epoch):
+                dropped = True
+                yield from _drop_room(database, room, is_open)
+                yield
 
 
 # -- one room ----------------------------------------------------------------------------------------

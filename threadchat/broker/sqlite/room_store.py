@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from threadchat.chat.log.alterations import altered, check, superseded_edit, without_text
-from threadchat.chat.log.events import Draft, Event, Position, Record, record, record_of
+from threadchat.chat.log.events import CLOSE, DELETE, Draft, Event, Position, Record, record, record_of
 from threadchat.chat.log.sequencer import KEY_TTL
+from threadchat.chat.log.storage import StorageBudget
 from threadchat.errors import RoomClosed
 
 Row = TypeVar("Row")
@@ -61,8 +62,11 @@ class RoomStore:
         place: Place,
         retention: Retention,
         clock: Callable[[], float],
+        *,
+        budget: StorageBudget,
     ) -> None:
         self._database = database
+        self._budget = budget
         self._name = name
         self._retention = retention
         self._clock = clock
@@ -80,15 +84,17 @@ class RoomStore:
                 (place.id, place.floor),
             )
         )
-        self._bytes = sum(size for size, _ in self._kept)
+        self.bytes = sum(size for size, _ in self._kept)
+        self.deleted: list[int] = []  # offsets of messages whose text is still in the files
         self._spare = self._spare_bytes = 0  # rows that no longer count, and their bytes
 
     def append(self, drafts: Sequence[Draft]) -> tuple[list[Position], list[Record]]:
         """Assigns positions to drafts.
 
         A draft with a known key gets the position of the first one, and no record; a reaction that changes
-        nothing gets the offset 0. Raises RoomClosed after the last event. If a draft cannot be encoded, or
-        its target cannot be changed, raises before anything is written.
+        nothing gets the offset 0. Raises RoomClosed after the last event, and CommandError 106 if the storage
+        is full. If a draft cannot be encoded, or its target cannot be changed, raises before anything is
+        written.
         """
         if self._closed:
             raise RoomClosed(f"room {self._name} is closed")
@@ -110,8 +116,21 @@ class RoomStore:
                     known[name] = fresh[name] = offset
             positions.append(Position(place, epoch))
         if records:
-            self._write(records, fresh, now)
+            size = sum([len(item.json) for item in records])
+            if drafts[0].type not in (DELETE, CLOSE):  # these always find room
+                self._budget.admit(size + (sum(map(len, fresh)) if fresh else 0))
+            self._write(records, size, fresh, now)
         return positions, records
+
+    def shorten(self, most: int) -> None:
+        """Deletes the oldest events until the log takes `most` bytes. The store cannot be used any more."""
+        sizes = [size for size, _ in self._kept]
+        size, gone = self.bytes, 0
+        while size > most and gone < len(sizes) - 1:
+            size -= sizes[gone]
+            gone += 1
+        floor = self.place.head - len(sizes) + gone
+        self._database.execute("DELETE FROM events WHERE room = ? AND offset <= ?", (self.place.id, floor))
 
     def close(self) -> None:
         """Marks the log as ended. The next log of that name begins anew."""
@@ -131,7 +150,7 @@ class RoomStore:
             )
         return known
 
-    def _write(self, records: Sequence[Record], fresh: Keys, now: float) -> None:
+    def _write(self, records: Sequence[Record], size: int, fresh: Keys, now: float) -> None:
         event, row = records[-1].event, self.place.id
         self._write_head(event)
         events = [(row, item.event.id, item.event.time, item.json) for item in records]
@@ -140,7 +159,7 @@ class RoomStore:
         _insert(self._database, "INSERT OR REPLACE INTO keys VALUES", keys)
         self.place, self._spoke_at = self.place._replace(head=event.id), event.time
         self._kept.extend((len(item.json), item.event.time) for item in records)
-        self._bytes += sum(len(item.json) for item in records)
+        self.bytes += size
         for item in records:
             if item.event.target:
                 self._alter(item.event)
@@ -164,6 +183,8 @@ class RoomStore:
         if last_edit is not None:
             self._replace(without_text(last_edit))
         self._replace(altered(message, by))
+        if by.type == DELETE:
+            self.deleted += filter(None, (message.event.id, message.event.edited))
 
     def _replace(self, changed: Record) -> None:
         offset, json = changed.event.id, changed.json
@@ -173,7 +194,7 @@ class RoomStore:
         index = offset - (self.place.head - len(self._kept)) - 1
         size, time = self._kept[index]
         self._kept[index] = len(json), time
-        self._bytes += len(json) - size
+        self.bytes += len(json) - size
 
     def _write_head(self, newest: Event) -> None:
         """Updates the room's row, or inserts it if there is none.
@@ -195,8 +216,8 @@ class RoomStore:
         The rows are deleted once there are enough of them, which is cheaper.
         """
         kept, most, oldest = self._kept, self._retention, self._retention.since(now)
-        while len(kept) > 1 and (len(kept) > most.events or self._bytes > most.bytes or kept[0][1] < oldest):
-            self._bytes -= kept[0][0]
+        while len(kept) > 1 and (len(kept) > most.events or self.bytes > most.bytes or kept[0][1] < oldest):
+            self.bytes -= kept[0][0]
             self._spare_bytes += kept.popleft()[0]
             self._spare += 1
         self.place = self.place._replace(floor=self.place.head - len(kept))

@@ -137,7 +137,12 @@ def connect(path: Path, *, reading: bool = False) -> sqlite3.Connection:
     """A connection that one thread at a time may use. Raises sqlite3.Error."""
     database = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
     try:
-        database.execute("PRAGMA query_only = 1" if reading else "PRAGMA synchronous = FULL")
+        if reading:
+            database.execute("PRAGMA query_only = 1")
+        else:
+            database.execute("PRAGMA synchronous = FULL")
+            # Deleted text is overwritten. Some builds of SQLite do so by default, others do not.
+            database.execute("PRAGMA secure_delete = 1")
     except sqlite3.Error:
         database.close()  # Python 3.13 warns if the garbage collector closes it
         raise

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -65,19 +66,20 @@ class Writer:
         self,
         path: Path,
         sweep: Callable[[sqlite3.Connection], Iterator[None]],
-        checkpoint: Callable[[sqlite3.Connection], None],
-        *,
+        *upkeep: Callable[[sqlite3.Connection], float],
         patience: float = PATIENCE,
         sweep_interval: float = SWEEP_INTERVAL,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """`sweep` is called now and then. Its steps run in transactions between those of the works.
 
-        `checkpoint` is called after each transaction.
+        Each `upkeep` is called after each transaction. It returns the seconds after which it must be called
+        again, even if nothing happens.
         """
         self._path = path
         self._sweep = sweep
-        self._checkpoint = checkpoint
+        self._upkeep = upkeep
+        self._upkeep_in = inf  # seconds until the next call of one of them
         self._patience = patience
         self._sweep_interval = sweep_interval
         self._clock = clock
@@ -151,7 +153,7 @@ class Writer:
                 self.commit(works)
             if not closing and self._clock() >= self._sweep_at:
                 self.sweep()
-            self.checkpoint()
+            self.tend()
 
     def commit(self, works: Sequence[Work]) -> None:
         """Writes some works together and settles them. Runs on: the writer's thread."""
@@ -194,18 +196,20 @@ class Writer:
             self._sweep_at = self._clock() + self._sweep_interval
         return self._steps is not None
 
-    def checkpoint(self) -> None:
-        """Keeps the write-ahead log short. Runs on: the writer's thread."""
-        try:
-            self._checkpoint(self.database)
-        except sqlite3.Error as error:
-            log.warning("%s: its write-ahead log could not be emptied: %s", self._path, error)
+    def tend(self) -> None:
+        """Keeps the files within their limits. Runs on: the writer's thread."""
+        self._upkeep_in = inf
+        for upkeep in self._upkeep:
+            try:
+                self._upkeep_in = min(self._upkeep_in, upkeep(self.database))
+            except Exception as error:
+                log.warning("%s: cannot be kept within its limits: %s", self._path, error)
 
     def _take(self) -> tuple[list[Work], bool]:
         """Waits for works and takes all of them. Also returns whether the end has come."""
         works: list[Work] = []
         with contextlib.suppress(queue.Empty):
-            timeout = max(0.0, self._sweep_at - self._clock())
+            timeout = max(0.0, min(self._upkeep_in, self._sweep_at - self._clock()))
             work = self._works.get(timeout=timeout)
             while work is not None:
                 works.append(work)

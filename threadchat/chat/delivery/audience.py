@@ -70,3 +70,10 @@ class Audience:
         if self._filtered:
             offer_selected(self._filtered, records, listed, full, refused)
         return refused
+
+
+class NoAudience(Audience):
+    """The audience of a forgotten room. Nothing follows, and nobody keeps what is left of the room."""
+
+    def add(self, subscription: Subscription) -> None:
+        """Does nothing."""

@@ -7,7 +7,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from threadchat.chat.delivery.audience import Audience
+from threadchat.chat.delivery.audience import Audience, NoAudience
 from threadchat.chat.delivery.log_tail import LogTail
 from threadchat.chat.delivery.offering import Tell, offer_whisper
 from threadchat.chat.delivery.producer import Producer
@@ -219,6 +219,8 @@ class Fanout(LogTail):
             if self.closed or busy:
                 return False
             self.closed = True
+            if idle_for is not None:  # only listeners to all rooms are left; each refers to this room
+                self._audience = NoAudience()
             return True
 
     # Helpers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from threadchat.chat.log.events import MESSAGE, Draft
@@ -13,7 +13,7 @@ from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClo
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.protocol import commands, encoding
 from threadchat.server.protocol.commands import CommandId
-from threadchat.server.session import authoring
+from threadchat.server.session import authoring, room_creation
 from threadchat.server.session.application import ApplicationSession
 from threadchat.wire.protocol.requests import Text
 
@@ -92,6 +92,10 @@ class MessagingSession(ApplicationSession):
         self.connection.send(encoding.error_text(error, command_id))
         self.count_error(error.code)
 
+    def _refuse_all(self, messages: Sequence[commands.Message], error: CommandError) -> None:
+        for item in messages:
+            self._refuse(error, item.id)
+
     def refuse_excess(self, text: str, error: CommandError) -> None:
         """See Session."""
         self.connection.send(encoding.error_text(error, encoding.command_id(text)))
@@ -132,11 +136,11 @@ class MessagingSession(ApplicationSession):
             for item in kept
         ]
         try:
+            self._check_creation(room)
             positions = self.hub.publish(room, drafts, self.budget.openers)
         except Exception as failure:
-            error = self._as_error(failure)
-            for item in kept:
-                self._refuse(error, item.id)
+            # No variable here keeps the error: its traceback refers to this frame, which has the messages.
+            self._refuse_all(kept, self._as_error(failure))
             return
         replies = [
             encoding.ok_frame(item.id, offset=position.offset)
@@ -146,12 +150,17 @@ class MessagingSession(ApplicationSession):
         if replies:
             self.connection.send(Text(b"".join(replies), len(replies)))
 
+    def _check_creation(self, room: str) -> None:
+        if self._config.create_rooms != "yes":
+            room_creation.check_message(self, room, self._config.create_rooms)
+
     def message(self, command: commands.Message) -> dict[str, Any] | None:
         """Publishes a message that `handle` did not keep: its room is new here, or it needs a look."""
         if not _needs_look(command):
             self._keep(command)
             return None
         room, text = command.room, command.message
+        self._check_creation(room)
         if self.screens:
             text = self.identity.screen(self.person, room, text)
         reply_to = None

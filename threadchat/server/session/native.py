@@ -15,7 +15,14 @@ from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.identity import Identity
 from threadchat.server.budgets.budgets import NO_BUDGETS, Budgets
 from threadchat.server.protocol import commands, encoding
-from threadchat.server.session import authoring, compression, moderation, queries, unread
+from threadchat.server.session import (
+    authoring,
+    compression,
+    moderation,
+    queries,
+    room_creation,
+    unread,
+)
 from threadchat.server.session.app_commands import NO_CALLS, Calls
 from threadchat.server.session.memberships import Membership, Memberships
 from threadchat.server.session.messaging import MessagingSession
@@ -80,6 +87,7 @@ class NativeSession(MessagingSession):
             moderation.check_sanctions(self.sanction_check, command)
         if self.screens:
             self.identity.check_command(self.person, command)
+        room_creation.check_creation(self, command, self._config.create_rooms)
         return _HANDLERS[type(command)](self, command)
 
     def renamed(self) -> None:

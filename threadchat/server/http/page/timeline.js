@@ -85,8 +85,9 @@ export class Timeline {
     return Boolean(item);
   }
 
-  /** A message was deleted: its place stays. False where it is not here. */
+  /** A message was deleted: its place stays, and no attempt to send it. False where it is not here. */
   erase(epoch, id) {
+    this.pending = this.pending.filter(({ offset, matched }) => offset !== id && matched !== id);
     return this.change(epoch, id, { text: "", deleted: true, unread: false, reactions: [], reply: null });
   }
 

@@ -6,11 +6,11 @@ import errno
 import logging
 import os
 import select
-import stat
 from typing import Final
 
 import msgspec
 
+from threadchat.chat.eventlog.files import LogFile, Rotation
 from threadchat.chat.log.events import Event
 
 log = logging.getLogger(__name__)
@@ -19,8 +19,6 @@ MAX_PENDING: Final = 1 << 20
 """Bytes to gather before writing early. A batch has few events, but they may be large."""
 PATIENCE: Final = 1.0
 """Seconds for which the reader of a pipe may pause. The listener's stream buffers events meanwhile."""
-MODE: Final = 0o640
-"""The mode of a new file. What people write to each other is not for every user of the machine."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -45,18 +43,26 @@ class JsonLines:
     line, so a partial line never stands before others. If an earlier run left a partial line, a line break
     is written after it. Other events of a failed write are lost and counted.
 
+    With `max_bytes` or `max_age` (seconds), a new file begins before a batch that would make the current one
+    larger, or once it is older. The former one is renamed: the time is added to its name. With `total_bytes`,
+    the oldest of them are deleted so that all files together take at most so many bytes. 0 means no limit.
+
     The constructor opens the file and creates its folder if needed. It raises OSError if that fails. Only
-    the owner and the group may read a new file. Everything else runs on the thread of one listener and
-    raises nothing.
+    the owner and the group may read a new file. `reload` may be called from any thread. Everything else runs
+    on the thread of one listener and raises nothing.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int = 0,
+        max_age: float = 0.0,
+        total_bytes: int = 0,
+    ) -> None:
         self._path = os.fspath(path)
-        os.makedirs(os.path.dirname(self._path) or ".", exist_ok=True)
-        # Readable, because only the last byte tells whether the last line is complete.
-        # Non-blocking, because a pipe that nobody reads is treated like a full disk and must not block.
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        self._file = os.open(self._path, flags, MODE)
+        self._log = LogFile(self._path, Rotation(max_bytes, max_age, total_bytes))
+        self._reloading = False
         self._rest = b""  # the rest of a partial line, or the line break after an old one
         self._lines: list[bytes] = []
         self._pending = 0  # bytes in `_lines`
@@ -64,10 +70,9 @@ class JsonLines:
         self._failing = False
         self._closed = False
         try:
-            if _ends_torn(self._file):
-                self._rest = b"\n"
+            self._begin_file()
         except OSError:
-            os.close(self._file)
+            os.close(self._log.descriptor)
             raise
 
     def __call__(self, event: Event) -> None:
@@ -85,6 +90,7 @@ class JsonLines:
         lines, self._lines, self._pending = self._lines, [], 0
         if self._closed or not (lines or self._is_inside()):
             return
+        self._change_file(sum(map(len, lines)))
         data = self._rest + b"".join(lines)
         written, failure = self._write(data)
         if failure is None:
@@ -96,6 +102,13 @@ class JsonLines:
             self._failing = True
             log.error("event log %s: %s; events are lost until it works again", self._path, failure)
 
+    def reload(self) -> None:
+        """Opens the file anew before the next write, because another program may have renamed it.
+
+        Runs on: any thread.
+        """
+        self._reloading = True
+
     def close(self) -> None:
         """Writes the events that were added and closes the file. A second call does nothing."""
         if self._closed:
@@ -105,20 +118,39 @@ class JsonLines:
         if self._failing:
             log.error("event log %s: closed; %d events were lost", self._path, self._lost + self._is_inside())
         try:
-            os.close(self._file)
+            os.close(self._log.descriptor)
         except OSError as error:  # some file systems report a failed write only now
             log.error("event log %s: closing: %s", self._path, error)
 
     # Helpers
+
+    def _change_file(self, coming: int) -> None:
+        """Opens another file if that is due. A line that was begun is finished in the same file."""
+        if self._is_inside():
+            return
+        try:
+            if self._reloading:
+                self._reloading = False
+                self._log.reopen()
+            elif self._log.is_due(coming):
+                self._log.rotate()
+            else:
+                return
+            self._begin_file()
+        except OSError as error:
+            log.error("event log %s: no new file can be begun: %s", self._path, error)
+
+    def _begin_file(self) -> None:
+        self._rest = b"\n" if self._log.ends_torn() else b""
 
     def _write(self, data: bytes) -> tuple[int, OSError | None]:
         view = memoryview(data)
         written = 0
         while written < len(data):
             try:
-                count = os.write(self._file, view[written:])
+                count = os.write(self._log.descriptor, view[written:])
             except BlockingIOError as error:
-                if self._failing or not _takes_more(self._file):
+                if self._failing or not _takes_more(self._log.descriptor):
                     return written, error
                 continue
             except OSError as error:
@@ -166,11 +198,3 @@ def _takes_more(file: int) -> bool:
     poll = select.poll()
     poll.register(file, select.POLLOUT)
     return bool(poll.poll(PATIENCE * 1000))
-
-
-def _ends_torn(file: int) -> bool:
-    """Whether the last line of the file has no line break. For a device, always False."""
-    status = os.fstat(file)
-    if not stat.S_ISREG(status.st_mode) or not status.st_size:
-        return False
-    return os.pread(file, 1, status.st_size - 1) != b"\n"
