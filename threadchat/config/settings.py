@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Final
 
 from threadchat.config.relations import check_relations
 from threadchat.config.setting import Origin, Setting, check_value, names_unknown_settings
@@ -35,7 +35,6 @@ from threadchat.config.texts import (
     WORD,
 )
 from threadchat.config.values import Bytes, Pattern, Seconds, SecondsOrNever, Whole, YesNo
-from threadchat.errors import ConfigError
 
 _SECONDS = Seconds()
 _LONG = Seconds(high=366 * 86_400)
