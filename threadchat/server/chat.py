@@ -197,7 +197,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         return self._http.url
 
     def reload(self) -> None:
-        """Reads the TLS files and `token_keys` again, reopens the event log. Runs on: one thread at a time."""
+        """Reads TLS files and `token_keys` again, reopens the event log. Runs on: one thread at a time."""
         for part in (self._http, self.tokens, self._event_log):
             if part is not None:
                 part.reload()
