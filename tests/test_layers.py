@@ -27,6 +27,7 @@ FLOORS = (
     ("wire",),
     ("wire/connecting",),
     ("chat/log",),
+    ("chat/access",),
     ("chat/delivery", "chat/eventlog"),
     ("chat",),
     ("broker/redis", "broker/sqlite"),

@@ -23,7 +23,7 @@ from threadchat.errors import CloseCode, ErrorCode
 from threadchat.server.admin.api import CALLS as API_CALLS
 from threadchat.server.admin.metrics import Collector
 from threadchat.server.chat import Chat
-from threadchat.server.protocol.commands import COMMANDS, AnyCommand
+from threadchat.server.protocol.all_commands import COMMANDS, AnyCommand
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "threadchat/docs"
@@ -150,8 +150,9 @@ def test_commands_exist() -> None:
     parsers = [token_module.parser(), *(make() for make in PARSERS.values())]
     of_clients = {flag for parser in parsers for flag in parser._option_string_actions}
     of_gunicorn = {"--threads", "--workers", "--preload"}
-    ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml", "--cluster"} | of_clients
-    assert flags <= ours | of_gunicorn
+    of_scripts = {"--broken", "--by-room", "--cluster", "--seconds", "--seed"}
+    ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml"} | of_clients
+    assert flags <= ours | of_gunicorn | of_scripts
 
 
 def headings(page: Path) -> set[str]:

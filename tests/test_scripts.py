@@ -14,6 +14,7 @@ SCRIPTS = (
     "scripts/run",
     "scripts/test",
     "scripts/cluster",
+    "scripts/faults",
     "scripts/abuse",
     "scripts/fuzz",
     "scripts/soak",

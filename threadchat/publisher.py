@@ -115,8 +115,8 @@ class Publisher:
     def direct(self, to: UserId, message: str, *, user: UserId | None = None, nickname: str = "") -> None:
         """Sends a message to one person, on every node where they are online.
 
-        It is not known whether a session takes it. Raises CommandError 108 if they are online on no node, and
-        100 while Redis is away.
+        It is not known whether a session takes it. Raises CommandError 108 if they are online on no node, 103
+        if they block the `user`, and 100 while Redis is away.
         """
         to, user = nfc_id(to), None if user is None else nfc_id(user)
         direct = Direct(sender=user, to=to, nickname=nfc(nickname), message=message, time=int(time.time()))

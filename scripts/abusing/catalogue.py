@@ -8,6 +8,7 @@ from abusing import (
     departures,
     doors,
     handshakes,
+    identities,
     limits,
     readers,
     shortage,
@@ -27,4 +28,5 @@ ABUSES: tuple[Abuse, ...] = (
     *budgets.ALL,
     *doors.ALL,
     *storage.ALL,
+    *identities.ALL,
 )

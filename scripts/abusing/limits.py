@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Iterable
 from typing import Any
+
+import jwt
 
 from abusing.abuse import abuse
 from abusing.handshakes import stated
@@ -194,11 +197,13 @@ BAD_TOKENS = (
 )
 
 
-@abuse("tokens that are none", "3500", flags=("--token-key", KEY))
+@abuse("tokens that are none", "3500", flags=("--token-key", KEY, "--anonymous", "yes"))
 def bad_tokens(target: Target) -> Answers:
-    """Tokens that are nonsense, unsigned, signed with another key, or as long as a message may be."""
+    """Tokens that are nonsense, unsigned, signed with another key, for something else, or far too long."""
     total = Answers()
-    for token in BAD_TOKENS * target.size(10, 2):
+    claims = {"sub": "7", "exp": time.time() + 600}
+    other_kind = jwt.encode(claims, KEY, algorithm="HS256", headers={"typ": "logout+jwt"})
+    for token in (*BAD_TOKENS, other_kind) * target.size(10, 2):
         stranger = target.open()
         stranger.send(text({"type": "hello", "id": 1, "token": token}))
         total[stated(stranger, "3500", f"for {token[:40]!r}")] += 1

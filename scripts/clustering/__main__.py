@@ -35,6 +35,11 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
         metavar="PORT",
         help="port of nginx; 0, the default, chooses a free one",
     )
+    parser.add_argument(
+        "--by-room",
+        action="store_true",
+        help="keep people of a room on few nodes, if their clients connect to /chat?room=NAME",
+    )
     return parser.parse_known_args(argv)
 
 
@@ -108,7 +113,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = Stop()
     with tempfile.TemporaryDirectory(prefix="threadchat-", ignore_cleanup_errors=True) as folder:
         try:
-            cluster = Cluster(Path(folder), nodes=given.nodes, port=given.port, flags=flags, check=stop.check)
+            cluster = Cluster(
+                Path(folder),
+                nodes=given.nodes,
+                port=given.port,
+                by_room=given.by_room,
+                flags=flags,
+                check=stop.check,
+            )
             run(cluster, stop, folder)
         except ProgramFailed as error:
             tell(str(error))

@@ -22,10 +22,12 @@ class Cluster:
         *,
         nodes: int = NODES,
         port: int = 0,
+        by_room: bool = False,
         flags: Sequence[str] = (),
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """`folder` is for data and logs. `port` is for nginx; 0 chooses a free one. `flags` go to all nodes.
+        """`folder` is for data and logs. `port` is for nginx; 0 chooses a free one. `by_room` keeps
+        people of a room on few nodes. `flags` go to all nodes.
 
         `check` is called repeatedly while the programs start; an exception from it stops the start.
         """
@@ -33,7 +35,7 @@ class Cluster:
         folder.chmod(0o711)  # if root starts nginx, its workers run as another user, in a folder below
         self.redis = Redis(folder)
         self.nodes = [Node(number, self.redis.url, folder, flags) for number in range(1, nodes + 1)]
-        self.nginx = Nginx(self.nodes, folder, port)
+        self.nginx = Nginx(self.nodes, folder, port, by_room=by_room)
 
     @property
     def programs(self) -> list[Program]:

@@ -72,14 +72,17 @@ class Node(Program):
 class Nginx(Program):
     """The nginx in front of the nodes, with the adapted configuration of scripts/deploy."""
 
-    def __init__(self, nodes: Sequence[Node], folder: Path, port: int = 0) -> None:
-        """Writes that configuration; port 0 chooses a free one. Raises ProgramFailed without nginx."""
+    def __init__(self, nodes: Sequence[Node], folder: Path, port: int = 0, *, by_room: bool = False) -> None:
+        """Writes that configuration; port 0 chooses a free one. Raises ProgramFailed without nginx.
+
+        `by_room` keeps people of a room on few nodes.
+        """
         port = port or free_port()
         self.folder = folder / "nginx"
         self.folder.mkdir()
         self.configuration = self.folder / "nginx.conf"
         upstreams = [f"127.0.0.1:{node.port}" for node in nodes]
-        text = configuration(f"127.0.0.1:{port}", upstreams, self.folder)
+        text = configuration(f"127.0.0.1:{port}", upstreams, self.folder, by_room=by_room)
         self.configuration.write_text(text, encoding="utf-8")
         super().__init__("nginx", self.command("-g", "daemon off;"), port, folder / "nginx.log")
 

@@ -54,7 +54,7 @@ class Conditions:
         if "compression" in names:
             self.arguments += ["--compression", "yes"]
         if "tokens" in names:
-            self.arguments += ["--token-key", KEY]
+            self.arguments += ["--token-key", KEY, "--anonymous", "yes"]
         if "redis" in names:
             self._redis = RedisServer(folder / "redis", lasting=False)
             self.arguments += ["--broker", self._redis.url]
@@ -85,7 +85,7 @@ class Conditions:
 
     def token_of(self, number: int) -> str:
         """A token for this person."""
-        letters = "rwm" if self.moderates(number) else "rw"
+        letters = "rwmd" if self.moderates(number) else "rwd"
         return sign(self._config, self.user_of(number), rooms={"*": letters})
 
     # Disturbances

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,6 +52,15 @@ def place_for(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Ab
 def test_others_notice_nothing(abuse: Abuse, place_for: Callable[[Abuse], Place]) -> None:
     result = attempt(abuse, *place_for(abuse), quick=True)
     assert result.breaches(timed=False) == []
+
+
+def test_the_table_of_what_one_stranger_can_take_names_abuses_that_exist() -> None:
+    text = (Path(__file__).parents[2] / "threadchat/docs/security.md").read_text()
+    commands = re.findall(r"`scripts/abuse ([^`]+)`", text.partition("can take")[2])
+    named = [name for command in commands for name in shlex.split(command) if not name.startswith("--")]
+    assert len(named) >= 8
+    for name in named:
+        assert any(name in abuse.name for abuse in ABUSES), name
 
 
 def test_every_abuse_has_a_name_of_its_own() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.wire.helpers import client_frame
 from threadchat import Chat, Config, ConnectionClosed
-from threadchat.chat.sanctions import MOST
+from threadchat.chat.access.sanctions import MOST
 from threadchat.testing import LiveServer, Peer
 from threadchat.wire.protocol import frames
 

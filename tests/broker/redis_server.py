@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,8 @@ from tests.e2e.process import until
 if TYPE_CHECKING:
     import redis
 
-EXECUTABLE = shutil.which("redis-server") or shutil.which("valkey-server")
+EXECUTABLE = os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or shutil.which("valkey-server")
+"""The variable names another server than the installed one, such as a newer version of Redis or Valkey."""
 
 
 def why_not() -> str:

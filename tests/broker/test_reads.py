@@ -191,7 +191,8 @@ def test_a_file_of_the_second_schema_is_brought_up_to_date(
 ) -> None:
     make_sqlite().close()
     with sqlite3.connect(tmp_path / "chat.db") as database:
-        database.execute("DROP TABLE reads")
+        for table in ("reads", "revocations", "blocks"):
+            database.execute(f"DROP TABLE {table}")
         database.execute("PRAGMA user_version = 2")
     database.close()
     broker = make_sqlite()

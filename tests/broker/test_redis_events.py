@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.broker.redis_server import RedisServer, why_not
+from tests.e2e.process import until
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.publisher import Publisher
@@ -207,6 +209,28 @@ def test_what_comes_while_a_node_is_deaf_is_found(server: RedisServer, nodes: li
     assert heard(ann, 1)[0]["data"] == 1
 
 
+def test_an_inbox_that_cannot_be_opened_for_now_is_opened_later(
+    nodes: list[Node], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis goes away between the event and the look at the inbox."""
+    caplog.set_level(logging.INFO)
+    first, second, _ = nodes
+    ann = second.enter("ann")
+    broker: Any = second.chat.hub.broker
+    post = broker.messenger
+
+    def open_inbox(user: object, now: Any = post.open_inbox) -> None:
+        post.open_inbox = now
+        raise CommandError(ErrorCode.INTERNAL, "Redis is away")
+
+    post.open_inbox = open_inbox
+    first.chat.emit(user="ann", name="notice", data=1)
+    until(lambda: "the inbox of user ann will be opened later" in caplog.text, "it to be put off")
+    assert "Traceback" not in caplog.text
+    first.chat.emit(user="ann", name="notice", data=2)
+    assert [event["data"] for event in heard(ann, 2)] == [1, 2]
+
+
 def test_an_inbox_lives_as_long_as_what_is_in_it(server: RedisServer, nodes: list[Node]) -> None:
     with server.client() as client:
         nodes[0].enter("nobody writes to me")
@@ -245,3 +269,38 @@ def test_whoever_comes_while_something_is_put_into_the_inbox_gets_it(
     monkeypatch.setattr(broker, "publish", late)
     first.chat.emit(user="ann", name="notice", data=1)
     assert heard(came[0], 1)[0]["data"] == 1
+
+
+def test_messages_are_changed_on_any_node_and_what_was_read_is_told_on_all(nodes: list[Node]) -> None:
+    """Edits, reactions, answers, mentions, renames and read positions, each from another node."""
+    first, second, third = nodes
+    ann, bob, other = first.enter("ann"), second.enter("bob"), third.enter("ann")
+    position = ann.ask("join", room="r")
+    bob.ask("join", room="r")
+    assert heard(bob, 1)[0]["type"] == "join", "he is in the room"
+    said = ann.ask("message", room="r", message="helo @bob")["offset"]
+    assert heard(bob, 1)[0]["mentions"] == ["bob"]
+    ann.ask("edit", room="r", event=said, message="hello @bob", epoch=position["epoch"])
+    assert "offset" in bob.ask("react", room="r", event=said, emoji="🎉")
+    assert "offset" in other.ask("react", room="r", event=said, emoji="🎉")
+    assert "offset" not in bob.ask("react", room="r", event=said, emoji="🎉")
+    with pytest.raises(CommandError) as refused:
+        bob.ask("edit", room="r", event=said, message="x")
+    assert refused.value.code == ErrorCode.PERMISSION_DENIED
+    bob.ask("message", room="r", message="hi", reply_to=said, epoch=position["epoch"])
+    bob.ask("profile", nickname="bobby")
+    told = heard(bob, 5)
+    assert [event["type"] for event in told] == ["edit", "react", "react", "message", "rename"]
+    assert (told[3]["reply_to"], told[4]["was"], told[4]["from"]) == (said, "bob", "bobby")
+    [message] = [event for event in other.ask("history", room="r")["events"] if event["id"] == said]
+    assert (message["message"], message["reactions"]) == ("hello @bob", {"🎉": ["bob", "ann"]})
+    ann.ask("read", room="r", event=said, epoch=position["epoch"])
+    read = heard(other, 1)[0]
+    assert (read["type"], read["chatroomId"], read["target"]) == ("read", "r", said)
+    unread = {"offset": said, "epoch": position["epoch"], "messages": 1, "mentions": 0}
+    for node in nodes:
+        assert welcome(node.enter("ann"))["unread"] == {"r": unread}
+    ann.ask("delete", room="r", event=said)
+    [message] = [event for event in other.ask("history", room="r")["events"] if event["id"] == said]
+    assert message["deleted"]
+    assert "hello" not in str(other.ask("history", room="r"))

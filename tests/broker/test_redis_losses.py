@@ -20,11 +20,11 @@ from tests.e2e.process import until
 from threadchat import Publisher
 from threadchat.broker.redis import RedisBroker
 from threadchat.broker.redis.publisher import RedisPublisher
+from threadchat.chat.access.sanctions import BAN, Sanction
 from threadchat.chat.delivery.stream import EventStream, events_of
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Position
 from threadchat.chat.room import Room
-from threadchat.chat.sanctions import BAN, Sanction
 from threadchat.errors import ErrorCode
 
 

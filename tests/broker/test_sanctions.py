@@ -17,10 +17,10 @@ from tests.e2e.process import until
 from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.sqlite import SqliteBroker
 from threadchat.broker.sqlite.schema import SCHEMA
-from threadchat.chat import sanctions as table
+from threadchat.chat.access import sanctions as table
+from threadchat.chat.access.sanctions import BAN, MUTE, Sanction
 from threadchat.chat.broker_interface import Broker
 from threadchat.chat.hub import Hub
-from threadchat.chat.sanctions import BAN, MUTE, Sanction
 from threadchat.errors import CommandError, ErrorCode
 
 FAR = 4_000_000_000
@@ -167,7 +167,8 @@ def test_a_file_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> Non
     key, user = broker.resume_key, broker.new_user()
     broker.close()
     with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("DROP TABLE sanctions")
+        for table in ("sanctions", "reads", "revocations", "blocks"):
+            database.execute(f"DROP TABLE {table}")
         database.execute("PRAGMA user_version = 1")
         database.commit()
     broker = SqliteBroker(path)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.broker.brokers import Kind, Make, opened
+from threadchat.chat.access.sanctions import BAN, MUTE, Sanction, subject_for
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import MESSAGE, Draft, UserId
-from threadchat.chat.sanctions import BAN, MUTE, Sanction, subject_for
 
 PEOPLE: list[UserId] = [7, "7", "ann@example.org", '"7"', "@7", "é ü", "x" * 128, "192.0.2.7", -7, "-7"]
 

@@ -12,13 +12,13 @@ import pytest
 
 from tests.chat.helpers import PATIENCE, Clock, Desk, Peer, WithoutInbox, frames_of, ids_of, join, run, say
 from threadchat.broker.memory import MemoryBroker
+from threadchat.chat.access.sanctions import BAN, MUTE, Sanction
 from threadchat.chat.delivery.stream import EventStream
 from threadchat.chat.eventlog.json_lines import JsonLines
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Direct, Draft, Event, Position, UserId, record
 from threadchat.chat.room import Room
 from threadchat.chat.routing import make_routing
-from threadchat.chat.sanctions import BAN, MUTE, Sanction
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.wire.outbox import Answer
 from threadchat.wire.turnstile import Turnstile

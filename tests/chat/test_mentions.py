@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.chat.helpers import say
+from threadchat.broker.memory import MemoryBroker
+from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import MESSAGE, Draft, UserId
 from threadchat.chat.mentions import MAX_MENTIONS, MAX_TRIED, details_of, find_mentions, names_in
 from threadchat.chat.presence import Occupant
@@ -88,13 +92,25 @@ def test_where_other_nodes_cannot_be_asked_the_log_says_who_there_is(monkeypatch
     assert names_in(room) == {"bob": {2}}
 
 
-def test_without_an_at_sign_nobody_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    room = Room("r")
-    monkeypatch.setattr(room, "who", lambda: pytest.fail("nobody is asked"))
-    assert details_of(room, "hi", may_say_room=lambda: pytest.fail("nor this")) is None
-    monkeypatch.undo()
-    assert details_of(room, "@nobody", may_say_room=lambda: True) is None
-    assert details_of(room, "@room", may_say_room=lambda: False) is None
-    told = details_of(room, "@room", may_say_room=lambda: True)
+def test_without_an_at_sign_nobody_is_looked_for() -> None:
+    def fail() -> Any:
+        pytest.fail("nobody is asked")
+
+    for text in ("hi", "ann@example.org", "7 @ 9", "@"):
+        assert details_of(fail, text, may_say_room=fail) is None
+    assert details_of(dict, "@nobody", may_say_room=fail) is None
+    assert details_of(dict, "@room", may_say_room=lambda: False) is None
+    told = details_of(dict, "@room", may_say_room=lambda: True)
     assert told is not None
     assert told.everybody
+
+
+def test_looking_for_names_creates_no_room() -> None:
+    hub = Hub(MemoryBroker())
+    assert hub.details_of("r", "@ann", may_say_room=lambda: False) is None
+    assert hub.rooms() == []
+    hub.publish("r", [Draft(MESSAGE, 2, "Ann", "hi")])
+    told = hub.details_of("r", "@ann", may_say_room=lambda: False)
+    assert told is not None
+    assert told.mentions == (2,)
+    hub.close()

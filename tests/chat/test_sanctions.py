@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.chat.helpers import PATIENCE, join, run
-from threadchat.chat.addresses import neighbourhood, spelled, within
-from threadchat.chat.sanctions import BAN, MUTE, Sanction, Sanctions
+from threadchat.chat.access.addresses import neighbourhood, spelled, within
+from threadchat.chat.access.sanctions import BAN, MUTE, Sanction, Sanctions
 from threadchat.errors import CommandError, ErrorCode
 
 NOW = 1_800_000_000

@@ -216,10 +216,10 @@ def test_a_port_in_use_is_one_clear_line(redis_url: str) -> None:
 
 
 def test_without_a_shared_broker_it_is_one_clear_line() -> None:
-    ended = run("--broker", "memory")
+    ended = run("--broker", "sqlite:chat.db")
     assert (ended.returncode, ended.stdout) == (2, "")
     [line] = ended.stderr.splitlines()
-    assert line.startswith("threadchat: --workers 2: must be 1 with --broker memory; ")
+    assert line.startswith("threadchat: --workers 2: must be 1 with --broker sqlite:chat.db; ")
 
 
 def test_a_worker_that_cannot_start_ends_the_others() -> None:

@@ -24,7 +24,7 @@ from threadchat.errors import (
     ErrorCode,
     ThreadchatError,
 )
-from threadchat.server.protocol.commands import COMMANDS
+from threadchat.server.protocol.all_commands import COMMANDS
 from threadchat.testing import LiveServer
 
 EVENT = {"id": 3, "chatroomId": "lobby", "type": "message", "from": "bob", "message": "hi", "unixTime": 9}
@@ -124,6 +124,10 @@ TABLE: list[tuple[str, Callable[[Client], Any], dict[str, Any], dict[str, Any], 
         (RoomInfo("x", 1, 3),),
     ),
     ("ping", lambda chat: chat.ping() >= 0, {}, {}, True),
+    ("block", lambda chat: chat.block(7), {"user": 7}, {}, Reply()),
+    ("unblock", lambda chat: chat.unblock("x"), {"user": "x"}, {}, Reply()),
+    ("blocked", lambda chat: chat.blocked(), {}, {"users": [7, "x"]}, (7, "x")),
+    ("logout", lambda chat: chat.logout(), {}, {}, Reply()),
     (
         "kick",
         lambda chat: chat.kick(7, "x", reason="r"),

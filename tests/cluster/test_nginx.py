@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from wsgiref.types import StartResponse
@@ -15,7 +16,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tests.cluster.people import connections, nodes_of_new
 from tests.e2e.process import PATIENCE
+from threadchat.client import Client
 from threadchat.config.settings import Config
 from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.server import HttpServer
@@ -52,7 +55,9 @@ def test_only_addresses_and_folders_are_others(cluster: Cluster) -> None:
     assert ports == [str(node.port) for node in cluster.nodes]
 
 
-@pytest.mark.parametrize("missing", ["listen 8080;", "/tmp/", "server chat-1:8080", "server chat-2:8080"])
+@pytest.mark.parametrize(
+    "missing", ["listen 8080;", "/tmp/", "server chat-1:8080", "server chat-2:8080", "# hash "]
+)
 def test_a_file_that_was_changed_too_much_is_told(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +71,7 @@ def test_a_file_that_was_changed_too_much_is_told(
         assert nginx.configuration("127.0.0.1:1", ["127.0.0.1:2"], tmp_path).count("server 127.0.0.1:2 ") == 1
     else:
         with pytest.raises(ValueError, match=r"^nginx\.conf: "):
-            nginx.configuration("127.0.0.1:1", ["127.0.0.1:2"], tmp_path)
+            nginx.configuration("127.0.0.1:1", ["127.0.0.1:2"], tmp_path, by_room=True)
 
 
 @pytest.mark.parametrize("directive", ["proxy_read_timeout", "proxy_send_timeout"])
@@ -75,6 +80,66 @@ def test_a_silent_websocket_outlives_two_pings(directive: str) -> None:
 
     [seconds] = re.findall(rf"\b{directive} (\d+)s;", DEPLOYED.read_text())
     assert int(seconds) > 2 * Config().ping_interval
+
+
+# Where people land
+
+
+@pytest.fixture
+def by_room(cluster: Cluster, tmp_path: Path) -> Iterator[Nginx]:
+    """A second nginx in front of the nodes, which keeps people of a room on few of them."""
+    from clustering.parts import Nginx
+
+    nginx = Nginx(cluster.nodes, tmp_path, by_room=True)
+    nginx.start()
+    yield nginx
+    assert nginx.stop() == 0
+    assert "[emerg]" not in nginx.log()
+
+
+def landed(cluster: Cluster, nginx: Nginx, path: str, people: int = 12) -> list[str]:
+    """The names of the nodes at which people land who come to a path."""
+    before = {node.name: connections(node) for node in cluster.nodes}
+    with contextlib.ExitStack() as stack:
+        for _ in range(people):
+            socket = stack.enter_context(connect(f"ws://127.0.0.1:{nginx.port}{path}"))
+            socket.send('{"type": "hello", "id": 1}')
+            assert json.loads(socket.recv(PATIENCE))["type"] == "ok"
+        return [node.name for node in nodes_of_new(before, cluster.nodes)]
+
+
+def test_people_of_a_room_land_on_few_nodes(cluster: Cluster, by_room: Nginx) -> None:
+    tested = subprocess.run(by_room.command("-t"), capture_output=True, text=True, check=False)
+    assert (tested.returncode, "[warn]" in tested.stderr) == (0, False), tested.stderr
+    used: set[str] = set()
+    for room in range(12):
+        places = set(landed(cluster, by_room, f"/chat?room=room-{room}"))
+        assert 1 <= len(places) <= 2
+        assert set(landed(cluster, by_room, f"/chat?room=room-{room}")) == places, "whoever comes later too"
+        used |= places
+    assert len(used) == 3, "rooms are spread over all nodes"
+    assert len(set(landed(cluster, by_room, "/chat", people=40))) == 3, "who names no room too"
+
+
+def test_people_of_a_room_whose_node_is_down_land_on_another(cluster: Cluster, by_room: Nginx) -> None:
+    at_home = {room: landed(cluster, by_room, f"/chat?room={room}") for room in ("a", "b", "c", "d")}
+    cluster.nodes[0].kill()
+    for room, places in at_home.items():
+        now = landed(cluster, by_room, f"/chat?room={room}")
+        assert len(now) == 12
+        assert set(places) - {"node-1"} <= set(now), "nobody else moves"
+
+
+def test_people_of_a_room_talk_wherever_they_land(cluster: Cluster, by_room: Nginx, room: str) -> None:
+    urls = [f"{by_room.url}chat?room={room}", f"{by_room.url}chat?room=other", cluster.chat_url]
+    with contextlib.ExitStack() as stack:
+        people = [stack.enter_context(Client(url, nickname=f"p{i}")) for i, url in enumerate(urls * 4)]
+        for person in people:
+            person.join(room)
+        people[0].message(room, "hello")
+        for person in people:
+            while person.next_event(PATIENCE).message != "hello":
+                pass
 
 
 # What a page in a browser may do

@@ -97,6 +97,15 @@ def test_it_says_where_it_is_and_stops_all_of_it(
     assert [path.name for path in tmp_path.iterdir()] == ["stderr"]
 
 
+def test_people_of_a_room_may_be_kept_together(start: Start, tmp_path: Path) -> None:
+    process = start("--by-room", "--nodes", "1")
+    url_of(process)
+    [configuration] = tmp_path.glob("*/nginx/nginx.conf")
+    assert "\n        hash $place consistent;" in configuration.read_text()
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+
+
 def test_what_dies_is_started_again(start: Start, tmp_path: Path) -> None:
     process = start("--nodes", "2")
     url_of(process)

@@ -28,7 +28,7 @@ DEFAULTS = {
     "tls_key": "",
     "trusted_proxy": "",
     "compression": False,
-    "anonymous": True,
+    "anonymous": "auto",
     "token_key": "",
     "token_keys": "",
     "token_audience": "",
@@ -191,9 +191,10 @@ def test_a_replaced_value_is_checked_too() -> None:
             "a room's log must hold one message",
         ),
         (
-            {"workers": 2},
-            "workers=2: must be 1 with broker=memory; "
-            "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0",
+            {"workers": 2, "broker": "sqlite:chat.db"},
+            "workers=2: must be 1 with broker=sqlite:chat.db; "
+            "one process writes an SQLite file, and several share rooms through Redis; name one as broker, "
+            "or none, and the workers start a Redis of their own, which keeps nothing",
         ),
         (
             {"workers": 2, "broker": "redis://h/", "event_log": "events.log"},
@@ -217,8 +218,8 @@ def test_a_wrong_value_from_code_is_named_with_its_range(wrong: dict[str, Any], 
         ({"trusted_proxy": "10.0.0.0/33"}, "trusted_proxy=10.0.0.0/33: must be addresses or networks"),
         ({"trusted_proxy": "proxy.example"}, "trusted_proxy=proxy.example: must be addresses or networks"),
         ({"room_pattern": "[a-"}, "room_pattern: '[a-' is not a regular expression"),
-        ({"anonymous": 1}, "anonymous: 1 is not yes or no"),
-        ({"anonymous": "maybe"}, "anonymous: 'maybe' is not yes or no"),
+        ({"anonymous": 1}, "anonymous: 1 is not yes, no or auto"),
+        ({"anonymous": "maybe"}, "anonymous: 'maybe' is not yes, no or auto"),
         ({"metrics": "all"}, "metrics=all: must be off, key or open"),
     ],
 )
@@ -327,7 +328,7 @@ def test_anything_else_is_no_broker(broker: str) -> None:
         Config(broker=broker)
 
 
-@pytest.mark.parametrize("broker", ["redis://h/", "rediss://h/", "unix:///run/redis.sock"])
+@pytest.mark.parametrize("broker", ["memory", "redis://h/", "rediss://h/", "unix:///run/redis.sock"])
 def test_workers_share_a_redis(broker: str) -> None:
     assert Config(broker=broker, workers=4).workers == 4
 
@@ -447,7 +448,8 @@ def test_a_file_may_begin_with_nothing_and_hold_comments(chdir_tmp: Path) -> Non
             {"workers": "4"},
             {"THREADCHAT_BROKER": "sqlite:chat.db"},
             "--workers 4: must be 1 with THREADCHAT_BROKER=sqlite:chat.db; "
-            "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0",
+            "one process writes an SQLite file, and several share rooms through Redis; name one as broker, "
+            "or none, and the workers start a Redis of their own, which keeps nothing",
         ),
         (
             {"max_message_size": "8MiB"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable
@@ -128,12 +129,75 @@ def test_the_page_takes_a_token_from_its_address(server: ServerProcess, tmp_path
         ann.look().refresh()
         ann.arrived()
         ann.wait_for_text("hello")
-        eve = Person(driver, f"{server.url}/#token=nonsense")
+        eve = Person(driver, f"{server.url}/healthz")
+        follow(eve, f"{server.url}/#token=nonsense", "somebody (user unknown)", agree=True)
         eve.see("nickname").send_keys("eve")
         eve.see("enter").click()
         eve.wait(lambda: "did not accept this page's token" in eve.see("banner").text, "the page to say so")
         for person in (stranger, ann, eve):
             person.leave()
+        driver.switch_to.window(first)
+
+
+def follow(person: Person, url: str, named: str, *, agree: bool) -> None:
+    """Follows a link with a token, which the page asks about."""
+    from selenium.common.exceptions import UnexpectedAlertPresentException
+    from selenium.webdriver.support.expected_conditions import alert_is_present
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    driver = person.look()
+    with contextlib.suppress(UnexpectedAlertPresentException):
+        driver.execute_script("location.href = arguments[0]", url)
+    WebDriverWait(driver, PATIENCE).until(alert_is_present())
+    assert named in driver.switch_to.alert.text
+    driver.switch_to.alert.accept() if agree else driver.switch_to.alert.dismiss()
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing() or "nothing is missing")
+def test_a_link_makes_nobody_somebody_else_unasked(server: ServerProcess, tmp_path: Path) -> None:
+    def link(user: str, nickname: str) -> str:
+        return f"{server.url}/#token={make_token('--user', user, '--nickname', nickname)}"
+
+    with chromium(tmp_path / "profile") as driver:
+        first: Any = driver.current_window_handle
+        ann = Person(driver, link("7", "ann"))
+        ann.arrived()
+        ann.say("hello")
+        follow(ann, link("666", "ann"), "ann (user 666)", agree=False)
+        ann.arrived()
+        ann.wait_for_text("hello")
+        assert "token" not in ann.look().current_url
+        ann.look().get(link("7", "anna"))  # of the same user: a newer one
+        ann.look().refresh()
+        ann.arrived()
+        ann.wait(lambda: "anna" in ann.see("me").text, "the newer token")
+        other = Person(driver, f"{server.url}/healthz")  # a new tab of the same browser
+        follow(other, link("666", "mal"), "mal (user 666)", agree=False)
+        assert other.see("nickname").is_displayed()
+        follow(other, link("666", "mal"), "Until now you are user 7", agree=True)
+        other.arrived()
+        other.wait(lambda: "mal" in other.see("me").text, "the one whom the link names")
+        for person in (ann, other):
+            person.leave()
+        driver.switch_to.window(first)
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing() or "nothing is missing")
+def test_a_stranger_is_asked_too(serve: Serve, tmp_path: Path) -> None:
+    server = serve("--anonymous", "yes", environ=KEY)
+    with chromium(tmp_path / "profile") as driver:
+        first: Any = driver.current_window_handle
+        eve = Person(driver, server.url + "/")
+        eve.see("nickname").send_keys("eve")
+        eve.see("enter").click()
+        eve.arrived()
+        eve.say("hello")
+        url = f"{server.url}/#token={make_token('--user', '666', '--nickname', 'mal')}"
+        follow(eve, url, "Until now you are eve", agree=False)
+        eve.arrived()
+        eve.wait_for_text("hello")
+        assert "eve" in eve.see("me").text
+        eve.leave()
         driver.switch_to.window(first)
 
 

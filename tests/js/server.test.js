@@ -136,6 +136,40 @@ describe("on one server", () => {
     await assert.rejects(ann.direct(999_999, "anybody?"), { name: "ChatError", code: 108, temporary: false });
   });
 
+  it("refuses private messages from whom one blocks", async () => {
+    const [ann, bob] = [enter(server, "ann"), enter(server, "bob")];
+    await Promise.all([next(ann, "hello"), next(bob, "hello")]);
+    await ann.block(bob.me.user);
+    assert.deepEqual(await ann.blocked(), [bob.me.user]);
+    await assert.rejects(bob.direct(ann.me.user, "no"), { code: 108 });
+    await ann.unblock(bob.me.user);
+    const heard = next(ann.inbox, "direct");
+    await bob.direct(ann.me.user, "yes");
+    assert.equal((await heard).message, "yes");
+    await assert.rejects(ann.block(ann.me.user), { code: 107 });
+  });
+
+  it("logs out: nobody comes back with what the tab had", async () => {
+    const kept = new Map();
+    const storage = {
+      getItem: (key) => kept.get(key) ?? null,
+      setItem: (key, value) => kept.set(key, value),
+      removeItem: (key) => kept.delete(key),
+    };
+    const ann = enter(server, "ann", { storage });
+    const { user } = await next(ann, "hello");
+    await until(() => kept.size && JSON.parse([...kept.values()][0]).resume, "it is kept");
+    const stolen = new Map(kept);
+    await ann.logout();
+    assert.equal(kept.size, 0);
+    assert.equal(ann.state.phase, "ended");
+    const thief = enter(server, "mallory", { storage: { ...storage, getItem: (key) => stolen.get(key) ?? null } });
+    const me = await next(thief, "hello");
+    assert.notEqual(me.user, user);
+    assert.equal(me.same, false);
+    await assert.rejects(ann.logout(), { code: "ended" });
+  });
+
   it("rejects what is refused, with code and reason", async () => {
     const ann = enter(server, "ann");
     await assert.rejects(ann.request("nonsense"), { code: 104, temporary: false });

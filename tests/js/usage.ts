@@ -34,6 +34,11 @@ export async function use(): Promise<void> {
   const { left } = await chat.call<{ left: number }>("order.cancel", { id: 17 });
   const sent: Sent = await chat.room("lobby").message("hi");
   await chat.direct("3f2b", "psst", { key: "k" });
+  await chat.block("3f2b");
+  await chat.unblock(7);
+  const blocked: (number | string)[] = await chat.blocked();
+  console.log(blocked.length);
+  await chat.logout();
   await chat.room("lobby").request("history", { limit: 50 }, { retry: true });
   const lobby = chat.room("lobby");
   await lobby.message("hi", { reply_to: sent.offset, epoch: sent.epoch ?? undefined });

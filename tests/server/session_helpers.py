@@ -22,8 +22,9 @@ from threadchat.chat.hub import Hub
 from threadchat.chat.routing import make_routing
 from threadchat.config.settings import Config
 from threadchat.errors import ConnectionClosed
+from threadchat.server.auth.admission import ANYBODY
 from threadchat.server.auth.hooks import Hooks
-from threadchat.server.auth.identity import ANYBODY, Identity
+from threadchat.server.auth.identity import Identity
 from threadchat.server.auth.tokens import Pass
 from threadchat.server.auth.users import User
 from threadchat.server.http.environ import make_environ

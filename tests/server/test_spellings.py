@@ -11,8 +11,8 @@ import pytest
 
 from tests.server.session_helpers import World, worlds
 from threadchat import Chat, Client, Publisher
+from threadchat.chat.access.sanctions import BAN, Sanction
 from threadchat.chat.log.events import Draft
-from threadchat.chat.sanctions import BAN, Sanction
 from threadchat.config.settings import Config
 from threadchat.server.admin.api import CALLS
 from threadchat.server.auth.permissions import Permissions

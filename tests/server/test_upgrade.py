@@ -313,7 +313,7 @@ def good_token(**claims: Any) -> str:
     return token(exp=time.time() + 3600, **claims)
 
 
-TOKENS = Config(token_key=SECRET)
+TOKENS = Config(token_key=SECRET, anonymous=True)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER   "])

@@ -6,9 +6,10 @@ import secrets
 from collections.abc import Callable
 from time import monotonic
 
+from threadchat.chat.access.blocks import BlocksInMemory
+from threadchat.chat.access.sanctions import Sanctions
 from threadchat.chat.log.read_positions import ReadPositions
 from threadchat.chat.log.sequencer import Sequencer
-from threadchat.chat.sanctions import Sanctions
 from threadchat.wire.threads.numbers import Numbers
 
 
@@ -21,6 +22,8 @@ class MemoryBroker:
     def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
         self.resume_key = secrets.token_bytes(32)
         self.sanctions = Sanctions()
+        self.revocations = Sanctions()
+        self.blocks = BlocksInMemory()
         self.reads = ReadPositions()
         self._clock = clock
         self._users = Numbers()
@@ -38,6 +41,8 @@ class MemoryBroker:
         self.resume_key = secrets.token_bytes(32)
         self._users = Numbers()
         self.sanctions.leave_behind()
+        self.revocations.leave_behind()
+        self.blocks = BlocksInMemory()
         self.reads.leave_behind()
 
     def close(self) -> None:

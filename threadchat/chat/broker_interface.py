@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from threadchat.chat.access.blocks import Blocks
+from threadchat.chat.access.sanctions import Sanctions
 from threadchat.chat.log.events import Direct, Draft, Position, Record, UserId
 from threadchat.chat.log.sequencer import Channel, Page
 from threadchat.chat.presence import Presence
-from threadchat.chat.sanctions import Sanctions
 
 Reach = bool | None
 """What became of a direct message. True: a session took it. False: every session was full. None: the person
@@ -33,6 +34,14 @@ class Broker(Protocol):
     @property
     def sanctions(self) -> Sanctions:
         """Who is banned or muted. All nodes have the same list."""
+
+    @property
+    def revocations(self) -> Sanctions:
+        """What was revoked, each a Revocation. All nodes have the same list."""
+
+    @property
+    def blocks(self) -> Blocks:
+        """Whose private messages people with an inbox do not want."""
 
     @property
     def reads(self) -> Reads:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from time import monotonic, time
+from time import monotonic
 from typing import Any, Final, TypeVar
 
+from threadchat.chat.access.revocations import Revocations
+from threadchat.chat.access.sanctions import BAN, Sanction
 from threadchat.chat.broker_interface import Alone, Broker, Cluster, RoomInfo
 from threadchat.chat.delivery.listener import Listener
 from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, SharedStream
 from threadchat.chat.delivery.subscription import Encode
 from threadchat.chat.inboxes import NO_INBOXES, Inboxes, InboxRules, passing_event
-from threadchat.chat.log.events import Direct, Draft, Event, Position, UserId, is_inbox
+from threadchat.chat.log.events import Draft, Event, Position, UserId, is_inbox
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.memory_budget import MemoryBudget
 from threadchat.chat.message_changes import MessageChanges
@@ -21,7 +23,6 @@ from threadchat.chat.room_list import RoomList, RoomListing
 from threadchat.chat.room_registry import RoomRegistry, Schedule
 from threadchat.chat.room_shares import NOBODY, Openers
 from threadchat.chat.routing import Directory, Routing
-from threadchat.chat.sanctions import BAN, Sanction
 from threadchat.chat.user_directory import Session, UserDirectory
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.wire.threads.forking import Forked, begin_anew_after_fork
@@ -80,6 +81,7 @@ class Hub(Inboxes, MessageChanges, Reading):
         self._cluster.connect(self._sessions, self._pass_on, self.open_inbox)
         self.sanctions = broker.sanctions
         self.sanctions.connect(self._carry_out)
+        self.revocations = Revocations(broker.revocations, self._sessions.of)
         self._on_whisper: PassOn | None = None
         self._rooms = RoomRegistry(
             self._make_room, schedule, room_ttl, inboxes.ttl, most=max_rooms, always=reserved
@@ -191,19 +193,6 @@ class Hub(Inboxes, MessageChanges, Reading):
         """What the user says of themselves on this node; the newest session counts first. May be empty."""
         sessions = self._sessions.of(user)
         return next((session.about for session in reversed(sessions) if session.about), "")
-
-    def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
-        """Sends a message to every session of one person. No copy is kept.
-
-        Raises CommandError 108 if the person is not online, and 111 if none of the sessions had room.
-        """
-        direct = Direct(sender=sender, to=to, nickname=nickname, message=message, time=int(time()))
-        here = self._routing.direct(lambda: self._sessions.offer(direct)) if to in self._sessions else None
-        reach = self._cluster.direct(direct, here)
-        if reach is None:
-            raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {to} is not online")
-        if not reach:
-            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, f"user {to} cannot take messages at the moment")
 
     def disconnect(
         self, user: UserId, code: int = CloseCode.FORCE_DISCONNECT, reason: str | None = None

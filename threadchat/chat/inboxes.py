@@ -9,9 +9,20 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from threadchat.chat.broker_interface import Cluster
+from threadchat.chat.access.blocks import Blocks, blocked
+from threadchat.chat.broker_interface import Broker, Cluster, Reach
 from threadchat.chat.emitting import passing
-from threadchat.chat.log.events import DIRECT, Draft, Position, Record, UserId, inbox_of, record, record_of
+from threadchat.chat.log.events import (
+    DIRECT,
+    Direct,
+    Draft,
+    Position,
+    Record,
+    UserId,
+    inbox_of,
+    record,
+    record_of,
+)
 from threadchat.chat.log.tail import INBOX_AGE, INBOX_SIZE
 from threadchat.chat.room import Room
 from threadchat.chat.room_registry import RoomRegistry
@@ -53,6 +64,7 @@ class Inboxes:
     nothing. Whoever emits opens it for all sessions of the person, on each node where the person is online.
     """
 
+    broker: Broker
     _sessions: UserDirectory
     _cluster: Cluster
     _rooms: RoomRegistry
@@ -70,13 +82,6 @@ class Inboxes:
     def exists(self, name: str) -> bool:
         """Whether the room is open on this node, or the broker has it. Raises CommandError 100."""
         return self._rooms.get(name) is not None or self._cluster.exists(name)
-
-    def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
-        """Sends a message to every session of one person. No copy is kept.
-
-        Raises CommandError 108 and 111.
-        """
-        raise NotImplementedError("Hub implements this")
 
     # Events
 
@@ -107,6 +112,15 @@ class Inboxes:
     def keeps_inbox(self, user: UserId) -> bool:
         """Whether the person has an inbox."""
         return self._inbox_rules.keeps(user)
+
+    def blocks_of(self, user: UserId) -> Blocks:
+        """Where the person's block list is: with the inbox, or on this node if they have none."""
+        return self.broker.blocks if self.keeps_inbox(user) else self._sessions.blocks
+
+    def check_blocked(self, to: UserId, sender: UserId | None) -> None:
+        """Raises CommandError 103 if a person with an inbox blocks the sender."""
+        if sender not in (None, to) and self.keeps_inbox(to) and self.broker.blocks.holds(to, sender):
+            raise blocked(to)
 
     def find_inbox(self, user: UserId) -> Room | None:
         """A person's inbox, or None if nothing was ever kept in it.
@@ -154,6 +168,23 @@ class Inboxes:
 
         return self.in_room(name, publish)
 
+    def direct(self, to: UserId, message: str, *, sender: UserId | None = None, nickname: str = "") -> None:
+        """Sends a message to every session of one person. No copy is kept.
+
+        Raises CommandError 103 if they block the sender, 108 if they are not online, and 111 if none of the
+        sessions had room.
+        """
+        self.check_blocked(to, sender)
+        direct = Direct(sender=sender, to=to, nickname=nickname, message=message, time=int(time()))
+        here: Reach = None
+        if to in self._sessions:
+            here = self._routing.direct(lambda: self._sessions.offer(direct))
+        reach = self._cluster.direct(direct, here)
+        if reach is None:
+            raise CommandError(ErrorCode.NOT_AVAILABLE, f"user {to} is not online")
+        if not reach:
+            raise CommandError(ErrorCode.TOO_MANY_REQUESTS, f"user {to} cannot take messages at the moment")
+
     def send(
         self,
         to: UserId,
@@ -167,14 +198,15 @@ class Inboxes:
         """Sends a direct message, through the inbox if the recipient has one.
 
         Returns whether it waits there unread. The sender's other sessions get it too. `skip` is the id of the
-        session that sent it. Raises what `emit_to` raises. If the recipient has no inbox, raises CommandError
-        108 and 111 as `direct` does.
+        session that sent it. Raises what `emit_to` raises, and CommandError 103 if the recipient blocks the
+        sender. If the recipient has no inbox, raises CommandError 108 and 111 as `direct` does.
         """
         draft = Draft(DIRECT, sender, nickname, message, key=key, to=to)
         if sender == to:
             draft = msgspec.structs.replace(draft, skip=skip)
         stored = False
         if self.keeps_inbox(to):
+            self.check_blocked(to, sender)
             stored = not self.emit_to(to, draft).online
         else:
             self.direct(to, message, sender=sender, nickname=nickname)

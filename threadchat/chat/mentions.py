@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -18,6 +19,9 @@ MAX_MENTIONS: Final = 50
 """The number of users that one message mentions. Further ones are not noticed."""
 MAX_TRIED: Final = 200
 """The number of `@` in one text after which no further one is looked at."""
+
+_NAMING: Final = re.compile(r"(?<![^\W_])@\S")
+"""An at sign that may begin a name; in an address such as ann@example.org it does not."""
 
 Names = Mapping[str, set[UserId]]
 
@@ -38,13 +42,20 @@ def names_in(room: Room) -> Names:
 
 
 def details_of(
-    room: Room, text: str, reply_to: Position | None = None, *, may_say_room: Callable[[], bool]
+    names: Callable[[], Names],
+    text: str,
+    reply_to: Position | None = None,
+    *,
+    may_say_room: Callable[[], bool],
 ) -> Details | None:
-    """Whom a text mentions, and what it answers; None if that is nobody and nothing."""
+    """Whom a text mentions, and what it answers; None if that is nobody and nothing.
+
+    `names` and `may_say_room` are called only if they are needed.
+    """
     mentions: tuple[UserId, ...] = ()
     everybody = False
-    if "@" in text:
-        mentions, everybody = find_mentions(text, names_in(room))
+    if "@" in text and _NAMING.search(text):
+        mentions, everybody = find_mentions(text, names())
         everybody = everybody and may_say_room()
     if not (mentions or everybody or reply_to):
         return None

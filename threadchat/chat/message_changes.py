@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import time
 
 from threadchat.chat.log.events import (
@@ -19,6 +19,7 @@ from threadchat.chat.log.events import (
     UserId,
 )
 from threadchat.chat.log.sequencer import check_target
+from threadchat.chat.mentions import Names, details_of, names_in
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode
 
@@ -39,8 +40,12 @@ class MessageChanges:
         """Publishes in the room of that name. Raises RoomClosed once the hub is closed."""
         raise NotImplementedError("Hub implements this")
 
-    def find_message(self, name: str, event: int, epoch: str = "") -> Event:
-        """A message as it is in the log now."""
+    def find_message(self, name: str, event: int, epoch: str = "") -> tuple[Position, Event]:
+        """A message as it is in the log now, and its position.
+
+        Who decides by what they see changes the message at that position: if a new log begins meanwhile, the
+        same id may be another message there.
+        """
         room = self.find(name)
         target = self._position(room, event, epoch)
         records = []
@@ -50,12 +55,36 @@ class MessageChanges:
         if not records or records[0].event.type != MESSAGE or records[0].event.deleted:
             reason = f"event {event} of room {name} is not a message, or was deleted already"
             raise CommandError(ErrorCode.BAD_REQUEST, reason)
-        return records[0].event
+        return target, records[0].event
 
-    def answer_to(self, name: str, event: int, epoch: str = "") -> Position:
-        """The position of a message that another one answers."""
-        self.find_message(name, event, epoch)
-        return self._position(self.find(name), event, epoch)
+    def find_own(self, name: str, event: int, epoch: str, user: UserId | None, window: float) -> Position:
+        """The position of a message that `user` wrote at most `window` seconds ago.
+
+        Raises CommandError 103 for any other message.
+        """
+        target, message = self.find_message(name, event, epoch)
+        if user is None or message.user != user:
+            raise CommandError(ErrorCode.PERMISSION_DENIED, f"event {event} is not a message of yours")
+        if time() > message.time + window:
+            lasts = f"a message can be edited for {window:g} s (edit_window)"
+            raise CommandError(ErrorCode.PERMISSION_DENIED, lasts if window else "nothing can be edited here")
+        return target
+
+    def details_of(
+        self, name: str, text: str, reply_to: Position | None = None, *, may_say_room: Callable[[], bool]
+    ) -> Details | None:
+        """Whom a text for a room mentions, and what it answers; None if that is nobody and nothing.
+
+        Creates no room: in an unknown one, nobody has a name.
+        """
+
+        def names() -> Names:
+            try:
+                return names_in(self.find(name))
+            except CommandError:
+                return {}
+
+        return details_of(names, text, reply_to, may_say_room=may_say_room)
 
     def delete(
         self, name: str, event: int, *, epoch: str = "", user: UserId | None = None, nickname: str = ""
@@ -84,19 +113,6 @@ class MessageChanges:
         """
         target = self._position(self.find(name), event, epoch)
         return self.publish(name, [Draft(EDIT, user, nickname, message, target=target, details=details)])[0]
-
-    def check_own(self, name: str, event: int, epoch: str, user: UserId | None, window: float) -> None:
-        """Raises CommandError 103 unless `user` wrote the message at most `window` seconds ago."""
-        message = self.find_message(name, event, epoch)
-        if user is None or message.user != user:
-            raise CommandError(ErrorCode.PERMISSION_DENIED, f"event {event} is not a message of yours")
-        if time() > message.time + window:
-            reason = (
-                f"a message can be edited for {window:g} s (edit_window)"
-                if window
-                else "nothing can be edited here"
-            )
-            raise CommandError(ErrorCode.PERMISSION_DENIED, reason)
 
     def react(
         self,

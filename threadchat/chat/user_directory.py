@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from threadchat.chat.access.blocks import MOST_BLOCKED_BY_STRANGER, MOST_STRANGERS, BlocksInMemory
+from threadchat.chat.access.revocations import Proof
+from threadchat.chat.access.sanctions import Sanction
 from threadchat.chat.broker_interface import Reach
 from threadchat.chat.log.events import Direct, Record, UserId
 from threadchat.chat.room import Room
-from threadchat.chat.sanctions import Sanction
 from threadchat.errors import CloseCode, CommandError, RoomClosed
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
@@ -65,6 +67,10 @@ class Session(Protocol):
         May block. Raises CommandError. Runs on: any thread.
         """
 
+    @property
+    def proof(self) -> Proof:
+        """What proves who the user is."""
+
     def close(self, code: int, reason: str | None = None) -> None:
         """Closes the connection. Never blocks. With `reason` None, uses the code's own.
 
@@ -90,6 +96,8 @@ class UserDirectory:
         self._lock = threading.Lock()
         self._sessions: dict[UserId, tuple[Session, ...]] = {}
         self._present: set[Session] = set()  # all sessions, with a user or without
+        self.blocks = BlocksInMemory(MOST_BLOCKED_BY_STRANGER, MOST_STRANGERS, self.__contains__)
+        """The lists of people without an inbox."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -138,10 +146,10 @@ class UserDirectory:
     def offer(self, direct: Direct) -> Reach:
         """Offers a direct message to every session of the person whom it is for.
 
-        Who has only sessions that are gone, or that take none, is not online for it.
+        Who has only sessions that are gone, or that take none, or blocks the sender, is not online for it.
         """
         sessions = self.of(direct.to)
-        if not sessions:
+        if not sessions or (direct.sender is not None and self.blocks.holds(direct.to, direct.sender)):
             return None
         answers = entering(lambda listed: [session.offer_direct(direct, listed) for session in sessions])
         if all(answer is Answer.GONE for answer in answers):

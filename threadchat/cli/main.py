@@ -82,7 +82,7 @@ def _run_apart(words: Sequence[str]) -> int:
 
 
 def _serve(config: Config) -> int:
-    if not (config.anonymous or config.token_key or config.token_keys):
+    if not (config.admits_anonymous or config.token_key or config.token_keys):
         raise ConfigError("anonymous=no requires a token from everybody; set token_key or token_keys as well")
     if config.workers == 1:
         return serve(config)

@@ -67,8 +67,9 @@ def parser() -> Parser:
         "--rooms",
         type=_rooms,
         metavar="ROOMS",
-        help="what the user may do in which rooms: lobby:rw,ops:rwm,team-*:r (r read, w write, m moderate; a "
-        "name alone means rw); without it, the user may read and write everywhere",
+        help="what the user may do in which rooms: lobby:rw,ops:rwm,team-*:r,*:dc (r read, w write, m "
+        "moderate; a name alone means rw; for * also d private messages, c commands of the application); "
+        "without it, the user may do everything except moderate",
     )
     made.add_argument(
         "--expires",
@@ -102,7 +103,7 @@ def _rooms(text: str) -> dict[str, str]:
     rooms: dict[str, str] = {}
     for item in text.split(","):
         name, colon, letters = item.strip().rpartition(":")
-        if not colon or set(letters) - set("rwm"):
+        if not colon or set(letters) - set("rwmdc" if name == "*" else "rwm"):
             name, letters = item.strip(), "rw"
         if not name or name in rooms:
             raise argparse.ArgumentTypeError(f"{text!r} must look like lobby:rw,ops:rwm, with each room once")

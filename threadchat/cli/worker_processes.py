@@ -1,4 +1,4 @@
-"""Keeps a number of worker processes running: restarts a worker that ended, after a growing pause."""
+"""Keeps a number of child processes running: restarts one that ended, after a growing pause."""
 
 from __future__ import annotations
 
@@ -34,9 +34,15 @@ class WorkerProcesses:
     """Keeps a number of workers running. Runs on: the main thread, the only one."""
 
     def __init__(
-        self, count: int, spawn: Callable[[int], int], *, clock: Callable[[], float] = monotonic
+        self,
+        count: int,
+        spawn: Callable[[int], int],
+        *,
+        name: str = "worker",
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`spawn` starts the worker with the given number and returns its pid."""
+        """`spawn` starts the worker with the given number and returns its pid. `name` is for the log."""
+        self._name = name
         self._workers = [Worker(number) for number in range(1, count + 1)]
         self._spawn = spawn
         self._clock = clock
@@ -58,7 +64,7 @@ class WorkerProcesses:
         for worker in [worker for worker in waiting if worker.due <= self._clock()]:
             worker.pid = self._spawn(worker.number)
             worker.begun = self._clock()
-            log.info("worker %d is process %d", worker.number, worker.pid)
+            log.info("%s %d is process %d", self._name, worker.number, worker.pid)
         return min((worker.due - self._clock() for worker in waiting if worker.pid is None), default=None)
 
     def collect_ended(self) -> list[Worker]:
@@ -85,7 +91,8 @@ class WorkerProcesses:
 
     def _ended(self, worker: Worker, code: int) -> None:
         level = logging.DEBUG if self._stopping else logging.ERROR
-        log.log(level, "worker %d (process %s) ended with code %d", worker.number, worker.pid, code)
+        told = self._name, worker.number, worker.pid, code
+        log.log(level, "%s %d (process %s) ended with code %d", *told)
         if self._clock() - worker.begun >= STEADY:
             worker.pause = FIRST_PAUSE
         worker.due = self._clock() + worker.pause

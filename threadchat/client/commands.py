@@ -14,6 +14,7 @@ from threadchat.client.changes import ChangeCommands
 from threadchat.client.in_flight import InFlightCommands
 from threadchat.client.moderation import ModerationCommands
 from threadchat.client.pending import KEY_SECONDS, OnLoss, Request
+from threadchat.client.personal import PersonalCommands
 from threadchat.client.positions import Filter, RoomPosition
 from threadchat.client.protocol import (
     AnyReply,
@@ -53,7 +54,7 @@ class Listing(tuple[Entry, ...]):
         return listing
 
 
-class Commands(ChangeCommands, ModerationCommands):
+class Commands(ChangeCommands, ModerationCommands, PersonalCommands):
     """All commands except `hello`, which the client sends by itself.
 
     Each method waits for its reply for at most `timeout` seconds; None stands for the client's own `timeout`.

@@ -28,8 +28,11 @@ def check_relations(
         raise refuse("event_log_total", "at least", "event_log_bytes", "it must hold one file")
     if values["unfinished_bytes"] < values["max_message_size"]:
         raise refuse("unfinished_bytes", "at least", "max_message_size", "one message must be able to arrive")
-    if values["workers"] > 1 and not values["broker"].startswith(("redis:", "rediss:", "unix:")):
-        way_out = "processes can share rooms only through Redis, such as broker=redis://127.0.0.1:6379/0"
+    if values["workers"] > 1 and values["broker"].startswith("sqlite:"):
+        way_out = (
+            "one process writes an SQLite file, and several share rooms through Redis; name one as broker, "
+            "or none, and the workers start a Redis of their own, which keeps nothing"
+        )
         raise refuse("workers", "1 with", "broker", way_out)
     for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if values[name] and not values[other]:

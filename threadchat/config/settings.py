@@ -34,7 +34,7 @@ from threadchat.config.texts import (
     TOKEN_KEY,
     WORD,
 )
-from threadchat.config.values import Bytes, Pattern, Seconds, SecondsOrNever, Whole, YesNo
+from threadchat.config.values import AUTO, Bytes, Pattern, Seconds, SecondsOrNever, Whole, YesNo, YesNoAuto
 
 _SECONDS = Seconds()
 _LONG = Seconds(high=366 * 86_400)
@@ -83,8 +83,9 @@ class Config:
     compression: bool = _setting(False, _YES_NO, "address",
         "permessage-deflate for clients that offer it: fewer bytes on the network, more CPU time")
 
-    anonymous: bool = _setting(True, _YES_NO, "identity",
-        "whether people may connect without a token; each of their connections is a new user")
+    anonymous: bool | str = _setting(AUTO, YesNoAuto(), "identity",
+        "whether people may connect without a token, each connection as a new user; auto: only if there is "
+        "neither token_key nor token_keys")
     token_key: str = _setting("", TOKEN_KEY, "identity",
         "secret key of tokens signed with HS256")
     token_keys: str = _setting("", PATH, "identity",
@@ -212,7 +213,8 @@ class Config:
     broker: str = _setting("memory", BROKER, "operations",
         "where events are stored: in memory until the process ends, in an SQLite file, or in Redis")
     workers: int = _setting(1, Whole(1, 256, "processes"), "operations",
-        "processes that share the port (Linux only) and a Redis broker, so that all cores are used")
+        "processes that share the port (Linux only), so that all cores are used; with the memory broker they "
+        "share a Redis of their own, which is started and ended with them")
     pin: str = _setting("auto", CORE, "operations",
         "CPU core that the connections' threads stay on; the interpreter runs one thread at a time, and "
         "switching between threads is cheaper on one core; auto chooses a core by process or worker number")
@@ -255,6 +257,13 @@ class Config:
         values, origins = resolve(SETTINGS, {}, environ)
         check_relations(SETTINGS, values, origins)
         return cls(**values)
+
+    @property
+    def admits_anonymous(self) -> bool:
+        """Whether `anonymous` lets people connect without a token."""
+        if self.anonymous == AUTO:
+            return not (self.token_key or self.token_keys)
+        return bool(self.anonymous)
 
     @property
     def allowed_origins(self) -> frozenset[str]:

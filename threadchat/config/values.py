@@ -179,6 +179,7 @@ class Pattern(Text):
         return self.parse(Text.coerce(self, raw))
 
 
+AUTO: Final = "auto"
 _WORDS: Final = {
     "yes": True,
     "true": True,
@@ -214,3 +215,15 @@ class YesNo:
 
     def allows(self, value: Any) -> bool:
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class YesNoAuto(YesNo):
+    """Yes or no, or `auto` if other settings decide."""
+
+    noun: str = "yes, no or auto"
+    limits: str = "yes, no or auto"
+
+    def parse(self, text: str) -> bool | str:  # type: ignore[override]
+        # Not super(): slots=True creates the class a second time, and a bare super() refers to the first one.
+        return AUTO if text.lower() == AUTO else YesNo.parse(self, text)

@@ -20,10 +20,9 @@ from threadchat.errors import ConfigError, RoomClosed
 from threadchat.server import shutdown
 from threadchat.server.admin.routes import Operators
 from threadchat.server.admin.snapshot import Inspector
+from threadchat.server.auth.admission import Admission
 from threadchat.server.auth.failures import Failures
 from threadchat.server.auth.hooks import Given, Hooks, WithHooks
-from threadchat.server.auth.identity import Admission
-from threadchat.server.auth.known_names import KnownNames
 from threadchat.server.auth.tokens import Tokens
 from threadchat.server.auth.users import is_stranger
 from threadchat.server.connection_registry import ConnectionRegistry
@@ -119,12 +118,7 @@ class Chat(WithHooks, WithCommands, Emitting):
             self.registry,
             self._connect,
             note_session=self.statistics.note_session,
-            admission=Admission(
-                self.tokens,
-                config.anonymous if anonymous is None else anonymous,
-                self.failures,
-                KnownNames(),
-            ),
+            admission=Admission.of(config, self.tokens, anonymous, self.failures, self.hub.revocations),
             calls=self.calls,
             clock=self.pinger.clock,
         )

@@ -6,18 +6,19 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication
 
 from threadchat.callbacks import is_unrun
+from threadchat.chat.access.sanctions import BAN
 from threadchat.chat.hub import Hub
-from threadchat.chat.sanctions import BAN
 from threadchat.config.settings import Config
 from threadchat.errors import BadToken, CloseCode, ConnectionClosed, NoSocket, Refuse, ThreadchatError
 from threadchat.logs.rate_limit import LogRateLimit, is_thread_shortage
+from threadchat.server.auth.admission import ANYBODY, Admission
 from threadchat.server.auth.hooks import Hooks
-from threadchat.server.auth.identity import ANYBODY, Admission, Identity
+from threadchat.server.auth.identity import Identity
 from threadchat.server.auth.tokens import Pass
 from threadchat.server.auth.users import User, as_user
 from threadchat.server.budgets.budgets import Budgets
@@ -48,10 +49,11 @@ _BEARER: Final = re.compile(r"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
 
 
 class Requester(NamedTuple):
-    """Who asks for a WebSocket, as far as the request tells. None: not known so far."""
+    """Who asks for a WebSocket, if known so far, and when the application was asked that (Unix time)."""
 
     user: User | None = None
     shown: Pass | None = None
+    issued: float | None = None
 
 
 class Upgraded(NamedTuple):
@@ -139,7 +141,7 @@ class UpgradeHandler:
 
     def _authenticate(self, dialect: Dialect, environ: dict[str, Any]) -> Requester | Refusal:
         """Asks the application who it is; if the application does not know, reads the token."""
-        hook = self._hooks.authenticate
+        hook, asked = self._hooks.authenticate, time()
         try:
             answer = None if hook is None else hook(environ)
             if is_unrun(answer):
@@ -154,7 +156,7 @@ class UpgradeHandler:
             log.exception("authenticate failed")
             return Refusal("500 Internal Server Error", _SORRY)
         if user is not None:
-            return Requester(user)
+            return Requester(user, issued=asked)
         return self._read_token(environ) or self._admit_unknown(dialect)
 
     def _read_token(self, environ: dict[str, Any]) -> Requester | Refusal | None:
@@ -167,9 +169,7 @@ class UpgradeHandler:
         if tokens is None or token is None:
             return None
         try:
-            shown = self._admission.verify(
-                tokens, token, lambda failures: failures.note_request("token", environ)
-            )
+            shown = self._admission.verify(tokens, token, lambda it: it.note_request("token", environ))
         except BadToken as error:
             log.info("%s: a token was refused: %s", environ.get("REMOTE_ADDR", "-"), error)
             scheme = [("WWW-Authenticate", 'Bearer error="invalid_token"')]
@@ -227,9 +227,10 @@ class UpgradeHandler:
         if not error.status.startswith("5"):
             log_refusal(environ, error.status, str(error))
             return
-        level = logging.DEBUG if self._no_socket_logged else logging.ERROR  # an error only the first time
-        self._no_socket_logged = True
-        log.log(level, "a WebSocket was refused: %s", error)
+        log.log(
+            logging.DEBUG if self._no_socket_logged else logging.ERROR, "a WebSocket was refused: %s", error
+        )
+        self._no_socket_logged = True  # an error only the first time
 
     def _begin(self, run: Callable[[int], None], upgraded: Upgraded) -> None:
         taken = upgraded.taken
@@ -277,6 +278,7 @@ class UpgradeHandler:
             admission=self._admission,
             shown=requester.shown,
             environ=headers if self._calls else None,
+            issued=requester.issued,
         )
         session = dialect(
             connection,

@@ -111,6 +111,18 @@ def test_a_conversation(sit: Callable[[str], Typist]) -> None:
     assert ann.shell.names == ["bob", "ann"]
 
 
+def test_blocking_somebody(sit: Callable[[str], Typist]) -> None:
+    ann, bob = sit("ann"), sit("bob")
+    bob.type("/join lobby")
+    ann.type("/join lobby")
+    assert ann.type("/block") == ["you block nobody"]
+    assert ann.type("/block bob") == ["private messages from bob are refused from now on"]
+    assert ann.type("/block") == ["you block bob (2)"]
+    assert "is not online" in bob.type("/msg 1 psst")[0]
+    assert ann.type("/unblock 2") == ["private messages from 2 are taken again"]
+    assert bob.type("/msg 1 psst") == ["private to 1 (1): psst"]
+
+
 def test_lists_say_where_there_is_more(sit: Callable[[str], Typist], monkeypatch: pytest.MonkeyPatch) -> None:
     ann = sit("ann")
     ann.type("/join lobby")
@@ -180,6 +192,12 @@ def test_bytes_that_are_no_text_are_not_sent(sit: Callable[[str], Typist]) -> No
         ("/msg @cy hi", "refused: user cy is not online (108)"),
         ("/msg 77 hi", "refused: user 77 is not online (108)"),
         ("/msg -77 hi", "refused: user -77 is not online (108)"),
+        (
+            "/block cy",
+            "nobody here is called cy; /who lists the people of a room, with their ids; "
+            "for an id that is text, write @ID",
+        ),
+        ("/unblock", "/unblock needs a name or a number: /unblock ann"),
         ("/who", "/who needs a room: /who lobby"),
         ("/who x", "refused: there is no room x (102)"),
         ("/history", "you are in no room; /join ROOM joins one"),

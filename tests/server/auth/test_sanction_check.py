@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from threadchat.chat.sanctions import BAN, MUTE, Sanction, Sanctions
+from threadchat.chat.access.sanctions import BAN, MUTE, Sanction, Sanctions
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.auth.sanction_check import SanctionCheck
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from threadchat.broker.memory import MemoryBroker
+from threadchat.chat.access.revocations import Revocations
 from threadchat.chat.log.ids import LARGEST_ID
 from threadchat.errors import ThreadchatError
 from threadchat.server.auth import resume
@@ -106,11 +107,14 @@ def test_strangers_have_ids_that_are_nobodys_in_the_application() -> None:
 class Door:
     def __init__(self) -> None:
         self.broker = MemoryBroker()
+        self.revocations = Revocations(self.broker.revocations, lambda user: ())
 
     def hello(
         self, identity: User | None = None, authenticates: bool = True, **fields: Any
     ) -> tuple[int, str]:
-        return identify(Hello(**fields), identity, self.broker, authenticates=authenticates)
+        return identify(
+            Hello(**fields), identity, self.broker, self.revocations, authenticates=authenticates
+        )[:2]
 
 
 def test_the_applications_word_counts_before_everything() -> None:

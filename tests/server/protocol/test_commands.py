@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from threadchat.server.protocol import commands, encoding
+from threadchat.server.protocol.all_commands import COMMANDS
 from threadchat.server.protocol.commands import (
-    COMMANDS,
     MAX_ABOUT,
     MAX_HISTORY,
     MAX_KEY,
@@ -36,6 +36,10 @@ def test_there_are_the_commands_of_the_table() -> None:
         "unsubscribe",
         "typing",
         "call",
+        "logout",
+        "block",
+        "unblock",
+        "blocked",
     }
     moderating = {"kick", "ban", "unban", "mute", "unmute", "close", "sanctions"}
     assert set(COMMANDS) == speaking | moderating | {"count", "history", "who", "rooms", "ping"}

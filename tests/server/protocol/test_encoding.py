@@ -12,11 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wire.helpers import split_frames
-from threadchat.chat.log.events import CLOSE, EVENT_TYPES, JOIN, MESSAGE, Direct, Draft, Position, record
+from threadchat.chat.log.events import (
+    CLOSE,
+    EVENT,
+    EVENT_TYPES,
+    JOIN,
+    LEAVE,
+    MESSAGE,
+    Direct,
+    Draft,
+    Position,
+    record,
+)
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.protocol import encoding
-from threadchat.server.protocol.commands import COMMANDS, MAX_HISTORY
+from threadchat.server.protocol.all_commands import COMMANDS
+from threadchat.server.protocol.commands import MAX_HISTORY
 from threadchat.wire.protocol import frames
+from threadchat.wire.protocol.requests import Latest
 
 
 def payloads(data: bytes) -> list[Any]:
@@ -54,7 +67,7 @@ def test_a_bad_command_is_explained() -> None:
     )
     out_of_range = refusal('{"type": "ping", "id": 1e999}')
     assert "out of range" in out_of_range.reason
-    assert len(refusal(json.dumps({"type": "x" * 10_000})).reason) < 300
+    assert len(refusal(json.dumps({"type": "x" * 10_000})).reason) < 400
 
 
 @given(st.text(max_size=50))
@@ -165,6 +178,18 @@ def test_an_error_without_id_and_reason_has_the_codes_own() -> None:
 
 def records(*types: str) -> list[Any]:
     return [record(Draft(kind, i, "ann", "hi"), i, "r", 9) for i, kind in enumerate(types, 1)]
+
+
+def test_whoever_comes_without_an_id_is_replaced_by_nobody_else() -> None:
+    def key(draft: Draft) -> object:
+        text = encoding.native_events([record(draft, 0, "r", 9)])
+        assert isinstance(text, Latest)
+        return text.key
+
+    ann, bob = key(Draft(JOIN, 1, "ann")), key(Draft(JOIN, 2, "bob"))
+    assert ann != bob
+    assert ann == key(Draft(LEAVE, 1, "ann"))
+    assert key(Draft(EVENT, name="progress", data=b"1")) == key(Draft(EVENT, name="progress", data=b"2"))
 
 
 @pytest.mark.parametrize("count", [1, 3])

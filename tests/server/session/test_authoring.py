@@ -9,8 +9,9 @@ import pytest
 
 from tests.server.session_helpers import Json, Person, World, worlds
 from threadchat.chat import message_changes
+from threadchat.chat.access.sanctions import MUTE, Sanction
 from threadchat.chat.log.alterations import MAX_EMOJI, MAX_REACTIONS
-from threadchat.chat.sanctions import MUTE, Sanction
+from threadchat.chat.log.events import Event, Position
 from threadchat.server.auth.users import User
 
 NOW = 1_800_000_000
@@ -83,6 +84,27 @@ def test_nobody_edits_the_message_of_another(world: World) -> None:
     said = ann.ask("message", room="lobby", message="hi")["offset"]
     assert bob.refused("edit", room="lobby", event=said, message="x") == 103
     assert logged(ann, said)["message"] == "hi"
+
+
+@pytest.mark.parametrize("command", ["edit", "delete", "message"])
+def test_a_log_that_begins_anew_after_the_message_was_found_keeps_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """The message with the same id in the new log is of somebody else."""
+    ann, bob = world.enter("ann"), world.enter("bob")
+    ann.ask("message", room="lobby", message="mine")
+    find = world.hub.find_message
+
+    def find_and_begin_anew(name: str, event: int, epoch: str = "") -> tuple[Position, Event]:
+        found = find(name, event, epoch)
+        world.hub.close_room("lobby")
+        bob.ask("message", room="lobby", message="of bob")
+        return found
+
+    monkeypatch.setattr(world.hub, "find_message", find_and_begin_anew)
+    name = "reply_to" if command == "message" else "event"
+    assert ann.refused(command, room="lobby", message="changed", **{name: 1}) == 112
+    assert [it["message"] for it in bob.ask("history", room="lobby")["events"]] == ["of bob"]
 
 
 def test_a_text_id_and_the_number_are_two_people(world: World) -> None:

@@ -12,7 +12,7 @@ from tests.server.session_helpers import Person, World, worlds
 from tests.server.token_helpers import NOW, SECRET, Wall, token
 from threadchat.config.settings import Config
 from threadchat.errors import CloseCode
-from threadchat.server.auth.identity import Admission
+from threadchat.server.auth.admission import Admission
 from threadchat.server.auth.tokens import Tokens
 from threadchat.server.auth.users import User
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
@@ -286,12 +286,6 @@ def test_the_list_of_rooms_has_those_one_may_read(world: World) -> None:
     ann = hello(world, token(rooms=ROOMS), nickname="ann")
     assert [room["name"] for room in ann.ask("rooms")["rooms"]] == ["lobby", "news"]
     assert len(bob.ask("rooms")["rooms"]) == 4
-
-
-def test_private_messages_are_about_no_room(world: World) -> None:
-    bob = world.enter("bob")
-    ann = hello(world, token(rooms=[]), nickname="ann")
-    assert ann.ask("direct", to=bob.welcome["user"], message="hi")["type"] == "ok"
 
 
 def test_the_hook_is_asked_after_the_token(world: World) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.server.session_helpers import Json, Person, World, worlds
-from threadchat.chat.sanctions import BAN, MUTE, Sanction
+from threadchat.chat.access.sanctions import BAN, MUTE, Sanction
 from threadchat.errors import CloseCode
 from threadchat.server.auth.sanction_check import SanctionCheck
 from threadchat.server.auth.users import User
@@ -271,10 +271,10 @@ def test_a_ban_that_comes_while_one_says_hello_holds(world: World, monkeypatch: 
 
 
 def test_a_ban_of_an_address_throws_out_whoever_has_it(staffed: World) -> None:
-    mod = known(staffed, MODERATOR, "mod", "lobby", address="203.0.113.1")
+    boss = known(staffed, 91, "boss", "lobby", address="203.0.113.1")
     ann, bob = known(staffed, 7, "ann", "lobby", address="2001:db8::7"), known(staffed, 8, "bob", "lobby")
     ann.unheard()
-    mod.ask("ban", address="2001:db8::/64", room="lobby")
+    boss.ask("ban", address="2001:db8::/64", room="lobby")
     assert ann.next()["type"] == "kicked"
     assert ann.refused("join", room="lobby") == 103
     assert all(message["type"] != "kicked" for message in bob.unheard())

@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.e2e.process import until
 from tests.wire.helpers import PATIENCE
 from threadchat import Chat, Config
-from threadchat.chat.sanctions import BAN, MUTE, Sanction
+from threadchat.chat.access.sanctions import BAN, MUTE, Sanction
 from threadchat.errors import CommandError, ErrorCode
 
 Act = Callable[[Chat], Any]

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed as PeerClosed
 
 from tests.server.session_helpers import PATIENCE, Json, Person, World, burst
 from threadchat.errors import CloseCode, ErrorCode
-from threadchat.server.protocol.commands import COMMANDS, AnyCommand
+from threadchat.server.protocol.all_commands import COMMANDS, AnyCommand
 from threadchat.server.protocol.malformed import find_id
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.session import MAX_ERRORS
@@ -34,6 +34,7 @@ few = settings(
 IDS: list[int | str] = [0, 1, 2, 3, "", "a"]
 FENCE = "the last one"
 NATIVE_ENDS = {
+    CloseCode.NORMAL,  # after logout
     CloseCode.INVALID_TOKEN,
     CloseCode.TOO_MANY_ERRORS,
     CloseCode.FORCE_DISCONNECT,

@@ -17,7 +17,7 @@ from threadchat.broker.redis.heartbeat import CANARY, IN_USE, SHORTEST_LIFE, Hea
 from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
-from threadchat.broker.redis.people import People, RedisReads
+from threadchat.broker.redis.people import People, RedisBlocks, RedisReads
 from threadchat.broker.redis.presence import RedisPresence, Scope, scope_of
 from threadchat.broker.redis.publish_pipeline import PublishPipeline
 from threadchat.broker.redis.room_channel import RedisChannel
@@ -26,9 +26,10 @@ from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.storage import RedisStorage
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.whispers import Whispers
+from threadchat.chat.access.revocations import Revocation
 from threadchat.chat.broker_interface import Node, OpenInbox, Whispered
 from threadchat.chat.delivery.stream import SEND_TIMEOUT
-from threadchat.chat.log.events import UserId, is_inbox
+from threadchat.chat.log.events import is_inbox
 from threadchat.chat.log.sequencer import Channel
 from threadchat.chat.log.storage import STORAGE_BYTES, StorageBudget
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
@@ -96,7 +97,9 @@ class RedisBroker(People, SharedRooms):
         self._forgotten: set[str] = set()
         self._started = False
         self._closed = False
-        self.sanctions = RedisSanctions(self)
+        self.sanctions = RedisSanctions(self, self.names.sanctions)
+        self.revocations = RedisSanctions(self, self.names.revocations, Revocation)
+        self.blocks = RedisBlocks(self)
         self.reads = RedisReads(self)
         self._build()
 
@@ -121,7 +124,8 @@ class RedisBroker(People, SharedRooms):
         self.whispers = Whispers(self.node, self.names, self.connection, self._whispered)
         self.connection.on_trouble = self.heartbeat.trouble
         self.subscriber.subscribe(self.names.node(self.node), self._receive)
-        self.subscriber.subscribe(self.names.sanctions, self.sanctions.receive)
+        self.sanctions.subscribe()
+        self.revocations.subscribe()
 
     # Broker
 
@@ -167,6 +171,7 @@ class RedisBroker(People, SharedRooms):
         self._channels, self._forgotten = {}, set()
         self._started = False  # the next use creates the parts
         self.sanctions.leave_behind()
+        self.revocations.leave_behind()
 
     def close(self) -> None:
         """Leaves the cluster and ends all threads. A second call does nothing."""
@@ -209,10 +214,6 @@ class RedisBroker(People, SharedRooms):
             on_unsettled=self.on_unsettled,
         )
         return channel.presence
-
-    def whisper(self, room: str, frame: bytes, but: UserId) -> None:
-        """See Cluster."""
-        self.whispers.send(room, frame, but)
 
     # For the parts of this broker
 

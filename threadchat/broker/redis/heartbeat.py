@@ -47,6 +47,7 @@ class Owner(Services, Protocol):
     room_index: RoomIndex
     sanctions: RedisSanctions
     storage: RedisStorage
+    revocations: RedisSanctions
 
     def note_user(self, user: int) -> None:
         """Notes that an id was assigned."""
@@ -171,6 +172,7 @@ class Heartbeat:
             self._inspect_at = now + INSPECT
             self.inspect()
             self._broker.sanctions.inspect()
+            self._broker.revocations.inspect()
         if recovered:
             self.sync()
             if self._broker.connection.set_ready(True):
@@ -261,8 +263,7 @@ class Heartbeat:
             self._remove_node(node.decode())
 
     def _sign(self) -> tuple[int, list[bytes]]:
-        broker = self._broker
-        names = broker.names
+        broker, names = self._broker, self._broker.names
         beat = CLUSTER((names.nodes,), "beat", self.node, int(self._ttl * 1000 * 2 / 3), int(self._new))
         users = CLUSTER((names.users, names.users_run), "highest", broker.highest_user)
         (alive, dead), highest, _, broker.resume_secret = broker.connection.execute(
@@ -291,9 +292,8 @@ class Heartbeat:
 
     def _reap(self, room: str, node: str) -> int:
         """Makes everybody whom a node has in a room leave it. Returns the number of sessions."""
-        command = self._broker.log_of(room).command("reap", *self._broker.scope(room), node)
-        gone: int = self._broker.connection.execute(command)[0]
-        return gone
+        reaping = self._broker.log_of(room).command("reap", *self._broker.scope(room), node)
+        return int(self._broker.connection.execute(reaping)[0])
 
     def retire(self) -> None:
         """Takes the node out of the cluster. Runs on: any thread, after the heartbeat thread has ended."""

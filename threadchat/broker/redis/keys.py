@@ -51,7 +51,7 @@ class KeyNames:
         self.storage_lock = f"{prefix}:storage:lock"
         self.nodes = f"{prefix}:nodes"
         self.sanctions = f"{prefix}:sanctions"  # both a key and the channel of its changes
-        self.sanctions_versions = f"{{{prefix}:sanctions}}:versions"  # in the same slot
+        self.revocations = f"{prefix}:revocations"  # likewise
 
     def room(self, name: str) -> RoomNames:
         """The names for one room."""
@@ -62,6 +62,10 @@ class KeyNames:
     def person(self, user: UserId) -> str:
         """The channel for messages to a person, to which their nodes subscribe. 1 and "1" are two people."""
         return f"{self._prefix}:person:{msgspec.json.encode(user).decode()}"
+
+    def blocks(self, owner: UserId) -> str:
+        """The set of those whom a person blocks."""
+        return f"{self._prefix}:blocks:{msgspec.json.encode(owner).decode()}"
 
     def reads(self, user: UserId) -> str:
         """The hash of a person's read positions: room -> epoch, offset, and when it was noted (ms)."""

@@ -15,7 +15,7 @@ from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.chat.broker_interface import Node, OpenInbox, Reach
 from threadchat.chat.log.events import Direct, UserId, inbox_of, record_of
-from threadchat.errors import CommandError, ErrorCode
+from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.wire.threads.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
@@ -263,7 +263,14 @@ class NodeMessenger:
         """Offers an event. If it is kept, also opens the inbox, on a worker because that may block."""
         here.notify(node_message.user, record_of(node_message.event.encode()), kept=node_message.kept)
         if node_message.kept and self.open_inbox is not None:
-            self._worker_pool.submit(partial(self.open_inbox, node_message.user))
+            self._worker_pool.submit(partial(self._open, self.open_inbox, node_message.user))
+
+    def _open(self, open_inbox: OpenInbox, user: UserId) -> None:
+        """Runs on: a worker's thread."""
+        try:
+            open_inbox(user)
+        except (CommandError, RoomClosed) as error:  # opened with the next event, or when Redis is back
+            log.info("the inbox of user %s will be opened later: %s", user, error)
 
     def _evict(self, here: Node, node_message: NodeMessage) -> None:
         """Runs on: a worker's thread."""

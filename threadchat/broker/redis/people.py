@@ -1,9 +1,11 @@
-"""What the parts of a broker use of each other; and requests about one person, and their read positions."""
+"""What the parts of a broker use of each other; and one person: requests, read positions, block lists."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from threadchat.broker.redis.commands import NOTHING, Retention
 from threadchat.broker.redis.connection import CLUSTER, RedisConnection
@@ -12,6 +14,7 @@ from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.broker.redis.whispers import Whispers
+from threadchat.chat.access.blocks import check_space
 from threadchat.chat.broker_interface import Reach
 from threadchat.chat.log.events import Direct, Draft, Position, UserId, inbox_of
 from threadchat.chat.log.read_positions import MAX_READ_ROOMS
@@ -67,6 +70,10 @@ def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
+_encode = msgspec.json.encode
+_read_user = msgspec.json.Decoder(UserId).decode
+
+
 class People:
     """The part of a broker that passes these requests to its messenger; see Cluster. Runs on: any thread."""
 
@@ -74,6 +81,7 @@ class People:
     pipeline: PublishPipeline
     messenger: NodeMessenger
     connection: RedisConnection
+    whispers: Whispers
 
     def start(self) -> None:
         """Starts the broker's threads if they do not run yet."""
@@ -119,6 +127,10 @@ class People:
         """See Cluster."""
         return self.messenger.addresses(user)
 
+    def whisper(self, room: str, frame: bytes, but: UserId) -> None:
+        """See Cluster."""
+        self.whispers.send(room, frame, but)
+
     def notify(self, user: UserId, json: bytes, *, kept: bool) -> bool:
         """See Cluster."""
         return self.messenger.notify(user, json, kept=kept)
@@ -137,3 +149,31 @@ class People:
         """See Cluster."""
         self.await_ready()
         return self.messenger.move(user, action, room)
+
+
+class RedisBlocks:
+    """See Blocks. Every method may be called from any thread."""
+
+    def __init__(self, broker: Services) -> None:
+        self._broker = broker  # its parts are replaced after a fork
+
+    def block(self, owner: UserId, sender: UserId) -> None:
+        """See Blocks."""
+        check_space(len(set(self.of(owner)) - {sender}))
+        self._ask("SADD", owner, _encode(sender))
+
+    def unblock(self, owner: UserId, sender: UserId) -> None:
+        """See Blocks."""
+        self._ask("SREM", owner, _encode(sender))
+
+    def of(self, owner: UserId) -> list[UserId]:
+        """See Blocks."""
+        return [_read_user(member) for member in self._ask("SMEMBERS", owner)]
+
+    def holds(self, owner: UserId, sender: UserId) -> bool:
+        """See Blocks."""
+        return bool(self._ask("SISMEMBER", owner, _encode(sender)))
+
+    def _ask(self, command: str, owner: UserId, *values: bytes) -> Any:
+        self._broker.await_ready()
+        return self._broker.connection.ask((command, self._broker.names.blocks(owner), *values))[0]

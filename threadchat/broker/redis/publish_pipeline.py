@@ -75,7 +75,7 @@ class Publication:
         self.size = 0
         changed = iter(changes)
         for draft in drafts:
-            if draft.refers:
+            if (draft.target or draft.details) and draft.refers:
                 for change in next(changed):
                     self.drafts += (change.argument, -change.offset)
                     self.size += len(change.body)

@@ -15,6 +15,7 @@ from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.node_messages import anonymous_direct, anonymous_event
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
 from threadchat.broker.redis.whispers import WHISPER
+from threadchat.chat.access.blocks import blocked
 from threadchat.chat.inboxes import passing_frame
 from threadchat.chat.log.events import Direct, Draft, Position, Record, UserId, is_inbox
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, INBOX_AGE, INBOX_SIZE
@@ -76,8 +77,15 @@ class RedisPublisher:
         return self._connection.publish(self._names.person(user), node_message) > 0
 
     def direct(self, direct: Direct) -> bool:
-        """Sends a direct message to the nodes that have the person online. Returns whether there is one."""
+        """Sends a direct message to the nodes that have the person online. Returns whether there is one.
+
+        Raises CommandError 103 if the person blocks the sender.
+        """
         self._connection.set_ready(True)
+        if direct.sender is not None:
+            member = msgspec.json.encode(direct.sender)
+            if self._connection.execute(("SISMEMBER", self._names.blocks(direct.to), member))[0]:
+                raise blocked(direct.to)
         return self._connection.publish(self._names.person(direct.to), anonymous_direct(direct)) > 0
 
     def close(self) -> None:

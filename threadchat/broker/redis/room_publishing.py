@@ -46,15 +46,17 @@ class RoomPublishing:
         """See Channel. Waits up to `PATIENCE` for this node to deliver. Raises CommandError 100."""
         if not self._closed:
             self._broker.connection.check_ready()
-        if not any(draft.refers for draft in drafts):
-            return self._publish(drafts)
-        with self._changing:
-            return self._publish_each(drafts)
+        for draft in drafts:
+            if (draft.target or draft.details) and draft.refers:
+                with self._changing:
+                    return self._publish_each(drafts)
+        return self._publish(drafts)
 
     def _publish_each(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
         """Publishes drafts that refer to other events, one at a time: each may have to be tried again."""
-        for draft in drafts:  # first, so that nothing is published if one of them is refused
-            changes_of(self.log, draft, self._buffer.epoch)
+        if len(drafts) > 1:
+            for draft in drafts:  # first, so that nothing is published if one of them is refused
+                changes_of(self.log, draft, self._buffer.epoch)
         positions: list[Position] = []
         for draft in drafts:
             answer = self._persist(draft)
@@ -85,7 +87,7 @@ class RoomPublishing:
         try:
             changes = []
             for draft in drafts:
-                if draft.refers:
+                if (draft.target or draft.details) and draft.refers:
                     if (found := changes_of(self.log, draft, known.epoch)) is None:
                         return [Position(0, known.epoch)]
                     changes.append(found)

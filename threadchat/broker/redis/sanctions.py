@@ -1,4 +1,4 @@
-"""Bans and mutes that all nodes share: a hash in Redis, and an up-to-date copy on each node."""
+"""Bans, mutes and revocations that all nodes share: hashes in Redis, copied to each node."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import msgspec
 
 from threadchat.broker.redis.connection import CLUSTER, TIMEOUT
 from threadchat.broker.redis.people import Services
+from threadchat.chat.access.sanctions import MOST, Key, Sanction, Sanctions, Subject
 from threadchat.chat.log.events import UserId
-from threadchat.chat.sanctions import MOST, Key, Sanction, Sanctions, Subject
 from threadchat.errors import CommandError, ErrorCode
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 _VERSION: Final = b"version"
 _IMPOSED: Final = b"+"
 _encode = msgspec.json.encode
-_read_sanction = msgspec.json.Decoder(Sanction).decode
 _read_key = msgspec.json.Decoder(tuple[str, UserId, str]).decode
 
 
@@ -34,9 +33,20 @@ class RedisSanctions(Sanctions):
     The lock also guards `_newest`, `_numbers` and `_lost`. Every method may be called from any thread.
     """
 
-    def __init__(self, broker: Services, *, clock: Callable[[], float] = time) -> None:
+    def __init__(
+        self,
+        broker: Services,
+        key: str,
+        record: type[Sanction] = Sanction,
+        *,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        """`key` names the hash, and also the channel of its changes, which have the type `record`."""
         super().__init__(clock=clock)
         self._broker = broker  # its parts are replaced after a fork
+        self._keys = key, f"{{{key}}}:versions"  # in the same slot
+        self._read = msgspec.json.Decoder(record).decode
+        self._loaded = False  # whether the copy was ever equal to what Redis has
         self._advanced = threading.Condition(self._changing)
         self._newest = 0  # the number of the last change that the copy has
         # For each sanction, lifted ones included, the number of its last change, or of a later change.
@@ -49,6 +59,11 @@ class RedisSanctions(Sanctions):
         super().leave_behind()
         self._advanced = threading.Condition(self._changing)
         self._newest = 0  # so that everything is read again
+        self._loaded = False
+
+    def subscribe(self) -> None:
+        """Has changes received. Called once for each subscriber of the broker."""
+        self._broker.subscriber.subscribe(self._keys[0], self.receive)
 
     # Changes
 
@@ -59,9 +74,7 @@ class RedisSanctions(Sanctions):
         """
         with self._changing:
             self._check_room_locked(sanction)  # in the copy, which tells whose there are
-        names = self._broker.names
-        field, value = _encode(sanction.key), _encode(sanction)
-        number = self._ask("impose", names.sanctions, field, value, MOST)
+        number = self._ask("impose", self._keys[0], _encode(sanction.key), _encode(sanction), MOST)
         if not number:
             reason = f"there are {MOST} bans and mutes already; lift some, or let them expire"
             raise CommandError(ErrorCode.LIMIT_EXCEEDED, reason)
@@ -70,7 +83,7 @@ class RedisSanctions(Sanctions):
     def lift(self, kind: str, subject: Subject, room: str = "") -> bool:
         """See Sanctions."""
         found = self._exact(kind, subject, room)
-        number = self._ask("lift", self._broker.names.sanctions, _encode((kind, subject, room)))
+        number = self._ask("lift", self._keys[0], _encode((kind, subject, room)))
         if number:
             self._await(int(number))
         return bool(number) and (found is None or found.holds(self.clock()))
@@ -80,11 +93,14 @@ class RedisSanctions(Sanctions):
         self._broker.await_ready()
         return super().list(room)
 
+    def await_loaded(self) -> None:
+        """See Sanctions."""
+        if not self._loaded:
+            self._broker.await_ready()
+
     def _ask(self, command: str, *arguments: object) -> bytes:
         self._broker.await_ready()
-        names = self._broker.names
-        keys = names.sanctions, names.sanctions_versions
-        answer: bytes = self._broker.connection.ask(CLUSTER(keys, command, *arguments))[0]
+        answer: bytes = self._broker.connection.ask(CLUSTER(self._keys, command, *arguments))[0]
         return answer
 
     def _await(self, number: int) -> None:
@@ -117,23 +133,24 @@ class RedisSanctions(Sanctions):
 
         Raises CommandError. Runs on: the heartbeat's thread.
         """
-        connection, key = self._broker.connection, self._broker.names.sanctions
+        connection, key = self._broker.connection, self._keys[0]
         if int(connection.execute(("HGET", key, _VERSION))[0] or 0) != self._newest:
             self.reload()
         elif self._lost:
             self._restore()
+        self._loaded = True
 
     def reload(self) -> None:
         """Makes the copy equal to Redis, and tells Redis the changes that it lost.
 
         Raises CommandError. Runs on: the heartbeat's thread, workers.
         """
-        names, seen = self._broker.names, self._newest
-        command = CLUSTER((names.sanctions, names.sanctions_versions), "sanctions")
+        seen = self._newest
+        command = CLUSTER(self._keys, "sanctions")
         found, versions = self._broker.connection.execute(command)[0]
         stored = dict(zip(found[::2], found[1::2], strict=True))
         number = int(stored.pop(_VERSION, 0))
-        there = {sanction.key: sanction for sanction in map(_read_sanction, stored.values())}
+        there = {sanction.key: sanction for sanction in map(self._read, stored.values())}
         with self._advanced:
             if self._newest != seen or number == seen:  # a change received meanwhile is newer
                 return
@@ -163,13 +180,12 @@ class RedisSanctions(Sanctions):
 
     def _restore(self) -> None:
         """Makes changes that Redis lost again. They are received like all others. Raises CommandError."""
-        names = self._broker.names
-        keys = names.sanctions, names.sanctions_versions
+        keys, channel = self._keys, self._keys[0]
         for key, sanction in list(self._lost.items()):
             if sanction is None:
-                command = CLUSTER(keys, "lift", names.sanctions, _encode(key))
+                command = CLUSTER(keys, "lift", channel, _encode(key))
             else:
-                command = CLUSTER(keys, "impose", names.sanctions, _encode(key), _encode(sanction), MOST)
+                command = CLUSTER(keys, "impose", channel, _encode(key), _encode(sanction), MOST)
             if sanction is None or sanction.holds(self.clock()):
                 log.warning("Redis lost a change of bans and mutes: %s; it is made again", key)
                 self._broker.connection.execute(command)
@@ -178,7 +194,7 @@ class RedisSanctions(Sanctions):
     def _take_over_locked(self, change: bytes, number: int) -> Sanction | None:
         """Applies one change to the copy. Returns the sanction if it is a new one."""
         if change.startswith(_IMPOSED):
-            sanction = _read_sanction(change[1:])
+            sanction = self._read(change[1:])
             self._note_locked(sanction.key, number)
             if self._count >= self._most:
                 self._purge_locked()  # Redis drops expired sanctions without a message

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import time
 from typing import Final
 
+from threadchat.broker.sqlite.blocks import SqliteBlocks
 from threadchat.broker.sqlite.channel import SqliteChannel
 from threadchat.broker.sqlite.checkpoint import Checkpoint
 from threadchat.broker.sqlite.eviction import Eviction, stored_bytes
@@ -84,7 +85,10 @@ class SqliteBroker(Alone):
                 self.writer = Writer(self.path, self._sweep, eviction, self.checkpoint)
                 self._budget.measured(stored_bytes(self.writer.database))
                 self._next_room = newest_room(self.writer.database) + 1
-                self.sanctions = SqliteSanctions(self.writer.database, self.writer, clock)
+                table = self.writer.database, self.writer, clock
+                self.sanctions = SqliteSanctions(*table)
+                self.revocations = SqliteSanctions(*table, "revocations")
+                self.blocks = SqliteBlocks(self.reader, self.writer)
                 self.reads = SqliteReads(self.reader, self.writer, clock)
         except BaseException:
             self._ownership.release()
@@ -135,6 +139,7 @@ class SqliteBroker(Alone):
         """Stops using the file. Runs on: the only thread of a forked process, before anything else."""
         self._lock, self._ids = threading.Lock(), threading.Lock()
         self.sanctions.leave_behind()
+        self.revocations.leave_behind()
         self.reads.leave_behind()
         self.closed = True
 

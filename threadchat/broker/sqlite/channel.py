@@ -84,7 +84,7 @@ class SqliteChannel:
         Raises CommandError 100 if it cannot be written.
         """
         for draft in drafts:
-            if draft.refers is not None:
+            if (draft.target or draft.details) and draft.refers:
                 check_target(draft.refers, self.epoch)
         publication = Publication(self, drafts)
         try:

@@ -1,4 +1,4 @@
-"""Bans and mutes that outlive the process: a table in the database, and a copy of it in memory."""
+"""Bans, mutes and revocations that outlive the process: tables in the database, copied to memory."""
 
 from __future__ import annotations
 
@@ -6,32 +6,43 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from threadchat.broker.sqlite.writer import Work, Writer
-from threadchat.chat.sanctions import Sanction, Sanctions
+from threadchat.chat.access.revocations import Revocation
+from threadchat.chat.access.sanctions import Sanction, Sanctions
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
-_KEEP: Final = "INSERT OR REPLACE INTO sanctions VALUES (?, ?, ?, ?, ?, ?)"
-_ERASE: Final = "DELETE FROM sanctions WHERE kind = ? AND subject = ? AND room = ?"
-_COLUMNS: Final = "kind, subject, room, until, reason, imposer"
+RECORDS: Final[dict[str, type[Sanction]]] = {"sanctions": Sanction, "revocations": Revocation}
+"""The type of the rows of each table. The columns are the type's fields, in the same order."""
 
 
 class SqliteSanctions(Sanctions):
     """See Sanctions. When a change returns, it is on the disk. Every method may be called from any thread."""
 
-    def __init__(self, database: sqlite3.Connection, writer: Writer, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        writer: Writer,
+        clock: Callable[[], float],
+        table: str = "sanctions",
+    ) -> None:
         """Reads the table from `database`, which it does not keep. Raises sqlite3.Error."""
         super().__init__(clock=clock)
         self._writer = writer
-        for row in database.execute(f"SELECT {_COLUMNS} FROM sanctions"):
+        self._table = table
+        for row in database.execute(f"SELECT * FROM {table}"):
             with self._changing:
-                self._put_locked(Sanction(*row))
+                self._put_locked(RECORDS[table](*row))
 
     def _keep_locked(self, sanction: Sanction) -> None:
-        row = sanction.kind, sanction.subject, sanction.room, sanction.until, sanction.reason, sanction.by
-        self._do(_Statement(_KEEP, row))
+        row = msgspec.structs.astuple(sanction)
+        values = ", ".join("?" * len(row))
+        self._do(Statement(f"INSERT OR REPLACE INTO {self._table} VALUES ({values})", row))
 
     def _erase_locked(self, sanction: Sanction) -> None:
-        self._do(_Statement(_ERASE, sanction.key))
+        erase = f"DELETE FROM {self._table} WHERE kind = ? AND subject = ? AND room = ?"
+        self._do(Statement(erase, sanction.key))
 
     def _do(self, work: Work) -> None:
         try:
@@ -40,8 +51,8 @@ class SqliteSanctions(Sanctions):
             raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
 
 
-class _Statement(Work):
-    """One change to the table."""
+class Statement(Work):
+    """One statement that changes a table."""
 
     def __init__(self, statement: str, values: Sequence[Any]) -> None:
         super().__init__()
@@ -54,5 +65,6 @@ class _Statement(Work):
 
 
 def sweep_sanctions(database: sqlite3.Connection, now: float) -> None:
-    """Drops expired sanctions. Runs on: the writer's thread, in a transaction."""
-    database.execute("DELETE FROM sanctions WHERE until <= ?", (now,))
+    """Drops expired sanctions and revocations. Runs on: the writer's thread, in a transaction."""
+    for table in RECORDS:
+        database.execute(f"DELETE FROM {table} WHERE until <= ?", (now,))

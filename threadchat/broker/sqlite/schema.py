@@ -48,6 +48,14 @@ CREATE TABLE reads (
     PRIMARY KEY (user, room)
 ) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE revocations (
+    kind TEXT NOT NULL, subject NOT NULL, room TEXT NOT NULL, until INTEGER, reason TEXT NOT NULL, imposer,
+    since REAL NOT NULL,
+    PRIMARY KEY (kind, subject, room)
+) WITHOUT ROWID;
+CREATE TABLE blocks (owner NOT NULL, sender NOT NULL, PRIMARY KEY (owner, sender)) WITHOUT ROWID;
+""",
 )
 """What each version of the schema adds to the one before it. An older file gets the missing steps."""
 SCHEMA: Final = len(_STEPS)

@@ -121,6 +121,20 @@ class Shell:
             f"{self._style.paint(words, DIM)} {plain(name)} ({plain(str(to))}): {self._style.message(text)}"
         )
 
+    def _block(self, name: str) -> None:
+        if name:
+            self.chat.block(self._find(name))
+            self._show(f"private messages from {plain(name)} are refused from now on")
+            return
+        ids = [f"{plain(self._people.get(user, ''))} ({plain(str(user))})" for user in self.chat.blocked()]
+        self._show("you block " + (", ".join(ids) or "nobody"))
+
+    def _unblock(self, name: str) -> None:
+        if not name:
+            raise Mistake("/unblock needs a name or a number: /unblock ann")
+        self.chat.unblock(self._find(name))
+        self._show(f"private messages from {plain(name)} are taken again")
+
     def _find(self, name: str) -> UserId:
         asked = nfc(name)
         found = [user for user, nickname in list(self._people.items()) if nickname == asked]
@@ -268,6 +282,8 @@ COMMANDS: Final[dict[str, tuple[Callable[[Shell, str], None], str, str]]] = {
     "/join": (Shell.join, "ROOM", "joins a room, or switches to one that you are in"),
     "/leave": (Shell._leave, "[ROOM]", "leaves this room, or another one"),
     "/msg": (Shell._direct, "NAME TEXT", "sends a private message to one person"),
+    "/block": (Shell._block, "[NAME]", "refuses private messages from somebody, or lists whom you block"),
+    "/unblock": (Shell._unblock, "NAME", "takes them again"),
     "/reply": (Shell._reply, "NAME TEXT", "answers the latest message of somebody"),
     "/edit": (Shell._edit, "TEXT", "changes your latest message"),
     "/delete": (Shell._delete, "", "deletes your latest message"),

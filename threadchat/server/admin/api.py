@@ -43,6 +43,7 @@ CALLS: Final[dict[str, type[Call]]] = {
     "mute": api_moderation.Mute,
     "unmute": api_moderation.Unmute,
     "sanctions": api_moderation.Sanctions,
+    "revoke": api_moderation.Revoke,
     "delete": api_moderation.Delete,
     "close": api_moderation.Close,
     "info": api_reports.Info,

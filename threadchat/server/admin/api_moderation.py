@@ -6,7 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from threadchat.chat.sanctions import Sanction
+from threadchat.chat.access.revocations import KEPT
+from threadchat.chat.access.sanctions import Sanction
 from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.api_schema import Call, Fields, ToMessage
 from threadchat.server.protocol.commands import Id, RoomName
@@ -96,6 +97,18 @@ class Kick(Call, frozen=True):
 
     def answer(self, chat: AdministeredChat) -> Fields:
         return {"ended": chat.kick(self.user, room=self.room, reason=self.reason, by=self.by)}
+
+
+class Revoke(Call, frozen=True):
+    """Ends what a user could come back with, or one token."""
+
+    user: Id
+    token_id: str = ""
+    seconds: Span = KEPT
+
+    def answer(self, chat: AdministeredChat) -> Fields:
+        chat.revoke(self.user, token_id=self.token_id, seconds=self.seconds)
+        return {}
 
 
 class Delete(ToMessage, frozen=True):

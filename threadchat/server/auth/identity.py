@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from math import inf
+from time import time
+from typing import Any, Final
 
 import msgspec
 
 from threadchat.callbacks import is_unrun
+from threadchat.chat.access.revocations import Proof
 from threadchat.errors import BadToken, CloseCode, CommandError, ErrorCode, Refuse
 from threadchat.logs.rate_limit import LogRateLimit
-from threadchat.server.auth.failures import Failures
+from threadchat.server.auth.admission import ANYBODY, Admission
 from threadchat.server.auth.hooks import NO_HOOKS, Hooks, SessionInfo
-from threadchat.server.auth.known_names import KnownNames
 from threadchat.server.auth.permissions import ACTIONS, MODERATE, NEEDS, PHRASES, READ, AnyAction, Permissions
-from threadchat.server.auth.tokens import Pass, Tokens
+from threadchat.server.auth.tokens import Pass
 from threadchat.server.auth.users import User, exactly_text
 from threadchat.server.protocol import commands
 from threadchat.wire.connection import Connection
@@ -26,33 +28,6 @@ log.addFilter(LogRateLimit())
 
 _ABOUT: Final[dict[str, str]] = {"direct": "to", "call": "name"}
 """The field with a command's target, where the target is not a room."""
-
-
-class Admission(NamedTuple):
-    """Who is admitted besides those whom the application authenticates."""
-
-    tokens: Tokens | None = None
-    anonymous: bool = True
-    failures: Failures | None = None
-    known_names: KnownNames | None = None
-
-    def verify(self, tokens: Tokens, token: str, failed: Callable[[Failures], None]) -> Pass:
-        """Verifies a token and returns its content. Calls `failed` for a bad one and raises BadToken."""
-        try:
-            return tokens.verify(token)
-        except BadToken:
-            if self.failures is not None:
-                failed(self.failures)
-            raise
-
-    def leave_behind(self) -> None:
-        """Starts anew in a forked process. Runs on: its only thread, first."""
-        for part in (self.failures, self.known_names):
-            if part is not None:
-                part.leave_behind()
-
-
-ANYBODY: Final = Admission()
 
 
 class Identity:
@@ -71,6 +46,8 @@ class Identity:
         "environ",
         "hooks",
         "identity",
+        "issued",
+        "leaving",
     )
 
     def __init__(
@@ -83,10 +60,12 @@ class Identity:
         admission: Admission = ANYBODY,
         shown: Pass | None = None,
         environ: Mapping[str, Any] | None = None,
+        issued: float | None = None,
     ) -> None:
         """`identity` is the user named by the application or a token; None for an anonymous person.
 
         `shown` is the token of the handshake; `environ` is the part of it that application commands receive.
+        `issued` is when the application was asked who this is, in Unix time; None: now.
         """
         self.hooks = hooks
         self.identity = identity
@@ -94,8 +73,10 @@ class Identity:
         self.environ = environ or {}
         self._admission = admission
         self._pass = shown
+        self.issued = time() if issued is None else issued
         self._connection = connection
         self._info: SessionInfo | None = None
+        self.leaving = False  # the person logs out, so this connection ends by itself
 
     # Authentication
 
@@ -123,6 +104,13 @@ class Identity:
     def expires(self) -> float | None:
         """When the token expires, in Unix time; None without a token."""
         return None if self._pass is None else self._pass.expires
+
+    @property
+    def proof(self) -> Proof:
+        """What proves who this is, for revocations. Runs on: any thread."""
+        if self.leaving:
+            return Proof(inf)
+        return Proof(self.issued) if self._pass is None else self._pass.proof
 
     def show(self, token: str) -> None:
         """Accepts the token of a hello. Raises as `renew` does."""
@@ -154,7 +142,9 @@ class Identity:
             connection.deadlines.set("token", seconds, lambda: connection.close(CloseCode.EXPIRED))
 
     def arrived(self, user: User, session: str = "") -> None:
-        """Calls `on_connect`. Raises CommandError if it refuses or fails."""
+        """Calls `on_connect`. Raises CommandError if it refuses or fails, or if `proof` was just revoked."""
+        if user.id != 0:
+            self._admission.check_revoked(user.id, self.proof)
         info = SessionInfo(user, session, self._connection.number, self.address)
         hook = self.hooks.on_connect
         if hook is not None and not self._allows("on_connect", hook, info, otherwise=True):
@@ -224,6 +214,10 @@ class Identity:
     def screen(self, user: User, room: str, text: str) -> str:
         """Asks `authorize` and `on_message`; returns the text to publish. Raises CommandError."""
         self.check(user, "message", room)
+        return self.reword(user, room, text)
+
+    def reword(self, user: User, room: str, text: str) -> str:
+        """Asks `on_message` only; see `screen`."""
         if (hook := self.hooks.on_message) is None:
             return text
         answer = self._call(hook, user, room, text)

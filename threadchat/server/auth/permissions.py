@@ -17,6 +17,10 @@ AnyAction = Action | Literal["typing", "read", "moderate"]
 READ: Final = "r"
 WRITE: Final = "w"
 MODERATE: Final = "m"
+DIRECT: Final = "d"
+CALL: Final = "c"
+EVERYWHERE: Final = "*"
+"""The only name under which `d` and `c` may be granted, because they concern no room."""
 
 NEEDS: Final[dict[str, str]] = {
     "join": READ,
@@ -26,8 +30,10 @@ NEEDS: Final[dict[str, str]] = {
     "read": READ,
     "message": WRITE,
     "typing": WRITE,
+    "direct": DIRECT,
+    "call": CALL,
 }
-"""The letter that each action needs. `direct` and `call` need none, because their target is not a room."""
+"""The letter that each action needs."""
 
 ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.Join: "join",
@@ -36,13 +42,14 @@ ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.History: "history",
     commands.Who: "who",
     commands.Typing: "typing",
+    commands.Edit: "message",
     commands.Read: "read",
     commands.React: "message",
     commands.Unreact: "message",
     commands.SendDirect: "direct",
     commands.Call: "call",
 }
-"""The action of each command that can be forbidden. Messages and edits are checked later, with their text."""
+"""The action of each command that can be forbidden. New messages are checked later, one at a time."""
 
 PHRASES: Final[dict[str, str]] = {
     "join": "join room",
@@ -62,17 +69,22 @@ class Permissions:
     """The permissions in a token's `rooms`: letters by room name, where a name may end in `*`.
 
     Only the most specific name counts: the exact one, else the longest prefix with `*`. A room without a
-    matching name is closed. Immutable, so every method may be called from any thread.
+    matching name is closed. `direct` and `call` concern no room, so only the name `*` may grant them; what it
+    does not grant is closed. Immutable, so every method may be called from any thread.
     """
 
-    __slots__ = ("_exact", "_prefixes")
+    __slots__ = ("_exact", "_prefixes", "_roomless")
 
     def __init__(self, letters: dict[str, str]) -> None:
-        """Raises BadToken for unknown letters."""
+        """Raises BadToken for unknown letters, and for `d` and `c` under another name than `*`."""
         for name, given in letters.items():
-            if unknown := set(given) - {READ, WRITE, MODERATE}:
+            if unknown := set(given) - {READ, WRITE, MODERATE, DIRECT, CALL}:
                 wrong = f"{sorted(unknown)[0]!r:.20} of {name!r:.60}"
-                raise BadToken(f"its rooms have the letter {wrong}, which is none of r, w and m")
+                raise BadToken(f"its rooms have the letter {wrong}, which is none of r, w, m, d and c")
+            if name != EVERYWHERE and (misplaced := set(given) & {DIRECT, CALL}):
+                wrong = f"{sorted(misplaced)[0]!r} of {name!r:.60}"
+                raise BadToken(f"its rooms have the letter {wrong}; only * may have d and c")
+        self._roomless = frozenset(letters.get(EVERYWHERE, "")) & {DIRECT, CALL}
         named = [(nfc(name), frozenset(given)) for name, given in letters.items()]
         self._exact = {name: given for name, given in named if not name.endswith("*")}
         prefixes = ((name[:-1], given) for name, given in named if name.endswith("*"))
@@ -93,7 +105,9 @@ class Permissions:
         return cls(claim)
 
     def allow(self, letter: str, room: str) -> bool:
-        """Whether `room` is granted `letter`."""
+        """Whether `room` is granted `letter`. For `d` and `c` the room does not count."""
+        if letter in (DIRECT, CALL):
+            return letter in self._roomless
         exact = self._exact.get(room)
         if exact is not None:
             return letter in exact

@@ -17,16 +17,26 @@ _MAX_TOKEN: Final = 2048
 
 
 class Identity(msgspec.Struct, frozen=True, array_like=True):
-    """The content of a token. `expiry` is Unix time, in seconds."""
+    """The content of a token. `expiry` and `proven` are Unix time, in seconds.
+
+    `proven` is when it was first proven who this is; 0 if that is unknown. A token that is issued to somebody
+    who came back with one has the time of the first one, so that a revocation ends all of them.
+    """
 
     user: UserId
     nickname: str
     expiry: float
+    proven: float = 0.0
+
+    @property
+    def issued(self) -> float:
+        """The time that revocations go by: `proven`, or when the token was issued."""
+        return self.proven or self.expiry - RESUME_TTL
 
 
-def issue(key: bytes, user: UserId, nickname: str, now: float) -> str:
-    """A token for `user`, valid for `RESUME_TTL` from `now` (Unix time)."""
-    payload = msgspec.json.encode(Identity(user, nickname, now + RESUME_TTL))
+def issue(key: bytes, user: UserId, nickname: str, now: float, proven: float = 0.0) -> str:
+    """A token for `user`, valid for `RESUME_TTL` from `now` (Unix time); see Identity for `proven`."""
+    payload = msgspec.json.encode(Identity(user, nickname, now + RESUME_TTL, proven))
     return _encode(payload) + "." + _encode(_sign(key, payload))
 
 

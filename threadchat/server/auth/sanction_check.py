@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from threadchat.chat.access.sanctions import BAN, MUTE, Sanction, Sanctions, in_force
 from threadchat.chat.log.events import UserId
-from threadchat.chat.sanctions import BAN, MUTE, Sanction, Sanctions, in_force
 from threadchat.errors import CommandError, ErrorCode
 
 

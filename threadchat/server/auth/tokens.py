@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from threadchat.chat.access.revocations import Proof
 from threadchat.chat.log.events import UserId
 from threadchat.chat.log.ids import ID_RULE, LARGEST_ID
 from threadchat.config.settings import Config
@@ -25,6 +26,8 @@ MAX_HEADER: Final = 2048
 follow nested JSON so deep that a longer header could overflow a thread's stack."""
 LEEWAY: Final = 10.0
 """Seconds by which the signer's clock may be ahead of ours."""
+TYPES: Final = ("jwt", "at+jwt")
+"""The values of `typ` that a token's header may have, in lower case; it may also have none."""
 _DECIMAL: Final = re.compile("[1-9][0-9]*")
 _NUMERIC: Final = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
 _LATEST: Final = 2.0**53
@@ -33,12 +36,14 @@ _LATEST: Final = 2.0**53
 class Pass(NamedTuple):
     """The content of a verified token: the user, the expiry (Unix time, in seconds), and permissions.
 
-    `permissions` is None if the token does not mention rooms.
+    `permissions` is None if the token does not mention rooms. `proof` has the time of `iat`, or 0, and the
+    token's `jti`. Without one, its id is derived from the signed text, so every token can be revoked.
     """
 
     user: User
     expires: float
     permissions: Permissions | None = None
+    proof: Proof = Proof(0.0)
 
 
 class Tokens:
@@ -84,7 +89,8 @@ class Tokens:
         except ThreadchatError as error:
             raise BadToken(f"its sub or nickname cannot be used: {error}") from None
         assert user is not None
-        return Pass(user, expires, Permissions.of(claims.get("rooms")))
+        proof = Proof(_time(claims, "iat") or 0.0, _id_of(claims, text))
+        return Pass(user, expires, Permissions.of(claims.get("rooms")), proof)
 
     def _decode(self, text: str) -> Mapping[str, Any]:
         jwt = self._jwt
@@ -115,6 +121,10 @@ class Tokens:
     def _key(self, header: Mapping[str, Any]) -> tuple[Any, str]:
         """The key for a token, and that key's only algorithm. A public key never verifies an HMAC."""
         algorithm = header.get("alg")
+        # RFC 8725 section 3.11: the same issuer also signs other kinds, such as logout tokens.
+        kind = header.get("typ", TYPES[0])
+        if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in TYPES:
+            raise BadToken("its header says that it is no access token: typ is neither JWT nor at+jwt")
         if "crit" in header:  # RFC 7515 section 4.1.11: critical extensions must be understood
             raise BadToken("its header requires an extension (crit), and none is supported")
         if algorithm == "HS256" and self._secret:
@@ -203,6 +213,16 @@ def _subject(claim: Any) -> Any:
     if claim is None:
         raise BadToken("its claim sub is missing")
     return claim
+
+
+def _id_of(claims: Mapping[str, Any], text: str) -> str:
+    """The id of a verified token. Raises BadToken for a `jti` that is no text (RFC 7519 section 4.1.7)."""
+    found = claims.get("jti")
+    if found is None:
+        return text.rpartition(".")[0]  # the signature may be spelled in several ways
+    if not isinstance(found, str) or not found:
+        raise BadToken("its claim jti is no text")
+    return found
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:

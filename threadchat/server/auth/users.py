@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from threadchat.chat.access.revocations import Proof, Revocations
 from threadchat.chat.broker_interface import Broker
 from threadchat.chat.log.events import UserId
 from threadchat.chat.log.ids import ID_RULE, is_user_id
@@ -33,35 +34,50 @@ def stranger(broker: Broker, *, authenticates: bool) -> int:
     return -number if authenticates else number
 
 
+class Identified(NamedTuple):
+    """Who somebody is, whether `resume` proves it, and when the proof was issued (Unix time)."""
+
+    user: UserId
+    nickname: str
+    resumed: bool
+    issued: float
+
+
 def identify(
-    hello: Hello, identity: User | None, broker: Broker, *, authenticates: bool
-) -> tuple[UserId, str]:
-    """The id and the nickname for a hello.
+    hello: Hello,
+    identity: User | None,
+    broker: Broker,
+    revocations: Revocations,
+    *,
+    authenticates: bool,
+) -> Identified:
+    """Who somebody is who says hello.
 
     The user named by the application or a token (`identity`) comes first, then the one that `resume` proves,
     then the fields of the hello. If people are authenticated (`authenticates`), `resume` restores the id of
     strangers only. Known users must log in or show a token each time, so that their access can be withdrawn;
-    for them `resume` restores only the nickname that they chose.
+    for them `resume` restores only the nickname that they chose. A `resume` that was revoked counts as none.
     """
-    asked = hello.nickname or ""
-    known = resume.verify(broker.resume_key, hello.resume, time.time()) if hello.resume else None
+    asked, now = hello.nickname or "", time.time()
+    known = resume.verify(broker.resume_key, hello.resume, now) if hello.resume else None
+    if known is not None and revocations.refuses(known.user, Proof(known.issued)):
+        known = None
     if identity is not None:
-        chosen = nfc(known.nickname) if known is not None and known.user == identity.id else ""
-        return identity.id, identity.nickname or asked or chosen
+        if known is None or known.user != identity.id:
+            return Identified(identity.id, identity.nickname or asked, False, now)
+        return Identified(identity.id, identity.nickname or asked or nfc(known.nickname), True, now)
     if known is None or (authenticates and not is_stranger(known.user)):
-        return stranger(broker, authenticates=authenticates), asked
-    return known.user, asked or nfc(known.nickname)  # older servers did not normalize it
+        return Identified(stranger(broker, authenticates=authenticates), asked, False, now)
+    # Older servers did not normalize the nickname.
+    return Identified(known.user, asked or nfc(known.nickname), True, known.issued)
 
 
-def is_resumed(hello: Hello, user: UserId, broker: Broker) -> bool:
-    """Whether `resume` proves that this was the same user before."""
-    known = resume.verify(broker.resume_key, hello.resume, time.time()) if hello.resume else None
-    return known is not None and known.user == user
+def resume_token(broker: Broker, user: User, proven: float = 0.0) -> str:
+    """The token with which a client may return as this user within `resume.RESUME_TTL`.
 
-
-def resume_token(broker: Broker, user: User) -> str:
-    """The token with which a client may return as this user within `resume.RESUME_TTL`."""
-    return resume.issue(broker.resume_key, user.id, user.nickname, time.time())
+    `proven` is when it was proven who this is, in Unix time.
+    """
+    return resume.issue(broker.resume_key, user.id, user.nickname, time.time(), proven)
 
 
 def as_user(value: Any, lowest: int = 1) -> User | None:

@@ -313,6 +313,16 @@ export interface Chat {
   waitingFor(to: UserId): Waiting[];
   /** Does any other command of the protocol, over one connection only. Resolves with the whole reply. */
   request(type: string, fields?: object, options?: RequestOptions): Promise<any>;
+  /** Takes no more private messages from somebody: theirs are refused. */
+  block(user: UserId): Promise<void>;
+  unblock(user: UserId): Promise<void>;
+  /** Whom the user blocks. */
+  blocked(): Promise<UserId[]>;
+  /**
+   * Has the server refuse what this tab could come back with: a stranger's identity, or the token. Ends the chat and
+   * forgets the user in any case; rejects with a ChatError where the server could not be told.
+   */
+  logout(): Promise<void>;
   /** Takes another nickname. */
   rename(nickname: string): Promise<void>;
   /** Connects now, or again after the end: with another nickname, if the server refused the first. */

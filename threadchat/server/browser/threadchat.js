@@ -1135,6 +1135,29 @@ class Chat {
     this.#changed();
   }
 
+  /** @param {Api.UserId} user */
+  async block(user) {
+    await this.request("block", { user });
+  }
+
+  /** @param {Api.UserId} user */
+  async unblock(user) {
+    await this.request("unblock", { user });
+  }
+
+  /** @returns {Promise<Api.UserId[]>} */
+  async blocked() {
+    return (await this.request("blocked")).users;
+  }
+
+  async logout() {
+    try {
+      await this.request("logout");
+    } finally {
+      this.close();
+    }
+  }
+
   /** @param {string} [nickname] */
   connect(nickname = this.#session.nickname) {
     this.#session.nickname = nickname;

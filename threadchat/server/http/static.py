@@ -28,6 +28,8 @@ _TYPES = {
 _COMMENT: Final = re.compile(r"^[ \t]*(?:/\*(?s:.*?)\*/|//.*)[ \t]*\n", re.MULTILINE)
 _REMARK: Final = re.compile(r"[ \t]+// [^\n\"'`]*$", re.MULTILINE)
 _INDENTATION: Final = re.compile(r"^\s+", re.MULTILINE)  # empty lines, too
+_BREAK: Final = re.compile(r"(?<=[{;,(])\n")  # in scripts, where a line's end means nothing
+_AROUND: Final = re.compile(r"\s*([{};])\s*")  # in stylesheets
 _FOLDERS: Final = ("text", "view")  # in the folder of the page
 
 
@@ -105,7 +107,12 @@ def _slim(path: str, resource: Resource) -> Resource:
     text = resource.body.decode()
     if not path.endswith(".html"):
         text = _REMARK.sub("", _COMMENT.sub("", text))
-    body = _INDENTATION.sub("", text).encode()
+    if path.endswith(".css"):
+        text = _AROUND.sub(r"\1", text)
+    text = _INDENTATION.sub("", text)
+    if path.endswith(".js"):
+        text = _BREAK.sub("", text)
+    body = text.encode()
     return replace(resource, body=body, etag=f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, get_args
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from threadchat.chat.emitting import MAX_EVENT_NAME
 from threadchat.chat.log.ids import MAX_ID
-from threadchat.normalize import NAMING, nfc, nfc_id
 
 MAX_NICKNAME: Final = 64
 MAX_ROOM_NAME: Final = 128
@@ -199,6 +198,26 @@ class Ping(Command, frozen=True):
     """Asks for a reply, and nothing else."""
 
 
+class Block(Command, frozen=True):
+    """Takes no more private messages from somebody."""
+
+    user: Id
+
+
+class Unblock(Command, frozen=True):
+    """Takes private messages from somebody again."""
+
+    user: Id
+
+
+class Blocked(Command, frozen=True):
+    """Asks whom this person blocks."""
+
+
+class Logout(Command, frozen=True):
+    """Revokes what the person could come back with, and ends the connection."""
+
+
 # For moderators
 
 
@@ -255,31 +274,3 @@ class Sanctions(Command, frozen=True):
     """Asks for the bans and mutes of a room, or for all of them."""
 
     room: Place = ""
-
-
-# fmt: off
-AnyCommand = (
-    Hello | Profile | Refresh | Join | Subscribe | Leave | Unsubscribe | Message | Edit | Delete | React
-    | Unreact | Read | SendDirect | Call | Count | History | Who | Rooms | Typing | Ping | Kick | Ban
-    | Unban | Mute | Unmute | Close | Sanctions
-)
-# fmt: on
-COMMANDS: Final = tuple(command.__struct_config__.tag for command in get_args(AnyCommand))
-
-
-_NAMES: Final = {
-    command: tuple(field for field in command.__struct_fields__ if field in NAMING)
-    for command in get_args(AnyCommand)
-}
-"""The fields of each command that hold a name or an id."""
-
-
-def normalized(command: AnyCommand) -> AnyCommand:
-    """The same command, with names and text ids in NFC."""
-    for field in _NAMES[type(command)]:
-        name = getattr(command, field)
-        if isinstance(name, str) and not name.isascii():
-            command = msgspec.structs.replace(command, **{field: nfc(name)})
-    if isinstance(command, (Listen, Count)) and command.users:
-        command = msgspec.structs.replace(command, users=[nfc_id(user) for user in command.users])
-    return command

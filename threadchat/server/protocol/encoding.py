@@ -12,7 +12,8 @@ import msgspec
 from threadchat.chat.emitting import check_names
 from threadchat.chat.log.events import EVENT_TYPES, MESSAGE, Direct, Position, Record, UserId, is_inbox
 from threadchat.errors import CommandError, ErrorCode
-from threadchat.server.protocol.commands import COMMANDS, AnyCommand, CommandId, Words
+from threadchat.server.protocol.all_commands import COMMANDS, AnyCommand
+from threadchat.server.protocol.commands import CommandId, Words
 from threadchat.server.protocol.malformed import find_half_character, find_id
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.requests import Latest, Text
@@ -210,8 +211,9 @@ def native_events(records: Sequence[Record]) -> Text:
     if len(records) == 1:
         [(event, json)] = records
         frame = frames.encode(frames.TEXT, json)
-        # An event without an id is in no log. A newer one of the same name replaces it in the outbox.
-        return Text(frame) if event.id else Latest(frame, (event.room, event.name))
+        # An event without an id is in no log. A newer one of the same name, or about the same person who
+        # comes or goes, replaces it in the outbox.
+        return Text(frame) if event.id else Latest(frame, (event.room, event.name, event.user))
     return Text(b"".join([frames.encode(frames.TEXT, item.json) for item in records]), len(records))
 
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import msgspec
 
+from threadchat.chat.access.sanctions import BAN, subject_for
 from threadchat.chat.emitting import draft_event, passing
 from threadchat.chat.log.events import Position, Record, UserId
 from threadchat.chat.log.ids import ID_RULE, LARGEST_ID, is_user_id
 from threadchat.chat.log.keys import client_key
 from threadchat.chat.room import Room
-from threadchat.chat.sanctions import BAN, subject_for
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, Refuse, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.normalize import nfc

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from threadchat.chat.log.events import Details, Position
-from threadchat.chat.mentions import details_of
 from threadchat.errors import CommandError
 from threadchat.server.protocol import commands
 from threadchat.server.session.publishing import check_emoji
@@ -32,14 +31,14 @@ Fields = dict[str, Any]
 def edit(session: Session, command: commands.Edit) -> Fields:
     """Gives one's own message another text, within `edit_window` seconds."""
     hub, room, text = session.hub, command.room, command.message
-    hub.check_own(room, command.event, command.epoch, session.user, session.edit_window)
+    found = hub.find_own(room, command.event, command.epoch, session.user, session.edit_window)
     if session.screens:
-        text = session.identity.screen(session.person, room, text)
+        text = session.identity.reword(session.person, room, text)
     place = hub.edit(
         room,
         command.event,
         text,
-        epoch=command.epoch,
+        epoch=found.epoch,
         user=session.user,
         nickname=session.nickname,
         details=details(session, room, text),
@@ -49,10 +48,18 @@ def edit(session: Session, command: commands.Edit) -> Fields:
 
 def delete(session: Session, command: commands.Delete) -> Fields:
     """Removes the text of a message: one's own, or as a moderator any."""
-    if not _is_own(session, command):
+    epoch = command.epoch
+    try:
+        found, message = session.hub.find_message(command.room, command.event, epoch)
+        own = message.user == session.user
+    except CommandError:  # a moderator gets the error, everybody else is not told
+        own = False
+    if own:
+        epoch = found.epoch
+    else:
         session.identity.check(session.person, "moderate", command.room)
     place = session.hub.delete(
-        command.room, command.event, epoch=command.epoch, user=session.user, nickname=session.nickname
+        command.room, command.event, epoch=epoch, user=session.user, nickname=session.nickname
     )
     log.info("user %s deleted message %d of room %r", session.user, command.event, command.room)
     return {"offset": place.offset}
@@ -70,8 +77,8 @@ def unreact(session: Session, command: commands.Unreact) -> Fields:
 
 def details(session: Session, room: str, text: str, reply_to: Position | None = None) -> Details | None:
     """Whom a text mentions, and what it answers. `@room` counts only from those who may moderate there."""
-    return details_of(
-        session.hub.room(room, session.budget.openers),
+    return session.hub.details_of(
+        room,
         text,
         reply_to,
         may_say_room=lambda: session.identity.may(session.person, "moderate", room),
@@ -91,14 +98,6 @@ def _react(session: Session, command: commands.React, *, undo: bool) -> Fields:
         undo=undo,
     )
     return {} if place is None else {"offset": place.offset}
-
-
-def _is_own(session: Session, command: commands.Delete) -> bool:
-    try:
-        message = session.hub.find_message(command.room, command.event, command.epoch)
-    except CommandError:  # a moderator gets the error, everybody else is not told
-        return False
-    return message.user == session.user
 
 
 HANDLERS: Final[dict[type[commands.Command], Callable[[Session, Any], Fields]]] = {

@@ -59,9 +59,16 @@ class HelloSession(Session):
             reason = "this server admits nobody without a token; send one with hello"
             raise CommandError(ErrorCode.UNAUTHORIZED, reason)
         self._check_nickname(command.nickname)
-        user, self.nickname = users.identify(
-            command, self.identity.identity, self.hub.broker, authenticates=self.authenticates
+        found = users.identify(
+            command,
+            self.identity.identity,
+            self.hub.broker,
+            self.hub.revocations,
+            authenticates=self.authenticates,
         )
+        user, self.nickname = found.user, found.nickname
+        if self.identity.identity is None:
+            self.identity.issued = found.issued
         self.connection.deadlines.clear("hello")
         try:
             self.arrive(user)
@@ -80,7 +87,7 @@ class HelloSession(Session):
             "session": self.session,
             **given,
             **({"known": True} if self.identity.identity is not None else {}),
-            **({"resumed": True} if users.is_resumed(command, user, self.hub.broker) else {}),
+            **({"resumed": True} if found.resumed else {}),
             **self.open_own_inbox(command.inbox),
             **self._resume(),
             **self._expires(),
@@ -148,7 +155,7 @@ class HelloSession(Session):
         self.connection.advance(ConnectionState.IN_CHAT)
 
     def _resume(self) -> dict[str, Any]:
-        return {"resume": users.resume_token(self.hub.broker, self.person)}
+        return {"resume": users.resume_token(self.hub.broker, self.person, self.identity.issued)}
 
     def _expires(self) -> dict[str, Any]:
         return {} if self.identity.expires is None else {"expires": int(self.identity.expires)}

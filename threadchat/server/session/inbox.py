@@ -13,8 +13,7 @@ from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Position, UserId
 from threadchat.chat.room import Room
 from threadchat.errors import RoomClosed
-from threadchat.server.protocol import encoding
-from threadchat.server.session import compression
+from threadchat.server.protocol import compression, encoding
 from threadchat.wire.connection import Connection
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer

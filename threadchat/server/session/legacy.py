@@ -15,9 +15,8 @@ from threadchat.normalize import nfc_id
 from threadchat.server.auth.name_policy import check_controls
 from threadchat.server.auth.users import User, stranger
 from threadchat.server.budgets.account import Account
-from threadchat.server.protocol import encoding
+from threadchat.server.protocol import compression, encoding
 from threadchat.server.protocol.encoding import BROADCAST_ROOM
-from threadchat.server.session import compression
 from threadchat.server.session.session import Session
 from threadchat.wire.connection import ConnectionState
 from threadchat.wire.outbox import Answer

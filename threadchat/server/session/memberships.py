@@ -15,9 +15,8 @@ from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.budgets.account import Account
 from threadchat.server.budgets.budgets import Budget
-from threadchat.server.protocol import encoding
+from threadchat.server.protocol import compression, encoding
 from threadchat.server.protocol.commands import Listen
-from threadchat.server.session import compression
 from threadchat.wire.connection import Connection
 from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer

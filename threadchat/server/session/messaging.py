@@ -12,6 +12,7 @@ from threadchat.chat.log.keys import client_key
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.protocol import commands, encoding
+from threadchat.server.protocol.all_commands import AnyCommand
 from threadchat.server.protocol.commands import CommandId
 from threadchat.server.session import authoring, room_creation
 from threadchat.server.session.application import ApplicationSession
@@ -41,7 +42,7 @@ class MessagingSession(ApplicationSession):
         self._max_batch_bytes = config.outbox_bytes // 4
 
     @abstractmethod
-    def do(self, command: commands.AnyCommand) -> dict[str, Any] | None:
+    def do(self, command: AnyCommand) -> dict[str, Any] | None:
         """Carries out a command; returns the fields of the reply. Raises CommandError.
 
         None means that the reply is sent already, or later.
@@ -165,7 +166,7 @@ class MessagingSession(ApplicationSession):
             text = self.identity.screen(self.person, room, text)
         reply_to = None
         if command.reply_to:
-            reply_to = self.hub.answer_to(room, command.reply_to, command.epoch)
+            reply_to, _ = self.hub.find_message(room, command.reply_to, command.epoch)
         details = authoring.details(self, room, text, reply_to)
         key, source = client_key(command.key), self.budget.source
         draft = Draft(MESSAGE, self.user, self.nickname, text, key=key, source=source, details=details)

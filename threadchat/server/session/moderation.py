@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from threadchat.chat.addresses import spelled, within
+from threadchat.chat.access.addresses import spelled, within
+from threadchat.chat.access.sanctions import BAN, MUTE, user_of
 from threadchat.chat.log.events import UserId
-from threadchat.chat.sanctions import BAN, MUTE
-from threadchat.errors import CommandError, ErrorCode
+from threadchat.errors import CommandError, ErrorCode, Refuse
 from threadchat.server.auth.sanction_check import SanctionCheck
 from threadchat.server.protocol import commands
 from threadchat.server.session import sanctioning
@@ -46,6 +46,8 @@ def kick(session: Session, command: commands.Kick) -> Fields:
 
 def ban(session: Session, command: commands.Ban) -> Fields:
     """Removes somebody and keeps them out."""
+    if command.with_address and command.room:
+        _check_addresses(session)
     return _impose(session, BAN, command, command.with_address)
 
 
@@ -73,10 +75,15 @@ def close(session: Session, command: commands.Close) -> Fields:
 
 
 def sanctions(session: Session, command: commands.Sanctions) -> Fields:
-    """Lists the sanctions of one room or, with an empty room, all of them."""
+    """Lists the sanctions of one room or, with an empty room, all of them.
+
+    Somebody who may not moderate everywhere does not get those of addresses.
+    """
     _check(session, command.room)
     with session.budget.question():
         found = session.hub.sanctions.list(command.room or None)
+        if command.room and not session.identity.may(session.person, "moderate", ""):
+            found = [item for item in found if user_of(item.subject) is not None]
         return {"sanctions": [item.describe() for item in found[-MAX_LISTED:]], "count": len(found)}
 
 
@@ -107,14 +114,27 @@ def _lift(session: Session, kind: str, command: commands.Lifting) -> Fields:
 def _check(session: Session, room: str, user: UserId | None = None, address: str | None = None) -> None:
     """Raises CommandError 103 if the person may not moderate there, and 107 if the target is themselves.
 
-    Moderators may moderate each other. Nobody may lift a sanction against themselves.
+    Moderators may moderate each other. Nobody may lift a sanction against themselves. Whoever names an
+    address must be allowed to moderate everywhere.
     """
     session.identity.check(session.person, "moderate", room)
+    if address is not None and room:
+        _check_addresses(session)
     if user is not None and user == session.user:
         raise CommandError(ErrorCode.BAD_REQUEST, f"user {user} is you; another moderator has to do that")
     if address is not None and within(session.address, spelled(address)):
         reason = f"your own address, {session.address}, is in {address}; another moderator has to do that"
         raise CommandError(ErrorCode.BAD_REQUEST, reason)
+
+
+def _check_addresses(session: Session) -> None:
+    """Raises CommandError 103 if the person may not moderate everywhere.
+
+    A sanction against an address also hits people whom the moderator of one room cannot see, and its reply or
+    its effect would tell the addresses of those in the room.
+    """
+    if not session.identity.may(session.person, "moderate", ""):
+        raise Refuse("addresses are for those who may moderate everywhere; name the user instead")
 
 
 HANDLERS: Final[dict[type[commands.Command], Callable[[Session, Any], Fields]]] = {

@@ -14,11 +14,12 @@ from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
 from threadchat.server.auth.identity import Identity
 from threadchat.server.budgets.budgets import NO_BUDGETS, Budgets
-from threadchat.server.protocol import commands, encoding
+from threadchat.server.protocol import commands, compression, encoding
+from threadchat.server.protocol.all_commands import AnyCommand, normalized
 from threadchat.server.session import (
     authoring,
-    compression,
     moderation,
+    personal,
     queries,
     room_creation,
     unread,
@@ -73,8 +74,8 @@ class NativeSession(MessagingSession):
 
     # Commands
 
-    def do(self, command: commands.AnyCommand) -> dict[str, Any] | None:
-        command = commands.normalized(command)
+    def do(self, command: AnyCommand) -> dict[str, Any] | None:
+        command = normalized(command)
         if self.user is None and not isinstance(command, (commands.Hello, commands.Ping)):
             raise CommandError(ErrorCode.UNAUTHORIZED, "say hello first")
         if not self.nickname and isinstance(command, _NEED_PROFILE):
@@ -150,11 +151,6 @@ class NativeSession(MessagingSession):
         self._memberships.close(self._memberships.find(command.room, member=False))
         return {}
 
-    # Everything else
-
-    def _ping(self, command: commands.Ping) -> dict[str, Any]:
-        return {}
-
 
 _NEED_PROFILE = (
     commands.Join,
@@ -178,8 +174,8 @@ _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str,
     commands.Read: unread.read,
     commands.Call: NativeSession.call,
     commands.Typing: NativeSession._typing,
-    commands.Ping: NativeSession._ping,
     **queries.HANDLERS,
     **authoring.HANDLERS,
     **moderation.HANDLERS,
+    **personal.HANDLERS,
 }

@@ -8,7 +8,6 @@ from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import MESSAGE, Draft, Position, UserId, is_inbox
 from threadchat.chat.log.ids import ID_RULE, LARGEST_ID, is_user_id
 from threadchat.chat.log.keys import application_key
-from threadchat.chat.mentions import details_of
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed, ThreadchatError
 from threadchat.normalize import is_emoji, nfc
@@ -87,8 +86,8 @@ def publish(
     try:
         details = None
         if reply_to or "@" in said:
-            answered = hub.answer_to(name, check_event(reply_to), epoch) if reply_to else None
-            details = details_of(hub.room(name), said, answered, may_say_room=lambda: True)
+            answered = hub.find_message(name, check_event(reply_to), epoch)[0] if reply_to else None
+            details = hub.details_of(name, said, answered, may_say_room=lambda: True)
         return hub.publish(name, [Draft(MESSAGE, sender, called, said, "", key, details=details)])[0]
     except RoomClosed:
         raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None
@@ -101,7 +100,7 @@ def edit(
     name, said = check_room(room), check_message(message, config.max_message_size)
     event = check_event(event)
     try:
-        details = details_of(hub.find(name), said, may_say_room=lambda: True)
+        details = hub.details_of(name, said, may_say_room=lambda: True)
         return hub.edit(name, event, said, epoch=epoch, user=by, details=details)
     except RoomClosed:
         raise CommandError(ErrorCode.NOT_AVAILABLE, "the chat is closed") from None

@@ -6,11 +6,9 @@ import logging
 import math
 from typing import Any, Final, Literal
 
-from threadchat.chat.addresses import neighbourhood, spelled
-from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import UserId
-from threadchat.chat.log.ids import spelled_id
-from threadchat.chat.sanctions import (
+from threadchat.chat.access.addresses import neighbourhood, spelled
+from threadchat.chat.access.revocations import KEPT
+from threadchat.chat.access.sanctions import (
     BAN,
     KINDS,
     LATEST,
@@ -20,6 +18,9 @@ from threadchat.chat.sanctions import (
     subject_for,
     user_of,
 )
+from threadchat.chat.hub import Hub
+from threadchat.chat.log.events import UserId
+from threadchat.chat.log.ids import spelled_id
 from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.server.session.publishing import check_encodable, check_room, check_user
 
@@ -131,6 +132,21 @@ class Moderation:
         """
         self._begin()
         return kick(self.hub, user, room=room, reason=reason, by=by)
+
+    def revoke(self, user: UserId, *, token_id: str = "", seconds: float = KEPT) -> None:
+        """Ends everything that proves who a user is and was issued until now: tokens and `resume`.
+
+        Open connections that were made with it are closed (3503). With `token_id`, the `jti` of a token, only
+        that token ends. Tokens without `iat` cannot be told from older ones and end too. It is remembered for
+        `seconds`, which must be longer than the user's tokens are valid. An `authenticate` hook has to stop
+        recognizing the user before this is called.
+        """
+        self._begin()
+        user = check_user(user)
+        if not isinstance(token_id, str):
+            raise _bad(f"token_id is {token_id!r:.60}; it must be the jti of a token")
+        _until(self.hub.revocations.now(), seconds)
+        self.hub.revocations.revoke(user, seconds, token_id)
 
     def sanctions(self, room: str | None = None) -> list[Sanction]:
         """Lists all sanctions, those of one room, or with an empty `room` those that hold everywhere."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
 
+from threadchat.chat.access.revocations import Proof
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import Direct, Record, UserId
 from threadchat.chat.log.ids import spelled_id
@@ -159,6 +160,11 @@ class Session(Paced):
     def address(self) -> str:
         """The client's address; empty if it is unknown. Runs on: any thread."""
         return self.identity.address
+
+    @property
+    def proof(self) -> Proof:
+        """What proves who the user is. Runs on: any thread."""
+        return self.identity.proof
 
     # For the dialects
 

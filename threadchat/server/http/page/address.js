@@ -3,7 +3,8 @@
  * and #token=… or #token=…&garden a token, which is taken out of it, as addresses are passed on.
  */
 
-import { rememberToken, rememberedToken } from "./storage.js";
+import { rememberToken, rememberUser, rememberedSession, rememberedToken, rememberedUser } from "./storage.js";
+import { W } from "./text/words.js";
 
 /** The fragment for a conversation. */
 export const addressOf = (key) => {
@@ -26,24 +27,49 @@ export function addressed(hash) {
   }
 }
 
+const SHOWN = 64; // characters of a name in the question
+
 /** {token, fresh}: the tab's token or null, and whether the address brought it just now. */
 export function takeToken() {
   const [, token, room] = /^#token=([^&]+)(?:&(.*))?$/.exec(location.hash) ?? [];
+  const former = rememberedToken();
   if (!token) {
-    return { token: rememberedToken(), fresh: false };
+    return { token: former, fresh: false };
+  }
+  history.replaceState(null, "", room ? `#${room}` : location.pathname + location.search);
+  if (token === former || !mayReplace(token, former)) {
+    return { token: former, fresh: false };
   }
   rememberToken(token);
-  history.replaceState(null, "", room ? `#${room}` : location.pathname + location.search);
+  rememberUser(claimsOf(token).sub);
   return { token, fresh: true };
 }
 
-/** The nickname that a token gives, or "". The server decides what the token is worth; this only reads it. */
-export function nicknameIn(token) {
+/** Anybody can send a link: it makes nobody somebody else who was somebody before, unless they agree. */
+function mayReplace(token, former) {
+  const claims = claimsOf(token);
+  const user = former === null ? rememberedUser() : String(claimsOf(former).sub);
+  const session = rememberedSession();
+  if (user === String(claims.sub) || (user === null && !session)) {
+    return true;
+  }
+  const before = session?.me.nickname || (user === null ? W.withoutAccount : W.user(user));
+  const after = W.named(nicknameIn(token) || W.somebody, claims.sub ?? W.unknown);
+  return confirm(W.linkSignsIn(after.slice(0, SHOWN), before.slice(0, SHOWN)));
+}
+
+/** What a token says, which may be anything: the server decides what it is worth. */
+function claimsOf(token) {
   try {
     const bytes = atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
-    const { nickname } = JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0))));
-    return typeof nickname === "string" ? nickname.trim() : "";
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0)))) ?? {};
   } catch {
-    return "";
+    return {};
   }
+}
+
+/** The nickname that a token gives, or "". */
+export function nicknameIn(token) {
+  const { nickname } = claimsOf(token);
+  return typeof nickname === "string" ? nickname.trim() : "";
 }

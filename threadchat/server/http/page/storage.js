@@ -7,6 +7,7 @@ const SESSION = "threadchat.session";
 const TOKEN = "threadchat.token";
 const VISIT = "threadchat.visit";
 const SETTINGS = "threadchat.settings";
+const USER = "threadchat.user";
 
 function read(area, key) {
   try {
@@ -48,6 +49,10 @@ export const rememberSession = (session) => write("sessionStorage", SESSION, JSO
 export const rememberedToken = () => read("sessionStorage", TOKEN);
 export const rememberToken = (token) => write("sessionStorage", TOKEN, token);
 
+/** Whom the last token named belongs to the browser: a new tab has to ask before it becomes somebody else. */
+export const rememberedUser = () => read("localStorage", USER);
+export const rememberUser = (user) => write("localStorage", USER, String(user));
+
 /** When there was a page here last, in seconds of Unix time. */
 export const rememberedVisit = () => parsed("localStorage", VISIT) ?? 0;
 export const rememberVisit = (time) => write("localStorage", VISIT, JSON.stringify(time));
@@ -59,6 +64,7 @@ export function forgetMe() {
     ["sessionStorage", TOKEN],
     ["localStorage", NICKNAME],
     ["localStorage", VISIT],
+    ["localStorage", USER],
   ]) {
     try {
       window[area].removeItem(key);

@@ -17,6 +17,12 @@ export const W = {
   longName: (most) => `A name has at most ${most} characters.`,
   nameRefused: "The server did not accept this nickname",
   needsToken: "This server needs a token: open the chat from where you logged in.",
+  unknown: "unknown",
+  withoutAccount: "somebody without an account",
+  user: (id) => `user ${id}`,
+  named: (name, id) => `${name} (user ${id})`,
+  linkSignsIn: (after, before) =>
+    `This link signs you in as ${after}. Until now you are ${before} here. Go on as the one whom the link names?`,
   rename: "Change your nickname",
   youAre: (name) => `You are ${name}. Change your name, settings, sign out`,
 

@@ -16,8 +16,7 @@ from threadchat import Chat, Config
 from threadchat.chat.delivery.fanout import Fanout
 from threadchat.chat.delivery.subscription import Filter
 from threadchat.chat.log.events import Position
-from threadchat.server.protocol import encoding
-from threadchat.server.session import compression
+from threadchat.server.protocol import compression, encoding
 from threadchat.wire.outbox import Answer
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.deflate import DEFLATERS, NARROW, WIDE, Deflater

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from threadchat.chat.addresses import length, spellings, within
+from threadchat.chat.access.addresses import length, spellings, within
 from threadchat.chat.log.events import UserId
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.normalize import nfc
@@ -116,10 +116,7 @@ class Sanctions:
         self._carry_out = carry_out
 
     def leave_behind(self) -> None:
-        """Starts from scratch in a forked process; the parent keeps the rest.
-
-        Runs on: its only thread, before anything else.
-        """
+        """Starts anew in a forked process. Runs on: its only thread, first."""
         self._changing = threading.Lock()
 
     # Changes
@@ -177,6 +174,9 @@ class Sanctions:
         if user_of(sanction.subject) is None:
             return within(address, str(sanction.subject))
         return user is not None and subject_for(user) == sanction.subject
+
+    def await_loaded(self) -> None:
+        """Waits a moment until all sanctions are known here. Raises CommandError 100 if they are not."""
 
     # For brokers that store sanctions
 

@@ -1,0 +1,1 @@
+"""Breaks a cluster at random while people talk, and checks that the chat keeps its promises meanwhile."""

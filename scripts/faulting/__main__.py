@@ -1,0 +1,174 @@
+"""Breaks a cluster at random while people talk, and checks that the chat keeps its promises meanwhile."""
+
+# ruff: noqa: T201 (it is a command: printing is its job)
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from clustering.programs import ProgramFailed
+
+from faulting import quiet
+from faulting.catalogue import OF_NODES, OF_REDIS, Fault
+from faulting.ledger import Ledger
+from faulting.people import Person
+from faulting.site import Site
+from scripts.arguments import positive
+
+ROOMS: Final = ("lobby", "games", "music", "news")
+EACH_IN: Final = 2  # rooms
+ROUND_SECONDS: Final = 30.0  # between two quiet points
+QUICK_ROUND_SECONDS: Final = 7.0
+PACE: Final = 1.0  # seconds between two messages of one person, on average
+QUICK_PACE: Final = 0.3
+FAULTS: Final = {fault.__name__: fault for fault in (*OF_NODES, *OF_REDIS)}
+GRAVE: Final = ("Traceback", " CRITICAL ")
+
+
+class Stopped(Exception):
+    """Ctrl-C, or SIGTERM."""
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/faults", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--seconds", type=positive, default=600, metavar="N", help="duration; default: 600")
+    parser.add_argument("--people", type=positive, default=50, metavar="N", help="default: 50")
+    parser.add_argument("--seed", type=positive, metavar="N", help="random seed; default: a new one")
+    parser.add_argument(
+        "--only",
+        type=faults_of,
+        default=list(FAULTS),
+        metavar="NAMES",
+        help=f"faults, separated by commas; default: {','.join(FAULTS)}",
+    )
+    parser.add_argument(
+        "--broken",
+        default="",
+        choices=("ack-before-append", "heal-without-epoch"),
+        help="put a fault into the nodes, to see that it is found",
+    )
+    parser.add_argument("--quick", action="store_true", help="12 people, two rounds of some seconds")
+    given = parser.parse_args(argv)
+    given.round, given.pace = ROUND_SECONDS, PACE
+    if given.quick:
+        given.seconds, given.people = int(2 * QUICK_ROUND_SECONDS), 12
+        given.round, given.pace = QUICK_ROUND_SECONDS, QUICK_PACE
+    if given.seed is None:
+        given.seed = random.randrange(1, 1 << 31)
+    return given
+
+
+def faults_of(text: str) -> list[str]:
+    """Parses the names of faults."""
+    for name in text.split(","):
+        if name not in FAULTS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(FAULTS)}")
+    return text.split(",")
+
+
+def say(text: str) -> None:
+    print(f"faults: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def crowd(site: Site, given: argparse.Namespace, ledger: Ledger) -> Iterator[list[Person]]:
+    """People who have come, and who go in the end."""
+    people: list[Person] = []
+    with ExitStack() as stack:
+        for number in range(given.people):
+            own = Random(given.seed * 1000 + number)
+            rooms = own.sample(ROOMS, EACH_IN)
+            person = Person(number, site.nginx.url, rooms, ledger, own, pace=given.pace)
+            stack.callback(person.close)
+            person.enter()
+            people.append(person)
+        for person in people:
+            person.others = [other for other in people if other is not person]
+        yield people
+
+
+def disturb(site: Site, chosen: Sequence[str], seconds: float, own: Random, did: Counter[str]) -> None:
+    """One or two faults at a time, one after the other, for so many seconds."""
+    of_nodes: list[Fault] = [fault for fault in OF_NODES if fault.__name__ in chosen]
+    of_redis: list[Fault] = [fault for fault in OF_REDIS if fault.__name__ in chosen]
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with ExitStack() as stack:
+            if of_nodes and (not of_redis or own.random() < 0.7):
+                fault = own.choice(of_nodes)
+                did[fault.__name__] += 1
+                say(stack.enter_context(fault(site, own)))
+                time.sleep(own.uniform(0.0, 3.0))
+            if of_redis and (not of_nodes or own.random() < 0.5):
+                fault = own.choice(of_redis)
+                did[fault.__name__] += 1
+                say(stack.enter_context(fault(site, own)))
+            time.sleep(own.uniform(0.2, 5.0))
+        time.sleep(own.uniform(0.0, 2.0))
+
+
+def run(site: Site, given: argparse.Namespace, ledger: Ledger, did: Counter[str]) -> None:
+    """Rounds of faults, each with a quiet point at its end."""
+    own = Random(given.seed)
+    until = time.monotonic() + given.seconds
+    with crowd(site, given, ledger) as people:
+        while time.monotonic() < until:
+            for person in people:
+                person.speak()
+            disturb(site, given.only, min(given.round, until - time.monotonic()), own, did)
+            site.heal()
+            for person in people:
+                person.be_silent()
+            quiet.look(site, people, ledger)
+            say(f"{ledger.counts['events checked']:,} events checked, faults: {ledger.faults_in_all}")
+            if ledger.faults_in_all:
+                return
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs it. Returns 0 if nothing was wrong, 1 if something was, and 130 after Ctrl-C."""
+    given = parse(argv)
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    ledger, did = Ledger(say), Counter[str]()
+    say(f"{given.people} people for {given.seconds} s, seed {given.seed}")
+    with tempfile.TemporaryDirectory(prefix="threadchat-", ignore_cleanup_errors=True) as folder:
+        site = Site(Path(folder), broken=given.broken)
+        try:
+            with site:
+                run(site, given, ledger, did)
+        except Stopped:
+            say("stopped")
+            return 130
+        except (ProgramFailed, TimeoutError) as error:
+            ledger.fault("the cluster", str(error))
+        for program in site.programs:
+            if any(word in program.log() for word in GRAVE):
+                ledger.fault(program.name, f"failed inside: {program.log()[-3000:]}")
+    for name, count in (*sorted(ledger.counts.items()), *sorted(did.items())):
+        print(f"{name:<40}{count:>10,}")
+    for what in ledger.faults:
+        print(f"FAULT: {what}")
+    if ledger.faults_in_all:
+        print(f"faults: FAILED: {ledger.faults_in_all} faults, seed {given.seed}")
+        return 1
+    print(f"faults: ok: {given.people} people, {given.seconds} s, seed {given.seed}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""The faults: each begins, lasts for a while, and ends with everything whole again."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from random import Random
+from typing import Final
+
+from faulting.proxy import CUT, HANG, PASS, Proxy
+from faulting.site import Site, await_true
+
+Fault = Callable[[Site, Random], AbstractContextManager[str]]
+"""Yields what it has done, in words; leaving it undoes that."""
+
+
+@contextmanager
+def node_dies(site: Site, random: Random) -> Iterator[str]:
+    """A node is killed."""
+    node = random.choice(site.nodes)
+    node.kill()
+    yield f"{node.name} is killed"
+    node.start()
+
+
+@contextmanager
+def node_hangs(site: Site, random: Random) -> Iterator[str]:
+    """A node stands still; if for longer than `presence_ttl`, its people leave."""
+    node = random.choice(site.nodes)
+    node.pause()
+    yield f"{node.name} hangs"
+    node.resume()
+
+
+@contextmanager
+def nginx_dies(site: Site, random: Random) -> Iterator[str]:
+    """All clients lose their connections at once."""
+    site.nginx.kill()
+    yield "nginx is killed"
+    site.nginx.start()
+
+
+def _partition(proxy: Proxy, random: Random) -> str:
+    mode = random.choice((HANG, CUT))
+    proxy.set(mode)
+    return mode
+
+
+@contextmanager
+def node_loses_redis(site: Site, random: Random) -> Iterator[str]:
+    """One node cannot reach Redis, while others can."""
+    number = random.randrange(len(site.nodes))
+    yield f"node-{number + 1} and Redis are parted ({_partition(site.to_redis[number], random)})"
+    site.to_redis[number].set(PASS)
+
+
+@contextmanager
+def node_loses_clients(site: Site, random: Random) -> Iterator[str]:
+    """One node cannot be reached from nginx, but goes on talking to Redis."""
+    number = random.randrange(len(site.nodes))
+    yield f"nginx and node-{number + 1} are parted ({_partition(site.to_nodes[number], random)})"
+    site.to_nodes[number].set(PASS)
+
+
+@contextmanager
+def redis_hangs(site: Site, random: Random) -> Iterator[str]:
+    """Redis stands still. What was under way is done later, after its sender has given up on it."""
+    store = site.primary
+    store.send_signal(signal.SIGSTOP)
+    yield "Redis hangs"
+    store.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def redis_dies(site: Site, random: Random) -> Iterator[str]:
+    """Redis is killed, and comes back with all that it acknowledged."""
+    store = site.primary
+    store.kill()
+    yield "Redis is killed"
+    site.restarts += 1
+    store.start()
+
+
+@contextmanager
+def switchover(site: Site, random: Random) -> Iterator[str]:
+    """The replica takes over in good order: nothing is lost."""
+    former = site.primary
+    with site.client(former) as client:
+        client.execute_command("CLIENT", "PAUSE", "30000", "WRITE")
+        await_true(site.level, "the replica to have everything")
+        site.promote()
+        _lead_nodes(site, random)
+        site.follow(former)
+        client.execute_command("CLIENT", "UNPAUSE")
+    yield "the replica takes over in good order"
+
+
+@contextmanager
+def failover(site: Site, random: Random) -> Iterator[str]:
+    """The primary dies, and the replica takes over without what it had not been told yet."""
+    began = time.monotonic() - 1.0
+    former = site.primary
+    lag = random.choice((0.0, 0.5, 2.0))
+    if lag:
+        site.replication.set(HANG)
+        time.sleep(lag)
+    former.kill()
+    site.replication.set(CUT)  # what hung there is lost
+    site.promote()
+    _lead_nodes(site, random)
+    site.losses.append((began, time.monotonic()))
+    yield f"the primary dies, and the replica takes over; it lacks the last {lag:g} s"
+    former.start()
+    site.replication.set(PASS)
+    site.follow(former)
+
+
+def _lead_nodes(site: Site, random: Random) -> None:
+    """Nodes learn of the new primary one after the other."""
+    for proxy in random.sample(site.to_redis, len(site.to_redis)):
+        proxy.lead_to(site.primary.port)
+        time.sleep(random.choice((0.0, 0.0, 0.3)))
+
+
+OF_NODES: Final[tuple[Fault, ...]] = (node_dies, node_hangs, nginx_dies, node_loses_redis, node_loses_clients)
+OF_REDIS: Final[tuple[Fault, ...]] = (redis_hangs, redis_dies, switchover, failover)

@@ -1,0 +1,132 @@
+"""Quiet points: everything is whole, nobody speaks, and all that was promised must be there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+from faulting.ledger import Ledger
+from faulting.people import Person
+from faulting.site import PRESENCE_TTL, Site
+from threadchat.client import Client
+from threadchat.errors import CommandError
+
+SPEAK_SECONDS: Final = 60.0  # from the last fault until the last acknowledgement
+ARRIVE_SECONDS: Final = 30.0  # from the last acknowledgement until everybody has everything
+PRESENCE_SECONDS: Final = PRESENCE_TTL + 15.0  # and until who is gone has left; the machine may be busy
+PAGE: Final = 1000
+LOOK: Final = 0.2
+
+
+def look(site: Site, people: Sequence[Person], ledger: Ledger) -> None:
+    """Waits until everything is as it must be, and compares all that was seen and promised.
+
+    Speech must have been ended before, by `be_silent`.
+    """
+    deadline = time.monotonic() + SPEAK_SECONDS
+    for person in people:
+        if not person.await_silence(max(0.0, deadline - time.monotonic())):
+            ledger.fault(person.name, f"cannot speak {SPEAK_SECONDS:g} s after everything was whole")
+    rooms = sorted({room for person in people for room in person.rooms})
+    with ExitStack() as stack:
+        observers = []
+        for node in site.nodes:
+            url = f"ws://127.0.0.1:{node.port}/chat"
+            opened = Client(url, nickname=f"observer of {node.name}", timeout=ARRIVE_SECONDS)
+            observers.append((node.name, stack.enter_context(opened)))
+        _await_presence(rooms, people, observers, ledger)
+        deadline = time.monotonic() + ARRIVE_SECONDS
+        for room in rooms:
+            _look_at_room(room, people, observers, ledger, losses=site.losses, deadline=deadline)
+    _within(deadline - time.monotonic(), lambda: not ledger.missing_letters())
+    url = f"ws://127.0.0.1:{site.nodes[0].port}/chat"
+    ledger.settle_letters({person.name: person.read_inbox(url) for person in people}, site.losses)
+    ledger.settle_epochs(site.restarts)
+    ledger.counts["quiet points"] += 1
+
+
+def _await_presence(
+    rooms: Sequence[str], people: Sequence[Person], observers: Sequence[tuple[str, Client]], ledger: Ledger
+) -> None:
+    wrong: dict[tuple[str, str], str] = {}
+
+    def is_right() -> bool:
+        wrong.clear()
+        for room in rooms:
+            expected = {person.name: 1 for person in people if room in person.rooms}
+            for name, observer in observers:
+                try:
+                    present = {each.nickname: each.sessions for each in observer.who(room)}
+                except CommandError as error:
+                    wrong[name, room] = repr(error)
+                    continue
+                if present != expected:
+                    wrong[name, room] = f"{_difference(present, expected)}"
+        return not wrong
+
+    if not _within(PRESENCE_SECONDS, is_right):
+        for (name, room), what in wrong.items():
+            ledger.fault(name, f"presence in {room} is wrong {PRESENCE_SECONDS:g} s later: {what}")
+
+
+def _difference(present: dict[str, int], expected: dict[str, int]) -> str:
+    names = sorted(present.keys() | expected.keys())
+    found = [(name, present.get(name, 0), expected.get(name, 0)) for name in names]
+    return ", ".join(
+        f"{name} is there {one} times, not {other}" for name, one, other in found if one != other
+    )
+
+
+def _look_at_room(
+    room: str,
+    people: Sequence[Person],
+    observers: Sequence[tuple[str, Client]],
+    ledger: Ledger,
+    *,
+    losses: Sequence[tuple[float, float]],
+    deadline: float,
+) -> None:
+    epoch, events = _whole_log(observers[0][1], room)
+    for name, observer in observers[1:]:
+        if _whole_log(observer, room) != (epoch, events):
+            ledger.fault(name, f"its log of {room} is not that of {observers[0][0]}")
+    head = epoch, len(events)
+    members = [person for person in people if room in person.rooms]
+    left = deadline - time.monotonic()
+    if not _within(left, lambda: all(person.positions.get(room) == head for person in members)):
+        for person in members:
+            if (place := person.positions.get(room)) != head:
+                ledger.fault(person.name, f"is at {place} of {room}, and the log at {head}")
+    ledger.settle_room(room, epoch, events, losses)
+
+
+def _whole_log(observer: Client, room: str) -> tuple[str, list[dict[str, Any]]]:
+    """The epoch and all events, from the first one on, in the form of frames."""
+    newest = observer.history(room, limit=1)
+    events: list[dict[str, Any]] = []
+    while len(events) < newest.offset:
+        page = observer.history(room, since=(len(events), newest.epoch), limit=PAGE)
+        events += [
+            {
+                "id": event.id,
+                "type": event.type,
+                "userId": event.user,
+                "message": event.message,
+                "sessionId": event.session,
+            }
+            for event in page.events
+        ]
+        if not page.events:
+            break
+    return newest.epoch, events
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK)
+    return True

@@ -1,0 +1,155 @@
+"""What is to be broken: two Redis, three nodes and nginx, with a proxy on every way between them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+from clustering.parts import Nginx, Node, Redis
+from clustering.programs import Program, ProgramFailed
+
+from faulting.proxy import PASS, Proxy
+
+NODES: Final = 3
+PRESENCE_TTL: Final = 3
+KEY: Final = "for-the-tokens-of-scripts-faults-alone"
+FLAGS: Final = (
+    *("--presence-ttl", str(PRESENCE_TTL), "--token-key", KEY, "--log-level", "info"),
+    # All that is said stays in the logs, so that at the end everything can be looked up.
+    *("--history-size", "1000000", "--history-bytes", "1024MiB", "--logs-bytes", "8192MiB"),
+    *("--inbox-size", "1000000", "--message-rate", "0"),
+)
+PATIENCE: Final = 30.0
+
+
+class BrokenNode(Node):
+    """A node with a fault that somebody has put in, to see whether it is found."""
+
+    def __init__(self, number: int, redis_url: str, folder: Path, flags: Sequence[str], broken: str) -> None:
+        super().__init__(number, redis_url, folder, flags)
+        if broken:
+            self._command = [sys.executable, "-m", "faulting.broken", broken, *self._command[3:]]
+
+
+class Site:
+    """A context manager: leaving it stops everything. Used on one thread, except for `restarts`."""
+
+    def __init__(self, folder: Path, *, broken: str = "") -> None:
+        folder.chmod(0o711)  # nginx's workers may run as another user
+        self.stores = []
+        for name in ("one", "other"):
+            (folder / name).mkdir()
+            self.stores.append(Redis(folder / name))
+        self.primary, self.replica = self.stores
+        self.replication = Proxy(self.primary.port)
+        self.to_redis = [Proxy(self.primary.port) for _ in range(NODES)]
+        self.nodes: list[Node] = [
+            BrokenNode(number, f"redis://127.0.0.1:{proxy.port}/0", folder, FLAGS, broken)
+            for number, proxy in enumerate(self.to_redis, 1)
+        ]
+        self.to_nodes = [Proxy(node.port) for node in self.nodes]
+        self.nginx = Nginx(self.to_nodes, folder)  # type: ignore[arg-type]  # it reads nothing but their ports
+        self.restarts = 0  # of Redis: an epoch may end with each, and for no other reason
+        self.losses: list[tuple[float, float]] = []
+        """When Redis may have lost what it acknowledged, from when on and until when, by time.monotonic."""
+
+    @property
+    def programs(self) -> list[Program]:
+        """All of them."""
+        return [*self.stores, *self.nodes, self.nginx]
+
+    @property
+    def proxies(self) -> list[Proxy]:
+        """All of them."""
+        return [self.replication, *self.to_redis, *self.to_nodes]
+
+    def __enter__(self) -> Site:
+        with ExitStack() as undo:
+            undo.callback(self._stop)
+            for store in self.stores:
+                store.start()
+            self.follow(self.replica)
+            for node in self.nodes:
+                node.launch()
+            for node in self.nodes:
+                node.await_ready()
+            self.nginx.start()
+            undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        for group in (self.nodes, [self.nginx], self.stores):
+            for program in group:
+                program.send_signal(signal.SIGCONT)
+                program.send_signal(signal.SIGTERM)
+            for program in group:
+                program.wait()
+        for proxy in self.proxies:
+            proxy.stop()
+
+    def heal(self) -> None:
+        """Makes everything whole again. Raises ProgramFailed if something does not come back."""
+        for proxy in self.proxies:
+            proxy.set(PASS)
+        for program in self.programs:
+            program.send_signal(signal.SIGCONT)
+            if not program.running:
+                program.launch()
+        for program in self.programs:
+            program.await_ready(timeout=PATIENCE)
+        self._await_link()
+
+    # Redis
+
+    @contextmanager
+    def client(self, store: Redis) -> Iterator[Any]:
+        """A connection to a Redis; typed as Any because redis-py's answers are."""
+        with redis.Redis(port=store.port, socket_timeout=10) as client:
+            yield client
+
+    def follow(self, store: Redis) -> None:
+        """Makes a Redis the replica of the primary, and waits until it has everything."""
+        self.replication.lead_to(self.primary.port)
+        with self.client(self.primary) as client:
+            client.config_set("repl-diskless-sync-delay", 0)
+        with self.client(store) as client:
+            client.replicaof("127.0.0.1", self.replication.port)
+        self._await_link()
+
+    def _await_link(self) -> None:
+        def is_up() -> bool:
+            with self.client(self.replica) as client:
+                return bool(client.info("replication").get("master_link_status") == "up")
+
+        await_true(is_up, "the replica to have everything")
+
+    def level(self) -> bool:
+        """Whether the replica has all that the primary has."""
+        with self.client(self.primary) as one, self.client(self.replica) as other:
+            head = one.info("replication")["master_repl_offset"]
+            return bool(other.info("replication").get("slave_repl_offset") == head)
+
+    def promote(self) -> None:
+        """Makes the replica the primary. Nodes still go to the former one."""
+        with self.client(self.replica) as client:
+            client.replicaof("NO", "ONE")
+        self.restarts += 1
+        self.primary, self.replica = self.replica, self.primary
+
+
+def await_true(condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
+    """Waits until a condition holds. Raises ProgramFailed."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise ProgramFailed(f"still waiting for {what} after {timeout:g} s")
+        time.sleep(0.05)

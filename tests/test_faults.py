@@ -1,0 +1,331 @@
+"""Covers scripts/faults: its quick form is clean, and whatever can be wrong is found."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.broker.redis_server import why_not
+from tests.e2e.process import environment, until
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+from clustering.programs import ProgramFailed, executable
+
+if reason := why_not():
+    pytest.skip(reason, allow_module_level=True)
+
+from faulting.ledger import Ledger, Letter, Promise
+from faulting.people import RecordingLink
+from faulting.proxy import CUT, HANG, PASS, Proxy
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 10
+RUN_SECONDS = 200
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    try:
+        executable("nginx")
+    except ProgramFailed as missing:
+        pytest.skip(str(missing))
+    paths = os.pathsep.join((str(ROOT / "scripts"), str(ROOT)))
+    return subprocess.Popen(
+        [sys.executable, "-m", "faulting", *arguments],
+        env=environment({"PYTHONPATH": paths, "TMPDIR": str(folder)}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, and which still run."""
+    return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+# -- the command -------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(RUN_SECONDS + 60)
+def test_the_quick_form_is_clean(tmp_path: Path) -> None:
+    process = start(tmp_path, "--quick", "--seed", "1")
+    out, err = process.communicate(timeout=RUN_SECONDS)
+    assert process.returncode == 0, out + err
+    assert out.endswith("faults: ok: 12 people, 14 s, seed 1\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(RUN_SECONDS + 60)
+@pytest.mark.parametrize(
+    ("broken", "only", "found"),
+    [
+        ("ack-before-append", "redis_hangs", r" was acknowledged at "),
+        ("heal-without-epoch", "failover", r" here and Fact"),
+    ],
+)
+def test_a_fault_that_was_put_in_is_found(tmp_path: Path, broken: str, only: str, found: str) -> None:
+    process = start(tmp_path, "--quick", "--seed", "3", "--broken", broken, "--only", only)
+    out, err = process.communicate(timeout=RUN_SECONDS)
+    assert process.returncode == 1, out + err
+    assert found in out
+    assert "faults: FAILED: " in out
+
+
+def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
+    process = start(tmp_path, "--seconds", "300", "--people", "3")
+    until(lambda: len(children(process.pid)) == 6, "two Redis, three nodes and nginx to be started")
+    started = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "Traceback" not in out + err
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
+
+
+@pytest.mark.parametrize("wrong", [["--seconds", "0"], ["--only", "rain"], ["--broken", "all"]])
+def test_nonsense_is_refused(tmp_path: Path, wrong: list[str]) -> None:
+    process = start(tmp_path, *wrong)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert wrong[0] in err
+
+
+# -- the ledger --------------------------------------------------------------------------------------
+
+
+def message(number: int, text: str) -> dict[str, Any]:
+    return {"id": number, "type": "message", "userId": 1, "message": text}
+
+
+SAID = "was acknowledged at"
+LOG = [message(1, "p1.1"), message(2, "p2.1"), message(3, "p1.2")]
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """Somebody saw all of it, and all of it was acknowledged."""
+    ledger = Ledger()
+    for event in LOG:
+        ledger.saw("p1", "lobby", "e", event)
+        who, text = event["message"].partition(".")[0], event["message"]
+        ledger.promised(Promise(who, "lobby", text, event["id"], 10.0, 11.0))
+    return ledger
+
+
+def settle(
+    ledger: Ledger, *events: dict[str, Any], epoch: str = "e", losses: Any = (), inbox: str = ""
+) -> list[str]:
+    ledger.settle_room("lobby", epoch, events, losses)
+    ledger.settle_letters({"p2": inbox.split()}, losses)
+    return ledger.faults
+
+
+def test_what_adds_up_is_no_fault(ledger: Ledger) -> None:
+    ledger.posted(Letter("p1", "p2", "hi", 10.0, 11.0))
+    ledger.received("p2", "hi")
+    assert settle(ledger, *LOG, inbox="hi") == []
+    assert settle(ledger, *LOG, message(4, "p2.2"), inbox="hi") == []
+    assert ledger.counts["messages acknowledged"] == 3
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        (LOG[:2], ["the log: of lobby lacks event 3 of this epoch", "p1: 'p1.2' was acknowledged at 3"]),
+        (
+            [*LOG[:2], message(3, "p3.1")],
+            ["the log: event 3 of lobby is", "p1: 'p1.2' was acknowledged at 3"],
+        ),
+        (
+            [*LOG, message(4, "p2.1")],
+            ["the log: 'p2.1' is in lobby twice", "p2: 'p2.1' was acknowledged at 2"],
+        ),
+        ([*LOG, message(5, "p2.2")], ["the log: of lobby has 5 at place 4"]),
+        ([*LOG, message(4, "p1.0")], ["p1: 'p1.0' comes after a later one in lobby"]),
+    ],
+    ids=["lost", "replaced", "twice", "hole", "order"],
+)
+def test_what_does_not_add_up_is_found(
+    ledger: Ledger, events: list[dict[str, Any]], found: list[str]
+) -> None:
+    faults = settle(ledger, *events)
+    assert len(faults) == len(found)
+    for fault, words in zip(faults, found, strict=True):
+        assert fault.startswith(words)
+
+
+def test_views_that_differ_are_found_at_once() -> None:
+    told: list[str] = []
+    ledger = Ledger(told.append)
+    ledger.saw("p1", "lobby", "e", message(1, "p1.1"))
+    ledger.saw("p2", "lobby", "f", message(1, "p2.1"))  # another epoch
+    assert told == []
+    ledger.saw("p2", "lobby", "e", message(1, "p2.1"))
+    assert ledger.faults_in_all == len(told) == 1
+
+
+def test_a_failover_may_lose_what_was_said_shortly_before_but_ends_the_epoch(ledger: Ledger) -> None:
+    assert settle(ledger, *LOG[:2], epoch="f", losses=[(11.0, 12.0)]) == []
+    assert ledger.counts["messages lost in a failover"] == 1
+
+
+@pytest.mark.parametrize(
+    ("epoch", "losses"), [("e", [(11.0, 12.0)]), ("f", [(11.5, 12.0)]), ("f", [(8.0, 9.5)])]
+)
+def test_a_loss_at_another_time_or_in_the_same_epoch_is_found(
+    ledger: Ledger, epoch: str, losses: Any
+) -> None:
+    assert "p1: 'p1.2' was acknowledged at 3 of lobby and is nowhere" in settle(
+        ledger, *LOG[:2], epoch=epoch, losses=losses
+    )
+
+
+def test_a_direct_message_is_in_the_inbox_and_arrives_once(ledger: Ledger) -> None:
+    for text in ("lost", "late", "doubled", "repeated"):
+        ledger.posted(Letter("p1", "p2", text, 10.0, 11.0))
+    for text in ("lost", "doubled", "repeated", "repeated"):
+        ledger.received("p2", text)
+    assert settle(ledger, *LOG, inbox="late doubled doubled repeated") == [
+        "p2: 'lost' of p1 is 0 times in the inbox",
+        "p2: 'late' of p1 was acknowledged and did not arrive",
+        "p2: 'doubled' of p1 is 2 times in the inbox",
+        "p2: the direct message 'repeated' arrived 2 times",
+    ]
+
+
+def test_whoever_is_told_that_the_inbox_is_another_one_may_miss_what_is_there(ledger: Ledger) -> None:
+    for text in ("missed", "lost"):
+        ledger.posted(Letter("p1", "p2", text, 10.0, 11.0))
+    ledger.told_of_missing("p2")
+    assert settle(ledger, *LOG, inbox="missed") == ["p2: 'lost' of p1 is 0 times in the inbox"]
+
+
+def test_a_failover_may_lose_a_direct_message(ledger: Ledger) -> None:
+    for text in ("lost", "repeated"):
+        ledger.posted(Letter("p1", "p2", text, 10.0, 11.0))
+    for _ in range(2):
+        ledger.received("p2", "repeated")
+    assert settle(ledger, *LOG, losses=[(11.0, 12.0)]) == []
+    assert ledger.counts["direct messages lost in a failover"] == 1
+
+
+def test_an_epoch_ends_for_a_reason(ledger: Ledger) -> None:
+    for epoch in ("e", "f"):
+        ledger.entered("lobby", epoch)
+    ledger.settle_epochs(1)
+    assert ledger.faults == []
+    ledger.settle_epochs(0)
+    assert ledger.faults == ["the log: of lobby had 2 epochs; Redis restarted 0 times"]
+
+
+class Script:
+    """A WebSocket that brings what it is given."""
+
+    def __init__(self, *frames: str) -> None:
+        self._frames = list(frames)
+
+    def send(self, message: str) -> None: ...
+
+    def recv(self, timeout: float | None = None) -> str:
+        return self._frames.pop(0)
+
+    def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+
+def test_a_connection_that_leaves_an_event_out_is_found() -> None:
+    joined = '{"type": "ok", "re": 2, "offset": 4, "epoch": "e"}'
+    events = [f'{{"id": {i}, "chatroomId": "lobby", "type": "message", "message": "p1.{i}"}}' for i in (5, 7)]
+    ledger = Ledger()
+    link = RecordingLink(Script(events[0], joined, *events), "p1", ledger)
+    link.send('{"type": "join", "id": 2, "room": "lobby"}')
+    link.recv()
+    assert [it.partition(": {")[0] for it in ledger.faults] == [
+        "p1: was sent an event of lobby without being there"
+    ]
+    for _ in range(3):
+        link.recv()
+    assert ledger.faults[1:] == ["p1: was sent event 7 of lobby after 5"]
+    assert link.positions == {"lobby": ("e", 7)}
+
+
+# -- the proxy ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
+        yield server
+
+
+@pytest.fixture
+def proxy(served: socket.socket) -> Iterator[Proxy]:
+    proxy = Proxy(served.getsockname()[1])
+    yield proxy
+    proxy.stop()
+
+
+def connect(proxy: Proxy) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE)
+
+
+def read_new(proxy: Proxy) -> bytes:
+    with connect(proxy) as sock:
+        return sock.recv(9)
+
+
+def is_reset(act: Callable[[], bytes]) -> bool:
+    try:
+        return act() == b""
+    except ConnectionError:
+        return True
+
+
+def test_a_proxy_passes_hangs_and_cuts(proxy: Proxy, served: socket.socket) -> None:
+    with connect(proxy) as near, served.accept()[0] as far:
+        far.settimeout(PATIENCE)
+        near.sendall(b"one")
+        assert far.recv(9) == b"one"
+        far.sendall(b"two")
+        assert near.recv(9) == b"two"
+        proxy.set(HANG)
+        near.sendall(b"three")
+        with connect(proxy) as later:  # the system accepts it, and nobody answers
+            proxy.set(PASS)
+            assert far.recv(9) == b"three", "nothing is lost"
+            served.accept()[0].close()
+            assert is_reset(lambda: later.recv(9))
+        proxy.set(CUT)
+        assert is_reset(lambda: near.recv(9))
+        assert is_reset(lambda: far.recv(9))
+    assert is_reset(lambda: read_new(proxy))
+
+
+def test_what_hung_is_lost_by_a_cut(proxy: Proxy, served: socket.socket) -> None:
+    with connect(proxy) as near, served.accept()[0] as far:
+        far.settimeout(PATIENCE)
+        proxy.set(HANG)
+        until(lambda: proxy._watched is False, "it to hang")
+        near.sendall(b"lost")
+        proxy.set(CUT)
+        assert is_reset(lambda: far.recv(9))
+
+
+def test_a_proxy_leads_elsewhere(proxy: Proxy, served: socket.socket) -> None:
+    with connect(proxy) as near, served.accept()[0], socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(PATIENCE)
+        proxy.lead_to(other.getsockname()[1])
+        assert is_reset(lambda: near.recv(9))
+        with connect(proxy) as again, other.accept()[0] as there:
+            again.sendall(b"hello")
+            there.settimeout(PATIENCE)
+            assert there.recv(9) == b"hello"
