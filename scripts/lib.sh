@@ -58,15 +58,17 @@ ensure_node() {
 
 has_node() { command -v node >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
 
-# Puts TypeScript, which checks threadchat.js, and a linter for the Dockerfile into .venv; fails where there is no
-# npm, or npm gets nothing.
-ensure_typescript() {
-    local bin="$VENV/node/node_modules/.bin"
-    [[ -x "$bin/tsc" && -x "$bin/dockerfile-utils" ]] && return
+# Puts what tests JavaScript into .venv: TypeScript checks the types of threadchat.js, jsdom is a document for the
+# page's modules, and axe-core finds what keeps people from using it. A linter for the Dockerfile comes along. Fails
+# where there is no npm, or npm gets nothing.
+ensure_node_packages() {
+    local packages="$VENV/node/node_modules"
+    [[ -x "$packages/.bin/tsc" && -x "$packages/.bin/dockerfile-utils" && -d "$packages/jsdom" &&
+        -d "$packages/axe-core" ]] && return
     command -v npm >/dev/null || return 1
-    say "installing TypeScript into $VENV ..."
-    npm install --silent --no-fund --no-audit --prefix "$VENV/node" "typescript@5.9" "dockerfile-utils@0.16" \
-        </dev/null >&2
+    say "installing TypeScript, jsdom, axe-core and dockerfile-utils into $VENV ..."
+    npm install --silent --no-fund --no-audit --prefix "$VENV/node" \
+        "typescript@5.9" "jsdom@26" "axe-core@4.10" "dockerfile-utils@0.16" </dev/null >&2
 }
 
 # Sets PYTHON and PYTHON_VERSION, or says what is missing.

@@ -431,7 +431,7 @@ def test_a_missing_node_is_installed(tree: Tree) -> None:
         ("node", "the tests of threadchat.js; they need Node 18 or newer: sudo apt-get install nodejs"),
         (
             "npm",
-            "the types of threadchat.js and a check of the Dockerfile; they need npm, and npm its registry",
+            "types, views and accessibility of the JavaScript, and the Dockerfile's linter; they need npm and its registry",
         ),
     ],
 )

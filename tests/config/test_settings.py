@@ -34,6 +34,11 @@ DEFAULTS = {
     "token_audience": "",
     "token_issuer": "",
     "api_key": "",
+    "page_title": "",
+    "page_color": "",
+    "page_logo": "",
+    "page_rooms": "",
+    "page_embedding": "",
     "request_timeout": 5.0,
     "hello_timeout": 5.0,
     "profile_timeout": 300.0,
@@ -555,8 +560,8 @@ def test_a_wrong_name_from_code_is_told_which_was_meant(name: str, meant: str) -
         with pytest.raises(ConfigError) as caught:
             make(**{name: 5})
         assert str(caught.value) == f"{name} is not a setting; did you mean {meant}?"
-    with pytest.raises(ConfigError, match=r"^colour is not a setting$"):
-        Config(colour="red")  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match=r"^flavour is not a setting$"):
+        Config(flavour="red")  # type: ignore[call-arg]
 
 
 def test_the_environment_of_a_program(chdir_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, Self
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
+AXE = Path(sys.prefix) / "node/node_modules/axe-core/axe.min.js"  # where scripts/test puts it
 NOTE_BANNERS = """
     const banner = document.getElementById("banner");
     window.banners = [];
@@ -159,6 +162,16 @@ class Person:
         self.wait(lambda: self.see("title").text == f"#{name}", f"#{name} to be open")
         self.arrived()
 
+    def write_to(self, name: str) -> None:
+        """Opens the private conversation with somebody who is in the room."""
+        self.see("person", name=name).click()
+        self.see("profile-write").click()
+
+    def choose(self, *testids: str) -> None:
+        """Clicks on these elements, one after the other: a button, then what its menu shows."""
+        for testid in testids:
+            self.see(testid).click()
+
     def say(self, text: str) -> None:
         """Writes into the message box and presses Enter."""
         from selenium.webdriver.common.keys import Keys
@@ -188,6 +201,29 @@ class Person:
         """Makes this window as wide as a small phone."""
         metrics = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
         self.emulate("Emulation.setDeviceMetricsOverride", **metrics)
+
+    def theme(self, scheme: str) -> None:
+        """The system's colours: "light" or "dark"."""
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}
+        colors = {"name": "prefers-color-scheme", "value": scheme}
+        self.emulate("Emulation.setEmulatedMedia", features=[colors, still])
+
+    def shoot(self, name: str) -> None:
+        """Keeps a picture in the folder that THREADCHAT_SHOTS names, if it names one."""
+        if folder := os.environ.get("THREADCHAT_SHOTS"):
+            self.look().save_screenshot(str(Path(folder) / f"{name}.png"))
+
+    def faults(self) -> list[str]:
+        """What axe-core finds wrong with the page as it is; it has to be installed, see `axe`."""
+        driver = self.look()
+        driver.execute_script(AXE.read_text())
+        script = "axe.run(document, {resultTypes: ['violations']}).then(arguments[0])"
+        found = driver.execute_async_script(script)["violations"]
+        return [
+            f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
+            for each in found
+            for node in each["nodes"]
+        ]
 
     def leave(self) -> None:
         """Closes the window."""

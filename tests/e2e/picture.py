@@ -36,7 +36,7 @@ def unread(ann: Person, bob: Person, mira: Person) -> None:
     """Elsewhere something came that ann has not looked at yet."""
     bob.open_room("lobby")
     bob.say("Is the meeting still on Friday?")
-    mira.see("person", name="ann").click()
+    mira.write_to("ann")
     mira.say("Psst, it is bob's birthday tomorrow")
     ann.wait(lambda: "1 unread" in ann.see("room", name="lobby").text, "one unread in the lobby")
     ann.see("direct", name="mira")

@@ -2,104 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
 
-from tests.e2e.browser import Cable, Person, chromium, missing
+from tests.e2e.browser import Cable, Person, missing
+from tests.e2e.people import Bot, Room
 from threadchat import Chat, Config
 from threadchat.errors import CloseCode
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "nothing is missing")
-
-
-class Room:
-    """A browser full of people: `enter` opens one more window of it."""
-
-    def __init__(self, driver: Any, url: str) -> None:
-        self.driver = driver
-        self.url = url
-        self.people: list[Person] = []
-
-    def window(self, path: str = "/", url: str = "") -> Person:
-        person = Person(self.driver, (url or self.url) + path)
-        self.people.append(person)
-        return person
-
-    def enter(self, nickname: str, path: str = "/", url: str = "") -> Person:
-        return self.window(path, url).enter(nickname)
-
-    def complaints(self) -> list[str]:
-        """What the browser found wrong since the last look: errors, warnings, violations of the policy."""
-        return [f"{entry['level']} {entry['message']}" for entry in self.driver.get_log("browser")]
-
-
-class Bot:
-    """Somebody without a browser, who can write a lot."""
-
-    def __init__(self, port: int, nickname: str) -> None:
-        self._open = contextlib.ExitStack()
-        url = f"ws://127.0.0.1:{port}/chat"
-        self._socket: ClientConnection = self._open.enter_context(connect(url))
-        self.directs: list[str] = []  # what others wrote to it privately, as far as `ask` has read
-        self.user: int = self.ask(type="hello", nickname=nickname)["user"]
-
-    def ask(self, **command: object) -> dict[str, Any]:
-        self._socket.send(json.dumps({"id": "question", **command}))
-        while True:
-            frame: dict[str, Any] = json.loads(self._socket.recv(timeout=10))
-            if frame["type"] == "direct":
-                self.directs.append(frame["message"])
-            if frame.get("re") == "question":
-                assert frame["type"] == "ok", frame
-                return frame
-
-    def say(self, *texts: str, room: str = "lobby") -> None:
-        for text in texts:
-            self.ask(type="message", room=room, message=text)
-
-    def texts(self, room: str = "lobby") -> list[str]:
-        events = self.ask(type="history", room=room)["events"]
-        return [event["message"] for event in events if event["type"] == "message"]
-
-    def close(self) -> None:
-        self._open.close()
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
-
-
-@pytest.fixture
-def room(driver: Any, chat_server: Any) -> Iterator[Room]:
-    """Every server has a port of its own, so nothing that one test stored is seen by the next."""
-    first = driver.current_window_handle
-    room = Room(driver, chat_server.url)
-    room.complaints()
-    yield room
-    for person in room.people:
-        person.leave()
-    driver.switch_to.window(first)
-
-
-@pytest.fixture
-def bot(chat_server: Any) -> Iterator[Bot]:
-    bot = Bot(chat_server.port, "bot")
-    yield bot
-    bot.close()
-
-
-@pytest.fixture
-def cable(chat_server: Any) -> Iterator[Cable]:
-    cable = Cable(chat_server.port)
-    yield cable
-    cable.close()
 
 
 def test_two_people_chat(room: Room) -> None:
@@ -174,7 +86,7 @@ def test_typing_is_shown_until_the_message_comes(room: Room) -> None:
 
 def test_private_conversation(room: Room) -> None:
     ann, bob = room.enter("ann"), room.enter("bob")
-    ann.see("person", name="bob").click()
+    ann.write_to("bob")
     ann.say("only for you")
     assert "ann" in ann.see("message-row", state="delivered").text
     bob.wait(lambda: "1 unread" in bob.see("direct", name="ann").text, "one unread")
@@ -209,7 +121,7 @@ def test_what_is_said_to_one_who_is_known_waits_and_is_in_all_tabs(room: Room) -
             return person.enter(f"{name}-nick")
 
         ann, there, bob = enter("ann"), enter("ann"), enter("7")
-        ann.see("person", name="7-nick").click()
+        ann.write_to("7-nick")
         ann.say("1")
         bob.see("direct", name="ann-nick").click()
         bob.wait_for_text("1")
@@ -240,7 +152,7 @@ def test_reload_is_the_same_person_in_the_same_place(room: Room, bot: Bot) -> No
     bot.say("between")
     ann.wait_for_text("between")
     me = ann.see("person", name="ann").get_attribute("data-user")
-    ann.see("person", name="bot").click()
+    ann.write_to("bot")
     ann.say("to you alone")
     ann.see("message-row", state="delivered")
     ann.see("room", name="lobby").click()
@@ -282,7 +194,7 @@ def test_a_restart_turns_no_private_message_to_a_stranger(
     bot.ask(type="join", room="lobby")
     ann = room.enter("ann", url=cable.url)
     me = ann.see("person", name="ann").get_attribute("data-user")
-    ann.see("person", name="bot").click()
+    ann.write_to("bot")
     ann.say("to the bot")
     ann.see("message-row", state="delivered")
     cable.cut()
@@ -298,7 +210,7 @@ def test_a_restart_turns_no_private_message_to_a_stranger(
     ann.see("room", name="lobby").click()
     assert ann.see("person", name="ann").get_attribute("data-user") == me, "the same number, another person"
     stranger.ask(type="join", room="lobby")
-    ann.see("person", name="stranger").click()
+    ann.write_to("stranger")
     ann.say("hello stranger")
     ann.see("message-row", state="delivered")
     stranger.ask(type="ping")
@@ -386,7 +298,7 @@ def test_markup_stays_text(room: Room) -> None:
     ann.open_room("<b>room")
     ann.say(evil)
     bob.wait_for_text(evil)
-    bob.see("person", name="<i>ann</i>").click()
+    bob.write_to("<i>ann</i>")
     bob.say(evil)
     bob.wait_for_text(evil)
     for person in (ann, bob):
@@ -432,12 +344,17 @@ def test_a_long_message_is_folded_until_asked_for(room: Room, bot: Bot) -> None:
     assert ann.run(height) > folded * 2
 
 
-def test_a_text_that_was_cut_off_says_so(room: Room) -> None:
+def test_a_text_that_is_too_long_is_told_so_and_stays_whole(room: Room) -> None:
     ann = room.enter("ann")
     paste = "const box = document.getElementById('message'); box.focus();"
     ann.run(paste + "document.execCommand('insertText', false, 'y'.repeat(70000))")
-    ann.wait(lambda: "64,000" in ann.see("limit").text, "a remark that not all of it is there")
-    ann.keys("\ue003")  # Backspace
+    ann.wait(lambda: "70,000 of at most 64,000" in ann.see("limit").text, "a remark that it is too long")
+    ann.keys("\ue007")  # Enter
+    assert len(str(ann.see("message").get_attribute("value"))) == 70_000, (
+        "nothing was sent, and nothing cut off"
+    )
+    ann.run("const box = document.getElementById('message'); box.setSelectionRange(10, 70000)")
+    ann.keys("\ue003")
     ann.wait(lambda: ann.all("limit")[0].text == "", "the remark to go")
 
 
@@ -478,6 +395,8 @@ def test_keyboard_alone(room: Room, bot: Bot) -> None:
         raise AssertionError(f"{testid} is not reached by Tab")
 
     tab_to("person")
+    ann.keys(Keys.ARROW_DOWN, Keys.ENTER)
+    ann.wait(lambda: ann.focused() == "profile-write", "the profile")
     ann.keys(Keys.ENTER)
     ann.wait(lambda: ann.see("title").text == "bot", "a private conversation with the bot")
     ann.wait(lambda: ann.focused() == "message", "the message box to have the focus")
@@ -514,18 +433,18 @@ def test_phone_width(room: Room, bot: Bot) -> None:
     ann.wait(lambda: not ann.all("sidebar")[0].is_displayed(), "the drawer to close")
     assert ann.focused() == "menu"
     ann.see("people-toggle").click()
-    ann.see("person", name="bot").click()
+    ann.write_to("bot")
     ann.wait(lambda: ann.see("title").text == "bot", "the private conversation")
     ann.wait(lambda: not ann.all("people")[0].is_displayed(), "the drawer to close")
 
 
 def test_rename(room: Room) -> None:
     ann = room.enter("ann")
-    ann.see("me").click()
+    ann.choose("me", "menu-rename")
     box = ann.see("new-nickname")
     box.clear()
     box.send_keys("anna")
-    ann.see("rename-save").click()
+    ann.see("dialog-save").click()
     ann.wait(lambda: ann.all("person", name="anna"), "the new name in the list")
     ann.say("it is me")
     ann.wait(lambda: "anna" in ann.see("message-row").text, "the new name at the message")

@@ -16,7 +16,8 @@ from threadchat import __version__
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CLIENT = ROOT / "threadchat/server/browser"
-TSC = Path(sys.prefix) / "node/node_modules/.bin/tsc"  # where scripts/test puts it
+PACKAGES = Path(sys.prefix) / "node"  # where scripts/test puts them
+TSC = PACKAGES / "node_modules/.bin/tsc"
 NEWEST = ["--target", "es2022", "--module", "nodenext", "--moduleResolution", "nodenext"]
 
 
@@ -35,7 +36,12 @@ needs_tsc = pytest.mark.skipif(not TSC.exists(), reason="needs TypeScript, which
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:
     """What a command prints; it has to end well."""
-    environ = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    environ = {
+        **os.environ,
+        "PYTHON": sys.executable,
+        "PYTHONPATH": str(ROOT),
+        "NODE_PACKAGES": str(PACKAGES),
+    }
     found = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout
@@ -78,7 +84,7 @@ def test_the_module_needs_nothing_else() -> None:
 
 
 def test_the_page_has_no_protocol_of_its_own() -> None:
-    for path in (ROOT / "threadchat/server/http/page").glob("*.js"):
+    for path in (ROOT / "threadchat/server/http/page").rglob("*.js"):
         source = path.read_text()
         for word in ("WebSocket", "JSON.stringify({ type", 'type: "hello"', "resume:"):
             assert word not in source, f"{path.name}: that is the client's"

@@ -38,6 +38,7 @@ overrides the default."""
 TITLES: Final[dict[Group, str]] = {
     "address": "address",
     "identity": "identity; secrets are best kept in the environment, or in a file as file:PATH",
+    "page": "the page",
     "deadlines": "deadlines, in seconds",
     "limits": "limits; bytes may be written as 64KiB or 4MiB",
     "rooms": "rooms",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from threadchat.config.values import Address, Rule, Secret, Value
 from threadchat.errors import ConfigError
 
-Group = Literal["address", "identity", "deadlines", "limits", "rooms", "operations"]
+T = TypeVar("T")
+Group = Literal["address", "identity", "page", "deadlines", "limits", "rooms", "operations"]
 
 
 def setting_field(default: Value, rule: Rule, group: Group, reason: str) -> Any:
@@ -132,3 +134,19 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     nearest = [name for name in names if name.startswith((f"{word}_", f"{word}-"))]
     nearest = nearest or get_close_matches(word, names, n=1)
     return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def names_unknown_settings(made: type[T]) -> type[T]:
+    """Makes the constructor suggest a setting when it is given an unknown name."""
+    init = made.__init__
+    known = [field.name for field in fields(made)]  # type: ignore[arg-type]
+
+    @wraps(init)
+    def __init__(self: T, *args: Any, **values: Any) -> None:
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"{name} is not a setting{suggestion(name, known)}")
+        init(self, *args, **values)
+
+    made.__init__ = __init__  # type: ignore[method-assign, assignment]
+    return made

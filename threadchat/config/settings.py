@@ -5,33 +5,36 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import wraps
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from threadchat.config.relations import check_relations
-from threadchat.config.setting import Origin, Setting, check_value, suggestion
+from threadchat.config.setting import Origin, Setting, check_value, names_unknown_settings
 from threadchat.config.setting import setting_field as _setting
 from threadchat.config.sources import resolve
 from threadchat.config.texts import (
     API_KEY,
     BROKER,
+    COLOR,
     CORE,
     CREATE_ROOMS,
+    FRAMES,
     HOST,
     HOSTS,
     LOG_FORMAT,
     LOG_LEVEL,
+    LOGO,
     METRICS,
     NETWORKS,
     ORIGINS,
     PATH,
+    ROOMS,
     ROUTING,
     SUBPROTOCOLS,
+    TITLE,
     TOKEN_KEY,
     WORD,
 )
 from threadchat.config.values import AUTO, Bytes, Pattern, Seconds, SecondsOrNever, Whole, YesNo, YesNoAuto
-from threadchat.errors import ConfigError
 
 _SECONDS = Seconds()
 _LONG = Seconds(high=366 * 86_400)
@@ -43,25 +46,7 @@ _MILLION = 1_000_000
 _GIB = 1024**3
 
 
-T = TypeVar("T")
-
-
-def _names_unknown_settings(made: type[T]) -> type[T]:
-    """Makes the constructor suggest a setting when it is given an unknown name."""
-    init = made.__init__
-
-    @wraps(init)
-    def __init__(self: T, *args: Any, **values: Any) -> None:
-        for name in values:
-            if name not in SETTINGS:
-                raise ConfigError(f"{name} is not a setting{suggestion(name, SETTINGS)}")
-        init(self, *args, **values)
-
-    made.__init__ = __init__  # type: ignore[method-assign, assignment]
-    return made
-
-
-@_names_unknown_settings
+@names_unknown_settings
 @dataclass(frozen=True, slots=True)
 class Config:
     """Every setting, with its default.
@@ -111,6 +96,13 @@ class Config:
         "issuer that a token's iss must equal; if empty, any issuer is accepted")
     api_key: str = _setting("", API_KEY, "identity",
         "secret for /api/ and /ops, sent in the X-API-Key header; without it both paths answer 404")
+
+    page_title: str = _setting("", TITLE, "page", "name of the chat on its page")
+    page_color: str = _setting("", COLOR, "page", "color of buttons and links; the page makes it readable")
+    page_logo: str = _setting("", LOGO, "page", "image that stands for the chat on its page")
+    page_rooms: str = _setting("", ROOMS, "page", "rooms that the page shows first; visitors enter the first")
+    page_embedding: str = _setting("", FRAMES, "page",
+        "pages that may show the chat in a frame; a page of another site can lure clicks into it")
 
     request_timeout: float = _setting(5.0, _SECONDS, "deadlines",
         "time for an HTTP request to arrive in full; an incomplete request occupies a thread")

@@ -82,3 +82,19 @@ API_KEY: Final = Secret(
 LOG_FORMAT: Final = one_of("text", "json")
 METRICS: Final = one_of("off", "key", "open")
 WORD: Final = Text(r"[!-~]{0,200}", "a word of printable ASCII")
+TITLE: Final = Text(
+    r"[^\x00-\x1f\x7f\ud800-\udfff]{0,60}", "at most 60 characters, none of them a control character"
+)
+COLOR: Final = Text(r"(#[0-9A-Fa-f]{6})?", "a color such as #2d6a5f")
+LOGO: Final = Text(
+    r"((https://[\w.:\[\]-]+)?/[\w./~%+@-]*)?",
+    "the path of an image on this host, such as /logo.svg, or its https:// URL",
+)
+ROOMS: Final = Text(
+    r"[^\x00-\x1f\x7f\ud800-\udfff]{0,2000}",
+    "names of rooms, separated by commas, without control characters",
+)
+FRAMES: Final = Text(
+    r"(\*|self|(?:self|https?://[\w.:*\[\]-]+)( *, *(?:self|https?://[\w.:*\[\]-]+))*)?",
+    "*, or self and origins such as https://example.org, separated by commas",
+)

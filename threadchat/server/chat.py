@@ -29,11 +29,11 @@ from threadchat.server.connection_registry import ConnectionRegistry
 from threadchat.server.emitting import Emitting
 from threadchat.server.http.routes import Routes
 from threadchat.server.http.server import HttpServer
-from threadchat.server.http.static import read_page
 from threadchat.server.http_factory import make_http
 from threadchat.server.hub_factory import make_event_log, make_hub
 from threadchat.server.listening_check import ListeningCheck
 from threadchat.server.mount import Mount
+from threadchat.server.page_look import configured_page
 from threadchat.server.session.app_commands import Calls, WithCommands
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.native import NativeSession
@@ -133,8 +133,6 @@ class Chat(WithHooks, WithCommands, Emitting):
         """Whether the chat accepts no more connections. Runs on: any thread."""
         return self.registry.closing
 
-    # Serving
-
     def mount(
         self, app: WSGIApplication, path: str = "/chat", *, page: bool = False, api: bool = False
     ) -> Mount:
@@ -147,7 +145,8 @@ class Chat(WithHooks, WithCommands, Emitting):
         endpoint = self._upgrade_handler.endpoint(NativeSession)
         alone = not self.config.broker.startswith(("redis", "unix:"))
         operators = Operators.asked_for(self, self.config).find if api else None
-        mount = Mount(app, path, endpoint, read_page() if page else None, operators=operators, alone=alone)
+        files = configured_page(self.config) if page else None
+        mount = Mount(app, path, endpoint, files, operators=operators, alone=alone)
         self.listening_check.note_entry(mount)
         return mount
 
@@ -172,7 +171,10 @@ class Chat(WithHooks, WithCommands, Emitting):
         endpoints = {path: self._upgrade_handler.endpoint(dialect) for path, dialect in dialects.items()}
         operators = Operators(self, self.config).find
         hosts = self._upgrade_handler.hosts
-        web = Routes(endpoints, ready=lambda: self.inspector.ready, operators=operators, hosts=hosts)
+        page = configured_page(self.config)
+        web = Routes(
+            endpoints, page=page, ready=lambda: self.inspector.ready, operators=operators, hosts=hosts
+        )
         http = make_http(web, self.config, host=host, port=port, on_accept_thread=on_accept_thread)
         self._begin()
         # Reading `ready` makes the broker connect now instead of at the first client.
@@ -189,10 +191,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         return self._http.url
 
     def reload(self) -> None:
-        """Reads certificate, key and `token_keys` again for later use, and opens the event log anew.
-
-        Runs on: one thread at a time.
-        """
+        """Reads TLS files and `token_keys` again, reopens the event log. Runs on: one thread at a time."""
         for part in (self._http, self.tokens, self._event_log):
             if part is not None:
                 part.reload()

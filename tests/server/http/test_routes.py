@@ -12,6 +12,7 @@ import pytest
 
 from threadchat.server.http.routes import Routes
 from threadchat.server.http.server import HttpServer
+from threadchat.server.http.static import read_page
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -50,7 +51,7 @@ class Caller:
         self.entered: list[str] = []
         self.ready = True
         endpoints = dict.fromkeys(("/", "/ws", "/chat"), self._enter)
-        self.web = Routes(endpoints, page=page, ready=lambda: self.ready)
+        self.web = Routes(endpoints, page=read_page(page), ready=lambda: self.ready)
 
     def _enter(self, environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
         self.entered.append(environ["PATH_INFO"])
@@ -150,7 +151,7 @@ def test_readiness(call: Caller) -> None:
 
 
 def test_whoever_depends_on_nobody_is_ready(page: Path) -> None:
-    web, statuses = Routes({}, page=page), []
+    web, statuses = Routes({}, page=read_page(page)), []
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/readyz"}
     web(environ, lambda status, headers: statuses.append(status))  # type: ignore[arg-type,func-returns-value]
     assert statuses == ["200 OK"]
@@ -176,7 +177,7 @@ def test_operators_are_asked_first(page: Path) -> None:
         start_response("204 No Content", [])
         return [environ["REQUEST_METHOD"].encode()]
 
-    web, statuses = Routes({}, page=page, operators={"/door": door, "/": door}.get), []
+    web, statuses = Routes({}, page=read_page(page), operators={"/door": door, "/": door}.get), []
     for path in ("/door", "/"):
         environ = {"REQUEST_METHOD": "BREW", "PATH_INFO": path}
         body = web(environ, lambda status, headers: statuses.append(status))  # type: ignore[arg-type,func-returns-value]
@@ -220,7 +221,7 @@ def test_what_is_wrong_with_a_handshake_is_for_the_endpoint_to_say(call: Caller)
 def test_a_page_that_is_not_whole_is_an_error_at_once(page: Path, missing: str) -> None:
     (page / missing).unlink()
     with pytest.raises(FileNotFoundError, match=missing):
-        Routes({}, page=page)
+        read_page(page)
 
 
 @pytest.fixture

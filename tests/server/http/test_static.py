@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib.resources
 import re
-from posixpath import normpath
+from posixpath import dirname, normpath
 
 from threadchat.server.admin.routes import read_ops_page
 from threadchat.server.http.static import read_client, read_page
@@ -26,8 +28,48 @@ def test_everything_the_page_refers_to_is_relative_and_there() -> None:
         if path.startswith("/page/") and path.endswith(".js"):
             for name in re.findall(r'from "([^"]+)"', resource.body.decode()):
                 assert name.startswith(("./", "../"))
-                assert normpath(f"/page/{name}") in resources
+                assert normpath(f"{dirname(path)}/{name}") in resources
+    assert 'new URL("app.js", document.currentScript.src)' in resources["/page/start.js"].body.decode()
     assert 'new URL("chat", document.baseURI)' in resources["/page/app.js"].body.decode()
+
+
+def test_the_page_is_small() -> None:
+    """Compressed, as a proxy sends it. Before the first paint: the page, its style, its icon and start.js."""
+    resources = {path: item for path, item in (read_client() | read_page()).items() if path.count(".") == 1}
+    del resources["/favicon.ico"]
+    size = sum(len(gzip.compress(item.body, 9)) for item in resources.values())
+    assert size <= 60 * 1024, size
+    page = resources["/page/index.html"].body.decode()
+    assert len(re.findall(r'(?:href|src)="([^"#]+)"', page)) <= 5
+
+
+def test_scripts_are_served_without_what_only_readers_of_the_source_need() -> None:
+    for path, resource in (read_client() | read_page()).items():
+        if path.endswith((".js", ".css")):
+            text = resource.body.decode()
+            assert not re.search(r"^\s|^/\*|^//|^$(?!\Z)", text, re.MULTILINE), path
+    assert "https?:" in read_page()["/page/text/format.js"].body.decode(), "what looks like a comment stays"
+
+
+def test_every_word_of_the_page_is_in_one_table() -> None:
+    """Neither the document nor another module has text of its own that a reader sees."""
+    resources = read_page()
+    document = re.sub(r"(?s)<noscript>.*?</noscript>|<title>.*?</title>", "", resources["/"].body.decode())
+    assert [text for text in re.findall(r">([^<]+)<", document) if text.strip()] == []
+    assert re.findall(r'(?:aria-label|title)="([^"]+)"', document) == []
+    used = re.findall(r'data-w(?:-label|-placeholder)?="(\w+)"', document)
+    scripts = {path: item.body.decode() for path, item in resources.items() if path.endswith(".js")}
+    del scripts["/page/text/words.js"]
+    table = (importlib.resources.files("threadchat.server.http") / "page/text/words.js").read_text()
+    for source in scripts.values():
+        code = re.sub(r"/\*(?s:.)*?\*/|//[^\n]*", "", source)
+        used += re.findall(r"\bW\.(\w+)", code)
+        sentences = re.findall(r'"[A-Z][a-z]+ [^"]*"|`[A-Z][a-z]+ [^`]*`|: "[A-Z][a-z]+[.!?]?"', code)
+        assert sentences == []
+    for name in used:
+        assert re.search(rf"^  {name}:", table, re.MULTILINE), name
+    known = re.findall(r"^  (\w+):", table, re.MULTILINE)
+    assert sorted(set(known) - set(used) - {"language", "direction", "page"}) == [], "words that nobody says"
 
 
 def test_the_client_is_a_module_with_its_types() -> None:

@@ -7,12 +7,19 @@ from typing import Final
 from wsgiref.types import StartResponse
 
 TEXT: Final = "text/plain; charset=utf-8"
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src {}; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors {}"
+)
+
+
+def policy(images: str = "'self'", frames: str = "'none'") -> tuple[str, str]:
+    """The header that says from where a page may load images, and which pages may embed it."""
+    return ("Content-Security-Policy", _POLICY.format(images, frames))
+
+
 _SECURITY_HEADERS: Final = [
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
+    policy(),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
@@ -29,8 +36,10 @@ def reply(
 def send(
     start_response: StartResponse, status: str, body: bytes, *headers: tuple[str, str]
 ) -> Iterable[bytes]:
-    """Sends a reply; all replies go through this function."""
+    """Sends a reply; all replies go through this function. `headers` may replace a security header."""
     # 304 has no body, and a length in it would be that of the 200 (RFC 9110 section 8.6).
     length = [] if status.startswith("304") else [("Content-Length", str(len(body)))]
-    start_response(status, [*headers, *length, *_SECURITY_HEADERS])
+    given = {name for name, _ in headers}
+    security = [header for header in _SECURITY_HEADERS if header[0] not in given]
+    start_response(status, [*headers, *length, *security])
     return [body]

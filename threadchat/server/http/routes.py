@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from importlib.resources.abc import Traversable
 from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication
 
@@ -12,7 +11,7 @@ from threadchat.server.http.handshake import UPGRADE_LOST, upgrade_lost, upgrade
 from threadchat.server.http.hosts import Hosts
 from threadchat.server.http.refusal_log import log_refusal
 from threadchat.server.http.replies import TEXT, reply, send
-from threadchat.server.http.static import read_client, read_page
+from threadchat.server.http.static import Resource, read_client, read_page
 
 _FRESH: Final = ("Cache-Control", "no-store")
 _HEALTH: Final = ("/healthz", "/readyz")
@@ -22,17 +21,18 @@ class Routes:
     """Serves the page, the browser's client, `/docs/`, `/healthz`, `/readyz` and the WebSocket `endpoints`.
 
     `endpoints` maps paths to WSGI applications; each is called with the requests that are meant as a
-    handshake, and decides about them. `page` is as for `read_page`, which may raise FileNotFoundError.
-    `/healthz` reports that this process serves requests; `/readyz` reports the result of `ready`, which is
-    whether the broker is available. `operators` returns the application for any other path, or None. `hosts`
-    checks the host name of every request, except those for the health of this process. Runs on: any thread.
+    handshake, and decides about them. `page` has the files of the page by path; the default is what
+    `read_page` returns. `/healthz` reports that this process serves requests; `/readyz` reports the result
+    of `ready`, which is whether the broker is available. `operators` returns the application for any other
+    path, or None. `hosts` checks the host name of every request, except those for the health of this
+    process. Runs on: any thread.
     """
 
     def __init__(
         self,
         endpoints: Mapping[str, WSGIApplication],
         *,
-        page: Traversable | None = None,
+        page: Mapping[str, Resource] | None = None,
         ready: Callable[[], bool] = lambda: True,
         operators: Callable[[str], WSGIApplication | None] = lambda path: None,
         hosts: Hosts | None = None,
@@ -41,7 +41,7 @@ class Routes:
         self._ready = ready
         self._operators = operators
         self._hosts = hosts or Hosts()
-        self._resources = read_client() | read_page(page)
+        self._resources = {**read_client(), **(page or read_page())}
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request, or run a whole WebSocket session before returning (PEP 3333)."""

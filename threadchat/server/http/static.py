@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Final
 from wsgiref.types import StartResponse
 
 from threadchat.server.http.replies import send
@@ -24,6 +25,12 @@ _TYPES = {
     ".ts": "text/plain; charset=utf-8",  # no type is registered for TypeScript
     ".webmanifest": "application/manifest+json",
 }
+_COMMENT: Final = re.compile(r"^[ \t]*(?:/\*(?s:.*?)\*/|//.*)[ \t]*\n", re.MULTILINE)
+_REMARK: Final = re.compile(r"[ \t]+// [^\n\"'`]*$", re.MULTILINE)
+_INDENTATION: Final = re.compile(r"^\s+", re.MULTILINE)  # empty lines, too
+_BREAK: Final = re.compile(r"(?<=[{;,(])\n")  # in scripts, where a line's end means nothing
+_AROUND: Final = re.compile(r"\s*([{};])\s*")  # in stylesheets
+_FOLDERS: Final = ("text", "view")  # in the folder of the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,12 @@ def read_page(folder: Traversable | None = None) -> dict[str, Resource]:
     `folder` defaults to the package's own page. All references in the page are relative, so it works below
     any path that ends in a slash. Raises FileNotFoundError if `index.html` or `favicon.svg` is missing.
     """
-    resources = read_folder(folder or importlib.resources.files("threadchat.server.http") / "page", "/page/")
+    folder = folder or importlib.resources.files("threadchat.server.http") / "page"
+    resources = read_folder(folder, "/page/")
+    for name in _FOLDERS:
+        if (inner := folder / name).is_dir():
+            resources |= read_folder(inner, f"/page/{name}/")
+    resources = {path: _slim(path, resource) for path, resource in resources.items()}
     for path, name in (("/", "index.html"), ("/favicon.ico", "favicon.svg")):
         if f"/page/{name}" not in resources:
             raise FileNotFoundError(f"the page has no {name}; is threadchat installed completely?")
@@ -65,7 +77,8 @@ def read_client() -> dict[str, Resource]:
     resources = read_folder(importlib.resources.files("threadchat.server") / "browser", "/")
     anybody = (("Access-Control-Allow-Origin", "*"),)
     return {
-        path: replace(resources[path], headers=anybody) for path in ("/threadchat.js", "/threadchat.d.ts")
+        path: replace(_slim(path, resources[path]), headers=anybody)
+        for path in ("/threadchat.js", "/threadchat.d.ts")
     }
 
 
@@ -85,6 +98,25 @@ def make_resource(name: str, body: bytes) -> Resource:
     """A file, with the content type of its name."""
     content_type = _TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
     return Resource(content_type, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+def _slim(path: str, resource: Resource) -> Resource:
+    """A text without the comments and the indentation, which only readers of the source need.
+
+    Comments are those on lines of their own, and `// ` at the end of a line, in scripts and stylesheets.
+    """
+    if not path.endswith((".js", ".css", ".html")):
+        return resource
+    text = resource.body.decode()
+    if not path.endswith(".html"):
+        text = _REMARK.sub("", _COMMENT.sub("", text))
+    if path.endswith(".css"):
+        text = _AROUND.sub(r"\1", text)
+    text = _INDENTATION.sub("", text)
+    if path.endswith(".js"):
+        text = _BREAK.sub("", text)
+    body = text.encode()
+    return replace(resource, body=body, etag=f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

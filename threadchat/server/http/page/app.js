@@ -1,19 +1,34 @@
 /** Starts the page: joins model, server and views, and carries out what a person chooses. */
 
+import { Actions } from "./actions.js";
+import { addressOf, addressed, nicknameIn, takeToken } from "./address.js";
 import { Chat } from "./chat.js";
-import { Composer } from "./composer.js";
-import { $ } from "./dom.js";
-import { Drawers } from "./drawers.js";
-import { Lists } from "./lists.js";
-import { Log } from "./log.js";
 import { Model } from "./model.js";
-import { pack, unpack } from "./session.js";
-import { Shell } from "./shell.js";
-import { SignIn } from "./signin.js";
-import { rememberNickname, rememberSession, rememberedNickname, rememberedSession } from "./storage.js";
-import { nicknameIn, takeToken } from "./token.js";
+import { Settings, pageConfig } from "./settings.js";
+import {
+  forgetMe,
+  pack,
+  rememberNickname,
+  rememberSession,
+  rememberVisit,
+  rememberedNickname,
+  rememberedSession,
+  unpack,
+} from "./storage.js";
+import { W } from "./text/words.js";
+import { Composer, composing } from "./view/composer.js";
+import { $, guardFocus } from "./view/dom.js";
+import { Drawers } from "./view/drawers.js";
+import { Lists } from "./view/lists.js";
+import { Log } from "./view/log.js";
+import { Announcer, Notifier } from "./view/notify.js";
+import { Popup } from "./view/overlays.js";
+import { askPreferences, dress, showTheme } from "./view/preferences.js";
+import { Screen } from "./view/screen.js";
+import { Shell } from "./view/shell.js";
+import { SignIn } from "./view/signin.js";
+import { Tools } from "./view/tools.js";
 
-const DEFAULT_ROOM = "lobby";
 const ROOMS_EVERY = 20_000; // ms between two looks at the list of rooms, while the page is in sight
 const SAVE_AFTER = 500; // ms from a change to its being stored
 
@@ -22,47 +37,74 @@ address.protocol = address.protocol.replace("http", "ws");
 address.hash = address.search = "";
 
 const { token, fresh } = takeToken();
+const touch = matchMedia("(pointer: coarse)");
+const config = pageConfig();
+const page = dress(config);
+const settings = new Settings();
+showTheme(settings.theme);
 const model = new Model();
-const chat = new Chat(model, address.href, token, { report: (text) => shell.report(text), changed });
+const screen = new Screen(draw);
+const chat = new Chat(model, address.href, token, { report: (text) => shell.report(text), changed, heard });
+const announcer = new Announcer();
+const popup = new Popup();
+const notifier = new Notifier(settings, (key) => choose(key));
 const drawers = new Drawers();
-const shell = new Shell(model, { reconnect: () => chat.connect(), again: (room) => chat.enter(room), close });
-const signIn = new SignIn(model, { enter, rename });
+const shell = new Shell(model, settings, page, {
+  reconnect: () => chat.connect(),
+  again: (room) => chat.enter(room),
+  close,
+});
+const signIn = new SignIn(model, { enter });
+const actions = new Actions(model, chat, settings, {
+  reply: (item) => composer.reply(item),
+  edit: (item) => composer.edit(item),
+  choose,
+  close,
+  report: (text) => shell.report(text),
+  changed,
+});
 const composer = new Composer(model, {
-  send: (conversation, text) => {
+  send: (conversation, text, options) => {
     log.toEnd();
-    chat.outbox.write(conversation, text);
+    chat.outbox.write(conversation, text, options);
   },
+  edit: (conversation, row, text) => actions.edit(conversation, row, text),
+  editLast: () => actions.editLast(),
+  names: () => mentionable(),
+  enterSends: () => settings.enter(touch.matches) === "send",
   typing: (conversation) => conversation.kind === "room" && chat.rooms.typing(conversation),
   stopped: () => chat.rooms.stoppedTyping(),
 });
-const lists = new Lists(model, {
+const lists = new Lists(model, settings, config.rooms, {
   open: choose,
   join: joinRoom,
-  write: (user) => choose(model.direct(user, model.current.people.get(user)?.nickname).key),
+  profile: (user) => actions.profile(user),
 });
 const log = new Log(model, {
-  older: (room) => chat.rooms.loadOlder(room),
-  read: changed,
+  older: (room) => chat.rooms.loader.older(room),
+  newer: (room) => chat.rooms.loader.newer(room),
+  newest: (room) => chat.rooms.loader.newest(room),
+  unread: (room) => room.kind === "room" && chat.rooms.loader.unread(room),
+  changed,
+  profile: (user, name) => actions.profile(user, name),
+  goTo: ({ key, id }) => (key && log.goTo(key)) || find(model.current, id),
+  react: (key, emoji) => actions.react(key, emoji),
   retry: (key) => withMessage(key, (conversation, message) => chat.outbox.retry(conversation, message)),
   discard: (key) => withMessage(key, ({ timeline }, message) => timeline.discard(message)),
 });
+new Tools(popup, actions);
+const keepFocus = guardFocus(() => focusConversation());
 
-// --- the screen follows the model, at most once a frame ---
+// --- the screen follows the model ---
 
-let drawing = false;
 let saving = 0;
 
 function changed() {
-  if (!drawing) {
-    drawing = true;
-    // A hidden page gets no animation frames, but its title still counts what came.
-    document.hidden ? setTimeout(draw, 50) : requestAnimationFrame(draw);
-  }
+  screen.ask();
   saving ||= setTimeout(save, SAVE_AFTER);
 }
 
 function draw() {
-  drawing = false;
   const { current, status } = model;
   if (status.phase === "unwelcome") {
     signIn.welcome(model.me.nickname, null, status.problem);
@@ -73,18 +115,23 @@ function draw() {
   }
   const arrived = signIn.done();
   log.open(current);
-  if (current && !document.hidden && log.atEnd) {
-    current.timeline.markRead();
+  model.rooms.forEach((room) => room.trim(room === current && !log.atEnd));
+  log.update();
+  if (current && !document.hidden && log.read()) {
+    chat.rooms.tellRead(current);
   }
-  model.rooms.forEach((room) => (room !== current || log.atEnd) && room.trim());
+  log.updateButtons();
   signIn.update();
   lists.update();
   composer.update();
   shell.update();
-  log.update();
+  if (current?.kind === "room") {
+    chat.rooms.askModerated(current);
+  }
   if (arrived) {
     focusConversation();
   }
+  keepFocus();
 }
 
 function save() {
@@ -92,7 +139,36 @@ function save() {
   saving = 0;
   if (model.me.user) {
     rememberSession(pack(model));
+    document.hidden || rememberVisit(Math.floor(Date.now() / 1000));
   }
+}
+
+/** A message has just been said: a screen reader reads it, and whoever looks elsewhere is told. */
+function heard(conversation, { userId, name, text, mine, mention }) {
+  if (model.blocked.has(userId)) {
+    return;
+  }
+  const inSight = conversation === model.current && !document.hidden;
+  if (inSight) {
+    announcer.message(mine ? W.You : name, text);
+  }
+  if (mention && !mine && !(inSight && document.hasFocus()) && !settings.muted.has(conversation.key)) {
+    const where = conversation.kind === "room" ? conversation.name : "";
+    notifier.tell({ key: conversation.key, name, where, text });
+    if (notifier.toBeOffered) {
+      settings.change({ asked: true });
+      shell.report(W.offerNotifications, W.allow, () => notifier.allow());
+    }
+  }
+}
+
+function mentionable() {
+  const { current, me } = model;
+  if (current?.kind !== "room") {
+    return [];
+  }
+  const names = [...current.people.values()].filter(({ id }) => id !== me.user).map(({ nickname }) => nickname);
+  return current.moderated ? [...names, "room"] : names;
 }
 
 // --- what a person chooses ---
@@ -105,12 +181,17 @@ function enter(nickname) {
 
 /** The address may name a room; otherwise one goes on where one was. */
 function begin() {
-  const asked = addressed();
-  if (asked || !model.rooms.size) {
-    model.room(asked?.room ?? DEFAULT_ROOM);
+  const asked = addressed(location.hash);
+  const wanted = asked?.room || (asked && model.directs.has(asked.key)) ? asked : null;
+  if (wanted?.room || !model.rooms.size) {
+    model.room(wanted?.room ?? config.rooms[0] ?? "lobby");
   }
-  show(asked?.key ?? (model.current ? model.currentKey : model.conversations[0].key), { replace: true });
+  const key = wanted?.key ?? (model.current ? model.currentKey : model.conversations[0].key);
+  show(key, { replace: true });
   chat.connect();
+  if (wanted?.event) {
+    find(model.current, wanted.event);
+  }
 }
 
 async function rename(nickname) {
@@ -118,13 +199,24 @@ async function rename(nickname) {
   rememberNickname(nickname);
 }
 
+async function signOut() {
+  await chat.signOut();
+  clearTimeout(saving);
+  window.removeEventListener("pagehide", save);
+  forgetMe();
+  location.replace(location.pathname);
+}
+
 /** Opens a conversation that there is; what came in it meanwhile is set off by a line. */
 function show(key, { replace = false } = {}) {
   model.currentKey = key;
   model.current?.timeline.attend();
+  model.current?.kind === "room" && chat.rooms.loader.unread(model.current);
   const hash = key ? addressOf(key) : "";
   if (location.hash !== hash) {
-    history[replace ? "replaceState" : "pushState"](null, "", hash || location.pathname);
+    history[replace ? "replaceState" : "pushState"]({ key }, "", hash || location.pathname);
+  } else {
+    history.replaceState({ key }, "");
   }
   changed();
 }
@@ -138,7 +230,13 @@ function choose(key) {
 
 /** On a touch screen, focus in the message box would raise the keyboard over what one wants to read. */
 function focusConversation() {
-  matchMedia("(pointer: coarse)").matches ? $("log").focus() : composer.focus();
+  if ($("app").hidden) {
+    $("nickname").focus();
+  } else if (touch.matches || $("composer").hidden) {
+    $("log").focus({ preventScroll: true });
+  } else {
+    composer.focus();
+  }
 }
 
 function joinRoom(name) {
@@ -150,14 +248,27 @@ function joinRoom(name) {
   choose(room.key);
 }
 
+/** Goes to a message of a room, which may have to be loaded. */
+async function find(room, event) {
+  await chat.rooms.loader.around(room, event);
+  if (room === model.current) {
+    log.atEnd = false;
+    draw();
+    log.goTo(`${room.epoch}:${event}`);
+  }
+}
+
 function close(conversation) {
   if (conversation.kind === "direct") {
-    model.directs.delete(conversation.key);
+    conversation.hidden = true; // it stays what it is, and comes back with the next message
+    conversation.ended && model.directs.delete(conversation.key);
   } else {
     chat.rooms.leave(conversation);
   }
-  show([...model.rooms.values()][0]?.key ?? [...model.directs.keys()][0] ?? null);
-  composer.focus();
+  const other = model.conversations.find((one) => one !== conversation && !one.hidden);
+  show(other?.key ?? null, { replace: true });
+  draw();
+  focusConversation();
 }
 
 function withMessage(key, act) {
@@ -169,40 +280,29 @@ function withMessage(key, act) {
   changed();
 }
 
-// --- addresses: #garden is the room "garden", #@7 the private conversation with user 7, #@%22ann%22 with "ann" ---
+// --- the page's own events ---
 
-const addressOf = (key) => {
-  const encoded = encodeURIComponent(key.slice(1));
-  return key.startsWith("#") ? `#${encoded}` : `#@${encoded}`;
-};
-
-/** What the address names: {key} of an open conversation, {key, room} of any room, or null. */
-function addressed() {
-  const text = location.hash.slice(1);
-  try {
-    const room = decodeURIComponent(text).trim().normalize();
-    if (text.startsWith("@")) {
-      return model.directs.has(room) ? { key: room } : null;
-    }
-    return room ? { key: `#${room}`, room } : null;
-  } catch {
-    return null; // a stray % names no room
-  }
-}
-
-function follow() {
+/** The address changed: by a link, by hand, or by going back, which never joins a room that was left. */
+function follow({ state }) {
   if (location.hash.startsWith("#token=")) {
     location.reload(); // no room: somebody followed a link with a token into this tab
     return;
   }
-  const asked = addressed();
-  if (!asked || asked.key === model.currentKey || model.status.phase === "starting") {
+  const asked = addressed(location.hash);
+  if (!asked || model.status.phase === "starting" || model.status.phase === "unwelcome") {
     return;
   }
-  asked.room ? joinRoom(asked.room) : choose(asked.key);
+  if (model.find(asked.key)) {
+    asked.key === model.currentKey || choose(asked.key);
+  } else if (asked.room && !state) {
+    joinRoom(asked.room);
+  } else if (model.currentKey) {
+    show(model.currentKey, { replace: true });
+  }
+  if (asked.event && asked.key === model.currentKey) {
+    find(model.current, asked.event);
+  }
 }
-
-// --- the page's own events ---
 
 function step(by) {
   const keys = [...document.querySelectorAll("#rooms button, #directs button")];
@@ -210,20 +310,36 @@ function step(by) {
   keys[(place + by + keys.length) % keys.length]?.click();
 }
 
+$("me").addEventListener("click", ({ currentTarget }) => {
+  const preferences = { touch: touch.matches, changed: () => (composer.showKeys(), changed()) };
+  popup.open(
+    currentTarget,
+    [
+      { label: W.rename, testid: "menu-rename", act: () => signIn.askRename(rename) },
+      { label: W.settings, testid: "menu-settings", act: () => askPreferences(settings, notifier, preferences) },
+      { label: W.signOut, testid: "menu-sign-out", act: signOut },
+    ],
+    W.youAre(model.me.nickname),
+  );
+});
+$("about").addEventListener("click", ({ currentTarget }) => popup.open(currentTarget, actions.about(), W.roomMenu));
 $("leave").addEventListener("click", () => close(model.current));
 $("skip").addEventListener("click", () => composer.focus());
 $("room-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = $("room-name").value.trim().replace(/^#+/, "").normalize();
-  if (name) {
+  if (name && [...name].length <= 128) {
     $("room-name").value = "";
     joinRoom(name);
   }
 });
 document.addEventListener("keydown", (event) => {
+  if (composing(event) || $("dialog").open || popup.isOpen) {
+    return;
+  }
   if (event.key === "Escape" && drawers.isOpen) {
     drawers.close();
-  } else if (event.key === "Escape" && !$("rename").open && !event.isComposing) {
+  } else if (event.key === "Escape" && !$("app").hidden) {
     composer.focus();
   } else if (event.altKey && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
     event.preventDefault();
@@ -231,12 +347,14 @@ document.addEventListener("keydown", (event) => {
   }
 });
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) {
-    model.current?.timeline.attend();
+  if (!document.hidden && model.current) {
+    model.current.timeline.attend();
+    log.atEnd && log.land();
+    model.current.kind === "room" && chat.rooms.loader.unread(model.current);
     draw();
   }
 });
-window.addEventListener("hashchange", follow);
+window.addEventListener("popstate", follow);
 window.addEventListener("pagehide", save);
 setInterval(() => {
   if (!document.hidden && model.status.phase === "online") {
@@ -252,5 +370,5 @@ if (session) {
 } else if (given) {
   enter(given);
 } else {
-  signIn.welcome(rememberedNickname(), addressed()?.room);
+  signIn.welcome(rememberedNickname(), addressed(location.hash)?.room);
 }

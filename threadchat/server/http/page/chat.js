@@ -3,7 +3,12 @@
 import { connect } from "../threadchat.js";
 import { Outbox } from "./outbox.js";
 import { Rooms } from "./rooms.js";
-import { NEEDS_TOKEN, refusal } from "./words.js";
+import { rememberedVisit } from "./storage.js";
+import { refusal } from "./text/phrases.js";
+import { W } from "./text/words.js";
+
+const BEGINNING = { offset: 0, epoch: "" }; // of an inbox
+const JUST_NOW = 60; // seconds for which a private message counts as just said
 
 export class Chat {
   #model;
@@ -11,23 +16,31 @@ export class Chat {
   #token;
   #report;
   #changed;
+  #heard;
   #client = null;
   #wasAway = false;
+  #lastVisit = rememberedVisit(); // Unix time up to which this browser had the private messages
 
   /**
    * `token`, if there is one, says who the person is. `report(text)` tells the person of a problem; `changed()`
-   * asks for the screen to be drawn.
+   * asks for the screen to be drawn; `heard(conversation, message)` is called with each message that was just said:
+   * {userId, name, text, mention, mine}.
    */
-  constructor(model, url, token, { report, changed }) {
+  constructor(model, url, token, { report, changed, heard }) {
     this.#model = model;
     this.#url = url;
     this.#token = token ?? undefined;
     this.#report = report;
     this.#changed = changed;
+    this.#heard = heard;
     const client = () => this.#client;
     const attempt = (asking, what) => this.#attempt(asking, what);
     this.outbox = new Outbox(model, client, changed);
-    this.rooms = new Rooms(model, { client, attempt, changed });
+    const told = (room, { id }) => {
+      const item = room.timeline.find(room.epoch, id);
+      item && heard(room, item);
+    };
+    this.rooms = new Rooms(model, { client, attempt, changed, heard: told });
   }
 
   /** Comes in, under the nickname of the model; does nothing where one is in. */
@@ -37,9 +50,10 @@ export class Chat {
       return;
     }
     this.#client = connect(this.#url, { nickname: this.#model.me.nickname, token: this.#token });
+    this.#client.inbox.position ??= BEGINNING; // a tab that knows nothing asks for all that is there
     this.#client.on("state", (state) => this.#turned(state));
     this.#client.on("hello", (me) => this.#welcomed(me));
-    this.#client.on("error", (error) => this.#report(refusal(error, "The server reports a problem")));
+    this.#client.on("error", (error) => this.#report(refusal(error, W.serverProblem)));
     this.#client.inbox.on("direct", (direct) => this.#received(direct));
     this.#turned(this.#client.state);
     this.#model.conversations.forEach((conversation) => this.outbox.adopt(conversation));
@@ -60,11 +74,12 @@ export class Chat {
     this.#changed();
   }
 
-  #welcomed({ user, nickname, same }) {
-    Object.assign(this.#model.me, { user, nickname });
+  #welcomed({ user, nickname, known, same }) {
+    Object.assign(this.#model.me, { user, nickname, known });
     if (!same) {
       this.#model.endDirects();
     }
+    this.rooms.learnRead();
     this.rooms.list();
   }
 
@@ -75,7 +90,7 @@ export class Chat {
       this.#wasAway = false;
     } else if (refused) {
       const why = { name: "ChatError", code, reason };
-      const problem = code === 101 ? NEEDS_TOKEN : refusal(why, "The server did not accept this nickname");
+      const problem = code === 101 ? W.needsToken : refusal(why, W.nameRefused);
       this.#turn({ phase: "unwelcome", problem });
     } else if (phase === "connecting") {
       this.#turn({ phase: this.#wasAway ? "away" : "trying", retryAt: 0 });
@@ -98,7 +113,35 @@ export class Chat {
     const name = nickname ?? this.#model.nameOf(from);
     const direct = mine ? this.#model.direct(to, this.#model.nameOf(to)) : this.#model.direct(from, name);
     direct.add({ userId: from, name, text, at, mine });
+    if (at <= this.#lastVisit) {
+      direct.timeline.markRead(); // another tab had it
+    } else if (Date.now() / 1000 - at < JUST_NOW) {
+      this.#heard(direct, { userId: from, name, text, mine, mention: true });
+    }
     this.#changed();
+  }
+
+  /** Does something to a message of a room: "edit", "remove", "react" or "unreact". The person is told of a failure. */
+  async alter(room, how, { id, epoch }, detail) {
+    const options = { epoch };
+    const doing = detail === undefined ? room.source[how](id, options) : room.source[how](id, detail, options);
+    const what = { edit: W.failedTo.edit, remove: W.failedTo.delete }[how] ?? W.failedTo.react;
+    await this.#attempt(doing, what);
+  }
+
+  /** A moderator's command. Rejects with a ChatError. */
+  moderate(type, fields) {
+    return this.#client.request(type, fields);
+  }
+
+  /** Ends the visit, and forgets who one is. */
+  async signOut() {
+    try {
+      await this.#client?.logout?.();
+    } catch {
+      // The server is away: this side forgets all the same.
+    }
+    this.#client?.close();
   }
 
   /** What was asked for, or undefined where it fails; the person is told where `what` is given. */

@@ -1,5 +1,6 @@
 /** The page's picture of the chat: oneself, rooms, people, private conversations; no socket, no screen. */
 
+import { W } from "./text/words.js";
 import { Timeline } from "./timeline.js";
 
 export const roomKey = (name) => `#${name}`;
@@ -17,13 +18,18 @@ export class Room {
   phase = "joining"; // then "joined"; "closed" by the server; "refused" with a `problem`
   problem = "";
   first = 0; // id of the oldest event that was loaded
+  loadedTo = Infinity; // id of the newest one, where the timeline is cut
   older = "unknown"; // whether there is more to scroll up to: "more", "loading", "none"
-  people = new Map(); // user id → {id, nickname, sessions}
+  people = new Map(); // user id → {id, nickname, sessions, about}
+  names = new Map(); // user id → the nickname last seen here
+  moderated = null; // whether one may moderate here; null: the server was not asked yet
   peopleKnown = false;
   moves = 0; // comings and goings seen, to notice those that overtake an answer to `who`
   asking = false; // such a question is under way
   typing = new Map(); // user id → {name, until}
   draft = "";
+  arrive = () => {}; // to be called once the newest events are here; `arrived` is the promise of that
+  arrived = new Promise((resolve) => (this.arrive = resolve));
 
   constructor(name) {
     this.name = name;
@@ -34,52 +40,73 @@ export class Room {
     return this.name;
   }
 
-  /** Takes an event of the room's stream or of its history. False for one that is here already. */
-  take(event, me) {
-    const { id, type, userId = 0, from = "", message = "", unixTime, deleted = false } = event;
-    const item = {
-      epoch: this.epoch,
-      id,
-      userId,
-      name: from,
-      text: message,
-      at: unixTime,
-      mine: userId === me,
-      deleted,
-    };
-    if (type === "delete") {
-      return this.timeline.erase(this.epoch, event.target);
+  /**
+   * Takes an event of the room's stream, or of its history, where messages show already what became of them.
+   * False for one that is here.
+   */
+  take(event, me, { live = true } = {}) {
+    const { id, type, userId, from = "", unixTime: at, target } = event;
+    const item = { epoch: this.epoch, id, userId, name: from, at, mine: userId === me };
+    if (userId !== undefined && from) {
+      this.names.set(userId, from);
     }
-    if (type === "message") {
-      this.typing.delete(userId);
-      return this.timeline.insert({ ...item, kind: "message" });
+    switch (type) {
+      case "message": {
+        this.typing.delete(userId);
+        const message = { ...item, ...said(event, me), kind: "message" };
+        return this.timeline.insert(message) || (!live && this.timeline.change(this.epoch, id, said(event, me)) && false);
+      }
+      case "delete":
+        return this.timeline.erase(this.epoch, target);
+      case "edit":
+        return live && this.timeline.change(this.epoch, target, { ...spoken(event, me), edited: id });
+      case "react":
+      case "unreact":
+        return live && this.#react(event);
+      case "rename":
+        return this.timeline.insert({ ...item, kind: "notice", quiet: true, text: W.isNow(event.was, from) });
+      case "join":
+      case "leave":
+        return this.timeline.insert({ ...item, kind: "presence", change: type });
+      default:
+        return type === "close" && this.timeline.insert({ ...item, kind: "notice", text: W.roomClosed });
     }
-    if (type === "join" || type === "leave") {
-      return this.timeline.insert({ ...item, kind: "presence", change: type });
-    }
-    return (
-      type === "close" && this.timeline.insert({ ...item, kind: "notice", text: "This room was closed." })
-    );
+  }
+
+  #react({ type, target, emoji, userId }) {
+    const reactions = new Map(this.timeline.find(this.epoch, target)?.reactions);
+    const others = (reactions.get(emoji) ?? []).filter((user) => user !== userId);
+    const users = type === "react" ? [...others, userId] : others;
+    users.length ? reactions.set(emoji, users) : reactions.delete(emoji);
+    return this.timeline.change(this.epoch, target, { reactions: [...reactions] });
+  }
+
+  /** The last nickname of somebody that was seen here, or their id. */
+  nameOf(user) {
+    return this.people.get(user)?.nickname ?? this.names.get(user) ?? String(user);
   }
 
   /** Marks the place where events are missing, before the one with the next higher id. */
   gap(id, at) {
-    const text =
-      "The server could not go on where the connection was lost. Some messages may be missing here.";
-    this.timeline.insert({ kind: "notice", epoch: this.epoch, id, at, text });
+    this.timeline.insert({ kind: "notice", epoch: this.epoch, id, at, text: W.gap });
   }
 
-  /** Lets go of old events of a long visit; scrolling up loads them again. */
-  trim() {
-    if (this.timeline.trim() && this.timeline.oldest.epoch === this.epoch) {
+  /** Lets go of events of a long visit, of the newest where somebody reads further up; scrolling loads them again. */
+  trim(readingUp = false) {
+    if (this.timeline.trim(readingUp) && this.timeline.oldest.epoch === this.epoch) {
       this.first = Math.ceil(this.timeline.oldest.id);
       this.older = "more";
+    } else if (this.timeline.cut) {
+      this.loadedTo = Math.min(this.loadedTo, Math.floor(this.timeline.newest.id));
     }
   }
 
   /** Keeps the list of people in step with an event that has just happened. */
   follow({ type, userId, from }) {
-    if (type === "message" || type === "delete") {
+    if (type === "rename") {
+      const person = this.people.get(userId);
+      this.people.set(userId, { sessions: 1, ...person, id: userId, nickname: from });
+    } else if (type !== "join" && type !== "leave") {
       return;
     }
     this.moves += 1;
@@ -94,12 +121,13 @@ export class Room {
   /** The connection is gone; the client comes back into the room by itself. */
   interrupt() {
     this.phase = this.phase === "joined" ? "joining" : this.phase;
+    this.moderated = null;
     this.typing.clear();
   }
 
   /** The server does not let one in, or threw one out. */
   refuse(problem) {
-    Object.assign(this, { phase: "refused", problem });
+    Object.assign(this, { phase: "refused", problem, people: new Map(), peopleKnown: false });
     this.typing.clear();
   }
 
@@ -108,10 +136,22 @@ export class Room {
   }
 }
 
-/** A private conversation. The server keeps none of it, so this tab does. */
+/** What a message says: in its own event, or in one that edits it. */
+function spoken({ userId, message = "", mentions = [], everybody = false }, me) {
+  return { text: message, mentions, everybody, mention: userId !== me && (everybody || mentions.includes(me)) };
+}
+
+function said(event, me) {
+  const { deleted = false, edited = 0, reply_to: replyTo = 0, reactions = {} } = event;
+  return { ...spoken(event, me), deleted, edited, replyTo, reactions: Object.entries(reactions) };
+}
+
+/** A private conversation. */
 export class Direct {
   kind = "direct";
   timeline = new Timeline();
+  kept = false; // in an inbox on the server, too
+  hidden = false; // from the list, until something new is said
   ended = false; // either side is somebody else now: to be read, not continued
   draft = "";
   #nextId = 1;
@@ -126,7 +166,12 @@ export class Direct {
     return this.nickname;
   }
 
+  nameOf(user) {
+    return user === this.id ? this.nickname : String(user);
+  }
+
   add(item) {
+    this.hidden = false;
     this.timeline.insert({ ...item, kind: "message", epoch: this.key, id: this.#nextId++ });
   }
 }
@@ -139,6 +184,7 @@ export class Model {
   listed = []; // the rooms of the server, the fullest first: {name, people, offset}
   moreListed = false; // whether there are more of them
   currentKey = null;
+  blocked = new Set(); // ids of people whose messages are not shown
 
   get current() {
     return this.find(this.currentKey);
@@ -148,8 +194,10 @@ export class Model {
     return [...this.rooms.values(), ...this.directs.values()];
   }
 
-  get unread() {
-    return this.conversations.reduce((count, { timeline }) => count + timeline.unread, 0);
+  /** What the tab's title counts: messages, but mentions only where a room is muted. */
+  unread(muted = new Set()) {
+    const counted = ({ key, timeline: { unread } }) => (muted.has(key) ? unread.mentions : unread.messages);
+    return this.conversations.reduce((count, conversation) => count + counted(conversation), 0);
   }
 
   find(key) {
@@ -165,8 +213,8 @@ export class Model {
 
   /** A nickname that somebody has in a room here, or their id. */
   nameOf(user) {
-    const known = [...this.rooms.values()].map(({ people }) => people.get(user)?.nickname);
-    return known.find(Boolean) ?? String(user);
+    const known = [...this.rooms.values()].map(({ people, names }) => people.get(user)?.nickname ?? names.get(user));
+    return known.find(Boolean) ?? this.directs.get(directKey(user))?.nickname ?? String(user);
   }
 
   direct(id, nickname) {
@@ -176,6 +224,8 @@ export class Model {
     }
     const direct = this.directs.get(key);
     direct.nickname = nickname || direct.nickname;
+    direct.hidden = false;
+    direct.kept = this.me.known === true && (typeof id === "string" || id > 0); // strangers have no inbox
     return direct;
   }
 

@@ -1,6 +1,6 @@
 /** Shows what becomes of one's own messages; the client sends them: in order, and each of them once. */
 
-import { notSent } from "./words.js";
+import { notSent } from "./text/phrases.js";
 
 export class Outbox {
   #model;
@@ -14,8 +14,10 @@ export class Outbox {
     this.#changed = changed;
   }
 
-  write(conversation, text) {
-    this.#send(conversation, conversation.timeline.write(text, Date.now() / 1000));
+  /** `replyTo` is the id of the message that this one answers, in the room's present log. */
+  write(conversation, text, { replyTo = 0 } = {}) {
+    const { epoch = null } = conversation;
+    this.#send(conversation, conversation.timeline.write(text, Date.now() / 1000, { replyTo, epoch }));
   }
 
   retry(conversation, message) {
@@ -31,7 +33,7 @@ export class Outbox {
     const { kind, name, id, timeline } = conversation;
     const waiting = kind === "room" ? this.#client().room(name).waiting : this.#client().waitingFor(id);
     for (const { key, message: text, at, done } of waiting) {
-      this.#follow(conversation, timeline.write(text, at / 1000, key), done);
+      this.#follow(conversation, timeline.write(text, at / 1000, { key }), done);
     }
   }
 
@@ -50,11 +52,12 @@ export class Outbox {
   }
 
   #send(conversation, message) {
-    const { text, key } = message;
+    const { text, key, replyTo, epoch } = message;
     const { kind, name, id } = conversation;
+    const reply = replyTo ? { reply_to: replyTo, epoch } : {};
     const done =
       kind === "room"
-        ? this.#client().room(name).message(text, { key })
+        ? this.#client().room(name).message(text, { key, ...reply })
         : this.#client().direct(id, text, { key });
     this.#follow(conversation, message, done);
   }

@@ -1,28 +1,40 @@
 /** Keeps rooms in step with the server: joins and resumes them, loads history and people, takes events. */
 
-import { refusal, sentence } from "./words.js";
+import { Loader } from "./history.js";
+import { refusal, sentence } from "./text/phrases.js";
+import { W } from "./text/words.js";
 
-const PAGE = 50; // events loaded at once, on entering a room and on scrolling up
-const CATCH_UP = 1_000; // events asked for after a resume that failed; the server's own limit
 const ASK_AGAIN = 1_000; // ms before people are asked for again where somebody came or went meanwhile
 const TYPING_SHOWN = 5_000; // ms that a typist is shown after each sign of life
+const READ_AFTER = 1_000; // ms in which what was read is gathered
 const TYPING_SENT = 3_000; // ms between two such signs sent
 
-const EVENTS = ["message", "join", "add", "remove", "leave", "delete", "close"];
+const EVENTS = [
+  ...["message", "edit", "delete", "react", "unreact"],
+  ...["join", "add", "remove", "leave", "rename", "close"],
+];
 
 export class Rooms {
   #model;
   #client;
   #attempt;
   #changed;
+  #heard;
   #typingSent = 0;
+  #told = new Set(); // rooms of which the server is yet to be told what was read
+  #telling = 0;
 
-  /** `client()` is the connection's; `attempt` never rejects, and can tell the person instead. */
-  constructor(model, { client, attempt, changed }) {
+  /**
+   * `client()` is the connection's; `attempt` never rejects, and can tell the person instead; `heard(room, event)`
+   * is called with each message that has just been said.
+   */
+  constructor(model, { client, attempt, changed, heard }) {
     this.#model = model;
     this.#client = client;
     this.#attempt = attempt;
     this.#changed = changed;
+    this.#heard = heard;
+    this.loader = new Loader(model, { attempt, changed });
   }
 
   /** Joins a room, and stays in it over every reconnect. Resolves when one is in, or is not let in. */
@@ -42,9 +54,10 @@ export class Rooms {
     const ends = [
       ...EVENTS.map((type) => hear(type, (event) => this.#event(room, event))),
       hear("subscribed", (reply) => this.#joined(room, reply)),
+      hear("read", ({ target, epoch }) => room.timeline.learn({ epoch, id: target })),
       hear("typing", (frame) => this.#typist(room, frame)),
       hear("kicked", ({ reason }) => room.refuse(sentence(reason))),
-      hear("refused", (error) => room.refuse(refusal(error, "This room can't be joined"))),
+      hear("refused", (error) => room.refuse(refusal(error, W.cantJoin))),
     ];
     return () => ends.forEach((end) => end());
   }
@@ -55,57 +68,14 @@ export class Rooms {
     if (!recovered) {
       room.epoch = epoch;
       room.last = offset;
+      this.learnRead();
       room.timeline.read ??= { epoch, id: offset };
       room.loaded = false;
     }
     if (!room.loaded) {
-      this.#attempt(this.#loadNewest(room, since));
+      this.#attempt(this.loader.begin(room, since));
     }
     this.loadPeople(room);
-  }
-
-  /** The newest events of a room; after a resume that failed, with a notice where some are missing. */
-  async #loadNewest(room, since) {
-    const limit = since ? CATCH_UP : PAGE;
-    const { events } = await room.source.request("history", { limit }, { retry: true });
-    room.loaded = true;
-    const first = events[0]?.id ?? room.last + 1;
-    const sameLog = since?.epoch === room.epoch;
-    if (since && !(sameLog && first <= since.offset + 1)) {
-      const id = sameLog ? since.offset + 0.5 : 0; // before the first event that is here again
-      room.gap(id, Date.now() / 1000);
-    }
-    events.forEach((event) => room.take(event, this.#model.me.user));
-    if (!sameLog || room.older === "unknown") {
-      room.first = first;
-      room.older = first > 1 ? "more" : "none";
-    }
-    this.#changed();
-  }
-
-  /** Loads what came before the oldest event that is here. */
-  async loadOlder(room) {
-    if (room.older !== "more" || room.phase !== "joined") {
-      return;
-    }
-    const { oldest } = room.timeline;
-    if (oldest && oldest.epoch !== room.epoch) {
-      room.older = "none"; // it is from a log that the server no longer has
-      return;
-    }
-    room.older = "loading";
-    this.#changed();
-    try {
-      const since = { offset: room.first, epoch: room.epoch };
-      const query = { since, reverse: true, limit: PAGE };
-      const { events } = await room.source.request("history", query, { retry: true });
-      events.forEach((event) => room.take(event, this.#model.me.user));
-      room.first = events.at(-1)?.id ?? room.first;
-      room.older = events.length && room.first > 1 ? "more" : "none";
-    } catch (error) {
-      room.older = error.code === 112 ? "none" : "more";
-    }
-    this.#changed();
   }
 
   async leave(room) {
@@ -172,7 +142,7 @@ export class Rooms {
   }
 
   #typist(room, { userId, from }) {
-    room.typing.set(userId, { name: from || "Somebody", until: Date.now() + TYPING_SHOWN });
+    room.typing.set(userId, { name: from || W.Somebody, until: Date.now() + TYPING_SHOWN });
     setTimeout(this.#changed, TYPING_SHOWN + 50);
   }
 
@@ -184,9 +154,47 @@ export class Rooms {
       this.loadPeople(room); // one session more or less: only the server has counted them
     } else if (!logged || room.take(event, this.#model.me.user)) {
       room.follow(event);
+      if (event.type === "message") {
+        this.#heard(room, event);
+      }
     }
     if (event.type === "close") {
       room.phase = "closed";
+    }
+  }
+
+  /** What was seen here is known to one's other tabs, and after days, where the server keeps it. */
+  tellRead(room) {
+    if (this.#client().me?.known && room.kind === "room") {
+      this.#told.add(room);
+      this.#telling ||= setTimeout(() => this.#tellAll(), READ_AFTER);
+    }
+  }
+
+  #tellAll() {
+    this.#telling = 0;
+    for (const { source, timeline, epoch } of this.#told) {
+      if (timeline.read?.epoch === epoch) {
+        this.#attempt(source.read(Math.floor(timeline.read.id), { epoch }));
+      }
+    }
+    this.#told.clear();
+  }
+
+  /** What the server kept of that: it comes with hello, before any room is joined. */
+  learnRead() {
+    for (const [name, { offset, epoch }] of Object.entries(this.#client().unread ?? {})) {
+      this.#model.rooms.get(name)?.timeline.learn({ epoch, id: offset });
+    }
+  }
+
+  /** Whether one may moderate a room; the server is asked once a connection. */
+  async askModerated(room) {
+    if (room.moderated === null && room.phase === "joined") {
+      room.moderated = false;
+      const reply = await this.#attempt(room.source.request("sanctions"));
+      room.moderated = reply !== undefined;
+      this.#changed();
     }
   }
 

@@ -1,4 +1,6 @@
-/** The few helpers that every view needs: find, build and update elements; text only ever enters as text. */
+/** What every view needs: finds, builds and updates elements, where text only enters as text, and keeps the focus. */
+
+import { W } from "../text/words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HUES = 12; // as many as the stylesheet names
@@ -52,7 +54,7 @@ function hue(name) {
 }
 
 /** A name that somebody chose: kept apart from the text around it, whichever way it is written. */
-export const named = (name, attributes = {}) => h("bdi", attributes, name || "somebody");
+export const named = (name, attributes = {}) => h("bdi", attributes, name || W.somebody);
 
 export function setText(element, text) {
   if (element.textContent !== text) {
@@ -60,11 +62,35 @@ export function setText(element, text) {
   }
 }
 
+/** Puts the page's own words where the document names them. */
+export function fillWords(root = document) {
+  for (const element of root.querySelectorAll("[data-w]")) {
+    element.textContent = W[element.dataset.w];
+  }
+  for (const [data, attribute] of [
+    ["wLabel", "aria-label"],
+    ["wPlaceholder", "placeholder"],
+  ]) {
+    for (const element of root.querySelectorAll(`[data-${data.replace("L", "-l").replace("P", "-p")}]`)) {
+      element.setAttribute(attribute, W[element.dataset[data]]);
+    }
+  }
+}
+
+/** Whether two rows of plain data say the same. */
+export function alike(a, b) {
+  const keys = Object.keys(b);
+  return keys.length === Object.keys(a).length && keys.every((key) => same(a[key], b[key]));
+}
+
+const same = (a, b) =>
+  a === b || (typeof a === "object" && typeof b === "object" && JSON.stringify(a) === JSON.stringify(b));
+
 /** A parent whose children follow a list of rows; those that stay the same stay untouched. */
 export class Keyed {
   #parent;
   #create;
-  #shown = new Map(); // key → {sign, node}
+  #shown = new Map(); // key → {row, node}
 
   /** `create(row)` builds the node of a row of plain data; handlers depend on nothing but its `key`. */
   constructor(parent, create) {
@@ -75,10 +101,9 @@ export class Keyed {
   update(rows) {
     const next = new Map();
     for (const row of rows) {
-      const sign = JSON.stringify(row);
       const old = this.#shown.get(row.key);
       this.#shown.delete(row.key);
-      next.set(row.key, old?.sign === sign ? old : { sign, node: this.#renew(old?.node, row) });
+      next.set(row.key, old && alike(old.row, row) ? old : { row, node: this.#renew(old?.node, row) });
     }
     for (const { node } of this.#shown.values()) {
       node.remove();
@@ -113,7 +138,7 @@ export class Keyed {
     const hadFocus = old.contains(document.activeElement);
     old.replaceWith(node);
     if (hadFocus) {
-      node.querySelector("button")?.focus();
+      (node.tabIndex >= -1 && node.hasAttribute("tabindex") ? node : node.querySelector("button"))?.focus();
     }
     return node;
   }
@@ -130,22 +155,63 @@ function become(button, model) {
   button.replaceChildren(...model.childNodes);
 }
 
-/** Up and down move through the buttons of a list, Home and End to its ends. */
-export function arrowKeys(container) {
-  container.addEventListener("keydown", (event) => {
-    const buttons = [...container.querySelectorAll("button:not([hidden])")].filter(
-      (button) => button.offsetParent,
-    );
-    const place = buttons.indexOf(document.activeElement);
-    const target = {
-      ArrowDown: place + 1,
-      ArrowUp: place - 1,
-      Home: 0,
-      End: buttons.length - 1,
-    }[event.key];
-    if (place >= 0 && buttons[target]) {
-      event.preventDefault();
-      buttons[target].focus();
+/**
+ * Makes the elements that match `selector` one tab stop: arrows, Home and End move through them. Returns a function
+ * to call when they have changed. `entered(element)` is called as one gets the focus.
+ */
+export function roving(container, selector, { last = false, entered = () => {} } = {}) {
+  let active = null;
+  const items = () => [...container.querySelectorAll(selector)];
+  const activate = (element) => {
+    if (active !== element) {
+      active?.setAttribute("tabindex", "-1");
+      active = element;
+    }
+    active?.setAttribute("tabindex", "0");
+  };
+  container.addEventListener("focusin", ({ target }) => {
+    const element = target.closest(selector);
+    if (element && container.contains(element)) {
+      activate(element);
+      entered(element);
     }
   });
+  container.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey || !event.target.matches(selector)) {
+      return;
+    }
+    const shown = items().filter((item) => item.offsetParent);
+    const place = shown.indexOf(event.target);
+    const steps = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: shown.length - 1 };
+    const target = shown[steps[event.key]];
+    if (target) {
+      event.preventDefault();
+      target.focus();
+    }
+  });
+  return () => {
+    const all = items();
+    if (!active?.isConnected || !active.matches(selector)) {
+      active = container.querySelector(`${selector}[aria-current]`) ?? (last ? all.at(-1) : all[0]) ?? null;
+    }
+    for (const item of all) {
+      const index = item === active ? "0" : "-1";
+      if (item.getAttribute("tabindex") !== index) {
+        item.setAttribute("tabindex", index);
+      }
+    }
+  };
+}
+
+/** Watches where the focus is. The returned function brings it back, or to `fallback()`, where it was lost. */
+export function guardFocus(fallback) {
+  let last = null;
+  document.addEventListener("focusin", ({ target }) => (last = target));
+  return () => {
+    const nowhere = !document.activeElement || document.activeElement === document.body;
+    if (nowhere && last && !(last.isConnected && last.getClientRects().length && !last.closest("[inert]"))) {
+      last = null;
+      fallback();
+    }
+  };
 }

@@ -1,44 +1,60 @@
 /** What is around the conversation: its heading, the state of the connection, notices, the tab's title. */
 
+import { badge, closing } from "../text/phrases.js";
+import { W } from "../text/words.js";
 import { $, named, setText } from "./dom.js";
-import { badge, closing, people } from "./words.js";
 
 const BACK_SHOWN = 3_000; // ms
 const TOAST_SHOWN = 7_000; // ms
 
 export class Shell {
   #model;
+  #settings;
+  #page;
   #handlers;
+  #act = () => {};
   #back = 0;
   #toast = 0;
   #shownStatus = null;
 
-  /** `handlers`: reconnect(), again(room), close(direct). */
-  constructor(model, handlers) {
+  /** `page` is its title; `handlers`: reconnect(), again(room), close(direct). */
+  constructor(model, settings, page, handlers) {
     this.#model = model;
+    this.#settings = settings;
+    this.#page = page;
     this.#handlers = handlers;
     $("banner-button").addEventListener("click", () => handlers.reconnect());
     $("toast-close").addEventListener("click", () => ($("toast").hidden = true));
+    $("toast-act").addEventListener("click", () => {
+      $("toast").hidden = true;
+      this.#act();
+    });
     $("notice-button").addEventListener("click", () => this.#resolve());
     setInterval(() => this.#countDown(), 500);
   }
 
-  /** Tells the person of a problem, for a while. */
-  report(text) {
+  /** Tells the person something, for a while; with a `button`, until it is pressed or dismissed. */
+  report(text, button = "", act = () => {}) {
     clearTimeout(this.#toast);
     $("toast").hidden = false;
     setText($("toast-text"), text);
-    this.#toast = setTimeout(() => ($("toast").hidden = true), TOAST_SHOWN);
+    setText($("toast-act"), button);
+    $("toast-act").hidden = !button;
+    this.#act = act;
+    if (!button) {
+      this.#toast = setTimeout(() => ($("toast").hidden = true), TOAST_SHOWN);
+    }
   }
 
   update() {
     this.#heading();
     this.#connection();
     this.#notice();
-    const { current, unread } = this.#model;
+    const { current } = this.#model;
+    const unread = this.#model.unread(this.#settings.muted);
     const place = current ? `${current.kind === "room" ? "#" : ""}${current.title} · ` : "";
-    document.title = `${unread ? `(${badge(unread)}) ` : ""}${place}threadchat`;
-    $("menu-badge").hidden = unread - (current?.timeline.unread ?? 0) === 0;
+    document.title = `${unread ? `(${badge(unread)}) ` : ""}${place}${this.#page}`;
+    $("menu-badge").hidden = unread - (current?.timeline.unread.messages ?? 0) <= 0;
   }
 
   #heading() {
@@ -47,17 +63,20 @@ export class Shell {
     const sign = current?.key ?? "";
     if ($("title").dataset.sign !== sign || !sign) {
       $("title").dataset.sign = sign;
-      $("title").replaceChildren(isRoom ? "#" : "", current ? named(current.title) : "No room open");
+      $("title").replaceChildren(current ? named(`${isRoom ? "#" : ""}${current.title}`) : W.noRoom);
     }
     setText($("subtitle"), subtitle(current));
     $("leave").hidden = !current;
-    $("leave").setAttribute("aria-label", isRoom ? "Leave this room" : "Close this conversation");
+    const leave = isRoom ? W.leaveRoom : W.hideDirect;
+    $("leave").setAttribute("aria-label", leave);
     $("leave")
       .querySelector("use")
       .setAttribute("href", isRoom ? "#i-leave" : "#i-close");
-    $("leave").title = isRoom ? "Leave this room" : "Close this conversation";
-    $("people-toggle").hidden = !isRoom;
-    $("app").classList.toggle("no-people", !isRoom);
+    $("leave").title = leave;
+    $("about").hidden = !current;
+    const peopled = isRoom && current.phase !== "refused";
+    $("people-toggle").hidden = !peopled;
+    $("app").classList.toggle("no-people", !peopled);
   }
 
   #connection() {
@@ -69,11 +88,11 @@ export class Shell {
     const { phase } = status;
     clearTimeout(this.#back);
     if (phase === "away") {
-      this.#banner("away", "Connection lost. What you write now is sent as soon as it is back.", "Try now");
+      this.#banner("away", W.lost, W.tryNow);
     } else if (phase === "ended") {
-      this.#banner("ended", closing(status.code, status.reason), "Connect again");
+      this.#banner("ended", closing(status.code, status.reason), W.connectAgain);
     } else if (phase === "online" && status.back) {
-      this.#banner("back", "You are connected again.", "");
+      this.#banner("back", W.back, "");
       this.#back = setTimeout(() => this.#banner("none", "", ""), BACK_SHOWN);
     } else if (phase === "online") {
       this.#banner("none", "", "");
@@ -92,7 +111,7 @@ export class Shell {
   #countDown() {
     const { phase, retryAt } = this.#model.status;
     const seconds = Math.ceil(((retryAt || 0) - performance.now()) / 1000);
-    const text = seconds > 0 ? `Trying again in ${seconds} s` : "Trying…";
+    const text = seconds > 0 ? W.retryIn(seconds) : W.trying;
     setText($("banner-countdown"), phase === "away" ? text : "");
   }
 
@@ -107,12 +126,12 @@ export class Shell {
 
   #obstacle(current) {
     if (current?.ended) {
-      return ["You came back as somebody new to the server, so this conversation has ended.", "Close it"];
+      return [W.cameBackAnew, W.closeIt];
     }
     if (current?.phase === "closed") {
-      return ["This room was closed.", "Open it again"];
+      return [W.roomClosed, W.openAgain];
     }
-    return current?.phase === "refused" ? [current.problem, "Try again"] : ["", ""];
+    return current?.phase === "refused" ? [current.problem, W.tryAgain] : ["", ""];
   }
 
   #resolve() {
@@ -123,10 +142,10 @@ export class Shell {
 
 function subtitle(current) {
   if (current?.kind === "direct") {
-    return "Private conversation";
+    return W.private;
   }
   if (current?.phase === "joining" && !current.peopleKnown) {
-    return "Joining…";
+    return W.joining;
   }
-  return current?.peopleKnown ? `${people(current.people.size)} here` : "";
+  return current?.peopleKnown ? W.here(current.people.size) : "";
 }

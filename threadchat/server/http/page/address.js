@@ -1,6 +1,31 @@
-/** Takes a token over from the address, `#token=…` or `#token=…&room`, and out of it: addresses are passed on. */
+/**
+ * What the address names: #garden is a room, #garden/17 a message in it, #@7 the private conversation with user 7;
+ * and #token=… or #token=…&garden a token, which is taken out of it, as addresses are passed on.
+ */
 
-import { rememberedSession, rememberedToken, rememberedUser, rememberToken, rememberUser } from "./storage.js";
+import { rememberToken, rememberUser, rememberedSession, rememberedToken, rememberedUser } from "./storage.js";
+import { W } from "./text/words.js";
+
+/** The fragment for a conversation. */
+export const addressOf = (key) => {
+  const encoded = encodeURIComponent(key.slice(1));
+  return key.startsWith("#") ? `#${encoded}` : `#@${encoded}`;
+};
+
+/** {key} of a private conversation, {key, room, event} of a room, where `event` may be 0; or null. */
+export function addressed(hash) {
+  const text = hash.slice(1);
+  try {
+    if (text.startsWith("@")) {
+      return { key: `@${decodeURIComponent(text.slice(1))}` };
+    }
+    const [, name, event = "0"] = /^([^/]*)(?:\/(\d{1,15}))?$/.exec(text) ?? [];
+    const room = decodeURIComponent(name ?? text).trim().normalize();
+    return room ? { key: `#${room}`, room, event: Number(event) } : null;
+  } catch {
+    return null; // a stray % names no room
+  }
+}
 
 const SHOWN = 64; // characters of a name in the question
 
@@ -28,12 +53,9 @@ function mayReplace(token, former) {
   if (user === String(claims.sub) || (user === null && !session)) {
     return true;
   }
-  const before = session?.me.nickname || (user === null ? "somebody without an account" : `user ${user}`);
-  const after = `${nicknameIn(token) || "somebody"} (user ${claims.sub ?? "unknown"})`;
-  return confirm(
-    `This link signs you in as ${after.slice(0, SHOWN)}. ` +
-      `Until now you are ${before.slice(0, SHOWN)} here. Go on as the one whom the link names?`,
-  );
+  const before = session?.me.nickname || (user === null ? W.withoutAccount : W.user(user));
+  const after = W.named(nicknameIn(token) || W.somebody, claims.sub ?? W.unknown);
+  return confirm(W.linkSignsIn(after.slice(0, SHOWN), before.slice(0, SHOWN)));
 }
 
 /** What a token says, which may be anything: the server decides what it is worth. */

@@ -1,0 +1,235 @@
+"""The page for all people: screen readers, keyboards, contrast, writing from right to left."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.browser import AXE, Person, missing
+from tests.e2e.people import Bot, Room
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "nothing is missing")
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason="needs axe-core, which scripts/test gets by npm")
+
+TEXT = "**Bold**, `code`, https://example.org\n> quoted\n- one\n```\nblock\n```"
+
+
+def insert(person: Person, text: str) -> None:
+    script = "const box = document.getElementById('message'); box.focus();"
+    person.run(script + "document.execCommand('insertText', false, arguments[0])", text)
+
+
+def sound(person: Person, state: str) -> None:
+    """By day and by night nothing is wrong."""
+    for scheme in ("light", "dark"):
+        person.theme(scheme)
+        person.shoot(f"axe-{state}-{scheme}")
+        faults = person.faults()
+        assert not faults, "\n".join([f"{state}, {scheme}", *faults])
+
+
+@needs_axe
+def test_axe_finds_nothing(room: Room, bot: Bot) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    bot.ask(type="join", room="lobby")
+    bot.ask(type="join", room="kitchen")
+    ann = room.window()
+    ann.see("nickname")
+    sound(ann, "welcome")
+    ann.see("nickname").send_keys(" ", Keys.ENTER)
+    sound(ann, "welcome-problem")
+    ann.enter("ann")
+    sound(ann, "empty")
+    insert(ann, TEXT)
+    ann.see("send").click()
+    bot.say("hello @ann", "one more", "https://example.org/" + "x" * 300)
+    ann.wait(lambda: len(ann.texts()) == 4, "all of them")
+    ann.see("message-row").click()
+    ann.see("tool-react").click()
+    ann.see("emoji")
+    sound(ann, "emoji")
+    ann.see("emoji").click()
+    ann.see("reaction")
+    ann.see("message-row").click()
+    ann.see("tool-more").click()
+    sound(ann, "menu")
+    ann.see("menu-reply").click()
+    insert(ann, "answer @b")
+    ann.see("completion")
+    sound(ann, "reply")
+    ann.keys(Keys.ENTER, Keys.ENTER)
+    ann.see("quote")
+    sound(ann, "messages")
+    ann.keys(Keys.ARROW_UP)
+    sound(ann, "editing")
+    ann.keys(Keys.ESCAPE)
+    ann.choose("me", "menu-settings")
+    sound(ann, "settings")
+    ann.see("dialog-cancel").click()
+    ann.choose("me", "menu-rename")
+    sound(ann, "rename")
+    ann.see("dialog-cancel").click()
+    ann.see("person", name="bot").click()
+    sound(ann, "profile")
+    ann.see("profile-write").click()
+    sound(ann, "direct")
+    ann.open_room("garden")
+    bot.say(*(f"news {number}" for number in range(60)))
+    ann.wait(lambda: "unread" in ann.see("room", name="lobby").text, "them to be unread")
+    sound(ann, "unread-list")
+    ann.see("room", name="lobby").click()
+    ann.see("new")
+    sound(ann, "unread")
+    ann.phone()
+    ann.see("menu").click()
+    sound(ann, "drawer")
+
+
+@needs_axe
+def test_axe_finds_nothing_where_the_server_is_away(room: Room, cable: object) -> None:
+    ann = room.enter("ann", url=cable.url)  # type: ignore[attr-defined]
+    cable.cut()  # type: ignore[attr-defined]
+    ann.see("banner", state="away")
+    ann.say("waiting")
+    sound(ann, "away")
+
+
+def spoken(person: Person) -> list[str]:
+    return list(person.run("return [...document.querySelectorAll('#announcer p')].map(e => e.textContent)"))
+
+
+def test_what_is_new_is_announced_once_and_never_a_whole_room(room: Room, bot: Bot) -> None:
+    bot.say("old", "older")
+    ann = room.enter("ann")
+    ann.wait_for_text("older")
+    ann.run(
+        "window.said = []; new MutationObserver((list) => list.forEach((e) => e.addedNodes.forEach("
+        "(n) => said.push(n.textContent)))).observe(document.getElementById('announcer'), {childList: true})"
+    )
+    assert spoken(ann) == [], "the past is not read out"
+    bot.say("new")
+    ann.wait(lambda: ann.run("return said") == ["bot: new"], "it to be announced")
+    ann.say("mine")
+    ann.wait(lambda: ann.run("return said") == ["bot: new", "You: mine"], "one's own, once")
+    ann.open_room("garden")
+    ann.see("room", name="lobby").click()
+    bot.say("last")
+    ann.wait(lambda: "bot: last" in ann.run("return said"), "the next")
+    assert ann.run("return said") == ["bot: new", "You: mine", "bot: last"]
+    assert ann.run("return document.getElementById('log').getAttribute('role')") == "region"
+    bylines = "return [...document.querySelectorAll('.message .byline')].map((e) => e.textContent)"
+    named = [byline.startswith(("bot", "ann")) for byline in ann.run(bylines)]
+    assert all(named), "grouped messages keep the name"
+
+
+def test_sixty_rooms_are_one_tab_stop(room: Room) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    ann = room.window()
+    rooms = "JSON.stringify({me: {user: 1, nickname: 'ann'}, current: '#room 1', directs: [], rooms: "
+    ann.run(
+        f"sessionStorage.setItem('threadchat.session', {rooms}"
+        "Array.from({length: 60}, (_, i) => ({name: `room ${i}`, draft: '', pending: [], read: null}))}))"
+    )
+    ann.look().refresh()
+    ann.arrived()
+    ann.wait(lambda: len(ann.all("room")) == 60, "sixty rooms")
+    ann.see("message").click()
+    seen = []
+    for _ in range(30):
+        ann.keys(Keys.TAB, holding=Keys.SHIFT)
+        seen.append(ann.focused())
+        if ann.focused() == "room-name":
+            break
+    assert seen.count("room") == 1, seen
+    assert seen[-1] == "room-name", seen
+    ann.keys(Keys.TAB)
+    ann.keys(Keys.TAB)
+    ann.keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ENTER)
+    ann.wait(lambda: ann.see("title").text != "#room 1", "another room")
+    ann.shoot("sixty")
+
+
+def test_focus_never_falls_to_nowhere(room: Room, bot: Bot) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    body = "return document.activeElement === document.body"
+    ann = room.enter("ann")
+    bot.say("hello")
+    ann.wait_for_text("hello")
+    ann.see("author").click()
+    ann.keys(Keys.ESCAPE)
+    assert not ann.run(body)
+    ann.see("message-row").click()
+    ann.see("tool-more").click()
+    ann.keys(Keys.ESCAPE)
+    assert not ann.run(body)
+    ann.see("tool-react").click()
+    ann.see("emoji").click()
+    ann.see("reaction").click()
+    ann.wait(lambda: not ann.all("reaction"), "the reaction to be gone")
+    assert not ann.run(body)
+    ann.choose("me", "menu-settings")
+    ann.keys(Keys.ESCAPE)
+    assert ann.focused() == "me"
+    ann.open_room("garden")
+    ann.see("leave").click()
+    ann.wait(lambda: ann.see("title").text == "#lobby", "the other room")
+    assert ann.focused() == "message"
+
+
+def test_from_sign_in_to_reaction_reply_and_edit_by_keyboard_alone(room: Room, bot: Bot) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    ann = room.window()
+    ann.wait(lambda: ann.focused() == "nickname", "the nickname to have the focus")
+    ann.keys("ann", Keys.ENTER)
+    ann.arrived()
+    bot.say("first", "second")
+    ann.wait_for_text("second")
+
+    def back_to(testid: str) -> None:
+        for _ in range(12):
+            if ann.focused() == testid:
+                return
+            ann.keys(Keys.TAB, holding=Keys.SHIFT)
+        raise AssertionError(f"{testid} is not reached")
+
+    back_to("message-row")
+    ann.keys(Keys.ARROW_UP, Keys.ENTER)
+    ann.wait(lambda: ann.focused() == "menu-reply", "the menu")
+    ann.keys(Keys.ARROW_DOWN, Keys.ENTER)
+    ann.wait(lambda: ann.focused() == "emoji", "the emoji")
+    ann.keys(Keys.ARROW_RIGHT, Keys.ENTER)
+    ann.wait(lambda: ann.see("reaction").get_attribute("data-emoji") == "❤️", "the reaction")
+    ann.wait(lambda: ann.focused() == "message-row", "the message to have the focus again")
+    ann.keys(Keys.ENTER, Keys.ENTER)
+    ann.wait(lambda: ann.focused() == "message", "the message box")
+    ann.keys("answer", Keys.ENTER)
+    ann.see("quote")
+    ann.wait(lambda: len(ann.all("message-row", state="delivered")) == 3, "it to be delivered")
+    ann.keys(Keys.ARROW_UP)
+    ann.keys("!", Keys.ENTER)
+    ann.wait_for_text("answer!")
+    outline = "return getComputedStyle(document.activeElement).outlineStyle"
+    back_to("message-row")
+    assert ann.run(outline) == "solid", "the focus is visible"
+
+
+def test_from_right_to_left_nothing_is_out_of_place(room: Room, bot: Bot) -> None:
+    bot.ask(type="join", room="lobby")
+    ann = room.enter("ann")
+    bot.say("שלום", "hello")
+    ann.wait_for_text("hello")
+    ann.run("document.documentElement.dir = 'rtl'")
+    assert ann.see("sidebar").rect["x"] > ann.see("log").rect["x"], "the rooms are on the right"
+    assert ann.see("people").rect["x"] < ann.see("log").rect["x"]
+    wide = "return document.documentElement.scrollWidth > innerWidth"
+    assert not ann.run(wide)
+    ann.shoot("rtl")
+    ann.phone()
+    assert not ann.run(wide)
+    ann.see("menu").click()
+    ann.see("sidebar")
+    assert not ann.run(wide)
+    ann.shoot("rtl-phone")
