@@ -30,6 +30,11 @@ ENTER_SECONDS: Final = 60.0
 DIRECTS: Final = 0.2  # of what people say, to one person alone
 
 
+def token_of(user: int) -> str:
+    """A token for a day, which the nodes accept."""
+    return sign(Config(token_key=KEY), user, rooms={"*": "rwd"}, seconds=86_400)
+
+
 class RecordingLink:
     """One WebSocket, which records what comes for rooms: within a connection, no event is left out."""
 
@@ -89,7 +94,7 @@ class Person:
         self._ledger = ledger
         self._random = random
         self._pace = pace
-        self._token = sign(Config(token_key=KEY), self.user, rooms={"*": "rw"}, seconds=86_400)
+        self._token = token_of(self.user)
         self._link: RecordingLink | None = None
         self._client: Client | None = None
         self._said = 0

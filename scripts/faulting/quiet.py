@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from faulting.ledger import Ledger
-from faulting.people import Person
+from faulting.people import FIRST_USER, Person, token_of
 from faulting.site import PRESENCE_TTL, Site
 from threadchat.client import Client
 from threadchat.errors import CommandError
@@ -17,6 +17,7 @@ SPEAK_SECONDS: Final = 60.0  # from the last fault until the last acknowledgemen
 ARRIVE_SECONDS: Final = 30.0  # from the last acknowledgement until everybody has everything
 PRESENCE_SECONDS: Final = PRESENCE_TTL + 15.0  # and until who is gone has left; the machine may be busy
 PAGE: Final = 1000
+OBSERVER: Final = FIRST_USER - 1  # the user id
 LOOK: Final = 0.2
 
 
@@ -34,7 +35,7 @@ def look(site: Site, people: Sequence[Person], ledger: Ledger) -> None:
         observers = []
         for node in site.nodes:
             url = f"ws://127.0.0.1:{node.port}/chat"
-            opened = Client(url, nickname=f"observer of {node.name}", timeout=ARRIVE_SECONDS)
+            opened = Client(url, nickname="observer", token=token_of(OBSERVER), timeout=ARRIVE_SECONDS)
             observers.append((node.name, stack.enter_context(opened)))
         _await_presence(rooms, people, observers, ledger)
         deadline = time.monotonic() + ARRIVE_SECONDS
