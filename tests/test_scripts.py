@@ -429,10 +429,7 @@ def test_a_missing_node_is_installed(tree: Tree) -> None:
     ("missing", "told"),
     [
         ("node", "the tests of threadchat.js; they need Node 18 or newer: sudo apt-get install nodejs"),
-        (
-            "npm",
-            "types, views and accessibility of the JavaScript, and the Dockerfile's linter; they need npm and its registry",
-        ),
+        ("npm", "checks of the JavaScript and of the Dockerfile; they need npm, and npm its registry"),
     ],
 )
 def test_without_node_or_npm_it_is_told_what_is_skipped(tree: Tree, missing: str, told: str) -> None:

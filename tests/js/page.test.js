@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Model } from "../../threadchat/server/http/page/model.js";
-import { pack } from "../../threadchat/server/http/page/session.js";
+import { pack } from "../../threadchat/server/http/page/storage.js";
 
 test("of a deleted message nothing is kept, not even an attempt to send it", () => {
   const model = new Model();
