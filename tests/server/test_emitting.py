@@ -208,14 +208,14 @@ def test_the_newest_takes_the_place_of_one_that_still_waits() -> None:
 
 
 def test_what_passes_by_is_of_that_kind(chat: Chat, memory: InMemory) -> None:
-    """Its key is its room and its name; what is kept has none."""
+    """Its key is its room, its name and its user; what is kept has none."""
     sent: list[Text] = []
     chat.hub.room("r").fanout.subscribe(Collector(sent), native_events, name="test").start()
     chat.emit("r", "progress", 1, keep=False)
     chat.emit("r", "progress", 1)
     light, kept = sent
     assert isinstance(light, Latest)
-    assert light.key == ("r", "progress")
+    assert light.key == ("r", "progress", None)
     assert type(kept) is Text
 
 

@@ -85,7 +85,7 @@ def call(page: Path) -> Caller:
         ("/", "text/html; charset=utf-8", "<!doctype html>ä"),
         ("/page/index.html", "text/html; charset=utf-8", "<!doctype html>ä"),
         ("/page/chat.js", "text/javascript; charset=utf-8", "'use strict'"),
-        ("/page/chat.css", "text/css; charset=utf-8", "a {}"),
+        ("/page/chat.css", "text/css; charset=utf-8", "a{}"),
         ("/page/favicon.svg", "image/svg+xml", "<svg/>"),
         ("/favicon.ico", "image/svg+xml", "<svg/>"),
         ("/page/font.xyz", "application/octet-stream", "?"),

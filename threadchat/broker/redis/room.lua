@@ -224,7 +224,7 @@ end
 local function pass_on(body)
   local json = '{' .. string.sub(body, 2) .. ',"unixTime":' .. math.floor(now / 1000) .. '}'
   local size = #json < 126 and string.char(#json) or string.char(126, math.floor(#json / 256), #json % 256)
-  redis.call('PUBLISH', channel, '~ ""\n' .. string.char(129) .. size .. json)
+  redis.call(publish, channel, '~ ""\n' .. string.char(129) .. size .. json)
 end
 
 -- A person's nickname as JSON; empty if it is unknown.

@@ -1,8 +1,11 @@
-"""Decides who may create a room by a command: somebody who may write there, as `create_rooms` says."""
+"""Decides who may create a room by a command: somebody who may write there, as `create_rooms` says.
+
+The hook `authorize` is not asked again: whom the application lets subscribe to a room may also open it.
+"""
 
 from __future__ import annotations
 
-from threadchat.errors import CommandError, ErrorCode, Refuse
+from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.auth.permissions import WRITE
 from threadchat.server.protocol.commands import Command, Listen
 from threadchat.server.session.session import Session
@@ -18,11 +21,7 @@ def check_creation(session: Session, command: Command, create_rooms: str) -> Non
     if not isinstance(command, Listen):
         return
     may_create = _may_write(session, command.room) and not is_excluded(session, create_rooms)
-    if may_create and session.identity.hooks.authorize is None:
-        return
-    if session.hub.exists(command.room):
-        return
-    if not (may_create and _is_authorized(session, command.room)):
+    if not may_create and not session.hub.exists(command.room):
         raise unknown_room(command.room)
 
 
@@ -40,10 +39,3 @@ def unknown_room(room: str) -> CommandError:
 def _may_write(session: Session, room: str) -> bool:
     permissions = session.identity.permissions
     return session.sanction_check.may_speak(room) and (permissions is None or permissions.allow(WRITE, room))
-
-
-def _is_authorized(session: Session, room: str) -> bool:
-    try:
-        return session.identity.may(session.person, "message", room)
-    except Refuse:
-        return False
