@@ -295,7 +295,7 @@ def test_the_hook_is_asked_after_the_token(world: World) -> None:
     assert ann.refused("join", room="ops") == 103
     assert ann.refused("join", room="news") == 103
     assert ann.ask("join", room="lobby")["type"] == "ok"
-    assert asked == [("join", "news"), ("join", "lobby"), ("message", "lobby")], "it is a new room"
+    assert asked == [("join", "news"), ("join", "lobby")]
 
 
 def test_the_broadcast_room_has_permissions_too(world: World) -> None:

@@ -133,7 +133,6 @@ def test_the_hooks_of_one_connection_come_in_order_on_its_reader(world: World) -
     assert [name for name, _ in calls] == [
         "on_connect",
         "authorize",
-        "authorize",  # whether the room may be created
         "authorize",
         "on_message",
         "on_disconnect",
