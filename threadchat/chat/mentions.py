@@ -47,22 +47,30 @@ def details_of(
     reply_to: Position | None = None,
     *,
     may_say_room: Callable[[], bool],
+    longest: Callable[[Names], int] | None = None,
 ) -> Details | None:
     """Whom a text mentions, and what it answers; None if that is nobody and nothing.
 
-    `names` and `may_say_room` are called only if they are needed.
+    `names` and `may_say_room` are called only if they are needed; `longest` is as for `find_mentions`.
     """
     mentions: tuple[UserId, ...] = ()
     everybody = False
     if "@" in text and _NAMING.search(text):
-        mentions, everybody = find_mentions(text, names())
+        mentions, everybody = find_mentions(text, names(), longest or longest_of)
         everybody = everybody and may_say_room()
     if not (mentions or everybody or reply_to):
         return None
     return Details(reply_to, mentions, everybody)
 
 
-def find_mentions(text: str, names: Names) -> tuple[tuple[UserId, ...], bool]:
+def longest_of(names: Names) -> int:
+    """The length of the longest name."""
+    return max(map(len, names), default=0)
+
+
+def find_mentions(
+    text: str, names: Names, longest_of: Callable[[Names], int] = longest_of
+) -> tuple[tuple[UserId, ...], bool]:
     """The users whom a text mentions, in the order of the text, and whether it says `@room`.
 
     The longest name that fits counts: "@ann lee" is Ann Lee if there is one, and else Ann. If several people
@@ -71,7 +79,7 @@ def find_mentions(text: str, names: Names) -> tuple[tuple[UserId, ...], bool]:
     text = nfc(text).casefold() if len(text) <= 1000 else text.casefold()
     found: dict[UserId, None] = {}
     everybody = False
-    longest = max(map(len, names), default=0)
+    longest = longest_of(names)
     at = text.find("@")
     tried = 0
     while at >= 0 and tried < MAX_TRIED and len(found) < MAX_MENTIONS:

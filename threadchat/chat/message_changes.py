@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from time import time
 
 from threadchat.chat.log.events import (
@@ -19,7 +20,7 @@ from threadchat.chat.log.events import (
     UserId,
 )
 from threadchat.chat.log.sequencer import check_target
-from threadchat.chat.mentions import Names, details_of, names_in
+from threadchat.chat.mentions import Names, details_of, longest_of, names_in
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode
 
@@ -77,14 +78,23 @@ class MessageChanges:
 
         Creates no room: in an unknown one, nobody has a name.
         """
+        return details_of(lambda: self._names(name), text, reply_to, may_say_room=may_say_room)
 
-        def names() -> Names:
-            try:
-                return names_in(self.find(name))
-            except CommandError:
-                return {}
+    def mentions_in(
+        self, name: str, texts: Iterable[str], *, may_say_room: Callable[[], bool]
+    ) -> list[Details | None]:
+        """Like `details_of`, for several texts for one room: looks up once who is there."""
+        names = functools.cache(lambda: self._names(name))
+        longest = functools.cache(lambda: longest_of(names()))
+        return [
+            details_of(names, text, may_say_room=may_say_room, longest=lambda _: longest()) for text in texts
+        ]
 
-        return details_of(names, text, reply_to, may_say_room=may_say_room)
+    def _names(self, name: str) -> Names:
+        try:
+            return names_in(self.find(name))
+        except CommandError:
+            return {}
 
     def delete(
         self, name: str, event: int, *, epoch: str = "", user: UserId | None = None, nickname: str = ""

@@ -13,8 +13,9 @@ user ids for each emoji), or `deleted`.
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from threadchat.chat.log.events import Details, Position
@@ -83,6 +84,12 @@ def details(session: Session, room: str, text: str, reply_to: Position | None = 
         reply_to,
         may_say_room=lambda: session.identity.may(session.person, "moderate", room),
     )
+
+
+def mentions(session: Session, room: str, texts: Iterable[str]) -> list[Details | None]:
+    """Like `details`, for several texts."""
+    may_say_room = functools.cache(lambda: session.identity.may(session.person, "moderate", room))
+    return session.hub.mentions_in(room, texts, may_say_room=may_say_room)
 
 
 def _react(session: Session, command: commands.React, *, undo: bool) -> Fields:

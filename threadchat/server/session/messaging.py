@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
-from threadchat.chat.log.events import MESSAGE, Draft
+from threadchat.chat.log.events import MESSAGE, Details, Draft
 from threadchat.chat.log.keys import client_key
 from threadchat.errors import CommandError, ConnectionClosed, ErrorCode, RoomClosed
 from threadchat.logs.rate_limit import LogRateLimit
@@ -34,6 +35,7 @@ class MessagingSession(ApplicationSession):
         config = self._config
         self._unpublished: list[commands.Message] = []
         self._unpublished_bytes = 0
+        self._may_mention = False  # an unpublished message has an at sign
         self._checked_room = ""  # the room that was named last and whose name is allowed
         # A quarter of an outbox: one that is not three quarters full (HIGH) still has space for it.
         self._max_batch = max(1, config.outbox_messages // 4)
@@ -56,7 +58,7 @@ class MessagingSession(ApplicationSession):
             self._publish()
             self._refuse(error, error.id)
             return
-        if type(command) is commands.Message and not _needs_look(command) and self._may_speak(command.room):
+        if type(command) is commands.Message and not command.reply_to and self._may_speak(command.room):
             self._keep(command)
             return
         self._publish()
@@ -122,6 +124,8 @@ class MessagingSession(ApplicationSession):
             self._publish()
         self._unpublished.append(command)
         self._unpublished_bytes += size
+        if "@" in command.message:
+            self._may_mention = True
 
     def _publish(self) -> None:
         kept = self._unpublished
@@ -129,15 +133,27 @@ class MessagingSession(ApplicationSession):
             return
         self._unpublished = []
         self._unpublished_bytes = 0
+        may_mention, self._may_mention = self._may_mention or self.screens, False  # a hook may put one in
         if self.screens and not (kept := self.identity.screen_all(self.person, kept, self._refuse)):
             return
         room, source = kept[0].room, self.budget.source
-        drafts = [
-            Draft(MESSAGE, self.user, self.nickname, item.message, "", client_key(item.key), source=source)
-            for item in kept
-        ]
         try:
             self._check_creation(room)
+            found: Iterable[Details | None] = repeat(None)
+            if may_mention:
+                found = authoring.mentions(self, room, [item.message for item in kept])
+            drafts = [
+                Draft(
+                    MESSAGE,
+                    self.user,
+                    self.nickname,
+                    item.message,
+                    key=client_key(item.key),
+                    source=source,
+                    details=details,
+                )
+                for item, details in zip(kept, found, strict=False)
+            ]
             positions = self.hub.publish(room, drafts, self.budget.openers)
         except Exception as failure:
             # No variable here keeps the error: its traceback refers to this frame, which has the messages.
@@ -156,23 +172,16 @@ class MessagingSession(ApplicationSession):
             room_creation.check_message(self, room, self._config.create_rooms)
 
     def message(self, command: commands.Message) -> dict[str, Any] | None:
-        """Publishes a message that `handle` did not keep: its room is new here, or it needs a look."""
-        if not _needs_look(command):
+        """Publishes a message that `handle` did not keep: its room is new here, or it answers another one."""
+        if not command.reply_to:
             self._keep(command)
             return None
         room, text = command.room, command.message
         self._check_creation(room)
         if self.screens:
             text = self.identity.screen(self.person, room, text)
-        reply_to = None
-        if command.reply_to:
-            reply_to, _ = self.hub.find_message(room, command.reply_to, command.epoch)
+        reply_to, _ = self.hub.find_message(room, command.reply_to, command.epoch)
         details = authoring.details(self, room, text, reply_to)
         key, source = client_key(command.key), self.budget.source
         draft = Draft(MESSAGE, self.user, self.nickname, text, key=key, source=source, details=details)
         return {"offset": self.hub.publish(room, [draft], self.budget.openers)[0].offset}
-
-
-def _needs_look(command: commands.Message) -> bool:
-    """Whether a message may mention somebody, or answers another one."""
-    return "@" in command.message or command.reply_to != 0
