@@ -20,6 +20,8 @@ AWAY, UNKNOWN_ROOM, DENIED = 100, 102, 103
 DISCIPLINE = {3503, 3509}  # kicked; and refused too often while muted
 LOST = {1006, 3001, 3008, 3009, 3010, 3012}
 """Close codes that may follow from reading too little; mostly a reset."""
+COMINGS = frozenset({"join", "add", "remove", "leave", "rename"})
+"""If there are very many in a room, some are told without an id, and are in no log."""
 
 
 class Position:
@@ -294,8 +296,8 @@ class Person:
             position = self.positions.get(frame["chatroomId"])
             if position is None or not position.member or frame["userId"] == self.user:
                 self.fault(f"received a typing event that was not for them: {frame}")
-        elif kind == "inbox" and self.known:
-            self.simulation.counts["inboxes created"] += 1
+        elif kind in COMINGS or (kind == "inbox" and self.known):
+            self.simulation.counts[f"told without an id: {kind}"] += 1
         elif kind == "kicked":
             self._kicked(frame["chatroomId"])
         elif kind == "error" and self._may_be_refused(frame["code"]):

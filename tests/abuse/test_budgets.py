@@ -180,7 +180,8 @@ def test_the_time_of_questions_is_in_the_budget(place: Callable[..., Place]) -> 
     assert refused[0]["code"] == 111
     assert "1 ms of CPU time a second (query_time_per_address); try again in" in refused[0]["reason"]
     for command in ("history", "who", "rooms"):
-        [answer] = ask_all(here.enter(EVE), {"type": command, "room": "r"})
+        # The questions before it take what has come into the budget meanwhile.
+        *_, answer = ask_all(here.enter(EVE), *[question] * 30, {"type": command, "room": "r"})
         assert answer["code"] == 111
     here.newcomer_joins_and_talks()
 
