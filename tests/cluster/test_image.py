@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "scripts/deploy/Dockerfile"
 SUITE = {"python:3.13-slim": "trixie"}
 """The image's base, and the Debian that has the same Python."""
-MIRROR = os.environ.get("NEW_MACHINE_MIRROR", "http://deb.debian.org/debian")
+MIRROR = [os.environ["NEW_MACHINE_MIRROR"]] if os.environ.get("NEW_MACHINE_MIRROR") else []
 TRUSTED = Path(os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt")
 INSIDE = """
 mount --make-rprivate / && mount --bind "$0" "$0" && mount -t proc proc "$0/proc" &&
@@ -97,7 +97,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         "--include=python3-venv,ca-certificates",
         suite,
         str(folder),
-        MIRROR,
+        *MIRROR,
     ]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode:
