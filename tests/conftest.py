@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.browser import chromium, missing
 from tests.e2e.process import ServerProcess
 from tests.wire.conftest import certificate  # noqa: F401 - for tests of TLS in every folder
 from threadchat.logs.rate_limit import LogRateLimit
@@ -45,6 +46,15 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
 def chat_server(serve: Callable[..., ServerProcess]) -> ServerProcess:
     """A server with default settings."""
     return serve()
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One browser for a module."""
+    if why := missing():
+        pytest.skip(why)
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture(autouse=True)

@@ -10,20 +10,22 @@ from tests.chat.helpers import say
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import MESSAGE, Draft, UserId
-from threadchat.chat.mentions import MAX_MENTIONS, MAX_TRIED, details_of, find_mentions, names_in
+from threadchat.chat.mentions import MAX_MENTIONS, MAX_TRIED, Names, details_of, find_mentions, names_in
 from threadchat.chat.presence import Occupant
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode
 
-NAMES: dict[str, set[UserId]] = {
-    "ann": {1},
-    "ann lee": {2},
-    "bob": {3, "3"},
-    "café": {4},
-    "o'neil": {5},
-    "straße".casefold(): {6},
-    "@": {7},
-}
+NAMES = Names(
+    {
+        "ann": {1},
+        "ann lee": {2},
+        "bob": {3, "3"},
+        "café": {4},
+        "o'neil": {5},
+        "straße".casefold(): {6},
+        "@": {7},
+    }
+)
 
 
 @pytest.mark.parametrize(
@@ -60,15 +62,15 @@ def test_the_longest_name_that_ends_with_a_word_counts(text: str, users: set[Use
 def test_the_room_is_everybody_unless_somebody_is_called_so() -> None:
     assert find_mentions("@Room, listen", NAMES) == ((), True)
     assert find_mentions("@rooms", NAMES) == ((), False)
-    assert find_mentions("@room", {}) == ((), True)
-    assert find_mentions("@room", {"room": {8}}) == ((8,), False)
+    assert find_mentions("@room", Names()) == ((), True)
+    assert find_mentions("@room", Names({"room": {8}})) == ((8,), False)
 
 
 def test_so_many_are_mentioned_and_so_many_are_tried() -> None:
-    names: dict[str, set[UserId]] = {f"n{number}": {number} for number in range(2 * MAX_MENTIONS)}
+    names = Names({f"n{number}": {number} for number in range(2 * MAX_MENTIONS)})
     found, _ = find_mentions(" ".join(f"@{name}" for name in names), names)
     assert found == tuple(range(MAX_MENTIONS))
-    assert find_mentions("@" * MAX_TRIED + " @ann", NAMES | {"@": set()}) == ((), False)
+    assert find_mentions("@" * MAX_TRIED + " @ann", Names(NAMES | {"@": set()})) == ((), False)
 
 
 def test_names_are_those_of_the_people_there_and_of_the_log() -> None:
@@ -98,9 +100,9 @@ def test_without_an_at_sign_nobody_is_looked_for() -> None:
 
     for text in ("hi", "ann@example.org", "7 @ 9", "@"):
         assert details_of(fail, text, may_say_room=fail) is None
-    assert details_of(dict, "@nobody", may_say_room=fail) is None
-    assert details_of(dict, "@room", may_say_room=lambda: False) is None
-    told = details_of(dict, "@room", may_say_room=lambda: True)
+    assert details_of(Names, "@nobody", may_say_room=fail) is None
+    assert details_of(Names, "@room", may_say_room=lambda: False) is None
+    told = details_of(Names, "@room", may_say_room=lambda: True)
     assert told is not None
     assert told.everybody
 

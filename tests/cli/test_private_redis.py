@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.broker.redis_server import EXECUTABLE, why_not
-from tests.cli.test_supervisor import children, is_running, pid_of
+from tests.cli.test_supervisor import children, converse, is_running, pid_of
 from tests.e2e.process import PATIENCE, ServerProcess, command, environment, until
 from threadchat.cli import private_redis
 from threadchat.cli.private_redis import FOLDER, UNFINISHED
@@ -62,27 +62,8 @@ def listens_on_tcp(pid: int) -> bool:
     return any(line.split()[9] in inodes for table in tables for line in table)
 
 
-def converse(server: ServerProcess) -> None:
-    """People on several workers hear each other in one order."""
-    people = [Client(f"{server.ws}/chat", nickname=f"p{number}") for number in range(6)]
-    try:
-        for person in people:
-            person.join("lobby")
-        for number, person in enumerate(people):
-            person.message("lobby", f"hi from {number}")
-        for person in people:
-            said: list[str] = []
-            while len(said) < len(people):
-                event = person.next_event(PATIENCE)
-                said += [event.message] if event.type == "message" else []
-            assert said == [f"hi from {number}" for number in range(6)]
-    finally:
-        for person in people:
-            person.close()
-
-
 def test_workers_need_no_installed_service(workers: ServerProcess, temporary: Path) -> None:
-    converse(workers)
+    converse(workers, 6)
     redis = redis_of(workers)
     assert not listens_on_tcp(redis)
     [folder] = temporary.iterdir()
@@ -121,7 +102,7 @@ def test_a_redis_that_dies_is_replaced_and_begins_another_epoch(workers: ServerP
         assert all(error.temporary for error in troubles)
         while ann.next_event(PATIENCE).type != RESET:
             pass  # it is told that the log is another one
-    converse(workers)
+    converse(workers, 6)
     assert workers.stop() == 0
 
 
@@ -156,7 +137,7 @@ def test_a_stale_redis_is_found_and_ended_at_the_next_start(serve: Serve, tempor
     assert fresh.exists()
     assert foreign.exists()
     second = serve("--workers", "2", environ={"TMPDIR": str(temporary)})
-    converse(first)  # it is not stale, and not shared
+    converse(first, 6)  # it is not stale, and not shared
     assert redis_of(first) != redis_of(second)
 
 

@@ -93,6 +93,25 @@ def spread(port: int, wanted: int) -> list[tuple[socket.socket, int]]:
     return found
 
 
+def converse(server: ServerProcess, count: int) -> None:
+    """People on several workers hear each other in one order."""
+    people = [Client(f"{server.ws}/chat", nickname=f"p{number}") for number in range(count)]
+    try:
+        for person in people:
+            person.join("lobby")
+        for number, person in enumerate(people):
+            person.message("lobby", f"hi from {number}")
+        for person in people:
+            said: list[str] = []
+            while len(said) < len(people):
+                event = person.next_event(PATIENCE)
+                said += [event.message] if event.type == "message" else []
+            assert said == [f"hi from {number}" for number in range(count)]
+    finally:
+        for person in people:
+            person.close()
+
+
 def test_connections_are_spread_over_processes_that_share_rooms(workers: ServerProcess) -> None:
     pids = children(pid_of(workers))
     assert len(pids) == 3
@@ -100,21 +119,7 @@ def test_connections_are_spread_over_processes_that_share_rooms(workers: ServerP
     assert {pid for _, pid in sockets} == set(pids)
     for sock, _ in sockets:
         sock.close()
-    people = [Client(f"{workers.ws}/chat", nickname=f"p{number}") for number in range(8)]
-    try:
-        for person in people:
-            person.join("lobby")
-        for number, person in enumerate(people):
-            person.message("lobby", f"hi from {number}")
-        for person in people:
-            said = []
-            while len(said) < len(people):
-                event = person.next_event(PATIENCE)
-                said += [event.message] if event.type == "message" else []
-            assert said == [f"hi from {number}" for number in range(8)]
-    finally:
-        for person in people:
-            person.close()
+    converse(workers, 8)
 
 
 def test_requests_are_passed_on_to_all(serve: Serve, redis_url: str, certificate: Certificate) -> None:

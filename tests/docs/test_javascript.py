@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from scripts.ports import free_port
 from tests.docs.pages import PAGES, fences, file_name, text_of
-from tests.e2e.browser import Person, chromium, missing
+from tests.e2e.browser import Person
 from threadchat import Chat, Config
 
 BLOCKS = [
@@ -27,14 +26,6 @@ const said = (what) => document.body.append(JSON.stringify(what), "\\n");
 const draw = said, show = said, banner = said;
 """
 AFTER = '\nsaid("the end");'
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if why := missing():
-        pytest.skip(why)
-    with chromium(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
 
 
 @pytest.mark.parametrize("block", BLOCKS)

@@ -7,14 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import Cable, chromium
+from tests.e2e.browser import Cable
 from tests.e2e.people import Bot, Room
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
 
 
 @pytest.fixture

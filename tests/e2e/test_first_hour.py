@@ -17,17 +17,9 @@ from typing import Any
 import pytest
 
 from tests.docs.pages import README, Shell, section
-from tests.e2e.browser import Person, chromium, missing
+from tests.e2e.browser import Person
 
 WHEEL = os.environ.get("FIRST_HOUR_WHEEL", "")
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if why := missing():
-        pytest.skip(why)
-    with chromium(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
 
 
 @pytest.fixture

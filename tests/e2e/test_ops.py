@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import Person, chromium, missing
+from tests.e2e.browser import Person, missing
 from tests.e2e.process import ServerProcess
 from threadchat import Client, CommandError
 from threadchat.testing import StallingPeer
@@ -17,12 +17,6 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 KEY = "key-of-the-operators"
 ROOM = "lobby"
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
 
 
 @pytest.fixture

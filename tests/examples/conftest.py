@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import Person, chromium, missing
+from tests.e2e.browser import Person
 
 
 class Window(Person):
@@ -40,14 +40,6 @@ class Window(Person):
     def reads(self, selector: str, text: str) -> None:
         """Waits until an element has this in its text."""
         self.wait(lambda: text in self.find(selector).text, f"{text!r} in {selector}")
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if why := missing():
-        pytest.skip(why)
-    with chromium(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import Cable, Person, chromium, missing
+from tests.e2e.browser import Cable, Person, missing
 from tests.e2e.process import ServerProcess
 from tests.e2e.talker import Talker
 
@@ -58,12 +58,6 @@ class Page(Person):
 
     def waiting(self) -> list[str]:
         return list(self.run("return chat.room('garden').waiting.map(({message}) => message)"))
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with chromium(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
 
 
 @pytest.fixture

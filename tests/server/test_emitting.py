@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -21,19 +20,6 @@ from threadchat.testing import FakeClock, InMemory, LiveServer, Peer, StallingPe
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.protocol.requests import Latest, Text
 from threadchat.wire.turnstile import Turnstile
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def chat(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Chat]:
-    broker = "memory" if request.param == "memory" else f"sqlite:{tmp_path}/chat.db"
-    with Chat(Config(port=0, broker=broker), authenticate=lambda environ: environ.get("HTTP_X_USER")) as made:
-        yield made
-
-
-@pytest.fixture
-def memory(chat: Chat) -> Iterator[InMemory]:
-    with InMemory(chat) as made:
-        yield made
 
 
 class Tab:

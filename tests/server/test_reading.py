@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,19 +11,6 @@ from threadchat.config.settings import Config
 from threadchat.errors import CommandError
 from threadchat.server.chat import Chat
 from threadchat.testing import InMemory
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def chat(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Chat]:
-    broker = "memory" if request.param == "memory" else f"sqlite:{tmp_path}/chat.db"
-    with Chat(Config(port=0, broker=broker), authenticate=lambda environ: environ.get("HTTP_X_USER")) as made:
-        yield made
-
-
-@pytest.fixture
-def memory(chat: Chat) -> Iterator[InMemory]:
-    with InMemory(chat) as made:
-        yield made
 
 
 def test_what_was_read_is_told_to_ones_other_tabs_and_counted_at_hello(chat: Chat, memory: InMemory) -> None:

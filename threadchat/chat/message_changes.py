@@ -20,7 +20,7 @@ from threadchat.chat.log.events import (
     UserId,
 )
 from threadchat.chat.log.sequencer import check_target
-from threadchat.chat.mentions import Names, details_of, longest_of, names_in
+from threadchat.chat.mentions import Names, details_of, names_in
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode
 
@@ -85,16 +85,13 @@ class MessageChanges:
     ) -> list[Details | None]:
         """Like `details_of`, for several texts for one room: looks up once who is there."""
         names = functools.cache(lambda: self._names(name))
-        longest = functools.cache(lambda: longest_of(names()))
-        return [
-            details_of(names, text, may_say_room=may_say_room, longest=lambda _: longest()) for text in texts
-        ]
+        return [details_of(names, text, may_say_room=may_say_room) for text in texts]
 
     def _names(self, name: str) -> Names:
         try:
             return names_in(self.find(name))
         except CommandError:
-            return {}
+            return Names()
 
     def delete(
         self, name: str, event: int, *, epoch: str = "", user: UserId | None = None, nickname: str = ""

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import redis
 import redis.sentinel
 
-from threadchat.broker.redis.topology import pool
-from threadchat.broker.redis.topology.interface import CONNECTIONS, Command
+from threadchat.broker.redis.topology.interface import CONNECTIONS
+from threadchat.broker.redis.topology.single import OneServer
 from threadchat.broker.redis.topology.urls import Address
 
 _redis: Final[Any] = redis  # only partly typed
 
 
-class SentinelMaster:
-    """See Topology. Each new connection asks a Sentinel where the master is."""
+class SentinelMaster(OneServer):
+    """See Topology. Each new connection asks a Sentinel where the master is.
 
-    clustered = sharded = False
+    Of a master's answer that it is none, redis-py makes an error of the connection.
+    """
 
     def __init__(self, address: Address, timeout: float, **options: Any) -> None:
         """`options` are those of the connections to Sentinels and master. Raises ValueError or TypeError for
@@ -29,39 +30,17 @@ class SentinelMaster:
         asking = {**options, **tls, **address.sentinel_login, "ssl": address.tls}
         client = _redis.sentinel
         kind = client.SentinelManagedSSLConnection if address.tls else client.SentinelManagedConnection
-        self.on_changed: Callable[[], None] = lambda: None
         self._master = _Master(client.Sentinel(address.servers, sentinel_kwargs=asking), address.service)
-        self._pool: redis.ConnectionPool = _redis.BlockingConnectionPool(
-            CONNECTIONS, timeout, kind, **{**address.options, **options, "connection_pool": self._master}
+        super().__init__(
+            _redis.BlockingConnectionPool(
+                CONNECTIONS, timeout, kind, **{**address.options, **options, "connection_pool": self._master}
+            )
         )
         self._master.on_changed = self._pool.disconnect
-        self.new_connection()  # does not connect yet, but checks the options
-
-    def send(self, commands: Sequence[Command], replicas: int = 0) -> list[Any]:
-        """See Topology. redis-py makes an error of the connection of a master's answer that it is none."""
-        return pool.send(self._pool, commands, replicas)
-
-    def load(self, scripts: Sequence[bytes], commands: Sequence[Command]) -> None:
-        """See Topology."""
-        self.send([("SCRIPT", "LOAD", script) for script in scripts])
 
     def lasting_history(self) -> str:
         """See Topology. Another server may take over at any time."""
         return ""
-
-    def server_of(self, channel: bytes) -> None:
-        """See Topology."""
-
-    def look_again(self) -> None:
-        """See Topology."""
-
-    def new_connection(self, server: Any = None) -> Any:
-        """See Topology."""
-        return self._pool.connection_class(**self._pool.connection_kwargs)
-
-    def disconnect(self) -> None:
-        """See Topology."""
-        self._pool.disconnect()
 
 
 class _Master:
