@@ -193,7 +193,7 @@ def costly_questions(target: Target) -> Answers:
 def direct_flood(target: Target) -> Answers:
     """To people who are online, including the healthy pair, to many who are not, and to oneself.
 
-    A connection that gets 64 errors (queue full, or user not online) is closed with 3509.
+    A connection that gets 64 errors because nobody is there is closed with 3509. A full queue is no mistake.
     """
     total = Answers()
     for user in (1, 2):

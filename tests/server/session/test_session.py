@@ -11,7 +11,7 @@ from tests.chat.helpers import Desk, ids_of
 from tests.server.session_helpers import Dialect, Json, Person, World, burst, until, worlds
 from tests.wire.helpers import client_frame
 from threadchat.chat.log.events import Record
-from threadchat.errors import CloseCode, RoomClosed
+from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
 from threadchat.server.session.legacy import BroadcastSession, DirectSession
 from threadchat.server.session.native import NativeSession
 from threadchat.server.session.session import MAX_ERRORS, Session
@@ -184,6 +184,40 @@ def test_after_a_pause_the_count_begins_anew() -> None:
             world.advance(pause)
         ann.send({"type": "nonsense"})
         assert ann.close_code() == 3509
+
+
+AWAY = CommandError(ErrorCode.INTERNAL, "the message store is away, try again later")
+FULL = CommandError(ErrorCode.LIMIT_EXCEEDED, "there is no room; try again later", temporary=True)
+HASTY = CommandError(ErrorCode.TOO_MANY_REQUESTS, "try again later")
+
+
+@pytest.mark.parametrize("error", [AWAY, FULL, HASTY], ids=["away", "full", "hasty"])
+@every_dialect
+def test_whoever_is_told_to_try_again_may_do_so(
+    world: World, dialect: Dialect, error: CommandError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As during a failover, in which a client that tries again ten times a second gets many errors."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    ann = world.connect(dialect)
+    said: Json = {"from": "ann", "message": "hi"}
+    if dialect is NativeSession:
+        ann.ask("hello", nickname="ann")
+        ann.ask("join", room="r")
+        said = {"type": "message", "room": "r", "message": "hi"}
+    elif dialect is DirectSession:
+        ann.take(1)
+        said = {"to": 1, "message": "hi"}
+    for method in ("publish", "direct"):
+        monkeypatch.setattr(world.hub, method, refuse)
+    for _ in range(3):
+        ann.send_together(*[said] * MAX_ERRORS)
+        refusals = [answer for answer in ann.take(MAX_ERRORS) if answer.get("type") != "join"]
+        assert all("try again later" in str(refusal) for refusal in refusals)
+    assert ann.connection.closed is None
+    assert sum(ann.session.work.errors.values()) >= 3 * MAX_ERRORS - 1, "they are counted for /metrics"
 
 
 def test_nothing_is_done_after_one_error_too_many(world: World) -> None:

@@ -51,7 +51,7 @@ class LegacySession(Session):
 
     def _refuse(self, error: CommandError) -> None:
         self.connection.send(encoding.json_text({"error": error.reason}))
-        self.count_error(error.code)
+        self.count_error(error)
 
 
 class DirectSession(LegacySession):

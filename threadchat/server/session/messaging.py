@@ -93,7 +93,7 @@ class MessagingSession(ApplicationSession):
 
     def _refuse(self, error: CommandError, command_id: CommandId) -> None:
         self.connection.send(encoding.error_text(error, command_id))
-        self.count_error(error.code)
+        self.count_error(error)
 
     def _refuse_all(self, messages: Sequence[commands.Message], error: CommandError) -> None:
         for item in messages:

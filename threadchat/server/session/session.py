@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
 
 MAX_ERRORS: Final = 64
-"""Errors within `ERROR_WINDOW` seconds after which a client is considered broken."""
+"""Errors that are not temporary, within `ERROR_WINDOW` seconds, after which a client is considered broken."""
 ERROR_WINDOW: Final = 60.0
 
 
@@ -205,9 +205,14 @@ class Session(Paced):
             self.sanction_check.belong_to(None)
             raise
 
-    def count_error(self, code: int) -> None:
-        """Counts an error of any code; closes the connection (3509) if there were too many."""
-        self.work.count_error(code)
+    def count_error(self, error: CommandError) -> None:
+        """Counts an error that was sent; closes the connection (3509) if there were too many mistakes.
+
+        A temporary error is no mistake of the client, which is told to try again.
+        """
+        self.work.count_error(error.code)
+        if error.temporary:
+            return
         now = self._clock()
         if self._errors is None:
             self._errors = deque(maxlen=MAX_ERRORS)
