@@ -40,6 +40,16 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
         action="store_true",
         help="keep people of a room on few nodes, if their clients connect to /chat?room=NAME",
     )
+    parser.add_argument(
+        "--redis-cluster",
+        action="store_true",
+        help="instead of one Redis, three masters among which the rooms are divided, and their replicas",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="start all of it, say so and stop; a Redis Cluster has no replicas then",
+    )
     return parser.parse_known_args(argv)
 
 
@@ -94,8 +104,11 @@ def tell(message: str) -> None:
     sys.stderr.flush()
 
 
-def run(cluster: Cluster, stop: Stop, folder: str) -> None:
-    """Runs the cluster until a signal to stop. Raises ProgramFailed and Interrupted; then nothing runs."""
+def run(cluster: Cluster, stop: Stop, folder: str, *, quick: bool) -> None:
+    """Runs the cluster until a signal to stop. If it is to be `quick`, stops as soon as all of it serves.
+
+    Raises ProgramFailed and Interrupted; then nothing runs.
+    """
     with cluster:
         listed = ", ".join(
             f"{program.name} (port {program.port}, pid {program.pid})" for program in cluster.programs
@@ -103,7 +116,8 @@ def run(cluster: Cluster, stop: Stop, folder: str) -> None:
         tell(f"{listed}; logs in {folder}")
         sys.stdout.write(f"threadchat: open {cluster.url} in a browser (Ctrl-C stops)\n")
         sys.stdout.flush()
-        look_after(cluster, stop)
+        if not quick:
+            look_after(cluster, stop)
         tell("stopping ...")
 
 
@@ -118,10 +132,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 nodes=given.nodes,
                 port=given.port,
                 by_room=given.by_room,
+                redis_cluster=given.redis_cluster,
+                replicas=0 if given.quick else 1,
                 flags=flags,
                 check=stop.check,
             )
-            run(cluster, stop, folder)
+            run(cluster, stop, folder, quick=given.quick)
         except ProgramFailed as error:
             tell(str(error))
             return 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clustering.parts import Nginx, Node, Redis
 from clustering.programs import Program
+from clustering.redis_cluster import RedisCluster
 
 NODES = 3
 
@@ -23,24 +24,27 @@ class Cluster:
         nodes: int = NODES,
         port: int = 0,
         by_room: bool = False,
+        redis_cluster: bool = False,
+        replicas: int = 1,
         flags: Sequence[str] = (),
         check: Callable[[], None] = lambda: None,
     ) -> None:
         """`folder` is for data and logs. `port` is for nginx; 0 chooses a free one. `by_room` keeps
-        people of a room on few nodes. `flags` go to all nodes.
+        people of a room on few nodes. `redis_cluster` runs a Redis Cluster of three masters, with so many
+        `replicas` each, instead of one Redis. `flags` go to all nodes.
 
         `check` is called repeatedly while the programs start; an exception from it stops the start.
         """
         self._check = check
         folder.chmod(0o711)  # if root starts nginx, its workers run as another user, in a folder below
-        self.redis = Redis(folder)
-        self.nodes = [Node(number, self.redis.url, folder, flags) for number in range(1, nodes + 1)]
+        self.store = RedisCluster(folder, replicas) if redis_cluster else Redis(folder)
+        self.nodes = [Node(number, self.store.url, folder, flags) for number in range(1, nodes + 1)]
         self.nginx = Nginx(self.nodes, folder, port, by_room=by_room)
 
     @property
     def programs(self) -> list[Program]:
         """All programs, in the order in which they start."""
-        return [self.redis, *self.nodes, self.nginx]
+        return [*self.store.programs, *self.nodes, self.nginx]
 
     @property
     def url(self) -> str:
@@ -56,7 +60,7 @@ class Cluster:
         """Starts all programs. Raises ProgramFailed and exceptions of `check`; then nothing runs."""
         with ExitStack() as undo:
             undo.callback(self.stop)
-            self.redis.start(self._check)
+            self.store.start(self._check)
             for node in self.nodes:
                 node.launch()
             for node in self.nodes:
@@ -70,7 +74,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Stops all programs, the nodes first, so that their last messages still reach nginx and Redis."""
-        for group in (self.nodes, [self.nginx], [self.redis]):
+        for group in (self.nodes, [self.nginx], self.store.programs):
             for program in group:
                 program.send_signal(signal.SIGCONT)  # a paused program would not handle SIGTERM
                 program.send_signal(signal.SIGTERM)

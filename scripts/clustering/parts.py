@@ -1,4 +1,4 @@
-"""The three kinds of programs in a cluster: a Redis with durable writes, nodes, and nginx."""
+"""The kinds of programs in a cluster: a Redis with durable writes, nodes, and nginx."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from clustering.programs import Program, executable
 class Redis(Program):
     """A redis-server that writes to disk before it acknowledges."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` is for its data and its log. Raises ProgramFailed if no Redis is installed."""
-        self.data = folder / "redis"
+    def __init__(self, folder: Path, name: str = "redis", flags: Sequence[str] = ()) -> None:
+        """`folder` is for its data and its log, both called `name`. `flags` are further ones of the server.
+
+        Raises ProgramFailed if no Redis is installed.
+        """
+        self.data = folder / name
         self.data.mkdir()
         port = free_port()
         command = [executable("redis-server", "valkey-server"), "--bind", "127.0.0.1", "--port", str(port)]
@@ -33,8 +36,10 @@ class Redis(Program):
             "",
             "--daemonize",
             "no",
+            *flags,
         ]
-        super().__init__("redis", command, port, folder / "redis.log")
+        super().__init__(name, command, port, folder / f"{name}.log")
+        self.programs: list[Program] = [self]
 
     @property
     def url(self) -> str:

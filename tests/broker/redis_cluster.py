@@ -11,12 +11,10 @@ from typing import Any
 from redis.crc import key_slot
 
 from scripts.ports import free_port
+from scripts.redis_slots import MASTERS, SLOTS, await_complete, join
 from tests.broker.redis_sentinel import LOGIN, REPLICATOR
 from tests.broker.redis_server import RedisServer
 from tests.e2e.process import until
-
-MASTERS = 3
-SLOTS = 16384
 
 
 class RedisCluster:
@@ -35,22 +33,16 @@ class RedisCluster:
         self.url = f"redis-cluster://{seeds}/"
 
     def _join(self) -> None:
-        self.ids = [self.do(server, "CLUSTER", "MYID") for server in self.servers]
-        for number, server in enumerate(self.servers):
-            self.do(server, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            if number < MASTERS:
-                first, end = SLOTS * number // MASTERS, SLOTS * (number + 1) // MASTERS
-                self.do(server, "CLUSTER", "ADDSLOTSRANGE", first, end - 1)
-            for other in self.servers[:number]:
-                bus = other.command[other.command.index("--cluster-port") + 1]
-                self.do(server, "CLUSTER", "MEET", "127.0.0.1", other.port, bus)
-        until(
-            lambda: all(self._known(server) == len(self.servers) for server in self.servers),
-            "they know each other",
-        )
-        for server, master in zip(self.servers[MASTERS:], self.ids, strict=False):
-            self.do(server, "CLUSTER", "REPLICATE", master)
-        self._await_complete()
+        ports = [
+            (each.port, int(each.command[each.command.index("--cluster-port") + 1])) for each in self.servers
+        ]
+        self.ids = join(self._run, ports)
+
+    def _run(self, number: int, *command: Any) -> Any:
+        """See redis_slots.Run."""
+        with self.servers[number].client() as client:
+            client.response_callbacks.clear()  # answers as the server sends them
+            return client.execute_command(*command)
 
     @staticmethod
     def do(server: RedisServer, *command: Any) -> Any:
@@ -148,7 +140,7 @@ class RedisCluster:
         """Starts all of them again."""
         for server in self.servers:
             server.start()
-        self._await_complete()
+        await_complete(self._run, len(self.servers))
 
     def pause(self) -> None:
         """Stops all of them where they are."""
@@ -170,33 +162,10 @@ class RedisCluster:
         for server in self.servers:
             server.kill_connections(kind)
 
-    def _await_complete(self) -> None:
-        until(lambda: all(self._is_good(server) for server in self.servers), "the cluster is complete")
-
-    def _info(self, server: RedisServer) -> dict[str, str]:
-        info = self.do(server, "CLUSTER", "INFO")
-        if isinstance(info, dict):
-            return {str(name): str(value) for name, value in info.items()}
-        return dict(line.split(":") for line in info.split("\r\n") if ":" in line)
-
-    def _known(self, server: RedisServer) -> int:
-        return int(self._info(server)["cluster_known_nodes"])
-
     @staticmethod
     def _is_master(server: RedisServer) -> bool:
         with server.client() as client:
             return bool(client.info("replication")["role"] == "master")
-
-    def _is_good(self, server: RedisServer) -> bool:
-        with server.client() as client:
-            replication = client.info("replication")
-        follows = replication["role"] == "master" or replication["master_link_status"] == "up"
-        wanted = server in self.servers[MASTERS:]
-        return (
-            self._info(server)["cluster_state"] == "ok"
-            and follows
-            and (replication["role"] == "slave") == wanted
-        )
 
 
 def _start(folder: Path, timeout: int, lasting: bool) -> RedisServer:

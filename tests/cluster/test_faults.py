@@ -81,14 +81,14 @@ def test_redis_is_stopped_and_started_again(cluster: Cluster, crowd: Crowd, room
     crowd.start_speaking()
     everybody_says_more(members)
 
-    cluster.redis.stop()
+    cluster.store.stop()
     until(lambda: all(member.refusals for member in members), "everybody to be refused")
     for node in cluster.nodes:
         until(lambda node=node: not node.is_ready(), f"{node} to notice")  # type: ignore[misc]
         with pytest.raises(CommandError) as caught:
             crowd.on(node)[0].chat.who(room)
         assert (caught.value.code, caught.value.temporary) == (ErrorCode.INTERNAL, True)
-    cluster.redis.start()
+    cluster.store.start()
     everybody_says_more(members)
 
     account = crowd.settle()
@@ -107,9 +107,9 @@ def test_redis_dies_and_comes_back(cluster: Cluster, crowd: Crowd, room: str) ->
     members = crowd.fill(room, each=2)
     crowd.start_speaking()
     everybody_says_more(members)
-    cluster.redis.kill()
+    cluster.store.kill()
     until(lambda: all(member.refusals for member in members), "everybody to be refused")
-    cluster.redis.start()
+    cluster.store.start()
     everybody_says_more(members)
     account = crowd.settle()
     assert (account.lost, account.duplicates) == ([], [])
@@ -123,9 +123,9 @@ def test_redis_hangs_and_goes_on(cluster: Cluster, crowd: Crowd, room: str) -> N
     before = [member.chat.session for member in members]
     crowd.start_speaking()
     everybody_says_more(members)
-    cluster.redis.send_signal(signal.SIGSTOP)
+    cluster.store.send_signal(signal.SIGSTOP)
     until(lambda: all(member.refusals for member in members), "everybody to be refused")
-    cluster.redis.send_signal(signal.SIGCONT)
+    cluster.store.send_signal(signal.SIGCONT)
     everybody_says_more(members)
     account = crowd.settle()
     assert (account.lost, account.duplicates) == ([], [])
@@ -142,7 +142,7 @@ def test_redis_is_emptied(cluster: Cluster, crowd: Crowd, room: str) -> None:
     for member in members:
         member.take_text("before 4")
 
-    assert cluster.redis.talk(b"FLUSHALL\r\n") == b"+OK\r\n"
+    assert cluster.store.talk(b"FLUSHALL\r\n") == b"+OK\r\n"
     for member in members:
         told = member.take_until(lambda event: event.type == RESET, "to be told")
         assert told.room == room

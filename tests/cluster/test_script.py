@@ -97,6 +97,14 @@ def test_it_says_where_it_is_and_stops_all_of_it(
     assert [path.name for path in tmp_path.iterdir()] == ["stderr"]
 
 
+def test_a_redis_cluster_starts_and_stops_with_all_of_it(start: Start, tmp_path: Path) -> None:
+    process = start("--redis-cluster", "--quick", "--nodes", "1")
+    url_of(process)
+    assert process.wait(PATIENCE) == 0, said(tmp_path)
+    assert list(pids(tmp_path)) == ["redis-1", "redis-2", "redis-3", "node-1", "nginx"]
+    assert left_behind(tmp_path) == []
+
+
 def test_people_of_a_room_may_be_kept_together(start: Start, tmp_path: Path) -> None:
     process = start("--by-room", "--nodes", "1")
     url_of(process)

@@ -1,0 +1,66 @@
+"""A Redis Cluster of three masters and their replicas, each server a program of its own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from ports import free_port
+from redis_slots import MASTERS, join
+
+from clustering.parts import Redis
+from clustering.programs import Program, ProgramFailed
+
+TIMEOUT_MS = 2000  # without a sign of a master until its replica takes over
+
+
+class Member(Redis):
+    """One server of the cluster."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        """`folder` and errors as with Redis."""
+        self.bus_port = free_port()
+        flags = ["--cluster-enabled", "yes", "--cluster-port", str(self.bus_port)]
+        flags += ["--cluster-node-timeout", str(TIMEOUT_MS), "--repl-diskless-sync-delay", "0"]
+        super().__init__(folder, f"redis-{number}", flags)
+
+    def run(self, *words: object) -> bytes:
+        """Runs a command; returns its answer, of one string. Raises ProgramFailed."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
+                sock.sendall(b" ".join(str(word).encode() for word in words) + b"\r\n")
+                with sock.makefile("rb") as answer:
+                    line = answer.readline()
+                    found = answer.read(int(line[1:])) if line[:1] == b"$" else line
+        except OSError as error:
+            raise ProgramFailed(f"{self.name} does not answer: {error}") from None
+        if line[:1] == b"-":
+            raise ProgramFailed(f"{self.name} refused {words[0]}: {line.decode(errors='replace').strip()}")
+        return found
+
+
+class RedisCluster:
+    """Starts like one Redis. Afterwards, a server that ended may be started by itself."""
+
+    def __init__(self, folder: Path, replicas: int = 1) -> None:
+        """`folder` is for data and logs. Each master has so many `replicas`. Raises ProgramFailed."""
+        self.members = [Member(folder, number) for number in range(1, MASTERS * (1 + replicas) + 1)]
+        self.programs: list[Program] = [*self.members]
+
+    @property
+    def url(self) -> str:
+        """The URL that nodes use: any of these servers names the others."""
+        return f"redis-cluster://{','.join(f'127.0.0.1:{each.port}' for each in self.members[:MASTERS])}/"
+
+    def start(self, check: Callable[[], None] = lambda: None) -> None:
+        """Starts the servers and joins them. Raises ProgramFailed, and exceptions of `check`."""
+        for each in self.members:
+            each.launch()
+        for each in self.members:
+            each.await_ready(check)
+        ports = [(each.port, each.bus_port) for each in self.members]
+        try:
+            join(lambda number, *words: self.members[number].run(*words), ports, check=check)
+        except TimeoutError as error:
+            raise ProgramFailed(str(error)) from None
