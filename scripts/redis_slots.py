@@ -9,7 +9,7 @@ from typing import Any
 SLOTS = 16384
 MASTERS = 3
 JOIN_SECONDS = 30.0  # a master of a new cluster takes commands after two seconds
-LOOK_SECONDS = 0.02
+LOOK_SECONDS = 0.05
 
 Run = Callable[..., Any]
 """Runs a command on the server with a number, the first argument; returns what it answers."""

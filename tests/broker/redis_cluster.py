@@ -18,19 +18,23 @@ from tests.e2e.process import until
 
 
 class RedisCluster:
-    """Real servers. A replica takes over when its master has been dead for `timeout` milliseconds."""
+    """Real servers. A replica takes over when its master has been dead for `timeout` milliseconds.
 
-    def __init__(self, folder: Path, *, timeout: int = 60_000, lasting: bool = False) -> None:
+    `options` are those of each server: its certificate and password, too.
+    """
+
+    def __init__(self, folder: Path, *, timeout: int = 60_000, replicas: int = 1, **options: Any) -> None:
         self.servers: list[RedisServer] = []
         try:
-            for number in range(2 * MASTERS):
-                self.servers.append(_start(folder / str(number), timeout, lasting))
+            for number in range(MASTERS * (1 + replicas)):
+                self.servers.append(_start(folder / str(number), timeout, {"lasting": False, **options}))
             self._join()
         except BaseException:
             self.kill()
             raise
+        first = self.servers[0]
         seeds = ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:MASTERS])
-        self.url = f"redis-cluster://{seeds}/"
+        self.url = first.url.replace("://", "-cluster://").replace(f"127.0.0.1:{first.port}/0", f"{seeds}/")
 
     def _join(self) -> None:
         ports = [
@@ -168,11 +172,11 @@ class RedisCluster:
             return bool(client.info("replication")["role"] == "master")
 
 
-def _start(folder: Path, timeout: int, lasting: bool) -> RedisServer:
+def _start(folder: Path, timeout: int, options: dict[str, Any]) -> RedisServer:
     """Starts a server. It needs two ports, and another program may take one of them just before."""
     more = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(timeout), *LOGIN]
     more += ["--repl-diskless-sync-delay", "0"]
     for _ in range(2):
         with contextlib.suppress(AssertionError):
-            return RedisServer(folder, lasting=lasting, more=[*more, "--cluster-port", str(free_port())])
-    return RedisServer(folder, lasting=lasting, more=[*more, "--cluster-port", str(free_port())])
+            return RedisServer(folder, more=[*more, "--cluster-port", str(free_port())], **options)
+    return RedisServer(folder, more=[*more, "--cluster-port", str(free_port())], **options)

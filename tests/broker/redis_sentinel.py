@@ -20,10 +20,22 @@ LOGIN += ["--user", REPLICATOR, "on", ">secret", "+psync", "+replconf", "+ping"]
 
 
 class Service:
-    """Redis that fails over. `server` is the master of the moment."""
+    """Redis that fails over. `server` is the master of the moment.
 
-    def __init__(self, folder: Path, replicas: int = 1) -> None:
+    With a certificate, chain and key, all of it speaks TLS only; with a password, Sentinel wants it, too.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        replicas: int = 1,
+        *,
+        certificate: tuple[Path, Path] | None = None,
+        password: str = "",
+    ) -> None:
         self._folder = folder
+        self._certificate = certificate
+        self._password = password
         self.servers: list[RedisServer] = []
         self._sentinel: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -33,12 +45,18 @@ class Service:
             self.close()
             raise
         nobody = free_port()  # a Sentinel that is away must not matter
-        self.url = f"redis-sentinel://127.0.0.1:{nobody},127.0.0.1:{self.port}/{SERVICE}"
+        sentinels = f"127.0.0.1:{nobody},127.0.0.1:{self.port}/{SERVICE}"
+        self.url = f"redis-sentinel://{sentinels}"
+        if password:
+            self.url = f"redis-sentinel://:{password}@{sentinels}?sentinel_password={password}"
+        if certificate:
+            self.url = self.url.replace("redis-", "rediss-", 1) + "?&"["?" in self.url]
+            self.url += f"ssl_ca_certs={certificate[0]}"
 
     def _build(self, replicas: int) -> None:
         for number in range(replicas + 1):
             of = ["--replicaof", "127.0.0.1", str(self.servers[0].port)] if number else []
-            self.servers.append(RedisServer(self._folder / str(number), lasting=False, more=[*LOGIN, *of]))
+            self._add_server(self._folder / str(number), of)
         self.server = self.servers[0]
         until(lambda: self._replicas() == replicas, "the replicas follow")
         self._start_sentinel(replicas)
@@ -51,7 +69,14 @@ class Service:
         """A connection to the Sentinel; close it."""
         import redis
 
-        return redis.Redis(port=self.port, socket_timeout=5, decode_responses=True)
+        return redis.Redis(
+            port=self.port,
+            socket_timeout=5,
+            decode_responses=True,
+            password=self._password or None,
+            ssl=self._certificate is not None,
+            ssl_ca_certs=str(self._certificate[0]) if self._certificate else None,
+        )
 
     @contextmanager
     def without_replicas(self) -> Iterator[None]:
@@ -90,8 +115,7 @@ class Service:
         with self.sentinel() as client:
             client.execute_command("SENTINEL", "SET", SERVICE, "down-after-milliseconds", "60000")
         of = ["--replicaof", "127.0.0.1", str(self.server.port)]
-        folder = self._folder / str(len(self.servers))
-        self.servers.append(RedisServer(folder, lasting=False, more=[*LOGIN, *of]))
+        self._add_server(self._folder / str(len(self.servers)), of)
 
     def close(self) -> None:
         """Ends all of them."""
@@ -101,14 +125,29 @@ class Service:
         for server in self.servers:
             server.kill()
 
+    def _add_server(self, folder: Path, of: list[str]) -> None:
+        security: dict[str, Any] = {"certificate": self._certificate, "password": self._password}
+        self.servers.append(RedisServer(folder, lasting=False, more=[*LOGIN, *of], **security))
+
+    def _security(self) -> Iterator[str]:
+        """What a Sentinel's configuration says of it, after it has named the service."""
+        if self._password:
+            yield f"sentinel auth-pass {SERVICE} {self._password}"
+            yield f"requirepass {self._password}"
+        if self._certificate:
+            chain, key = self._certificate
+            yield f"tls-cert-file {chain}\ntls-key-file {key}\ntls-ca-cert-file {chain}"
+            yield "tls-auth-clients no\ntls-replication yes"
+
     def _start_sentinel(self, replicas: int) -> None:
         assert EXECUTABLE is not None
         config = self._folder / "sentinel.conf"
+        port = f"port 0\ntls-port {self.port}" if self._certificate else f"port {self.port}"
         config.write_text(
-            f"port {self.port}\nbind 127.0.0.1\ndir {self._folder}\n"
+            f"{port}\nbind 127.0.0.1\ndir {self._folder}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.server.port} 1\n"
             f"sentinel down-after-milliseconds {SERVICE} 500\n"
-            f"sentinel failover-timeout {SERVICE} 1000\n"
+            f"sentinel failover-timeout {SERVICE} 1000\n" + "\n".join(self._security())
         )
         self._sentinel = subprocess.Popen([EXECUTABLE, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
         until(lambda: self._known_replicas() == replicas, "the Sentinel knows the replicas")

@@ -54,6 +54,7 @@ class RedisServer:
             self.url = f"rediss{self.url[5:]}?ssl_ca_certs={chain}"
             security += ["--tls-port", str(self.port), "--tls-cert-file", chain, "--tls-key-file", key]
             security += ["--tls-ca-cert-file", chain, "--tls-auth-clients", "no"]
+            security += ["--tls-replication", "yes", "--tls-cluster", "yes"]
         persistence = ["yes", "--appendfsync", "always"] if lasting else ["no"]
         port = "0" if certificate else str(self.port)
         address = ["--bind", "127.0.0.1", "--port", port, "--dir", str(folder), *security]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -304,29 +302,6 @@ def test_a_node_starts_before_redis_does(cluster: Cluster) -> None:
         cluster.server.start()
         assert broker.wait_ready(PATIENCE)
         assert broker.new_user() == 1
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate with")
-def test_tls_and_a_password_come_with_the_url(tmp_path: Path) -> None:
-    certificate = tmp_path / "chain.pem", tmp_path / "key.pem"
-    options = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-out", str(certificate[0]), "-keyout", str(certificate[1])]
-    subprocess.run(["openssl", "req", *options.split(), *names, *files], check=True, capture_output=True)
-    server = RedisServer(tmp_path / "redis", certificate=certificate, password="s3cret")
-    try:
-        with clusters(server) as cluster:
-            first, second = cluster.hub(), cluster.hub()
-            stream = listen(second.room("r"))
-            for number in range(50):
-                first.room(f"room {number}").message(1, "hi")
-                first.room("r").message(1, "x" * 20_000)
-            assert numbers(stream, 50) == list(range(1, 51))
-        with Closing(RedisBroker(server.url.replace("s3cret", "wrong"))) as broker:
-            assert not broker.wait_ready(0.5)
-            assert refused(broker.new_user) is ErrorCode.INTERNAL
-    finally:
-        server.kill()
 
 
 class Closing:

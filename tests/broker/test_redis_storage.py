@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.broker.nodes import Cluster
 from tests.chat.helpers import say
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker, storage
+from threadchat.broker.redis.connection import PAGE
 from threadchat.chat.log import storage as budgets
 from threadchat.chat.log.events import DELETE, Draft, Position, inbox_of
 from threadchat.errors import CommandError, ErrorCode
@@ -152,6 +154,41 @@ def test_a_moderator_can_delete_where_nothing_else_fits(cluster: Cluster) -> Non
     room.channel.close()
 
 
+def test_no_command_reads_or_writes_all_names_at_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = cluster.broker(storage_bytes=MOST * 100)
+    names = [f"room {number}" for number in range(20 * PAGE)]
+    with cluster.server.client() as client:
+        for index in (broker.names.rooms, broker.names.inboxes):
+            client.zadd(index, dict.fromkeys(names, 0))
+            for name in names[::2]:
+                client.hset(broker.names.room(name).keys.meta, mapping={"head": 1, "bytes": 1000})
+        client.sadd(broker.names.rooms_of("dead"), *names)
+    sizes: list[int] = []
+    send = broker.connection.topology.send
+
+    def watch(commands: Sequence[Sequence[Any]], replicas: int = 0) -> list[Any]:
+        answers = send(commands, replicas)
+        for command, answer in zip(commands, answers, strict=True):
+            flat = answer[1] if command[0] in ("ZSCAN", "SSCAN") else answer
+            sizes.append(max(len(command), len(flat) if isinstance(flat, list) else 1))
+        sizes.append(len(commands))
+        return answers
+
+    monkeypatch.setattr(broker.connection.topology, "send", watch)
+    broker.storage._sweep(broker.node)
+    assert broker.storage.budget.used > len(names) * 1000, "each room and each inbox was added up"
+    assert len(broker.rooms([])) == len(names) // 2
+    broker.heartbeat._remove_node("dead")
+    assert max(sizes) <= 4 * PAGE
+    with cluster.server.client() as client:
+        assert not client.exists(broker.names.rooms_of("dead"))
+        assert client.zcard(broker.names.inboxes) == len(names) // 2, (
+            "those that are gone are not listed any more"
+        )
+
+
 @pytest.mark.usefixtures("ticking")
 def test_inboxes_count_and_stay(cluster: Cluster) -> None:
     broker = cluster.broker(storage_bytes=MOST)
@@ -233,7 +270,9 @@ def test_a_redis_that_refuses_writes_ends_nothing(cluster: Cluster, caplog: pyte
 
     until(lambda: not broker.storage._adding, "the first sum is made")
     original = broker.storage._connection
-    broker.storage._connection = type("Refusing", (), {"execute": staticmethod(refuse)})()  # type: ignore[assignment]
+    broker.storage._connection = type(  # type: ignore[assignment]
+        "Refusing", (), {"execute": staticmethod(refuse), "pages": staticmethod(refuse)}
+    )()
     broker.storage.tick(broker.node, broker.worker_pool)
     broker.storage._sweep(broker.node)
     broker.storage._connection = original

@@ -6,7 +6,7 @@ import hashlib
 import importlib.resources
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from time import monotonic
 from typing import Any, Final
@@ -25,6 +25,8 @@ GRACE: Final = 1.0
 """Seconds for which a command waits after the node lost its connection, so that a short outage causes no
 errors.
 """
+PAGE: Final = 200
+"""The number of rooms in one round trip, so that others get their turn in Redis and in this process."""
 
 
 class Script:
@@ -98,6 +100,18 @@ class RedisConnection:
             if isinstance(answer, RedisError):
                 raise _as_command_error(answer) from answer
         return answers
+
+    def pages(self, scan: str, key: str) -> Iterator[list[bytes]]:
+        """The content of a set (SSCAN) or a sorted set (ZSCAN), about `PAGE` members in a round trip.
+
+        A member that is there all the time is yielded at least once. Raises CommandError.
+        """
+        cursor = b"0"
+        while True:
+            [[cursor, page]] = self.execute((scan, key, cursor, "COUNT", PAGE))
+            yield page
+            if cursor == b"0":
+                return
 
     def inspect(self) -> None:
         """Finds out where channels are, and whether a restart of the server loses something, for `lasting`.

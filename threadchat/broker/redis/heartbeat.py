@@ -282,13 +282,11 @@ class Heartbeat:
     def _remove_node(self, node: str) -> None:
         """Makes the people of a dead node leave. Other nodes may do the same; each person leaves once."""
         broker = self._broker
-        rooms = broker.names.rooms_of(node)
-        for name in broker.connection.execute(("SMEMBERS", rooms))[0]:
-            room = name.decode()
+        for room in broker.room_index.rooms_of(node):
             if gone := self._reap(room, node):
                 log.info("node %s is gone: %d sessions left room %s", node, gone, room)
                 broker.connection.count("reaped", gone)
-        broker.connection.execute(("DEL", rooms), ("ZREM", broker.names.nodes, node))
+        broker.connection.execute(("UNLINK", broker.names.rooms_of(node)), ("ZREM", broker.names.nodes, node))
 
     def _reap(self, room: str, node: str) -> int:
         """Makes everybody whom a node has in a room leave it. Returns the number of sessions."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import time
 from typing import Final
 
-from threadchat.broker.redis.connection import RedisConnection
+from threadchat.broker.redis.connection import PAGE, RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.log import RoomLog
 from threadchat.chat.broker_interface import RoomInfo, fullest_first
@@ -19,8 +19,6 @@ PRUNED_AT_ONCE: Final = 20
 """The number of names, picked at random, to check each time, so that the list does not outgrow the rooms."""
 PROBES: Final = 32
 """The number of rooms to check for an unused one that can be dropped for a new one."""
-CHUNK: Final = 200
-"""The number of rooms in one round trip, so that others get their turn in Redis and in this process."""
 
 
 class RoomIndex:
@@ -50,20 +48,20 @@ class RoomIndex:
     def rooms(self) -> list[RoomInfo]:
         """All rooms, the fullest first."""
         found: dict[str, RoomInfo] = {}  # a scan may name a room twice
-        cursor = 0
-        while True:
-            scan = ("ZSCAN", self._names.rooms, cursor, "COUNT", CHUNK)
-            [[after, page]] = self._connection.execute(scan)
+        for page in self._connection.pages("ZSCAN", self._names.rooms):
             found.update((info.name, info) for info in self._existing([name.decode() for name in page[::2]]))
-            cursor = int(after)
-            if not cursor:
-                return fullest_first(found.values())
+        return fullest_first(found.values())
+
+    def rooms_of(self, node: str) -> Iterator[str]:
+        """The rooms in which a node may have people. May name a room twice."""
+        for page in self._connection.pages("SSCAN", self._names.rooms_of(node)):
+            yield from [name.decode() for name in page]
 
     def register(self, node: str, rooms: Sequence[str]) -> None:
         """Notes that these rooms exist, and that a node may have people in them."""
         rooms = [room for room in rooms if not is_inbox(room)]  # inboxes are not listed
-        for start in range(0, len(rooms), CHUNK):
-            self._connection.execute(*self._registration(node, rooms[start : start + CHUNK]))
+        for start in range(0, len(rooms), PAGE):
+            self._connection.execute(*self._registration(node, rooms[start : start + PAGE]))
 
     def admit(self, node: str, room: str) -> None:
         """Registers a room that is being opened. Inboxes are not registered; they expire by themselves.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from threadchat.broker.redis.commands import Retention
-from threadchat.broker.redis.connection import RedisConnection, is_away
+from threadchat.broker.redis.connection import PAGE, RedisConnection, is_away
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.log import RoomLog
 from threadchat.chat.log.events import is_inbox
@@ -30,8 +30,6 @@ SHARE: Final = 0.1
 """The maximum share of time to spend on sums. While a long one is followed by a pause, the limit may be
 exceeded by what is published meanwhile.
 """
-CHUNK: Final = 200
-"""The number of rooms in one round trip, so that others get their turn in Redis and in this process."""
 UNUSED_FOR: Final = 10_000
 """Milliseconds after its last use from which on room.lua drops a room."""
 ROOM: Final = 3000
@@ -152,10 +150,9 @@ class RedisStorage:
 
     def _add_up(self, node: str) -> None:
         begun, since, refused = self._clock(), self.budget.unmeasured, self.budget.refused
-        rooms = self._stored(self._names.rooms)
-        inboxes = self._stored(self._names.inboxes)
-        kept = sum(each.weight for each in inboxes)
-        total = kept + sum(each.weight for each in rooms)
+        rooms = list({room.name: room for room in self._stored(self._names.rooms)}.values())
+        kept = sum(inbox.weight for inbox in self._stored(self._names.inboxes))
+        total = kept + sum(room.weight for room in rooms)
         if refused or total > self.budget.begin:
             self._warn(total)
             total = kept + self._shrink(rooms, self.budget.aim - kept)
@@ -164,24 +161,17 @@ class RedisStorage:
         if pause > LOCK:
             self._connection.execute(("SET", self._names.storage_lock, node, "PX", int(pause * 1000)))
 
-    def _stored(self, index: str) -> list[Stored]:
-        """The rooms of a list. Inboxes that are gone are removed from theirs."""
-        names = [name.decode() for name in self._connection.execute(("ZRANGE", index, 0, -1))[0]]
-        found: list[Stored] = []
-        for start in range(0, len(names), CHUNK):
-            some = names[start : start + CHUNK]
-            answers = self._connection.execute(
-                *[
-                    ("HMGET", self._names.room(name).keys.meta, "bytes", "head", "floor", "stamp", "expiry")
-                    for name in some
-                ]
-            )
-            there = [_read(name, answer) for name, answer in zip(some, answers, strict=True) if answer[1]]
-            found += there
-            if index == self._names.inboxes and len(there) < len(some):
-                gone = set(some) - {each.name for each in there}
+    def _stored(self, index: str) -> Iterator[Stored]:
+        """The rooms of a list; may yield one twice. Inboxes that are gone are removed from theirs."""
+        fields = "bytes", "head", "floor", "stamp", "expiry"
+        for page in self._connection.pages("ZSCAN", index):
+            names = [name.decode() for name in page[::2]]
+            metas = [self._names.room(name).keys.meta for name in names]
+            answers = self._connection.execute(*[("HMGET", meta, *fields) for meta in metas]) if names else []
+            gone = [name for name, answer in zip(names, answers, strict=True) if not answer[1]]
+            if gone and index == self._names.inboxes:
                 self._connection.execute(("ZREM", index, *gone))
-        return found
+            yield from [_read(*each) for each in zip(names, answers, strict=True) if each[1][1]]
 
     def _shrink(self, rooms: Sequence[Stored], most: int) -> int:
         """Drops and shortens rooms until they take `most` bytes. Returns what they take then."""
@@ -206,8 +196,8 @@ class RedisStorage:
                 excess -= room.weight
             else:
                 kept.append(room)
-        for start in range(0, len(asked), CHUNK):
-            some = asked[start : start + CHUNK]
+        for start in range(0, len(asked), PAGE):
+            some = asked[start : start + PAGE]
             answers = self._connection.execute(*[self._log_of(room.name).command("drop") for room in some])
             gone = [room.name for room, is_gone in zip(some, answers, strict=True) if is_gone]
             if gone:
@@ -223,8 +213,8 @@ class RedisStorage:
             return total
         level = max(ROOM, level_of(weights, most))
         large = [room for room in rooms if room.weight > level]
-        for start in range(0, len(large), CHUNK // 10):
-            some = large[start : start + CHUNK // 10]
+        for start in range(0, len(large), PAGE // 10):
+            some = large[start : start + PAGE // 10]
             answers = self._connection.execute(
                 *[
                     self._log_of(room.name).command("shorten", room.bytes * (level - ROOM) // room.weight)
