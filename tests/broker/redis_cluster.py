@@ -16,18 +16,21 @@ from tests.broker.redis_sentinel import LOGIN, REPLICATOR
 from tests.broker.redis_server import RedisServer
 from tests.e2e.process import until
 
+TIMEOUT = 60_000  # ms without a sign of life of a server until the others take it for dead
+VOTE_TIMEOUT = 500
+
 
 class RedisCluster:
-    """Real servers. A replica takes over when its master has been dead for `timeout` milliseconds.
+    """Real servers. Unless a test wants it, no replica takes over by itself, however busy this machine is.
 
     `options` are those of each server: its certificate and password, too.
     """
 
-    def __init__(self, folder: Path, *, timeout: int = 60_000, replicas: int = 1, **options: Any) -> None:
+    def __init__(self, folder: Path, *, replicas: int = 1, **options: Any) -> None:
         self.servers: list[RedisServer] = []
         try:
             for number in range(MASTERS * (1 + replicas)):
-                self.servers.append(_start(folder / str(number), timeout, {"lasting": False, **options}))
+                self.servers.append(_start(folder / str(number), {"lasting": False, **options}))
             self._join()
         except BaseException:
             self.kill()
@@ -79,11 +82,35 @@ class RedisCluster:
         raise AssertionError(f"nobody has slot {slot}")
 
     def fail_over(self, key: str) -> RedisServer:
-        """Kills the master that has a key, and waits until its replica is the master. Returns that."""
+        """Kills the master that has a key, and makes its replica the master. Returns that.
+
+        The replica does not wait until the others agree that it may.
+        """
         before = self.owner(key)
         before.kill()
+        return self._replace(before)
+
+    def fail_over_by_vote(self, key: str) -> RedisServer:
+        """As `fail_over`, but the masters find out that one is dead, and vote for its replica."""
+        before = self.owner(key)
+        self._set_timeout(VOTE_TIMEOUT)
+        before.kill()
         until(lambda: self.owner(key) is not before, "the replica takes over")
+        self._set_timeout(TIMEOUT)
         return self.owner(key)
+
+    def heal(self) -> None:
+        """Starts those that are dead, as replicas if possible, empties all, and waits until all is well."""
+        for server in self.servers:
+            if not server.is_running:
+                if server in self._masters():
+                    self._replace(server)
+                server.start()
+            self.do(server, "ACL", "SETUSER", REPLICATOR, "on")
+        until(lambda: all(map(self._is_followed, self._masters())), "each master has a replica")
+        await_complete(self._run, len(self.servers))
+        for server in self._masters():
+            server.flush()
 
     def demote(self, key: str) -> RedisServer:
         """Has a replica take over from a master that lives on as its replica. Returns the new master."""
@@ -94,11 +121,10 @@ class RedisCluster:
         return self.owner(key)
 
     def replica_of(self, master: RedisServer) -> RedisServer:
-        """The server that follows a master."""
-        with master.client() as client:
-            until(lambda: client.info("replication")["connected_slaves"] == 1, "it has a replica")
-            port = int(client.info("replication")["slave0"]["port"])
-        return next(server for server in self.servers if server.port == port)
+        """The server that follows a master, dead or alive."""
+        name = self.ids[self.servers.index(master)]
+        [replica] = [words[0] for words in self._nodes() if words[3] == name]
+        return self.servers[self.ids.index(replica)]
 
     @contextmanager
     def without_replica(self, key: str) -> Iterator[None]:
@@ -166,15 +192,40 @@ class RedisCluster:
         for server in self.servers:
             server.kill_connections(kind)
 
+    def _nodes(self) -> list[list[str]]:
+        """What a server that lives says of all: id, address, flags, master, four times and states, slots."""
+        number = next(number for number, server in enumerate(self.servers) if server.is_running)
+        return [line.split() for line in self._run(number, "CLUSTER", "NODES").decode().splitlines()]
+
+    def _masters(self) -> list[RedisServer]:
+        """Those that have slots, dead or alive."""
+        return [self.servers[self.ids.index(words[0])] for words in self._nodes() if len(words) > 8]
+
+    def _replace(self, dead: RedisServer) -> RedisServer:
+        successor = self.replica_of(dead)
+        self.do(successor, "CLUSTER", "FAILOVER", "TAKEOVER")
+        until(lambda: dead not in self._masters(), "the others know of it")
+        return successor
+
+    def _set_timeout(self, milliseconds: int) -> None:
+        for server in self.servers:
+            if server.is_running:
+                self.do(server, "CONFIG", "SET", "cluster-node-timeout", milliseconds)
+
+    @staticmethod
+    def _is_followed(master: RedisServer) -> bool:
+        with master.client() as client:
+            return bool(client.info("replication")["connected_slaves"] == 1)
+
     @staticmethod
     def _is_master(server: RedisServer) -> bool:
         with server.client() as client:
             return bool(client.info("replication")["role"] == "master")
 
 
-def _start(folder: Path, timeout: int, options: dict[str, Any]) -> RedisServer:
+def _start(folder: Path, options: dict[str, Any]) -> RedisServer:
     """Starts a server. It needs two ports, and another program may take one of them just before."""
-    more = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(timeout), *LOGIN]
+    more = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(TIMEOUT), *LOGIN]
     more += ["--repl-diskless-sync-delay", "0"]
     for _ in range(2):
         with contextlib.suppress(AssertionError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -38,11 +37,18 @@ def cluster(shared_cluster: RedisCluster) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture
-def servers(tmp_path: Path) -> Iterator[RedisCluster]:
-    servers = RedisCluster(tmp_path, timeout=1000)
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    servers = RedisCluster(tmp_path_factory.mktemp("mortal"))
     yield servers
     servers.kill()
+
+
+@pytest.fixture
+def servers(mortal: RedisCluster) -> RedisCluster:
+    """Servers that a test may kill; whole and empty."""
+    mortal.heal()
+    return mortal
 
 
 @pytest.fixture
@@ -251,7 +257,7 @@ def test_a_replica_takes_over_from_a_master_that_dies(servers: RedisCluster, fra
     dead = servers.owner(log_key(hubs[0], names[0]))
     with dead.client() as client:
         assert client.wait(1, 5000) == 1
-    servers.fail_over(log_key(hubs[0], names[0]))
+    servers.fail_over_by_vote(log_key(hubs[0], names[0]))
     for name in names:
         place = persist(lambda name=name: hubs[0].room(name).message(1, "after", key=name))
         assert place is not None
