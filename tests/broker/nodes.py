@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from math import inf
 from typing import Any, TypeVar
 
 from tests.broker.brokers import Namespace
@@ -57,6 +58,13 @@ def broker_of(hub: Hub) -> RedisBroker:
     """A hub's broker as what it is."""
     assert isinstance(hub.broker, RedisBroker)
     return hub.broker
+
+
+def inspect_soon(*brokers: RedisBroker) -> None:
+    """What nodes do every few seconds is due now. Call it again until it has had its effect."""
+    for broker in brokers:
+        broker.heartbeat._inspect_at = -inf
+        broker.heartbeat.trouble()
 
 
 def take(stream: EventStream, count: int) -> list[Event]:
