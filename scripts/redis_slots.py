@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,18 @@ LOOK_SECONDS = 0.05
 
 Run = Callable[..., Any]
 """Runs a command on the server with a number, the first argument; returns what it answers."""
+
+
+def ask(sock: socket.socket, *words: object) -> bytes:
+    """Returns what a server answers to a command: a line, or a string of bytes. Raises OSError."""
+    sock.sendall(b" ".join(str(word).encode() for word in words) + b"\r\n")
+    with sock.makefile("rb") as answer:
+        line = answer.readline()
+        if line[:1] == b"$":
+            return answer.read(int(line[1:]) + 2)[:-2]
+    if line[:1] not in (b"+", b":"):
+        raise OSError(f"{words[0]} was refused: {line.decode(errors='replace').strip()}")
+    return line[1:-2]
 
 
 def join(

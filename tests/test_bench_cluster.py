@@ -24,7 +24,15 @@ from benchmark.cluster.command import schedule  # noqa: E402
 from benchmark.cluster.measurement import Place, cores_of, derive, measure  # noqa: E402
 from benchmark.cluster.redis import Work, work_of  # noqa: E402
 from benchmark.cluster.report import ClusterReport  # noqa: E402
-from benchmark.cluster.settings import CALM_ROOMS, IN_MEMORY, LASTING, NODES, QUIET_ROOMS, all_setups  # noqa: E402
+from benchmark.cluster.settings import (  # noqa: E402
+    CALM_ROOMS,
+    CLUSTERED,
+    IN_MEMORY,
+    LASTING,
+    NODES,
+    QUIET_ROOMS,
+    all_setups,
+)
 from benchmark.measurement import Measurement, Tools  # noqa: E402
 from benchmark.workloads import Workload  # noqa: E402
 
@@ -49,8 +57,8 @@ def test_rooms_divide_evenly_by_every_number_of_nodes() -> None:
 def test_set_ups_take_turns_and_some_are_in_some_workloads_only() -> None:
     turns = [(number, w.name, s.name) for number, w, s in schedule(2, [ROOM, CALM_ROOMS], all_setups())]
     everywhere = [one.name for one in all_setups() if not one.workloads]
-    one_round = [(ROOM.name, name) for name in everywhere]
-    one_round += [(CALM_ROOMS.name, name) for name in [*everywhere, LASTING.name]]
+    one_round = [(ROOM.name, name) for name in [*everywhere, CLUSTERED.name]]
+    one_round += [(CALM_ROOMS.name, name) for name in [*everywhere, LASTING.name, CLUSTERED.name]]
     assert turns == [(number, *turn) for number in (1, 2) for turn in one_round]
 
 
@@ -77,6 +85,12 @@ def test_a_redis_that_ran_no_script_yet() -> None:
 
 def test_the_second_look_is_no_work() -> None:
     assert Work(9.0, 2.0, 111, 60).since(Work(8.0, 1.5, 10, 20)) == Work(1.0, 0.5, 100, 40)
+
+
+def test_the_work_of_several_servers_is_added_up_and_each_look_is_a_read() -> None:
+    before = Work(8.0, 1.5, 10, 20) + Work(8.1, 1.0, 30, 0)
+    assert before == Work(8.0, 2.5, 40, 20, servers=2)
+    assert (Work(9.0, 2.0, 111, 60) + Work(9.1, 1.5, 61, 5)).since(before) == Work(1.0, 1.0, 130, 45, 2)
 
 
 def test_derives_what_a_message_costs() -> None:
@@ -218,4 +232,6 @@ def test_the_whole_command_runs(tmp_path: Path) -> None:
     assert {one["workload"] for one in over_redis} == {ROOM.name, CALM_ROOMS.name}
     assert all(one["figures"]["served"] == one["figures"]["ready"] > 0 for one in results["measurements"])
     assert all(one["figures"]["round_trips_per_message"] > 0 for one in over_redis)
-    assert "3 nodes, Redis" in (tmp_path / "cluster.md").read_text()
+    written = (tmp_path / "cluster.md").read_text()
+    assert "2 nodes, Redis" in written
+    assert "3 nodes, 3 masters" in written

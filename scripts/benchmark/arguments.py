@@ -49,7 +49,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     add(
         "--cluster",
         action="store_true",
-        help="threadchat alone: 1, 2 and 3 nodes over Redis, and 1 in memory",
+        help="threadchat alone: 1, 2 and 3 nodes over Redis, 3 over a Redis Cluster, and 1 in memory",
     )
     given = parser.parse_args(words)
     if given.rounds is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ports import free_port
-from redis_slots import MASTERS, join
+from redis_slots import MASTERS, ask, join
 
 from clustering.parts import Redis
 from clustering.programs import Program, ProgramFailed
@@ -26,18 +26,12 @@ class Member(Redis):
         super().__init__(folder, f"redis-{number}", flags)
 
     def run(self, *words: object) -> bytes:
-        """Runs a command; returns its answer, of one string. Raises ProgramFailed."""
+        """Runs a command; returns its answer. Raises ProgramFailed."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
-                sock.sendall(b" ".join(str(word).encode() for word in words) + b"\r\n")
-                with sock.makefile("rb") as answer:
-                    line = answer.readline()
-                    found = answer.read(int(line[1:])) if line[:1] == b"$" else line
+                return ask(sock, *words)
         except OSError as error:
-            raise ProgramFailed(f"{self.name} does not answer: {error}") from None
-        if line[:1] == b"-":
-            raise ProgramFailed(f"{self.name} refused {words[0]}: {line.decode(errors='replace').strip()}")
-        return found
+            raise ProgramFailed(f"{self.name}: {error}") from None
 
 
 class RedisCluster:

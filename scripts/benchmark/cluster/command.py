@@ -10,7 +10,7 @@ from benchmark import environment, machine, setup, toolchain
 from benchmark.cluster.measurement import Place, measure
 from benchmark.cluster.redis import version
 from benchmark.cluster.report import ClusterReport
-from benchmark.cluster.settings import Setup, all_setups
+from benchmark.cluster.settings import Setup, all_setups, quick_setups
 from benchmark.environment import CannotPrepare, Say
 from benchmark.measurement import Measurement, Tools
 from benchmark.servers import OURS
@@ -73,7 +73,7 @@ def run(given: argparse.Namespace, workloads: list[Workload], say: Say) -> int:
     _add_redis_py(given, tools)
     out: Path = (given.out or setup.PROJECT / "bench-results").resolve()
     (out / "logs").mkdir(parents=True, exist_ok=True)
-    setups = [one for one in all_setups() if one.in_quick or not given.quick]
+    setups = quick_setups() if given.quick else all_setups()
     facts = machine.describe()
     versions = environment.versions(tools.python, [*OURS.packages, "redis", "hiredis"])
     versions = {"redis-py" if name == "redis" else name: value for name, value in versions.items()}

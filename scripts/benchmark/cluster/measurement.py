@@ -144,9 +144,9 @@ def measure(place: Place, setup: Setup, workload: Workload, number: int) -> Meas
     try:
         with ExitStack() as stack:
             redis = None
-            if setup.over_redis:
+            if setup.masters:
                 log = place.logs / f"{name}.redis.log"
-                redis = stack.enter_context(redis_running(place.redis, setup.fsync, log))
+                redis = stack.enter_context(redis_running(place.redis, setup.masters, setup.fsync, log))
             nodes = stack.enter_context(_nodes(place, setup, redis, name))
             figures, work = _generate(_command(place, nodes, workload), workload.longest(), redis)
             figures = derive(figures, workload.connections // workload.groups, work)

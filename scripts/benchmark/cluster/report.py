@@ -121,7 +121,7 @@ class ClusterReport(Results):
         rows = []
         for closed_loop in (True, False):
             for workload, setup in self._lines(closed_loop):
-                if setup.over_redis:
+                if setup.masters:
                     cells = [self._median(workload, setup, one) for one in metrics]
                     cells += [self._median(workload, setup, one) if closed_loop else "–" for one in most]
                     rows.append([workload.name, setup.name, *cells])
@@ -131,7 +131,8 @@ class ClusterReport(Results):
     def text(self) -> str:
         """Return the tables, and what to know about them."""
         notes = [
-            "CPU is in shares of one core, the nodes' taken together. Nodes, Redis and the load generator",
+            "CPU is in shares of one core, that of all nodes taken together, and that of all masters.",
+            "Nodes, Redis and the load generator",
             f"share {self.machine['cores']} cores: where those are busy, more nodes give no more.",
             '"Messages a Redis core": one second by Redis\'s CPU time for a message.',
             "\"Busy nodes a Redis core\": the nodes' CPU time for a message and its deliveries by Redis's.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.workloads import DELIVERIES, P50, P99, Metric, Workload
 
@@ -25,14 +25,17 @@ NODES = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Setup:
-    """So many nodes, on a broker. `fsync` is Redis's appendfsync; empty: it writes nothing down."""
+    """So many nodes, in memory or over so many Redis masters; several are a Redis Cluster.
+
+    `fsync` is Redis's appendfsync; empty: it writes nothing down.
+    """
 
     name: str
     nodes: int = 1
-    over_redis: bool = False
+    masters: int = 0
     fsync: str = ""
     workloads: tuple[str, ...] = ()  # that it is measured in; empty: in all
-    in_quick: bool = False
+    in_quick: tuple[str, ...] = ()  # likewise, of the quick ones; empty: in none
 
 
 def room(senders: int, window: int) -> Workload:
@@ -82,24 +85,36 @@ QUIET_ROOMS = Workload(
     most_rounds=1,
 )
 
-IN_MEMORY = Setup("1 node, memory", in_quick=True)
+IN_MEMORY = Setup("1 node, memory", in_quick=(room(6, 16).name,))
 LASTING = Setup(
     f"{NODES[-1]} nodes, fsync 1/s",
     NODES[-1],
-    over_redis=True,
+    masters=1,
     fsync="everysec",
     workloads=("room-300-s1-w1", "room-300-s6-w64", CALM_ROOMS.name),
+)
+CLUSTERED = Setup(
+    f"{NODES[-1]} nodes, 3 masters",
+    NODES[-1],
+    masters=3,
+    workloads=("room-300-s6-w16", BUSY_ROOMS.name, CALM_ROOMS.name, QUIET_ROOMS.name),
+    in_quick=(CALM_ROOMS.name,),
 )
 
 
 def _over_redis(nodes: int) -> Setup:
     name = f"{nodes} node{'s' * (nodes > 1)}, Redis"
-    return Setup(name, nodes, over_redis=True, in_quick=nodes in (1, NODES[-1]))
+    return Setup(name, nodes, masters=1, in_quick=(room(6, 16).name,) if nodes == 2 else ())
 
 
 def all_setups() -> list[Setup]:
     """Return who is measured; the first is what the others are compared with."""
-    return [IN_MEMORY, *map(_over_redis, NODES), LASTING]
+    return [IN_MEMORY, *map(_over_redis, NODES), LASTING, CLUSTERED]
+
+
+def quick_setups() -> list[Setup]:
+    """Return who is measured in a quick run: each kind once."""
+    return [replace(one, workloads=one.in_quick) for one in all_setups() if one.in_quick]
 
 
 def all_workloads() -> list[Workload]:
