@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from math import inf
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.broker.brokers import Namespace
@@ -58,6 +60,27 @@ def broker_of(hub: Hub) -> RedisBroker:
     """A hub's broker as what it is."""
     assert isinstance(hub.broker, RedisBroker)
     return hub.broker
+
+
+@contextmanager
+def no_socket_left() -> Iterator[None]:
+    """All sockets that are opened meanwhile are closed then, before any collection of garbage."""
+    gc.collect()  # what others have left
+    gc.disable()
+    before = _sockets()
+    try:
+        yield
+        assert _sockets() <= before
+    finally:
+        gc.enable()
+
+
+def _sockets() -> set[str]:
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.add(str(entry.readlink()))
+    return {each for each in found if each.startswith("socket:")}
 
 
 def inspect_soon(*brokers: RedisBroker) -> None:

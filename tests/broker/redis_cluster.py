@@ -67,6 +67,7 @@ class RedisCluster:
         try:
             yield client
         finally:
+            client.disconnect_connection_pools()  # close leaves them to the garbage collector
             client.close()
 
     def owner(self, key: str) -> RedisServer:
@@ -103,11 +104,11 @@ class RedisCluster:
         """Starts those that are dead, as replicas if possible, empties all, and waits until all is well."""
         for server in self.servers:
             if not server.is_running:
-                if server in self._masters():
+                if any(self._seen_as_master(server)):
                     self._replace(server)
                 server.start()
             self.do(server, "ACL", "SETUSER", REPLICATOR, "on")
-        until(lambda: all(map(self._is_followed, self._masters())), "each master has a replica")
+        until(lambda: sum(map(self._is_followed, self._masters())) == MASTERS, "each master has a replica")
         await_complete(self._run, len(self.servers))
         for server in self._masters():
             server.flush()
@@ -115,16 +116,16 @@ class RedisCluster:
     def demote(self, key: str) -> RedisServer:
         """Has a replica take over from a master that lives on as its replica. Returns the new master."""
         before = self.owner(key)
-        self.do(self.replica_of(before), "CLUSTER", "FAILOVER")
-        until(lambda: self.owner(key) is not before, "the replica takes over")
+        self._replace(before)
         until(lambda: not self._is_master(before), "the other follows")
         return self.owner(key)
 
     def replica_of(self, master: RedisServer) -> RedisServer:
         """The server that follows a master, dead or alive."""
         name = self.ids[self.servers.index(master)]
-        [replica] = [words[0] for words in self._nodes() if words[3] == name]
-        return self.servers[self.ids.index(replica)]
+        living = [server for server in self.servers if server.is_running]
+        # What the others say of it may be out of date, but each knows whom it follows itself.
+        return next(server for server in living if self._nodes(server)["myself"][3] == name)
 
     @contextmanager
     def without_replica(self, key: str) -> Iterator[None]:
@@ -192,19 +193,29 @@ class RedisCluster:
         for server in self.servers:
             server.kill_connections(kind)
 
-    def _nodes(self) -> list[list[str]]:
-        """What a server that lives says of all: id, address, flags, master, four times and states, slots."""
-        number = next(number for number, server in enumerate(self.servers) if server.is_running)
-        return [line.split() for line in self._run(number, "CLUSTER", "NODES").decode().splitlines()]
+    def _nodes(self, server: RedisServer) -> dict[str, list[str]]:
+        """What a server says of all, by their ids: id, address, flags, master, and from the ninth on slots.
+
+        It calls itself "myself", too.
+        """
+        lines = self._run(self.servers.index(server), "CLUSTER", "NODES").decode().splitlines()
+        found = {words[0]: words for words in map(str.split, lines)}
+        return {**found, "myself": next(words for words in found.values() if "myself" in words[2])}
+
+    def _seen_as_master(self, server: RedisServer) -> list[bool]:
+        """Of each server that lives: whether it says that this one has slots."""
+        name = self.ids[self.servers.index(server)]
+        return [len(self._nodes(each)[name]) > 8 for each in self.servers if each.is_running]
 
     def _masters(self) -> list[RedisServer]:
-        """Those that have slots, dead or alive."""
-        return [self.servers[self.ids.index(words[0])] for words in self._nodes() if len(words) > 8]
+        """Those that have slots, as all say."""
+        return [server for server in self.servers if all(self._seen_as_master(server))]
 
-    def _replace(self, dead: RedisServer) -> RedisServer:
-        successor = self.replica_of(dead)
+    def _replace(self, former: RedisServer) -> RedisServer:
+        """No vote: the others refuse to vote twice for replicas of one master in a short time."""
+        successor = self.replica_of(former)
         self.do(successor, "CLUSTER", "FAILOVER", "TAKEOVER")
-        until(lambda: dead not in self._masters(), "the others know of it")
+        until(lambda: not any(self._seen_as_master(former)), "all know of it")
         return successor
 
     def _set_timeout(self, milliseconds: int) -> None:

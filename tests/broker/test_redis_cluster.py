@@ -12,9 +12,20 @@ from tests.broker.redis_server import why_not
 if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
+from redis.cluster import NodesManager
 from redis.crc import key_slot
+from redis.exceptions import RedisClusterException
 
-from tests.broker.nodes import Cluster, broker_of, clusters, inspect_soon, level, persist, take
+from tests.broker.nodes import (
+    Cluster,
+    broker_of,
+    clusters,
+    inspect_soon,
+    level,
+    no_socket_left,
+    persist,
+    take,
+)
 from tests.broker.redis_cluster import RedisCluster
 from tests.broker.test_redis import Someone
 from tests.broker.test_redis_faults import channel_of
@@ -110,6 +121,23 @@ def test_a_server_that_does_not_answer_fails_its_own_commands_only(
     answers = topology.send([("GET", key) for key in keys])
     assert [isinstance(answer, Exception) for answer in answers] == lost
     topology.disconnect()
+
+
+@pytest.mark.parametrize("are_gone", [False, True])
+def test_no_connection_is_left_open(
+    shared_cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch, are_gone: bool
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RedisClusterException("nobody answers")
+
+    topology = RedisConnection(shared_cluster.url).topology
+    with no_socket_left():
+        topology.send([("GET", f"key {number}") for number in range(20)])
+        topology.look_again()
+        if are_gone:
+            monkeypatch.setattr(NodesManager, "initialize", fail)
+            topology.look_again()
+        topology.disconnect()
 
 
 def test_no_server_is_as_no_redis() -> None:

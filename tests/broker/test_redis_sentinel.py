@@ -15,7 +15,7 @@ from tests.broker.redis_server import why_not
 if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
-from tests.broker.nodes import Cluster, broker_of, level, persist
+from tests.broker.nodes import Cluster, broker_of, level, no_socket_left, persist
 from tests.broker.redis_sentinel import Service
 from tests.broker.test_redis_faults import channel_of, listen
 from tests.broker.test_redis_losses import connecting_later, recovers, texts
@@ -275,6 +275,13 @@ def test_a_url_that_cannot_work_is_refused(url: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint) as raised:
         RedisConnection(url)
     assert "secret" not in str(raised.value)
+
+
+def test_no_connection_is_left_open(service: Service) -> None:
+    topology = RedisConnection(service.url).topology
+    with no_socket_left():
+        topology.send([("PING",)])
+        topology.disconnect()
 
 
 def test_no_sentinel_is_as_no_redis() -> None:

@@ -103,7 +103,8 @@ class ClusterMasters:
             try:
                 self._client.nodes_manager.initialize()
             except (RedisError, RedisClusterException):
-                self._client = None  # next time from the servers of the URL
+                client, self._client = self._client, None  # next time from the servers of the URL
+                _end(client)
                 return
         self._drop_pools(self._masters())
         self.on_changed()
@@ -113,7 +114,7 @@ class ClusterMasters:
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
-            client.close()
+            _end(client)
         self._drop_pools(())
 
     # Helpers
@@ -212,6 +213,12 @@ class ClusterMasters:
             return pool.send(of, [("ASKING",), command], replicas)[1]
         except RedisError as error:
             return error
+
+
+def _end(client: Any) -> None:
+    """Ends a RedisCluster and its connections, which its own `close` leaves to the garbage collector."""
+    client.disconnect_connection_pools()
+    client.close()
 
 
 def _fill(answers: list[Any], indexes: Iterable[int], error: RedisError) -> None:

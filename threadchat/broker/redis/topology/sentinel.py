@@ -42,6 +42,11 @@ class SentinelMaster(OneServer):
         """See Topology. Another server may take over at any time."""
         return ""
 
+    def disconnect(self) -> None:
+        """See Topology."""
+        super().disconnect()
+        self._master.disconnect()
+
 
 class _Master:
     """What redis-py's connections ask for their address. Its own pool for them does not wait if it is empty.
@@ -58,6 +63,11 @@ class _Master:
         self._lock = threading.Lock()
         self._address: tuple[str, int] | None = None
         self.on_changed: Callable[[], None] = lambda: None
+
+    def disconnect(self) -> None:
+        """Ends the connections to the Sentinels."""
+        for each in self._sentinels.sentinels:
+            each.connection_pool.disconnect()
 
     def get_master_address(self) -> tuple[str, int]:
         """Asks the Sentinels, one after the other. Raises redis-py's ConnectionError if none knows a master.
