@@ -7,8 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +29,7 @@ if reason := why_not():
 from faulting.ledger import Ledger, Letter, Promise
 from faulting.people import RecordingLink
 from faulting.proxy import CUT, HANG, PASS, Proxy
+from faulting.site import Site
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 10
@@ -255,6 +259,36 @@ def test_a_connection_that_leaves_an_event_out_is_found() -> None:
         link.recv()
     assert ledger.faults[1:] == ["p1: was sent event 7 of lobby after 5"]
     assert link.positions == {"lobby": ("e", 7)}
+
+
+# -- the replica -------------------------------------------------------------------------------------
+
+
+class ScriptedSite(Site):
+    """A site of which the replica says, one after the other, what it is given."""
+
+    def __init__(self, head: dict[str, Any], *replica: dict[str, Any]) -> None:
+        self.primary, self.replica = "primary", "replica"  # type: ignore[assignment]
+        self.answers = {self.primary: [head], self.replica: list(replica)}
+
+    @contextmanager
+    def client(self, store: Any) -> Iterator[Any]:
+        yield SimpleNamespace(info=lambda section: self.answers[store].pop(0))
+
+
+def test_a_failover_loses_what_was_acknowledged_since_the_replica_had_everything() -> None:
+    """After a restart of Redis its replica takes seconds to be back, and has none of what came since."""
+    head = {"master_replid": "new", "master_repl_offset": 100}
+    site = ScriptedSite(
+        head,
+        {"master_link_status": "down", "master_replid": "old", "slave_repl_offset": 5000},
+        {"master_link_status": "up", "master_replid": "old", "slave_repl_offset": 5000},
+        {"master_link_status": "up", "master_replid": "new", "slave_repl_offset": 99},
+        {"master_link_status": "up", "master_replid": "new", "slave_repl_offset": 100},
+    )
+    before = time.monotonic()
+    assert site.await_replica() >= before
+    assert site.answers == {"primary": [], "replica": []}
 
 
 # -- the proxy ---------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def switchover(site: Site, random: Random) -> Iterator[str]:
 @contextmanager
 def failover(site: Site, random: Random) -> Iterator[str]:
     """The primary dies, and the replica takes over without what it had not been told yet."""
-    began = time.monotonic() - 1.0
+    began = site.await_replica()
     former = site.primary
     lag = random.choice((0.0, 0.5, 2.0))
     if lag:

@@ -132,6 +132,26 @@ class Site:
 
         await_true(is_up, "the replica to have everything")
 
+    def await_replica(self) -> float:
+        """Waits until the replica has all that was acknowledged by now. Returns what time it was, monotonic.
+
+        It may be seconds behind: its connection takes that long to come back after Redis has restarted.
+        """
+        now = time.monotonic()
+        with self.client(self.primary) as client:
+            history = client.info("replication")
+        head = history["master_repl_offset"]
+
+        def has_it() -> bool:
+            with self.client(self.replica) as client:
+                found = client.info("replication")
+            follows = found.get("master_link_status") == "up"
+            same = found["master_replid"] == history["master_replid"]
+            return bool(follows and same and found["slave_repl_offset"] >= head)
+
+        await_true(has_it, "the replica to have what was acknowledged")
+        return now
+
     def level(self) -> bool:
         """Whether the replica has all that the primary has."""
         with self.client(self.primary) as one, self.client(self.replica) as other:
