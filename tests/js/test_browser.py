@@ -33,7 +33,7 @@ OPEN = """
 
 
 NEVER_AGAIN = "Math.random = () => 10_000;"
-"""Makes the pause before the next attempt last for hours: what a test decides does not depend on who is first."""
+"""Makes the pause before the next attempt last for hours, so that nothing depends on who is first."""
 
 
 class Page(Person):
