@@ -152,7 +152,7 @@ def test_commands_exist() -> None:
     of_clients = {flag for parser in parsers for flag in parser._option_string_actions}
     of_others = {"--threads", "--workers", "--preload", "--worker-class"}  # gunicorn
     of_others |= {"--concurrency", "--loglevel", "--strict"}  # celery, twine
-    of_others |= {"--broken", "--by-room", "--cluster", "--seconds", "--seed"}  # scripts
+    of_others |= {"--broken", "--by-room", "--cluster", "--quick", "--redis-cluster", "--seconds", "--seed"}
     ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml", "--help"} | of_clients
     assert flags <= ours | of_others
 
