@@ -24,7 +24,7 @@ from threadchat.plain.http import SOFTWARE
 from threadchat.plain.options import Options
 from threadchat.plain.wakeup import Wakeup
 from threadchat.plain.wsgi import CreateConnection, HandlerApplication
-from threadchat.server.http.listener import BACKLOG
+from threadchat.server.http.listener import BACKLOG, explained
 from threadchat.server.http.server import HttpServer
 
 _LOOPBACK = "127.0.0.1"  # which whoever looks for localhost finds, be it second; not so ::1
@@ -186,25 +186,24 @@ def serve(
         logger=log,
     )
     certificates = options.server_tls(ssl)
-    try:
-        if sock is None and (family != socket.AF_INET or backlog is not None or reuse_port):
-            place = (host or "", port or 0)
+    host, port = host or "", port or 0
+    if sock is None and (family != socket.AF_INET or backlog is not None or reuse_port):
+        try:
             sock = socket.create_server(
-                place, family=family, backlog=backlog or BACKLOG, reuse_port=reuse_port
+                (host, port), family=family, backlog=backlog or BACKLOG, reuse_port=reuse_port
             )
-        http = HttpServer(
-            application,
-            host=_LOOPBACK if host == "localhost" else host or "",
-            port=port or 0,
-            request_timeout=terms.open_timeout,
-            max_connections=max_connections,
-            certificates=certificates,
-            listener=sock,
-        )
-        http.listen()
-    except OSError as error:
-        where = f"{host or 'every address'} port {port or 'any'}"
-        raise OSError(error.errno, f"cannot listen on {where}: {error.strerror or error}") from error
+        except OSError as error:
+            raise explained(error, host, port) from error
+    http = HttpServer(
+        application,
+        host=_LOOPBACK if host == "localhost" else host,
+        port=port,
+        request_timeout=terms.open_timeout,
+        max_connections=max_connections,
+        certificates=certificates,
+        listener=sock,
+    )
+    http.listen()
     server = application.server = Server(http, application, log)
     return server
 
