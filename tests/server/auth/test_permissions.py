@@ -62,7 +62,7 @@ def test_a_claim_of_another_shape_is_refused(claim: Any) -> None:
 
 
 def test_an_unknown_letter_is_named() -> None:
-    with pytest.raises(BadToken, match="'x' of 'lobby', which is none of r, w, m, d and c"):
+    with pytest.raises(BadToken, match="'x' of 'lobby'; the letters are r, w, m, d and c"):
         Permissions.of({"lobby": "rx"})
 
 

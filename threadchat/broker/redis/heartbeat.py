@@ -254,7 +254,7 @@ class Heartbeat:
         """Gives a sign of life, under a new name if others took this node for dead. Removes dead nodes."""
         alive, dead = self._sign()
         if not alive:
-            log.warning("other nodes took this node for dead; it comes back under a new name")
+            log.warning("other nodes considered this node dead; it returns under a new name")
             self._broker.connection.count("revivals")
             self._rename()
             self._sign()
