@@ -240,7 +240,7 @@ def test_the_moderators_own_address_is_not_banned_along(staffed: World) -> None:
 
 
 @pytest.mark.parametrize("command", ["join", "subscribe"])
-def test_a_ban_that_comes_while_one_takes_a_seat_holds(
+def test_a_ban_that_comes_while_one_joins_holds(
     world: World, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """It was not in force when the command was looked at, and found no membership when it was carried out."""

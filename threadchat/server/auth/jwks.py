@@ -103,7 +103,7 @@ class KeyFile:
         try:
             key = load_pem_public_key(data)
         except Exception as error:  # ValueError, or an exception of cryptography's own
-            raise self._wrong(f"does not hold a public key: {type(error).__name__}") from None
+            raise self._wrong(f"holds no public key: {type(error).__name__}") from None
         return {None: self._check(key)}
 
     def _from_jwks(self, data: bytes) -> Keys:
@@ -125,7 +125,9 @@ class KeyFile:
             try:
                 keys[kid] = self._check(self._jwt.PyJWK(member, "RS256").key)
             except (self._jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
-                raise self._wrong(f"holds a key that is not a valid RSA key: {type(error).__name__}") from None
+                raise self._wrong(
+                    f"holds a key that is not a valid RSA key: {type(error).__name__}"
+                ) from None
         return keys
 
     def _check(self, key: Any) -> Any:
