@@ -131,7 +131,8 @@ def run(site: Site, given: argparse.Namespace, observations: Observations, did: 
                 person.be_silent()
             quiet.look(site, people, observations)
             say(
-                f"{observations.counts['events checked']:,} events checked, faults: {observations.faults_in_all}"
+                f"{observations.counts['events checked']:,} events checked, "
+                f"faults: {observations.faults_in_all}"
             )
             if observations.faults_in_all:
                 return

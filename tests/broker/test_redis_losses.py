@@ -16,7 +16,7 @@ if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
 from tests.broker.nodes import Cluster, broker_of, clusters, level, persist, refused
-from tests.chat.helpers import PATIENCE, RecordingSink, ids_of, say
+from tests.chat.helpers import PATIENCE, Desk, ids_of, say
 from tests.e2e.process import until
 from threadchat import Publisher
 from threadchat.broker.redis import RedisBroker
@@ -77,7 +77,7 @@ def hold_back(connection: Any, connect: Callable[[Any], Any], may_connect: threa
     connection.new_connection = new_connection
 
 
-def publisher_of(cluster: Cluster) -> RedisPublisher:
+def speaker(cluster: Cluster) -> RedisPublisher:
     return RedisPublisher(cluster.server.url, prefix=cluster.prefix)
 
 
@@ -92,16 +92,16 @@ def recovers(room: Room, since: Position) -> bool | None:
     return subscription.recovered
 
 
-def begin(cluster: Cluster, hub: Hub) -> tuple[RecordingSink, Position]:
+def begin(cluster: Cluster, hub: Hub) -> tuple[Desk, Position]:
     """Six messages that Redis keeps and five that it loses; a subscriber who had all, and the last place."""
     room = hub.room("r")
-    sink = RecordingSink()
-    room.subscribe(sink, ids_of, name="test").start()
+    desk = Desk()
+    room.subscribe(desk, ids_of, name="test").start()
     room.publish(say(*[f"kept {number}" for number in range(6)]))
     remember(cluster)
     last = [room.publish(say(f"lost {number}"))[0] for number in range(5)][-1]
-    sink.wait_for(lambda sink: sink.got == list(range(1, 12)))
-    return sink, last
+    desk.wait_for(lambda desk: desk.got == list(range(1, 12)))
+    return desk, last
 
 
 KEPT = [f"kept {number}" for number in range(6)]
@@ -110,15 +110,15 @@ KEPT = [f"kept {number}" for number in range(6)]
 @pytest.mark.parametrize("words", [1, 4, 5, 8])
 def test_a_publisher_speaks_before_the_nodes_are_back(cluster: Cluster, words: int) -> None:
     hubs = [cluster.hub(), cluster.hub()]
-    sink, last = begin(cluster, hubs[0])
+    desk, last = begin(cluster, hubs[0])
     rooms = [hub.room("r") for hub in hubs]
     level(*rooms)
     said = [f"new {number}" for number in range(words)]
-    with_publisher = publisher_of(cluster)
+    with_publisher = speaker(cluster)
     places = lose(cluster, *hubs, first=lambda: [with_publisher.publish("r", say(text))[0] for text in said])
     with_publisher.close()
     assert [place.offset for place in places] == list(range(7, 7 + words)), "what Redis kept, it keeps"
-    until(lambda: sink.fell_behind == 1, "whoever heard the others is told")
+    until(lambda: desk.fell_behind == 1, "whoever heard the others is told")
     until(lambda: rooms[0].fanout.head == rooms[1].fanout.head == places[-1], "both have the new log")
     assert places[-1].epoch != last.epoch
     for room in rooms:
@@ -130,14 +130,14 @@ def test_a_publisher_speaks_before_the_nodes_are_back(cluster: Cluster, words: i
 @pytest.mark.parametrize("words", [1, 5, 8])
 def test_a_node_that_has_just_opened_the_room_speaks_first(cluster: Cluster, words: int) -> None:
     hub, other = cluster.hub(), cluster.hub()
-    sink, last = begin(cluster, hub)
+    desk, last = begin(cluster, hub)
 
     def speak() -> Position:
         assert broker_of(other).wait_ready(PATIENCE)
         return [persist(lambda n=n: other.publish("r", say(f"new {n}"))[0]) for n in range(words)][-1]
 
     place = lose(cluster, hub, first=speak)
-    until(lambda: sink.fell_behind == 1, "whoever heard the others is told")
+    until(lambda: desk.fell_behind == 1, "whoever heard the others is told")
     level(hub.room("r"), other.room("r"))
     assert hub.room("r").fanout.head.epoch == place.epoch != last.epoch
     assert texts(hub.room("r")) == texts(other.room("r")) == KEPT + [f"new {n}" for n in range(words)]
@@ -146,11 +146,11 @@ def test_a_node_that_has_just_opened_the_room_speaks_first(cluster: Cluster, wor
 
 def test_the_node_that_had_it_open_speaks_first(cluster: Cluster) -> None:
     hub = cluster.hub()
-    sink, last = begin(cluster, hub)
+    desk, last = begin(cluster, hub)
     lose(cluster, hub)
     place = persist(lambda: hub.publish("r", say("new"))[0])
     assert place.epoch != last.epoch
-    until(lambda: sink.fell_behind == 1, "whoever heard the others is told")
+    until(lambda: desk.fell_behind == 1, "whoever heard the others is told")
     assert texts(hub.room("r")) == [*KEPT, "new"]
     assert recovers(hub.room("r"), last) is False
 
@@ -160,7 +160,7 @@ def test_redis_loses_the_end_while_no_node_is_there(cluster: Cluster, speaks_fir
     hub = cluster.hub()
     _, last = begin(cluster, hub)
     hub.close()
-    with_publisher = publisher_of(cluster)
+    with_publisher = speaker(cluster)
     lose(cluster, first=lambda: [with_publisher.publish("r", say("new")) for _ in range(7 * speaks_first)])
     with_publisher.close()
     later = cluster.hub()
@@ -174,8 +174,8 @@ def test_a_restart_of_a_server_that_has_all_on_disk_ends_no_epoch_where_a_node_h
     lasting: Cluster,
 ) -> None:
     hub, other = lasting.hub(), lasting.hub()
-    sink = RecordingSink()
-    hub.room("r").subscribe(sink, ids_of, name="test").start()
+    desk = Desk()
+    hub.room("r").subscribe(desk, ids_of, name="test").start()
     other.room("r")
     last = hub.publish("r", say(*"abc"))[-1]
     for restart in range(2):
@@ -184,8 +184,8 @@ def test_a_restart_of_a_server_that_has_all_on_disk_ends_no_epoch_where_a_node_h
         assert persist(lambda: other.publish("r", say("new"))[0]) == Position(5 + 3 * restart, last.epoch)
         with speaking(lasting) as with_publisher:
             assert with_publisher.publish("r", say("new")) == [Position(6 + 3 * restart, last.epoch)]
-    sink.wait_for(lambda sink: sink.got[-1] == 9)
-    assert sink.fell_behind == 0
+    desk.wait_for(lambda desk: desk.got[-1] == 9)
+    assert desk.fell_behind == 0
 
 
 def test_a_restart_ends_the_epoch_though_the_first_to_speak_finds_all_that_it_had(cluster: Cluster) -> None:
@@ -211,7 +211,7 @@ def test_a_restart_ends_the_epoch_though_the_first_to_speak_finds_all_that_it_ha
 
 @contextmanager
 def speaking(cluster: Cluster) -> Iterator[RedisPublisher]:
-    with_publisher = publisher_of(cluster)
+    with_publisher = speaker(cluster)
     yield with_publisher
     with_publisher.close()
 

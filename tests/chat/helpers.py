@@ -178,6 +178,9 @@ class RecordingSink:
             self.changed.notify_all()
 
 
+Desk = RecordingSink  # its former name, which other branches still use
+
+
 def frames_of(items: Sequence[Record]) -> Text:
     """What goes onto outboxes."""
     return Text(b"".join(frames.encode(frames.TEXT, item.json) for item in items), len(items))

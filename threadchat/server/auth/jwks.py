@@ -125,9 +125,7 @@ class KeyFile:
             try:
                 keys[kid] = self._check(self._jwt.PyJWK(member, "RS256").key)
             except (self._jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
-                raise self._wrong(
-                    f"holds a key that is not a valid RSA key: {type(error).__name__}"
-                ) from None
+                raise self._wrong(f"holds an invalid RSA key: {type(error).__name__}") from None
         return keys
 
     def _check(self, key: Any) -> Any:
