@@ -140,7 +140,7 @@ class UserDirectory:
             return len(remaining) < len(sessions)
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        """Forgets everybody in a forked process. Runs on: its only thread, first."""
         self.__init__()  # type: ignore[misc]
 
     def offer(self, direct: Direct) -> Reach:

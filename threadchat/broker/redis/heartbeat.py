@@ -78,8 +78,8 @@ class Heartbeat:
     def __init__(self, broker: Owner, ttl: float, *, clock: Callable[[], float] = monotonic) -> None:
         """`ttl` is the number of seconds within which the people of a dead node leave.
 
-        A node counts as dead when its last sign of life is older than two thirds of `ttl`. Each node gives a
-        sign every sixth of `ttl`, and looks for dead nodes at the same time.
+        A node counts as dead when its last heartbeat is older than two thirds of `ttl`. Each node sends one
+        every sixth of `ttl`, and looks for dead nodes at the same time.
         """
         self.node = secrets.token_hex(8)
         self._broker = broker
@@ -251,7 +251,7 @@ class Heartbeat:
             return self._received >= sent or self._stopped
 
     def _beat(self) -> None:
-        """Gives a sign of life, under a new name if others took this node for dead. Removes dead nodes."""
+        """Sends a heartbeat, under a new name if others considered this node dead. Removes dead nodes."""
         alive, dead = self._sign()
         if not alive:
             log.warning("other nodes considered this node dead; it returns under a new name")

@@ -99,7 +99,7 @@ class Inspector:
         self._taken = 0.0
 
     def leave_behind(self) -> None:
-        """Starts anew in a forked process. Runs on: its only thread, first."""
+        """Resets everything in a forked process. Runs on: its only thread, first."""
         self._lock = threading.Lock()
         self._last = None
 

@@ -216,7 +216,7 @@ def _subject(claim: Any) -> Any:
 
 
 def _id_of(claims: Mapping[str, Any], text: str) -> str:
-    """The id of a verified token. Raises BadToken for a `jti` that is no text (RFC 7519 section 4.1.7)."""
+    """The id of a verified token. Raises BadToken for a `jti` that is not text (RFC 7519 section 4.1.7)."""
     found = claims.get("jti")
     if found is None:
         return text.rpartition(".")[0]  # the signature may be spelled in several ways
