@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Semaphore, Thread
 from typing import Any
 
 import pytest
@@ -60,6 +60,40 @@ def generate(load: Path, port: int | str, *words: str) -> dict[str, Any]:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
+
+
+RETURNERS = (
+    *("--returners=4", "--rate=50", "--warmup=0.2", "--seconds=20", "--drain=2"),
+    *("--hello=hello", "--ready=re=1", "--level=live", "--again=again {n} {resume} {offset} {epoch}"),
+)
+
+
+def returning(replay: bool, turn_away: int = 0) -> Handler:
+    """Greet everybody, and let those live who come back, after what was said so far if they are to get it."""
+    lock, said, refused = Lock(), [], Semaphore(turn_away)
+
+    def handle(connection: ServerConnection, members: set[ServerConnection]) -> None:
+        members.discard(connection)
+        hello = str(connection.recv())
+        if hello == "hello":
+            connection.send(json.dumps({"re": 1, "resume": "a token", "offset": 7, "epoch": "e"}))
+        elif refused.acquire(blocking=False):
+            return
+        with lock:
+            if hello != "hello":
+                assert hello.split(" ", 2)[2] == '"a token" 7 "e"'
+                for message in said if replay else ():
+                    connection.send(message)
+                connection.send("live")
+            members.add(connection)
+        for message in connection:
+            with lock:
+                said.append(message)
+                for member in list(members):
+                    with suppress(ConnectionClosed):
+                        member.send(message)
+
+    return handle
 
 
 @needs_compiler
@@ -186,6 +220,27 @@ class TestLoadGenerator:
             )
         assert figures["ready"] == 4
         assert sorted(heard) == [700, 701, 702, 703]
+
+    def test_returners_present_what_they_were_told_and_get_what_they_missed(self, load: Path) -> None:
+        with a_room(returning(replay=True)) as port:
+            figures = generate(load, port, *RETURNERS)
+        assert figures["connections"] == figures["ready"] == 14
+        assert figures["sent"] > 0
+        assert figures["served"] == 10
+        assert figures["missing"] == figures["out_of_order"] == figures["errors"] == figures["retries"] == 0
+
+    def test_finds_what_a_returner_does_not_get(self, load: Path) -> None:
+        with a_room(returning(replay=False)) as port:
+            figures = generate(load, port, *RETURNERS, "--drain=0.2")
+        assert figures["ready"] == 14
+        assert figures["missing"] + figures["out_of_order"] > 0
+
+    def test_returners_who_are_turned_away_try_again(self, load: Path) -> None:
+        with a_room(returning(replay=True, turn_away=2)) as port:
+            figures = generate(load, port, *RETURNERS)
+        assert figures["retries"] == 2
+        assert figures["ready"] == 14
+        assert figures["closed"] == figures["failed"] == figures["missing"] == 0
 
     def test_spreads_each_group_over_several_servers(self, load: Path) -> None:
         met: dict[int, int] = {}
