@@ -39,6 +39,7 @@ def a_room(handler: Handler, members: set[ServerConnection] | None = None) -> It
     def handle(connection: ServerConnection) -> None:
         members.add(connection)
         try:
+            connection.send('{"in": 1}')
             handler(connection, members)
         except ConnectionClosed:
             pass
@@ -55,8 +56,9 @@ def a_room(handler: Handler, members: set[ServerConnection] | None = None) -> It
 
 def generate(load: Path, port: int | str, *words: str) -> dict[str, Any]:
     """Let ten members hear one talker, unless `words` say otherwise."""
-    common = ["--publish", '{"message":"{marker}"}', "--connections=10", "--talkers=1", "--warmup=0"]
-    command = [str(load), f"--port={port}", "--settle=0.02", "--seconds=0.2", "--drain=0.3", *common, *words]
+    common = ["--ready=in", "--publish", '{"message":"{marker}"}', "--connections=10", "--talkers=1"]
+    times = ["--settle=0.02", "--warmup=0", "--seconds=0.2", "--drain=0.3"]
+    command = [str(load), f"--port={port}", *times, *common, *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
@@ -71,25 +73,25 @@ RETURNERS = (
 def returning(replay: bool, turn_away: int = 0) -> Handler:
     """Greet everybody, and let those live who come back, after what was said so far if they are to get it."""
     lock, said, refused = Lock(), [], Semaphore(turn_away)
+    live: set[ServerConnection] = set()
 
     def handle(connection: ServerConnection, members: set[ServerConnection]) -> None:
-        members.discard(connection)
         hello = str(connection.recv())
-        if hello == "hello":
-            connection.send(json.dumps({"re": 1, "resume": "a token", "offset": 7, "epoch": "e"}))
-        elif refused.acquire(blocking=False):
+        if hello != "hello" and refused.acquire(blocking=False):
             return
         with lock:
-            if hello != "hello":
+            live.add(connection)
+            if hello == "hello":
+                connection.send(json.dumps({"re": 1, "resume": "a token", "offset": 7, "epoch": "e"}))
+            else:
                 assert hello.split(" ", 2)[2] == '"a token" 7 "e"'
                 for message in said if replay else ():
                     connection.send(message)
                 connection.send("live")
-            members.add(connection)
         for message in connection:
             with lock:
                 said.append(message)
-                for member in list(members):
+                for member in list(live):
                     with suppress(ConnectionClosed):
                         member.send(message)
 
