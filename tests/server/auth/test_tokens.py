@@ -147,7 +147,7 @@ def rsa_file(tmp_path: Path) -> str:
 
 
 def test_another_key_is_no_key() -> None:
-    assert why_not(token(SECRET[::-1])) == "it was not signed with this server's key"
+    assert why_not(token(SECRET[::-1])) == "its signature does not match this server's key"
 
 
 def test_rs256_with_a_file_of_one_key(rsa_file: str) -> None:

@@ -109,7 +109,7 @@ class Tokens:
         except jwt.MissingRequiredClaimError as error:
             raise BadToken(f"its claim {error.claim} is missing") from None
         except jwt.InvalidSignatureError:
-            raise BadToken("it was not signed with this server's key") from None
+            raise BadToken("its signature does not match this server's key") from None
         except jwt.InvalidAudienceError:
             raise BadToken("its audience (aud) is not the server's token_audience") from None
         except jwt.InvalidIssuerError:
