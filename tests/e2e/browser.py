@@ -98,9 +98,10 @@ class Person:
         return self.driver
 
     def all(self, testid: str, **data: str) -> list[Any]:
-        """The elements with this `data-testid` and these other `data-` attributes, shown or not."""
+        """The elements with this `data-testid`, or id, and these other `data-` attributes, shown or not."""
         conditions = "".join(f'[data-{name}="{value}"]' for name, value in data.items())
-        return list(self.look().find_elements("css selector", f'[data-testid="{testid}"]{conditions}'))
+        selector = f'[data-testid="{testid}"]{conditions}, #{testid}{conditions}'
+        return list(self.look().find_elements("css selector", selector))
 
     def see(self, testid: str, **data: str) -> Any:
         """Waits until such an element is displayed, and returns it."""

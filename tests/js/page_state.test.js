@@ -14,12 +14,13 @@ const { Loader } = await import(`${page}/history.js`);
 const { Rooms } = await import(`${page}/rooms.js`);
 const { Outbox } = await import(`${page}/outbox.js`);
 const { Settings, pageConfig } = await import(`${page}/settings.js`);
-const { addressOf, addressed, nicknameIn, takeToken } = await import(`${page}/address.js`);
+const { addressOf, addressed, nicknameIn, takeToken } = await import(`${page}/navigation.js`);
+const { W } = await import(`${page}/text/words.js`);
 const storage = await import(`${page}/storage.js`);
 const { pack, unpack } = storage;
 const { rowsOf } = await import(`${page}/view/rows.js`);
-const { Screen } = await import(`${page}/view/screen.js`);
-const { candidates } = await import(`${page}/view/completion.js`);
+const { Screen } = await import(`${page}/view/dom.js`);
+const { candidates } = await import(`${page}/view/composer.js`);
 
 function store() {
   const kept = new Map();
@@ -330,6 +331,23 @@ test("settings have defaults, outlive the page, and ignore nonsense", () => {
   assert.deepEqual(pageConfig({ querySelector: () => null }).rooms, []);
 });
 
+test("what the blocked write counts for nothing, and keeps nobody from seeing that they are", () => {
+  const model = new Model();
+  model.me = me;
+  model.blocked.add(2);
+  const lobby = Object.assign(model.room("lobby"), { epoch: "e" });
+  lobby.take(event(1, { mentions: [1] }), 1);
+  assert.equal(model.unread(), 0);
+  lobby.take(event(2, { userId: 3 }), 1);
+  assert.equal(model.unread(), 1);
+  model.currentKey = "#lobby";
+  assert.equal(model.obstacle, "");
+  model.currentKey = model.direct(2, "bob").key;
+  assert.equal(model.obstacle, "blocked");
+  model.current.ended = true;
+  assert.equal(model.obstacle, "ended");
+});
+
 test("a muted room counts mentions only", () => {
   const model = new Model();
   const { timeline, key } = model.room("lobby");
@@ -340,16 +358,19 @@ test("a muted room counts mentions only", () => {
 });
 
 test("storage remembers and forgets", () => {
-  storage.rememberNickname("ann");
-  storage.rememberSession({ me: 1 });
-  storage.rememberToken("t");
-  assert.deepEqual([storage.rememberedNickname(), storage.rememberedSession(), storage.rememberedToken()], ["ann", { me: 1 }, "t"]);
+  const { nickname, session, token, settings } = storage.remembered;
+  nickname.set("ann");
+  session.set({ me: 1 });
+  token.set("t");
+  settings.set({ sound: true });
+  assert.deepEqual([nickname.get(), session.get(), token.get()], ["ann", { me: 1 }, "t"]);
   storage.forgetMe();
-  assert.deepEqual([storage.rememberedNickname(), storage.rememberedSession(), storage.rememberedToken()], ["", null, null]);
+  assert.deepEqual([nickname.get(), session.get(), token.get()], ["", null, null]);
+  assert.deepEqual(settings.get(), { sound: true });
   window.localStorage.getItem = () => {
     throw new Error("forbidden");
   };
-  assert.equal(storage.rememberedNickname(), "");
+  assert.equal(nickname.get(), "");
   window.localStorage = store();
 });
 
@@ -384,13 +405,21 @@ test("rows: groups, days, the line before what is new, and quotes", () => {
   assert.deepEqual(rows.at(-1).reply, { id: 1, key: "e:1", name: "bob", text: "text 1" });
 });
 
-test("rows: people of one name are told apart, the blocked are left out, reactions say whose they are", () => {
+test("rows: people of one name are told apart, the blocked are folded, reactions say whose they are", () => {
   const lobby = room();
   lobby.take(event(1, { reactions: { "👍": [1, 2] } }), 1);
   lobby.take(event(2, { userId: 3 }), 1);
   lobby.take(event(3, { userId: 4, from: "cy" }), 1);
-  const rows = rowsOf(lobby, { me, blocked: new Set([4]) }, 2_000).filter(({ kind }) => kind === "message");
-  assert.deepEqual(rows.map(({ twin }) => twin), [true, true]);
+  lobby.take(event(4, { userId: 4, from: "cy" }), 1);
+  lobby.take(event(5, { userId: 5, from: "di", reply_to: 4 }), 1);
+  const blocked = new Set([4]);
+  const all = rowsOf(lobby, { me, blocked }, 2_000);
+  assert.equal(all.find(({ kind }) => kind === "blocked").text, W.fromBlocked(2));
+  const rows = all.filter(({ kind }) => kind === "message");
+  assert.deepEqual(rows.map(({ twin }) => twin), [true, true, false]);
+  assert.equal(rows[2].reply.text, "…");
+  lobby.unfolded = true;
+  assert.equal(rowsOf(lobby, { me, blocked }, 2_000).filter(({ kind }) => kind === "message").length, 5);
   assert.deepEqual(rows[0].reactions, [{ emoji: "👍", count: 2, mine: true, names: "You and bob" }]);
 });
 

@@ -3,7 +3,7 @@
 import { connect } from "../threadchat.js";
 import { Outbox } from "./outbox.js";
 import { Rooms } from "./rooms.js";
-import { rememberedVisit } from "./storage.js";
+import { remembered } from "./storage.js";
 import { refusal } from "./text/phrases.js";
 import { W } from "./text/words.js";
 
@@ -19,7 +19,7 @@ export class Chat {
   #heard;
   #client = null;
   #wasAway = false;
-  #lastVisit = rememberedVisit(); // Unix time up to which this browser had the private messages
+  #lastVisit = remembered.visit.get(); // Unix time up to which this browser had the private messages
 
   /**
    * `token`, if there is one, says who the person is. `report(text)` tells the person of a problem; `changed()`
@@ -81,6 +81,28 @@ export class Chat {
     }
     this.rooms.learnRead();
     this.rooms.list();
+    this.#learnBlocked();
+  }
+
+  /** The server keeps whom one blocks. */
+  async #learnBlocked() {
+    const { blocked } = this.#model;
+    const users = await this.#attempt(this.#client.blocked());
+    if (users) {
+      blocked.clear();
+      users.forEach((user) => blocked.add(user));
+      this.#changed();
+    }
+  }
+
+  /** Takes no more private messages from somebody; or does again. The person is told of a failure. */
+  async block(user, blocks) {
+    const { blocked } = this.#model;
+    const done = (blocks ? this.#client.block(user) : this.#client.unblock(user)).then(
+      () => void (blocks ? blocked.add(user) : blocked.delete(user)),
+    );
+    await this.#attempt(done, W.failedTo.moderate);
+    this.#changed();
   }
 
   #turned({ phase, code, reason, retryIn }) {

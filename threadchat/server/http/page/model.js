@@ -31,9 +31,11 @@ export class Room {
   arrive = () => {}; // to be called once the newest events are here; `arrived` is the promise of that
   arrived = new Promise((resolve) => (this.arrive = resolve));
 
-  constructor(name) {
+  /** `blocked` are the ids of people whose messages count for nothing. */
+  constructor(name, blocked = new Set()) {
     this.name = name;
     this.key = roomKey(name);
+    this.blocked = blocked;
   }
 
   get title() {
@@ -46,7 +48,8 @@ export class Room {
    */
   take(event, me, { live = true } = {}) {
     const { id, type, userId, from = "", unixTime: at, target } = event;
-    const item = { epoch: this.epoch, id, userId, name: from, at, mine: userId === me };
+    const silent = this.blocked.has(userId);
+    const item = { epoch: this.epoch, id, userId, name: from, at, mine: userId === me, silent };
     if (userId !== undefined && from) {
       this.names.set(userId, from);
     }
@@ -184,7 +187,7 @@ export class Model {
   listed = []; // the rooms of the server, the fullest first: {name, people, offset}
   moreListed = false; // whether there are more of them
   currentKey = null;
-  blocked = new Set(); // ids of people whose messages are not shown
+  blocked = new Set(); // ids of people whose messages are folded
 
   get current() {
     return this.find(this.currentKey);
@@ -200,13 +203,26 @@ export class Model {
     return this.conversations.reduce((count, conversation) => count + counted(conversation), 0);
   }
 
+  /** Why nothing can be written where one is: it is "ended", "blocked", "closed" or "refused"; or "". */
+  get obstacle() {
+    const { ended, id, phase } = this.current ?? {};
+    return ended ? "ended" : this.blocked.has(id) ? "blocked" : ["closed", "refused"].includes(phase) ? phase : "";
+  }
+
+  /** The names that may be mentioned where one is. */
+  get mentionable() {
+    const { people = new Map(), moderated = false } = this.current ?? {};
+    const names = [...people.values()].filter(({ id }) => id !== this.me.user).map(({ nickname }) => nickname);
+    return moderated ? [...names, "room"] : names;
+  }
+
   find(key) {
     return key?.startsWith("#") ? this.rooms.get(key.slice(1)) : this.directs.get(key);
   }
 
   room(name) {
     if (!this.rooms.has(name)) {
-      this.rooms.set(name, new Room(name));
+      this.rooms.set(name, new Room(name, this.blocked));
     }
     return this.rooms.get(name);
   }

@@ -142,6 +142,9 @@ export class Rooms {
   }
 
   #typist(room, { userId, from }) {
+    if (this.#model.blocked.has(userId)) {
+      return;
+    }
     room.typing.set(userId, { name: from || W.Somebody, until: Date.now() + TYPING_SHOWN });
     setTimeout(this.#changed, TYPING_SHOWN + 50);
   }
