@@ -214,12 +214,14 @@ class Person:
         if folder := os.environ.get("THREADCHAT_SHOTS"):
             self.look().save_screenshot(str(Path(folder) / f"{name}.png"))
 
-    def faults(self) -> list[str]:
-        """What axe-core finds wrong with the page as it is; it has to be installed, see `axe`."""
+    def faults(self, *rules: str, part: str = "html") -> list[str]:
+        """What axe-core, by these rules or by all, finds wrong in a part of the page."""
         driver = self.look()
-        driver.execute_script(AXE.read_text())
-        script = "axe.run(document, {resultTypes: ['violations']}).then(arguments[0])"
-        found = driver.execute_async_script(script)["violations"]
+        if not driver.execute_script("return 'axe' in window"):
+            driver.execute_script(AXE.read_text())
+        options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+        script = "axe.run(arguments[0], arguments[1]).then(arguments[2])"
+        found = driver.execute_async_script(script, part, options)["violations"]
         return [
             f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
             for each in found

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.browser import Cable, Person, missing
-from tests.e2e.people import Bot, Room
+from tests.e2e.people import Bot, Room, port_of
 from threadchat import Chat, Config
 from threadchat.errors import CloseCode
 
@@ -218,14 +218,14 @@ def test_a_restart_turns_no_private_message_to_a_stranger(
     stranger.close()
 
 
-def test_a_cut_loses_and_doubles_nothing(room: Room, chat_server: Any, cable: Cable, bot: Bot) -> None:
+def test_a_cut_loses_and_doubles_nothing(room: Room, cable: Cable, bot: Bot) -> None:
     ann = room.enter("ann", url=cable.url)
     bot.say("1")
     ann.wait_for_text("1")
     ann.note_banners()
     cable.deaf.set()  # what ann says arrives, but she never hears that it did
     ann.say("2")
-    seen = Bot(chat_server.port, "watcher")
+    seen = Bot(port_of(room.url), "watcher")
     ann.wait(lambda: "2" in seen.texts(), "2 to arrive")
     cable.cut()
     ann.see("banner", state="away")
@@ -261,12 +261,12 @@ def test_of_a_duplicated_tab_one_sends_what_waits(room: Room, cable: Cable, bot:
     assert len(ann.all("person", name="ann")) == 1, "it is the same person"
 
 
-def test_back_and_forth_is_the_same_page_again(room: Room, chat_server: Any, bot: Bot) -> None:
+def test_back_and_forth_is_the_same_page_again(room: Room, bot: Bot) -> None:
     ann = room.enter("ann")
     ann.say("before")
     ann.see("message-row", state="delivered")
     ann.run("window.mark = true")
-    ann.look().get(chat_server.url + "/page/favicon.svg")
+    ann.look().get(room.url + "/page/favicon.svg")
     bot.say("meanwhile")
     ann.look().back()
     ann.wait(lambda: ann.texts() == ["before", "meanwhile"], "what was missed")
