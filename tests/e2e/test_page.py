@@ -87,7 +87,11 @@ def test_typing_is_shown_until_the_message_comes(room: Room) -> None:
 def test_private_conversation(room: Room) -> None:
     ann, bob = room.enter("ann"), room.enter("bob")
     ann.write_to("bob")
-    ann.say("only for you")
+    bob.write_to("ann")
+    ann.see("message").send_keys("only")
+    bob.wait(lambda: bob.see("typing").text == "ann is typing…", "ann's typing to be seen")
+    bob.see("room", name="lobby").click()
+    ann.say(" for you")
     assert "ann" in ann.see("message-row", state="delivered").text
     bob.wait(lambda: "1 unread" in bob.see("direct", name="ann").text, "one unread")
     bob.wait(lambda: bob.driver.title.startswith("(1)"), "the title to count it")

@@ -227,6 +227,7 @@ test("rooms hear of events, and tell of messages only", async () => {
   const model = new Model();
   model.me.user = 1;
   const heard = [];
+  const asked = [];
   const listeners = new Map();
   const source = {
     on: (what, listener) => (listeners.set(what, listener), () => listeners.delete(what)),
@@ -234,7 +235,7 @@ test("rooms hear of events, and tell of messages only", async () => {
     request: async (type) => (type === "who" ? { users: [] } : { events: [] }),
   };
   const rooms = new Rooms(model, {
-    client: () => ({ room: () => source }),
+    client: () => ({ room: () => source, request: async (...details) => asked.push(details) }),
     attempt: async (promise) => promise.catch(() => undefined),
     changed: () => {},
     heard: (lobby, { id }) => heard.push(id),
@@ -250,6 +251,17 @@ test("rooms hear of events, and tell of messages only", async () => {
   assert.equal(lobby.people.get(3).nickname, "cy", "what is in no log is seen all the same");
   await rooms.askModerated(lobby);
   assert.equal(lobby.moderated, true);
+  const bob = model.direct(2, "bob");
+  rooms.typing(bob);
+  rooms.typing(bob);
+  assert.deepEqual(asked, [["typing_to", { to: 2 }]], "seldom enough");
+  rooms.typist(bob, { userId: 2, from: "bob" });
+  assert.deepEqual(bob.typists(Date.now()), ["bob"]);
+  bob.add({ userId: 2, name: "bob", text: "psst", at: 5, mine: false });
+  assert.deepEqual(bob.typists(Date.now()), [], "what was typed is here");
+  model.blocked.add(2);
+  rooms.typist(bob, { userId: 2, from: "bob" });
+  assert.deepEqual(bob.typists(Date.now()), []);
   listeners.get("kicked")({ reason: "kicked: until 2026-01-01 10:00:00 UTC" });
   assert.equal(lobby.phase, "refused");
 });

@@ -74,7 +74,7 @@ const composer = new Composer(model, {
   editLast: () => actions.editLast(),
   names: () => model.mentionable,
   enterSends: () => settings.enter(touch.matches) === "send",
-  typing: (conversation) => conversation.kind === "room" && chat.rooms.typing(conversation),
+  typing: (conversation) => chat.rooms.typing(conversation),
   stopped: () => chat.rooms.stoppedTyping(),
 });
 const lists = new Lists(model, settings, config.rooms, navigation, (user) => actions.profile(user));

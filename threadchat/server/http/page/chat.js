@@ -1,6 +1,7 @@
 /** Joins the model to the server, through the client that anybody's page may use. */
 
 import { connect } from "../threadchat.js";
+import { directKey } from "./model.js";
 import { Outbox } from "./outbox.js";
 import { Rooms } from "./rooms.js";
 import { remembered } from "./storage.js";
@@ -55,6 +56,7 @@ export class Chat {
     this.#client.on("hello", (me) => this.#welcomed(me));
     this.#client.on("error", (error) => this.#report(refusal(error, W.serverProblem)));
     this.#client.inbox.on("direct", (direct) => this.#received(direct));
+    this.#client.inbox.on("typing", (frame) => this.#typist(frame));
     this.#turned(this.#client.state);
     this.#model.conversations.forEach((conversation) => this.outbox.adopt(conversation));
     this.#model.rooms.forEach((room) => this.rooms.join(room));
@@ -141,6 +143,14 @@ export class Chat {
       this.#heard(direct, { userId: from, name, text, mine, mention: true });
     }
     this.#changed();
+  }
+
+  #typist(frame) {
+    const direct = this.#model.directs.get(directKey(frame.userId));
+    if (direct) {
+      this.rooms.typist(direct, frame);
+      this.#changed();
+    }
   }
 
   /** Does something to a message of a room: "edit", "remove", "react" or "unreact". The person is told of a failure. */

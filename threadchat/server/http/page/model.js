@@ -6,10 +6,20 @@ import { Timeline } from "./timeline.js";
 export const roomKey = (name) => `#${name}`;
 export const directKey = (user) => `@${JSON.stringify(user)}`; // 7 is not "7"
 
-/** A room that one is in, or on the way into. */
-export class Room {
-  kind = "room";
+class Conversation {
   timeline = new Timeline();
+  typing = new Map(); // user id → {name, until}
+  draft = "";
+  unfolded = false; // what blocked people wrote is shown
+
+  typists(now) {
+    return [...this.typing.values()].filter(({ until }) => until > now).map(({ name }) => name);
+  }
+}
+
+/** A room that one is in, or on the way into. */
+export class Room extends Conversation {
+  kind = "room";
   source = null; // the client's room, once one was on the way into it
   deafen = null; // takes the page's listeners from it
   epoch = null; // the log that `last`, the id of the newest event, counts in
@@ -26,13 +36,12 @@ export class Room {
   peopleKnown = false;
   moves = 0; // comings and goings seen, to notice those that overtake an answer to `who`
   asking = false; // such a question is under way
-  typing = new Map(); // user id → {name, until}
-  draft = "";
   arrive = () => {}; // to be called once the newest events are here; `arrived` is the promise of that
   arrived = new Promise((resolve) => (this.arrive = resolve));
 
   /** `blocked` are the ids of people whose messages count for nothing. */
   constructor(name, blocked = new Set()) {
+    super();
     this.name = name;
     this.key = roomKey(name);
     this.blocked = blocked;
@@ -133,10 +142,6 @@ export class Room {
     Object.assign(this, { phase: "refused", problem, people: new Map(), peopleKnown: false });
     this.typing.clear();
   }
-
-  typists(now) {
-    return [...this.typing.values()].filter(({ until }) => until > now).map(({ name }) => name);
-  }
 }
 
 /** What a message says: in its own event, or in one that edits it. */
@@ -150,16 +155,15 @@ function said(event, me) {
 }
 
 /** A private conversation. */
-export class Direct {
+export class Direct extends Conversation {
   kind = "direct";
-  timeline = new Timeline();
   kept = false; // in an inbox on the server, too
   hidden = false; // from the list, until something new is said
   ended = false; // either side is somebody else now: to be read, not continued
-  draft = "";
   #nextId = 1;
 
   constructor(id, nickname, key = directKey(id)) {
+    super();
     this.id = id;
     this.nickname = nickname;
     this.key = key;
@@ -175,6 +179,7 @@ export class Direct {
 
   add(item) {
     this.hidden = false;
+    this.typing.delete(item.userId);
     this.timeline.insert({ ...item, kind: "message", epoch: this.key, id: this.#nextId++ });
   }
 }

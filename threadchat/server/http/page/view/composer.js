@@ -96,7 +96,7 @@ export class Composer {
         this.#box.placeholder = placeholder;
       }
     }
-    const typists = current?.typists?.(Date.now()) ?? [];
+    const typists = current?.typists(Date.now()) ?? [];
     setText($("typing"), typists.length ? W.typing(listing(typists), typists.length > 1) : "");
   }
 
