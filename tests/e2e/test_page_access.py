@@ -59,7 +59,7 @@ def test_axe_finds_nothing(room: Room, bot: Bot, cable: Cable) -> None:
     ann.see("nickname").send_keys(" ", Keys.ENTER)
     sound(ann, "welcome-problem", "#welcome")
     ann.enter("mod")
-    sound(ann, "empty")
+    sound(ann, "empty", "#app")
     insert(ann, TEXT)
     ann.see("send").click()
     bot.say("hello @mod", "one more", "https://example.org/" + "x" * 300)
