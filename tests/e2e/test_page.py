@@ -21,6 +21,11 @@ def test_two_people_chat(room: Room) -> None:
     bob.say("hello ann")
     ann.wait_for_text("hello ann")
     assert ann.texts() == bob.texts() == ["hello bob", "hello ann"]
+    ann.see("message").send_keys("let me see")
+    bob.wait(lambda: bob.see("typing").text == "ann is typing…", "ann's typing to be seen")
+    ann.say("")
+    bob.wait_for_text("let me see")
+    bob.wait(lambda: bob.all("typing")[0].text == "", "typing to be over")
     ann.wait(lambda: "bob" in ann.all("quiet")[0].text, "bob's coming to be said")
     ann.wait(lambda: len(ann.all("person")) == 2, "both to be listed at ann's")
     bob.wait(lambda: len(bob.all("person")) == 2, "both to be listed at bob's")
@@ -73,15 +78,6 @@ def test_who_is_muted_kicked_or_banned_reads_why(room: Room) -> None:
         ann.wait(lambda: "You are banned until" in ann.see("banner", state="ended").text, "the banner")
         ann.leave()
         room.people.remove(ann)
-
-
-def test_typing_is_shown_until_the_message_comes(room: Room) -> None:
-    ann, bob = room.enter("ann"), room.enter("bob")
-    ann.see("message").send_keys("let me see")
-    bob.wait(lambda: bob.see("typing").text == "ann is typing…", "ann's typing to be seen")
-    ann.say("")
-    bob.wait_for_text("let me see")
-    bob.wait(lambda: bob.all("typing")[0].text == "", "typing to be over")
 
 
 def test_private_conversation(room: Room) -> None:
