@@ -121,12 +121,16 @@ class Person:
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """Waits until the condition is true; `what` completes "waited for"."""
-        from selenium.common.exceptions import StaleElementReferenceException
+        from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
         from selenium.webdriver.support.ui import WebDriverWait
 
         # A row that was drawn anew between finding and reading it is simply looked for again.
         waiting = WebDriverWait(self.look(), WAIT, 0.05, [StaleElementReferenceException])
-        return waiting.until(lambda _: condition(), f"waited for {what}")
+        try:
+            return waiting.until(lambda _: condition())
+        except TimeoutException:
+            shown = self.run("return `${location.href}: ${document.body.innerText}`")
+            raise TimeoutException(f"waited for {what}; the page showed {shown[:2000]!r}") from None
 
     def note_banners(self) -> None:
         """From now on remembers each state of the banner, which may pass before a slow machine looks."""
