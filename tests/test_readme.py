@@ -178,7 +178,8 @@ def test_the_readme_is_short_and_names_every_topic() -> None:
 
 
 def test_the_pictures_are_small() -> None:
-    for picture in ("scripts/assets/page.png", "threadchat/docs/ops.png", "threadchat/docs/bench.svg"):
+    pictures = [f"scripts/assets/page{name}.png" for name in ("", "-dark", "-phone")]
+    for picture in (*pictures, "threadchat/docs/ops.png", "threadchat/docs/bench.svg"):
         assert (ROOT / picture).stat().st_size < 250_000
 
 
