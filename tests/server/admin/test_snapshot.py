@@ -101,6 +101,9 @@ def test_the_slowest_come_first(house: House) -> None:
         "bytes_in": 0,
         "messages_out": 0,
         "bytes_out": 0,
+        "ping_age": None,
+        "rooms": ["lobby"],
+        "room_count": 1,
     }
     assert slowest[1]["number"] == SLOWEST + 6
     assert [each["round_trip"] for each in slowest[2:4]] == [0.016, 0.015]
