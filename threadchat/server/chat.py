@@ -111,7 +111,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         self.listening_check = ListeningCheck(self.hub, config)
         self.failures = Failures(self.pinger.clock)
         self.inspector = Inspector(self.statistics, self.hub, self.pinger.clock, self.failures)
-        self.monitor = Monitor(self.inspector, config, self.unfinished, self.pinger.call_later)
+        self.monitor = Monitor(self.inspector, config, self.unfinished, self.pinger)
         self._limits = Limits(**{name: getattr(config, name) for name in Limits._fields})
         self._upgrade_handler = UpgradeHandler(
             self.hub,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-import time
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -19,6 +17,7 @@ from threadchat.server.admin.node_report import NodeReport
 from threadchat.server.admin.sample_ring import SampleRing
 from threadchat.server.admin.snapshot import Inspector, Snapshot
 from threadchat.version import __version__
+from threadchat.wire.pinger import Pinger
 from threadchat.wire.threads.periodic import Periodic
 from threadchat.wire.unfinished import UnfinishedBudget
 
@@ -41,16 +40,17 @@ class Monitor:
         inspector: Inspector,
         config: Config,
         unfinished: UnfinishedBudget,
-        schedule: Callable[[float, Callable[[], None]], Any],
+        pinger: Pinger,
     ) -> None:
-        """`schedule` is a pinger's `call_later`. Without an `api_key`, `start` does nothing."""
+        """Without an `api_key`, `start` does nothing."""
         self._inspector = inspector
+        self._clock = pinger.clock
         self._wanted = bool(config.api_key)
         self._lock = threading.Lock()
         self._started = False
         self._samples = SampleRing()
         self._sampled_at = float("-inf")
-        self._rounds = Periodic(self.look, schedule)
+        self._rounds = Periodic(self.look, pinger.call_later)
         self.process = secrets.token_hex(8)
         """A random id of this process."""
         self.limits = LimitUse(config, inspector.hub, unfinished)
@@ -90,7 +90,7 @@ class Monitor:
         nodes = self.nodes(seen)
         if (reports := self._inspector.reports) is not None:
             reports.own = node_report.encode(nodes[0])
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             if now >= self._sampled_at + SAMPLED - EVERY / 2:
                 self._sampled_at = now
