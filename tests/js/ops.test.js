@@ -42,11 +42,23 @@ test("a restart makes no rate, neither below zero nor a jump", () => {
   assert.equal(row.nodes.length, 1, "the old process counts no more");
 });
 
+test("a server alone that is restarted early has one process", () => {
+  const cluster = new Cluster();
+  const alone = (process, uptime, deliveries) => delivered(process, uptime, deliveries, { node: "", connections: 1 });
+  cluster.feed(100, [alone("a", 2, 10)]);
+  cluster.feed(101, [alone("a", 3, 90)]);
+  const row = cluster.feed(103, [alone("b", 1, 5)]);
+  assert.deepEqual([row.nodes.length, row.connections, row.rates.deliveries], [1, 1, null]);
+});
+
 test("a new node that the others do not list yet still counts", () => {
   const cluster = new Cluster();
-  cluster.feed(100, [report("a", 90), report("new", 1, { connections: 3 })]);
-  assert.equal(cluster.feed(101, [report("a", 91)]).connections, 3);
-  assert.equal(cluster.feed(101 + SILENT, [report("a", 91 + SILENT)]).connections, 0);
+  cluster.feed(100, [report("a", 90)]);
+  cluster.feed(101, [report("new", 1, { connections: 3 }), report("a", 91)]);
+  assert.equal(cluster.feed(102, [report("a", 92)]).connections, 3);
+  assert.equal(cluster.feed(109, [report("a", 99)]).connections, 0, "by then they should know");
+  cluster.feed(110, [report("a", 100), report("new", 2, { connections: 3 })]);
+  assert.equal(cluster.feed(111, [report("a", 101)]).connections, 0, "they knew of it, so it is gone");
 });
 
 test("sums are over nodes that report; one that is silent is listed, and does not count", () => {

@@ -1,6 +1,7 @@
 // Adds up what the nodes report. Rates are those of each process by itself, so a restart never makes one jump.
 
 export const SILENT = 15; // seconds without a new report after which a node no longer counts
+const NEW = 8; // seconds after which the other nodes know of a new one
 const SHORTEST = 0.5; // seconds between two reports from which a rate is calculated
 
 const RATES = {
@@ -12,23 +13,22 @@ const RATES = {
 const SUMS = ["connections", "rooms", "queued_bytes", "unanswered"];
 
 export class Cluster {
-  #known = new Map(); // process -> {report, rates, told}
+  #known = new Map(); // process -> {report, rates, told, shared}: when it was told, and whether by others, too
   #fed = null; // the time of the last answer
 
   /**
-   * Takes the reports of one answer, which came at `time`, in seconds. Returns the sums over all nodes that
+   * Takes the reports of one answer, which came at `time`, in seconds; the first is of who answers. Returns the sums over all nodes that
    * are not silent: `connections`, `rates`, `totals` and so on; the `closes` and `errors` by code that are new
    * since the last call; and the `nodes`, each with its `report`, `rates` and whether it is `silent`.
    */
   feed(time, reports) {
     const fresh = { closes: {}, errors: {} };
     const elapsed = this.#fed === null ? 0 : time - this.#fed;
-    for (const report of reports) this.#take(time, report, fresh, elapsed);
+    reports.forEach((report, place) => this.#take(time, report, fresh, elapsed, place > 0));
     const listed = new Set(reports.map((it) => it.process));
-    for (const [process, { report }] of this.#known) {
-      // Others learn of a new node a little later, so an answer of theirs may not list it yet.
-      if (!listed.has(process) && report.uptime >= SILENT) this.#known.delete(process);
-      else if (!listed.has(process) && time - this.#known.get(process).told >= SILENT) this.#known.delete(process);
+    for (const [process, { report, told, shared }] of this.#known) {
+      const unknownToOthers = report.node !== "" && !shared && report.uptime < SILENT && time - told < NEW;
+      if (!listed.has(process) && !unknownToOthers) this.#known.delete(process);
     }
     this.#fed = time;
     const nodes = [...this.#known.values()].map((it) => ({ ...it, silent: time - it.told >= SILENT }))
@@ -36,14 +36,16 @@ export class Cluster {
     return { time, nodes, ...fresh, ...sums(nodes.filter((it) => !it.silent)) };
   }
 
-  #take(time, report, fresh, elapsed) {
+  #take(time, report, fresh, elapsed, byOther) {
     const before = this.#known.get(report.process);
     const told = time - report.age;
+    const shared = byOther || (before?.shared ?? false);
+    if (before) before.shared = shared;
     if (before && report.uptime - before.report.uptime < SHORTEST) return; // no newer than what is known
     if (before || (this.#fed !== null && report.uptime <= elapsed + SILENT)) {
       for (const kind of ["closes", "errors"]) count(report[kind], before?.report[kind] ?? {}, fresh[kind]);
     }
-    this.#known.set(report.process, { report, rates: rates(before?.report, report), told });
+    this.#known.set(report.process, { report, rates: rates(before?.report, report), told, shared });
   }
 }
 

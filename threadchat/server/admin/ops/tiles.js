@@ -10,9 +10,9 @@ export const TILES = [
   { name: "deliveries", title: "Deliveries", value: (it) => it.rates.deliveries, say: (it) => [rate(it), "/s"],
     more: (it) => `${count(it.totals.deliveries ?? 0)} since the start` + (it.rates.bytes_out === null ? "" : `, ${together(bytes(it.rates.bytes_out))}/s`) },
   { name: "messages-in", title: "Messages in", value: (it) => it.rates.messages_in, say: (it) => [rate(it), "/s"],
-    more: (it) => `${count(it.totals.events ?? 0)} events published since the start` },
+    more: (it) => `${several(it.totals.events ?? 0, "event")} published since the start` },
   { name: "round-trip", title: "Ping round trip", value: (it) => it.round_trip, say: moment, least: 0.005,
-    more: (it, details) => `at 99 of 100 connections; at half of them ${together(moment(details.median))}` },
+    more: (it, details) => `for 99 of 100; median ${together(moment(details.median))}` },
   { name: "queued", title: "Waiting in outboxes", value: (it) => it.queued_bytes, say: bytes, least: 1024, nice: roundBytes,
     more: (it, { outbox_messages: waiting, outbox_age: age }) => waiting.sum === 0 ? "nothing waits" : `${several(waiting.sum, "message")}, ` +
       `at most ${count(waiting.highest)} for one, for up to ${together(moment(age.highest))}` },
