@@ -21,7 +21,7 @@ export const TILES = [
   { name: "memory", title: "Memory", value: (it) => it.memory, say: (it) => (it === null ? ["–", ""] : bytes(it)), least: 1024 * 1024, nice: roundBytes,
     more: (it) => (it.memory === null ? "unknown on this system" : "in RAM, of all threadchat processes") },
   { name: "rooms", title: "Rooms", value: (it) => it.rooms, say: (it) => [count(it), ""],
-    more: (it) => (it.nodes.length > 1 ? "a room counts on each node where it is open" : "open now") },
+    more: (it) => (it.nodes.length > 1 ? "counted on each node" : "open now") },
 ];
 
 const percent = (share) => share === null ? "–" : (100 * share).toFixed(share < 0.1 ? 1 : 0);
