@@ -7,23 +7,34 @@ from typing import Any
 import pytest
 
 from tests.chat.helpers import say
+from tests.wire.helpers import Hand
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import MESSAGE, Draft, UserId
-from threadchat.chat.mentions import MAX_MENTIONS, MAX_TRIED, Names, details_of, find_mentions, names_in
+from threadchat.chat.mentions import MAX_MENTIONS, MAX_TRIED, details_of, find_mentions
 from threadchat.chat.presence import Occupant
 from threadchat.chat.room import Room
+from threadchat.chat.room_names import MAX_AGE, Names
 from threadchat.errors import CommandError, ErrorCode
 
-NAMES = Names(
+
+def names_of(users: dict[str, tuple[UserId, ...]]) -> Names:
+    names = Names()
+    for name, called_so in users.items():
+        for user in called_so:
+            names.add(name, user)
+    return names
+
+
+NAMES = names_of(
     {
-        "ann": {1},
-        "ann lee": {2},
-        "bob": {3, "3"},
-        "café": {4},
-        "o'neil": {5},
-        "straße".casefold(): {6},
-        "@": {7},
+        "Ann": (1,),
+        "ann lee": (2,),
+        "bob": (3, "3"),
+        "café": (4,),
+        "o'neil": (5,),
+        "straße": (6,),
+        "@": (7,),
     }
 )
 
@@ -63,14 +74,18 @@ def test_the_room_is_everybody_unless_somebody_is_called_so() -> None:
     assert find_mentions("@Room, listen", NAMES) == ((), True)
     assert find_mentions("@rooms", NAMES) == ((), False)
     assert find_mentions("@room", Names()) == ((), True)
-    assert find_mentions("@room", Names({"room": {8}})) == ((8,), False)
+    assert find_mentions("@room", names_of({"room": (8,)})) == ((8,), False)
 
 
 def test_so_many_are_mentioned_and_so_many_are_tried() -> None:
-    names = Names({f"n{number}": {number} for number in range(2 * MAX_MENTIONS)})
+    names = names_of({f"n{number}": (number,) for number in range(2 * MAX_MENTIONS)})
     found, _ = find_mentions(" ".join(f"@{name}" for name in names), names)
     assert found == tuple(range(MAX_MENTIONS))
-    assert find_mentions("@" * MAX_TRIED + " @ann", Names(NAMES | {"@": set()})) == ((), False)
+    assert find_mentions("(@x" * MAX_TRIED + " @ann", names_of({"ann": (1,)})) == ((), False)
+
+
+def current(room: Room) -> dict[str, set[UserId]]:
+    return {name: set(users) for name, users in room.names.current(room).items()}
 
 
 def test_names_are_those_of_the_people_there_and_of_the_log() -> None:
@@ -80,7 +95,7 @@ def test_names_are_those_of_the_people_there_and_of_the_log() -> None:
         [Draft(MESSAGE, 2, "Bob", "bye"), Draft(MESSAGE, None, "job", "x"), Draft("leave", 3, "Cid")]
     )
     room.publish(say("hi"))
-    assert names_in(room) == {"ann": {1, "ann"}, "bob": {2}}
+    assert current(room) == {"ann": {1, "ann"}, "bob": {2}}
 
 
 def test_where_other_nodes_cannot_be_asked_the_log_says_who_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +106,39 @@ def test_where_other_nodes_cannot_be_asked_the_log_says_who_there_is(monkeypatch
         raise CommandError(ErrorCode.INTERNAL, "away", temporary=True)
 
     monkeypatch.setattr(room, "who", away)
-    assert names_in(room) == {"bob": {2}}
+    assert current(room) == {"bob": {2}}
+
+
+def test_who_comes_speaks_or_changes_their_name_is_found_at_once() -> None:
+    room = Room("r", announce_limit=0, history_size=4)
+    room.enter(1, "s", "Ann")
+    assert current(room) == {"ann": {1}}
+    room.enter(2, "t", "Bob")
+    assert current(room) == {"ann": {1}, "bob": {2}}
+    room.rename(2, "Rob", "")
+    room.publish([Draft(MESSAGE, 3, "Cid", "hi")])
+    assert current(room) == {"ann": {1}, "bob": {2}, "rob": {2}, "cid": {3}}
+    room.publish([Draft(MESSAGE, number, f"n{number}", "hi") for number in range(4, 10)])
+    assert set(current(room)) == {"ann", "bob", "rob", "cid", "n6", "n7", "n8", "n9"}, "what the log has"
+
+
+def test_who_has_left_is_forgotten_after_a_while_and_a_broker_is_asked_as_often() -> None:
+    hand = Hand()
+    room = Room("r", announce_limit=0, clock=hand.clock)
+    room.enter(1, "s", "Ann")
+    room.enter(2, "t", "Bob")
+    assert current(room) == {"ann": {1}, "bob": {2}}
+    asked = []
+    there = room.who
+    room.who = lambda: asked.append(1) or there()  # type: ignore[method-assign, func-returns-value]
+    room.leave(2, "t")
+    room.enter(3, "u", "Cid")
+    hand.advance(MAX_AGE - 0.1)
+    assert current(room) == {"ann": {1}, "bob": {2}, "cid": {3}}
+    assert asked == []
+    hand.advance(0.2)
+    assert current(room) == {"ann": {1}, "cid": {3}}
+    assert asked == [1]
 
 
 def test_without_an_at_sign_nobody_is_looked_for() -> None:

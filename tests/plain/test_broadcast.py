@@ -132,7 +132,7 @@ def test_one_that_is_full_only_because_it_waits_for_its_turn_gets_it_after_that(
     """As many messages as an outbox takes, offered while no writer may run."""
     with crowd(1, outbox_messages=4) as (_, ours, clients):
         turnstile = ours[0].threaded.connection.line
-        until(lambda: not turnstile._holders, "the handshake's turn is over")
+        until(lambda: not turnstile.holders, "the handshake's turn is over")
         with turnstile._lock:
             held, turnstile.permits = turnstile.permits, 0
         for number in range(4):

@@ -353,7 +353,7 @@ def free_permits(turnstile: Turnstile) -> int:
     """How many permits are nobody's, once nobody has one for a moment only."""
     with turnstile._lock:
         assert not turnstile._line
-        return turnstile.permits - len(turnstile._holders)
+        return turnstile.permits - len(turnstile.holders)
 
 
 # -- threads and descriptors -------------------------------------------------------------------------

@@ -53,7 +53,7 @@ class Office:
         assert {outbox.state for outbox in self.outboxes} <= {State.IDLE, State.OVER}, place
         assert not self.turnstile._line, place
         assert not self.turnstile._urgent, place
-        assert not self.turnstile._holders, place
+        assert not self.turnstile.holders, place
         assert not self.turnstile._lock.locked(), place
         assert not any(outbox.mutex.locked() for outbox in self.outboxes), place
         everybody = Text(b"and on it goes")  # a second round finds nobody silent
@@ -172,6 +172,6 @@ def test_an_interrupt_while_a_writer_runs_leaves_it_one_permit() -> None:
         outbox.line = turnstile
     with pytest.raises(KeyboardInterrupt):
         offers(office)
-    assert office.outboxes[0] not in turnstile._holders, "no permit is held over a poll"
+    assert office.outboxes[0] not in turnstile.holders, "no permit is held over a poll"
     assert office.outboxes[0].settle() is State.IDLE
     office.check("")

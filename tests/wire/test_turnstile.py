@@ -244,6 +244,22 @@ def test_a_ticket_passes_after_those_before_it_and_not_for_those_behind(
     assert free_permits(turnstile) == 1
 
 
+@pytest.mark.parametrize("end", ["leave", "again", "withdraw"])
+def test_a_ticket_waits_for_a_turn_before_it_that_has_begun(abcd: list[Entrant], end: str) -> None:
+    a, b, *_ = abcd
+    turnstile = Turnstile(2)
+    turnstile.enter((a, b))
+    ticket = turnstile.ticket()
+    turnstile.leave(a, again=False)
+    assert not ticket.passed, "b has a permit, but may not have run yet"
+    if end == "withdraw":
+        turnstile.withdraw(b)
+    else:
+        assert turnstile.leave(b, again=end == "again") is (end == "again")
+    assert ticket.passed
+    assert turnstile.tickets == []
+
+
 def test_tickets_at_the_end_of_the_line_give_the_permit_back(abcd: list[Entrant]) -> None:
     turnstile = Turnstile(1)
     turnstile.enter(abcd[:1])
@@ -263,7 +279,7 @@ def test_who_waits_for_a_ticket_is_woken(abcd: list[Entrant]) -> None:
 
 
 def test_a_ticket_that_was_waited_for_long_enough_counts_as_passed() -> None:
-    ticket = Ticket()
+    ticket = Ticket(Turnstile())
     ticket.wait(0)
     assert ticket.passed
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 
 from threadchat.chat.access.blocks import Blocks, blocked
-from threadchat.chat.broker_interface import Broker, Cluster, Reach
+from threadchat.chat.broker_interface import Broker, Cluster
 from threadchat.chat.emitting import passing
 from threadchat.chat.log.events import (
     DIRECT,
@@ -175,8 +175,11 @@ class Inboxes:
         sessions had room.
         """
         self.check_blocked(to, sender)
-        direct = Direct(sender=sender, to=to, nickname=nickname, message=message, time=int(time()))
-        here: Reach = None
+        self.deliver(Direct(sender=sender, to=to, nickname=nickname, message=message, time=int(time())))
+
+    def deliver(self, direct: Direct) -> None:
+        """Like `direct`, for somebody who has no inbox in which a block list could be."""
+        to, here = direct.to, None
         if to in self._sessions:
             here = self._routing.direct(lambda: self._sessions.offer(direct))
         reach = self._cluster.direct(direct, here)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable
-from functools import cached_property
+from itertools import islice
 from typing import Final
 
-from threadchat.chat.log.events import MESSAGE, Details, Position, UserId
-from threadchat.chat.room import Room
-from threadchat.errors import CommandError
+from threadchat.chat.log.events import Details, Position, UserId
+from threadchat.chat.room_names import Names
 from threadchat.normalize import nfc
 
 EVERYBODY: Final = "room"
@@ -20,32 +18,8 @@ MAX_MENTIONS: Final = 50
 MAX_TRIED: Final = 200
 """The number of `@` in one text after which no further one is looked at."""
 
-_NAMING: Final = re.compile(r"(?<![^\W_])@\S")
+_NAMING: Final = re.compile(r"(?<![^\W_])@(?=\S)")
 """An at sign that may begin a name; in an address such as ann@example.org it does not."""
-
-
-class Names(dict[str, set[UserId]]):
-    """Users by nickname, in small letters."""
-
-    @cached_property
-    def longest(self) -> int:
-        """The length of the longest name; for names that are not changed any more."""
-        return max(map(len, self), default=0)
-
-
-def names_in(room: Room) -> Names:
-    """The users by nickname, without regard to case: who is in the room, and who wrote what is in its log.
-
-    Raises CommandError 100, temporary, if the people of other nodes are unknown at the moment.
-    """
-    names = Names()
-    for event in room.fanout.events():
-        if event.type == MESSAGE and event.user is not None and event.nickname:
-            names.setdefault(event.nickname.casefold(), set()).add(event.user)
-    with contextlib.suppress(CommandError):
-        for occupant in room.who():
-            names.setdefault(occupant.nickname.casefold(), set()).add(occupant.user)
-    return names
 
 
 def details_of(
@@ -78,27 +52,21 @@ def find_mentions(text: str, names: Names) -> tuple[tuple[UserId, ...], bool]:
     text = nfc(text).casefold() if len(text) <= 1000 else text.casefold()
     found: dict[UserId, None] = {}
     everybody = False
-    at = text.find("@")
-    tried = 0
-    while at >= 0 and tried < MAX_TRIED and len(found) < MAX_MENTIONS:
-        tried += 1
-        if at == 0 or not text[at - 1].isalnum():
-            name = _name_at(text, at + 1, names)
-            found.update(dict.fromkeys(names.get(name, ())))
-            everybody = everybody or (name == EVERYBODY and name not in names)
-        at = text.find("@", at + 1)
+    for at in islice(_NAMING.finditer(text), MAX_TRIED):
+        start = at.end()
+        for name in names.at(text, start):
+            if text.startswith(name, start) and not _goes_on(text, start + len(name)):
+                found.update(dict.fromkeys(names[name]))
+                break
+        else:
+            everybody = everybody or (
+                text.startswith(EVERYBODY, start) and not _goes_on(text, start + len(EVERYBODY))
+            )
+        if len(found) >= MAX_MENTIONS:
+            break
     return tuple(found)[:MAX_MENTIONS], everybody
-
-
-def _name_at(text: str, start: int, names: Names) -> str:
-    """The longest name that begins at `start` and ends where a word ends. Empty if there is none."""
-    for end in range(min(len(text), start + max(names.longest, len(EVERYBODY))), start, -1):
-        name = text[start:end]
-        if (name in names or name == EVERYBODY) and not (end < len(text) and _goes_on(text, end)):
-            return name
-    return ""
 
 
 def _goes_on(text: str, end: int) -> bool:
     """Whether the word before `end` goes on after it."""
-    return text[end].isalnum() and text[end - 1].isalnum()
+    return text[end : end + 1].isalnum() and text[end - 1].isalnum()

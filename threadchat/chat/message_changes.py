@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from time import time
 
@@ -20,8 +19,9 @@ from threadchat.chat.log.events import (
     UserId,
 )
 from threadchat.chat.log.sequencer import check_target
-from threadchat.chat.mentions import Names, details_of, names_in
+from threadchat.chat.mentions import details_of
 from threadchat.chat.room import Room
+from threadchat.chat.room_names import Names
 from threadchat.errors import CommandError, ErrorCode
 
 
@@ -84,14 +84,15 @@ class MessageChanges:
         self, name: str, texts: Iterable[str], *, may_say_room: Callable[[], bool]
     ) -> list[Details | None]:
         """Like `details_of`, for several texts for one room: looks up once who is there."""
-        names = functools.cache(lambda: self._names(name))
-        return [details_of(names, text, may_say_room=may_say_room) for text in texts]
+        names = self._names(name)
+        return [details_of(lambda: names, text, may_say_room=may_say_room) for text in texts]
 
     def _names(self, name: str) -> Names:
         try:
-            return names_in(self.find(name))
+            room = self.find(name)
         except CommandError:
             return Names()
+        return room.names.current(room)
 
     def delete(
         self, name: str, event: int, *, epoch: str = "", user: UserId | None = None, nickname: str = ""

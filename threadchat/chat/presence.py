@@ -47,6 +47,7 @@ class People:
 
     def __init__(self) -> None:
         self._occupants: dict[UserId, Occupant] = {}
+        self.changes = 0  # how often somebody entered, left or got another name
 
     def __len__(self) -> int:
         return len(self._occupants)
@@ -58,6 +59,7 @@ class People:
         if session in sessions:
             return None
         self._occupants[user] = Occupant(user, nickname, sessions | {session}, about)
+        self.changes += 1
         return ADD if sessions else JOIN
 
     def leave(self, user: UserId, session: str) -> tuple[str, Occupant] | None:
@@ -73,6 +75,7 @@ class People:
             self._occupants[user] = occupant._replace(sessions=remaining)
         else:
             del self._occupants[user]
+        self.changes += 1
         return (REMOVE if remaining else LEAVE), occupant
 
     def rename(self, user: UserId, nickname: str, about: str = "") -> str | None:
@@ -81,6 +84,7 @@ class People:
         if occupant is None:
             return None
         self._occupants[user] = occupant._replace(nickname=nickname, about=about)
+        self.changes += 1
         return occupant.nickname
 
     def who(self) -> list[Occupant]:

@@ -184,8 +184,7 @@ class Room(RoomState, Emitter):
         """
         if self._presence is not None and not self.closed:
             return self._presence.who()
-        with self._lock:
-            return self._people.who()
+        return self.who_is_here()
 
     @property
     def people(self) -> int:

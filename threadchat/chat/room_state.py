@@ -10,7 +10,8 @@ from threadchat.chat.delivery.fanout import Fanout
 from threadchat.chat.delivery.stream import EventStream
 from threadchat.chat.log.events import UserId
 from threadchat.chat.log.sequencer import Channel, Sequencer
-from threadchat.chat.presence import People
+from threadchat.chat.presence import Occupant, People
+from threadchat.chat.room_names import RoomNames
 from threadchat.wire.threads.forking import begin_anew_after_fork
 
 
@@ -39,6 +40,16 @@ class RoomState:
         """Whether the room accepts neither members nor events any more."""
         return self.fanout.closed
 
+    @property
+    def changes(self) -> int:
+        """How often the people of this node in the room have changed."""
+        return self._people.changes
+
+    def who_is_here(self) -> list[Occupant]:
+        """Everybody in the room on this node."""
+        with self._lock:
+            return self._people.who()
+
     def leave_behind(self) -> None:
         """Starts again with nobody in the room. A hub's room is closed, and the hub makes a new one.
 
@@ -56,9 +67,10 @@ class RoomState:
         self._announcing = threading.Lock()
         self._lock = threading.Lock()
         self._people = People()  # of this node
+        self.names = RoomNames(self._clock)
         self._streams: dict[tuple[UserId, str], EventStream] = {}
         self.fanout = Fanout(self.name, self._history_size, self._history_bytes, clock=self._clock)
-        self.subscribe = self.fanout.subscribe
+        self.subscribe, self.events_after = self.fanout.subscribe, self.fanout.events_after
         self.channel = channel or Sequencer(self.name, clock=self._clock)
         self.channel.attach(self.fanout)
         self._comings = Comings(self._history_size, self.fanout.newest, self.fanout.count(COMINGS))

@@ -152,9 +152,9 @@ class UserDirectory:
         if not sessions or (direct.sender is not None and self.blocks.holds(direct.to, direct.sender)):
             return None
         answers = entering(lambda listed: [session.offer_direct(direct, listed) for session in sessions])
-        if all(answer is Answer.GONE for answer in answers):
-            return None
-        return any(answer in (Answer.YES, Answer.HIGH) for answer in answers)
+        if Answer.YES in answers or Answer.HIGH in answers:
+            return True
+        return False if Answer.NO in answers else None
 
     def notify(self, user: UserId, told: Record, *, kept: bool = False) -> bool:
         """Offers an event to a person's sessions. Returns whether there are any.

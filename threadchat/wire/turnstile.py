@@ -26,17 +26,33 @@ class Entrant(Protocol):
 
 
 class Ticket:
-    """A publisher's place in the line; it is passed once all entrants before it had their turn."""
+    """A publisher's place in the line. It passes once all entrants before it have ended their turn."""
 
-    __slots__ = ("_passed",)
+    __slots__ = ("_before", "_passed", "_turnstile")
 
-    def __init__(self) -> None:
+    def __init__(self, turnstile: Turnstile) -> None:
+        self._turnstile = turnstile
+        self._before: set[Entrant] = set()  # have a permit, and had it when the ticket's turn came
         self._passed = threading.Event()
 
     def wake(self) -> bool:
-        """Releases the waiting publishers; takes no permit. Runs on: any thread that calls the turnstile."""
-        self._passed.set()
+        """Passes, once those who have a permit now have ended their turn; takes no permit.
+
+        A writer that has a permit may wait for the processor, and its outbox may be nearly full.
+        """
+        self._before = set(self._turnstile.holders)
+        if self._before:
+            self._turnstile.tickets.append(self)
+        else:
+            self._passed.set()
         return False
+
+    def turn_ended(self, entrant: Entrant) -> bool:
+        """Notes that a turn has ended; returns whether the ticket has passed. Runs as `wake` does."""
+        self._before.discard(entrant)
+        if not self._before:
+            self._passed.set()
+        return self.passed
 
     @property
     def passed(self) -> bool:
@@ -74,7 +90,8 @@ class Turnstile:
 
     def __init__(self, permits: int | None = None) -> None:
         self.permits = permits or default_permits()
-        self._holders: set[Entrant] = set()
+        self.holders: set[Entrant] = set()
+        self.tickets: list[Ticket] = []  # whose turn has come while others had a permit
         self._line: OrderedDict[Entrant, None] = OrderedDict()
         self._urgent: OrderedDict[Entrant, None] = OrderedDict()  # some of those in `_line`
         self._urgent_is_next = True
@@ -101,7 +118,9 @@ class Turnstile:
         permit.
         """
         with self._lock:
-            line, holders = self._line, self._holders
+            line, holders = self._line, self.holders
+            if self.tickets:
+                self._end_turn_locked(entrant)
             if again:
                 if not line:
                     return True
@@ -131,15 +150,16 @@ class Turnstile:
         with self._lock:
             self._line.pop(entrant, None)
             self._urgent.pop(entrant, None)
-            self._holders.discard(entrant)
+            self._end_turn_locked(entrant)
+            self.holders.discard(entrant)
             self._give_locked()
 
     def ticket(self) -> Ticket:
-        """Returns a new ticket at the end of the line; it passes at once if a permit is free.
+        """Returns a new ticket at the end of the line; it passes at once if nobody has a permit.
 
         Runs on: any thread.
         """
-        ticket = Ticket()
+        ticket = Ticket(self)
         self.enter((ticket,))
         return ticket
 
@@ -154,12 +174,15 @@ class Turnstile:
             line = self._line
             for entrant in entrants:
                 line[entrant] = None
-            if len(self._holders) < self.permits:
+            if len(self.holders) < self.permits:
                 self._give_locked()
+
+    def _end_turn_locked(self, entrant: Entrant) -> None:
+        self.tickets = [ticket for ticket in self.tickets if not ticket.turn_ended(entrant)]
 
     def _give_locked(self) -> None:
         """Gives the free permits to the next entrants."""
-        holders = self._holders
+        holders = self.holders
         while len(holders) < self.permits and (entrant := self._next_locked()) is not None:
             woken = entrant.wake()
             self._serve_locked(entrant)
@@ -168,7 +191,7 @@ class Turnstile:
 
     def _next_locked(self) -> Entrant | None:
         """Returns the next entrant. One that still has a permit is skipped, and stays in the line."""
-        holders = self._holders
+        holders = self.holders
         if self._urgent and self._urgent_is_next:
             for entrant in self._urgent:
                 if entrant not in holders:
@@ -186,5 +209,5 @@ class Turnstile:
 
     def __repr__(self) -> str:
         with self._lock:
-            free = self.permits - len(self._holders)
+            free = self.permits - len(self.holders)
             return f"<Turnstile line={len(self._line)} permits={free}/{self.permits} free>"

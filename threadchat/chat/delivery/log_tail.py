@@ -40,10 +40,14 @@ class LogTail:
         with self._lock:
             return self._tail.at(offset)
 
-    def events(self) -> list[Event]:
-        """The events that are kept here, oldest first."""
+    def events_after(self, offset: int) -> tuple[list[Event], int]:
+        """The events after an offset that are kept here, oldest first, and the offset of the newest."""
         with self._lock:
-            return [item.event for item in self._tail]
+            tail = self._tail
+            if offset == tail.head:
+                return [], offset
+            records = tail.after(offset, len(tail)) if tail.reaches(offset) else tail
+            return [item.event for item in records or ()], tail.head
 
     def count(self, wanted: Filter) -> int:
         """The number of events in the tail that pass a filter."""

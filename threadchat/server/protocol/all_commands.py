@@ -47,7 +47,7 @@ COMMANDS: Final = tuple(command.__struct_config__.tag for command in get_args(An
 
 
 _NAMES: Final = {
-    command: tuple(field for field in command.__struct_fields__ if field in NAMING)
+    command: tuple(field for field in command.__struct_fields__ if field in (*NAMING, "users"))
     for command in get_args(AnyCommand)
 }
 """The fields of each command that hold a name or an id."""
@@ -57,8 +57,9 @@ def normalized(command: AnyCommand) -> AnyCommand:
     """The same command, with names and text ids in NFC."""
     for field in _NAMES[type(command)]:
         name = getattr(command, field)
-        if isinstance(name, str) and not name.isascii():
-            command = msgspec.structs.replace(command, **{field: nfc(name)})
-    if isinstance(command, (commands.Listen, commands.Count)) and command.users:
-        command = msgspec.structs.replace(command, users=[nfc_id(user) for user in command.users])
+        if isinstance(name, str):
+            if not name.isascii():
+                command = msgspec.structs.replace(command, **{field: nfc(name)})
+        elif isinstance(name, list):
+            command = msgspec.structs.replace(command, **{field: [nfc_id(user) for user in name]})
     return command

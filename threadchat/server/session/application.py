@@ -12,7 +12,7 @@ import msgspec
 
 from threadchat.chat.access.sanctions import BAN, subject_for
 from threadchat.chat.emitting import draft_event, passing
-from threadchat.chat.log.events import Position, Record, UserId
+from threadchat.chat.log.events import Direct, Position, Record, UserId
 from threadchat.chat.log.ids import ID_RULE, LARGEST_ID, is_user_id
 from threadchat.chat.log.keys import client_key
 from threadchat.chat.room import Room
@@ -112,7 +112,8 @@ class ApplicationSession(HelloSession):
         hub, to, user = self.hub, command.to, self.user
         assert user is not None
         if not (hub.keeps_inbox(to) or hub.keeps_inbox(user)):
-            hub.direct(to, command.message, sender=user, nickname=self.nickname)
+            text, now = command.message, int(time())
+            hub.deliver(Direct(sender=user, to=to, nickname=self.nickname, message=text, time=now))
             return {}
         self._check_storing(to)
         key = client_key(command.key)

@@ -13,7 +13,6 @@ user ids for each emoji), or `deleted`.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -87,8 +86,14 @@ def details(session: Session, room: str, text: str, reply_to: Position | None = 
 
 
 def mentions(session: Session, room: str, texts: Iterable[str]) -> list[Details | None]:
-    """Like `details`, for several texts."""
-    may_say_room = functools.cache(lambda: session.identity.may(session.person, "moderate", room))
+    """Like `details`, for several texts. An `authorize` of the application is asked at most once."""
+    answers: list[bool] = []
+
+    def may_say_room() -> bool:
+        if not answers:
+            answers.append(session.identity.may(session.person, "moderate", room))
+        return answers[0]
+
     return session.hub.mentions_in(room, texts, may_say_room=may_say_room)
 
 

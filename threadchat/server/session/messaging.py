@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -62,7 +62,7 @@ class MessagingSession(ApplicationSession):
             self._keep(command)
             return
         self._publish()
-        self._answer(command.id, lambda: self.do(command))
+        self._answer(command)
 
     def burst_ended(self) -> None:
         """Publishes the messages of the burst."""
@@ -70,10 +70,11 @@ class MessagingSession(ApplicationSession):
 
     # Replies
 
-    def _answer(self, command_id: CommandId, action: Callable[[], dict[str, Any] | None]) -> None:
-        """Replies with the fields from `action`, or an error. None means that `action` has replied."""
+    def _answer(self, command: AnyCommand) -> None:
+        """Carries a command out, and replies with its fields or an error."""
+        command_id = command.id
         try:
-            fields = action()
+            fields = self.do(command)
         except ConnectionClosed:
             raise
         except Exception as failure:

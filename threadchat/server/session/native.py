@@ -92,7 +92,8 @@ class NativeSession(MessagingSession):
             moderation.check_sanctions(self.sanction_check, command)
         if self.screens:
             self.identity.check_command(self.person, command)
-        room_creation.check_creation(self, command, self._config.create_rooms)
+        if isinstance(command, commands.Listen):
+            room_creation.check_creation(self, command, self._config.create_rooms)
         return _HANDLERS[type(command)](self, command)
 
     def renamed(self) -> None:

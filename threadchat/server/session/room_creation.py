@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.server.auth.permissions import WRITE
-from threadchat.server.protocol.commands import Command, Listen
+from threadchat.server.protocol.commands import Listen
 from threadchat.server.session.session import Session
 
 
@@ -16,10 +16,8 @@ def is_excluded(session: Session, create_rooms: str) -> bool:
     return create_rooms == "no" or (create_rooms == "known" and session.identity.identity is None)
 
 
-def check_creation(session: Session, command: Command, create_rooms: str) -> None:
+def check_creation(session: Session, command: Listen, create_rooms: str) -> None:
     """Raises CommandError 102 if a join or subscribe would create a room that this person may not create."""
-    if not isinstance(command, Listen):
-        return
     may_create = _may_write(session, command.room) and not is_excluded(session, create_rooms)
     if not may_create and not session.hub.exists(command.room):
         raise unknown_room(command.room)
