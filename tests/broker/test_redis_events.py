@@ -95,6 +95,8 @@ def test_typing_of_somebody_whose_id_has_spaces(nodes: list[Node]) -> None:
             assert earlier.next()["type"] in ("join", "add")
     peers[0].ask("typing", room="r")
     assert peers[2].next()["userId"] == "an n"
+    peers[0].ask("typing_to", to="bob")
+    assert peers[2].next()["userId"] == "an n", "on another node, too"
 
 
 def test_the_inbox_is_one_on_all_nodes(nodes: list[Node]) -> None:

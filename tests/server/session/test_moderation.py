@@ -311,6 +311,7 @@ def test_a_mute_everywhere(world: World) -> None:
     for command, fields in (("message", {"room": "lobby"}), ("direct", {"to": 2})):
         assert error(ann.ask(command, message="hi", **fields)) == (103, "you are muted")
     assert ann.refused("typing", room="lobby") == 103
+    assert ann.refused("typing_to", to=2) == 103
     assert ann.ask("join", room="another")["type"] == "ok"
     assert all(message["type"] == "add" or message["type"] == "join" for message in bob.unheard())
 

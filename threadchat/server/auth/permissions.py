@@ -47,6 +47,7 @@ ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.React: "message",
     commands.Unreact: "message",
     commands.SendDirect: "direct",
+    commands.TypingTo: "direct",
     commands.Call: "call",
 }
 """The action of each command that can be forbidden. New messages are checked later, one at a time."""

@@ -164,6 +164,7 @@ _NEED_PROFILE = (
     commands.React,
     commands.SendDirect,
     commands.Typing,
+    commands.TypingTo,
 )
 
 _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str, Any] | None]] = {
