@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
 
+from threadchat.broker.redis.commands import IN_USE
 from threadchat.broker.redis.connection import CLUSTER, is_away
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
@@ -30,8 +31,6 @@ INSPECT: Final = 5.0
 """Seconds between checks of the heads of the rooms' logs. A lost last message is found within this time."""
 CHUNK: Final = 200
 """The number of rooms to inspect in one round trip, so that Redis can serve others in between."""
-IN_USE: Final = 24 * 3600.0
-"""Seconds for which Redis keeps a room in use without a sign from its nodes: longer than an outage."""
 SHORTEST_LIFE: Final = 3 * INSPECT
 """Minimum seconds for which Redis keeps an unused room: a node that uses it must report in that time."""
 CANARY: Final = b"canary "
@@ -261,6 +260,7 @@ class Heartbeat:
             self.sync()  # before the old name is removed, so that nobody leaves
         for node in dead:
             self._remove_node(node.decode())
+        self._broker.reports.exchange(self.node, self._broker.connection)
 
     def _sign(self) -> tuple[int, list[bytes]]:
         broker, names = self._broker, self._broker.names
@@ -283,12 +283,12 @@ class Heartbeat:
         """Makes the people of a dead node leave. Other nodes may do the same; each person leaves once."""
         broker = self._broker
         rooms = broker.names.rooms_of(node)
-        for name in broker.connection.execute(("SMEMBERS", rooms))[0]:
-            room = name.decode()
+        for room in map(bytes.decode, broker.connection.execute(("SMEMBERS", rooms))[0]):
             if gone := self._reap(room, node):
                 log.info("node %s is gone: %d sessions left room %s", node, gone, room)
                 broker.connection.count("reaped", gone)
         broker.connection.execute(("DEL", rooms), ("ZREM", broker.names.nodes, node))
+        broker.reports.forget(node, broker.connection)
 
     def _reap(self, room: str, node: str) -> int:
         """Makes everybody whom a node has in a room leave it. Returns the number of sessions."""
