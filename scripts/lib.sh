@@ -58,17 +58,18 @@ ensure_node() {
 
 has_node() { command -v node >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; }
 
-# Puts what tests JavaScript into .venv: TypeScript checks the types of threadchat.js, jsdom is a document for the
-# page's modules, and axe-core finds what keeps people from using it. A linter for the Dockerfile comes along. Fails
-# where there is no npm, or npm gets nothing.
+# Installs what npm has for the tests: TypeScript checks the types of threadchat.js, jsdom is a document for the
+# page's modules, axe-core finds what keeps people from using it, dockerfile-utils checks the Dockerfile, and pyright
+# the package's types. Fails without npm, or if npm cannot reach its registry.
 ensure_node_packages() {
     local packages="$VENV/node/node_modules"
     [[ -x "$packages/.bin/tsc" && -x "$packages/.bin/dockerfile-utils" && -d "$packages/jsdom" &&
-        -d "$packages/axe-core" ]] && return
+        -d "$packages/axe-core" && -d "$packages/pyright" ]] && return
     command -v npm >/dev/null || return 1
-    say "installing TypeScript, jsdom, axe-core and dockerfile-utils into $VENV ..."
+    say "installing TypeScript, jsdom, axe-core, dockerfile-utils and pyright into $VENV ..."
     npm install --silent --no-fund --no-audit --prefix "$VENV/node" \
-        "typescript@5.9" "jsdom@26" "axe-core@4.10" "dockerfile-utils@0.16" </dev/null >&2
+        "typescript@5.9" "jsdom@26" "axe-core@4.10" "dockerfile-utils@0.16" \
+        "pyright@1.1.414" </dev/null >&2
 }
 
 # Sets PYTHON and PYTHON_VERSION, or says what is missing.

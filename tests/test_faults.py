@@ -26,7 +26,7 @@ from clustering.programs import ProgramFailed, executable
 if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
-from faulting.ledger import Ledger, Letter, Promise
+from faulting.observations import Letter, Observations, Promise
 from faulting.people import RecordingLink
 from faulting.proxy import CUT, HANG, PASS, Proxy
 from faulting.site import Site
@@ -103,7 +103,7 @@ def test_nonsense_is_refused(tmp_path: Path, wrong: list[str]) -> None:
     assert wrong[0] in err
 
 
-# -- the ledger --------------------------------------------------------------------------------------
+# -- the observations --------------------------------------------------------------------------------------
 
 
 def message(number: int, text: str) -> dict[str, Any]:
@@ -115,30 +115,30 @@ LOG = [message(1, "p1.1"), message(2, "p2.1"), message(3, "p1.2")]
 
 
 @pytest.fixture
-def ledger() -> Ledger:
+def observations() -> Observations:
     """Somebody saw all of it, and all of it was acknowledged."""
-    ledger = Ledger()
+    observations = Observations()
     for event in LOG:
-        ledger.saw("p1", "lobby", "e", event)
+        observations.saw("p1", "lobby", "e", event)
         who, text = event["message"].partition(".")[0], event["message"]
-        ledger.promised(Promise(who, "lobby", text, event["id"], 10.0, 11.0))
-    return ledger
+        observations.promised(Promise(who, "lobby", text, event["id"], 10.0, 11.0))
+    return observations
 
 
 def settle(
-    ledger: Ledger, *events: dict[str, Any], epoch: str = "e", losses: Any = (), inbox: str = ""
+    observations: Observations, *events: dict[str, Any], epoch: str = "e", losses: Any = (), inbox: str = ""
 ) -> list[str]:
-    ledger.settle_room("lobby", epoch, events, losses)
-    ledger.settle_letters({"p2": inbox.split()}, losses)
-    return ledger.faults
+    observations.settle_room("lobby", epoch, events, losses)
+    observations.settle_letters({"p2": inbox.split()}, losses)
+    return observations.faults
 
 
-def test_what_adds_up_is_no_fault(ledger: Ledger) -> None:
-    ledger.posted(Letter("p1", "p2", "hi", 10.0, 11.0))
-    ledger.received("p2", "hi")
-    assert settle(ledger, *LOG, inbox="hi") == []
-    assert settle(ledger, *LOG, message(4, "p2.2"), inbox="hi") == []
-    assert ledger.counts["messages acknowledged"] == 3
+def test_what_adds_up_is_no_fault(observations: Observations) -> None:
+    observations.posted(Letter("p1", "p2", "hi", 10.0, 11.0))
+    observations.received("p2", "hi")
+    assert settle(observations, *LOG, inbox="hi") == []
+    assert settle(observations, *LOG, message(4, "p2.2"), inbox="hi") == []
+    assert observations.counts["messages acknowledged"] == 3
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,9 @@ def test_what_adds_up_is_no_fault(ledger: Ledger) -> None:
     ids=["lost", "replaced", "twice", "hole", "order"],
 )
 def test_what_does_not_add_up_is_found(
-    ledger: Ledger, events: list[dict[str, Any]], found: list[str]
+    observations: Observations, events: list[dict[str, Any]], found: list[str]
 ) -> None:
-    faults = settle(ledger, *events)
+    faults = settle(observations, *events)
     assert len(faults) == len(found)
     for fault, words in zip(faults, found, strict=True):
         assert fault.startswith(words)
@@ -169,36 +169,38 @@ def test_what_does_not_add_up_is_found(
 
 def test_views_that_differ_are_found_at_once() -> None:
     told: list[str] = []
-    ledger = Ledger(told.append)
-    ledger.saw("p1", "lobby", "e", message(1, "p1.1"))
-    ledger.saw("p2", "lobby", "f", message(1, "p2.1"))  # another epoch
+    observations = Observations(told.append)
+    observations.saw("p1", "lobby", "e", message(1, "p1.1"))
+    observations.saw("p2", "lobby", "f", message(1, "p2.1"))  # another epoch
     assert told == []
-    ledger.saw("p2", "lobby", "e", message(1, "p2.1"))
-    assert ledger.faults_in_all == len(told) == 1
+    observations.saw("p2", "lobby", "e", message(1, "p2.1"))
+    assert observations.faults_in_all == len(told) == 1
 
 
-def test_a_failover_may_lose_what_was_said_shortly_before_but_ends_the_epoch(ledger: Ledger) -> None:
-    assert settle(ledger, *LOG[:2], epoch="f", losses=[(11.0, 12.0)]) == []
-    assert ledger.counts["messages lost in a failover"] == 1
+def test_a_failover_may_lose_what_was_said_shortly_before_but_ends_the_epoch(
+    observations: Observations,
+) -> None:
+    assert settle(observations, *LOG[:2], epoch="f", losses=[(11.0, 12.0)]) == []
+    assert observations.counts["messages lost in a failover"] == 1
 
 
 @pytest.mark.parametrize(
     ("epoch", "losses"), [("e", [(11.0, 12.0)]), ("f", [(11.5, 12.0)]), ("f", [(8.0, 9.5)])]
 )
 def test_a_loss_at_another_time_or_in_the_same_epoch_is_found(
-    ledger: Ledger, epoch: str, losses: Any
+    observations: Observations, epoch: str, losses: Any
 ) -> None:
     assert "p1: 'p1.2' was acknowledged at 3 of lobby and is nowhere" in settle(
-        ledger, *LOG[:2], epoch=epoch, losses=losses
+        observations, *LOG[:2], epoch=epoch, losses=losses
     )
 
 
-def test_a_direct_message_is_in_the_inbox_and_arrives_once(ledger: Ledger) -> None:
+def test_a_direct_message_is_in_the_inbox_and_arrives_once(observations: Observations) -> None:
     for text in ("lost", "late", "doubled", "repeated"):
-        ledger.posted(Letter("p1", "p2", text, 10.0, 11.0))
+        observations.posted(Letter("p1", "p2", text, 10.0, 11.0))
     for text in ("lost", "doubled", "repeated", "repeated"):
-        ledger.received("p2", text)
-    assert settle(ledger, *LOG, inbox="late doubled doubled repeated") == [
+        observations.received("p2", text)
+    assert settle(observations, *LOG, inbox="late doubled doubled repeated") == [
         "p2: 'lost' of p1 is 0 times in the inbox",
         "p2: 'late' of p1 was acknowledged and did not arrive",
         "p2: 'doubled' of p1 is 2 times in the inbox",
@@ -206,29 +208,31 @@ def test_a_direct_message_is_in_the_inbox_and_arrives_once(ledger: Ledger) -> No
     ]
 
 
-def test_whoever_is_told_that_the_inbox_is_another_one_may_miss_what_is_there(ledger: Ledger) -> None:
+def test_whoever_is_told_that_the_inbox_is_another_one_may_miss_what_is_there(
+    observations: Observations,
+) -> None:
     for text in ("missed", "lost"):
-        ledger.posted(Letter("p1", "p2", text, 10.0, 11.0))
-    ledger.told_of_missing("p2")
-    assert settle(ledger, *LOG, inbox="missed") == ["p2: 'lost' of p1 is 0 times in the inbox"]
+        observations.posted(Letter("p1", "p2", text, 10.0, 11.0))
+    observations.told_of_missing("p2")
+    assert settle(observations, *LOG, inbox="missed") == ["p2: 'lost' of p1 is 0 times in the inbox"]
 
 
-def test_a_failover_may_lose_a_direct_message(ledger: Ledger) -> None:
+def test_a_failover_may_lose_a_direct_message(observations: Observations) -> None:
     for text in ("lost", "repeated"):
-        ledger.posted(Letter("p1", "p2", text, 10.0, 11.0))
+        observations.posted(Letter("p1", "p2", text, 10.0, 11.0))
     for _ in range(2):
-        ledger.received("p2", "repeated")
-    assert settle(ledger, *LOG, losses=[(11.0, 12.0)]) == []
-    assert ledger.counts["direct messages lost in a failover"] == 1
+        observations.received("p2", "repeated")
+    assert settle(observations, *LOG, losses=[(11.0, 12.0)]) == []
+    assert observations.counts["direct messages lost in a failover"] == 1
 
 
-def test_an_epoch_ends_for_a_reason(ledger: Ledger) -> None:
+def test_an_epoch_ends_for_a_reason(observations: Observations) -> None:
     for epoch in ("e", "f"):
-        ledger.entered("lobby", epoch)
-    ledger.settle_epochs(1)
-    assert ledger.faults == []
-    ledger.settle_epochs(0)
-    assert ledger.faults == ["the log: of lobby had 2 epochs; Redis restarted 0 times"]
+        observations.entered("lobby", epoch)
+    observations.settle_epochs(1)
+    assert observations.faults == []
+    observations.settle_epochs(0)
+    assert observations.faults == ["the log: of lobby had 2 epochs; Redis restarted 0 times"]
 
 
 class Script:
@@ -248,16 +252,16 @@ class Script:
 def test_a_connection_that_leaves_an_event_out_is_found() -> None:
     joined = '{"type": "ok", "re": 2, "offset": 4, "epoch": "e"}'
     events = [f'{{"id": {i}, "chatroomId": "lobby", "type": "message", "message": "p1.{i}"}}' for i in (5, 7)]
-    ledger = Ledger()
-    link = RecordingLink(Script(events[0], joined, *events), "p1", ledger)
+    observations = Observations()
+    link = RecordingLink(Script(events[0], joined, *events), "p1", observations)
     link.send('{"type": "join", "id": 2, "room": "lobby"}')
     link.recv()
-    assert [it.partition(": {")[0] for it in ledger.faults] == [
+    assert [it.partition(": {")[0] for it in observations.faults] == [
         "p1: was sent an event of lobby without being there"
     ]
     for _ in range(3):
         link.recv()
-    assert ledger.faults[1:] == ["p1: was sent event 7 of lobby after 5"]
+    assert observations.faults[1:] == ["p1: was sent event 7 of lobby after 5"]
     assert link.positions == {"lobby": ("e", 7)}
 
 

@@ -117,60 +117,6 @@ def test_this_version_is_in_the_changelog() -> None:
     assert re.findall(r"^## (\S+)$", text, re.MULTILINE)[0] == __version__
 
 
-PROGRAM = """
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
-from wsgiref.types import StartResponse
-
-from threadchat import BrokerError, Chat, CloseCode, ErrorCode
-from threadchat.testing import LiveServer
-
-
-class Application(Protocol):
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]: ...
-
-
-def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    return []
-
-
-mounted: Application = Chat().mount(application)  # as pyright wants it of `app.wsgi_app = chat.mount(...)`
-code: int = CloseCode.SLOW
-reason: str = ErrorCode.INTERNAL.reason
-"""
-MISSPELT = """
-from threadchat import Chatt
-from threadchat.testing import LiveSever
-import threadchat
-threadchat.Cliient("ws://x")
-"""
-
-
-@pytest.mark.parametrize(("program", "errors"), [(PROGRAM, 0), (MISSPELT, 3)])
-def test_type_checkers_know_the_names(program: str, errors: int, tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(program)
-    command = [
-        sys.executable,
-        "-m",
-        "mypy",
-        "--strict",
-        "--cache-dir",
-        str(ROOT / ".mypy_cache"),
-        "program.py",
-    ]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env={**os.environ, "MYPYPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=110,
-    )
-    assert done.stdout.count("error:") == errors, done.stdout + done.stderr
-    assert errors == done.stdout.count("attr-defined")
-
-
 def test_a_misspelt_name_is_answered_with_the_right_one() -> None:
     import threadchat
 

@@ -152,7 +152,9 @@ def test_commands_exist() -> None:
     of_clients = {flag for parser in parsers for flag in parser._option_string_actions}
     of_others = {"--threads", "--workers", "--preload", "--worker-class"}  # gunicorn
     of_others |= {"--concurrency", "--loglevel", "--strict"}  # celery, twine
-    of_others |= {"--broken", "--by-room", "--cluster", "--quick", "--redis-cluster", "--seconds", "--seed"}
+    of_others |= {"--broken", "--by-room", "--cluster", "--seconds", "--seed"}  # scripts
+    of_others |= {"--clients", "--compare", "--list", "--only", "--out", "--peers", "--quick", "--rate"}
+    of_others |= {"--redis-cluster"}
     ours = {setting.flag for setting in SETTINGS.values()} | {"--config", "--toml", "--help"} | of_clients
     assert flags <= ours | of_others
 
@@ -177,7 +179,8 @@ def test_the_readme_is_short_and_names_every_topic() -> None:
 
 
 def test_the_pictures_are_small() -> None:
-    for picture in ("scripts/assets/page.png", "threadchat/docs/ops.png", "threadchat/docs/bench.svg"):
+    pictures = [f"scripts/assets/page{name}.png" for name in ("", "-dark", "-phone")]
+    for picture in (*pictures, "threadchat/docs/ops.png", "threadchat/docs/bench.svg"):
         assert (ROOT / picture).stat().st_size < 250_000
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from benchmark import arguments, cluster, machine, setup
+from benchmark import arguments, cluster, history, machine, setup
 from benchmark.environment import CannotPrepare
 from benchmark.measurement import Measurement, Tools, measure
 from benchmark.report import Report
@@ -23,7 +23,7 @@ def say(words: str) -> None:
 
 def list_workloads(known: list[Workload]) -> None:
     for workload in known:
-        say(f"{workload.name:<18}{workload.title}")
+        say(f"{workload.name:<22}{workload.title}")
 
 
 def choose_workloads(given: argparse.Namespace, known: list[Workload]) -> list[Workload]:
@@ -31,6 +31,10 @@ def choose_workloads(given: argparse.Namespace, known: list[Workload]) -> list[W
     workloads = arguments.chosen_workloads(given.only, given.quick, known)
     if given.quick:
         workloads = [workload.quickened() for workload in workloads]
+    if given.rate is not None:
+        workloads = [one.at_rate(given.rate) if one.rate else one for one in workloads]
+    if given.clients is not None:
+        workloads = [replace(one, returners=given.clients) if one.returners else one for one in workloads]
     if given.seconds is not None:
         workloads = [replace(workload, seconds=given.seconds) for workload in workloads]
     return workloads
@@ -38,10 +42,9 @@ def choose_workloads(given: argparse.Namespace, known: list[Workload]) -> list[W
 
 def takes_part(server: Server, workload: Workload) -> bool:
     """Return whether a server takes part in a workload. Ours takes part in each."""
-    if server is OURS:
-        return True
-    chosen = not server.workloads or workload.name in server.workloads
-    return chosen and not workload.ours_only and server.name not in workload.without
+    if server.workloads:
+        return workload.name in server.workloads
+    return server is OURS or not (workload.ours_only or server.name in workload.without)
 
 
 def schedule(
@@ -61,7 +64,7 @@ def tell(one: Measurement, workload: Workload) -> None:
     shown = "–" if value is None else metric.show(value)
     load = "" if one.failure else f"load {one.figures['load_cpu']:.0%}"
     faults = f"! {'; '.join(one.faults())}" if one.faults() else ""
-    say(f"round {one.round}  {one.workload:<18}{one.server:<20}{shown:>16}  {load:<10}{faults}".rstrip())
+    say(f"round {one.round}  {one.workload:<22}{one.server:<22}{shown:>16}  {load:<10}{faults}".rstrip())
 
 
 def run(
@@ -78,6 +81,21 @@ def run(
     return measurements
 
 
+def measure_all(given: argparse.Namespace, known: list[Workload], earlier: history.Run | None) -> int:
+    """Set up, measure and report. Return the exit code."""
+    workloads = choose_workloads(given, known)
+    if given.cluster:
+        return cluster.run(given, workloads, earlier, say)
+    peers = arguments.chosen_peers(given.peers)
+    tools, servers = setup.set_up(given, peers if given.no_ours else [OURS, *peers], say)
+    out = setup.output(given)
+    facts, versions = machine.describe(), setup.versions(tools, servers)
+    measurements = run(given, tools, workloads, servers, out / "logs")
+    report = Report(facts, versions, given.quick, workloads, measurements, servers)
+    report.write(out)
+    return report.tell(report.summary.our_faults(), earlier, say)
+
+
 def main() -> int:
     given = arguments.parse()
     known = cluster.all_workloads() if given.cluster else all_workloads(machine.connections_possible()[0])
@@ -85,24 +103,14 @@ def main() -> int:
         list_workloads(known)
         return 0
     try:
-        workloads = choose_workloads(given, known)
-        if given.cluster:
-            return cluster.run(given, workloads, say)
-        peers = arguments.chosen_peers(given.peers)
-        tools, servers = setup.set_up(given, peers if given.no_ours else [OURS, *peers], say)
-    except (arguments.Unknown, CannotPrepare) as error:
+        earlier = [history.load(path) for path in given.compare or ()]
+        if len(earlier) <= 1:
+            return measure_all(given, known, earlier[0] if earlier else None)
+    except (arguments.Unknown, CannotPrepare, history.NoRun) as error:
         print(f"scripts/bench: {error}", file=sys.stderr)
         return 2
-    out = (given.out or setup.PROJECT / "bench-results").resolve()
-    (out / "logs").mkdir(parents=True, exist_ok=True)
-    facts, versions = machine.describe(), setup.versions(tools, servers)
-    measurements = run(given, tools, workloads, servers, out / "logs")
-    report = Report(facts, versions, given.quick, workloads, measurements, servers)
-    report.write(out)
-    faults = report.summary.our_faults()
-    say("\n".join(["", report.caption(), "", report.text(), "", *[f"! {fault}" for fault in faults]]))
-    say(f"written: results.json, results.md, plot.svg and logs/ in {out}")
-    return 1 if faults else 0
+    say(history.compare(*earlier))
+    return 0
 
 
 if __name__ == "__main__":

@@ -16,6 +16,11 @@ examples:
   scripts/bench --only fanout-1000-w64 --peers websockets.sync --rounds 1
   scripts/bench --only direct-1000-w1 --peers --rounds 1 --seconds 20
                                                        threadchat alone, for as long as a profiler wants
+  scripts/bench --only rooms-50x20 --rate 800 --peers go-hub
+                                                       small rooms at this rate
+  scripts/bench --only storm --clients 2000            a storm of 2,000
+  scripts/bench --compare bench-results/history/results-OLD.json
+                                                       everything, and the ratio of each row to that run's
   scripts/bench --list                                 the workloads by name
   scripts/bench --cluster                              several nodes over Redis beside one in memory
 """
@@ -41,11 +46,20 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     add("--no-ours", action="store_true", help="the peers alone")
     add("--rounds", type=int, help="3, or 1 with --quick")
     add("--seconds", type=float, help="measured time of each run, instead of each workload's own")
+    add("--rate", type=float, metavar="MESSAGES", help="a second, from all talkers of a workload with a rate")
+    add("--clients", type=int, help="how many come back in the storm (10,000, or what this machine can hold)")
     add("--out", type=Path, metavar="DIR", help="where the results go (bench-results)")
     add("--python", default=sys.executable, help="interpreter to make the environment from")
     add("--no-setup", action="store_true", help="use --python as it is, and those peers that it has")
     add("--our-arguments", default="", metavar="WORDS", help="further arguments of threadchat, as one string")
     add("--list", action="store_true", help="list the workloads and end")
+    add(
+        "--compare",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="the JSON of a run, to compare this one with; of two: compare them, and measure nothing",
+    )
     add(
         "--cluster",
         action="store_true",
@@ -56,6 +70,8 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         given.rounds = 1 if given.quick else 3
     if given.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if given.compare and len(given.compare) > 2:
+        parser.error("--compare takes one or two files")
     if given.cluster and (given.peers or given.no_ours):
         parser.error("--cluster measures threadchat alone: it takes neither --peers nor --no-ours")
     return given

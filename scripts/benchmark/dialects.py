@@ -7,19 +7,28 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Conversation:
-    """One protocol. The load generator replaces `{n}`, `{group}`, `{to}` and `{marker}`."""
+    """One protocol. The load generator replaces `{n}`, `{group}`, `{to}` and `{marker}`.
+
+    In `again` it replaces `{resume}`, `{offset}` and `{epoch}`, too, by what the first greetings said.
+    """
 
     path: str
     publish: str
     hellos: tuple[str, ...] = ()
     identity: str = ""  # JSON key of the greeting that tells a connection who it is
     ready: str = ""  # KEY or KEY=VALUE of the greeting after which it is ready; empty: at once
+    again: tuple[str, ...] = ()  # what those send instead of `hellos` who come back
+    level: str = ""  # a piece of the text after which they have all that they missed
 
     def arguments(self) -> list[str]:
         """Return these settings as the load generator's command line."""
         words = ["--path", self.path, "--publish", self.publish]
         for hello in self.hellos:
             words += ["--hello", hello]
+        for hello in self.again:
+            words += ["--again", hello]
+        if self.level:
+            words += ["--level", self.level]
         if self.identity:
             words += ["--identity", self.identity]
         if self.ready:
@@ -34,12 +43,6 @@ class Dialect:
     room: Conversation
     direct: Conversation
     emit: Conversation | None = None
-    publish: Conversation | None = None
-
-
-def _calling(name: str, room: Conversation) -> Conversation:
-    """A room in which the application sends the text with which its command is called."""
-    return replace(room, publish=f'{{"type":"call","name":"{name}","data":["bench-{{group}}","{{marker}}"]}}')
 
 
 HELLO = '{"type":"hello","id":1,"nickname":"u{n}"}'
@@ -50,11 +53,15 @@ NATIVE_ROOM = Conversation(
     identity="user",
     ready="re=2",
     publish='{"type":"message","room":"bench-{group}","message":"{marker}"}',
+    again=(
+        '{"type":"hello","id":1,"nickname":"u{n}","resume":{resume}}',
+        '{"type":"join","id":2,"room":"bench-{group}","since":{"offset":{offset},"epoch":{epoch}}}',
+    ),
+    level='"type":"live"',
 )
 NATIVE = Dialect(
     room=NATIVE_ROOM,
-    emit=_calling("emit", NATIVE_ROOM),
-    publish=_calling("publish", NATIVE_ROOM),
+    emit=replace(NATIVE_ROOM, publish='{"type":"call","name":"emit","data":["bench-{group}","{marker}"]}'),
     direct=Conversation(
         path="/chat",
         hellos=(HELLO,),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +21,18 @@ def _first(path: str, label: str) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(label)), "unknown")
 
 
+def _commit() -> str:
+    """Return the commit that is checked out, marked if files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parent)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
 def describe() -> dict[str, str]:
-    """Return the date, processor, cores, memory, kernel, limits and load as text."""
+    """Return the date, processor, cores, memory, kernel, limits, commit and load as text."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": _first("/proc/cpuinfo", "model name"),
@@ -29,6 +40,7 @@ def describe() -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "connections at most": "{:,} ({})".format(*connections_possible()),
+        "commit": _commit(),
         "load before": " ".join(f"{value:.2f}" for value in os.getloadavg()),
     }
 

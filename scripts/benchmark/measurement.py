@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ports import free_port
 
-from benchmark.process import ServerFailed, running
+from benchmark.capacity import highest_rate
+from benchmark.process import Running, ServerFailed, is_ready, listens, running
+from benchmark.redis import redis_running
 from benchmark.servers import OURS, SPEAKING, Server
 from benchmark.workloads import Metric, Workload
 
@@ -26,6 +31,7 @@ class Tools:
     load: Path
     go_hub: Path | None = None
     our_arguments: tuple[str, ...] = ()
+    redis: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,9 @@ class Measurement:
     failure: str = ""
 
     def value(self, metric: Metric) -> float | None:
-        """Return one figure, or None if the run failed."""
-        return None if self.failure else float(self.figures[metric.key])
+        """Return one figure, or None if the run failed or does not have it."""
+        found = None if self.failure else self.figures.get(metric.key)
+        return None if found is None else float(found)
 
     def faults(self) -> list[str]:
         """Return all errors: messages lost, duplicated or misdelivered, and connections refused or closed."""
@@ -60,15 +67,32 @@ class Measurement:
         return found
 
 
-def _command(tools: Tools, server: Server, workload: Workload, port: int) -> list[str]:
-    started = SPEAKING if workload.conversation in ("emit", "publish") else server
-    words = started.command(tools.python, tools.go_hub, port, workload.ping_interval)
-    return [*words, *tools.our_arguments] if server is OURS else words
+@contextmanager
+def _started(tools: Tools, server: Server, workload: Workload, log: Path) -> Iterator[Running]:
+    """Run the server while the block runs, with the folder or the Redis that it needs."""
+    port = free_port()
+    with ExitStack() as stack:
+        places = {}
+        if "{folder}" in server.program:
+            folder = TemporaryDirectory(prefix="threadchat-bench-", ignore_cleanup_errors=True)
+            places["folder"] = stack.enter_context(folder)
+        if "{redis}" in server.program:
+            assert tools.redis is not None
+            places["redis"] = stack.enter_context(
+                redis_running(tools.redis, 1, "", log.with_suffix(".redis"))
+            ).url
+        program = SPEAKING if workload.conversation == "emit" else server
+        command = program.command(tools.python, tools.go_hub, port, workload.ping_interval, **places)
+        if server is OURS:
+            command += tools.our_arguments
+        is_up = is_ready if server.is_ours else listens
+        yield stack.enter_context(running(command, port, log, tools.project, is_up))
 
 
-def _generate(tools: Tools, server: Server, workload: Workload, pid: int, port: int) -> dict[str, Any]:
+def _generate(tools: Tools, server: Server, workload: Workload, started: Running) -> dict[str, Any]:
     conversation = getattr(server.dialect, workload.conversation)
-    words = ["--port", str(port), "--pid", str(pid), *conversation.arguments(), *workload.arguments()]
+    pids = ",".join(map(str, started.pids))
+    words = ["--port", str(started.port), "--pid", pids, *conversation.arguments(), *workload.arguments()]
     done = subprocess.run(
         [tools.load, *words], check=False, capture_output=True, text=True, timeout=workload.longest()
     )
@@ -77,16 +101,43 @@ def _generate(tools: Tools, server: Server, workload: Workload, pid: int, port: 
     except ValueError:
         said = (done.stdout + done.stderr)[-300:]
         return {"error": f"the load generator ended with {done.returncode}: {said}"}
+    if "error" not in figures:
+        figures["publications_per_second"] = figures["deliveries_per_second"] / workload.audience
     return figures
 
 
-def measure(tools: Tools, server: Server, workload: Workload, number: int, logs: Path) -> Measurement:
-    """Run `workload` once with a new `server`. A failure is part of the result, not an exception."""
-    port = free_port()
-    log = logs / f"{workload.name}.{server.name}.{number}.log"
+def _measure_once(tools: Tools, server: Server, workload: Workload, number: int, logs: Path) -> Measurement:
     try:
-        with running(_command(tools, server, workload, port), port, log, tools.project) as process:
-            figures = _generate(tools, server, workload, process.pid, port)
+        with _started(
+            tools, server, workload, logs / f"{workload.name}.{server.name}.{number}.log"
+        ) as started:
+            figures = _generate(tools, server, workload, started)
     except (ServerFailed, subprocess.TimeoutExpired, OSError) as error:
         return Measurement(workload.name, server.name, number, failure=str(error))
     return Measurement(workload.name, server.name, number, figures, str(figures.get("error", "")))
+
+
+def _measure_capacity(
+    tools: Tools, server: Server, workload: Workload, number: int, logs: Path
+) -> Measurement:
+    """Return the run with the highest rate at which p99 is low enough; each rate has a new server."""
+    tried: list[tuple[float, Measurement]] = []
+
+    def is_low_enough(rate: float) -> bool:
+        for _ in range(2):  # what one of two runs bears is borne: the machine may have been busy
+            one = _measure_once(tools, server, workload.at_rate(rate), number, logs)
+            tried.append((rate, one))
+            if not one.faults() and one.figures["latency_p99_ms"] <= workload.most_p99:
+                return True
+        return False
+
+    rate = highest_rate(workload.rate * workload.all_talkers, is_low_enough, workload.most_steps)
+    chosen = next((one for tried_rate, one in reversed(tried) if tried_rate == rate), tried[0][1])
+    steps = [(tried_rate, one.figures.get("latency_p99_ms")) for tried_rate, one in tried]
+    return replace(chosen, figures={**chosen.figures, "capacity": rate, "steps": steps})
+
+
+def measure(tools: Tools, server: Server, workload: Workload, number: int, logs: Path) -> Measurement:
+    """Run `workload` with a new `server`. A failure is part of the result, not an exception."""
+    how = _measure_capacity if workload.most_p99 else _measure_once
+    return how(tools, server, workload, number, logs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmark import machine, plot, tables
 from benchmark.results import Results
@@ -34,8 +35,12 @@ class Report(Results):
             parts.append(tables.reached(lines))
         return self.put_together(parts)
 
+    def as_json(self) -> dict[str, Any]:
+        """Return everything, with the targets."""
+        return {**super().as_json(), "targets": [asdict(line) for line in self.lines()]}
+
     def write(self, out: Path) -> None:
         """Write results.json, results.md and plot.svg into `out`, which exists."""
         names = [server.name for server in self.servers]
         (out / "plot.svg").write_text(plot.draw(self.summary, self.workloads, names, self.caption()))
-        self.write_files(out, "results", self.text(), {"targets": [asdict(line) for line in self.lines()]})
+        self.write_files(out, "results", self.text())

@@ -22,10 +22,23 @@ def _go_hub(given: argparse.Namespace, servers: Iterable[Server], say: Say) -> P
     return toolchain.go_hub(HOME, may_install=not (given.quick or given.no_setup), say=say)
 
 
-def _why_not(server: Server, tools: Tools, found: set[str], hub: Path | str) -> str:
+def redis(given: argparse.Namespace, python: Path, say: Say) -> Path | str:
+    """Return a Redis server that `python` can speak to, or the reason why there is none."""
+    program = toolchain.redis_server(may_install=not (given.quick or given.no_setup), say=say)
+    if isinstance(program, str) or "redis" in environment.importable(python, ["redis"], PROJECT):
+        return program
+    complaint = "install threadchat[redis] there"
+    if not given.no_setup:
+        complaint = environment.add_extra(python, PROJECT, "redis")
+    return f"{python} cannot import redis: {complaint}" if complaint else program
+
+
+def _why_not(server: Server, tools: Tools, found: set[str], hub: Path | str, store: Path | str) -> str:
     """Return the reason why `server` cannot be measured here; empty if it can."""
     if server.in_go:
         return hub if isinstance(hub, str) else ""
+    if server.needs_redis and isinstance(store, str):
+        return store
     return "" if server.module in found else f"{tools.python} cannot import {server.module}"
 
 
@@ -37,19 +50,28 @@ def set_up(given: argparse.Namespace, servers: list[Server], say: Say) -> tuple[
     if not given.no_setup:
         python = environment.prepare(given.python, PROJECT, HOME, say)
     hub = _go_hub(given, servers, say)
+    store = redis(given, python, say) if any(one.needs_redis for one in servers) else "not asked for"
     tools = Tools(
         PROJECT,
         python,
         toolchain.load_generator(HOME),
         hub if isinstance(hub, Path) else None,
         tuple(shlex.split(given.our_arguments)),
+        store if isinstance(store, Path) else None,
     )
     found = environment.importable(python, {server.module for server in servers if server.module}, PROJECT)
-    reasons = {server: _why_not(server, tools, found, hub) for server in servers}
+    reasons = {server: _why_not(server, tools, found, hub, store) for server in servers}
     for server, reason in reasons.items():
         if reason:
             say(f"left out: {server.name}: {reason}")
     return tools, [server for server in servers if not reasons[server]]
+
+
+def output(given: argparse.Namespace) -> Path:
+    """Return the directory for the results; it has one for the logs."""
+    out: Path = (given.out or PROJECT / "bench-results").resolve()
+    (out / "logs").mkdir(parents=True, exist_ok=True)
+    return out
 
 
 def versions(tools: Tools, servers: Iterable[Server]) -> dict[str, str]:

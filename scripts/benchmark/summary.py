@@ -26,6 +26,11 @@ class Spread:
         known = list(values)
         return cls(median(known), min(known), max(known)) if known else None
 
+    @property
+    def is_unsteady(self) -> bool:
+        """Whether the rounds differ by more than a third of their median."""
+        return self.most - self.least > abs(self.median) / 3
+
 
 @dataclass(frozen=True)
 class Line:
@@ -67,12 +72,12 @@ class Summary:
 
     def line(self, target: Target, workloads: Iterable[str]) -> Line:
         """Judge one target. `workloads` are all names of workloads, to tell a baseline from a peer."""
-        ours = self.rounds(target.workload, OURS.name, target.metric)
+        ours = self.rounds(target.workload, target.server, target.metric)
         if not target.against:
             value = Spread.of(ours.values())
             return Line(target, value, None, None, target.verdict(value.median) if value else "not measured")
         if target.against in workloads:
-            theirs = self.rounds(target.against, OURS.name, target.metric)
+            theirs = self.rounds(target.against, target.server, target.metric)
         else:
             theirs = self.rounds(target.workload, target.against, target.metric)
         ratio = self.ratio(ours, theirs)
@@ -85,9 +90,9 @@ class Summary:
         return max(shares, key=lambda pair: pair[0]) if shares else None
 
     def our_faults(self) -> list[str]:
-        """Return the errors of our own runs."""
+        """Return the errors of our own runs, with whatever arguments."""
         return [
-            f"{one.workload}, round {one.round}: {'; '.join(one.faults())}"
+            f"{one.workload}, {one.server}, round {one.round}: {'; '.join(one.faults())}"
             for one in self.measurements
-            if one.server == OURS.name and one.faults()
+            if one.server.startswith(OURS.name) and one.faults()
         ]

@@ -9,6 +9,7 @@ from benchmark.servers import OURS
 from benchmark.summary import Line, Spread, Summary
 from benchmark.workloads import CPU_EACH, Metric, Workload
 
+UNSTEADY = " (!)"
 SERVER_SHARE = Metric("server_cpu", "server", "%", scale=100)
 LOAD_SHARE = Metric("load_cpu", "load generator", "%", scale=100)
 
@@ -29,10 +30,11 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([row(lines[0]), row(rule), *map(row, lines[1:])])
 
 
-def _range(spread: Spread | None, metric: Metric) -> str:
+def range_of(spread: Spread | None, metric: Metric) -> str:
     if spread is None:
         return ""
-    return f"{metric.show(spread.least).removesuffix(metric.unit).strip()} – {metric.show(spread.most)}"
+    least = metric.show(spread.least).removesuffix(metric.unit).strip()
+    return f"{least} – {metric.show(spread.most)}{UNSTEADY * spread.is_unsteady}"
 
 
 def _times(spread: Spread | None) -> tuple[str, str]:
@@ -54,7 +56,7 @@ def _row(summary: Summary, workload: Workload, metric: Metric, server: str) -> t
         server,
         metric.label,
         metric.show(spread.median),
-        _range(spread, metric),
+        range_of(spread, metric),
         _times(ratio)[0],
         CPU_EACH.show(each.median) if each and each.median else "",
         SERVER_SHARE.show(cpu.median) if cpu else "",
@@ -81,7 +83,7 @@ def measured(summary: Summary, workloads: Iterable[Workload], servers: Sequence[
 def _bound(value: float | None, plain: bool) -> str:
     if value is None:
         return "–"
-    return f"{value:,.0f}" if plain else f"{value:g} ×"
+    return f"{value:,g}" if plain else f"{value:g} ×"
 
 
 def reached(lines: Iterable[Line]) -> str:
@@ -97,7 +99,7 @@ def reached(lines: Iterable[Line]) -> str:
         plain = not target.against
         rows.append(
             (
-                target.workload,
+                target.workload if target.server == OURS.name else f"{target.workload}, {target.server}",
                 target.against or "–",
                 metric.label,
                 metric.show(line.ours.median) if line.ours else "–",
@@ -110,6 +112,11 @@ def reached(lines: Iterable[Line]) -> str:
             )
         )
     return markdown(head, rows)
+
+
+def steadiness_note(text: str) -> str:
+    """Return what the mark of a row means if `text` has one."""
+    return "(!): the rounds differ by more than a third of their median." if UNSTEADY in text else ""
 
 
 def load_note(summary: Summary) -> str:

@@ -30,6 +30,10 @@ CPU_EACH = Metric("server_us_per_delivery", "CPU a delivery", "us", more_is_bett
 CONNECTS = Metric("connects_per_second", "connects", "/s")
 MEMORY = Metric("kb_per_connection", "memory a connection", "KB", more_is_better=False)
 CPU = Metric("server_cpu", "CPU of one core", "%", more_is_better=False, scale=100)
+PUBLICATIONS = Metric("publications_per_second", "publications", "/s")
+CAPACITY = Metric("capacity", "most messages", "/s")
+LEVEL = Metric("seconds", "until all are level", "s", more_is_better=False)
+RETRIES = Metric("retries", "connections tried again", "", more_is_better=False)
 SERVED = Metric("served", "connections served", "")
 
 
@@ -41,12 +45,16 @@ class Workload:
     title: str
     metrics: tuple[Metric, ...]
     connections: int
-    conversation: Literal["room", "direct", "emit", "publish"] = "room"
+    conversation: Literal["room", "direct", "emit"] = "room"
     groups: int = 1
     talkers: int = 1  # of each group
     window: int = 0  # messages that a talker has in flight: a closed loop
     rate: float = 0  # messages a second of each talker: an open loop
     stalled: int = 0  # additional members that never read
+    returners: int = 0  # additional members who leave at first, and come back when the measured time begins
+    in_flight: int = 32  # connections being opened at a time
+    most_p99: float = 0  # ms; not 0: `rate` is where the search for the highest one begins
+    most_steps: int = 14  # of that search
     size: int = 80  # bytes of a message, without the protocol's own
     warmup: float = 0.5
     seconds: float = 2.0
@@ -69,6 +77,8 @@ class Workload:
             "window": self.window,
             "rate": self.rate,
             "stalled": self.stalled,
+            "returners": self.returners,
+            "in-flight": self.in_flight,
             "size": self.size,
             "warmup": self.warmup,
             "seconds": self.seconds,
@@ -81,6 +91,19 @@ class Workload:
         if self.conversation == "direct" and self.talkers:
             words.append("--direct")
         return words
+
+    @property
+    def all_talkers(self) -> int:
+        return self.groups * self.talkers
+
+    @property
+    def audience(self) -> int:
+        """How many people hear a message."""
+        return 1 if self.conversation == "direct" else self.connections // self.groups
+
+    def at_rate(self, rate: float) -> Workload:
+        """Return the same with so many messages a second from all talkers together."""
+        return replace(self, rate=rate / self.all_talkers)
 
     def longest(self) -> float:
         """Return the seconds after which a run counts as hung."""
@@ -99,9 +122,11 @@ class Workload:
             groups=groups,
             talkers=min(self.talkers, each),
             warmup=0.1,
-            seconds=0.3,
+            seconds=20 if self.returners else 0.3,  # a storm ends when all are level
             settle=0.1,
             ping_interval=interval,
+            returners=min(self.returners, 20),
+            most_steps=2,
         )
 
 
@@ -113,7 +138,7 @@ def fan_out(members: int, window: int, ours_only: bool = False) -> Workload:
         members,
         window=window,
         ours_only=ours_only,
-        in_quick=(members, window) == (100, 4),
+        in_quick=(members, window) == (100, 1),
     )
 
 
@@ -131,21 +156,14 @@ def direct(people: int, window: int) -> Workload:
     )
 
 
-# The talker calls a command, and the application sends one message per call, while messages of people in one
-# burst are published together. So `emit` is compared with `publish`, and with messages of people.
-PUBLISH = replace(
-    fan_out(1000, 64, ours_only=True),
-    name="publish-1000-w64",
-    title="the same room, but the application publishes what it is told",
-    conversation="publish",
-    baseline="fanout-1000-w64",
-)
+# The talker calls a command, and the application emits one event per call, while messages of people in one
+# burst are published together.
 EMIT = replace(
-    PUBLISH,
+    fan_out(1000, 64, ours_only=True),
     name="emit-1000-w64",
     title="the same room, but the application emits what it is told",
     conversation="emit",
-    baseline=PUBLISH.name,
+    baseline="fanout-1000-w64",
 )
 
 
@@ -180,13 +198,37 @@ ROOMS = Workload(
     seconds=4,
     in_quick=True,
 )
+FULL_ROOMS = replace(
+    ROOMS,
+    name="rooms-50x20-w16",
+    title="50 rooms of 20, one in each talks, 16 outstanding",
+    metrics=(PUBLICATIONS, P99, CPU_EACH, DELIVERIES),
+    talkers=1,
+    rate=0,
+    window=16,
+    seconds=2,
+    ours_only=True,
+    in_quick=False,
+)
+# Each step of the search is a short run with a new server.
+CAPACITY_OF_ROOMS = replace(
+    ROOMS,
+    name="rooms-50x20-capacity",
+    title="the same, as often as leaves the p99 below 50 ms",
+    metrics=(CAPACITY, P99, CPU_EACH),
+    seconds=2,
+    drain=1,
+    most_p99=50,
+    without=("websockets.sync", "flask-sock", "picows"),
+)
 CONNECT = Workload(
     "connects",
-    "2,000 connections opened, 32 at a time",
+    "2,000 connections opened, 64 at a time",
     (CONNECTS,),
     2000,
     "direct",
     talkers=0,
+    in_flight=64,
     warmup=0,
     seconds=0.1,
     in_quick=True,
@@ -215,6 +257,34 @@ IDLE = replace(
     ping_interval=5,
     without=("websockets.sync", "flask-sock"),
 )
+IDLE_BY_DEFAULT = replace(
+    IDLE,
+    name="idle-5000-p30",
+    title="5,000 quiet connections, each pinged every 30 s, threadchat's default",
+    seconds=30,
+    ping_interval=30,
+    without=(*IDLE.without, "picows"),
+    in_quick=False,
+)
+
+
+def storm(returners: int) -> Workload:
+    """The warm-up is how long they are away: time for a server to see them off."""
+    return Workload(
+        "storm",
+        f"{returners:,} people come back to 20 rooms at once and catch up; 10 more in each never left",
+        (LEVEL, P99, RETRIES, CONNECTS),
+        200,
+        groups=20,
+        rate=1,
+        returners=returners,
+        warmup=5,
+        seconds=120,
+        open_timeout=240,
+        drain=10,
+        ours_only=True,
+        in_quick=True,
+    )
 
 
 def held(connections: int) -> Workload:
@@ -235,15 +305,18 @@ def all_workloads(most_connections: int) -> list[Workload]:
     """Return every workload, in the order of measuring; `most_connections` is what this machine can hold."""
     return [
         *(fan_out(members, window) for members in (100, 1000) for window in (1, 4, 64)),
-        PUBLISH,
         EMIT,
         *(fan_out(5000, window, ours_only=True) for window in (1, 4, 64)),
         *(direct(people, window) for people in (100, 1000) for window in (1, 16)),
         ROOMS,
+        FULL_ROOMS,
+        CAPACITY_OF_ROOMS,
         HEALTHY,
         STALLED,
         CONNECT,
         QUIET,
         IDLE,
+        IDLE_BY_DEFAULT,
+        storm(max(20, min(10_000, most_connections - 200))),
         held(most_connections),
     ]

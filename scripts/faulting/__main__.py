@@ -20,7 +20,7 @@ from clustering.programs import ProgramFailed
 
 from faulting import quiet
 from faulting.catalogue import OF_NODES, OF_REDIS, Fault
-from faulting.ledger import Ledger
+from faulting.observations import Observations
 from faulting.people import Person
 from faulting.site import Site
 from scripts.arguments import positive
@@ -81,14 +81,14 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def crowd(site: Site, given: argparse.Namespace, ledger: Ledger) -> Iterator[list[Person]]:
+def crowd(site: Site, given: argparse.Namespace, observations: Observations) -> Iterator[list[Person]]:
     """People who have come, and who go in the end."""
     people: list[Person] = []
     with ExitStack() as stack:
         for number in range(given.people):
             own = Random(given.seed * 1000 + number)
             rooms = own.sample(ROOMS, EACH_IN)
-            person = Person(number, site.nginx.url, rooms, ledger, own, pace=given.pace)
+            person = Person(number, site.nginx.url, rooms, observations, own, pace=given.pace)
             stack.callback(person.close)
             person.enter()
             people.append(person)
@@ -117,11 +117,11 @@ def disturb(site: Site, chosen: Sequence[str], seconds: float, own: Random, did:
         time.sleep(own.uniform(0.0, 2.0))
 
 
-def run(site: Site, given: argparse.Namespace, ledger: Ledger, did: Counter[str]) -> None:
+def run(site: Site, given: argparse.Namespace, observations: Observations, did: Counter[str]) -> None:
     """Rounds of faults, each with a quiet point at its end."""
     own = Random(given.seed)
     until = time.monotonic() + given.seconds
-    with crowd(site, given, ledger) as people:
+    with crowd(site, given, observations) as people:
         while time.monotonic() < until:
             for person in people:
                 person.speak()
@@ -129,9 +129,12 @@ def run(site: Site, given: argparse.Namespace, ledger: Ledger, did: Counter[str]
             site.heal()
             for person in people:
                 person.be_silent()
-            quiet.look(site, people, ledger)
-            say(f"{ledger.counts['events checked']:,} events checked, faults: {ledger.faults_in_all}")
-            if ledger.faults_in_all:
+            quiet.look(site, people, observations)
+            say(
+                f"{observations.counts['events checked']:,} events checked, "
+                f"faults: {observations.faults_in_all}"
+            )
+            if observations.faults_in_all:
                 return
 
 
@@ -144,27 +147,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    ledger, did = Ledger(say), Counter[str]()
+    observations, did = Observations(say), Counter[str]()
     say(f"{given.people} people for {given.seconds} s, seed {given.seed}")
     with tempfile.TemporaryDirectory(prefix="threadchat-", ignore_cleanup_errors=True) as folder:
         site = Site(Path(folder), broken=given.broken)
         try:
             with site:
-                run(site, given, ledger, did)
+                run(site, given, observations, did)
         except Stopped:
             say("stopped")
             return 130
         except (ProgramFailed, TimeoutError) as error:
-            ledger.fault("the cluster", str(error))
+            observations.fault("the cluster", str(error))
         for program in site.programs:
             if any(word in program.log() for word in GRAVE):
-                ledger.fault(program.name, f"failed inside: {program.log()[-3000:]}")
-    for name, count in (*sorted(ledger.counts.items()), *sorted(did.items())):
+                observations.fault(program.name, f"failed inside: {program.log()[-3000:]}")
+    for name, count in (*sorted(observations.counts.items()), *sorted(did.items())):
         print(f"{name:<40}{count:>10,}")
-    for what in ledger.faults:
+    for what in observations.faults:
         print(f"FAULT: {what}")
-    if ledger.faults_in_all:
-        print(f"faults: FAILED: {ledger.faults_in_all} faults, seed {given.seed}")
+    if observations.faults_in_all:
+        print(f"faults: FAILED: {observations.faults_in_all} faults, seed {given.seed}")
         return 1
     print(f"faults: ok: {given.people} people, {given.seconds} s, seed {given.seed}")
     return 0

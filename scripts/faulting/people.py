@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from faulting.ledger import Ledger, Letter, Promise
+from faulting.observations import Letter, Observations, Promise
 from faulting.site import KEY
 from threadchat.client import Client
 from threadchat.client.backoff import Backoff
@@ -38,10 +38,10 @@ def token_of(user: int) -> str:
 class RecordingLink:
     """One WebSocket, which records what comes for rooms: within a connection, no event is left out."""
 
-    def __init__(self, link: Link, who: str, ledger: Ledger) -> None:
+    def __init__(self, link: Link, who: str, observations: Observations) -> None:
         self._link = link
         self._who = who
-        self._ledger = ledger
+        self._observations = observations
         self._joins: dict[int, str] = {}
         self.positions: dict[str, tuple[str, int]] = {}  # epoch and offset in each room
 
@@ -60,7 +60,7 @@ class RecordingLink:
             self._event(frame)
         elif "re" in frame and (room := self._joins.pop(frame["re"], "")) and "epoch" in frame:
             self.positions[room] = frame["epoch"], frame["offset"]
-            self._ledger.entered(room, frame["epoch"])
+            self._observations.entered(room, frame["epoch"])
         return text
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -70,20 +70,27 @@ class RecordingLink:
     def _event(self, frame: dict[str, Any]) -> None:
         room, number = frame["chatroomId"], frame["id"]
         if room not in self.positions:
-            self._ledger.fault(self._who, f"was sent an event of {room} without being there: {frame}")
+            self._observations.fault(self._who, f"was sent an event of {room} without being there: {frame}")
             return
         epoch, last = self.positions[room]
         if number != last + 1:
-            self._ledger.fault(self._who, f"was sent event {number} of {room} after {last}")
+            self._observations.fault(self._who, f"was sent event {number} of {room} after {last}")
         self.positions[room] = epoch, number
-        self._ledger.saw(self._who, room, epoch, frame)
+        self._observations.saw(self._who, room, epoch, frame)
 
 
 class Person:
     """Somebody with a token and an inbox, in some rooms, behind nginx."""
 
     def __init__(
-        self, number: int, url: str, rooms: list[str], ledger: Ledger, random: Random, *, pace: float
+        self,
+        number: int,
+        url: str,
+        rooms: list[str],
+        observations: Observations,
+        random: Random,
+        *,
+        pace: float,
     ) -> None:
         """Connects and joins, on a thread of its own. Says something every `pace` seconds, on average."""
         self.name = f"p{number}"
@@ -91,7 +98,7 @@ class Person:
         self.rooms = rooms
         self.others: list[Person] = []
         self._url = url
-        self._ledger = ledger
+        self._observations = observations
         self._random = random
         self._pace = pace
         self._token = token_of(self.user)
@@ -186,7 +193,7 @@ class Person:
 
     def _open(self, url: str, timeout: float) -> RecordingLink:
         link = connect(url, open_timeout=timeout, close_timeout=1.0)
-        self._link = RecordingLink(link, self.name, self._ledger)
+        self._link = RecordingLink(link, self.name, self._observations)
         return self._link
 
     def _speak(self) -> None:
@@ -212,7 +219,7 @@ class Person:
             except (CommandError, TimeoutError) as error:
                 self._refused(error)
             else:
-                self._ledger.promised(Promise(self.name, room, text, offset, sent, time.monotonic()))
+                self._observations.promised(Promise(self.name, room, text, offset, sent, time.monotonic()))
                 return
 
     def _write_to(self, other: Person, text: str) -> None:
@@ -224,7 +231,7 @@ class Person:
             except (CommandError, TimeoutError) as error:
                 self._refused(error)
             else:
-                self._ledger.posted(Letter(self.name, other.name, text, sent, time.monotonic()))
+                self._observations.posted(Letter(self.name, other.name, text, sent, time.monotonic()))
                 return
 
     def _attempts(self) -> Iterator[None]:
@@ -236,26 +243,30 @@ class Person:
 
     def _refused(self, error: CommandError | TimeoutError) -> None:
         if isinstance(error, CommandError) and not error.temporary:
-            self._ledger.fault(self.name, f"was refused for good: {error!r}")
-        self._ledger.counts["refused for a moment"] += 1
+            self._observations.fault(self.name, f"was refused for good: {error!r}")
+        self._observations.counts["refused for a moment"] += 1
 
     def _listen(self) -> None:
         assert self._client is not None
         try:
             for event in self._client:
                 if event.type == "direct" and event.to == self.user:
-                    self._ledger.received(self.name, event.message)
+                    self._observations.received(self.name, event.message)
                 elif event.type in (RESET, GAP) and not event.room:  # of the inbox
-                    self._ledger.told_of_missing(self.name)
+                    self._observations.told_of_missing(self.name)
                 elif event.type in (RESET, GAP, REFUSED) and event.room:
                     if event.type != RESET:
-                        self._ledger.fault(self.name, f"lost its place in {event.room}: {event.message}")
+                        self._observations.fault(
+                            self.name, f"lost its place in {event.room}: {event.message}"
+                        )
                     self._offsets[event.room] = event.id
                 elif event.room and event.id:
                     if event.id != self._offsets[event.room] + 1:
                         before = self._offsets[event.room]
-                        self._ledger.fault(self.name, f"got event {event.id} of {event.room} after {before}")
+                        self._observations.fault(
+                            self.name, f"got event {event.id} of {event.room} after {before}"
+                        )
                     self._offsets[event.room] = event.id
         except Exception as error:
             if not self._gone.is_set():
-                self._ledger.fault(self.name, f"its client ended: {error!r}")
+                self._observations.fault(self.name, f"its client ended: {error!r}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
-from faulting.ledger import Ledger
+from faulting.observations import Observations
 from faulting.people import FIRST_USER, Person, token_of
 from faulting.site import PRESENCE_TTL, Site
 from threadchat.client import Client
@@ -21,7 +21,7 @@ OBSERVER: Final = FIRST_USER - 1  # the user id
 LOOK: Final = 0.2
 
 
-def look(site: Site, people: Sequence[Person], ledger: Ledger) -> None:
+def look(site: Site, people: Sequence[Person], observations: Observations) -> None:
     """Waits until everything is as it must be, and compares all that was seen and promised.
 
     Speech must have been ended before, by `be_silent`.
@@ -29,7 +29,7 @@ def look(site: Site, people: Sequence[Person], ledger: Ledger) -> None:
     deadline = time.monotonic() + SPEAK_SECONDS
     for person in people:
         if not person.await_silence(max(0.0, deadline - time.monotonic())):
-            ledger.fault(person.name, f"cannot speak {SPEAK_SECONDS:g} s after everything was whole")
+            observations.fault(person.name, f"cannot speak {SPEAK_SECONDS:g} s after everything was whole")
     rooms = sorted({room for person in people for room in person.rooms})
     with ExitStack() as stack:
         observers = []
@@ -37,19 +37,22 @@ def look(site: Site, people: Sequence[Person], ledger: Ledger) -> None:
             url = f"ws://127.0.0.1:{node.port}/chat"
             opened = Client(url, nickname="observer", token=token_of(OBSERVER), timeout=ARRIVE_SECONDS)
             observers.append((node.name, stack.enter_context(opened)))
-        _await_presence(rooms, people, observers, ledger)
+        _await_presence(rooms, people, observers, observations)
         deadline = time.monotonic() + ARRIVE_SECONDS
         for room in rooms:
-            _look_at_room(room, people, observers, ledger, losses=site.losses, deadline=deadline)
-    _within(deadline - time.monotonic(), lambda: not ledger.missing_letters())
+            _look_at_room(room, people, observers, observations, losses=site.losses, deadline=deadline)
+    _within(deadline - time.monotonic(), lambda: not observations.missing_letters())
     url = f"ws://127.0.0.1:{site.nodes[0].port}/chat"
-    ledger.settle_letters({person.name: person.read_inbox(url) for person in people}, site.losses)
-    ledger.settle_epochs(site.restarts)
-    ledger.counts["quiet points"] += 1
+    observations.settle_letters({person.name: person.read_inbox(url) for person in people}, site.losses)
+    observations.settle_epochs(site.restarts)
+    observations.counts["quiet points"] += 1
 
 
 def _await_presence(
-    rooms: Sequence[str], people: Sequence[Person], observers: Sequence[tuple[str, Client]], ledger: Ledger
+    rooms: Sequence[str],
+    people: Sequence[Person],
+    observers: Sequence[tuple[str, Client]],
+    observations: Observations,
 ) -> None:
     wrong: dict[tuple[str, str], str] = {}
 
@@ -69,7 +72,7 @@ def _await_presence(
 
     if not _within(PRESENCE_SECONDS, is_right):
         for (name, room), what in wrong.items():
-            ledger.fault(name, f"presence in {room} is wrong {PRESENCE_SECONDS:g} s later: {what}")
+            observations.fault(name, f"presence in {room} is wrong {PRESENCE_SECONDS:g} s later: {what}")
 
 
 def _difference(present: dict[str, int], expected: dict[str, int]) -> str:
@@ -84,7 +87,7 @@ def _look_at_room(
     room: str,
     people: Sequence[Person],
     observers: Sequence[tuple[str, Client]],
-    ledger: Ledger,
+    observations: Observations,
     *,
     losses: Sequence[tuple[float, float]],
     deadline: float,
@@ -92,15 +95,15 @@ def _look_at_room(
     epoch, events = _whole_log(observers[0][1], room)
     for name, observer in observers[1:]:
         if _whole_log(observer, room) != (epoch, events):
-            ledger.fault(name, f"its log of {room} is not that of {observers[0][0]}")
+            observations.fault(name, f"its log of {room} is not that of {observers[0][0]}")
     head = epoch, len(events)
     members = [person for person in people if room in person.rooms]
     left = deadline - time.monotonic()
     if not _within(left, lambda: all(person.positions.get(room) == head for person in members)):
         for person in members:
             if (place := person.positions.get(room)) != head:
-                ledger.fault(person.name, f"is at {place} of {room}, and the log at {head}")
-    ledger.settle_room(room, epoch, events, losses)
+                observations.fault(person.name, f"is at {place} of {room}, and the log at {head}")
+    observations.settle_room(room, epoch, events, losses)
 
 
 def _whole_log(observer: Client, room: str) -> tuple[str, list[dict[str, Any]]]:

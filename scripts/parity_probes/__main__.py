@@ -53,8 +53,8 @@ def compare(name: str, table: Table, peer: object, ours: object, *, quick: bool,
 
 
 def rows() -> list[str]:
-    """What is not there, or otherwise, and why: a table in Markdown."""
-    lines = ["| as in | what is otherwise here |", "|---|---|"]
+    """What is missing or different, and why: a table in Markdown."""
+    lines = ["| library | the difference in threadchat |", "|---|---|"]
     for name, table in TABLES.items():
         for why in dict.fromkeys(table.on_purpose.values()):
             lines.append(f"| {name} | {why} |")

@@ -15,11 +15,11 @@ from parity_probes.probing import Table, attempt
 TABLE = Table("flask_sock", "threadchat.plain.flask_sock", least=30, share=0.8)
 TABLE.on_purpose = {
     "the handler ": (
-        "a handler that returns, closes or fails (1011) has its Close sent; "
-        "there clients were seen to wait for it in vain"
+        "a Close is always sent after a handler returns, closes or fails (1011); in flask-sock, clients were "
+        "seen to wait for it"
     ),
     "options: max_message_size": (
-        "a message above `max_message_size` ends with 1009; there its client waits for ever"
+        "a message above `max_message_size` closes the connection with 1009; in flask-sock, its client waits"
     ),
 }
 

@@ -13,13 +13,12 @@ from parity_probes.peers import LOOPBACK, WAIT, answering, yes
 from parity_probes.probing import Table, attempt, kind
 
 TABLE = Table("simple_websocket", "threadchat.plain.simple_websocket", least=60, share=0.9)
-_ASYNCIO = "`AioServer`, `AioClient`: there is no asyncio here"
+_ASYNCIO = "there are no `AioServer` and `AioClient`, because there is no asyncio"
 TABLE.on_purpose = {
     "name AioServer": _ASYNCIO,
     "name AioClient": _ASYNCIO,
     "max_message_size: 17 MiB by default": (
-        "a message above 16 MiB is refused (1009) where `max_message_size` says nothing; "
-        "the log names the option"
+        "without `max_message_size`, a message above 16 MiB is refused (1009), and the log names the option"
     ),
 }
 

@@ -11,10 +11,10 @@ from parity_probes.probing import Table, attempt
 TABLE = Table("websocket_client", "threadchat.plain.websocket", least=30, share=0.9)
 TABLE.on_purpose = {
     "WebSocketApp: on_ping": (
-        "pings are answered by the connection itself: `on_ping`, `on_pong`, `on_cont_message`, `recv_frame` "
-        "and `send_frame` are not there"
+        "the connection answers pings itself, so there are no `on_ping`, `on_pong`, `on_cont_message`, "
+        "`recv_frame` and `send_frame`"
     ),
-    "WebSocketApp: closes in on_open": "`WebSocketApp.close` in `on_open` is no error",
+    "WebSocketApp: closes in on_open": "`WebSocketApp.close` may be called in `on_open`",
 }
 WAIT = 10
 

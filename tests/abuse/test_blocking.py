@@ -68,6 +68,25 @@ def test_the_sender_is_refused_and_nobody_else(places: Places) -> None:
     assert heard(ann) == "again"
 
 
+def test_who_is_blocked_is_not_seen_typing(places: Places) -> None:
+    _, memory = places()
+    ann, bob, cy = (known(memory, user) for user in ("7", "8", "x"))
+    eve, welcome = stranger(memory)
+
+    def typist(peer: Peer) -> str | int:
+        while (frame := peer.next()).get("type") != "typing":
+            pass
+        return frame["userId"]  # type: ignore[no-any-return]
+
+    for peer, user in ((ann, 7), (eve, welcome["user"])):
+        bob.ask("typing_to", to=user)
+        assert typist(peer) == 8
+        peer.ask("block", user=8)
+        bob.ask("typing_to", to=user)
+        cy.ask("typing_to", to=user)
+        assert typist(peer) == "x", "and nothing of bob before that"
+
+
 def test_it_holds_while_one_is_away_and_on_every_tab(places: Places) -> None:
     _, memory = places()
     ann, bob = known(memory), known(memory, "8")

@@ -116,6 +116,8 @@ class RedisCluster:
     def demote(self, key: str) -> RedisServer:
         """Has a replica take over from a master that lives on as its replica. Returns the new master."""
         before = self.owner(key)
+        with before.client() as client:
+            assert client.wait(1, 5000) == 1  # what was written is on its replica
         self._replace(before)
         until(lambda: not self._is_master(before), "the other follows")
         return self.owner(key)

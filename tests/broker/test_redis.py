@@ -19,8 +19,7 @@ from tests.broker.nodes import Cluster, broker_of, clusters, level, refused, tak
 from tests.chat.helpers import PATIENCE, WithoutInbox, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
-from threadchat.broker.redis.commands import Known
-from threadchat.broker.redis.heartbeat import IN_USE
+from threadchat.broker.redis.commands import IN_USE, Known
 from threadchat.broker.redis.log import Change
 from threadchat.broker.redis.publish_pipeline import Publication
 from threadchat.chat.delivery.stream import EventStream, events_of

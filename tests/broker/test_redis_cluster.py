@@ -30,7 +30,7 @@ from tests.broker.redis_cluster import RedisCluster
 from tests.broker.test_redis import Someone
 from tests.broker.test_redis_faults import channel_of
 from tests.broker.test_redis_losses import recovers, texts
-from tests.chat.helpers import PATIENCE, Desk, ids_of, join, run, say
+from tests.chat.helpers import PATIENCE, RecordingSink, ids_of, join, run, say
 from tests.e2e.process import until
 from threadchat import Publisher
 from threadchat.broker.redis.connection import RedisConnection
@@ -205,8 +205,8 @@ def test_a_slot_moves_while_its_room_is_busy(cluster: Cluster) -> None:
     rooms = [hub.room("r") for hub in hubs]
     someone = Someone(77)
     hubs[1].arrive(someone)
-    desk = Desk()
-    rooms[1].subscribe(desk, ids_of, name="test").start()
+    sink = RecordingSink()
+    rooms[1].subscribe(sink, ids_of, name="test").start()
     acknowledged: list[tuple[int, str]] = []
     going = threading.Event()
     may_end = threading.Event()
@@ -240,7 +240,7 @@ def test_a_slot_moves_while_its_room_is_busy(cluster: Cluster) -> None:
     assert [event.id for event in found] == list(range(1, len(found) + 1)), "no holes"
     log = [(event.id, event.message) for event in found]
     assert sorted(log) == sorted(acknowledged), "each once, where it was said to be"
-    assert desk.fell_behind + (desk.got[-1] == len(log)) >= 1, "heard, or told that there is a new log"
+    assert sink.fell_behind + (sink.got[-1] == len(log)) >= 1, "heard, or told that there is a new log"
     rooms[0].message(1, "the end")
     until(lambda: rooms[1].fanout.head.offset == len(log) + 1, "the other node hears it where it is now")
     persist(lambda: hubs[0].direct(77, "psst"))
@@ -313,8 +313,8 @@ def test_unreplicated_messages_end_the_epoch_whoever_speaks_first(
 ) -> None:
     hubs = [fragile.hub(), fragile.hub()]
     rooms = [hub.room("r") for hub in hubs]
-    desk = Desk()
-    rooms[0].subscribe(desk, ids_of, name="test").start()
+    sink = RecordingSink()
+    rooms[0].subscribe(sink, ids_of, name="test").start()
     rooms[0].publish(say("kept"))
     level(*rooms)
     with servers.owner(log_key(hubs[0])).client() as client:
@@ -324,7 +324,7 @@ def test_unreplicated_messages_end_the_epoch_whoever_speaks_first(
     registration.receive = lambda payloads: None
     with servers.without_replica(log_key(hubs[0])):
         last = rooms[0].publish(say("lost"))[0]
-        desk.wait_for(lambda desk: desk.got == [1, 2])
+        sink.wait_for(lambda sink: sink.got == [1, 2])
         hubs[0].close()
         servers.fail_over(log_key(hubs[1]))
     registration.receive = channel.receive

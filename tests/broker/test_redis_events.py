@@ -95,6 +95,8 @@ def test_typing_of_somebody_whose_id_has_spaces(nodes: list[Node]) -> None:
             assert earlier.next()["type"] in ("join", "add")
     peers[0].ask("typing", room="r")
     assert peers[2].next()["userId"] == "an n"
+    peers[0].ask("typing_to", to="bob")
+    assert peers[2].next()["userId"] == "an n", "on another node, too"
 
 
 def test_the_inbox_is_one_on_all_nodes(nodes: list[Node]) -> None:
@@ -197,14 +199,14 @@ def test_what_comes_while_a_node_is_deaf_is_found(server: RedisServer, nodes: li
     first, second, _ = nodes
     ann = second.enter("ann")
     broker: Any = second.chat.hub.broker
-    post = broker.messenger
+    messenger = broker.messenger
     lost: list[Any] = []
-    hear, post.receive = post.receive, None
-    broker.subscriber.unsubscribe(post._names.person("ann"), hear)
-    confirmed = broker.subscriber.subscribe(post._names.person("ann"), lost.append)
+    hear, messenger.receive = messenger.receive, None
+    broker.subscriber.unsubscribe(messenger._names.person("ann"), hear)
+    confirmed = broker.subscriber.subscribe(messenger._names.person("ann"), lost.append)
     assert confirmed.wait(20)
     first.chat.emit(user="ann", name="notice", data=1)
-    post.receive = hear
+    messenger.receive = hear
     broker.subscriber.reset()
     assert heard(ann, 1)[0]["data"] == 1
 
@@ -217,13 +219,13 @@ def test_an_inbox_that_cannot_be_opened_for_now_is_opened_later(
     first, second, _ = nodes
     ann = second.enter("ann")
     broker: Any = second.chat.hub.broker
-    post = broker.messenger
+    messenger = broker.messenger
 
-    def open_inbox(user: object, now: Any = post.open_inbox) -> None:
-        post.open_inbox = now
+    def open_inbox(user: object, now: Any = messenger.open_inbox) -> None:
+        messenger.open_inbox = now
         raise CommandError(ErrorCode.INTERNAL, "Redis is away")
 
-    post.open_inbox = open_inbox
+    messenger.open_inbox = open_inbox
     first.chat.emit(user="ann", name="notice", data=1)
     until(lambda: "the inbox of user ann will be opened later" in caplog.text, "it to be put off")
     assert "Traceback" not in caplog.text

@@ -17,7 +17,7 @@ if reason := why_not():
 
 from tests.broker.nodes import Cluster, broker_of, clusters, level, persist, refused, take, told
 from tests.broker.redis_cluster import RedisCluster
-from tests.chat.helpers import PATIENCE, Clock, Desk, ids_of, join, run, say
+from tests.chat.helpers import PATIENCE, Clock, RecordingSink, ids_of, join, run, say
 from tests.e2e.process import until
 from tests.wire.helpers import short_of_threads
 from threadchat.broker.redis import RedisBroker
@@ -103,17 +103,17 @@ def test_a_lost_last_message_is_found_by_looking(cluster: Cluster) -> None:
 def test_a_node_that_lost_more_than_the_log_holds_says_so(cluster: Cluster) -> None:
     first, second = cluster.hub(history_size=5), cluster.hub(history_size=5)
     room = second.room("r")
-    desk, everything = Desk(), []
-    room.subscribe(desk, ids_of, name="test").start()
+    sink, everything = RecordingSink(), []
+    room.subscribe(sink, ids_of, name="test").start()
     second.attach_listener(lambda event: everything.append(event.id))
     lose(second, "r", lambda payload: b"lost" in payload)
     for _ in range(10):
         first.room("r").publish(say(*["lost"] * 3))
     first.room("r").message(1, "heard")
-    until(lambda: desk.fell_behind == 1, "the subscriber is told")
+    until(lambda: sink.fell_behind == 1, "the subscriber is told")
     level(first.room("r"), room)
     until(lambda: everything == [27, 28, 29, 30, 31], "who listens in the background goes on")
-    assert desk.got == []
+    assert sink.got == []
     assert broker_of(second).counters()["restarts"] == 1
 
 

@@ -80,7 +80,7 @@ def test_names_keep_a_rooms_keys_together() -> None:
     assert names.person(1) != names.person("1")
 
 
-# -- what is held ------------------------------------------------------------------------------------
+# -- what waits in the reorder buffer ------------------------------------------------------------------
 
 
 def message(first: int, last: int, epoch: str = "e", stamp: str = "1", before: str = "1") -> RoomMessage:
@@ -88,46 +88,46 @@ def message(first: int, last: int, epoch: str = "e", stamp: str = "1", before: s
 
 
 def begun(head: int) -> ReorderBuffer:
-    held = ReorderBuffer()
-    assert held.begin(Known("e", head, "1"), []) == Position(head, "e")
-    return held
+    buffer = ReorderBuffer()
+    assert buffer.begin(Known("e", head, "1"), []) == Position(head, "e")
+    return buffer
 
 
 def test_what_follows_is_held_in_order() -> None:
-    held = begun(4)
-    held.receive(message(5, 6))
-    held.receive(message(7, 7))
-    held.receive(message(6, 8))
-    assert (len(held), held.newest.offset, held.delivered, held.hole) == (4, 8, 4, False)
-    assert ids_of(held.take(3)) == [5, 6, 7]
-    assert (held.newest, held.delivered) == (Known("e", 8, "1"), 7)
-    assert ids_of(held.take(3)) == [8]
-    assert held.take(1) == []
+    buffer = begun(4)
+    buffer.receive(message(5, 6))
+    buffer.receive(message(7, 7))
+    buffer.receive(message(6, 8))
+    assert (len(buffer), buffer.newest.offset, buffer.delivered, buffer.hole) == (4, 8, 4, False)
+    assert ids_of(buffer.take(3)) == [5, 6, 7]
+    assert (buffer.newest, buffer.delivered) == (Known("e", 8, "1"), 7)
+    assert ids_of(buffer.take(3)) == [8]
+    assert buffer.take(1) == []
 
 
 @pytest.mark.parametrize(
     "missed", [message(6, 6), message(5, 5, "another"), message(5, 5, before="2"), message(3, 4, stamp="2")]
 )
 def test_what_does_not_follow_is_a_hole(missed: RoomMessage) -> None:
-    held = begun(4)
-    held.receive(missed)
-    assert held.hole
-    assert len(held) == 0
+    buffer = begun(4)
+    buffer.receive(missed)
+    assert buffer.hole
+    assert len(buffer) == 0
 
 
 def test_what_is_held_has_a_bound() -> None:
-    held = begun(0)
-    held.receive(message(1, MAX_BUFFERED))
-    assert not held.hole
-    held.receive(message(MAX_BUFFERED + 1, MAX_BUFFERED + 1))
-    assert held.hole
-    assert len(held) == MAX_BUFFERED
+    buffer = begun(0)
+    buffer.receive(message(1, MAX_BUFFERED))
+    assert not buffer.hole
+    buffer.receive(message(MAX_BUFFERED + 1, MAX_BUFFERED + 1))
+    assert buffer.hole
+    assert len(buffer) == MAX_BUFFERED
 
 
 def test_a_log_begins_before_its_oldest_event() -> None:
-    held = begun(99)
-    assert held.begin(Known("new", 7, "1"), records(5, 7)) == Position(4, "new")
-    assert ids_of(held.take(9)) == [5, 6, 7]
+    buffer = begun(99)
+    assert buffer.begin(Known("new", 7, "1"), records(5, 7)) == Position(4, "new")
+    assert ids_of(buffer.take(9)) == [5, 6, 7]
 
 
 def test_each_publisher_is_woken_for_its_own() -> None:

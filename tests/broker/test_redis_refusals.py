@@ -239,7 +239,7 @@ def test_a_room_that_cannot_be_opened_leaves_nothing_behind(
 def test_a_message_counts_though_the_room_cannot_be_listed(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    speaker = RedisPublisher(cluster.server.url, prefix=cluster.prefix)
+    publisher = RedisPublisher(cluster.server.url, prefix=cluster.prefix)
     execute = RedisConnection.execute
 
     def refuse(connection: RedisConnection, *commands: Any, **options: Any) -> list[Any]:
@@ -248,8 +248,8 @@ def test_a_message_counts_though_the_room_cannot_be_listed(
         return execute(connection, *commands, **options)
 
     monkeypatch.setattr(RedisConnection, "execute", refuse)
-    assert [place.offset for place in speaker.publish("r", say("hi"))] == [1]
-    speaker.close()
+    assert [place.offset for place in publisher.publish("r", say("hi"))] == [1]
+    publisher.close()
 
 
 # -- the list of rooms -------------------------------------------------------------------------------
@@ -331,9 +331,9 @@ def test_a_user_of_redis_who_may_not_ask_for_information_may_do_all_else(cluster
         try:
             hub = cluster.hub()
             epoch = hub.publish("r", say("hi"))[0].epoch
-            speaker = RedisPublisher(cluster.server.url, prefix=cluster.prefix)
-            assert [place.epoch for place in speaker.publish("r", say("hello"))] == [epoch]
-            speaker.close()
+            publisher = RedisPublisher(cluster.server.url, prefix=cluster.prefix)
+            assert [place.epoch for place in publisher.publish("r", say("hello"))] == [epoch]
+            publisher.close()
             assert hub.broker.new_user() == 1
         finally:
             client.execute_command("ACL", "SETUSER", "default", "+info")

@@ -19,7 +19,7 @@ from tests.broker.nodes import Cluster, broker_of, level, no_socket_left, persis
 from tests.broker.redis_sentinel import Service
 from tests.broker.test_redis_faults import channel_of, listen
 from tests.broker.test_redis_losses import connecting_later, recovers, texts
-from tests.chat.helpers import PATIENCE, Desk, ids_of, join, run, say
+from tests.chat.helpers import PATIENCE, RecordingSink, ids_of, join, run, say
 from tests.e2e.process import until
 from threadchat import Publisher
 from threadchat.broker.redis import RedisBroker
@@ -69,13 +69,13 @@ KEPT = [f"kept {number}" for number in range(6)]
 SPEAKERS = ["a stranger", "who had all", "who missed the last", "who had none of the lost"]
 
 
-def begin(service: Service, hubs: list[Hub]) -> tuple[Desk, Position]:
+def begin(service: Service, hubs: list[Hub]) -> tuple[RecordingSink, Position]:
     """Six messages that both servers have and five that one has. The first node hears all, the second four of
     the five, the third none of them; the fourth has not opened the room. Returns a subscriber of the first,
     and the last place.
     """
-    desk = Desk()
-    hubs[0].room("r").subscribe(desk, ids_of, name="test").start()
+    sink = RecordingSink()
+    hubs[0].room("r").subscribe(sink, ids_of, name="test").start()
     rooms = [hub.room("r") for hub in hubs[:3]]
     rooms[0].publish(say(*KEPT))
     level(*rooms)
@@ -85,9 +85,9 @@ def begin(service: Service, hubs: list[Hub]) -> tuple[Desk, Position]:
     deaf_to(hubs[2], b"lost")
     with service.without_replicas():
         places = [rooms[0].publish(say(f"lost {number}"))[0] for number in range(5)]
-        desk.wait_for(lambda desk: desk.got == list(range(1, 12)))
+        sink.wait_for(lambda sink: sink.got == list(range(1, 12)))
         service.server.kill()
-    return desk, places[-1]
+    return sink, places[-1]
 
 
 def deaf_to(hub: Hub, word: bytes) -> None:
@@ -104,7 +104,7 @@ def test_unreplicated_messages_end_the_epoch_whoever_speaks_first(
     monkeypatch.setattr("threadchat.broker.redis.heartbeat.INSPECT", 1e9)
     hubs = [cluster.hub() for _ in range(4)]
     with connecting_later(*hubs):
-        desk, last = begin(service, hubs)
+        sink, last = begin(service, hubs)
         service.fail_over(kill=True)
         said = [f"new {number}" for number in range(words)]
         if speaker < 3:
@@ -116,7 +116,7 @@ def test_unreplicated_messages_end_the_epoch_whoever_speaks_first(
     assert [place.offset for place in places] == list(range(7, 7 + words)), "what the replica had stays"
     assert {place.epoch for place in places}.isdisjoint({last.epoch})
     until(lambda: all(broker_of(hub).ready for hub in hubs), "all nodes are back")
-    until(lambda: desk.fell_behind == 1, "whoever received the lost ones is told")
+    until(lambda: sink.fell_behind == 1, "whoever received the lost ones is told")
     rooms = [persist(lambda hub=hub: hub.room("r")) for hub in hubs]
     level(*rooms)
     for room in rooms:

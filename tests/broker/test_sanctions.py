@@ -97,7 +97,7 @@ def test_it_is_carried_out_once(make: Make) -> None:
     hub.sanctions.impose(Sanction(BAN, 7, "lobby"))
     hub.sanctions.impose(Sanction(BAN, "192.0.2.7"))
     until(lambda: ann.codes == [3503], "the address's connection ends")
-    until(lambda: ann.evicted == [("lobby", "you are banned from room lobby")], "the seat in the room ends")
+    until(lambda: ann.evicted == [("lobby", "you are banned from room lobby")], "the membership ends")
     assert (bob.codes, bob.evicted) == ([], [])
     for session in (ann, bob):
         hub.depart(session)
@@ -201,7 +201,7 @@ def test_one_node_imposes_and_all_heed_it(cluster: Cluster) -> None:
     assert len(ann.codes) == len(other.codes) == 1
 
 
-def test_a_kick_ends_seats_on_every_node_and_tells_how_many(cluster: Cluster) -> None:
+def test_a_kick_ends_memberships_on_every_node_and_tells_how_many(cluster: Cluster) -> None:
     here, there, elsewhere = cluster.hub(), cluster.hub(), cluster.hub()
     sessions = [Someone(7), Someone(7), Someone(7), Someone(8)]
     for hub, session in zip((here, there, there, elsewhere), sessions, strict=True):

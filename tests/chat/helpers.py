@@ -112,7 +112,7 @@ class Ticket:
         self._passed.set()
 
 
-class Desk:
+class RecordingSink:
     """A sink that answers what the test tells it to, and keeps what it was given."""
 
     def __init__(self, answer: Answer = Answer.YES, line: Any = None) -> None:
@@ -167,7 +167,7 @@ class Desk:
             self.failure = failure
             self.changed.notify_all()
 
-    def wait_for(self, predicate: Callable[[Desk], object]) -> None:
+    def wait_for(self, predicate: Callable[[RecordingSink], object]) -> None:
         """Blocks until what happened here satisfies the predicate."""
         with self.changed:
             assert self.changed.wait_for(lambda: predicate(self), PATIENCE), self.got
@@ -176,6 +176,9 @@ class Desk:
         with self.changed:
             self.got += payload
             self.changed.notify_all()
+
+
+Desk = RecordingSink  # its former name, which other branches still use
 
 
 def frames_of(items: Sequence[Record]) -> Text:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat.helpers import PATIENCE, Desk, WithoutInbox, ids_of, join, run, say
+from tests.chat.helpers import PATIENCE, RecordingSink, WithoutInbox, ids_of, join, run, say
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.broker_interface import Alone, Cluster, Node, OpenInbox, Reach, RoomInfo, Whispered
 from threadchat.chat.hub import Hub
@@ -235,8 +235,8 @@ def test_the_broker_is_closed_before_the_rooms(hub: Hub, others: Others) -> None
 
 def test_whoever_knows_all_the_people_announces_them(hub: Hub, others: Others) -> None:
     room = hub.room("r")
-    desk = Desk()
-    room.subscribe(desk, ids_of).start()
+    sink = RecordingSink()
+    room.subscribe(sink, ids_of).start()
     room.enter(1, "a", "ann", "about me")
     room.rename(1, "anna", "more")
     room.rename(2, "nobody")
@@ -246,7 +246,7 @@ def test_whoever_knows_all_the_people_announces_them(hub: Hub, others: Others) -
         ("rename", 1, "anna", "more"),
         ("leave", 1, "a"),
     ]
-    assert desk.got == [], "the room itself says nothing of it"
+    assert sink.got == [], "the room itself says nothing of it"
     assert room.people == 0
 
 
@@ -328,12 +328,12 @@ class Payload:
 
 
 def test_a_whisper_goes_to_members_here_and_to_other_nodes(hub: Hub, others: Others) -> None:
-    desk = Desk()
+    sink = RecordingSink()
     room = hub.room("r")
-    room.subscribe(desk, ids_of, owner=1).start()
+    room.subscribe(sink, ids_of, owner=1).start()
     payload = Payload()
     hub.whisper(room, payload, [ids_of], but=2)
-    assert desk.light == [payload]
+    assert sink.light == [payload]
     assert others.calls[-1] == ("whisper", "r", b"typing", 2)
 
 

@@ -10,7 +10,18 @@ from typing import Any
 
 import pytest
 
-from tests.chat.helpers import PATIENCE, Clock, Desk, Peer, WithoutInbox, frames_of, ids_of, join, run, say
+from tests.chat.helpers import (
+    PATIENCE,
+    Clock,
+    Peer,
+    RecordingSink,
+    WithoutInbox,
+    frames_of,
+    ids_of,
+    join,
+    run,
+    say,
+)
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.access.sanctions import BAN, MUTE, Sanction
 from threadchat.chat.delivery.stream import EventStream
@@ -210,22 +221,22 @@ def test_the_router_announces_too() -> None:
         threads.append(threading.current_thread().name)
         return ids_of(items)
 
-    desk = Desk()
+    sink = RecordingSink()
     room = hub.room("r")
-    room.subscribe(desk, encode).start()
+    room.subscribe(sink, encode).start()
     room.enter(1, "a", "ann")
-    assert desk.got == [1]
+    assert sink.got == [1]
     assert threads == ["router"]
     assert hub.close(PATIENCE)
 
 
 def test_a_closed_room_is_unknown_and_its_name_is_free(hub: Hub) -> None:
     room = hub.room("r")
-    desk = Desk()
-    room.subscribe(desk, ids_of).start()
+    sink = RecordingSink()
+    room.subscribe(sink, ids_of).start()
     speak(hub, "r", "hi")
     hub.close_room("r")
-    assert desk.got == [1, 2]
+    assert sink.got == [1, 2]
     assert refused(lambda: hub.find("r")) is ErrorCode.UNKNOWN_ROOM
     assert refused(lambda: hub.close_room("r")) is ErrorCode.UNKNOWN_ROOM
     assert hub.rooms() == []
@@ -294,7 +305,7 @@ def test_whatever_happens_in_a_room_keeps_it(schedule: Schedule) -> None:
 def test_whoever_is_in_a_room_keeps_it(schedule: Schedule, how: str) -> None:
     hub = make_hub(schedule, room_ttl=300)
     room = hub.room("r")
-    subscription = room.subscribe(Desk(), ids_of) if how == "subscriber" else None
+    subscription = room.subscribe(RecordingSink(), ids_of) if how == "subscriber" else None
     if how == "member":
         room.enter("ann", "laptop", "ann")
     for _ in range(5):
@@ -618,13 +629,13 @@ def test_a_hub_closes_while_many_publish(hub: Hub) -> None:
 def test_whoever_falls_behind_is_told_of(schedule: Schedule) -> None:
     counts: list[int] = []
     hub = make_hub(schedule, fell_behind=counts.append)
-    slow, quick = Desk(), Desk()
-    for desk in (slow, quick):
-        hub.room("r").subscribe(desk, ids_of).start()
+    slow, quick = RecordingSink(), RecordingSink()
+    for sink in (slow, quick):
+        hub.room("r").subscribe(sink, ids_of).start()
     speak(hub, "r", "a")
     assert counts == []
     slow.answer = Answer.NO
     speak(hub, "r", "b")
-    slow.wait_for(lambda desk: desk.got == [1, 2])
+    slow.wait_for(lambda sink: sink.got == [1, 2])
     assert counts == [1]
     assert hub.close()

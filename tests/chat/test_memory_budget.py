@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chat.helpers import Clock, Desk, ids_of, join, run, say
+from tests.chat.helpers import Clock, RecordingSink, ids_of, join, run, say
 from tests.chat.test_hub import Schedule, make_hub
 from threadchat.broker.sqlite import SqliteBroker
 from threadchat.chat import memory_budget as module
@@ -178,7 +178,7 @@ def test_the_level_is_the_highest_at_which_all_fit(weights: list[int], most: int
 def test_whoever_has_not_had_what_went_has_fallen_behind(hub: Hub, schedule: Schedule) -> None:
     room = occupy(hub, "a", "hi", count=3)
     position = room.fanout.head
-    level, behind = Desk(), Desk()
+    level, behind = RecordingSink(), RecordingSink()
     room.subscribe(level, ids_of).start()
     late = room.subscribe(behind, ids_of)
     occupy(hub, "a", LARGE, count=30)
@@ -186,12 +186,12 @@ def test_whoever_has_not_had_what_went_has_fallen_behind(hub: Hub, schedule: Sch
     assert level.got == list(range(5, 35))
     late.start()
     assert (behind.fell_behind, level.fell_behind) == (1, 0)
-    assert not room.subscribe(Desk(), ids_of, since=position).recovered
+    assert not room.subscribe(RecordingSink(), ids_of, since=position).recovered
     with pytest.raises(CommandError) as raised:
         room.history(position)
     assert raised.value.code is ErrorCode.UNRECOVERABLE_POSITION
     floor = kept(room)[0].event.id - 1
-    assert room.subscribe(Desk(), ids_of, since=position._replace(offset=floor)).recovered
+    assert room.subscribe(RecordingSink(), ids_of, since=position._replace(offset=floor)).recovered
     assert ids_of(room.history(position._replace(offset=floor), limit=1).records) == [floor + 1]
 
 

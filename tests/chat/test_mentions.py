@@ -10,7 +10,7 @@ from tests.chat.helpers import say
 from tests.wire.helpers import Hand
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.hub import Hub
-from threadchat.chat.log.events import MESSAGE, Draft, UserId
+from threadchat.chat.log.events import JOIN, LEAVE, MESSAGE, Draft, UserId
 from threadchat.chat.mentions import MAX_MENTIONS, MAX_TRIED, details_of, find_mentions
 from threadchat.chat.presence import Occupant
 from threadchat.chat.room import Room
@@ -100,13 +100,13 @@ def test_names_are_those_of_the_people_there_and_of_the_log() -> None:
 
 def test_where_other_nodes_cannot_be_asked_the_log_says_who_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room("r")
-    room.publish([Draft(MESSAGE, 2, "Bob", "bye")])
+    room.publish([Draft(MESSAGE, 2, "Bob", "bye"), Draft(JOIN, 3, "Cid"), Draft(LEAVE, 4, "Dan")])
 
     def away() -> list[Occupant]:
         raise CommandError(ErrorCode.INTERNAL, "away", temporary=True)
 
     monkeypatch.setattr(room, "who", away)
-    assert current(room) == {"bob": {2}}
+    assert current(room) == {"bob": {2}, "cid": {3}}
 
 
 def test_who_comes_speaks_or_changes_their_name_is_found_at_once() -> None:

@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 
-from tests.chat.helpers import PATIENCE, Clock, Desk, Watched, ids_of, join, producers, run, say, texts
+from tests.chat.helpers import (
+    PATIENCE,
+    Clock,
+    RecordingSink,
+    Watched,
+    ids_of,
+    join,
+    producers,
+    run,
+    say,
+    texts,
+)
 from tests.wire.helpers import short_of_threads
 from threadchat.chat.delivery.stream import EventStream
 from threadchat.chat.delivery.subscription import Filter
@@ -268,11 +279,11 @@ def test_nobody_who_only_speaks_or_looks_waits_for_an_announcement() -> None:
     assert room.message("bob", "hi") is not None
     assert [occupant.user for occupant in room.who()] == ["ann"]
     assert room.history().head.offset == 1
-    desk = Desk()
-    room.subscribe(desk, ids_of).start()
+    sink = RecordingSink()
+    room.subscribe(sink, ids_of).start()
     channel.go_on.set()
     join(threads)
-    assert desk.got == [2]
+    assert sink.got == [2]
 
 
 class Watching:
@@ -367,7 +378,7 @@ def test_a_closed_room() -> None:
     with pytest.raises(RoomClosed):
         room.enter("bob", "1", "Bob")
     with pytest.raises(RoomClosed):
-        room.subscribe(Desk(), ids_of)
+        room.subscribe(RecordingSink(), ids_of)
     with pytest.raises(RoomClosed):
         room.attach_listener(print)
     assert texts(stream) == ["join", "close"]
@@ -427,15 +438,15 @@ def test_closing_in_the_middle_of_everything(attempt: int) -> None:
 
 def test_closing_lets_publishers_at_the_gate_go() -> None:
     room = Room("r")
-    desk = Desk(Answer.HIGH)
-    room.subscribe(desk, ids_of).start()
+    sink = RecordingSink(Answer.HIGH)
+    room.subscribe(sink, ids_of).start()
     room.message("ann", "a")
     answers: list[object] = []
     threads = run(lambda: answers.append(room.message("ann", "b")))
-    (ticket,) = desk.line.given
+    (ticket,) = sink.line.given
     assert ticket.waiting.acquire(timeout=PATIENCE)
     room.close()
-    assert desk.got == [1, 2], "the close event waits for nobody"
+    assert sink.got == [1, 2], "the close event waits for nobody"
     ticket.let_pass()
     join(threads)
     assert answers == [None]
@@ -452,13 +463,13 @@ def settle(stream: EventStream) -> None:
 
 def test_a_gate_may_be_handed_back_instead_of_waited_at() -> None:
     room = Room("r")
-    desk = Desk(Answer.HIGH)
-    room.subscribe(desk, ids_of).start()
+    sink = RecordingSink(Answer.HIGH)
+    room.subscribe(sink, ids_of).start()
     room.message("ann", "a")
     gate = room.try_publish(say("b"))
     assert isinstance(gate, Gate)
-    assert desk.got == [1]
-    desk.line.given[0].let_pass()
+    assert sink.got == [1]
+    sink.line.given[0].let_pass()
     assert room.try_publish(say("b")) == [Position(2, room.fanout.head.epoch)]
 
 
@@ -483,11 +494,11 @@ def test_a_slow_stream_ends_while_others_go_on() -> None:
     room = Room("r", request_buffer=8, send_timeout=0)
     slow = room.add("ann", "1")
     settle(slow)
-    desk = Desk()
-    room.subscribe(desk, ids_of).start()
+    sink = RecordingSink()
+    room.subscribe(sink, ids_of).start()
     for number in range(50):
         room.message("ann", str(number))
-    assert desk.got == list(range(2, 52))
+    assert sink.got == list(range(2, 52))
     assert texts(slow.take()) == [str(number) for number in range(7)], "what it had is given out"
     with pytest.raises(SlowConsumer):
         slow.take()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.chat.helpers import PATIENCE, Desk, Tickets, ids_of, join, run, say
+from tests.chat.helpers import PATIENCE, RecordingSink, Tickets, ids_of, join, run, say
 from tests.server.session_helpers import until
 from tests.wire.helpers import short_of_threads, switching
 from threadchat.chat.room import Room
@@ -30,11 +30,11 @@ def router() -> Iterator[Router]:
     router.close()
 
 
-def listen(room: Room, answer: Answer = Answer.YES) -> Desk:
+def listen(room: Room, answer: Answer = Answer.YES) -> RecordingSink:
     """A live subscriber of a room."""
-    desk = Desk(answer, Tickets())
-    room.subscribe(desk, ids_of).start()
-    return desk
+    sink = RecordingSink(answer, Tickets())
+    room.subscribe(sink, ids_of).start()
+    return sink
 
 
 def publish(routing: Routing, room: Room, *texts: str, user: str = "ann") -> list[int]:
@@ -51,16 +51,16 @@ def test_the_names_make_the_routings() -> None:
 
 def test_a_publication_returns_its_places_once_everybody_has_it(routing: Routing) -> None:
     room = Room("r")
-    desk = listen(room)
+    sink = listen(room)
     for i in range(100):
         assert publish(routing, room, "a", "b") == [2 * i + 1, 2 * i + 2]
-        assert desk.got[-2:] == [2 * i + 1, 2 * i + 2]
-    assert desk.got == list(range(1, 201))
+        assert sink.got[-2:] == [2 * i + 1, 2 * i + 2]
+    assert sink.got == list(range(1, 201))
 
 
 def test_eight_publishers_keep_their_order(routing: Routing) -> None:
     room = Room("r")
-    desk = listen(room)
+    sink = listen(room)
     places: dict[str, list[int]] = {}
 
     def talk(user: str) -> Callable[[], None]:
@@ -71,7 +71,7 @@ def test_eight_publishers_keep_their_order(routing: Routing) -> None:
 
     with switching():
         join(run(*[talk(str(number)) for number in range(8)]))
-    assert desk.got == list(range(1, 801))
+    assert sink.got == list(range(1, 801))
     assert sorted(place for own in places.values() for place in own) == list(range(1, 801))
     for user, own in places.items():
         assert own == sorted(own)
@@ -83,10 +83,10 @@ def test_eight_publishers_keep_their_order(routing: Routing) -> None:
 
 def test_a_publisher_waits_at_the_gate_and_no_other_room_does(routing: Routing) -> None:
     room, other = Room("r", send_timeout=PATIENCE), Room("other")
-    desk = listen(room, Answer.HIGH)
+    sink = listen(room, Answer.HIGH)
     assert publish(routing, room, "a") == [1]
-    desk.answer = Answer.YES
-    (ticket,) = desk.line.given
+    sink.answer = Answer.YES
+    (ticket,) = sink.line.given
     second: list[int] = []
     threads = run(lambda: second.extend(publish(routing, room, "b")))
     assert ticket.waiting.acquire(timeout=PATIENCE)
@@ -101,16 +101,16 @@ def test_a_publisher_waits_at_the_gate_and_no_other_room_does(routing: Routing) 
 
 def test_several_publishers_wait_at_one_gate(routing: Routing) -> None:
     room = Room("r", send_timeout=PATIENCE)
-    desk = listen(room, Answer.HIGH)
+    sink = listen(room, Answer.HIGH)
     publish(routing, room, "a")
-    desk.answer = Answer.YES
-    (ticket,) = desk.line.given
+    sink.answer = Answer.YES
+    (ticket,) = sink.line.given
     threads = run(*[lambda: publish(routing, room, "b")] * 4)
     for _ in threads:
         assert ticket.waiting.acquire(timeout=PATIENCE)
     ticket.let_pass()
     join(threads)
-    assert desk.got == [1, 2, 3, 4, 5]
+    assert sink.got == [1, 2, 3, 4, 5]
 
 
 def test_a_direct_message_runs_what_it_is_given(routing: Routing) -> None:
@@ -130,7 +130,7 @@ def test_what_fails_fails_for_its_caller_alone(routing: Routing) -> None:
 
 def test_a_room_closes_while_many_publish(routing: Routing) -> None:
     room = Room("r")
-    desk = listen(room)
+    sink = listen(room)
     started = threading.Barrier(5)
     accepted: list[int] = []
 
@@ -146,7 +146,7 @@ def test_a_room_closes_while_many_publish(routing: Routing) -> None:
     started.wait(PATIENCE)
     room.close()
     join(threads)
-    assert desk.got == [*sorted(accepted), len(accepted) + 1]
+    assert sink.got == [*sorted(accepted), len(accepted) + 1]
 
 
 def test_closing_twice_is_once(routing: Routing) -> None:

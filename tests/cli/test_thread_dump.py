@@ -60,7 +60,7 @@ def settled(role: str, count: int, *connections: Connection) -> list[str]:
         ("reader-17", 17, "reader"),
         ("producer-17-lobby-3", 17, "producer"),
         ("accept-8080", None, "accept"),
-        ("redis-keeper", None, "redis-keeper"),
+        ("redis-heartbeat", None, "redis-heartbeat"),
         ("MainThread", None, "MainThread"),
         ("Thread-5 (run)", None, "Thread"),
         ("reader-", None, "reader-"),

@@ -81,6 +81,7 @@ TABLE: list[tuple[str, Callable[[Client], Any], dict[str, Any], dict[str, Any], 
         Joined(9, "e"),
     ),
     ("typing", lambda chat: chat.typing("x"), {"room": "x"}, {}, Reply()),
+    ("typing_to", lambda chat: chat.typing_to(7), {"to": 7}, {}, Reply()),
     (
         "history",
         lambda chat: chat.history("x", (1, "e"), limit=2, reverse=True),

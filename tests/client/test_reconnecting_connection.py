@@ -532,7 +532,7 @@ class Clock:
         return self.now
 
 
-def desk_online(clock: Clock) -> tuple[InFlightCommands, FakeLink]:
+def in_flight_online(clock: Clock) -> tuple[InFlightCommands, FakeLink]:
     in_flight, link = InFlightCommands("ws://fake", clock), FakeLink()
     in_flight.connected(link)
     assert not in_flight.go_online(link)
@@ -542,7 +542,7 @@ def desk_online(clock: Clock) -> tuple[InFlightCommands, FakeLink]:
 @pytest.mark.parametrize("at_loss", [True, False])
 def test_a_message_whose_key_is_old_is_given_up(at_loss: bool) -> None:
     clock = Clock()
-    in_flight, _ = desk_online(clock)
+    in_flight, _ = in_flight_online(clock)
     old = in_flight.post(Request("message", {"room": "x"}, Reply, what="message", good_for=KEY_SECONDS))
     clock.now = 10
     young = in_flight.post(Request("message", {"room": "y"}, Reply, good_for=KEY_SECONDS))
@@ -563,7 +563,7 @@ def test_a_message_whose_key_is_old_is_given_up(at_loss: bool) -> None:
 
 
 def test_nothing_is_asked_for_at_once_without_a_connection() -> None:
-    in_flight, link = desk_online(Clock())
+    in_flight, link = in_flight_online(Clock())
     request = Request("history", {}, Reply, on_loss=OnLoss.FORGOTTEN)
     assert in_flight.submit_now(request)
     link.heard("history")

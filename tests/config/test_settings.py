@@ -218,8 +218,8 @@ def test_a_wrong_value_from_code_is_named_with_its_range(wrong: dict[str, Any], 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"tls_cert": "a.pem"}, "tls_cert=a.pem: must be given with tls_key=''; a certificate and its key"),
-        ({"tls_key": "a.pem"}, "tls_key=a.pem: must be given with tls_cert=''; a certificate and its key"),
+        ({"tls_cert": "a.pem"}, "tls_cert=a.pem: set tls_key as well; a certificate and its key"),
+        ({"tls_key": "a.pem"}, "tls_key=a.pem: set tls_cert as well; a certificate and its key"),
         ({"trusted_proxy": "10.0.0.0/33"}, "trusted_proxy=10.0.0.0/33: must be addresses or networks"),
         ({"trusted_proxy": "proxy.example"}, "trusted_proxy=proxy.example: must be addresses or networks"),
         ({"room_pattern": "[a-"}, "room_pattern: '[a-' is not a regular expression"),

@@ -98,9 +98,10 @@ class Person:
         return self.driver
 
     def all(self, testid: str, **data: str) -> list[Any]:
-        """The elements with this `data-testid` and these other `data-` attributes, shown or not."""
+        """The elements with this `data-testid`, or id, and these other `data-` attributes, shown or not."""
         conditions = "".join(f'[data-{name}="{value}"]' for name, value in data.items())
-        return list(self.look().find_elements("css selector", f'[data-testid="{testid}"]{conditions}'))
+        selector = f'[data-testid="{testid}"]{conditions}, #{testid}{conditions}'
+        return list(self.look().find_elements("css selector", selector))
 
     def see(self, testid: str, **data: str) -> Any:
         """Waits until such an element is displayed, and returns it."""
@@ -120,12 +121,16 @@ class Person:
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """Waits until the condition is true; `what` completes "waited for"."""
-        from selenium.common.exceptions import StaleElementReferenceException
+        from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
         from selenium.webdriver.support.ui import WebDriverWait
 
         # A row that was drawn anew between finding and reading it is simply looked for again.
         waiting = WebDriverWait(self.look(), WAIT, 0.05, [StaleElementReferenceException])
-        return waiting.until(lambda _: condition(), f"waited for {what}")
+        try:
+            return waiting.until(lambda _: condition())
+        except TimeoutException:
+            shown = self.run("return `${location.href}: ${document.body.innerText}`")
+            raise TimeoutException(f"waited for {what}; the page showed {shown[:2000]!r}") from None
 
     def note_banners(self) -> None:
         """From now on remembers each state of the banner, which may pass before a slow machine looks."""
@@ -213,12 +218,14 @@ class Person:
         if folder := os.environ.get("THREADCHAT_SHOTS"):
             self.look().save_screenshot(str(Path(folder) / f"{name}.png"))
 
-    def faults(self) -> list[str]:
-        """What axe-core finds wrong with the page as it is; it has to be installed, see `axe`."""
+    def faults(self, *rules: str, part: str = "html") -> list[str]:
+        """What axe-core, by these rules or by all, finds wrong in a part of the page."""
         driver = self.look()
-        driver.execute_script(AXE.read_text())
-        script = "axe.run(document, {resultTypes: ['violations']}).then(arguments[0])"
-        found = driver.execute_async_script(script)["violations"]
+        if not driver.execute_script("return 'axe' in window"):
+            driver.execute_script(AXE.read_text())
+        options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
+        script = "axe.run(arguments[0], arguments[1]).then(arguments[2])"
+        found = driver.execute_async_script(script, part, options)["violations"]
         return [
             f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
             for each in found

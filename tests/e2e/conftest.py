@@ -8,14 +8,26 @@ from typing import Any
 import pytest
 
 from tests.e2e.browser import Cable
-from tests.e2e.people import Bot, Room
+from tests.e2e.people import Bot, Room, port_of
+from threadchat import Chat, Config
 
 
 @pytest.fixture
-def room(driver: Any, chat_server: Any) -> Iterator[Room]:
+def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server in this process, which starts at once; `chat_server` where a test has that, to restart it."""
+    if "chat_server" in request.fixturenames:
+        yield request.getfixturevalue("chat_server").url
+        return
+    with Chat(Config(port=0)) as chat:
+        chat.listen()
+        yield chat.url.rstrip("/")
+
+
+@pytest.fixture
+def room(driver: Any, server_url: str) -> Iterator[Room]:
     """Every server has a port of its own, so nothing that one test stored is seen by the next."""
     first = driver.current_window_handle
-    room = Room(driver, chat_server.url)
+    room = Room(driver, server_url)
     room.complaints()
     yield room
     for person in room.people:
@@ -24,14 +36,14 @@ def room(driver: Any, chat_server: Any) -> Iterator[Room]:
 
 
 @pytest.fixture
-def bot(chat_server: Any) -> Iterator[Bot]:
-    bot = Bot(chat_server.port, "bot")
+def bot(server_url: str) -> Iterator[Bot]:
+    bot = Bot(port_of(server_url), "bot")
     yield bot
     bot.close()
 
 
 @pytest.fixture
-def cable(chat_server: Any) -> Iterator[Cable]:
-    cable = Cable(chat_server.port)
+def cable(server_url: str) -> Iterator[Cable]:
+    cable = Cable(port_of(server_url))
     yield cable
     cable.close()

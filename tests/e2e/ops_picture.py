@@ -18,7 +18,7 @@ from tests.e2e.process import ServerProcess
 PICTURE = Path(__file__).parents[2] / "threadchat/docs/ops.png"
 KEY = "key-of-the-operators"
 SECONDS = 115  # long enough for lines over five minutes to have a shape
-METRICS = {"width": 1120, "height": 1560, "deviceScaleFactor": 1, "mobile": False}
+METRICS = {"width": 1060, "height": 1760, "deviceScaleFactor": 1, "mobile": False}
 NAMES = (
     "ann",
     "bob",

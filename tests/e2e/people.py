@@ -5,10 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.browser import Person
+
+
+def port_of(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port
 
 
 class Room:
@@ -35,12 +42,13 @@ class Room:
 class Bot:
     """Somebody without a browser, who can write a lot."""
 
-    def __init__(self, port: int, nickname: str) -> None:
+    def __init__(self, port: int, nickname: str, **hello: object) -> None:
         self._open = contextlib.ExitStack()
         url = f"ws://127.0.0.1:{port}/chat"
         self._socket: ClientConnection = self._open.enter_context(connect(url))
         self.directs: list[str] = []  # what others wrote to it privately, as far as `ask` has read
-        self.user: int = self.ask(type="hello", nickname=nickname)["user"]
+        self.hello = self.ask(type="hello", nickname=nickname, **hello)
+        self.user: int = self.hello["user"]
 
     def ask(self, **command: object) -> dict[str, Any]:
         self._socket.send(json.dumps({"id": "question", **command}))

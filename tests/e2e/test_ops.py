@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from tests.e2e.browser import Person, missing
-from tests.e2e.process import ServerProcess
+from tests.e2e.browser import AXE, Person, missing
+from tests.e2e.process import ServerProcess, until
 from threadchat import Client, CommandError
 from threadchat.testing import StallingPeer
 
@@ -17,6 +21,17 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 
 KEY = "key-of-the-operators"
 ROOM = "lobby"
+SATURATION = "return getComputedStyle(document.querySelector('#board main')).filter"
+
+NOTE_CONNECTIONS = """
+    [window.counted, window.rates] = [[], []];
+    const note = (name, list) => new MutationObserver((all) => {
+        const value = all[0].target.dataset.value;
+        if (value) list.push(Number(value));
+    }).observe(document.querySelector(`[data-testid=${name}]`), {attributes: true});
+    note("connections", window.counted);
+    note("deliveries", window.rates);
+"""
 
 
 @pytest.fixture
@@ -50,6 +65,18 @@ class Operator(Person):
         """The table of the slowest connections, as it is written."""
         cells = "r => [...r.cells].map(c => c.textContent)"
         return list(self.run(f"return [...document.querySelectorAll('#slowest tr')].map({cells})"))
+
+    def title(self) -> str:
+        """Of the document, as the tab shows it."""
+        return str(self.look().title)
+
+    def sound(self, state: str) -> None:
+        """By day and by night nothing is wrong."""
+        for scheme in ("light", "dark"):
+            self.theme(scheme)
+            self.shoot(f"ops-{state}-{scheme}")
+            if AXE.exists():
+                assert not (faults := self.faults()), "\n".join([f"{state}, {scheme}", *faults])
 
     def brightness(self, name: str) -> int:
         """Of one of the page's colours."""
@@ -128,30 +155,137 @@ def test_one_that_reads_nothing_stands_first(driver: Any, operator: Operator, se
         operator.wait(stands_first, "sloth to keep something waiting")
         slow = ("3008", "3009")  # as it has one message waiting, or more
         operator.wait(lambda: sum(operator.bar("closes", code) for code in slow) == 1, "sloth to be let go")
+        operator.wait(lambda: operator.title().startswith("⚠ 1 queue was full"), "the title to tell it")
+    log = operator.see("log").text
+    assert "closed: 300" in log
+    operator.see("alerts")
+    operator.sound("alert")
     assert complaints(driver) == []
 
 
 def test_a_server_that_goes_and_comes_back(operator: Operator, server: ServerProcess) -> None:
     operator.show(KEY)
     operator.wait(lambda: operator.see("status").text == "live", "the page to be live")
+    bright = operator.run(SATURATION)
+    with Client(server.url, nickname="ann") as ann:
+        ann.join(ROOM)
+        operator.wait(lambda: operator.figure("connections") == 1, "ann to be counted")
     server.stop()
-    operator.wait(lambda: "does not answer" in operator.see("status").text, "its end to be noticed")
+    operator.wait(lambda: "does not answer since" in operator.see("status").text, "its end to be noticed")
+    since = re.search(r"since (\d\d:\d\d:\d\d)", operator.see("status").text)
+    assert since is not None
+    assert operator.title() == f"⚠ no answer since {since[1]} · threadchat: operations"
+    assert (bright, operator.run(SATURATION)) == ("none", "grayscale(1)")
+    operator.sound("dead")
     server.start()
     operator.wait(lambda: operator.see("status").text == "live", "the page to be live again")
+    assert operator.run(SATURATION) == "none"
+    assert operator.title() == "threadchat: operations"
+    assert not operator.figure("deliveries") >= 1, "another process's counters make no rate"
 
 
-def test_it_is_readable_on_a_phone(operator: Operator) -> None:
+def test_it_is_readable_on_a_phone(operator: Operator, server: ServerProcess) -> None:
     operator.phone()
+    operator.sound("phone-door")
     operator.show(KEY)
-    operator.see("connections")
-    for scheme in ("light", "dark"):
-        media = [{"name": "prefers-color-scheme", "value": scheme}]
-        operator.emulate("Emulation.setEmulatedMedia", features=media)
-        assert operator.run("return document.documentElement.scrollWidth <= innerWidth")
-        by_day = operator.brightness("color") < operator.brightness("backgroundColor")
-        assert by_day is (scheme == "light")
+    with Client(server.url, nickname="a-name-that-is-so-long-that-it-is-broken") as ann:
+        ann.join(ROOM)
+        button = operator.see("kick")
+        for scheme in ("light", "dark"):
+            operator.theme(scheme)
+            assert operator.run("return document.documentElement.scrollWidth <= innerWidth")
+            by_day = operator.brightness("color") < operator.brightness("backgroundColor")
+            assert by_day is (scheme == "light")
+        # The table is a list of cards, so that nothing has to be scrolled sideways.
+        assert operator.run(
+            "const s = document.querySelector('.cards').parentElement; return s.scrollWidth <= s.clientWidth"
+        )
+        assert (
+            operator.run("return getComputedStyle(document.querySelector('.cards td'), '::before').content")
+            == '"No."'
+        )
+        operator.run("arguments[0].scrollIntoView({block: 'center'})", button)
+        operator.sound("phone")
+        assert operator.run(
+            "const b = arguments[0].getBoundingClientRect(); return b.right <= innerWidth && b.height >= 24",
+            button,
+        )
 
 
 def test_without_a_key_there_is_no_such_page(driver: Any, serve: Callable[..., ServerProcess]) -> None:
     operator = Operator(driver, serve())
     assert "There is nothing at this path" in operator.look().page_source
+
+
+def test_the_last_hour_and_a_kick(operator: Operator, server: ServerProcess) -> None:
+    """The kick is by keyboard: rows are drawn each second, and the focus stays where it is."""
+    from selenium.webdriver.common.keys import Keys
+
+    until(lambda: len(history(server)) > 0, "a sample to be taken")
+    with Client(server.url, nickname="ann") as ann:
+        ann.join(ROOM)
+        ann.join("kitchen")
+        operator.show(KEY)
+        operator.see("connections")
+        line = operator.run("return document.querySelector('.tile .line').getAttribute('d')")
+        assert len(re.findall("[ML]", line)) >= 2, "what was before the page was opened, and what is now"
+        operator.run("document.getElementById('hour').click()")
+        assert operator.run("return document.querySelector('.axis span').textContent") == "1 h ago"
+        operator.wait(lambda: operator.rows() and operator.rows()[0][4] == "lobby, kitchen", "her rooms")
+        operator.sound("table")
+        operator.run("arguments[0].focus()", operator.see("kick"))
+        seen = operator.run("return document.querySelector('[data-testid=connections]').dataset.value")
+        with Client(server.url, nickname="bob") as bob:
+            bob.join(ROOM)
+            operator.wait(lambda: len(operator.rows()) == 2, "bob to be listed, too")
+            assert (seen, operator.focused()) == ("1", "kick")
+        operator.keys(Keys.ENTER)
+        operator.see("kick-dialog")
+        operator.sound("dialog")
+        labels = operator.run("return [...document.querySelectorAll('.choice')].map(e => e.textContent)")
+        assert labels == [
+            "out of the chat: closes all connections of this user",
+            "out of room lobby",
+            "out of room kitchen",
+        ]
+        operator.run("document.querySelector('input[value=kitchen]').click()")
+        operator.see("kick-reason").send_keys("enough")
+        operator.see("kick-do").click()
+        told = "Kicked ann (user 1): 1 session left room kitchen."
+        operator.wait(lambda: operator.see("told").text == told, "it to be told")
+        operator.wait(lambda: operator.rows()[0][4] == "lobby", "one room to be left")
+        operator.see("kick").click()
+        operator.see("kick-do").click()
+        operator.wait(lambda: operator.bar("closes", "3503") == 1, "ann to be out")
+
+
+def test_several_workers_are_one_server(driver: Any, serve: Callable[..., ServerProcess]) -> None:
+    """A poll meets one of them, and the figures are those of all."""
+    if not shutil.which("redis-server"):
+        pytest.skip("workers that share rooms need Redis")
+    server = serve("--workers", "2", "--presence-ttl", "3", environ={"THREADCHAT_API_KEY": KEY})
+    operator = Operator(driver, server).show(KEY)
+    operator.see("connections")
+    operator.run(NOTE_CONNECTIONS)
+    with ExitStack() as stack:
+        for number in range(6):
+            stack.enter_context(Client(server.url, nickname=f"user {number}")).join(ROOM)
+        operator.wait(lambda: operator.figure("connections") == 6, "all of them to be counted")
+        operator.wait(lambda: "2 of 2" in operator.see("scope").text, "both to have answered")
+        operator.wait(lambda: len(operator.rows()) == 6, "the connections of both")
+        assert len({row[12] for row in operator.rows()} | {"–"}) == 3, "each is of a node"
+        counted = operator.run("return window.counted")
+        assert counted == sorted(counted), "no poll shows fewer than the one before"
+        assert all(float(rate) < 100 for rate in operator.run("return window.rates"))
+        operator.sound("nodes")
+
+
+def history(server: ServerProcess) -> list[Any]:
+    """What the server has kept."""
+    request = urllib.request.Request(
+        f"{server.url}/api/ops",
+        b'{"history": true}',
+        {"X-API-Key": KEY, "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as reply:
+        return list(json.load(reply)["history"])

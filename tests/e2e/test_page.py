@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.browser import Cable, Person, missing
-from tests.e2e.people import Bot, Room
+from tests.e2e.people import Bot, Room, port_of
 from threadchat import Chat, Config
 from threadchat.errors import CloseCode
 
@@ -21,6 +21,11 @@ def test_two_people_chat(room: Room) -> None:
     bob.say("hello ann")
     ann.wait_for_text("hello ann")
     assert ann.texts() == bob.texts() == ["hello bob", "hello ann"]
+    ann.see("message").send_keys("let me see")
+    bob.wait(lambda: bob.see("typing").text == "ann is typing…", "ann's typing to be seen")
+    ann.say("")
+    bob.wait_for_text("let me see")
+    bob.wait(lambda: bob.all("typing")[0].text == "", "typing to be over")
     ann.wait(lambda: "bob" in ann.all("quiet")[0].text, "bob's coming to be said")
     ann.wait(lambda: len(ann.all("person")) == 2, "both to be listed at ann's")
     bob.wait(lambda: len(bob.all("person")) == 2, "both to be listed at bob's")
@@ -75,19 +80,14 @@ def test_who_is_muted_kicked_or_banned_reads_why(room: Room) -> None:
         room.people.remove(ann)
 
 
-def test_typing_is_shown_until_the_message_comes(room: Room) -> None:
-    ann, bob = room.enter("ann"), room.enter("bob")
-    ann.see("message").send_keys("let me see")
-    bob.wait(lambda: bob.see("typing").text == "ann is typing…", "ann's typing to be seen")
-    ann.say("")
-    bob.wait_for_text("let me see")
-    bob.wait(lambda: bob.all("typing")[0].text == "", "typing to be over")
-
-
 def test_private_conversation(room: Room) -> None:
     ann, bob = room.enter("ann"), room.enter("bob")
     ann.write_to("bob")
-    ann.say("only for you")
+    bob.write_to("ann")
+    ann.see("message").send_keys("only")
+    bob.wait(lambda: bob.see("typing").text == "ann is typing…", "ann's typing to be seen")
+    bob.see("room", name="lobby").click()
+    ann.say(" for you")
     assert "ann" in ann.see("message-row", state="delivered").text
     bob.wait(lambda: "1 unread" in bob.see("direct", name="ann").text, "one unread")
     bob.wait(lambda: bob.driver.title.startswith("(1)"), "the title to count it")
@@ -218,14 +218,14 @@ def test_a_restart_turns_no_private_message_to_a_stranger(
     stranger.close()
 
 
-def test_a_cut_loses_and_doubles_nothing(room: Room, chat_server: Any, cable: Cable, bot: Bot) -> None:
+def test_a_cut_loses_and_doubles_nothing(room: Room, cable: Cable, bot: Bot) -> None:
     ann = room.enter("ann", url=cable.url)
     bot.say("1")
     ann.wait_for_text("1")
     ann.note_banners()
     cable.deaf.set()  # what ann says arrives, but she never hears that it did
     ann.say("2")
-    seen = Bot(chat_server.port, "watcher")
+    seen = Bot(port_of(room.url), "watcher")
     ann.wait(lambda: "2" in seen.texts(), "2 to arrive")
     cable.cut()
     ann.see("banner", state="away")
@@ -261,12 +261,12 @@ def test_of_a_duplicated_tab_one_sends_what_waits(room: Room, cable: Cable, bot:
     assert len(ann.all("person", name="ann")) == 1, "it is the same person"
 
 
-def test_back_and_forth_is_the_same_page_again(room: Room, chat_server: Any, bot: Bot) -> None:
+def test_back_and_forth_is_the_same_page_again(room: Room, bot: Bot) -> None:
     ann = room.enter("ann")
     ann.say("before")
     ann.see("message-row", state="delivered")
     ann.run("window.mark = true")
-    ann.look().get(chat_server.url + "/page/favicon.svg")
+    ann.look().get(room.url + "/page/favicon.svg")
     bot.say("meanwhile")
     ann.look().back()
     ann.wait(lambda: ann.texts() == ["before", "meanwhile"], "what was missed")

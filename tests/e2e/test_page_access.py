@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
-from tests.e2e.browser import AXE, Person, missing
+from tests.e2e.browser import AXE, Cable, Person, missing
 from tests.e2e.people import Bot, Room
+from threadchat import Chat, Config
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "nothing is missing")
 needs_axe = pytest.mark.skipif(not AXE.exists(), reason="needs axe-core, which scripts/test gets by npm")
 
+SHOTS = "THREADCHAT_SHOTS" in os.environ  # pictures are wanted, on a phone too
 TEXT = "**Bold**, `code`, https://example.org\n> quoted\n- one\n```\nblock\n```"
 
 
@@ -18,80 +23,107 @@ def insert(person: Person, text: str) -> None:
     person.run(script + "document.execCommand('insertText', false, arguments[0])", text)
 
 
-def sound(person: Person, state: str) -> None:
-    """By day and by night nothing is wrong."""
-    for scheme in ("light", "dark"):
+@pytest.fixture
+def server_url() -> Iterator[str]:
+    """A server in this process, where whoever comes with a browser may moderate."""
+    with Chat(Config(port=0)) as chat:
+        chat.authenticate(lambda environ: "mod" if "Chrome" in environ.get("HTTP_USER_AGENT", "") else None)
+        chat.moderates(lambda user, room: user.id == "mod")
+        chat.listen()
+        yield chat.url.rstrip("/")
+
+
+def sound(person: Person, state: str, part: str = "html") -> None:
+    """By day and by night nothing is wrong in this part of the page. Only colors differ between them."""
+    for scheme, rules in (("light", ()), ("dark", ("color-contrast",))):
         person.theme(scheme)
-        person.shoot(f"axe-{state}-{scheme}")
-        faults = person.faults()
+        person.shoot(f"{state}-{scheme}")
+        faults = person.faults(*rules, part=part)
         assert not faults, "\n".join([f"{state}, {scheme}", *faults])
+    if SHOTS:
+        person.phone()
+        person.shoot(f"{state}-phone")
+        person.emulate("Emulation.clearDeviceMetricsOverride")
 
 
 @needs_axe
-def test_axe_finds_nothing(room: Room, bot: Bot) -> None:
+def test_axe_finds_nothing(room: Room, bot: Bot, cable: Cable) -> None:
+    """In one walk through the states of the page. Where only a part has changed, that is looked at."""
     from selenium.webdriver.common.keys import Keys
 
     bot.ask(type="join", room="lobby")
     bot.ask(type="join", room="kitchen")
-    ann = room.window()
+    ann = room.window(url=cable.url)
     ann.see("nickname")
     sound(ann, "welcome")
     ann.see("nickname").send_keys(" ", Keys.ENTER)
-    sound(ann, "welcome-problem")
-    ann.enter("ann")
-    sound(ann, "empty")
+    sound(ann, "welcome-problem", "#welcome")
+    ann.enter("mod")
+    sound(ann, "empty", "#app")
     insert(ann, TEXT)
     ann.see("send").click()
-    bot.say("hello @ann", "one more", "https://example.org/" + "x" * 300)
+    bot.say("hello @mod", "one more", "https://example.org/" + "x" * 300)
     ann.wait(lambda: len(ann.texts()) == 4, "all of them")
     ann.see("message-row").click()
     ann.see("tool-react").click()
     ann.see("emoji")
-    sound(ann, "emoji")
+    sound(ann, "emoji", "#popup")
     ann.see("emoji").click()
     ann.see("reaction")
     ann.see("message-row").click()
     ann.see("tool-more").click()
-    sound(ann, "menu")
+    sound(ann, "menu", "#popup")
     ann.see("menu-reply").click()
     insert(ann, "answer @b")
     ann.see("completion")
-    sound(ann, "reply")
+    sound(ann, "reply", "#composer")
     ann.keys(Keys.ENTER, Keys.ENTER)
     ann.see("quote")
     sound(ann, "messages")
     ann.keys(Keys.ARROW_UP)
-    sound(ann, "editing")
+    sound(ann, "editing", "#composer")
     ann.keys(Keys.ESCAPE)
     ann.choose("me", "menu-settings")
-    sound(ann, "settings")
+    sound(ann, "settings", "#dialog")
     ann.see("dialog-cancel").click()
     ann.choose("me", "menu-rename")
-    sound(ann, "rename")
+    sound(ann, "rename", "#dialog")
     ann.see("dialog-cancel").click()
     ann.see("person", name="bot").click()
-    sound(ann, "profile")
+    ann.see("profile-ban")
+    sound(ann, "profile", "#dialog")
+    ann.see("profile-ban").click()
+    ann.see("reason")
+    sound(ann, "sanction", "#dialog")
+    ann.see("dialog-cancel").click()
+    ann.see("person", name="bot").click()
+    ann.see("block").click()
+    ann.see("block-sure")
+    sound(ann, "block-sure", "#dialog")
+    ann.see("dialog-save").click()
+    ann.see("unfold-blocked")
+    sound(ann, "blocked", "#conversation")
+    ann.see("person", name="bot").click()
     ann.see("profile-write").click()
-    sound(ann, "direct")
+    ann.see("notice")
+    sound(ann, "blocked-direct", "#conversation")
+    ann.see("notice").find_element("tag name", "button").click()
+    ann.see("message")
+    sound(ann, "direct", "#conversation")
     ann.open_room("garden")
     bot.say(*(f"news {number}" for number in range(60)))
     ann.wait(lambda: "unread" in ann.see("room", name="lobby").text, "them to be unread")
-    sound(ann, "unread-list")
+    sound(ann, "unread-list", "#sidebar")
     ann.see("room", name="lobby").click()
     ann.see("new")
-    sound(ann, "unread")
+    sound(ann, "unread", "#conversation")
+    cable.cut()
+    ann.see("banner", state="away")
+    ann.say("waiting")
+    sound(ann, "away", "#conversation")
     ann.phone()
     ann.see("menu").click()
     sound(ann, "drawer")
-
-
-@needs_axe
-def test_axe_finds_nothing_where_the_server_is_away(room: Room, cable: object) -> None:
-    ann = room.enter("ann", url=cable.url)  # type: ignore[attr-defined]
-    cable.cut()  # type: ignore[attr-defined]
-    ann.see("banner", state="away")
-    ann.say("waiting")
-    sound(ann, "away")
 
 
 def spoken(person: Person) -> list[str]:
@@ -178,24 +210,25 @@ def test_focus_never_falls_to_nowhere(room: Room, bot: Bot) -> None:
     assert ann.focused() == "message"
 
 
-def test_from_sign_in_to_reaction_reply_and_edit_by_keyboard_alone(room: Room, bot: Bot) -> None:
+def test_from_sign_in_to_reaction_reply_edit_and_ban_by_keyboard_alone(room: Room, bot: Bot) -> None:
     from selenium.webdriver.common.keys import Keys
 
+    bot.ask(type="join", room="lobby")
     ann = room.window()
     ann.wait(lambda: ann.focused() == "nickname", "the nickname to have the focus")
-    ann.keys("ann", Keys.ENTER)
+    ann.keys("mod", Keys.ENTER)
     ann.arrived()
     bot.say("first", "second")
     ann.wait_for_text("second")
 
-    def back_to(testid: str) -> None:
+    def tab_to(testid: str, *, back: bool = False) -> None:
         for _ in range(12):
             if ann.focused() == testid:
                 return
-            ann.keys(Keys.TAB, holding=Keys.SHIFT)
+            ann.keys(Keys.TAB, holding=Keys.SHIFT if back else "")
         raise AssertionError(f"{testid} is not reached")
 
-    back_to("message-row")
+    tab_to("message-row", back=True)
     ann.keys(Keys.ARROW_UP, Keys.ENTER)
     ann.wait(lambda: ann.focused() == "menu-reply", "the menu")
     ann.keys(Keys.ARROW_DOWN, Keys.ENTER)
@@ -211,9 +244,28 @@ def test_from_sign_in_to_reaction_reply_and_edit_by_keyboard_alone(room: Room, b
     ann.keys(Keys.ARROW_UP)
     ann.keys("!", Keys.ENTER)
     ann.wait_for_text("answer!")
+    tab_to("message-row", back=True)
     outline = "return getComputedStyle(document.activeElement).outlineStyle"
-    back_to("message-row")
     assert ann.run(outline) == "solid", "the focus is visible"
+
+    ann.keys(Keys.ARROW_UP, Keys.ENTER)
+    ann.wait(lambda: ann.focused() == "menu-reply", "the menu of bot's message")
+    ann.keys(Keys.END, Keys.ARROW_UP)
+    ann.wait(lambda: ann.focused() == "block", "the entry before the last")
+    ann.keys(Keys.ARROW_UP, Keys.ENTER)
+    ann.wait(lambda: ann.focused() == "profile-write", "the profile")
+    tab_to("profile-ban")
+    ann.keys(Keys.ENTER)
+    ann.wait(lambda: ann.focused() == "reason", "the reason to be asked for")
+    ann.keys("spam")
+    tab_to("how-long")
+    ann.keys("1 d")
+    ann.wait(lambda: ann.see("how-long").get_attribute("value") == "86400", "a day")
+    tab_to("dialog-save")
+    ann.keys(Keys.ENTER)
+    ann.wait(lambda: ann.see("toast").text.startswith("Done."), "it to be done")
+    ann.wait(lambda: not ann.all("person", name="bot"), "bot to be out")
+    assert ann.focused() in ("message-row", "message"), "the focus is where one can go on"
 
 
 def test_from_right_to_left_nothing_is_out_of_place(room: Room, bot: Bot) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.browser import Person, missing
-from tests.e2e.people import Bot, Room
+from tests.e2e.people import Bot, Room, port_of
 from threadchat import Chat, Config
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "nothing is missing")
@@ -220,22 +220,69 @@ def test_rooms_are_filtered_created_left_and_never_rejoined_by_going_back(room: 
     ann.shoot("filter")
     ann.see("room-name").clear()
     ann.see("room-name").send_keys(" ")
+    ann.see("room", name="lobby").click()
+    ann.see("room", name="garden").click()
+    me = ann.see("person", name="ann").get_attribute("data-user")
     ann.see("leave").click()
     ann.wait(lambda: ann.see("title").text == "#lobby", "the other room")
+    for _ in range(2):  # to the lobby, and to where one was in the garden before that
+        ann.look().back()
+        ann.wait(lambda: ann.run("return location.hash") == "#lobby", "the address of where one is")
+        assert not ann.all("room", name="garden")
+        assert ann.see("title").text == "#lobby"
+    assert "garden" not in [room["name"] for room in bot.ask(type="rooms")["rooms"] if room["people"]]
+    ann.see("leave").click()
+    ann.wait(lambda: ann.see("title").text == "No room open", "no room")
     ann.look().back()
-    ann.wait(lambda: ann.run("return location.hash") == "#lobby", "the address of where one is")
-    assert not ann.all("room", name="garden")
-    assert ann.see("title").text == "#lobby"
+    ann.open_room("shed")
+    assert not ann.all("room", name="lobby"), "the last room is left, too"
+    assert ann.see("person", name="ann").get_attribute("data-user") == me, "and nobody signed out"
 
 
 def test_who_signs_out_is_somebody_new(room: Room) -> None:
     ann = room.enter("ann")
     me = ann.see("person", name="ann").get_attribute("data-user")
+    kept = "return JSON.stringify(Object.values(sessionStorage)).match(/resume[^:]*:[^\\w]*([\\w.-]+)/)[1]"
+    resume = ann.wait(lambda: ann.run(kept), "what proves who one is")
+    before = Bot(port_of(room.url), "ann", resume=resume)
+    assert (str(before.user), before.hello["resumed"]) == (me, True)
+    before.close()
     ann.choose("me", "menu-sign-out")
     ann.see("nickname")
     assert ann.run("return [localStorage.getItem('threadchat.nickname'), sessionStorage.length]") == [None, 0]
     ann.enter("ann")
     assert ann.see("person", name="ann").get_attribute("data-user") != me
+    late = Bot(port_of(room.url), "ann", resume=resume)
+    assert str(late.user) != me, "what proved it before is good for nothing"
+    late.close()
+
+
+def test_who_is_blocked_is_folded_and_cannot_write_alone(room: Room) -> None:
+    ann, bob = room.enter("ann"), room.enter("bob")
+    bob.say("hello")
+    ann.wait_for_text("hello")
+    menu(ann, "hello", "block")
+    assert "can no longer write to you privately" in ann.see("block-sure").text
+    ann.see("dialog-save").click()
+    ann.see("unfold-blocked")
+    bob.say("more")
+    ann.wait(lambda: "2 messages" in ann.see("unfold-blocked").text, "both to be folded")
+    assert ann.texts() == []
+    assert ann.look().title == "#lobby · threadchat", "they count for nothing"
+    bob.write_to("ann")
+    bob.say("psst")
+    assert "not online" in bob.see("failed").text
+    ann.see("unfold-blocked").click()
+    ann.wait_for_text("more")
+    assert ann.focused() == "message-row"
+    ann.see("person", name="bob").click()
+    assert "You block bob" in ann.see("profile").text
+    ann.see("profile-write").click()
+    assert "You block bob" in ann.see("notice").text
+    ann.choose("about", "block")
+    ann.see("message")
+    bob.see("retry").click()
+    ann.wait_for_text("psst")
 
 
 def test_settings(room: Room) -> None:

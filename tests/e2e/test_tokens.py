@@ -76,7 +76,7 @@ def test_who_has_no_token_or_a_bad_one(server: ServerProcess) -> None:
     assert refused.value.status == 401
     with Client(server.url, headers={"Authorization": f"Bearer {make_token('--user', '7')}"}) as ann:
         assert ann.user == 7
-    assert "a token was refused: it is no signed JWT" in server.log()
+    assert "a token was refused: it is not a signed JWT" in server.log()
     assert "nonsense" not in server.log()
     for path in ("/", "/ws"):
         with pytest.raises(HandshakeRefused):

@@ -14,12 +14,13 @@ const { Loader } = await import(`${page}/history.js`);
 const { Rooms } = await import(`${page}/rooms.js`);
 const { Outbox } = await import(`${page}/outbox.js`);
 const { Settings, pageConfig } = await import(`${page}/settings.js`);
-const { addressOf, addressed, nicknameIn, takeToken } = await import(`${page}/address.js`);
+const { addressOf, addressed, nicknameIn, takeToken } = await import(`${page}/navigation.js`);
+const { W } = await import(`${page}/text/words.js`);
 const storage = await import(`${page}/storage.js`);
 const { pack, unpack } = storage;
 const { rowsOf } = await import(`${page}/view/rows.js`);
-const { Screen } = await import(`${page}/view/screen.js`);
-const { candidates } = await import(`${page}/view/completion.js`);
+const { Screen } = await import(`${page}/view/dom.js`);
+const { candidates } = await import(`${page}/view/composer.js`);
 
 function store() {
   const kept = new Map();
@@ -226,6 +227,7 @@ test("rooms hear of events, and tell of messages only", async () => {
   const model = new Model();
   model.me.user = 1;
   const heard = [];
+  const asked = [];
   const listeners = new Map();
   const source = {
     on: (what, listener) => (listeners.set(what, listener), () => listeners.delete(what)),
@@ -233,7 +235,7 @@ test("rooms hear of events, and tell of messages only", async () => {
     request: async (type) => (type === "who" ? { users: [] } : { events: [] }),
   };
   const rooms = new Rooms(model, {
-    client: () => ({ room: () => source }),
+    client: () => ({ room: () => source, request: async (...details) => asked.push(details) }),
     attempt: async (promise) => promise.catch(() => undefined),
     changed: () => {},
     heard: (lobby, { id }) => heard.push(id),
@@ -249,6 +251,17 @@ test("rooms hear of events, and tell of messages only", async () => {
   assert.equal(lobby.people.get(3).nickname, "cy", "what is in no log is seen all the same");
   await rooms.askModerated(lobby);
   assert.equal(lobby.moderated, true);
+  const bob = model.direct(2, "bob");
+  rooms.typing(bob);
+  rooms.typing(bob);
+  assert.deepEqual(asked, [["typing_to", { to: 2 }]], "seldom enough");
+  rooms.typist(bob, { userId: 2, from: "bob" });
+  assert.deepEqual(bob.typists(Date.now()), ["bob"]);
+  bob.add({ userId: 2, name: "bob", text: "psst", at: 5, mine: false });
+  assert.deepEqual(bob.typists(Date.now()), [], "what was typed is here");
+  model.blocked.add(2);
+  rooms.typist(bob, { userId: 2, from: "bob" });
+  assert.deepEqual(bob.typists(Date.now()), []);
   listeners.get("kicked")({ reason: "kicked: until 2026-01-01 10:00:00 UTC" });
   assert.equal(lobby.phase, "refused");
 });
@@ -330,6 +343,23 @@ test("settings have defaults, outlive the page, and ignore nonsense", () => {
   assert.deepEqual(pageConfig({ querySelector: () => null }).rooms, []);
 });
 
+test("what the blocked write counts for nothing, and keeps nobody from seeing that they are", () => {
+  const model = new Model();
+  model.me = me;
+  model.blocked.add(2);
+  const lobby = Object.assign(model.room("lobby"), { epoch: "e" });
+  lobby.take(event(1, { mentions: [1] }), 1);
+  assert.equal(model.unread(), 0);
+  lobby.take(event(2, { userId: 3 }), 1);
+  assert.equal(model.unread(), 1);
+  model.currentKey = "#lobby";
+  assert.equal(model.obstacle, "");
+  model.currentKey = model.direct(2, "bob").key;
+  assert.equal(model.obstacle, "blocked");
+  model.current.ended = true;
+  assert.equal(model.obstacle, "ended");
+});
+
 test("a muted room counts mentions only", () => {
   const model = new Model();
   const { timeline, key } = model.room("lobby");
@@ -340,16 +370,19 @@ test("a muted room counts mentions only", () => {
 });
 
 test("storage remembers and forgets", () => {
-  storage.rememberNickname("ann");
-  storage.rememberSession({ me: 1 });
-  storage.rememberToken("t");
-  assert.deepEqual([storage.rememberedNickname(), storage.rememberedSession(), storage.rememberedToken()], ["ann", { me: 1 }, "t"]);
+  const { nickname, session, token, settings } = storage.remembered;
+  nickname.set("ann");
+  session.set({ me: 1 });
+  token.set("t");
+  settings.set({ sound: true });
+  assert.deepEqual([nickname.get(), session.get(), token.get()], ["ann", { me: 1 }, "t"]);
   storage.forgetMe();
-  assert.deepEqual([storage.rememberedNickname(), storage.rememberedSession(), storage.rememberedToken()], ["", null, null]);
+  assert.deepEqual([nickname.get(), session.get(), token.get()], ["", null, null]);
+  assert.deepEqual(settings.get(), { sound: true });
   window.localStorage.getItem = () => {
     throw new Error("forbidden");
   };
-  assert.equal(storage.rememberedNickname(), "");
+  assert.equal(nickname.get(), "");
   window.localStorage = store();
 });
 
@@ -384,13 +417,21 @@ test("rows: groups, days, the line before what is new, and quotes", () => {
   assert.deepEqual(rows.at(-1).reply, { id: 1, key: "e:1", name: "bob", text: "text 1" });
 });
 
-test("rows: people of one name are told apart, the blocked are left out, reactions say whose they are", () => {
+test("rows: people of one name are told apart, the blocked are folded, reactions say whose they are", () => {
   const lobby = room();
   lobby.take(event(1, { reactions: { "👍": [1, 2] } }), 1);
   lobby.take(event(2, { userId: 3 }), 1);
   lobby.take(event(3, { userId: 4, from: "cy" }), 1);
-  const rows = rowsOf(lobby, { me, blocked: new Set([4]) }, 2_000).filter(({ kind }) => kind === "message");
-  assert.deepEqual(rows.map(({ twin }) => twin), [true, true]);
+  lobby.take(event(4, { userId: 4, from: "cy" }), 1);
+  lobby.take(event(5, { userId: 5, from: "di", reply_to: 4 }), 1);
+  const blocked = new Set([4]);
+  const all = rowsOf(lobby, { me, blocked }, 2_000);
+  assert.equal(all.find(({ kind }) => kind === "blocked").text, W.fromBlocked(2));
+  const rows = all.filter(({ kind }) => kind === "message");
+  assert.deepEqual(rows.map(({ twin }) => twin), [true, true, false]);
+  assert.equal(rows[2].reply.text, "…");
+  lobby.unfolded = true;
+  assert.equal(rowsOf(lobby, { me, blocked }, 2_000).filter(({ kind }) => kind === "message").length, 5);
   assert.deepEqual(rows[0].reactions, [{ emoji: "👍", count: 2, mine: true, names: "You and bob" }]);
 });
 

@@ -13,18 +13,16 @@ const page = "../../threadchat/server/http/page";
 const { W } = await import(`${page}/text/words.js`);
 const { Keyed, alike, avatar, fillWords, guardFocus, h, named, roving } = await import(`${page}/view/dom.js`);
 const { rowNode } = await import(`${page}/view/message.js`);
-const { Composer, composing, trimmed } = await import(`${page}/view/composer.js`);
-const { Completion } = await import(`${page}/view/completion.js`);
+const { Completion, Composer, composing, trimmed } = await import(`${page}/view/composer.js`);
 const { Popup, ask, checkbox, choice, text } = await import(`${page}/view/overlays.js`);
 const { Lists } = await import(`${page}/view/lists.js`);
 const { Tools } = await import(`${page}/view/tools.js`);
-const { Shell } = await import(`${page}/view/shell.js`);
+const { Shell, dress, showTheme } = await import(`${page}/view/shell.js`);
 const { SignIn, problemOf } = await import(`${page}/view/signin.js`);
 const { Drawers } = await import(`${page}/view/drawers.js`);
 const { Log } = await import(`${page}/view/log.js`);
 const { Announcer, Notifier } = await import(`${page}/view/notify.js`);
-const { askSanction, showProfile } = await import(`${page}/view/people.js`);
-const { askPreferences, dress, showTheme } = await import(`${page}/view/preferences.js`);
+const { askPreferences, askSanction, showProfile } = await import(`${page}/view/dialogs.js`);
 const { Settings } = await import(`${page}/settings.js`);
 const { Model } = await import(`${page}/model.js`);
 const { Actions } = await import(`${page}/actions.js`);
@@ -33,7 +31,7 @@ const row = (more = {}) => ({
   ...{ key: "e:1", kind: "message", id: 1, head: true, name: "bob", userId: 2, mine: false, text: "hello", at: 1_000 },
   ...{ state: "", problem: "", final: false, names: [], me: "ann", reply: null, reactions: null, ...more },
 });
-const found = (testid, root = document) => root.querySelector(`[data-testid="${testid}"]`);
+const found = (testid, root = document) => root.querySelector(`[data-testid="${testid}"], #${testid}`);
 const input = (element, value) => {
   element.value = value;
   element.dispatchEvent(new Event("input", { bubbles: true }));
@@ -232,7 +230,7 @@ test("lists: unread first, filtered, one person each", () => {
   model.direct(2, "bob");
   const calls = [];
   const note = (name) => (thing) => calls.push([name, thing]);
-  const lists = new Lists(model, new Settings({}), ["kitchen"], { open: note("open"), join: note("join"), profile: note("profile") });
+  const lists = new Lists(model, new Settings({}), ["kitchen"], { choose: note("choose"), join: note("join") }, note("profile"));
   lists.update();
   const names = (id) => [...$(id).querySelectorAll(".name")].map((each) => each.textContent);
   assert.deepEqual(names("rooms"), ["garden", "lobby"]);
@@ -242,7 +240,7 @@ test("lists: unread first, filtered, one person each", () => {
   assert.equal(document.querySelectorAll('#lists [tabindex="0"]').length, 1);
   $("people-list").querySelectorAll("button")[1].click();
   $("rooms").querySelector("button").click();
-  assert.deepEqual(calls, [["profile", 2], ["open", "#garden"]]);
+  assert.deepEqual(calls, [["profile", 2], ["choose", "#garden"]]);
   input($("room-name"), "gar");
   assert.deepEqual([names("rooms"), $("room-hint").textContent], [["garden"], W.createRoom("gar")]);
   input($("room-name"), "x".repeat(129));
@@ -281,11 +279,12 @@ test("actions: by what one may", async () => {
   room.take({ type: "message", id: 1, userId: 2, from: "bob", message: "hello", unixTime: 1 }, 1);
   room.take({ type: "message", id: 2, userId: 1, from: "ann", message: "mine", unixTime: 2 }, 1);
   const calls = [];
-  const chat = { alter: (...details) => calls.push(details.slice(1)), moderate: async (...details) => calls.push(details) };
+  const note = (...details) => calls.push(details);
+  const chat = { alter: (...details) => calls.push(details.slice(1)), moderate: async (...details) => note(...details), block: async (...details) => note(...details) };
   const reports = [];
-  const actions = new Actions(model, chat, new Settings({}), { reply: (item) => calls.push(["reply", item.id]), edit: (item) => calls.push(["edit", item.id]), choose: (key) => calls.push(["choose", key]), close: () => {}, report: (words) => reports.push(words), changed: () => {} });
+  const actions = new Actions(model, chat, new Settings({}), { choose: (key) => calls.push(["choose", key]), close: () => {} }, { reply: (item) => calls.push(["reply", item.id]), edit: (item) => calls.push(["edit", item.id]), report: (words) => reports.push(words), changed: () => {} });
   const labels = (key) => actions.entries(key, () => {}).filter(Boolean).map(({ label }) => label);
-  assert.deepEqual(labels("e:1"), [W.reply, W.react, W.copyText, W.copyLink, W.profile]);
+  assert.deepEqual(labels("e:1"), [W.reply, W.react, W.copyText, W.copyLink, W.profile, W.block]);
   assert.deepEqual(labels("e:2"), [W.reply, W.react, W.edit, W.copyText, W.copyLink, W.delete]);
   room.moderated = true;
   assert.ok(labels("e:1").includes(W.delete));
@@ -302,14 +301,28 @@ test("actions: by what one may", async () => {
   await tick();
   assert.deepEqual(calls.pop(), ["mute", { user: 2, room: "lobby", reason: "spam", seconds: 3_600 }]);
   assert.deepEqual(reports, [W.moderationDone]);
-  assert.deepEqual(actions.about().filter(Boolean).map(({ label }) => label), [W.invite, W.muteRoom, W.leaveRoom, W.closeRoom]);
+  const menu = () => actions.about().filter(Boolean).map(({ label }) => label);
+  assert.deepEqual(menu(), [W.invite, W.muteRoom, W.leaveRoom, W.closeRoom]);
+  actions.profile(2, "bob");
+  found("block").click();
+  await tick();
+  assert.match(found("block-sure").textContent, /folded/, "what it does is said first");
+  found("block-sure").dispatchEvent(new Event("submit", { cancelable: true }));
+  await tick();
+  assert.deepEqual(calls.pop(), [2, true]);
+  model.blocked.add(2);
+  actions.write(2, "bob");
+  model.currentKey = calls.pop()[1];
+  assert.deepEqual(menu(), [W.profile, W.muteRoom, W.hideDirect, W.unblock]);
+  actions.about().find((entry) => entry?.label === W.unblock).act();
+  assert.deepEqual(calls.pop(), [2, false], "which nobody needs to think about");
 });
 
 test("the heading, the banner and the title", () => {
   const { model, room } = lobby();
   room.timeline.insert({ kind: "message", epoch: "e", id: 1, userId: 2, text: "" });
   const calls = [];
-  const shell = new Shell(model, new Settings({}), "Our chat", { reconnect: () => calls.push("reconnect"), again: () => calls.push("again"), close: () => {} });
+  const shell = new Shell(model, new Settings({}), "Our chat", { reconnect: () => calls.push("reconnect"), again: () => calls.push("again"), close: () => {}, unblock: () => calls.push("unblock") });
   shell.update();
   assert.equal(document.title, "(1) #lobby · Our chat");
   assert.equal($("title").textContent, "#lobby");
@@ -321,6 +334,12 @@ test("the heading, the banner and the title", () => {
   $("notice-button").click();
   assert.ok($("people-toggle").hidden, "who is out sees no people");
   assert.deepEqual(calls, ["reconnect", "again"]);
+  model.currentKey = model.direct(2, "bob").key;
+  model.blocked.add(2);
+  shell.update();
+  assert.equal($("notice-text").textContent, W.youBlock("bob"));
+  $("notice-button").click();
+  assert.equal(calls.pop(), "unblock");
   shell.report("Well?", "Yes", () => calls.push("yes"));
   $("toast-act").click();
   assert.equal(calls.at(-1), "yes");
@@ -426,7 +445,7 @@ test("the log shows the open conversation, and what stands above it", () => {
   const { model, room } = lobby();
   room.take({ type: "message", id: 1, userId: 2, from: "bob", message: "hello", unixTime: 1 }, 1);
   room.first = 1;
-  const log = new Log(model, { changed: () => {}, older: () => {}, newer: () => {}, newest: () => {}, unread: () => {} });
+  const log = new Log(model, { older: () => {}, newer: () => {}, newest: () => {}, unread: () => {} }, { changed: () => {} });
   log.open(room);
   log.update();
   assert.match($("messages").textContent, /hello/);

@@ -138,7 +138,7 @@ def test_an_event_on_a_connections_thread(name: str) -> None:
     assert "connection" in logged(on_thread(name, lambda: log.error("nobody is known")))
 
 
-@pytest.mark.parametrize("name", ["pinger", "accept-8080", "redis-keeper", "writer-x"])
+@pytest.mark.parametrize("name", ["pinger", "accept-8080", "redis-heartbeat", "writer-x"])
 def test_an_event_on_another_thread(name: str) -> None:
     assert "connection" not in logged(on_thread(name, lambda: log.error("odd")), Label(8080, "user 5"))
 

@@ -71,7 +71,7 @@ class Scene(NamedTuple):
 
 
 @contextmanager
-def linked(
+def served(
     *,
     small: bool = False,
     limits: Limits | None = None,

@@ -19,7 +19,7 @@ import pytest
 import simple_websocket as theirs
 import websockets.exceptions
 
-from tests.plain.helpers import LOOPBACK, echo, linked, serving, url
+from tests.plain.helpers import LOOPBACK, echo, served, serving, url
 from tests.plain.test_connection import pair
 from tests.plain.test_simple_websocket import application
 from tests.wire.conftest import Certificate
@@ -35,7 +35,7 @@ from threadchat.plain.websockets.sync.client import connect as sync_connect
 
 
 def test_what_the_peer_sent_before_it_saw_our_close_is_received() -> None:
-    with linked(close_timeout=None) as scene:
+    with served(close_timeout=None) as scene:
         scene.threaded.close(1000)
         scene.peer.send(b"\x81\x85\0\0\0\0later")
         scene.peer.send(close_frame())
@@ -45,7 +45,7 @@ def test_what_the_peer_sent_before_it_saw_our_close_is_received() -> None:
 
 
 def test_a_flood_after_our_close_is_not_kept() -> None:
-    with linked(close_timeout=None) as scene:
+    with served(close_timeout=None) as scene:
         scene.threaded.close(1000)
         for _ in range(100):
             scene.peer.send(b"\x81\x81\0\0\0\0x")
@@ -56,7 +56,7 @@ def test_a_flood_after_our_close_is_not_kept() -> None:
 
 
 def test_a_mute_peer_is_lost_after_close_timeout_whatever_the_writer_says() -> None:
-    with linked(close_timeout=1.5, answer_timeout=None) as scene:
+    with served(close_timeout=1.5, answer_timeout=None) as scene:
         scene.threaded.close(1000)
         scene.hand.advance(1.0)
         assert not scene.threaded.gone.is_set()
@@ -146,7 +146,7 @@ def test_nothing_gets_between_the_fragments_of_a_message() -> None:
 
 
 def test_fragments_wait_for_a_message_that_is_being_put(monkeypatch: pytest.MonkeyPatch) -> None:
-    with linked() as scene:
+    with served() as scene:
         inside, go_on = threading.Event(), threading.Event()
         order: list[str] = []
         put = scene.threaded.connection.send

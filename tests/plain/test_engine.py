@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tests.plain.helpers import LOOPBACK, linked, serving, url
+from tests.plain.helpers import LOOPBACK, served, serving, url
 from threadchat.plain.engine import ENGINE, Engine
 from threadchat.wire.pinger import Pinger
 
@@ -27,7 +27,7 @@ class Member:
             self.gone.set()
 
 
-def test_a_seat_each_with_one_turnstile_and_one_pinger() -> None:
+def test_connections_share_one_turnstile_and_one_pinger() -> None:
     engine = Engine()
     first, second = engine.enter(), engine.enter()
     assert first.number != second.number
@@ -37,7 +37,7 @@ def test_a_seat_each_with_one_turnstile_and_one_pinger() -> None:
     engine.leave(second.number)
 
 
-def test_the_pinger_ends_with_the_last_seat_and_a_new_one_comes_with_the_next() -> None:
+def test_the_pinger_ends_with_the_last_connection_and_a_new_one_starts_with_the_next() -> None:
     pingers: list[Pinger] = []
 
     def make() -> Pinger:
@@ -75,8 +75,8 @@ def test_at_the_end_all_are_closed_and_waited_for() -> None:
     assert [member.closed for member in members] == [[1001], [1001]]
 
 
-def test_a_link_has_a_seat_for_as_long_as_it_lives() -> None:
-    with linked() as scene:
+def test_a_connection_is_counted_for_as_long_as_it_lives() -> None:
+    with served() as scene:
         assert list(scene.engine._slots.values()) == [scene.threaded]
     assert scene.engine._slots == {}
 

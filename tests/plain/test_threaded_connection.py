@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.e2e.process import until
-from tests.plain.helpers import linked, say_goodbye
+from tests.plain.helpers import say_goodbye, served
 from tests.wire.helpers import PATIENCE, client_frame, close_frame, text_frame
 from threadchat.errors import ConnectionClosed
 from threadchat.plain.engine import Engine
@@ -20,7 +20,7 @@ from threadchat.wire.protocol import frames
 
 
 def test_messages_go_into_the_inbox_and_out_of_the_outbox() -> None:
-    with linked() as scene:
+    with served() as scene:
         scene.peer.send(text_frame("hi"), client_frame(frames.BINARY, b"\0\1"))
         assert [scene.threaded.receive_queue.get(20), scene.threaded.receive_queue.get(20)] == ["hi", b"\0\1"]
         scene.threaded.send(scene.threaded.connection.text("ho"))
@@ -28,7 +28,7 @@ def test_messages_go_into_the_inbox_and_out_of_the_outbox() -> None:
 
 
 def test_threads_and_addresses_have_names() -> None:
-    with linked() as scene:
+    with served() as scene:
         assert scene.threaded.thread.name == "reader-1"
         assert scene.threaded.thread.daemon
         assert scene.threaded.remote_address == scene.peer.socket.getsockname()
@@ -37,14 +37,14 @@ def test_threads_and_addresses_have_names() -> None:
 
 
 def test_pings_are_answered_while_nobody_receives() -> None:
-    with linked() as scene:
+    with served() as scene:
         scene.peer.send(text_frame("one"), client_frame(frames.PING, b"?"))
         assert scene.peer.frame() == (frames.PONG, b"?")
         assert scene.threaded.receive_queue.qsize() == 1
 
 
 def test_a_full_inbox_stops_the_reader_until_somebody_receives() -> None:
-    with linked(receive_queue=ReceiveQueue(max_messages=2)) as scene:
+    with served(receive_queue=ReceiveQueue(max_messages=2)) as scene:
         scene.peer.send(text_frame("1"), text_frame("2"))
         until(lambda: scene.threaded.receive_queue._full, "two messages")
         scene.peer.send(client_frame(frames.PING, b"?"))
@@ -54,7 +54,7 @@ def test_a_full_inbox_stops_the_reader_until_somebody_receives() -> None:
 
 
 def test_a_full_inbox_holds_nobody_who_closes() -> None:
-    with linked(receive_queue=ReceiveQueue(max_messages=1)) as scene:
+    with served(receive_queue=ReceiveQueue(max_messages=1)) as scene:
         scene.peer.send(text_frame("1"))
         until(lambda: scene.threaded.receive_queue._full, "a message")
         scene.threaded.close(1000, "")
@@ -65,7 +65,7 @@ def test_a_full_inbox_holds_nobody_who_closes() -> None:
 
 
 def test_a_reader_that_waits_for_room_sees_that_the_connection_was_lost() -> None:
-    with linked(receive_queue=ReceiveQueue(max_messages=1)) as scene:
+    with served(receive_queue=ReceiveQueue(max_messages=1)) as scene:
         scene.peer.send(text_frame("1"))
         until(lambda: scene.threaded.receive_queue._full, "a message")
         scene.threaded.connection.abort(1006)
@@ -74,7 +74,7 @@ def test_a_reader_that_waits_for_room_sees_that_the_connection_was_lost() -> Non
 
 
 def test_the_peers_close_is_answered_and_what_came_before_it_is_kept() -> None:
-    with linked() as scene:
+    with served() as scene:
         scene.peer.send(text_frame("last"), close_frame(4000, "done"))
         assert scene.peer.rest() == [(frames.CLOSE, (4000).to_bytes(2, "big") + b"done")]
         assert scene.threaded.wait_gone(20)
@@ -90,14 +90,14 @@ def test_the_peers_close_is_answered_and_what_came_before_it_is_kept() -> None:
 
 
 def test_the_first_close_counts() -> None:
-    with linked() as scene:
+    with served() as scene:
         scene.threaded.close(4001, "first")
         scene.threaded.close(4002, "second")
         assert scene.peer.frame() == (frames.CLOSE, (4001).to_bytes(2, "big") + b"first")
 
 
 def test_a_peer_that_never_answers_the_close_is_gone_two_seconds_after_it_left() -> None:
-    with linked() as scene:
+    with served() as scene:
         scene.threaded.close(1000, "")
         assert scene.peer.frame() == (frames.CLOSE, b"\x03\xe8")
         scene.hand.advance(0.3)  # seen to have left
@@ -108,7 +108,7 @@ def test_a_peer_that_never_answers_the_close_is_gone_two_seconds_after_it_left()
 
 
 def test_what_waits_may_take_longer_than_that_to_leave() -> None:
-    with linked(small=True) as scene:
+    with served(small=True) as scene:
         for _ in range(20):
             scene.threaded.send(scene.threaded.connection.binary(bytes(40_000)))
         scene.threaded.close(1000, "")
@@ -122,7 +122,7 @@ def test_what_waits_may_take_longer_than_that_to_leave() -> None:
 
 
 def test_but_no_longer_than_its_timeout() -> None:
-    with linked(small=True, close_timeout=5.0) as scene:
+    with served(small=True, close_timeout=5.0) as scene:
         for _ in range(20):
             scene.threaded.send(scene.threaded.connection.binary(bytes(40_000)))
         scene.threaded.close(1000, "")
@@ -133,7 +133,7 @@ def test_but_no_longer_than_its_timeout() -> None:
 
 
 def test_a_reader_that_fails_closes_with_1011(monkeypatch: pytest.MonkeyPatch) -> None:
-    with linked() as scene:
+    with served() as scene:
 
         def fail(messages: object) -> None:
             raise ZeroDivisionError
@@ -146,7 +146,7 @@ def test_a_reader_that_fails_closes_with_1011(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_keepalive_pings_measure_the_latency() -> None:
-    with linked(limits=Limits(ping_interval=20, pong_timeout=40)) as scene:
+    with served(limits=Limits(ping_interval=20, pong_timeout=40)) as scene:
         scene.hand.advance(20)
         opcode, payload = scene.peer.frame()
         assert opcode == frames.PING
@@ -158,7 +158,7 @@ def test_keepalive_pings_measure_the_latency() -> None:
 
 
 def test_a_peer_that_answers_no_ping_is_gone() -> None:
-    with linked(limits=Limits(ping_interval=20, pong_timeout=40)) as scene:
+    with served(limits=Limits(ping_interval=20, pong_timeout=40)) as scene:
         scene.hand.advance(20)
         assert scene.peer.frame()[0] == frames.PING
         scene.hand.advance(20)
@@ -171,7 +171,7 @@ def test_a_connection_that_nobody_can_use_any_more_ends() -> None:
     class Owner:
         pass
 
-    with linked(limits=Limits(ping_interval=None)) as scene:
+    with served(limits=Limits(ping_interval=None)) as scene:
         owner = Owner()
         scene.threaded.end_with(owner)
         scene.hand.advance(10 * OWNER_LOOK)
@@ -183,13 +183,13 @@ def test_a_connection_that_nobody_can_use_any_more_ends() -> None:
 
 
 def test_without_an_interval_there_are_no_pings() -> None:
-    with linked(limits=Limits(ping_interval=None)) as scene:
+    with served(limits=Limits(ping_interval=None)) as scene:
         scene.hand.advance(1e6)
         scene.threaded.close(1000, "")
         assert scene.peer.frame()[0] == frames.CLOSE
 
 
-def test_a_connection_that_cannot_be_made_gives_its_seat_back() -> None:
+def test_a_connection_that_cannot_be_made_is_no_longer_counted() -> None:
     engine = Engine()
 
     def fail(slot: object, on_gone: object) -> Connection:
@@ -209,7 +209,7 @@ def test_without_a_thread_for_the_reader_the_connection_ends(monkeypatch: pytest
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", fail)
-    with pytest.raises(RuntimeError, match="new thread"), linked():
+    with pytest.raises(RuntimeError, match="new thread"), served():
         pass
 
 
@@ -232,7 +232,7 @@ def test_an_interrupt_while_the_reader_starts_ends_the_connection(
     before = set(threading.enumerate())
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", interrupted)
-        with pytest.raises(KeyboardInterrupt), linked():
+        with pytest.raises(KeyboardInterrupt), served():
             pass
     for thread in set(threading.enumerate()) - before:
         thread.join(PATIENCE)

@@ -56,6 +56,7 @@ class FakeConnection:
         self.state = ConnectionState.IN_CHAT
         self.closed: ConnectionClosed | None = None
         self.outbox = FakeOutbox()
+        self.keepalive = SimpleNamespace(asked_at=None)
         self.counters = ConnectionCounters()
         for name, value in counters.items():
             setattr(self.counters, name, value)
@@ -63,4 +64,6 @@ class FakeConnection:
 
 def session(user: int | None = 1, nickname: str = "ann", address: str = "192.0.2.1") -> Any:
     """As much of a session."""
-    return SimpleNamespace(user=user, nickname=nickname, address=address, work=Work())
+    return SimpleNamespace(
+        user=user, nickname=nickname, address=address, work=Work(), room_names=lambda: ["lobby"]
+    )

@@ -41,7 +41,7 @@ def enter(memory: InMemory, user: str = "ann", **fields: Any) -> Peer:
     return peer
 
 
-def seats_of(chat: Chat, user: str) -> Any:
+def memberships_of(chat: Chat, user: str) -> Any:
     [session] = chat.hub._sessions.of(user)
     assert isinstance(session, ApplicationSession)
     return session._memberships
@@ -66,7 +66,7 @@ def test_whoever_goes_while_being_put_into_a_room_is_not_left_behind_there(
     chat: Chat, memory: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann, held = enter(memory), Held(monkeypatch)
-    memberships = seats_of(chat, "ann")
+    memberships = memberships_of(chat, "ann")
     memberships._changed = watched = Watched()
     threads = run(lambda: chat.join("ann", "lobby"))
     assert held.there.acquire(timeout=PATIENCE)
@@ -93,7 +93,7 @@ def test_a_leave_waits_for_the_join_that_it_ends(
     chat: Chat, memory: InMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann, held = enter(memory), Held(monkeypatch)
-    seats_of(chat, "ann")._changed = watched = Watched()
+    memberships_of(chat, "ann")._changed = watched = Watched()
     threads = run(lambda: chat.join("ann", "lobby"))
     assert held.there.acquire(timeout=PATIENCE)
     threads += run(lambda: chat.leave("ann", "lobby"))

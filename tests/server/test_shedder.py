@@ -40,7 +40,7 @@ def own(size: int) -> Text:
     return Text(bytes(size))
 
 
-class Desk:
+class Scene:
     def __init__(self) -> None:
         self.hand = Hand()
         self.stubs: list[Any] = []
@@ -59,20 +59,22 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def scene() -> Scene:
+    return Scene()
 
 
-def test_nobody_goes_while_there_is_room(desk: Desk) -> None:
-    stubs = [desk.come(own(250)) for _ in range(4)]
-    desk.shedder.look()
+def test_nobody_goes_while_there_is_room(scene: Scene) -> None:
+    stubs = [scene.come(own(250)) for _ in range(4)]
+    scene.shedder.look()
     assert not any(stub.aborted for stub in stubs)
 
 
-def test_the_fullest_go_first_and_no_more_than_have_to(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_fullest_go_first_and_no_more_than_have_to(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
     sizes = [100, 700, 300, 600]
-    stubs = [desk.come(own(size)) for size in sizes]
-    desk.shedder.look()
+    stubs = [scene.come(own(size)) for size in sizes]
+    scene.shedder.look()
     assert [bool(stub.aborted) for stub in stubs] == [False, True, False, False]
     [(code, reason)] = stubs[1].aborted
     assert code == CloseCode.SLOW
@@ -80,73 +82,73 @@ def test_the_fullest_go_first_and_no_more_than_have_to(desk: Desk, caplog: pytes
     assert "queued_bytes" in reason
     assert REPORTS.flush(60)
     assert "1 connections were aborted" in caplog.text
-    desk.shedder.look()
+    scene.shedder.look()
     assert [len(stub.aborted) for stub in stubs] == [0, 1, 0, 0]
 
 
-def test_what_waits_for_many_is_there_once(desk: Desk) -> None:
+def test_what_waits_for_many_is_there_once(scene: Scene) -> None:
     shared = own(400)
-    people = [desk.come(shared) for _ in range(50)]
-    desk.shedder.look()
+    people = [scene.come(shared) for _ in range(50)]
+    scene.shedder.look()
     assert not any(stub.aborted for stub in people)
 
 
-def test_whose_going_frees_the_most_goes_however_full_the_others_are(desk: Desk) -> None:
+def test_whose_going_frees_the_most_goes_however_full_the_others_are(scene: Scene) -> None:
     shared = [own(200), own(200)]
-    people = [desk.come(*shared) for _ in range(10)]
-    hoarders = [desk.come(own(350)) for _ in range(3)]
-    desk.shedder.look()
+    people = [scene.come(*shared) for _ in range(10)]
+    hoarders = [scene.come(own(350)) for _ in range(3)]
+    scene.shedder.look()
     assert not any(stub.aborted for stub in people)
     assert sum(bool(stub.aborted) for stub in hoarders) == 2
 
 
-def test_where_all_have_the_same_all_go_that_have_to(desk: Desk) -> None:
+def test_where_all_have_the_same_all_go_that_have_to(scene: Scene) -> None:
     shared = own(1001)
-    people = [desk.come(shared) for _ in range(3)]
-    desk.shedder.look()
+    people = [scene.come(shared) for _ in range(3)]
+    scene.shedder.look()
     assert all(stub.aborted for stub in people), "less frees nothing"
 
 
-def test_what_a_writer_has_in_hand_counts_too(desk: Desk) -> None:
-    stub = desk.come()
+def test_what_a_writer_has_in_hand_counts_too(scene: Scene) -> None:
+    stub = scene.come()
     stub.outbox.unsent = bytes(1001)
-    desk.shedder.look()
+    scene.shedder.look()
     assert stub.aborted
 
 
-def test_it_looks_once_a_second_and_more_often_when_much_waits(desk: Desk) -> None:
-    stub = desk.come()
-    desk.hand.advance(CALM)
-    assert desk.looks == 1
-    desk.hand.advance(CALM * 0.9)
-    assert desk.looks == 1
+def test_it_looks_once_a_second_and_more_often_when_much_waits(scene: Scene) -> None:
+    stub = scene.come()
+    scene.hand.advance(CALM)
+    assert scene.looks == 1
+    scene.hand.advance(CALM * 0.9)
+    assert scene.looks == 1
     stub.hold(own(501))
-    desk.hand.advance(CALM * 0.1)
-    assert desk.looks == 2
-    assert desk.shedder.look() == TENSE
+    scene.hand.advance(CALM * 0.1)
+    assert scene.looks == 2
+    assert scene.shedder.look() == TENSE
 
 
-def test_nobody_looks_where_nobody_is(desk: Desk) -> None:
-    desk.hand.advance(100)
-    assert desk.looks == 0
-    desk.come()
-    desk.come()
-    desk.hand.advance(CALM)
-    assert desk.looks == 1, "one chain of looks, however many come"
-    desk.stubs.clear()
+def test_nobody_looks_where_nobody_is(scene: Scene) -> None:
+    scene.hand.advance(100)
+    assert scene.looks == 0
+    scene.come()
+    scene.come()
+    scene.hand.advance(CALM)
+    assert scene.looks == 1, "one chain of looks, however many come"
+    scene.stubs.clear()
     for _ in range(5):
-        desk.hand.advance(CALM)
-    assert desk.looks == 2
-    desk.come()
-    desk.hand.advance(CALM)
-    assert desk.looks == 3
+        scene.hand.advance(CALM)
+    assert scene.looks == 2
+    scene.come()
+    scene.hand.advance(CALM)
+    assert scene.looks == 3
 
 
-def test_a_fork_looks_at_its_own(desk: Desk) -> None:
-    desk.come()
-    desk.shedder.rounds.leave_behind()
-    desk.hand.advance(CALM)
-    assert desk.looks == 0
-    desk.come()
-    desk.hand.advance(CALM)
-    assert desk.looks == 1
+def test_a_fork_looks_at_its_own(scene: Scene) -> None:
+    scene.come()
+    scene.shedder.rounds.leave_behind()
+    scene.hand.advance(CALM)
+    assert scene.looks == 0
+    scene.come()
+    scene.hand.advance(CALM)
+    assert scene.looks == 1

@@ -144,3 +144,17 @@ def test_silence_counts_from_the_first_ping_that_left() -> None:
     assert kept.silences == 0
     kept.advance(30)
     assert kept.silences == 1
+
+
+def test_pings_that_are_not_answered_until_the_next_are_counted() -> None:
+    kept = Kept()
+    assert kept.keepalive.asked_at is None
+    kept.advance(30)
+    assert (kept.counters.pings_unanswered, kept.keepalive.asked_at) == (0, kept.hand.clock())
+    kept.advance(30)
+    kept.advance(30)
+    assert (kept.counters.pings_unanswered, kept.keepalive.asked_at) == (2, kept.hand.clock() - 60)
+    kept.keepalive.answered()
+    assert kept.keepalive.asked_at is None
+    kept.advance(30)
+    assert kept.counters.pings_unanswered == 2

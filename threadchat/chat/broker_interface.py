@@ -60,6 +60,16 @@ class Broker(Protocol):
         """Stops the broker's threads. A room that is closed after this ends on this node only."""
 
 
+class NodeReports(Protocol):
+    """What the nodes of a cluster tell each other about themselves. The chat knows nothing of the content."""
+
+    own: bytes
+    """What this node reports from now on; empty for nothing."""
+
+    def read(self) -> list[tuple[bytes, float]]:
+        """The last reports of all nodes, each with its age in seconds. Never waits. Runs on: any thread."""
+
+
 class RoomInfo(NamedTuple):
     """A room as a list of rooms shows it. A person counts once, however many sessions they have."""
 

@@ -14,11 +14,14 @@ from threadchat.chat.broker_interface import Broker, Cluster
 from threadchat.chat.emitting import passing
 from threadchat.chat.log.events import (
     DIRECT,
+    TYPING,
     Direct,
     Draft,
+    Event,
     Position,
     Record,
     UserId,
+    encoded,
     inbox_of,
     record,
     record_of,
@@ -219,6 +222,17 @@ class Inboxes:
             except (CommandError, RoomClosed) as error:  # the recipient has it
                 log.info("a direct message is not in the inbox of its sender: %s", error)
         return stored
+
+    def tell_typing(self, to: UserId, sender: UserId, nickname: str) -> None:
+        """Tells a person's sessions that somebody is typing to them. It is in no log, and may be lost.
+
+        Nothing happens where the person blocks the sender. Raises CommandError 100 if the broker is away.
+        """
+        if self.keeps_inbox(to) and self.broker.blocks.holds(to, sender):
+            return
+        told = encoded(Event(type=TYPING, user=sender, nickname=nickname, time=int(time())))
+        self._sessions.notify(to, told)
+        self._cluster.notify(to, told.json, kept=False)
 
     # Requested by other nodes; see Node
 

@@ -99,6 +99,7 @@ class RoomNames:
         try:
             _add_people(names, room.who())  # without the lock: the broker may make it wait
         except CommandError:
+            _add(names, events, _TELLING)
             _add_people(names, room.who_is_here())
         with self._lock:
             self._names, self._seen, self._changes = names, newest, changes

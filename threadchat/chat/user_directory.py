@@ -11,7 +11,7 @@ from threadchat.chat.access.blocks import MOST_BLOCKED_BY_STRANGER, MOST_STRANGE
 from threadchat.chat.access.revocations import Proof
 from threadchat.chat.access.sanctions import Sanction
 from threadchat.chat.broker_interface import Reach
-from threadchat.chat.log.events import Direct, Record, UserId
+from threadchat.chat.log.events import TYPING, Direct, Record, UserId
 from threadchat.chat.room import Room
 from threadchat.errors import CloseCode, CommandError, RoomClosed
 from threadchat.wire.listing import entering
@@ -140,7 +140,7 @@ class UserDirectory:
             return len(remaining) < len(sessions)
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process, whose parent has the rest. Runs on: its only thread, first."""
+        """Forgets everybody in a forked process. Runs on: its only thread, first."""
         self.__init__()  # type: ignore[misc]
 
     def offer(self, direct: Direct) -> Reach:
@@ -162,6 +162,9 @@ class UserDirectory:
         A `kept` event is offered only to sessions without an inbox, and not as a light one.
         """
         sessions = self.of(user)
+        event = told.event
+        if event.type == TYPING and event.user is not None and self.blocks.holds(user, event.user):
+            return False
 
         def offer(listed: list[Any]) -> None:
             for session in sessions:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import faulthandler
 import gc
 import logging
 import os
 import queue
 import signal
-import socket
 import sys
 import threading
 import warnings
@@ -91,8 +89,8 @@ def _serve(config: Config, opened: Callable[[str], None], at_terminal: bool) -> 
             return complain(f"event log {config.event_log}: {error.strerror or error}")
         try:
             chat.listen(on_accept_thread=partial(prepare_thread, config.pin))
-        except (OSError, UnicodeError) as error:
-            return complain(why_not_listening(config, error))
+        except OSError as error:
+            return complain(error.strerror or str(error))
         opened(browsable(config.host, chat.url))
         log.info("stopping: %s", _look_after(chat, arrived, at_terminal).name)
         if not chat.drain(config.drain_timeout):
@@ -118,22 +116,6 @@ def browsable(host: str, url: str) -> str:
     port = rest.rstrip("/").rpartition(":")[2]
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}/"
-
-
-def why_not_listening(config: Config, error: OSError | UnicodeError) -> str:
-    """Explains why the server cannot listen on its address, and what to change."""
-    place = f"{config.host} port {config.port}"
-    if isinstance(error, UnicodeError | socket.gaierror):
-        return f"host {config.host} cannot be resolved: {getattr(error, 'strerror', None) or error}"
-    match error.errno:
-        case errno.EADDRINUSE:
-            return f"{place} is in use by another program; set another --port, or --port 0 for any free one"
-        case errno.EACCES:
-            return f"{place} requires privileges; set a --port of 1024 or above"
-        case errno.EADDRNOTAVAIL:
-            return f"{config.host} is not an address of this machine; set --host to one that is"
-        case _:
-            return f"cannot listen on {place}: {error.strerror or error}"
 
 
 # -- signals -----------------------------------------------------------------------------------------

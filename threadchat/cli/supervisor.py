@@ -30,7 +30,6 @@ from threadchat.cli.serve import (
     has_terminal,
     last_resort,
     serve,
-    why_not_listening,
 )
 from threadchat.cli.wakeups import OPEN, Wakeups
 from threadchat.cli.worker_processes import WorkerProcesses
@@ -74,8 +73,8 @@ def _supervise(config: Config) -> int:
         with bind(config.host, config.port) as probe:  # `reserve` alone would share another program's port
             port = probe.getsockname()[1]
         reserved = reserve(config.host, port)
-    except (OSError, UnicodeError) as error:
-        return complain(why_not_listening(config, error))
+    except OSError as error:
+        return complain(error.strerror or str(error))
     config = replace(config, port=port)
     with reserved, last_resort(), Wakeups() as wakeups, contextlib.ExitStack() as stack:
         redis = None

@@ -241,7 +241,7 @@ def chat_url(text: str) -> str:
     """
     schemes = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(text if isinstance(text, str) else "")  # a port number, for example
         if parts.scheme not in schemes or not parts.hostname or parts.port == 0:
             raise ValueError("it must begin with ws://, wss://, http:// or https://, followed by a host")
     except ValueError as error:

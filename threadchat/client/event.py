@@ -1,4 +1,4 @@
-"""Events as the client gives them to an application, those that it creates itself among them."""
+"""The events that an application gets from the client, including the client's own."""
 
 from __future__ import annotations
 

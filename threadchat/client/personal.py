@@ -1,11 +1,11 @@
-"""The commands that concern only the user, as methods: to block people, and to log out."""
+"""The commands that concern only the user, as methods: to block people, to type to one, and to log out."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 
 from threadchat.chat.log.events import UserId
-from threadchat.client.pending import Request
+from threadchat.client.pending import OnLoss, Request
 from threadchat.client.protocol import AnyReply, Reply
 
 
@@ -37,6 +37,10 @@ class PersonalCommands:
     def blocked(self, *, timeout: float | None = None) -> tuple[UserId, ...]:
         """The ids of those whom the user blocks."""
         return self._ask(Request("blocked", {}, BlockedUsers), timeout).users
+
+    def typing_to(self, user: UserId, *, timeout: float | None = None) -> Reply:
+        """Tells somebody that the user is typing a private message to them; not sent again, see `direct`."""
+        return self._ask(Request("typing_to", {"to": user}, Reply, on_loss=OnLoss.REFUSED), timeout)
 
     def logout(self, *, timeout: float | None = None) -> Reply:
         """Revokes what the user could come back with: a stranger's `resume`, or the token shown here.

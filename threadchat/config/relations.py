@@ -38,6 +38,7 @@ def check_relations(
         raise refuse("wait_replicas", "0 with", "broker", "only Redis has replicas")
     for name, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
         if values[name] and not values[other]:
-            raise refuse(name, "given with", other, "a certificate and its key belong together")
+            said = origins[name].saying(settings[name].told(values[name]))
+            raise ConfigError(f"{said}: set {other} as well; a certificate and its key belong together")
     if values["workers"] > 1 and values["event_log"]:
         raise refuse("workers", "1 with", "event_log", "every process would write every event to the file")

@@ -60,7 +60,7 @@ FILE: Final = "file:"
 
 
 def hide_password(address: str) -> str:
-    """An address without what nobody but its user may know; also a malformed one, and one badly quoted."""
+    """Removes the password from an address, also from a malformed or badly quoted one."""
     if address.startswith("sqlite:"):
         return address
     begin = re.match(r"[^:@]*:/*", address)

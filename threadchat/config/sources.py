@@ -95,7 +95,7 @@ def _from_file(settings: Settings, path: Path) -> Given:
 def _checked(
     read: Callable[[Any], Value], setting: Setting, raw: object, origin: Origin
 ) -> tuple[Any, Origin]:
-    """The value, and where it came from: of a secret in a file, that file."""
+    """The value and its origin, which is the file for a secret in a file."""
     value = check_value(read, setting, raw, origin)
     if setting.secret and isinstance(raw, str) and raw.startswith(FILE):
         return value, replace(origin, label=raw)

@@ -36,6 +36,11 @@ def number_of(thread_name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def one_line(text: str) -> str:
+    """Escapes characters that break lines or move a terminal's cursor."""
+    return _BREAKS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 class OneLine(logging.Formatter):
     """Keeps each event on one line: escapes characters that break lines or move a terminal's cursor."""
 
@@ -46,7 +51,7 @@ class OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        return _BREAKS.sub(lambda found: repr(found[0])[1:-1], text)
+        return one_line(text)
 
 
 class AsJson(logging.Formatter):
@@ -68,7 +73,7 @@ class AsJson(logging.Formatter):
             "time": time.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _message(record),
+            "message": text_of(record),
             "thread": record.threadName,
         }
         number, label = _whose(record)
@@ -88,7 +93,8 @@ class AsJson(logging.Formatter):
         return next((each.label for each in self._connections() if each.number == number), "")
 
 
-def _message(record: logging.LogRecord) -> str:
+def text_of(record: logging.LogRecord) -> str:
+    """The message of an event, even if its arguments do not fit its text."""
     try:
         return record.getMessage()
     except Exception as error:  # arguments that do not fit the text, or that cannot be formatted

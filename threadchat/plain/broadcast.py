@@ -22,7 +22,7 @@ OnFull = Literal["close", "skip"]
 
 
 class HasThreadedConnection(Protocol):
-    """Whatever has a connection of the plain layer: from serve, from connect, or from accept."""
+    """A connection of the plain layer: from serve, connect or accept."""
 
     @property
     def threaded(self) -> ThreadedConnection: ...
@@ -36,20 +36,21 @@ def broadcast(
     on_full: OnFull = "close",
     raise_exceptions: bool = False,
 ) -> int:
-    """Sends `message` on all of `connections`; returns how many took it. Closed ones are passed over.
+    """Sends `message` on all of `connections`; returns how many took it. Skips closed connections.
 
-    It is encoded once, and once more for those who take it compressed (a client's connections each have a
-    mask of their own, RFC 6455 5.3), and nobody is waited for who reads slowly. Where an outbox is full, its
-    peer is behind by 100 messages or 1 MiB (which `outbox_messages` and `outbox_bytes` of `serve` change;
-    large messages need more room). With `on_full="close"` that connection ends (3008): a stream with a hole
-    that nobody knows of is worse than one that ended, and whoever comes back can ask for the state. With
-    "skip" it misses this message and stays; for messages that the next one makes obsolete.
+    The message is encoded once, and once more for peers that take it compressed. The connections of a client
+    each have a mask of their own (RFC 6455 5.3). `broadcast` does not wait for slow readers. If an outbox is
+    full, its peer is behind by 100 messages or 1 MiB; `outbox_messages` and `outbox_bytes` of `serve` change
+    that, and large messages need more room. With `on_full="close"` that connection is closed (3008), because
+    a stream with an unnoticed gap is worse than one that ended: whoever reconnects can ask for the state.
+    With "skip" the connection stays, and misses this message. Use that for messages that the next one makes
+    obsolete.
 
-    A caller that is faster than the writers is held until they have had a turn, at most `send_timeout`, so
-    that a burst does not overfill outboxes whose peers keep up.
+    If the caller is faster than the writers, it waits until they have had a turn, for at most
+    `send_timeout`. So a burst does not fill the outboxes of peers that keep up.
 
-    A connection on which a message in fragments is being sent misses this one. With `raise_exceptions` an
-    ExceptionGroup says in the end who did not get it.
+    A connection that is sending a message in fragments misses this one. With `raise_exceptions` an
+    ExceptionGroup names the connections that missed it.
 
     Runs on: any thread. Raises TypeError for a message that is neither text nor bytes.
     """
@@ -101,7 +102,7 @@ def _check(message: object, on_full: str) -> None:
 
 
 def _offered_again(threaded: ThreadedConnection, frame: Text) -> bool:
-    """Once more for one that is full only because its writer waits for its turn; the socket takes all."""
+    """Offers the frame again to a connection that is full only because its writer waits for its turn."""
     deadline = monotonic() + threaded.connection.limits.send_timeout
     while not threaded.connection.stalled and monotonic() < deadline:
         _let_writers_go_first(threaded)

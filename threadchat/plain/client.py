@@ -39,7 +39,7 @@ class ClientConnection(WebSocket):
 
 
 class Heads:
-    """The request and the answer of a handshake, as they were on the wire."""
+    """The request and the response of a handshake, as they were sent."""
 
     request: Request
     response: Response | None = None
@@ -77,27 +77,27 @@ def connect(
     heads: Heads | None = None,
     **common: Unpack[Options],
 ) -> ClientConnection:
-    """Connects to a `ws://` or `wss://` address, and returns the open connection: `with connect(uri) as ws:`.
+    """Connects to a `ws://` or `wss://` address; returns the open connection: `with connect(uri) as ws:`.
 
-    Options that serve has too stand in `threadchat.plain.options.Options`; these are the client's:
-    - `sock`: a connected TCP socket, in place of one to the host and port of `uri`; `address`: another host
-      and port to connect to; `source_address`: where to connect from.
-    - `ssl`: the context of a `wss://` address, `ssl.create_default_context()` where it is None.
-      `server_hostname`: what the certificate has to name, in place of the host.
-    - `origin`, `additional_headers`, `user_agent_header`: headers that go along with the request.
-    - `proxy`: the address of a proxy (`http://…`, with the extra `socks` `socks5h://…` too), True for the
-      system's, None for none.
-    - `logger`: where it logs. `create_connection(request)` makes the ClientConnection, which may be of a
-      subclass. `cancellation.cancel()`, of `threadchat.wire.connecting.cancellation`, lets another thread end
-      the attempt. `heads` keeps the request and the answer.
+    `threadchat.plain.options.Options` has the options that serve takes as well. The others are:
+    - `sock`: a connected TCP socket, instead of one to the host and port of `uri`. `address`: another host
+      and port to connect to. `source_address`: the local address.
+    - `ssl`: the context of a `wss://` address; None means `ssl.create_default_context()`. `server_hostname`:
+      the name that the certificate must have, instead of the host.
+    - `origin`, `additional_headers`, `user_agent_header`: headers of the request.
+    - `proxy`: the address of a proxy, `http://…` or, with the extra `socks`, `socks5h://…`. True means the
+      system's proxy, None means no proxy.
+    - `logger`: the logger to use. `create_connection(request)` makes the ClientConnection, perhaps a
+      subclass. `cancellation.cancel()`, from `threadchat.wire.connecting.cancellation`, lets another thread
+      cancel the attempt. `heads` receives the request and the response.
 
-    Redirects are followed, up to 10 of them, but never from `wss://` to `ws://`; another host gets no
-    Authorization and no Cookie.
+    Follows up to 10 redirects, but never from `wss://` to `ws://`. Another host gets neither Authorization
+    nor Cookie.
 
     Runs on: any thread. Raises BadUrl, HandshakeRefused (`status`, `headers`, `body`), ConnectTimeout, and
-    CannotConnect for the rest, each of which is the system's own error too (ConnectionRefusedError,
-    TimeoutError, socket.gaierror, ssl.SSLCertVerificationError); ConfigError for an option that cannot be
-    used, TypeError for one that there is none of.
+    CannotConnect for other failures. These are also the system's exceptions: ConnectionRefusedError,
+    TimeoutError, socket.gaierror, ssl.SSLCertVerificationError. Raises ConfigError for an invalid option and
+    TypeError for an unknown one.
     """
     terms = options.terms("connect", common)
     headers = _headers(additional_headers, origin, user_agent_header)
@@ -140,7 +140,7 @@ def connect(
 def unix_connect(
     path: str | os.PathLike[str] | None = None, uri: str | None = None, **named: Any
 ) -> ClientConnection:
-    """As connect, to a socket in the file system; `uri` is what the request says."""
+    """Like connect, to a Unix socket; the request has the host of `uri`."""
     if uri is None:
         uri = "ws://localhost/" if named.get("ssl") is None else "wss://localhost/"
     if path is not None:
@@ -223,7 +223,7 @@ def _redirected(
     headers: list[tuple[str, str]],
     sock: socket.socket | None,
 ) -> tuple[str, list[tuple[str, str]]]:
-    """Where a redirect leads, and the headers for there. Raises `error` where it is none, or of no use."""
+    """The URL and the headers to follow a redirect. Raises `error` if it cannot be followed."""
     location = next((value for name, value in error.headers if name.lower() == "location"), None)
     if error.status not in _REDIRECTS or location is None:
         raise error

@@ -33,10 +33,11 @@ _MAX_REASON: Final = MAX_CONTROL - 2  # bytes, beside the code
 class WebSocket:
     """One connection. Every method may be called on any thread, unless it says otherwise.
 
-    Messages are `str` for text and `bytes` for binary. What is received while nobody calls `recv` waits in
-    a queue of `max_queue` messages; then the peer is not read any more until there is room. `send`, `ping`
-    and `pong` raise ConnectionClosed once the connection closes: ConnectionClosedOK after 1000 and 1001,
-    ConnectionClosedError after anything else. Use it as a context manager, and it is closed at the end.
+    Messages are `str` for text and `bytes` for binary. Messages that arrive while nobody calls `recv` wait
+    in a queue of `max_queue` messages. If it is full, the peer is not read until there is room. `send`,
+    `ping` and `pong` raise ConnectionClosed once the connection closes: ConnectionClosedOK after 1000 and
+    1001, ConnectionClosedError after any other code. As a context manager, the connection is closed at the
+    end of the block.
     """
 
     side: Side
@@ -56,7 +57,7 @@ class WebSocket:
         self._receiving = threading.Lock()  # held by the one who receives; nobody waits for it
 
     def begin(self, threaded: ThreadedConnection) -> None:
-        """The connection is open. Runs on: the thread that opened it, before anybody else has it."""
+        """Marks the connection as open. Runs on: the thread that opened it, first."""
         self.threaded = threaded
 
     # Receiving
@@ -69,9 +70,9 @@ class WebSocket:
     def recv(self, timeout: float | None = None, decode: bool | None = None) -> str | bytes: ...
 
     def recv(self, timeout: float | None = None, decode: bool | None = None) -> str | bytes:
-        """The next message; waits for it `timeout` seconds, for ever where that is None.
+        """Returns the next message; waits at most `timeout` seconds, or without limit if that is None.
 
-        `decode=True` makes text of binary messages, False bytes of text. Raises TimeoutError,
+        `decode=True` returns binary messages as text, and False returns text as bytes. Raises TimeoutError,
         ConnectionClosed after the last message, and ConcurrencyError while another thread receives.
         """
         self._begin_to_receive("recv")
@@ -85,10 +86,10 @@ class WebSocket:
         return self._as_asked(message, decode)
 
     def recv_streaming(self, decode: bool | None = None) -> Iterator[str | bytes]:
-        """The next message as an iterator of its pieces, which has to be gone through to its end.
+        """Returns the next message as an iterator of its pieces, which must be exhausted.
 
-        A message in fragments comes as one piece, since `max_size` bounds what is kept of it anyway. Raises
-        what `recv` does.
+        A message that arrives in fragments is one piece, because `max_size` limits its memory anyway. Raises
+        the same errors as `recv`.
         """
         self._begin_to_receive("recv_streaming")
         try:
@@ -104,7 +105,7 @@ class WebSocket:
         self._receiving.release()
 
     def __iter__(self) -> Iterator[str | bytes]:
-        """Messages until the connection ends with 1000 or 1001; another end raises ConnectionClosedError."""
+        """Iterates over messages until 1000 or 1001; any other end raises ConnectionClosedError."""
         try:
             while True:
                 yield self.recv()
@@ -114,13 +115,13 @@ class WebSocket:
     # Sending
 
     def send(self, message: Message | Iterable[Message], *, text: bool | None = None) -> None:
-        """Sends one message: text for str, binary for bytes; `text` says otherwise.
+        """Sends one message: text for str, binary for bytes, unless `text` says otherwise.
 
-        Returns once it waits for the connection's writer. Where much waits already it waits for room,
-        as long as the peer takes something; a peer that takes nothing for `send_timeout` loses the
-        connection (3008). An iterable is one message, whose pieces go out as they are produced, each in a
-        frame of its own; meanwhile nothing else can be sent. Where it fails, the connection ends (1011).
-        Raises ConnectionClosed, ConcurrencyError, and TypeError for anything else.
+        Returns once the message is in the queue of the connection's writer. If the queue is full, waits for
+        room while the peer accepts anything. If the peer accepts nothing for `send_timeout`, the connection
+        is closed (3008). An iterable is a single message, whose pieces are sent as they are produced, each
+        in a frame of its own. Nothing else can be sent meanwhile. If the iterable raises, the connection is
+        closed (1011). Raises ConnectionClosed, ConcurrencyError, and TypeError for any other type.
         """
         threaded = self._open()
         try:
@@ -132,11 +133,12 @@ class WebSocket:
             raise self._ended() from error
 
     def ping(self, data: Message | None = None, *, ack_on_close: bool = False) -> threading.Event:
-        """Sends a ping, ahead of what waits; the event is set by its pong, and `latency` with it.
+        """Sends a ping ahead of waiting messages. Its pong sets the returned event, and `latency`.
 
-        `data`: up to 125 bytes that no other ping on its way has. With `ack_on_close` the end of the
-        connection sets the event too. Raises TypeError, ProtocolError for more bytes, ConcurrencyError for
-        the same ones, ConnectionClosed, and TooManyPings while 16 are unanswered.
+        `data` has up to 125 bytes, which no other unanswered ping may have. With `ack_on_close` the end of
+        the connection sets the event too. Raises TypeError, ProtocolError if `data` is too long,
+        ConcurrencyError if another ping has it, ConnectionClosed, and TooManyPings while 16 pings are
+        unanswered.
         """
         threaded = self._open()
         payload = None if data is None else _control(data)
@@ -152,16 +154,17 @@ class WebSocket:
         return answered
 
     def pong(self, data: Message = b"") -> None:
-        """Sends a pong that nobody asked for. Raises TypeError, ProtocolError and ConnectionClosed."""
+        """Sends an unsolicited pong. Raises TypeError, ProtocolError and ConnectionClosed."""
         self._open().connection.pong(_control(data))
 
     # Closing
 
     def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Sends what waits, says goodbye, and waits until the connection is gone; later calls do nothing.
+        """Sends what waits and a Close, and waits until the connection is closed. Later calls do nothing.
 
-        All that may take `close_timeout` seconds; a peer that has not answered by then counts as lost (1006).
-        Raises ProtocolError for a code that must not be sent, and for more than 123 bytes of reason.
+        Takes at most `close_timeout` seconds. If the peer has not answered by then, the connection counts as
+        lost (1006). Raises ProtocolError for a code that must not be sent, and for a reason longer than 123
+        bytes.
         """
         threaded = self.threaded
         if threaded.is_open:
@@ -176,7 +179,7 @@ class WebSocket:
         threaded.wait_gone(None if patience is None else patience + CLOSE_TIMEOUT)
 
     def wait_closed(self, timeout: float | None = None) -> bool:
-        """Waits until the connection is gone, at most `timeout` seconds; whether it is."""
+        """Waits at most `timeout` seconds until the connection is closed; returns whether it is."""
         return self.threaded.wait_gone(timeout)
 
     def __enter__(self) -> Self:
@@ -185,49 +188,49 @@ class WebSocket:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes with 1000, or with 1011 where the block failed."""
+        """Closes with 1000, or with 1011 if the block raised an exception."""
         self.close(CloseCode.NORMAL if kind is None else CloseCode.INTERNAL_ERROR)
 
     # What is known of it
 
     @property
     def state(self) -> State:
-        """Where it is between its handshake and its end."""
+        """The state of the connection, from its handshake to its end."""
         return endings.state(self.threaded) if hasattr(self, "threaded") else State.CONNECTING
 
     @property
     def protocol(self) -> endings.ProtocolView:
-        """What is known of the protocol's state: see ProtocolView."""
+        """The state of the protocol; see ProtocolView."""
         return endings.ProtocolView(self)
 
     @property
     def socket(self) -> Socket:
-        """The connection's socket, for its options; whoever reads or writes on it breaks the connection."""
+        """The connection's socket, for its options. Reading or writing it breaks the connection."""
         return self.threaded.connection.socket
 
     @property
     def subprotocol(self) -> str | None:
-        """What both sides agreed on, if they did."""
+        """The negotiated subprotocol, or None."""
         return self.threaded.connection.subprotocol
 
     @property
     def latency(self) -> float:
-        """Seconds from the last answered ping to its pong, those of `ping_interval` too; 0.0 before any."""
+        """The round-trip time of the last answered ping in seconds; 0.0 before the first one."""
         return self.threaded.latency
 
     @property
     def local_address(self) -> Any:
-        """Host and port of this side, as of `socket.getsockname`."""
+        """Host and port of this side, as from `socket.getsockname`."""
         return self.threaded.local_address
 
     @property
     def remote_address(self) -> Any:
-        """Host and port of the peer; behind a proxy, the proxy's."""
+        """Host and port of the peer, or of the proxy in between."""
         return self.threaded.remote_address
 
     @property
     def close_code(self) -> int | None:
-        """The peer's close code; 1006 where the connection was lost, or why it was ended; None before."""
+        """The peer's close code; 1006 or the local code if it sent none; None before the end."""
         return endings.close_code(self.threaded)
 
     @property

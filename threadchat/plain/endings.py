@@ -1,4 +1,4 @@
-"""Says how a connection of the plain layer stands, and how it ended, in the terms of `websockets`."""
+"""The state of a connection of the plain layer, and how it ended, in the terms of `websockets`."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def state(threaded: ThreadedConnection) -> State:
 
 
 def close_code(threaded: ThreadedConnection) -> int | None:
-    """The peer's code; without one 1006, or our own reason where that is from 3000 on; None until the end."""
+    """The peer's code or 1006; the local code if it is 3000 or above. None until the end."""
     if state(threaded) is not State.CLOSED:
         return None
     return closed(threaded).code
 
 
 def close_reason(threaded: ThreadedConnection) -> str | None:
-    """The text that goes with `close_code`."""
+    """The reason that belongs to `close_code`."""
     if state(threaded) is not State.CLOSED:
         return None
     return closed(threaded).reason
 
 
 def closed(threaded: ThreadedConnection) -> ConnectionClosed:
-    """The exception to raise, once the connection closes. Does not wait for its end."""
+    """The exception to raise after the connection has begun to close. Does not wait for its end."""
     connection = threaded.connection
     verdict = connection.closed
     assert verdict is not None, "asked only once the connection closes"
@@ -59,7 +59,7 @@ def _is_good(frame: CloseFrame | None) -> bool:
 
 
 class Viewed(Protocol):
-    """A connection, as far as it is looked at."""
+    """The attributes of a connection that this module reads."""
 
     side: Side
     id: uuid.UUID
@@ -77,7 +77,7 @@ class Viewed(Protocol):
 
 
 class ProtocolView(NamedTuple):
-    """What programs ask of `connection.protocol`; there is nothing to drive by it."""
+    """The attributes of `connection.protocol` that programs read. It cannot drive a connection."""
 
     connection: Viewed
 
@@ -118,7 +118,7 @@ class ProtocolView(NamedTuple):
 
     @property
     def close_exc(self) -> ConnectionClosed:
-        """What recv raises. Raises AssertionError before the end."""
+        """The exception that recv raises. Raises AssertionError before the end."""
         if self.state is not State.CLOSED:
             raise AssertionError("connection isn't closed yet")
         return closed(self.connection.threaded)

@@ -18,7 +18,7 @@ EXIT_TIMEOUT: Final = 1.0
 
 
 class Member(Protocol):
-    """A connection, as far as the engine has to do with it."""
+    """The methods of a connection that the engine calls."""
 
     gone: threading.Event
 
@@ -27,7 +27,7 @@ class Member(Protocol):
 
 
 class Slot(NamedTuple):
-    """What a connection gets for as long as it lives."""
+    """What a connection gets until it ends."""
 
     number: int
     turnstile: Turnstile
@@ -35,11 +35,10 @@ class Slot(NamedTuple):
 
 
 class Engine:
-    """Serves the connections that have a slot. Without any it has no thread.
+    """Provides connections with a turnstile, a pinger and a number. Has no thread while there are none.
 
-    `make_pinger` makes the one of the next connection that finds none.
-
-    `_lock` guards everything here but the turnstile, which never changes before a fork; it is a leaf.
+    `make_pinger` makes a pinger for the first connection. `_lock` guards everything except the turnstile,
+    which only changes in a fork; it is a leaf.
     """
 
     def __init__(self, make_pinger: Callable[[], Pinger] = Pinger) -> None:
@@ -49,14 +48,14 @@ class Engine:
         self._watches_exit = False
 
     def _begin(self) -> None:
-        """Also after a fork, whose child has none of the threads, and perhaps their locks held."""
+        """Prepares the first use, also after a fork: no thread runs, and locks may be held."""
         self._lock = threading.Lock()
         self.turnstile = Turnstile()
         self._pinger: Pinger | None = None
         self._slots: dict[int, Member | None] = {}
 
     def enter(self) -> Slot:
-        """Gives a connection a slot, which has to be given back with `leave`. Runs on: any thread."""
+        """Gives a connection a slot, which must be returned with `leave`. Runs on: any thread."""
         with self._lock:
             if not self._watches_exit:
                 atexit.register(self.end)
@@ -68,13 +67,13 @@ class Engine:
             return Slot(self._last_number, self.turnstile, self._pinger)
 
     def introduce(self, number: int, member: Member) -> None:
-        """Who sits there, as soon as that is open. Runs on: any thread."""
+        """Names the connection that has a slot, as soon as it is open. Runs on: any thread."""
         with self._lock:
             if number in self._slots:
                 self._slots[number] = member
 
     def leave(self, number: int) -> None:
-        """Takes the slot back; the last one's end is the pinger's. Runs on: any thread but the pinger's."""
+        """Takes a slot back. The last one ends the pinger. Runs on: any thread but the pinger's."""
         pinger = None
         with self._lock:
             known = number in self._slots
@@ -85,10 +84,10 @@ class Engine:
             pinger.stop()
 
     def end(self, timeout: float = EXIT_TIMEOUT) -> None:
-        """Closes what is still open (1001) and waits until it is gone, at most `timeout` seconds.
+        """Closes open connections (1001) and waits at most `timeout` seconds until they are closed.
 
-        At the end of a program: its writers are daemons, and what they have not sent would be lost.
-        Runs on: any thread.
+        Called at the end of the process: writers are daemon threads, and what they have not sent would be
+        lost. Runs on: any thread.
         """
         with self._lock:
             members = [member for member in self._slots.values() if member is not None]

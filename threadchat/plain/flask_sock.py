@@ -24,16 +24,16 @@ _MARK = "_is_websocket"
 
 
 class Sock:
-    """Gives a Flask application routes for WebSockets, as flask-sock does.
+    """Adds routes for WebSockets to a Flask application, as flask-sock does.
 
-    `app.config["SOCK_SERVER_OPTIONS"]` is a dictionary of the options of
-    `threadchat.plain.simple_websocket.Server`. Under gunicorn a handler runs on a thread of its own, in
-    the context of its request, from `before_request` to teardown: those of the server stay free.
-    `"leaves_thread": False` among the options keeps it where it is; `"max_connections"` (2000, 0 for any
-    number) is how many may do so at once, those above it are answered 503.
+    `app.config["SOCK_SERVER_OPTIONS"]` is a dictionary with options of
+    `threadchat.plain.simple_websocket.Server`. Under gunicorn, a handler runs on a thread of its own, within
+    the context of its request, from `before_request` to teardown. So the worker's threads stay free.
+    `"leaves_thread": False` keeps handlers on the worker's threads. `"max_connections"` (2000; 0 for no
+    limit) limits the handlers that have their own thread; above it, requests are answered 503.
 
-    A request that is no good handshake gets its own status, and a handler that fails closes its connection
-    (1011). It may end with ConnectionClosed, of this module or of simple-websocket.
+    An invalid handshake is answered with a status, and the connection of a handler that raises an exception
+    is closed (1011). A handler may raise ConnectionClosed, of this module or of simple-websocket.
     """
 
     def __init__(self, app: Flask | None = None) -> None:
@@ -43,7 +43,7 @@ class Sock:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Registers the routes so far with `app`, and those that are still to come."""
+        """Registers the existing and future routes with `app`."""
         if self.bp is not None:
             app.register_blueprint(self.bp)
         self.app = app
@@ -52,10 +52,10 @@ class Sock:
         app.wsgi_app = own_thread  # type: ignore[method-assign]
 
     def route(self, path: str, bp: Blueprint | None = None, **options: Any) -> Callable[[Handler], None]:
-        """A decorator for the handler of a path; it gets the connection, then what the path names.
+        """Decorates the handler of a path. It gets the connection, and then the variables of the path.
 
-        `bp`: the blueprint that the route belongs to; `options` are those of `Flask.route`. Raises
-        ConfigError for a handler that is async.
+        `bp` is the blueprint of the route; `options` are those of `Flask.route`. Raises ConfigError for an
+        async handler.
         """
 
         def decorate(handler: Handler) -> None:
@@ -92,7 +92,7 @@ def _view(handler: Handler) -> Callable[..., Response]:
 
 
 class _Nothing(Response):
-    """What a view returns whose connection was taken: nothing that reaches anybody."""
+    """The return value of a view whose connection was taken over; it is sent to nobody."""
 
     def __init__(self, ws: Server) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class _Nothing(Response):
 
 
 def _leaves(app: Flask, environ: dict[str, Any], own_thread: OwnThread) -> bool:
-    """Whether a request is for a WebSocket of ours that is to have its own thread."""
+    """Whether a request is for a WebSocket of this extension that gets its own thread."""
     options = app.config.get("SOCK_SERVER_OPTIONS") or {}
     if not options.get("leaves_thread", True):
         return False

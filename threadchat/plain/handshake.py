@@ -1,4 +1,4 @@
-"""Judges one request of `serve`: who gets a WebSocket, with which subprotocol, and what others are told."""
+"""Decides whether a request of `serve` gets a WebSocket, and with which subprotocol."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ServerConnection(WebSocket):
     """The server's side of a connection, which a handler gets.
 
     `process_request` gets it before it is open, when only `request`, `id`, `logger`, `server` and `respond`
-    are of use; what is set on it there, the handler finds.
+    may be used. The handler gets the same object, with the attributes that were set on it.
     """
 
     side = Side.SERVER
@@ -47,7 +47,7 @@ class ServerConnection(WebSocket):
     """Who showed a password, where `basic_auth` asked for one."""
 
     def respond(self, status: int, text: str) -> Response:
-        """A plain-text response for `process_request` to return; it may be changed before."""
+        """A plain-text response that `process_request` can change and return."""
         return Response.plain(status, text)
 
 
@@ -57,7 +57,7 @@ SelectSubprotocol = Callable[[ServerConnection, Sequence[str]], str | None]
 
 
 class HandshakePolicy:
-    """What a server asks of a request, by its options. To be used on any thread. Raises ConfigError."""
+    """What a server's options require of a request. Any thread may use it. Raises ConfigError."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class HandshakePolicy:
         self._log = logger
 
     def judge(self, connection: ServerConnection, environ: dict[str, Any]) -> Response | None:
-        """The response to a request that gets no WebSocket; None where it does."""
+        """The response that refuses a request; None if it gets a WebSocket."""
         if self._process_request is not None:
             try:
                 answer = self._process_request(connection, connection.request)
@@ -113,7 +113,7 @@ class HandshakePolicy:
         return None
 
     def subprotocol(self, connection: ServerConnection) -> list[str] | Response:
-        """The one to speak with this peer, or none; or what it is told where there is no good one."""
+        """The subprotocol to use with this peer, or None; or the response if there is no acceptable one."""
         named = ",".join(connection.request.headers.get_all("Sec-WebSocket-Protocol"))
         offered = [name.strip() for name in named.split(",") if name.strip()]
         try:
@@ -129,11 +129,11 @@ class HandshakePolicy:
         return [] if chosen is None else [chosen]
 
     def accept(self, connection: ServerConnection, subprotocol: str | None, extensions: str) -> Response:
-        """The response to a handshake that goes through, with the last word of `process_response`."""
+        """The response to a valid handshake, after `process_response`."""
         return self.last_word(connection, accepted(connection.request, subprotocol, extensions))
 
     def last_word(self, connection: ServerConnection, response: Response) -> Response:
-        """`response`, or what `process_response` has in its place."""
+        """`response`, or what `process_response` returns instead."""
         if self._server_header is not None:
             response.headers["Server"] = self._server_header
         if self._process_response is None:
@@ -146,7 +146,7 @@ class HandshakePolicy:
         return response if answer is None else response_like(answer)
 
     def _first_of_ours(self, connection: ServerConnection, offered: Sequence[str]) -> str | None:
-        """As in `websockets`: a server that speaks subprotocols speaks to nobody without one."""
+        """Chooses as `websockets` does: a server with subprotocols refuses a client without a common one."""
         if not self._subprotocols:
             return None
         for name in self._subprotocols:

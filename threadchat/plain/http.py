@@ -1,4 +1,4 @@
-"""The HTTP request and response of a handshake, in the shapes that `websockets` gives them."""
+"""The HTTP request and response of a handshake, with the interface that they have in `websockets`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _UNSAFE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
 
 class Headers(MutableMapping[str, str]):
-    """Names without regard to case, in their order; one name may come more than once.
+    """Header lines in their order. Names are case-insensitive, and one name may occur more than once.
 
-    As in `websockets`, setting a name adds a line and deleting it takes all its lines away. Iteration yields
-    each name once, in lower case; `raw_items` yields every line as it is.
+    As in `websockets`, setting a name adds a line, and deleting it removes all its lines. Iteration yields
+    each name once, in lower case; `raw_items` yields every line as it was given.
     """
 
     def __init__(self, *lines: Mapping[str, str] | Iterable[tuple[str, str]], **named: str) -> None:
@@ -36,13 +36,13 @@ class Headers(MutableMapping[str, str]):
 
     @classmethod
     def of_environ(cls, environ: Mapping[str, Any]) -> Headers:
-        """The headers of a WSGI request, their names in the usual spelling."""
+        """The headers of a WSGI request, with their names in the usual spelling."""
         names = [name for name in environ if name.startswith("HTTP_")]
         return cls((name[5:].replace("_", "-").title(), environ[name]) for name in names)
 
     @classmethod
     def of_lines(cls, head: bytes) -> Headers:
-        """The headers of the head of an HTTP message, without its first line."""
+        """The headers in the head of an HTTP message, without its first line."""
         headers = cls()
         for line in head.decode("latin-1").splitlines():
             name, colon, value = line.partition(":")
@@ -51,7 +51,7 @@ class Headers(MutableMapping[str, str]):
         return headers
 
     def __getitem__(self, name: str) -> str:
-        """The value of `name`. Raises KeyError where there is none, MultipleValuesError for several."""
+        """The value of `name`. Raises KeyError if there is none, MultipleValuesError for several."""
         values = self.get_all(name)
         if not values:
             raise KeyError(name)
@@ -60,7 +60,7 @@ class Headers(MutableMapping[str, str]):
         return values[0]
 
     def __setitem__(self, name: str, value: str) -> None:
-        """Adds a line. Raises InvalidHeaderValue for what would break out of it."""
+        """Adds a line. Raises InvalidHeaderValue for a value with a line break."""
         if _UNSAFE.search(str(value)):
             raise InvalidHeaderValue(name, value)
         self._lines.append((name, value))
@@ -105,11 +105,11 @@ class Headers(MutableMapping[str, str]):
                     self[name] = value
 
     def clear(self) -> None:
-        """Takes all lines away."""
+        """Removes all lines."""
         self._lines.clear()
 
     def copy(self) -> Headers:
-        """The same lines, to be changed by themselves."""
+        """An independent copy."""
         return Headers(self)
 
     def get_all(self, name: str) -> list[str]:
@@ -117,15 +117,15 @@ class Headers(MutableMapping[str, str]):
         return [value for known, value in self._lines if known.lower() == name.lower()]
 
     def raw_items(self) -> Iterator[tuple[str, str]]:
-        """Every line as it is."""
+        """Every line as it was given."""
         return iter(self._lines)
 
     def set_insecure(self, name: str, value: str) -> None:
-        """Adds a line, whatever its value holds."""
+        """Adds a line without checking its value."""
         self._lines.append((name, value))
 
     def serialize(self) -> bytes:
-        """The bytes of all lines, and of the empty one that ends them."""
+        """The bytes of all lines, and of the empty line that ends them."""
         return str(self).encode("latin-1")
 
     def _by_name(self) -> dict[str, list[str]]:
@@ -134,7 +134,7 @@ class Headers(MutableMapping[str, str]):
 
 @dataclass
 class Request:
-    """What asked for a WebSocket. `path` includes the query."""
+    """The request for a WebSocket. `path` includes the query."""
 
     path: str
     headers: Headers
@@ -143,7 +143,7 @@ class Request:
 
     @classmethod
     def of_environ(cls, environ: Mapping[str, Any]) -> Request:
-        """The request behind a WSGI environ."""
+        """The request of a WSGI environ."""
         handover = environ.get(HANDOVER)
         if handover is not None:  # what the client sent, letter for letter
             target, headers = handover.target, Headers(handover.headers)
@@ -157,19 +157,19 @@ class Request:
 
     @classmethod
     def parse(cls, head: bytes) -> Request:
-        """The request that begins with `head`, which a client has written."""
+        """Parses the head of a client's request."""
         line, _, rest = head.partition(b"\r\n")
         method, target, protocol = line.decode("latin-1").split(" ")
         return cls(target, Headers.of_lines(rest), method, protocol)
 
     def serialize(self) -> bytes:
-        """Its bytes."""
+        """The request as bytes."""
         return f"{self.method} {self.path} {self.protocol}\r\n".encode("latin-1") + self.headers.serialize()
 
 
 @dataclass
 class Response:
-    """The answer to such a request."""
+    """The response to a request."""
 
     status_code: int
     reason_phrase: str
@@ -178,7 +178,7 @@ class Response:
 
     @classmethod
     def parse(cls, head: bytes, body: bytes = b"") -> Response:
-        """The response with this head. Raises ValueError for a status line that is none."""
+        """Parses the head of a response. Raises ValueError for an invalid status line."""
         line, _, rest = head.partition(b"\n")
         version, _, status = line.decode("latin-1").strip().partition(" ")
         if version not in ("HTTP/1.1", "HTTP/1.0") or not re.fullmatch(r"\d{3}( .*)?", status):
@@ -186,13 +186,13 @@ class Response:
         return cls(int(status[:3]), status[4:], Headers.of_lines(rest), body)
 
     def serialize(self) -> bytes:
-        """Its bytes."""
+        """The response as bytes."""
         line = f"HTTP/1.1 {self.status_code} {self.reason_phrase}\r\n"
         return line.encode("latin-1") + self.headers.serialize() + self.body
 
     @classmethod
     def plain(cls, status: int, text: str) -> Response:
-        """One of plain text. Raises ValueError for a status that HTTP does not know."""
+        """A plain-text response. Raises ValueError for an unknown status."""
         status = HTTPStatus(status)
         body = text.encode()
         headers = Headers({"Date": formatdate(usegmt=True), "Connection": "close"})

@@ -1,4 +1,4 @@
-"""Puts what a program sends into frames: one message whole, or in fragments as they are produced."""
+"""Puts the messages of a program into frames: as a whole, or in fragments as they are produced."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _FIN: Final = 0x80
 
 
 def encoded(connection: Connection, message: Message, text: bool | None = None) -> Text:
-    """`message` in a frame of the connection's role; raises TypeError for what is none.
+    """The frame of a message, masked as the connection's role requires. Raises TypeError for other types.
 
-    With `text=True` bytes go out as text, as they are: whether they are UTF-8 is for the caller to know.
+    With `text=True` bytes are sent as text without a check; the caller must know that they are UTF-8.
     """
     if isinstance(message, str):
         return connection.binary(message.encode()) if text is False else connection.text(message)
@@ -29,10 +29,10 @@ def encoded(connection: Connection, message: Message, text: bool | None = None) 
 def send_fragments(
     connection: Connection, send: Callable[[Text], None], pieces: Iterable[Message], text: bool | None = None
 ) -> None:
-    """Sends each piece in a frame of its own, once it is there; nothing where there are none.
+    """Sends each piece in a frame of its own as soon as it is produced; sends nothing if there are none.
 
-    Fragments are not compressed. Raises TypeError for pieces that are not all text or all bytes, and whatever
-    the iterable raises; what was begun is not finished then, so the connection is of no more use.
+    Fragments are not compressed. Raises TypeError for pieces that are not all text or all bytes, and
+    whatever the iterable raises. An unfinished message then leaves the connection unusable.
     """
     opcode = frames.CONTINUATION
     kind: Any = None
@@ -56,7 +56,7 @@ def _fragment(connection: Connection, opcode: int, payload: bytes) -> bytes:
 
 
 def check_iterable(pieces: object) -> Iterable[Message]:
-    """`pieces`, where they can be the pieces of a message. Raises TypeError."""
+    """Returns `pieces` if they can be the pieces of a message. Raises TypeError."""
     if isinstance(pieces, Mapping):
         raise TypeError("a message is no mapping; send its keys(), or json.dumps of it")
     if not isinstance(pieces, Iterable):

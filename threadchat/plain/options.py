@@ -1,4 +1,4 @@
-"""Checks the options that serve, connect and accept take, and makes limits of a connection of them."""
+"""Checks the options of serve, connect and accept, and makes a connection's limits of them."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _DEFAULT = Limits()
 
 
 class GivenContext(NamedTuple):
-    """The TLS of a program that made its own context, and changes it by itself."""
+    """A TLS context that the program made, and changes itself."""
 
     context: ssl.SSLContext
 
     def reload(self) -> bool:
-        """There is nothing to be read again."""
+        """Does nothing: the program reloads its context itself."""
         return True
 
 
 class Options(TypedDict, total=False):
-    """The options that serve and connect have in common. Times are in seconds, None for none; sizes in bytes.
+    """Options that serve and connect share. Times are in seconds, sizes in bytes; None means no limit.
 
-    - `compression`: "deflate" for permessage-deflate (RFC 7692) with peers that want it too: messages of 128
-      bytes and more get smaller, each once for all whom `broadcast` sends it to; `max_size` is for what those
-      of the peer become. None (the default) for messages as they are. `extensions` says the same by
-      the factories of `threadchat.plain.websockets.extensions.permessage_deflate`.
+    - `compression`: "deflate" for permessage-deflate (RFC 7692) with peers that support it. Messages of 128
+      bytes and more are compressed, each once for all peers that `broadcast` sends it to. `max_size` limits
+      the inflated messages of the peer. None (the default) sends messages as they are. `extensions` means
+      the same, with the factories of `threadchat.plain.websockets.extensions.permessage_deflate`.
     - `open_timeout` (10): for TCP, TLS and handshake together.
-    - `ping_interval`, `ping_timeout` (20 each): a peer that was silent for both together is gone (3012). It
-      is not held against it while the receive queue is full.
-    - `close_timeout` (10): for what waits, our Close and the peer's answer together.
-    - `send_timeout` (3): how long the peer's socket may take no byte while a `send` waits for room (3008).
-    - `write_timeout` (10): how long it may take no byte of what is being written (3009).
-    - `max_size` (1 MiB): larger messages are refused (1009); None for no limit. Of two, the first counts.
-    - `max_queue` (16): messages received ahead of `recv`; None for any number, two for a high and a low mark.
+    - `ping_interval`, `ping_timeout` (20 each): a peer that is silent for both together is gone (3012). The
+      time in which the receive queue is full does not count.
+    - `close_timeout` (10): for waiting messages, our Close and the peer's answer together.
+    - `send_timeout` (3): how long the peer's socket may accept no byte while a `send` waits for room (3008).
+    - `write_timeout` (10): how long it may accept no byte of what is being written (3009).
+    - `max_size` (1 MiB): larger messages are refused (1009). Of two numbers, the first counts.
+    - `max_queue` (16): messages that may wait for `recv`; two numbers are a high and a low mark.
     - `outbox_messages`, `outbox_bytes` (100, 1 MiB): what may wait for the peer.
     """
 
@@ -75,14 +75,14 @@ LEFT_OUT: Final = {
 
 
 def refuse_unknown(where: str, named: Iterable[str]) -> None:
-    """Raises TypeError for an option that there is none of; the text says what to do instead."""
+    """Raises TypeError for an unknown option; the message says what to use instead."""
     for name in named:
         way = f"; {LEFT_OUT[name]}" if name in LEFT_OUT else ""
         raise TypeError(f"{where}() got an unexpected keyword argument {name!r}{way}")
 
 
 class Terms(NamedTuple):
-    """What holds for the connections that one call of serve or connect opens."""
+    """The settings of all connections that one call of serve or connect opens."""
 
     limits: Limits
     open_timeout: float
@@ -91,7 +91,7 @@ class Terms(NamedTuple):
 
 
 def terms(where: str, given: Options) -> Terms:
-    """What `given` means. Raises ConfigError, which says what is right, and TypeError for unknown options."""
+    """Interprets options. Raises ConfigError for an invalid one and TypeError for an unknown one."""
     refuse_unknown(where, given.keys() - Options.__annotations__.keys())
     patience = positive("open_timeout", given.get("open_timeout", 10.0))
     max_queue = given.get("max_queue", MAX_MESSAGES)
@@ -162,7 +162,7 @@ def _compresses(compression: str | None, extensions: Sequence[Any] | None) -> bo
 
 
 def server_tls(context: ssl.SSLContext | None) -> GivenContext | None:
-    """What `serve(ssl=...)` means. Raises ConfigError for what no server can use."""
+    """Interprets `serve(ssl=...)`. Raises ConfigError for a context that a server cannot use."""
     if context is None:
         return None
     if not isinstance(context, ssl.SSLContext):
@@ -173,14 +173,14 @@ def server_tls(context: ssl.SSLContext | None) -> GivenContext | None:
 
 
 def positive(name: str, seconds: float | None) -> float | None:
-    """`seconds` as they are. Raises ConfigError for none, for fewer, and for what is no number."""
+    """Returns `seconds`. Raises ConfigError if they are not a number above 0."""
     if seconds is not None and not seconds > 0:
         raise ConfigError(f"{name}={seconds}: must be above 0 seconds, or None")
     return seconds
 
 
 def receive_queue(max_queue: int | tuple[int | None, int | None] | None = MAX_MESSAGES) -> ReceiveQueue:
-    """A queue of `max_queue` messages, or of two marks, a high and a low one. Raises ConfigError."""
+    """Makes a queue of `max_queue` messages, or with a high and a low mark. Raises ConfigError."""
     high, low = max_queue if isinstance(max_queue, tuple) else (max_queue, None)
     if high is None:
         return ReceiveQueue(UNLIMITED, UNLIMITED)

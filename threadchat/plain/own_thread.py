@@ -1,4 +1,4 @@
-"""Serves requests for WebSockets on threads of their own, where those of the server are few."""
+"""Serves requests for WebSockets on threads of their own, for servers that have few threads."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ MAX_THREADS: Final = 2000
 EXIT_TIMEOUT: Final = 1.0
 """Seconds that handlers have at the end of a process, once their connections are closed."""
 _REPLY_TIMEOUT: Final = 5.0
-"""Seconds for a reply that is no WebSocket to leave."""
+"""Seconds in which a reply that is not a WebSocket must be sent."""
 
 
 class OwnThread:
-    """A WSGI application: one that another one is served by, but for requests for WebSockets.
+    """A WSGI application that serves another one, with threads of their own for WebSockets.
 
-    Such a request is handled on a thread of its own, from its first hook to its teardown, by the application
-    as it is; the server's thread is free at once. That is done for gunicorn (gthread, sync), and for Werkzeug
-    without threads; elsewhere each request has its own thread already. `wanted` chooses among the requests.
-    Above `max_threads` of them in this process, 0 for any number, a request is answered 503.
+    Such a request is handled on a new thread, from its first hook to its teardown, by the unchanged
+    application. The server's thread is free at once. This is done for gunicorn (gthread, sync), and for
+    Werkzeug without threads; on other servers each request already has a thread. `wanted` selects the
+    requests. Above `max_threads` of them in this process, a request is answered 503; 0 means no limit.
 
     At the end of the process the connections are closed (1001), and the handlers have a moment to return.
     """
@@ -49,7 +49,7 @@ class OwnThread:
         self.max_threads = max_threads
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Raises NoSocket where the server does not show its socket. Runs on: the server's thread."""
+        """Raises NoSocket if the server does not give access to its socket. Runs on: the server's thread."""
         stays = TAKEN_BEFORE in environ or not (has_small_pool(environ) and upgrade_requested(environ))
         if stays or not self._wanted(environ):
             return self._app(environ, start_response)
@@ -94,17 +94,17 @@ class _Threads:
         self._watches_exit = False
 
     def _begin(self) -> None:
-        """Also after a fork, whose child has none of the threads, and perhaps their lock held."""
+        """Prepares the first use, also after a fork: no thread runs, and the lock may be held."""
         self._lock = threading.Lock()
         self._running: set[threading.Thread] = set()
 
     @property
     def running(self) -> int:
-        """How many there are."""
+        """The number of threads."""
         return len(self._running)
 
     def start(self, target: Callable[[], None]) -> None:
-        """Runs `target` on a new thread. Raises RuntimeError where there can be none."""
+        """Runs `target` on a new thread. Raises RuntimeError if the system has no more threads."""
         with self._lock:
             if not self._watches_exit:
                 atexit.register(self.end)
@@ -122,7 +122,7 @@ class _Threads:
             raise
 
     def end(self) -> None:
-        """Closes what is open (1001), and waits for a moment. Runs on: the main thread, at its end."""
+        """Closes open connections (1001), and waits a moment. Runs on: the main thread, at its end."""
         ENGINE.end(EXIT_TIMEOUT)
         deadline = monotonic() + EXIT_TIMEOUT
         with self._lock:

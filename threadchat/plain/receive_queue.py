@@ -1,4 +1,4 @@
-"""What one connection has received and nobody has taken yet; full, its reader stops reading."""
+"""Received messages that nobody has taken; if there are too many, the reader stops reading."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MAX_BYTES: Final = 1 << 20
 
 
 class ReceiveQueue:
-    """Messages from a reader to whoever receives.
+    """A queue of messages from the reader thread to the program.
 
-    It is full from `max_messages` or `max_bytes` on, and has room again once it is half empty, or down to
-    `low_messages`. The reader
-    puts what one read gave and then waits for room, so a full queue holds at most one read (64 KiB) or one
-    message more than its bound. `_lock` guards everything here and is a leaf.
+    It is full at `max_messages` or `max_bytes`, and has room again when it is half empty, or has at most
+    `low_messages`. The reader puts the messages of one read, and then waits for room. So a full queue
+    exceeds its limit by at most one read (64 KiB) or one message. `_lock` guards everything here and is a
+    leaf.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ReceiveQueue:
         self._ended = False
 
     def put(self, messages: Sequence[str | bytes]) -> None:
-        """Takes all of `messages`. Runs on: the reader thread."""
+        """Adds all of `messages`. Runs on: the reader thread."""
         with self._lock:
             if self._lossy and self._full:
                 return
@@ -48,14 +48,14 @@ class ReceiveQueue:
             self._arrived.notify(len(messages))
 
     def wait_for_room(self, timeout: float | None = None) -> bool:
-        """Waits while full, at most `timeout` seconds; whether there is room. Runs on: the reader thread."""
+        """Waits `timeout` seconds at most while full; whether there is room. Runs on: the reader thread."""
         with self._lock:
             return self._room.wait_for(lambda: not self._full or self._lossy or self._ended, timeout)
 
     def get(self, timeout: float | None = None) -> str | bytes:
-        """The next message; waits for it at most `timeout` seconds, not at all for 0 or less.
+        """Returns the next message; waits for it at most `timeout` seconds, and not at all for 0 or less.
 
-        Raises TimeoutError, and EOFError once all is taken and no more will come. Runs on: any thread.
+        Raises TimeoutError, and EOFError after the last message. Runs on: any thread.
         """
         deadline = None if timeout is None else monotonic() + timeout
         with self._lock:
@@ -74,20 +74,20 @@ class ReceiveQueue:
             return message
 
     def stop_waiting(self) -> None:
-        """What comes while it is full is dropped from here on: its reader looks for the peer's Close."""
+        """Drops further messages that arrive while it is full: the reader only waits for a Close."""
         with self._lock:
             self._lossy = True
             self._room.notify_all()
 
     def end(self) -> None:
-        """No more will come; what is here can still be taken. Runs on: any thread."""
+        """Says that no message will follow; waiting ones can still be taken. Runs on: any thread."""
         with self._lock:
             self._ended = True
             self._arrived.notify_all()
             self._room.notify_all()
 
     def qsize(self) -> int:
-        """How many messages wait. Runs on: any thread."""
+        """The number of waiting messages. Runs on: any thread."""
         return len(self._messages)
 
     def _has_room_locked(self) -> bool:

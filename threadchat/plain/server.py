@@ -1,4 +1,4 @@
-"""Serves WebSockets on one address, a handler's call and thread each, in the shape of `websockets.sync`."""
+"""Serves WebSockets on one address, each in a handler with a thread of its own, as `websockets.sync` does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from threadchat.plain.http import SOFTWARE
 from threadchat.plain.options import Options
 from threadchat.plain.wakeup import Wakeup
 from threadchat.plain.wsgi import CreateConnection, HandlerApplication
-from threadchat.server.http.listener import BACKLOG
+from threadchat.server.http.listener import BACKLOG, explained
 from threadchat.server.http.server import HttpServer
 
 _LOOPBACK = "127.0.0.1"  # which whoever looks for localhost finds, be it second; not so ::1
@@ -32,9 +32,9 @@ _log = logging.getLogger(__name__)
 
 
 class Server:
-    """A server that listens from the moment `serve` returns it, on threads of its own.
+    """A server that listens when `serve` returns it, on threads of its own.
 
-    Use it as a context manager, and it is shut down at the end.
+    As a context manager, it is shut down at the end of the block.
     """
 
     def __init__(
@@ -51,22 +51,22 @@ class Server:
 
     @property
     def socket(self) -> socket.socket:
-        """The listening socket: `server.socket.getsockname()`."""
+        """The listening socket, as in `server.socket.getsockname()`."""
         return self._http.listener
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port that it listens on."""
+        """The host and port on which it listens."""
         return self._http.address
 
     @property
     def port(self) -> int:
-        """The port that it listens on, also where port 0 left the choice to the system."""
+        """The port on which it listens, also if the system chose it."""
         return self._http.address[1]
 
     @property
     def connections(self) -> set[ServerConnection]:
-        """Those that are open now; good for `broadcast`."""
+        """The open connections, for example for `broadcast`."""
         return self._application.connections()
 
     def fileno(self) -> int:
@@ -74,7 +74,7 @@ class Server:
         return self.socket.fileno()
 
     def serve_forever(self) -> None:
-        """Waits for `shutdown`, and returns when it is done. The server serves without it as well."""
+        """Waits until `shutdown` is done. The server also serves without this call."""
         if self._wakeup.wait():
             self.shutdown(*self._asked)
         else:
@@ -88,14 +88,15 @@ class Server:
         *,
         timeout: float | None = None,
     ) -> bool:
-        """Stops listening, closes every connection with `code`, and waits until all handlers have returned.
+        """Stops listening, closes all connections with `code`, and waits until all handlers have returned.
 
-        With `close_connections=False` those that are open may go on until they end by themselves. It
-        waits at most `timeout` seconds, for ever where that is None; True: nothing is left. Later calls
+        With `close_connections=False` open connections continue until they end by themselves. Waits at most
+        `timeout` seconds, or without limit if that is None. Returns True if nothing is left. Later calls
         wait as well.
 
-        Runs on: any thread. On the thread that is in `serve_forever` (in a signal handler, that is) it only
-        wakes that, which then does all this. On a handler's thread it does not wait, and returns False.
+        Runs on: any thread. On the thread that runs `serve_forever`, that is in a signal handler, it only
+        wakes `serve_forever`, which then does all this. On a handler's thread it does not wait, and returns
+        False.
         """
         if self._wakeup.is_waiter():
             self._asked = close_connections, code, reason
@@ -145,26 +146,26 @@ def serve(
 ) -> Server:
     """Listens on `host` (None: every address) and `port` (None or 0: any free one), and serves from now on.
 
-    `handler` is called for each connection with a ServerConnection, on a thread of its own. Its return closes
-    the connection with 1000, an exception with 1011, and is logged.
+    `handler` is called for each connection with a ServerConnection, on a thread of its own. The connection
+    is closed with 1000 when it returns, and with 1011 if it raises an exception, which is logged.
 
-    Options that connect has too stand in `threadchat.plain.options.Options`; these are the server's:
+    `threadchat.plain.options.Options` has the options that connect takes as well. The others are:
     - `sock`: a socket that listens already. `family`, `backlog`, `reuse_port`: as for socket.create_server.
-    - `ssl`: the port speaks TLS, by this context with its certificate, and nothing else. `open_timeout` is
-      for its handshake as well, and those above `max_connections` are hung up on.
-    - `max_connections`: those above it are answered 503; 0 is for no limit.
-    - `process_request(connection, request)` may return a response, say `connection.respond(401, "...")`, to
-      refuse, or None. `process_response(connection, request, response)` may change the response, or return
-      another one; one that is not 101 refuses.
-    - `origins`: who may connect, of pages: names, patterns, and None for clients that are no pages; not
-      given, anybody, so list them where cookies count.
-    - `subprotocols`: the first one that the client offers as well is spoken; without one it is refused.
-      `select_subprotocol(connection, offered)` chooses in its stead, and refuses by a NegotiationError.
-    - `server_header`: what the server calls itself; None for nothing. `logger`: where it logs.
-    - `create_connection(request)` makes the ServerConnection, which may be of a subclass.
+    - `ssl`: a context with a certificate; the port then accepts TLS only. `open_timeout` also limits the TLS
+      handshake, and connections above `max_connections` are closed without a response.
+    - `max_connections`: further connections are answered 503; 0 means no limit.
+    - `process_request(connection, request)`: returns None, or a response that refuses, such as
+      `connection.respond(401, "...")`. `process_response(connection, request, response)`: may change the
+      response or return another one; any other status than 101 refuses.
+    - `origins`: the pages that may connect: names, patterns, and None for clients that are not pages. By
+      default every page may connect, so list them if you use cookies.
+    - `subprotocols`: the first one that the client offers too is used; a client without one is refused.
+      `select_subprotocol(connection, offered)` chooses instead, and refuses by raising NegotiationError.
+    - `server_header`: the value of the header Server, or None. `logger`: the logger to use.
+    - `create_connection(request)` makes the ServerConnection, perhaps a subclass.
 
-    Raises OSError, whose text names the address, where it cannot be listened on; ConfigError for an option
-    that cannot be used, TypeError for one that there is none of.
+    Raises OSError if the address is not available; the message says why. Raises ConfigError for an invalid
+    option and TypeError for an unknown one.
     """
     terms = options.terms("serve", common)
     log = logger or _log
@@ -186,25 +187,24 @@ def serve(
         logger=log,
     )
     certificates = options.server_tls(ssl)
-    try:
-        if sock is None and (family != socket.AF_INET or backlog is not None or reuse_port):
-            place = (host or "", port or 0)
+    host, port = host or "", port or 0
+    if sock is None and (family != socket.AF_INET or backlog is not None or reuse_port):
+        try:
             sock = socket.create_server(
-                place, family=family, backlog=backlog or BACKLOG, reuse_port=reuse_port
+                (host, port), family=family, backlog=backlog or BACKLOG, reuse_port=reuse_port
             )
-        http = HttpServer(
-            application,
-            host=_LOOPBACK if host == "localhost" else host or "",
-            port=port or 0,
-            request_timeout=terms.open_timeout,
-            max_connections=max_connections,
-            certificates=certificates,
-            listener=sock,
-        )
-        http.listen()
-    except OSError as error:
-        where = f"{host or 'every address'} port {port or 'any'}"
-        raise OSError(error.errno, f"cannot listen on {where}: {error.strerror or error}") from error
+        except OSError as error:
+            raise explained(error, host, port) from error
+    http = HttpServer(
+        application,
+        host=_LOOPBACK if host == "localhost" else host,
+        port=port,
+        request_timeout=terms.open_timeout,
+        max_connections=max_connections,
+        certificates=certificates,
+        listener=sock,
+    )
+    http.listen()
     server = application.server = Server(http, application, log)
     return server
 
@@ -214,7 +214,7 @@ def unix_serve(
     path: str | os.PathLike[str] | None = None,
     **named: Any,
 ) -> Server:
-    """As serve, on a socket in the file system, which must not be there yet, or on `sock`."""
+    """Like serve, on a Unix socket at a path that must not exist yet, or on `sock`."""
     if path is not None:
         listener = socket.socket(socket.AF_UNIX)
         try:

@@ -1,4 +1,4 @@
-"""WebSockets in the shape of simple-websocket: `from threadchat.plain import simple_websocket` is enough.
+"""WebSockets with the interface of simple-websocket: `from threadchat.plain import simple_websocket`.
 
 For a WSGI application under gunicorn's gthread worker, Werkzeug, or threadchat's own server.
 """
@@ -36,44 +36,44 @@ _MORE: Final = frozenset(
 
 
 class Offer(NamedTuple):
-    """What `choose_subprotocol` gets: the subprotocols that the client offers, in its order."""
+    """The argument of `choose_subprotocol`: the subprotocols that the client offers, in its order."""
 
     subprotocols: list[str]
 
 
 class Base:
-    """What both sides have in common. Every method may be called on any thread."""
+    """The methods of both sides. Every method may be called on any thread."""
 
     threaded: ThreadedConnection
     """What the shape is laid over; `broadcast` offers to it."""
 
     @property
     def connected(self) -> bool:
-        """Whether neither side has closed, as far as is known here."""
+        """Whether neither side has closed the connection, as far as is known here."""
         return self.threaded.is_open
 
     @property
     def subprotocol(self) -> str | None:
-        """What both sides agreed on, if they did."""
+        """The negotiated subprotocol, or None."""
         return self.threaded.connection.subprotocol
 
     @property
     def close_reason(self) -> int:
-        """The code of the close; 1005 while there is none."""
+        """The close code; 1005 while there is none."""
         closed = self.threaded.connection.closed
         return int(CloseCode.NO_STATUS) if closed is None else closed.code
 
     @property
     def close_message(self) -> str | None:
-        """The words that went with it."""
+        """The reason that came with the close code."""
         closed = self.threaded.connection.closed
         return None if closed is None else closed.reason
 
     def send(self, data: Any) -> None:
-        """Sends one message: binary for bytes, text for all else, by its `str`.
+        """Sends one message: binary for bytes, and text for everything else, by its `str`.
 
-        Returns once it waits for the connection's writer; see `WebSocket.send` for who waits how long.
-        Raises ConnectionClosed.
+        Returns once the message is in the queue of the connection's writer; `WebSocket.send` says how long
+        it waits. Raises ConnectionClosed.
         """
         message = data if isinstance(data, bytes) else str(data)
         try:
@@ -82,9 +82,9 @@ class Base:
             raise ConnectionClosed(self.close_reason, self.close_message) from error
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:
-        """The next message, or None after `timeout` seconds without one; 0 looks without waiting.
+        """Returns the next message, or None if there is none within `timeout` seconds; 0 does not wait.
 
-        Raises ConnectionClosed after the last one.
+        Raises ConnectionClosed after the last message.
         """
         try:
             return self.threaded.receive_queue.get(timeout if self.threaded.is_open else 0)
@@ -96,9 +96,9 @@ class Base:
             raise ConnectionClosed(self.close_reason, self.close_message) from None
 
     def close(self, reason: int | None = None, message: str | None = None) -> None:
-        """Sends what waits, then a Close with the code `reason` (1000) and the text `message`; does not wait.
+        """Sends what waits, then a Close with the code `reason` (1000) and the text `message`.
 
-        Raises ConnectionClosed where it is closed already.
+        Does not wait. Raises ConnectionClosed if the connection is closed already.
         """
         if not self.threaded.is_open:
             raise ConnectionClosed(self.close_reason, self.close_message)
@@ -112,18 +112,20 @@ class Base:
 class Server(Base):
     """The server's side of a connection that came as a WSGI request.
 
-    The calling thread is the handler's; the connection is read and written on threads of its own, and its
-    socket is taken away from the server: what the application returns in the end goes nowhere. It stays open
-    until somebody closes it, also after the request, and ends (1001) soon after nobody has this object.
+    The calling thread is the handler's. The connection is read and written on threads of its own. Its socket
+    is taken from the server, so nobody receives what the application returns at the end. The connection
+    stays open until somebody closes it, also after the request, and is closed (1001) soon after the last
+    reference to this object is gone.
 
-    `subprotocols`: those that are spoken; the first of the client's among them is. `ping_interval`, seconds:
-    a peer that is silent for two of them is gone. `max_message_size`, bytes: larger messages are refused
-    (1009); 16 MiB where it is None. `receive_bytes` is taken, and not needed. `more`: `send_timeout`,
+    `subprotocols`: the first of the client's that is listed here is used. `ping_interval`, in seconds: a
+    peer that is silent for two intervals is gone. `max_message_size`, in bytes: larger messages are refused
+    (1009); None means 16 MiB. `receive_bytes` is accepted but not needed. `more`: `send_timeout`,
     `write_timeout`, `close_timeout`, `outbox_messages` and `outbox_bytes`, see
     `threadchat.plain.options.Options`.
 
-    Raises ConnectionError, with the HTTP status to answer, where the request is no handshake, and NoSocket,
-    which is a RuntimeError, where the server shows no socket; TypeError for an option that there is none of.
+    Raises ConnectionError, with the HTTP status to answer, if the request is not a handshake. Raises
+    NoSocket, which is a RuntimeError, if the server gives no access to the socket, and TypeError for an
+    unknown option.
     """
 
     def __init__(  # the order is simple-websocket's
@@ -177,19 +179,19 @@ class Server(Base):
         return cls(environ, *given, **named)
 
     def choose_subprotocol(self, request: Offer) -> str | None:
-        """The subprotocol to speak, or None; for subclasses that choose otherwise."""
+        """The subprotocol to use, or None. Subclasses may choose another one."""
         return next((name for name in request.subprotocols if name in self.subprotocols), None)
 
 
 class Client(Base):
     """The client's side of a connection to a `ws://` or `wss://` address.
 
-    `headers` go along with the request. The other options are those of `Server`; `ssl_context` is
-    `ssl.create_default_context()` where it is None. `timeout`, seconds, is for TCP, TLS and handshake
-    together.
+    `headers` are sent with the request. `timeout` limits TCP, TLS and the handshake together, in seconds. If
+    `ssl_context` is None, `ssl.create_default_context()` is used. The other options are those of `Server`.
 
-    Raises ConnectionError, with its HTTP status, where the server refuses; CannotConnect, which is Python's
-    own ConnectionError and the system's error, where it is not reached; BadUrl for an address that is none.
+    Raises ConnectionError, with its HTTP status, if the server refuses. Raises CannotConnect, which is also
+    a ConnectionError and the system's exception, if the server cannot be reached, and BadUrl for an invalid
+    address.
     """
 
     def __init__(  # noqa: PLR0917  # the order is simple-websocket's
@@ -235,7 +237,7 @@ class Client(Base):
         return cls(url, *given, **named)
 
     def close(self, reason: int | None = None, message: str | None = None) -> None:
-        """As `Base.close`, and waits until it is said: a program may end right after."""
+        """Like `Base.close`, but waits until the Close is sent, because the program may end right after."""
         super().close(reason, message)
         patience = self.threaded.close_timeout
         self.threaded.wait_gone(None if patience is None else patience + 2 * CLOSE_TIMEOUT)
@@ -256,7 +258,7 @@ def _limits(
     left_out: tuple[None, ...],
     more: dict[str, Any],
 ) -> tuple[Limits, float | None]:
-    """The limits of a connection, and the seconds that its close may take."""
+    """The limits of a connection, and the seconds that closing it may take."""
     if any(it is not None for it in left_out):
         options.refuse_unknown(where, ["thread_class"])
     named = {name: value for name, value in more.items() if value is not None or name not in options.LEFT_OUT}
@@ -268,7 +270,7 @@ def _limits(
 
 
 def _explain_limit(threaded: ThreadedConnection, max_message_size: int | None) -> None:
-    """Has the log say what to do, where a limit ends a connection that its program did not set."""
+    """Logs what to do if a default limit closes a connection."""
     if max_message_size is None:
         connection, number = threaded.connection, threaded.number
         threaded.call_when_gone(lambda: _log_limit(connection, number))

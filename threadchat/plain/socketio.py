@@ -1,4 +1,4 @@
-"""Puts python-engineio, and so Flask-SocketIO and python-socketio, on the connections of this package."""
+"""Lets python-engineio, and so Flask-SocketIO and python-socketio, use the connections of this package."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ KNOWN: Final = ((4, 9), (5, 0))
 
 
 def use_threadchat(socketio: Any, app: Any = None, *, path: str = "/socket.io", **options: Any) -> None:
-    """Has a Socket.IO server take its WebSockets from this package: bounded outboxes, one writer each.
+    """Lets a Socket.IO server use the WebSockets of this package, with bounded outboxes and one writer each.
 
-    `socketio`: a flask_socketio.SocketIO, a socketio.Server or an engineio.Server in threading mode. `app`:
-    the Flask application that it is part of; under gunicorn its WebSockets, which are those below `path`,
-    then leave the worker's threads. Another WSGI application is to be wrapped in an OwnThread. `options` are
-    those of `threadchat.plain.simple_websocket.Server`; messages are bounded by the server's own
-    `max_http_buffer_size`, where nothing else is said.
+    `socketio` is a flask_socketio.SocketIO, a socketio.Server or an engineio.Server in threading mode. `app`
+    is the Flask application that it belongs to. Under gunicorn, its WebSockets below `path` then leave the
+    worker's threads. Wrap any other WSGI application in an OwnThread. `options` are those of
+    `threadchat.plain.simple_websocket.Server`; by default, the server's `max_http_buffer_size` limits
+    messages.
 
-    To be called once, before the first client comes; nothing but this one server changes. Raises ConfigError
-    where python-engineio is of another version, or its server is not in threading mode.
+    Call it once, before the first client connects. It changes only this server. Raises ConfigError if
+    python-engineio has another version, or its server is not in threading mode.
     """
     server = _engineio_server(socketio)
     _check_version()
@@ -48,7 +48,7 @@ def use_threadchat(socketio: Any, app: Any = None, *, path: str = "/socket.io", 
 
 
 class _Connection:
-    """A WebSocket in the shape that python-engineio uses it in."""
+    """A WebSocket with the interface that python-engineio uses."""
 
     ws: Server
 
@@ -70,20 +70,20 @@ class _Connection:
             raise OSError(str(error)) from error
 
     def wait(self) -> str | bytes | None:
-        """The next message; None once it is closed."""
+        """Returns the next message; None after the connection is closed."""
         try:
             return self.ws.receive()
         except ConnectionClosed:
             return None
 
     def close(self) -> None:
-        """Does nothing where it is closed."""
+        """Closes the connection, if it is open."""
         if self.ws.connected:
             self.ws.threaded.close(1000, "")
 
 
 def _engineio_server(given: Any) -> Any:
-    """The engineio.Server behind whatever stands in front of it."""
+    """The engineio.Server of any of the three kinds of server."""
     found = getattr(given, "server", given)  # of flask_socketio.SocketIO
     found = getattr(found, "eio", found)  # of socketio.Server
     if not hasattr(found, "_async"):

@@ -1,4 +1,4 @@
-"""One connection with its reader thread and its receive_queue, below whichever shape a program sees of it."""
+"""One connection with its reader thread and its receive queue, whichever interface a program uses."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Open = Callable[[Slot, Callable[[Connection], None]], Connection]
 
 
 class ThreadedConnection:
-    """A connection whose messages go through a queue, so that it is read while its owner does not receive.
+    """A connection whose messages go through a queue, so it is read even while its owner does not receive.
 
-    `open` makes the connection, on the calling thread, and its errors are raised. The reader thread
-    starts at once. `masks`: it is a client's, whose frames go out once. `gone` is set when reader and
-    writer have let go of the socket. `close_timeout`: seconds that a close may take in all, None for any
-    time; `answer_timeout`: those of them that the peer may take to answer our Close.
+    `open` makes the connection on the calling thread, and may raise. The reader thread starts at once.
+    `masks` says that it is a client's connection, whose frames are sent only once. `gone` is set when reader
+    and writer have released the socket. `close_timeout` limits a whole close, in seconds; None means no
+    limit. `answer_timeout` limits the part of it in which the peer may answer our Close.
 
     `_lock` guards `_fragmenting` and `_putting`. It is held while offering, never while blocking.
     """
@@ -91,17 +91,17 @@ class ThreadedConnection:
 
     @property
     def number(self) -> int:
-        """The connection's, unique in this process."""
+        """The number of the connection, unique in this process."""
         return self._slot.number
 
     @property
     def is_open(self) -> bool:
-        """Whether neither side has closed, as far as is known here."""
+        """Whether neither side has closed the connection, as far as is known here."""
         return self.connection.closed is None
 
     @property
     def latency(self) -> float:
-        """Seconds from the last answered ping to its pong; 0.0 before any."""
+        """The round-trip time of the last answered ping in seconds; 0.0 before the first one."""
         return self.connection.counters.round_trip or 0.0
 
     def read(self) -> None:
@@ -124,9 +124,9 @@ class ThreadedConnection:
             connection.end_reading()
 
     def send(self, text: Text) -> None:
-        """Puts a message, see `Connection.send`. Runs on: any thread.
+        """Puts a message on the outbox; see `Connection.send`. Runs on: any thread.
 
-        Raises ConnectionClosed, and ConcurrencyError while a message in fragments is on its way.
+        Raises ConnectionClosed, and ConcurrencyError while a message in fragments is being sent.
         """
         with self._lock:
             self._refuse_locked()
@@ -140,15 +140,15 @@ class ThreadedConnection:
                     self._quiet.notify_all()
 
     def offer(self, text: Text, listed: list[Outbox]) -> Answer | None:
-        """As `Outbox.offer`; None while a message in fragments is on its way. Runs on: any thread."""
+        """Like `Outbox.offer`; None while a message in fragments is being sent. Runs on: any thread."""
         with self._lock:
             return None if self._fragmenting else self.connection.offer(text, listed)
 
     @contextmanager
     def fragments(self) -> Iterator[Callable[[Text], None]]:
-        """Keeps the connection for one message in fragments, which what it yields puts. Runs on: any thread.
+        """Reserves the connection for one message in fragments; yields the function that puts them.
 
-        Raises ConcurrencyError where another one is on its way.
+        Raises ConcurrencyError if another one is being sent. Runs on: any thread.
         """
         with self._lock:
             self._refuse_locked()
@@ -166,14 +166,14 @@ class ThreadedConnection:
             raise ConcurrencyError("a message in fragments is being sent; nothing can go in between")
 
     def ping(self, payload: bytes | None, on_pong: OnPong) -> None:
-        """Sends a ping; its answer is the `latency` as well. See `Connection.ping`. Runs on: any thread."""
+        """Sends a ping, which also updates `latency`. See `Connection.ping`. Runs on: any thread."""
         self.connection.ping(payload, on_pong)
 
     def close(self, code: int, reason: str | None = None) -> None:
-        """Sends what waits, then a Close; never blocks, and the first call counts. Runs on: any thread.
+        """Sends waiting messages, then a Close. Never blocks; the first call counts. Runs on: any thread.
 
-        After `close_timeout`, or `answer_timeout` after the Close has left, the connection is gone, whatever
-        the peer does. What the peer had sent before can still be received, as far as the queue holds it.
+        After `close_timeout`, or `answer_timeout` after the Close was sent, the connection is aborted. What
+        the peer sent before can still be received, as far as the queue holds it.
         """
         connection = self.connection
         if connection.closed is None:
@@ -185,7 +185,7 @@ class ThreadedConnection:
         self.receive_queue.stop_waiting()
 
     def call_when_gone(self, action: Callable[[], None]) -> None:
-        """Has `action`, which must not block, called once at the end. Runs on: any thread."""
+        """Calls `action`, which must not block, once at the end. Runs on: any thread."""
         with self._lock:
             if self._on_gone is not None:
                 self._on_gone.append(action)
@@ -193,15 +193,15 @@ class ThreadedConnection:
         action()
 
     def end_with(self, owner: object) -> None:
-        """Closes (1001) within `OWNER_LOOK` seconds once nobody has `owner` any more.
+        """Closes (1001) within `OWNER_LOOK` seconds after the last reference to `owner` is gone.
 
-        A finalizer would be told at once, but on any thread, which may hold any lock. Runs on: any thread.
+        A finalizer would be called at once, but on any thread, which may hold any lock. Runs on: any thread.
         """
         self._owner = weakref.ref(owner)
         self._look_for_owner()
 
     def wait_gone(self, timeout: float | None = None) -> bool:
-        """Waits until the socket is closed, at most `timeout` seconds; its reader thread does not wait."""
+        """Waits at most `timeout` seconds until the socket is closed; its reader thread does not wait."""
         if threading.current_thread() is self.thread:
             timeout = 0.0
         return self.gone.wait(timeout)
@@ -215,7 +215,7 @@ class ThreadedConnection:
     # The pinger's thread
 
     def check_close(self) -> None:
-        """Lets what waits leave, and the peer answer, but neither for longer than it may."""
+        """Lets waiting messages leave, and the peer answer, within the time for each."""
         connection = self.connection
         now = self._slot.pinger.clock()
         if self._close_until is not None and now >= self._close_until:

@@ -1,4 +1,4 @@
-"""Lets one thread wait until another, or a signal handler on it, wakes it; no lock is needed for that."""
+"""Lets one thread wait until another thread, or a signal handler on it, wakes it without any lock."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ blocks, does not interrupt it: its Python handler would wait for as long as noth
 
 
 class Wakeup:
-    """Something to wait for. `wake` may be called where a signal has interrupted anything.
+    """Something to wait for. `wake` may be called in a signal handler that has interrupted any code.
 
-    An Event would not do: its lock may be held by the very thread that the signal interrupts.
-    `_lock` guards `_waiters`, `_ended` and the closing of the sockets.
+    An Event cannot do this: its lock may be held by the very thread that the signal interrupts. `_lock`
+    guards `_waiters`, `_ended` and the closing of the sockets.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Wakeup:
         self._ended = False
 
     def wait(self) -> bool:
-        """Waits for `wake` or `end`; whether it was `wake`. Runs on: any thread."""
+        """Waits for `wake` or `end`; returns whether it was `wake`. Runs on: any thread."""
         here = threading.get_ident()
         with self._lock:
             if self._ended:
@@ -47,15 +47,15 @@ class Wakeup:
                 continue
 
     def is_waiter(self) -> bool:
-        """Whether the calling thread is in `wait`: a signal handler is asking. Takes no lock."""
+        """Whether the calling thread is in `wait`, so that this is a signal handler. Takes no lock."""
         return threading.get_ident() in self._waiters
 
     def wake(self) -> None:
-        """Wakes one who waits. Runs on: a signal handler of a waiting thread. Takes no lock."""
+        """Wakes one waiting thread. Takes no lock. Runs on: a signal handler of a waiting thread."""
         self._waker.send(b"\0")
 
     def end(self) -> None:
-        """Wakes all who wait, for good. Runs on: any thread that does not wait itself."""
+        """Wakes all waiting threads, for good. Runs on: any thread that does not wait itself."""
         with self._lock:
             if not self._ended:
                 self._ended = True

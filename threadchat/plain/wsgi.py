@@ -1,4 +1,4 @@
-"""The application behind `serve`: opens one connection a request, and runs the handler on it."""
+"""The application behind `serve`: opens one connection for each request, and runs the handler on it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class HandlerApplication:
         close_timeout: float | None,
         logger: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
-        """Raises ConfigError for a handler that cannot be called with a connection, or that is async."""
+        """Raises ConfigError for a handler that is async, or cannot be called with a connection."""
         check_callback("handler", handler, ("connection",))
         self._handler = handler
         self._policy = policy
@@ -59,7 +59,7 @@ class HandlerApplication:
         self._ending: tuple[int, str] | None = None
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        """Serves one request to its end. Runs on: the connection's thread, the handler's from here on."""
+        """Serves one request to its end. Runs on: the connection's thread, which is also the handler's."""
         connection = self._create_connection(Request.of_environ(environ))
         connection.logger, connection.server = self._log, self.server
         refusal = self._policy.judge(connection, environ)
@@ -82,17 +82,17 @@ class HandlerApplication:
         return taken.finish(start_response)
 
     def connections(self) -> set[ServerConnection]:
-        """Those that are open now. Runs on: any thread."""
+        """The open connections. Runs on: any thread."""
         with self._lock:
             return {connection for connection in self._open if connection.threaded.is_open}
 
     def is_handler(self) -> bool:
-        """Whether a handler is asking."""
+        """Whether the calling thread is a handler's."""
         with self._lock:
             return threading.get_ident() in self._handlers
 
     def end(self, code: int, reason: str) -> None:
-        """Closes all that is open or still opens; does not wait. Runs on: any thread."""
+        """Closes all connections that are open or still opening; does not wait. Runs on: any thread."""
         with self._lock:
             self._ending = self._ending or (code, reason)
             connections = list(self._open)

@@ -18,6 +18,7 @@ from threadchat.config.settings import Config
 from threadchat.config.unused import warn_of_unused
 from threadchat.errors import ConfigError, RoomClosed
 from threadchat.server import shutdown
+from threadchat.server.admin.monitor import Monitor
 from threadchat.server.admin.routes import Operators
 from threadchat.server.admin.snapshot import Inspector
 from threadchat.server.auth.admission import Admission
@@ -110,6 +111,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         self.listening_check = ListeningCheck(self.hub, config)
         self.failures = Failures(self.pinger.clock)
         self.inspector = Inspector(self.statistics, self.hub, self.pinger.clock, self.failures)
+        self.monitor = Monitor(self.inspector, config, self.unfinished, self.pinger)
         self._limits = Limits(**{name: getattr(config, name) for name in Limits._fields})
         self._upgrade_handler = UpgradeHandler(
             self.hub,
@@ -208,9 +210,8 @@ class Chat(WithHooks, WithCommands, Emitting):
         rounds, pool = self.shedder.rounds, self.calls.pool
         for part in (self.pinger, self.turnstile, self.registry, rounds, self.statistics, pool, self.hub):
             part.leave_behind()
-        self.inspector.leave_behind()
-        self.unfinished.leave_behind()
-        self._upgrade_handler.leave_behind()
+        for served in (self.inspector, self.monitor, self.unfinished, self._upgrade_handler):
+            served.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
         """Calls `drain` with `timeout` seconds, by default `drain_timeout`."""
@@ -242,6 +243,7 @@ class Chat(WithHooks, WithCommands, Emitting):
             self._unattached_log.close()
         self.calls.pool.stop()
         self.pinger.stop()
+        self.monitor.stop()
         return clean
 
     def _wait_until_gone(self, deadline: float) -> bool:
@@ -267,6 +269,7 @@ class Chat(WithHooks, WithCommands, Emitting):
                     self.hub.attach_listener(self._unattached_log)
                     self._unattached_log = None
             shutdown.close_at_exit(self)
+            self.monitor.start()
             self._process = os.getpid()
 
     def _keeps_inbox(self, user: UserId) -> bool:

@@ -99,7 +99,7 @@ class UpgradeHandler:
         self._no_socket_logged = False
 
     def leave_behind(self) -> None:
-        """Starts anew in a forked process. Runs on: its only thread, first."""
+        """Resets everything in a forked process. Runs on: its only thread, first."""
         self._numbers = Numbers()
         self._admission.leave_behind()
         self._budgets.leave_behind()

@@ -16,6 +16,7 @@ class ConnectionCounters:
         "frames_out",
         "last_write",
         "messages_in",
+        "pings_unanswered",
         "round_trip",
         "turns",
         "waited",
@@ -27,6 +28,8 @@ class ConnectionCounters:
         self.messages_in = 0  # complete messages, text and binary
         self.bytes_in = 0  # bytes read from the socket, frame headers included
         self.round_trip: float | None = None  # seconds from the last answered ping to its pong
+        # Written by the pinger thread
+        self.pings_unanswered = 0  # pings without a pong when the next one was due
         # Written by the writer thread
         self.frames_out = 0  # messages that the writer took, without control frames
         self.bytes_out = 0  # bytes that the socket accepted, control frames and handshake included

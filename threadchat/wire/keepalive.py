@@ -68,11 +68,18 @@ class Keepalive:
         if asked_at is not None:
             self._counters.round_trip = self._clock() - asked_at
 
+    @property
+    def asked_at(self) -> float | None:
+        """When the first unanswered ping was put, by the clock; None without one. Runs on: any thread."""
+        return self._asked_at
+
     # The pinger's thread
 
     def _ping_is_due(self, interval: float) -> None:
         if self._asked_at is None:
             self._asked_at, self._outbox.ping_left_at, self._held = self._clock(), None, False
+        else:
+            self._counters.pings_unanswered += 1
         self._outbox.put(Ping(encode=self._encode))
         self._deadlines.set("ping", interval, partial(self._ping_is_due, interval))
 

@@ -74,7 +74,7 @@ class UnfinishedBudget:
         return self._total + sum(self._leaving.values()) <= self._most
 
     def leave_behind(self) -> None:
-        """Begins anew in a forked process. Runs on: its only thread, first."""
+        """Resets everything in a forked process. Runs on: its only thread, first."""
         self.__init__(self._most)  # type: ignore[misc]
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
-from benchmark import environment, machine, setup, toolchain
+from benchmark import environment, history, machine, setup
 from benchmark.cluster.measurement import Place, measure
-from benchmark.cluster.redis import version
 from benchmark.cluster.report import ClusterReport
 from benchmark.cluster.settings import Setup, all_setups, quick_setups
-from benchmark.environment import CannotPrepare, Say
-from benchmark.measurement import Measurement, Tools
+from benchmark.environment import Say
+from benchmark.measurement import Measurement
+from benchmark.redis import version
 from benchmark.servers import OURS
 from benchmark.workloads import Workload
 
@@ -39,16 +38,6 @@ def tell(one: Measurement, workload: Workload, say: Say) -> None:
     say(f"round {one.round}  {one.workload:<18}{one.server:<20}{shown:>14}  {load:<24}{faults}".rstrip())
 
 
-def _add_redis_py(given: argparse.Namespace, tools: Tools) -> None:
-    if "redis" in environment.importable(tools.python, ["redis"], tools.project):
-        return
-    complaint = "install threadchat[redis] there"
-    if not given.no_setup:
-        complaint = environment.add_extra(tools.python, tools.project, "redis")
-    if complaint:
-        raise CannotPrepare(f"{tools.python} cannot import redis: {complaint}")
-
-
 def _measure_all(
     given: argparse.Namespace, place: Place, workloads: list[Workload], setups: list[Setup], say: Say
 ) -> list[Measurement]:
@@ -63,16 +52,14 @@ def _measure_all(
     return measurements
 
 
-def run(given: argparse.Namespace, workloads: list[Workload], say: Say) -> int:
+def run(given: argparse.Namespace, workloads: list[Workload], earlier: history.Run | None, say: Say) -> int:
     """Return the exit code: 1 where a message was lost, doubled or disordered, 0 where there is no Redis."""
-    redis = toolchain.redis_server(may_install=not (given.quick or given.no_setup), say=say)
+    tools, _ = setup.set_up(given, [OURS], say)
+    redis = setup.redis(given, tools.python, say)
     if isinstance(redis, str):
         say(f"skipped: several nodes need Redis: {redis}")
         return 0
-    tools, _ = setup.set_up(given, [OURS], say)
-    _add_redis_py(given, tools)
-    out: Path = (given.out or setup.PROJECT / "bench-results").resolve()
-    (out / "logs").mkdir(parents=True, exist_ok=True)
+    out = setup.output(given)
     setups = quick_setups() if given.quick else all_setups()
     facts = machine.describe()
     versions = environment.versions(tools.python, [*OURS.packages, "redis", "hiredis"])
@@ -81,7 +68,4 @@ def run(given: argparse.Namespace, workloads: list[Workload], say: Say) -> int:
     measurements = _measure_all(given, Place(tools, redis, out / "logs"), workloads, setups, say)
     report = ClusterReport(facts, versions, given.quick, workloads, measurements, setups)
     report.write(out)
-    faults = report.faults()
-    say("\n".join(["", report.caption(), "", report.text(), "", *[f"! {fault}" for fault in faults]]))
-    say(f"written: cluster.json, cluster.md and logs/ in {out}")
-    return 1 if faults else 0
+    return report.tell(report.faults(), earlier, say)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
 
 from ports import free_port
 
-from benchmark.cluster.redis import Redis, Work, redis_running
 from benchmark.cluster.settings import Setup
 from benchmark.dialects import NATIVE
 from benchmark.measurement import Measurement, Tools
-from benchmark.process import START_TIMEOUT, Running, ServerFailed, running
+from benchmark.process import Running, ServerFailed, is_ready, running
+from benchmark.redis import Redis, Work, redis_running
 from benchmark.servers import OURS
 from benchmark.workloads import Workload
 
@@ -32,24 +29,6 @@ class Place:
     tools: Tools
     redis: Path
     logs: Path
-
-
-def _is_ready(port: int) -> bool:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-
-
-def _await_ready(node: Running) -> None:
-    """Wait until a node hears what is published; it listens before."""
-    deadline = time.monotonic() + START_TIMEOUT
-    while not _is_ready(node.port):
-        if time.monotonic() > deadline:
-            raise ServerFailed(f"the node on port {node.port} is not ready after {START_TIMEOUT:g} s")
-        time.sleep(0.02)
 
 
 def cores_of(pid: int) -> list[int]:
@@ -72,9 +51,7 @@ def _nodes(place: Place, setup: Setup, redis: Redis | None, name: str) -> Iterat
             command = OURS.command(place.tools.python, None, port, None)
             command += [*broker, *place.tools.our_arguments]
             log = place.logs / f"{name}.node-{number}.log"
-            nodes.append(stack.enter_context(running(command, port, log, place.tools.project)))
-        for node in nodes:
-            _await_ready(node)
+            nodes.append(stack.enter_context(running(command, port, log, place.tools.project, is_ready)))
         yield nodes
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmark import tables
 from benchmark.cluster.settings import (
     IN_MEMORY,
     LOAD_CPU,
     NODES_CPU,
-    PUBLICATIONS,
     REDIS_CPU,
     REDIS_CPU_EACH,
     REDIS_MOST,
@@ -23,7 +23,7 @@ from benchmark.cluster.settings import (
 )
 from benchmark.results import Results
 from benchmark.summary import Spread
-from benchmark.workloads import CPU_EACH, DELIVERIES, P50, P99, Metric, Workload
+from benchmark.workloads import CPU_EACH, DELIVERIES, P50, P99, PUBLICATIONS, Metric, Workload
 
 
 @dataclass(frozen=True)
@@ -43,24 +43,14 @@ class ClusterReport(Results):
     # ---- cells ----
 
     def _known(self, workload: Workload, setup: Setup, metric: Metric) -> Spread | None:
-        known = [
-            one.figures[metric.key]
-            for one in self.measurements
-            if (one.workload, one.server) == (workload.name, setup.name)
-            and not one.failure
-            and metric.key in one.figures
-        ]
-        return Spread.of(known)
+        return self.summary.spread(workload.name, setup.name, metric)
 
     def _median(self, workload: Workload, setup: Setup, metric: Metric) -> str:
         spread = self._known(workload, setup, metric)
         return "–" if spread is None else metric.show(spread.median)
 
     def _range(self, workload: Workload, setup: Setup, metric: Metric) -> str:
-        spread = self._known(workload, setup, metric)
-        if spread is None:
-            return "–"
-        return f"{metric.show(spread.least).removesuffix(metric.unit).strip()} – {metric.show(spread.most)}"
+        return tables.range_of(self._known(workload, setup, metric), metric) or "–"
 
     def _ratio(self, workload: Workload, setup: Setup, metric: Metric) -> str:
         """Return the ratio to one node in memory."""
@@ -140,7 +130,10 @@ class ClusterReport(Results):
         parts = [self.throughput(), self.latency(), self.redis(), "\n".join(notes)]
         return self.put_together(parts)
 
+    def as_json(self) -> dict[str, Any]:
+        """Return everything, with the set-ups."""
+        return {**super().as_json(), "setups": [asdict(setup) for setup in self.setups]}
+
     def write(self, out: Path) -> None:
         """Write cluster.json and cluster.md into `out`, which exists."""
-        setups = [asdict(setup) for setup in self.setups]
-        self.write_files(out, "cluster", self.text(), {"setups": setups})
+        self.write_files(out, "cluster", self.text())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from benchmark.workloads import DELIVERIES, P50, P99, Metric, Workload
+from benchmark.workloads import DELIVERIES, P50, P99, PUBLICATIONS, Metric, Workload
 
-PUBLICATIONS = Metric("publications_per_second", "publications", "/s")
 NODES_CPU = Metric("server_cpu", "nodes' CPU", "%", more_is_better=False, scale=100)
 LOAD_CPU = Metric("load_cpu", "load CPU", "%", more_is_better=False, scale=100)
 ROUND_TRIPS = Metric("round_trips_per_message", "round trips a message", "", more_is_better=False)

@@ -33,13 +33,28 @@ void connection_note_fault(const char *what, const void *detail, size_t length)
 
 /* ---- closing, writing ---- */
 
-void connection_close(struct connection *connection, const char *why)
+static void let_go(struct connection *connection)
 {
-    bool was_ready = connection->state == READY;
     close(connection->fd);
     connection->state = CLOSED;
     bytes_free(&connection->in);
     bytes_free(&connection->out);
+}
+
+void connection_leave(struct connection *connection)
+{
+    network.ready -= connection->state == READY;
+    let_go(connection);
+}
+
+void connection_close(struct connection *connection, const char *why)
+{
+    bool was_ready = connection->state == READY;
+    let_go(connection);
+    if (connection->came_back && !was_ready) {
+        network.on_turned_away(connection);
+        return;
+    }
     if (connection->stalled && was_ready) {
         network.stalled_closed++;
         return;
@@ -93,7 +108,7 @@ void connection_send(struct connection *connection, const struct part *parts, in
 
 struct blanks connection_blanks(const struct connection *connection)
 {
-    return (struct blanks){.n = connection->number, .group = connection->group};
+    return (struct blanks){.n = connection->number, .group = connection->group, .kept = connection->kept};
 }
 
 void connection_become_ready(struct connection *connection)
@@ -105,12 +120,13 @@ void connection_become_ready(struct connection *connection)
 void connection_upgraded(struct connection *connection)
 {
     connection->state = GREETING;
-    for (int i = 0; i < options.hellos; i++) {
+    const struct texts *hello = connection->came_back ? &options.again : &options.hello;
+    for (int i = 0; i < hello->count; i++) {
         char text[2048];
-        template_fill(text, sizeof text, options.hello[i], connection_blanks(connection));
+        template_fill(text, sizeof text, hello->item[i], connection_blanks(connection));
         struct part part = {text, strlen(text)};
         connection_send(connection, &part, 1);
     }
-    if (options.ready_key == NULL)
+    if (options.ready_key == NULL && !connection->came_back)
         connection_become_ready(connection);
 }

@@ -11,9 +11,29 @@
 
 enum { READ_SIZE = 1 << 18 };
 
+static bool has(const struct frame *frame, const char *text)
+{
+    return memmem(frame->payload, frame->length, text, strlen(text)) != NULL;
+}
+
+static void keep(struct connection *connection, const struct frame *frame)
+{
+    char value[200];
+    for (int i = 0; i < KEPT; i++)
+        if (!connection->kept[i] && json_value(frame->payload, frame->length, KEPT_KEYS[i], value, sizeof value))
+            connection->kept[i] = strdup(value);
+}
+
 static void greeted(struct connection *connection, const struct frame *frame)
 {
     long value;
+    if (connection->came_back) {
+        if (has(frame, options.level))
+            connection_become_ready(connection);
+        return;
+    }
+    if (connection->returns)
+        keep(connection, frame);
     if (options.identity && !connection->identity)
         json_integer(frame->payload, frame->length, options.identity, &connection->identity);
     if (json_integer(frame->payload, frame->length, options.ready_key, &value) &&
@@ -30,7 +50,7 @@ static void take_message(struct connection *connection, const struct frame *fram
         return;
     }
     network.others++;
-    if (memmem(frame->payload, frame->length, "\"error\"", 7) != NULL) {
+    if (has(frame, "\"error\"") || has(frame, "\"recovered\":false")) {
         network.errors++;
         connection_note_fault("error", frame->payload, frame->length);
     }

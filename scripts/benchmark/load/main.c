@@ -3,7 +3,8 @@
  * One process, one thread, one epoll; options.h says what can be asked for. It speaks no particular protocol: hello
  * frames and messages are templates, and a message is known again by the marker inside it. Four stages: open all
  * connections, be quiet for a moment, talk (a warm-up, then the measured time), wait for what is on its way.
- * With no talkers the third stage only answers pings: that is the load of idle connections.
+ * With no talkers the third stage only answers pings: that is the load of idle connections. Returners leave at its
+ * start and come back after the warm-up; then the measured time ends once they have all that was said.
  *
  * Built by scripts/bench, or by hand: cc -O2 -D_GNU_SOURCE -o load *.c
  */
@@ -15,6 +16,7 @@
 #include "measure.h"
 #include "network.h"
 #include "options.h"
+#include "returners.h"
 #include "talk.h"
 
 struct opening {
@@ -93,8 +95,10 @@ static struct usage talk_for_a_while(void)
     uint64_t start = now(), from = start + (uint64_t)(options.warmup * NANOSECONDS);
     uint64_t until = from + (uint64_t)(options.seconds * NANOSECONDS);
     talk_prepare(start, from, until);
+    returners_leave();
     talk_until(from);
     struct usage before = usage_now();
+    talk_return();
     talk_until(until);
     struct usage after = usage_now();
     talk_drain(in_seconds(options.drain));
@@ -117,6 +121,7 @@ static void print_opening(const struct opening *opening)
 {
     printf("\"connections\": %d, \"ready\": %d, \"failed\": %d, \"open_seconds\": %.3f, ", network.count,
            network.ready, network.count - network.ready, opening->seconds);
+    printf("\"retries\": %lu, ", returners_retries());
     printf("\"connects_per_second\": %.1f, ", opening->seconds > 0 ? network.ready / opening->seconds : 0);
     printf("\"server_kb_before\": %ld, \"server_kb_after\": %ld, \"kb_per_connection\": %.2f, ", opening->kb_before,
            opening->kb_after, network.ready ? (double)(opening->kb_after - opening->kb_before) / network.ready : 0);

@@ -26,12 +26,11 @@ static int epoll;
 
 /* ---- opening ---- */
 
-static void open_next(void)
+void network_open(struct connection *connection)
 {
-    struct connection *connection = &network.connections[network.opened++];
     connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (connection->fd < 0)
-        fail("socket %d: %s (raise the descriptor limit: ulimit -n)", network.opened, strerror(errno));
+        fail("socket %d: %s (raise the descriptor limit: ulimit -n)", connection->number + 1, strerror(errno));
     int one = 1, small = STALLED_BUFFER;
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(connection->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
@@ -76,7 +75,7 @@ void network_open_all(void)
     while (being_opened() && now() < deadline) {
         while (network.opened < network.count &&
                network.opened - network.ready - network.failed < options.in_flight)
-            open_next();
+            network_open(&network.connections[network.opened++]);
         network_turn(deadline);
     }
 }
@@ -134,7 +133,7 @@ static int port_of(int turn)
 
 void network_prepare(void)
 {
-    network.count = options.connections + options.stalled;
+    network.count = options.connections + options.stalled + options.returners;
     network.connections = calloc((size_t)network.count, sizeof *network.connections);
     connection_prepare(network.count);
     epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -143,8 +142,11 @@ void network_prepare(void)
     int group_size = options.connections / options.groups;
     for (int i = 0; i < network.count; i++) {
         network.connections[i].number = i;
-        network.connections[i].stalled = i >= options.connections;
+        network.connections[i].returns = i >= network.count - options.returners;
+        network.connections[i].stalled = i >= options.connections && !network.connections[i].returns;
         network.connections[i].group = i < options.connections ? i / group_size : 0;
+        if (network.connections[i].returns)
+            network.connections[i].group = i % options.groups;
         network.connections[i].port = port_of(i % group_size + i / group_size);
     }
 }

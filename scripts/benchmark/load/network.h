@@ -6,5 +6,6 @@
 
 void network_prepare(void);
 void network_open_all(void);            /* returns when all are ready, failed, or late */
+void network_open(struct connection *); /* begins to */
 void network_turn(uint64_t until);      /* waits for events, at the longest until then, and handles them */
 void network_run(uint64_t until);       /* turns until then */

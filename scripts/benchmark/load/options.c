@@ -12,7 +12,7 @@ struct options options = {
     .open_timeout = 60, .settle = 0.3, .warmup = 0.5, .seconds = 2, .drain = 2,
 };
 
-enum kind { INTEGER, NUMBERS, REAL, STRING, FLAG, HELLO, READY };
+enum kind { INTEGER, NUMBERS, REAL, STRING, TEXTS, FLAG, READY };
 
 static const struct {
     const char *name;
@@ -22,7 +22,7 @@ static const struct {
     {"port", NUMBERS, &options.port},
     {"pid", NUMBERS, &options.pid},
     {"path", STRING, &options.path},
-    {"hello", HELLO, NULL},
+    {"hello", TEXTS, &options.hello},
     {"identity", STRING, &options.identity},
     {"ready", READY, NULL},
     {"publish", STRING, &options.publish},
@@ -31,6 +31,9 @@ static const struct {
     {"groups", INTEGER, &options.groups},
     {"talkers", INTEGER, &options.talkers},
     {"stalled", INTEGER, &options.stalled},
+    {"returners", INTEGER, &options.returners},
+    {"again", TEXTS, &options.again},
+    {"level", STRING, &options.level},
     {"direct", FLAG, &options.direct},
     {"window", INTEGER, &options.window},
     {"rate", REAL, &options.rate},
@@ -44,11 +47,11 @@ static const struct {
 };
 enum { KINDS = sizeof KNOWN / sizeof *KNOWN };
 
-static void take_hello(char *text)
+static void take_text(const char *name, struct texts *texts, char *text)
 {
-    if (options.hellos == MOST_HELLOS)
-        fail("more than %d --hello", MOST_HELLOS);
-    options.hello[options.hellos++] = text;
+    if (texts->count == MOST_HELLOS)
+        fail("more than %d --%s", MOST_HELLOS, name);
+    texts->item[texts->count++] = text;
 }
 
 static void take_ready(char *text) /* KEY or KEY=VALUE */
@@ -82,8 +85,8 @@ static void take(int which, char *text)
     case NUMBERS: take_numbers(KNOWN[which].name, target, text); break;
     case REAL: *(double *)target = atof(text); break;
     case STRING: *(const char **)target = text; break;
+    case TEXTS: take_text(KNOWN[which].name, target, text); break;
     case FLAG: *(bool *)target = true; break;
-    case HELLO: take_hello(text); break;
     case READY: take_ready(text); break;
     }
 }
@@ -102,6 +105,8 @@ static void check(void)
         fail("talkers need either --window (closed loop) or --rate (open loop)");
     if (options.direct && options.connections != 2 * options.groups)
         fail("--direct needs groups of two: --groups %d", options.connections / 2);
+    if (options.returners && (options.level == NULL || options.window || options.stalled))
+        fail("--returners need --level and a --rate, and nobody who is --stalled");
     if (options.in_flight < 1 || options.size < MARKER_LENGTH || options.size > MOST_SIZE)
         fail("--in-flight is at least 1, --size from %d to %d", MARKER_LENGTH, MOST_SIZE);
 }

@@ -9,12 +9,16 @@ struct numbers {
     int count;
 };
 
+struct texts {
+    const char *item[MOST_HELLOS];
+    int count;
+};
+
 struct options {
     struct numbers port;    /* of the servers, on the loopback; the members of each group take turns */
     struct numbers pid;     /* of the servers, for their CPU and memory together; none: do not look */
     const char *path;       /* of the upgrade request, a template */
-    const char *hello[MOST_HELLOS]; /* frames that each connection sends first, templates */
-    int hellos;
+    struct texts hello;     /* frames that each connection sends first, templates */
     const char *identity;   /* JSON key in a greeting whose integer is the connection's identity; NULL: none */
     const char *ready_key;  /* a connection is ready once a greeting has this key (NULL: at once) ... */
     long ready_value;       /* ... with this value (-1: any) */
@@ -25,6 +29,10 @@ struct options {
     int groups;             /* the members are divided into so many groups of equal size */
     int talkers;            /* members of each group that talk */
     int stalled;            /* further members of the first group, which never read */
+    int returners;          /* further members, spread over the groups: they leave together when the talk begins, and
+                             * come back together when the measured time does, which ends once all are level */
+    struct texts again;     /* what they send then in the place of hello, templates */
+    const char *level;      /* a returner is level once a frame has this text in it */
     bool direct;            /* a message is for the partner in a group of two, not for the whole group */
     int window;             /* closed loop: messages that a talker has outstanding; 0: see rate */
     double rate;            /* open loop: messages a second of each talker */

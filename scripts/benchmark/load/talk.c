@@ -6,6 +6,7 @@
 
 #include "network.h"
 #include "options.h"
+#include "returners.h"
 #include "text.h"
 
 struct talker {
@@ -25,6 +26,7 @@ static int *living;            /* members of each group that are still connected
 static struct talker **free_list;
 static int free_count;
 static uint64_t started, measured_from, measured_until, scheduled;
+static bool returning;
 
 /* ---- the open loop's timetable: the groups take turns, and so do the talkers in each ---- */
 
@@ -91,16 +93,24 @@ static void keep_timetable(uint64_t until)
 
 void talk_until(uint64_t until)
 {
-    while (now() < until) {
+    while (now() < until && !(returning && returners_are_level())) {
+        bool hurry = returning && returners_come_back();
         if (options.window)
             fill_windows();
         else if (talker_count)
             keep_timetable(until);
         uint64_t next = options.window || !talker_count ? until : due(scheduled);
-        network_turn(next < until ? next : until);
+        network_turn(hurry ? 0 : next < until ? next : until);
     }
+    if (returning)
+        measured_until = until = now();
     if (talker_count && !options.window)
         keep_timetable(until); /* what became due during the last turn */
+}
+
+void talk_return(void)
+{
+    returning = options.returners > 0;
 }
 
 /* ---- receiving ---- */
@@ -154,7 +164,8 @@ static void delivered(struct connection *member, const uint8_t *payload, size_t 
     talk.out_of_order += sequence != *next;
     *next = sequence + 1;
     member->delivered++;
-    count(talker, sequence, time);
+    if (!member->returns)
+        count(talker, sequence, time);
     if (options.window)
         settle(talker, sequence);
 }
@@ -162,7 +173,7 @@ static void delivered(struct connection *member, const uint8_t *payload, size_t 
 /* A member that was lost no longer owes anything, so that the loop goes on for the others. */
 static void lost(struct connection *member)
 {
-    if (talkers == NULL)
+    if (talkers == NULL || member->returns)
         return;
     living[member->group]--;
     for (int slot = 0; slot < options.talkers && options.window; slot++) {
@@ -203,12 +214,14 @@ void talk_drain(uint64_t until)
 uint64_t talk_missing(void)
 {
     uint64_t missing = 0;
-    for (int i = 0; i < talker_count; i++)
-        for (int m = 0; m < group_size; m++) {
-            const struct connection *member = &network.connections[talkers[i].connection->group * group_size + m];
-            if (member->state == READY && meant_for(member, &talkers[i]))
-                missing += talkers[i].sent - *expected_by(member, i % options.talkers);
+    for (int m = 0; m < network.count; m++) {
+        const struct connection *member = &network.connections[m];
+        for (int slot = 0; slot < options.talkers && member->state == READY && !member->stalled; slot++) {
+            const struct talker *talker = &talkers[member->group * options.talkers + slot];
+            if (meant_for(member, talker))
+                missing += talker->sent - *expected_by(member, slot);
         }
+    }
     return missing;
 }
 
@@ -246,7 +259,7 @@ void talk_prepare(uint64_t start, uint64_t from, uint64_t until)
     talker_count = options.groups * options.talkers;
     talkers = zeroed((size_t)talker_count, sizeof *talkers);
     free_list = zeroed((size_t)talker_count, sizeof *free_list);
-    expected = zeroed((size_t)options.connections * (size_t)options.talkers, sizeof *expected);
+    expected = zeroed((size_t)network.count * (size_t)options.talkers, sizeof *expected);
     living = zeroed((size_t)options.groups, sizeof *living);
     for (int i = 0; i < options.connections; i++)
         living[network.connections[i].group] += network.connections[i].state == READY;

@@ -23,6 +23,7 @@ extern struct talk talk;
 /* Called once all are ready, which is when identities are known; what happens from `from` to `until` is measured. */
 void talk_prepare(uint64_t start, uint64_t from, uint64_t until);
 void talk_until(uint64_t until);    /* talks and listens until then */
+void talk_return(void);             /* from now on returners come back, and the talk ends when all are level */
 void talk_drain(uint64_t until);    /* only listens, until nothing is outstanding or then */
 uint64_t talk_missing(void);        /* deliveries that never came */
 long talk_served(void);             /* members that got at least one message */

@@ -41,27 +41,40 @@ bool marker_read(const uint8_t *payload, size_t length, uint32_t *talker, uint32
     return true;
 }
 
-static const struct {
-    const char *name;
-    size_t offset;
-} BLANKS[] = {
-    {"{n}", offsetof(struct blanks, n)},
-    {"{group}", offsetof(struct blanks, group)},
-    {"{to}", offsetof(struct blanks, to)},
-};
+const char *const KEPT_KEYS[KEPT] = {"resume", "offset", "epoch"};
+
+enum { LONGEST_BLANK = 256 };
+
+/* Writes what stands for the blank at the start of `template`; returns the blank's length, 0 if there is none. */
+static size_t fill_blank(char *out, const char *template, const struct blanks *blanks)
+{
+    const struct {
+        const char *name;
+        long value;
+    } numbers[] = {{"{n}", blanks->n}, {"{group}", blanks->group}, {"{to}", blanks->to}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (strncmp(template, numbers[i].name, strlen(numbers[i].name)) == 0) {
+            sprintf(out, "%ld", numbers[i].value);
+            return strlen(numbers[i].name);
+        }
+    for (int i = 0; i < KEPT && blanks->kept; i++) {
+        size_t width = strlen(KEPT_KEYS[i]);
+        if (blanks->kept[i] && strncmp(template + 1, KEPT_KEYS[i], width) == 0 && template[width + 1] == '}') {
+            strcpy(out, blanks->kept[i]);
+            return width + 2;
+        }
+    }
+    return 0;
+}
 
 void template_fill(char *out, size_t capacity, const char *template, struct blanks blanks)
 {
     size_t length = 0;
-    while (*template && length + 24 < capacity) {
-        size_t skip = 0;
-        for (size_t i = 0; i < sizeof BLANKS / sizeof *BLANKS && !skip; i++)
-            if (strncmp(template, BLANKS[i].name, strlen(BLANKS[i].name)) == 0) {
-                long value = *(const long *)((const char *)&blanks + BLANKS[i].offset);
-                length += (size_t)sprintf(out + length, "%ld", value);
-                skip = strlen(BLANKS[i].name);
-            }
-        if (!skip)
+    while (*template && length + LONGEST_BLANK < capacity) {
+        size_t skip = *template == '{' ? fill_blank(out + length, template, &blanks) : 0;
+        if (skip)
+            length += strlen(out + length);
+        else
             out[length++] = *template;
         template += skip ? skip : 1;
     }
@@ -70,17 +83,28 @@ void template_fill(char *out, size_t capacity, const char *template, struct blan
         fail("a template is longer than %zu bytes", capacity);
 }
 
-bool json_integer(const uint8_t *text, size_t length, const char *key, long *value)
+bool json_value(const uint8_t *text, size_t length, const char *key, char *value, size_t capacity)
 {
-    char quoted[64], digits[24] = "";
+    char quoted[64];
     int width = snprintf(quoted, sizeof quoted, "\"%s\"", key);
     const uint8_t *end = text + length, *at = memmem(text, length, quoted, (size_t)width);
     if (at == NULL)
         return false;
     for (at += width; at < end && (isspace(*at) || *at == ':'); at++)
         ;
-    for (size_t i = 0; at < end && i + 1 < sizeof digits && (isdigit(*at) || *at == '-'); i++)
-        digits[i] = (char)*at++;
+    size_t used = 0;
+    bool string = at < end && *at == '"';
+    while (at < end && used + 1 < capacity && (string ? used < 2 || value[used - 1] != '"' : isdigit(*at) || *at == '-'))
+        value[used++] = (char)*at++;
+    value[used] = 0;
+    return used > 0;
+}
+
+bool json_integer(const uint8_t *text, size_t length, const char *key, long *value)
+{
+    char digits[24];
+    if (!json_value(text, length, key, digits, sizeof digits) || digits[0] == '"')
+        return false;
     *value = atol(digits);
-    return digits[0] != 0;
+    return true;
 }

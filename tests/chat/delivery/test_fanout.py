@@ -12,8 +12,8 @@ from tests.chat.helpers import (
     MARKER,
     PATIENCE,
     Clock,
-    Desk,
     Peer,
+    RecordingSink,
     Tickets,
     frames_of,
     ids_of,
@@ -65,18 +65,18 @@ def stage() -> Stage:
 
 
 def test_everybody_gets_everything_in_order(stage: Stage) -> None:
-    desks = [Desk() for _ in range(3)]
-    for desk in desks:
-        stage.listen(desk)
+    sinks = [RecordingSink() for _ in range(3)]
+    for sink in sinks:
+        stage.listen(sink)
     stage.say("a")
     stage.say("b", "c")
-    assert [desk.got for desk in desks] == [[1, 2, 3]] * 3
+    assert [sink.got for sink in sinks] == [[1, 2, 3]] * 3
 
 
 def test_eight_publishers_and_four_subscribers_agree_on_one_order(stage: Stage) -> None:
-    desks = [Desk() for _ in range(4)]
-    for desk in desks:
-        stage.listen(desk)
+    sinks = [RecordingSink() for _ in range(4)]
+    for sink in sinks:
+        stage.listen(sink)
     together = threading.Barrier(8)
 
     def publish() -> None:
@@ -87,7 +87,7 @@ def test_eight_publishers_and_four_subscribers_agree_on_one_order(stage: Stage) 
     join(run(*[publish] * 8))
     head = stage.fanout.head.offset
     assert head == 8 * (34 * 1 + 33 * 2 + 33 * 3)
-    assert [desk.got for desk in desks] == [list(range(1, head + 1))] * 4
+    assert [sink.got for sink in sinks] == [list(range(1, head + 1))] * 4
 
 
 def test_an_event_is_encoded_once_for_all_of_an_audience(stage: Stage) -> None:
@@ -102,7 +102,7 @@ def test_an_event_is_encoded_once_for_all_of_an_audience(stage: Stage) -> None:
         return ids_of(items)
 
     for encode in [plain, fancy] * 50:
-        stage.listen(Desk(), encode)
+        stage.listen(RecordingSink(), encode)
     stage.say("a")
     stage.say("b", "c")
     assert sorted(calls) == [("fancy", [1]), ("fancy", [2, 3]), ("plain", [1]), ("plain", [2, 3])]
@@ -112,7 +112,7 @@ def test_nothing_is_encoded_for_nobody(stage: Stage) -> None:
     def encode(items: Sequence[Record]) -> list[int]:
         pytest.fail("nobody listens")
 
-    stage.listen(Desk(), encode).stop()
+    stage.listen(RecordingSink(), encode).stop()
     stage.say("a")
     assert list(stage.fanout._audience) == []
     assert stage.fanout._audience._by_encoding == {}
@@ -142,22 +142,22 @@ def test_unrelated_rooms_never_wait_for_each_other() -> None:
     held, shut, free = Stage(), Stage(), Stage()
     inside, go_on = threading.Event(), threading.Event()
 
-    class Holding(Desk):
+    class Holding(RecordingSink):
         def offer(self, payload: list[int], listed: list[Any]) -> Answer:
             inside.set()
             assert go_on.wait(PATIENCE)
             return super().offer(payload, listed)
 
     held.listen(Holding())
-    shut.listen(Desk(Answer.HIGH))
+    shut.listen(RecordingSink(Answer.HIGH))
     shut.say("a")
     assert isinstance(shut.channel.publish(say("b")), Gate)
     threads = run(lambda: held.say("a"))
     assert inside.wait(PATIENCE)
-    desk = Desk()
-    free.listen(desk)
+    sink = RecordingSink()
+    free.listen(sink)
     free.say("a")
-    assert desk.got == [1]
+    assert sink.got == [1]
     go_on.set()
     join(threads)
 
@@ -166,55 +166,55 @@ def test_unrelated_rooms_never_wait_for_each_other() -> None:
 
 
 def test_high_shuts_the_gate_until_the_ticket_passes(stage: Stage) -> None:
-    desk = Desk(Answer.HIGH)
-    stage.listen(desk)
+    sink = RecordingSink(Answer.HIGH)
+    stage.listen(sink)
     stage.publish("a")
-    desk.answer = Answer.YES
+    sink.answer = Answer.YES
     publishers = run(lambda: stage.publish("b"), lambda: stage.publish("c"))
-    (ticket,) = desk.line.given
+    (ticket,) = sink.line.given
     for _ in publishers:
         assert ticket.waiting.acquire(timeout=PATIENCE)
-    assert desk.got == [1]
+    assert sink.got == [1]
     ticket.let_pass()
     join(publishers)
-    assert desk.got == [1, 2, 3]
-    assert len(desk.line.given) == 1
+    assert sink.got == [1, 2, 3]
+    assert len(sink.line.given) == 1
     assert stage.fanout.gate is None
 
 
 def test_of_two_publishers_at_one_gate_the_second_waits_again(stage: Stage) -> None:
     """Both were let go by the same ticket; the first one's event fills the outbox anew."""
-    desk = Desk(Answer.HIGH)
-    stage.listen(desk)
+    sink = RecordingSink(Answer.HIGH)
+    stage.listen(sink)
     stage.publish("a")
     publishers = run(lambda: stage.publish("b"), lambda: stage.publish("c"))
-    first = desk.line.given[0]
+    first = sink.line.given[0]
     for _ in publishers:
         assert first.waiting.acquire(timeout=PATIENCE)
     first.let_pass()
-    desk.wait_for(lambda desk: len(desk.got) == 2)
+    sink.wait_for(lambda sink: len(sink.got) == 2)
     for _ in range(2):
-        assert desk.line.taken.acquire(timeout=PATIENCE)
-    assert desk.line.given[1].waiting.acquire(timeout=PATIENCE)
-    assert desk.got == [1, 2], "nobody overfills it"
-    desk.answer = Answer.YES
-    desk.line.given[1].let_pass()
+        assert sink.line.taken.acquire(timeout=PATIENCE)
+    assert sink.line.given[1].waiting.acquire(timeout=PATIENCE)
+    assert sink.got == [1, 2], "nobody overfills it"
+    sink.answer = Answer.YES
+    sink.line.given[1].let_pass()
     join(publishers)
-    assert desk.got == [1, 2, 3]
+    assert sink.got == [1, 2, 3]
 
 
 def test_outboxes_of_one_line_cost_one_ticket_and_streams_one_each(stage: Stage) -> None:
     line = Tickets()
     lines = [line, line, line, Tickets(), Tickets()]
     for each in lines:
-        stage.listen(Desk(Answer.HIGH, each))
+        stage.listen(RecordingSink(Answer.HIGH, each))
     stage.say("a")
     assert [len(each.given) for each in lines] == [1] * 5
 
 
 def test_a_filtered_one_shuts_the_gate_too(stage: Stage) -> None:
-    desk = Desk(Answer.HIGH)
-    stage.listen(desk, wanted=Filter(users=["ann"]))
+    sink = RecordingSink(Answer.HIGH)
+    stage.listen(sink, wanted=Filter(users=["ann"]))
     stage.say("a")
     assert stage.fanout.gate is not None
 
@@ -230,7 +230,7 @@ def test_the_ticket_is_taken_behind_those_that_were_listed(stage: Stage) -> None
         def enter(self, entrants: Any) -> None:
             steps.append("enter")
 
-    class Listing(Desk):
+    class Listing(RecordingSink):
         def offer(self, payload: list[int], listed: list[Any]) -> Answer:
             listed.append(self)
             return super().offer(payload, listed)
@@ -279,7 +279,7 @@ def test_two_thousand_messages_without_a_pause_demote_nobody(monkeypatch: pytest
 
 
 def test_one_that_refuses_is_demoted_and_the_others_go_on(stage: Stage) -> None:
-    slow, quick = Desk(), Desk()
+    slow, quick = RecordingSink(), RecordingSink()
     slow.has_room = False
     subscription = stage.listen(slow)
     stage.listen(quick)
@@ -292,17 +292,17 @@ def test_one_that_refuses_is_demoted_and_the_others_go_on(stage: Stage) -> None:
     assert (slow.got, quick.got) == ([1], [1, 2, 3, 4])
     slow.answer = Answer.YES
     slow.set(has_room=True)
-    slow.wait_for(lambda desk: desk.got == [1, 2, 3, 4])
+    slow.wait_for(lambda sink: sink.got == [1, 2, 3, 4])
     assert stage.fanout.gate is None
 
 
 def test_a_filtered_one_is_demoted_too(stage: Stage) -> None:
-    desk = Desk(Answer.NO)
-    stage.listen(desk, wanted=Filter(users=["bob"]))
+    sink = RecordingSink(Answer.NO)
+    stage.listen(sink, wanted=Filter(users=["bob"]))
     stage.say("a")
     assert stage.fanout._behind == set(), "nothing was offered"
     stage.say("b", user="bob")
-    desk.wait_for(lambda desk: desk.got == [2])
+    sink.wait_for(lambda sink: sink.got == [2])
 
 
 # -- whispers ----------------------------------------------------------------------------------------
@@ -312,19 +312,22 @@ def test_a_whisper_goes_to_members_but_the_sender(stage: Stage) -> None:
     def other(items: Sequence[Record]) -> list[int]:
         return ids_of(items)
 
-    desks = {name: Desk() for name in ("sender", "again", "member", "choosy", "guest", "other", "unstarted")}
-    stage.listen(desks["sender"], owner=1)
-    stage.listen(desks["again"], owner=1)
-    stage.listen(desks["member"], owner=2)
-    stage.listen(desks["choosy"], owner=3, wanted=Filter(types=["message"]))
-    stage.listen(desks["guest"])
-    stage.listen(desks["other"], other, owner=4)
-    stage.fanout.subscribe(desks["unstarted"], ids_of, owner=5)
+    sinks = {
+        name: RecordingSink()
+        for name in ("sender", "again", "member", "choosy", "guest", "other", "unstarted")
+    }
+    stage.listen(sinks["sender"], owner=1)
+    stage.listen(sinks["again"], owner=1)
+    stage.listen(sinks["member"], owner=2)
+    stage.listen(sinks["choosy"], owner=3, wanted=Filter(types=["message"]))
+    stage.listen(sinks["guest"])
+    stage.listen(sinks["other"], other, owner=4)
+    stage.fanout.subscribe(sinks["unstarted"], ids_of, owner=5)
     stage.fanout.whisper("typing", [ids_of], but=1)
-    heard = {name for name, desk in desks.items() if desk.light == ["typing"]}
+    heard = {name for name, sink in sinks.items() if sink.light == ["typing"]}
     assert heard == {"member", "choosy"}
     assert stage.fanout.head.offset == 0
-    assert all(desk.got == [] for desk in desks.values())
+    assert all(sink.got == [] for sink in sinks.values())
 
 
 def test_a_whisper_is_shed_where_an_outbox_is_half_full(
@@ -360,13 +363,13 @@ def test_a_whisper_wakes_writers(stage: Stage) -> None:
 
 def test_a_subscription_begins_at_the_head(stage: Stage) -> None:
     stage.say("a", "b")
-    desk = Desk()
-    subscription = stage.listen(desk)
+    sink = RecordingSink()
+    subscription = stage.listen(sink)
     assert subscription.origin == stage.fanout.head == Position(2, stage.channel.epoch)
     assert subscription.recovered is None
     assert subscription.live
     stage.say("c")
-    assert desk.got == [3]
+    assert sink.got == [3]
 
 
 def test_a_tail_begins_where_its_channel_stood() -> None:
@@ -375,7 +378,7 @@ def test_a_tail_begins_where_its_channel_stood() -> None:
     fanout = Fanout("r")
     channel.attach(fanout)
     assert fanout.head == Position(2, channel.epoch)
-    subscription = fanout.subscribe(Desk(), ids_of, since=Position(1, channel.epoch))
+    subscription = fanout.subscribe(RecordingSink(), ids_of, since=Position(1, channel.epoch))
     assert subscription.recovered is False, "the tail has only what came since"
 
 
@@ -402,40 +405,40 @@ def test_a_closed_one_takes_no_subscription(stage: Stage) -> None:
     assert not stage.fanout.close()
     assert stage.fanout.closed
     with pytest.raises(RoomClosed, match="room r is closed"):
-        stage.fanout.subscribe(Desk(), ids_of)
+        stage.fanout.subscribe(RecordingSink(), ids_of)
 
 
 def test_close_reaches_everybody(stage: Stage) -> None:
-    desks = [Desk() for _ in range(4)]
-    desks[3].has_room = False
-    stage.listen(desks[0])
-    stage.listen(desks[1], wanted=Filter(types=[], users=[]))
-    unstarted = stage.fanout.subscribe(desks[2], ids_of)
-    stage.listen(desks[3], since=Position(0, stage.channel.epoch), wanted=Filter(types=["join"]))
-    desks[3].answer = Answer.NO
+    sinks = [RecordingSink() for _ in range(4)]
+    sinks[3].has_room = False
+    stage.listen(sinks[0])
+    stage.listen(sinks[1], wanted=Filter(types=[], users=[]))
+    unstarted = stage.fanout.subscribe(sinks[2], ids_of)
+    stage.listen(sinks[3], since=Position(0, stage.channel.epoch), wanted=Filter(types=["join"]))
+    sinks[3].answer = Answer.NO
     put(stage.channel, Draft("join", "ann"))
     stage.fanout.close()
     stage.channel.close()
     unstarted.start()
-    desks[3].set(has_room=True)
-    desks[2].wait_for(lambda desk: desk.got == [1, 2])
-    desks[3].wait_for(lambda desk: desk.got == [1, 2])
-    assert (desks[0].got, desks[1].got) == ([1, 2], [2])
+    sinks[3].set(has_room=True)
+    sinks[2].wait_for(lambda sink: sink.got == [1, 2])
+    sinks[3].wait_for(lambda sink: sink.got == [1, 2])
+    assert (sinks[0].got, sinks[1].got) == ([1, 2], [2])
 
 
 @pytest.mark.parametrize("state", ["live", "choosy", "unstarted", "behind"])
 def test_it_is_in_use_while_somebody_listens(state: str) -> None:
     clock = Clock()
     stage = Stage(clock=clock)
-    desk = Desk()
+    sink = RecordingSink()
     wanted = Filter(types=["message"]) if state == "choosy" else Filter()
-    subscription = stage.fanout.subscribe(desk, ids_of, wanted=wanted)
+    subscription = stage.fanout.subscribe(sink, ids_of, wanted=wanted)
     if state != "unstarted":
         subscription.start()
     if state == "behind":
-        desk.answer, desk.has_room = Answer.NO, False
+        sink.answer, sink.has_room = Answer.NO, False
         stage.say("a")
-        assert desk.feeding.acquire(timeout=PATIENCE)
+        assert sink.feeding.acquire(timeout=PATIENCE)
     clock.now += 1_000
     assert stage.fanout.idle_for() == 0
     assert not stage.fanout.close(idle_for=300)
@@ -462,7 +465,7 @@ def test_what_is_said_keeps_it_from_being_idle() -> None:
 def test_a_background_subscription_does_not_keep_it() -> None:
     clock = Clock()
     stage = Stage(clock=clock)
-    subscription = stage.listen(Desk(), background=True)
+    subscription = stage.listen(RecordingSink(), background=True)
     clock.now += 300
     assert stage.fanout.close(idle_for=300)
     subscription.stop()
@@ -471,11 +474,11 @@ def test_a_background_subscription_does_not_keep_it() -> None:
 def test_one_that_ends_by_itself_does_not_keep_it() -> None:
     clock = Clock()
     stage = Stage(history_size=2, clock=clock)
-    desk = Desk(Answer.NO)
-    subscription = stage.fanout.subscribe(desk, ids_of)
+    sink = RecordingSink(Answer.NO)
+    subscription = stage.fanout.subscribe(sink, ids_of)
     stage.say("a", "b", "c")
     subscription.start()
-    assert desk.fell_behind == 1
+    assert sink.fell_behind == 1
     clock.now += 300
     assert stage.fanout.close(idle_for=300)
 
@@ -484,12 +487,12 @@ def test_one_that_ends_by_itself_does_not_keep_it() -> None:
 
 
 def test_one_that_closes_starts_no_producer_and_holds_nobody(stage: Stage) -> None:
-    desk, healthy = Desk(Answer.GONE), Desk()
-    subscription = stage.listen(desk)
+    sink, healthy = RecordingSink(Answer.GONE), RecordingSink()
+    subscription = stage.listen(sink)
     stage.listen(healthy)
     stage.say("a")
     stage.say("b")
-    assert not desk.feeding.acquire(blocking=False)
+    assert not sink.feeding.acquire(blocking=False)
     assert subscription.live
     assert stage.fanout.gate is None
     assert healthy.got == [1, 2]
@@ -502,7 +505,7 @@ def test_those_who_were_listed_enter_the_line_whatever_fails_after_them(stage: S
         raise ValueError("cannot be encoded")
 
     stage.listen(peer, frames_of)
-    stage.listen(Desk(), encode)
+    stage.listen(RecordingSink(), encode)
     with pytest.raises(ValueError, match="cannot be encoded"):
         stage.say("a")
     assert set(peer.offsets_up_to(1)) == {1}, "twice is better than never"
@@ -517,29 +520,29 @@ def test_where_another_log_begins_all_who_listen_fall_behind_but_in_the_backgrou
     fanout = Fanout("r")
     fanout.begin(Position(0, "old"))
     fanout.deliver(records(1, 3))
-    live, choosy, waiting, background = Desk(), Desk(), Desk(), Desk()
+    live, choosy, waiting, background = RecordingSink(), RecordingSink(), RecordingSink(), RecordingSink()
     fanout.subscribe(live, ids_of).start()
     fanout.subscribe(choosy, ids_of, wanted=Filter(["message"])).start()
     fanout.subscribe(waiting, ids_of)
     fanout.subscribe(background, ids_of, background=True, lasting=True).start()
     fanout.begin(Position(7, "new"))
-    assert [desk.fell_behind for desk in (live, choosy, waiting, background)] == [1, 1, 1, 0]
+    assert [sink.fell_behind for sink in (live, choosy, waiting, background)] == [1, 1, 1, 0]
     fanout.deliver(records(8, 9))
-    assert [desk.got for desk in (live, choosy, waiting, background)] == [[], [], [], [8, 9]]
+    assert [sink.got for sink in (live, choosy, waiting, background)] == [[], [], [], [8, 9]]
     assert fanout.head == Position(9, "new")
     assert fanout.count(ALL) == 2, "what was there before is gone"
-    assert fanout.subscribe(Desk(), ids_of, since=Position(7, "new")).recovered
-    assert fanout.subscribe(Desk(), ids_of, since=Position(3, "old")).recovered is False
+    assert fanout.subscribe(RecordingSink(), ids_of, since=Position(7, "new")).recovered
+    assert fanout.subscribe(RecordingSink(), ids_of, since=Position(3, "old")).recovered is False
     assert fanout.idle_for() == 0
 
 
 def test_who_was_behind_in_the_background_goes_on_with_the_new_log() -> None:
     fanout = Fanout("r")
     fanout.begin(Position(0, "old"))
-    late = Desk()
+    late = RecordingSink()
     subscription = fanout.subscribe(late, ids_of, background=True, lasting=True)
     fanout.deliver(records(1, 3))
     fanout.begin(Position(4, "new"))
     fanout.deliver(records(5, 6))
     subscription.start()
-    late.wait_for(lambda desk: desk.got == [5, 6])
+    late.wait_for(lambda sink: sink.got == [5, 6])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat.helpers import Desk, ids_of, join, producers, put, say
+from tests.chat.helpers import RecordingSink, ids_of, join, producers, put, say
 from tests.wire.interrupts import Interrupted, interrupted_everywhere
 from threadchat.chat.delivery.fanout import Fanout
 from threadchat.chat.delivery.producer import Producer
@@ -38,15 +38,15 @@ class Site:
         self.channel, self.fanout = Sequencer("r"), Fanout("r")
         self.channel.attach(self.fanout)
         put(self.channel, *say("a", "b"))
-        self.desks = [Desk() for _ in range(5)]
+        self.sinks = [RecordingSink() for _ in range(5)]
         encodings = [ids_of, ids_of, ids_of, other_encoding, ids_of]
-        for number, (desk, encode) in enumerate(zip(self.desks, encodings, strict=True)):
+        for number, (sink, encode) in enumerate(zip(self.sinks, encodings, strict=True)):
             wanted = Filter(["message"]) if number == 4 else Filter()
-            self.fanout.subscribe(desk, encode, wanted=wanted, name=f"site-{number}").start()
-        self.desks[2].answer = Answer.NO
+            self.fanout.subscribe(sink, encode, wanted=wanted, name=f"site-{number}").start()
+        self.sinks[2].answer = Answer.NO
 
     def check(self, place: str) -> None:
-        self.desks[2].answer = Answer.YES
+        self.sinks[2].answer = Answer.YES
         said = self.fanout.head.offset
         assert said in (2, 5), place
         again = put(self.channel, *say("c", key="k"))
@@ -59,8 +59,8 @@ class Site:
         assert ids_of(page.records) == list(range(1, head + 1)), place
         assert self.fanout._tail._bytes == sum(len(item.json) for item in page.records), place
         assert not self.fanout._behind, place
-        for desk in self.desks:
-            assert sorted(set(desk.got)) == list(range(3, head + 1)), place  # type: ignore[type-var]
+        for sink in self.sinks:
+            assert sorted(set(sink.got)) == list(range(3, head + 1)), place  # type: ignore[type-var]
 
 
 def test_an_interrupted_publication_is_whole_or_not_there_and_nobody_misses_it() -> None:
@@ -105,15 +105,15 @@ def test_an_interrupt_takes_nothing_from_those_who_wait_to_be_served_elsewhere()
 
 
 def test_one_that_is_served_twice_gets_nothing_twice() -> None:
-    fanout, channel, desk = Fanout("r"), Sequencer("r"), Desk()
+    fanout, channel, sink = Fanout("r"), Sequencer("r"), RecordingSink()
     channel.attach(fanout)
-    subscription = fanout.subscribe(desk, ids_of, name="twice")
+    subscription = fanout.subscribe(sink, ids_of, name="twice")
     subscription.start()
     put(channel, *say("a", "b"))
     subscription.catch_up()
     join(producers("twice"))
     put(channel, *say("c"))
-    assert desk.got == [1, 2, 3]
+    assert sink.got == [1, 2, 3]
     assert subscription.live
 
 

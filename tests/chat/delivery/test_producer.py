@@ -11,8 +11,8 @@ import pytest
 
 from tests.chat.helpers import (
     PATIENCE,
-    Desk,
     Peer,
+    RecordingSink,
     frames_of,
     ids_of,
     join,
@@ -38,8 +38,8 @@ class Hall:
     """Rooms with events in their logs, and one sink that listens to them."""
 
     def __init__(self, rooms: int, events: int) -> None:
-        self.desk = Desk()
-        self.producer = Producer("desk")
+        self.sink = RecordingSink()
+        self.producer = Producer("sink")
         self.fanouts: list[Fanout] = []
         self.channels: list[Sequencer] = []
         for number in range(rooms):
@@ -53,7 +53,7 @@ class Hall:
     def listen(self, room: int, *, start: bool = True, **options: Any) -> Subscription:
         """Subscribes the sink to all of a room's log."""
         subscription = self.fanouts[room].subscribe(
-            self.desk,
+            self.sink,
             tag(room),
             since=Position(0, self.channels[room].epoch),
             name=f"r{room}",
@@ -66,12 +66,12 @@ class Hall:
 
     def hold(self) -> None:
         """From here on the sink has no room."""
-        self.desk.set(has_room=False)
+        self.sink.set(has_room=False)
 
     def level(self) -> None:
         """Waits until the producer has ended."""
-        self.desk.set(has_room=True)
-        join(producers("desk"))
+        self.sink.set(has_room=True)
+        join(producers("sink"))
 
 
 def tag(room: int) -> Callable[[Sequence[Record]], list[Any]]:
@@ -83,9 +83,9 @@ def tag(room: int) -> Callable[[Sequence[Record]], list[Any]]:
     return encode
 
 
-def offsets(desk: Desk, room: int) -> list[int]:
+def offsets(sink: RecordingSink, room: int) -> list[int]:
     """What came of one room."""
-    return [offset for number, some in desk.got for offset in some if number == room]  # type: ignore[misc, attr-defined]
+    return [offset for number, some in sink.got for offset in some if number == room]  # type: ignore[misc, attr-defined]
 
 
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_rooms_are_served_a_step_each_in_turn() -> None:
     hall.hold()
     subscriptions = [hall.listen(room) for room in range(3)]
     hall.level()
-    assert [(room, some[-1] // REPLAY_STEP) for room, some in hall.desk.got] == [  # type: ignore[misc, attr-defined]
+    assert [(room, some[-1] // REPLAY_STEP) for room, some in hall.sink.got] == [  # type: ignore[misc, attr-defined]
         (room, step) for step in (1, 2, 3) for room in range(3)
     ]
     assert all(subscription.live for subscription in subscriptions)
@@ -116,15 +116,15 @@ def test_five_hundred_rooms_have_one_thread_and_whoever_comes_late_is_not_last_f
     hall.hold()
     for room in range(499):
         hall.listen(room)
-    assert hall.desk.feeding.acquire(timeout=PATIENCE)
+    assert hall.sink.feeding.acquire(timeout=PATIENCE)
     put(hall.channels[0], *say(*["x"] * 500))  # the first has much more to catch up on
     hall.listen(499)
-    assert len(producers("desk")) == 1
+    assert len(producers("sink")) == 1
     hall.level()
     for room in range(500):
         expected = 2 * REPLAY_STEP + (500 if room == 0 else 0)
-        assert offsets(hall.desk, room) == list(range(1, expected + 1))
-    turns = [room for room, _ in hall.desk.got]  # type: ignore[misc, attr-defined]
+        assert offsets(hall.sink, room) == list(range(1, expected + 1))
+    turns = [room for room, _ in hall.sink.got]  # type: ignore[misc, attr-defined]
     assert sorted(turns[:500]) == sorted(turns[500:1000]) == list(range(500))
     assert set(turns[1000:]) == {0}
 
@@ -133,14 +133,14 @@ def test_the_thread_ends_and_another_one_starts_when_it_is_behind_again() -> Non
     hall = Hall(rooms=2, events=1)
     for room in range(2):
         hall.listen(room)
-    join(producers("desk"))
-    hall.desk.answer = Answer.NO
+    join(producers("sink"))
+    hall.sink.answer = Answer.NO
     hall.hold()
     for channel in hall.channels:
         put(channel, *say("a"))
-    assert len(producers("desk")) == 1
+    assert len(producers("sink")) == 1
     hall.level()
-    assert [offsets(hall.desk, room) for room in range(2)] == [[1, 2], [1, 2]]
+    assert [offsets(hall.sink, room) for room in range(2)] == [[1, 2], [1, 2]]
 
 
 def test_one_that_is_demoted_while_its_last_step_is_under_way_is_served_again() -> None:
@@ -153,17 +153,17 @@ def test_one_that_is_demoted_while_its_last_step_is_under_way_is_served_again() 
         batch = live_batch(one, limit)
         if batch is None and one.live and hall.channels[0].publish([]) == [] and not demoted:
             demoted.append(one)
-            hall.desk.answer = Answer.NO
+            hall.sink.answer = Answer.NO
             put(hall.channels[0], *say("a"))
-            hall.desk.answer = Answer.YES
+            hall.sink.answer = Answer.YES
         return batch
 
     demoted: list[Subscription] = []
     hall.fanouts[0].next_batch = next_batch  # type: ignore[method-assign]
     subscription.start()
-    join(producers("desk"))
+    join(producers("sink"))
     assert demoted
-    assert offsets(hall.desk, 0) == [1, 2]
+    assert offsets(hall.sink, 0) == [1, 2]
     assert subscription.live
 
 
@@ -171,7 +171,7 @@ def test_one_that_is_demoted_while_its_last_step_is_under_way_is_served_again() 
 def test_a_flood_in_many_rooms_reaches_a_small_outbox_in_the_order_of_each(attempt: int) -> None:
     """At first the peer reads nothing and is behind everywhere; then it is served, live, demoted again."""
     rooms = [Room(f"r{number}") for number in range(8)]
-    peer, producer = Peer(Turnstile(), reads=False, max_messages=8), Producer("desk")
+    peer, producer = Peer(Turnstile(), reads=False, max_messages=8), Producer("sink")
     for room in rooms:
         room.subscribe(peer, frames_of, name=room.name, producer=producer).start()
 
@@ -181,14 +181,14 @@ def test_a_flood_in_many_rooms_reaches_a_small_outbox_in_the_order_of_each(attem
 
     join(run(*[partial(flood, first) for first in range(2)]))
     assert all(room.fanout._behind for room in rooms)
-    assert len(producers("desk")) == 1
+    assert len(producers("sink")) == 1
     threads = run(*[partial(flood, first) for first in range(2)])
     peer.read()
     got = peer.wait_for(lambda items: len(items) == 1600)
     join(threads)
     for room in rooms:
         assert [item["id"] for item in got if item["chatroomId"] == room.name] == list(range(1, 201))
-    join(producers("desk"))
+    join(producers("sink"))
     assert not any(room.fanout._behind for room in rooms)
     peer.hang_up()
 
@@ -200,10 +200,10 @@ def test_the_others_go_on_when_one_stops_while_it_is_served() -> None:
     hall = Hall(rooms=3, events=5)
     hall.hold()
     subscriptions = [hall.listen(room) for room in range(3)]
-    assert hall.desk.feeding.acquire(timeout=PATIENCE)
+    assert hall.sink.feeding.acquire(timeout=PATIENCE)
     subscriptions[0].stop()
     hall.level()
-    assert [offsets(hall.desk, room) for room in range(3)] == [[], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]
+    assert [offsets(hall.sink, room) for room in range(3)] == [[], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]
     assert [subscription.stopped for subscription in subscriptions] == [True, False, False]
 
 
@@ -211,22 +211,22 @@ def test_whoever_comes_and_goes_while_nothing_is_taken_leaves_nothing_behind() -
     hall = Hall(rooms=2, events=5)
     hall.hold()
     hall.listen(0)
-    assert hall.desk.feeding.acquire(timeout=PATIENCE)
+    assert hall.sink.feeding.acquire(timeout=PATIENCE)
     for _ in range(100):
         hall.listen(1).stop()
     assert not hall.producer._waiting
     hall.level()
-    assert offsets(hall.desk, 1) == []
+    assert offsets(hall.sink, 1) == []
 
 
 def test_a_sink_that_ended_ends_all_its_subscriptions() -> None:
     hall = Hall(rooms=3, events=5)
     hall.hold()
     subscriptions = [hall.listen(room) for room in range(3)]
-    hall.desk.set(has_room=False, failure=ConnectionClosed(1006))
-    join(producers("desk"))
+    hall.sink.set(has_room=False, failure=ConnectionClosed(1006))
+    join(producers("sink"))
     assert all(subscription.stopped for subscription in subscriptions)
-    assert (hall.desk.got, hall.desk.fell_behind) == ([], 0)
+    assert (hall.sink.got, hall.sink.fell_behind) == ([], 0)
 
 
 def test_one_that_fails_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -240,9 +240,9 @@ def test_one_that_fails_takes_no_other_with_it(caplog: pytest.LogCaptureFixture)
     failing.start()
     other = hall.listen(1)
     hall.level()
-    assert "producer-desk failed in room r0" in caplog.text
+    assert "producer-sink failed in room r0" in caplog.text
     assert (failing.stopped, other.live) == (True, True)
-    assert offsets(hall.desk, 1) == [1, 2, 3, 4, 5]
+    assert offsets(hall.sink, 1) == [1, 2, 3, 4, 5]
 
 
 # -- no thread can be started ------------------------------------------------------------------------
@@ -254,12 +254,12 @@ def test_without_a_thread_it_ends_and_whoever_comes_later_is_served(monkeypatch:
         no_threads(patch)
         lost = hall.listen(0)
     assert lost.stopped
-    assert hall.desk.fell_behind == 1
+    assert hall.sink.fell_behind == 1
     hall.hold()
     later = hall.listen(1)
     hall.level()
     assert later.live
-    assert offsets(hall.desk, 1) == [1, 2, 3, 4, 5]
+    assert offsets(hall.sink, 1) == [1, 2, 3, 4, 5]
 
 
 def test_without_a_thread_one_in_the_background_is_served_with_the_next_event(
@@ -274,13 +274,13 @@ def test_without_a_thread_one_in_the_background_is_served_with_the_next_event(
         assert hall.fanouts[0].gate is None
     assert not subscription.stopped
     assert [record.message for record in caplog.records] == [
-        "producer-desk cannot start: can't start new thread"
+        "producer-sink cannot start: can't start new thread"
     ]
     put(hall.channels[0], *say("b"))
-    join(producers("desk"))
-    assert offsets(hall.desk, 0) == list(range(1, 608))
+    join(producers("sink"))
+    assert offsets(hall.sink, 0) == list(range(1, 608))
     assert subscription.live
-    assert hall.desk.fell_behind == 0
+    assert hall.sink.fell_behind == 0
 
 
 # -- another log begins while the sink is fed --------------------------------------------------------
@@ -290,22 +290,22 @@ def test_without_a_thread_one_in_the_background_is_served_with_the_next_event(
     "head", [Position(0, "new"), Position(2, "new"), Position(40, "new"), Position(40, "old")]
 )
 def test_the_position_in_a_new_log_is_not_that_in_the_old_one(head: Position) -> None:
-    fanout, desk = Fanout("r"), Desk()
+    fanout, sink = Fanout("r"), RecordingSink()
     fanout.begin(Position(0, "old"))
     fanout.deliver(records(1, 5))
     subscription = fanout.subscribe(
-        desk, ids_of, since=Position(0, "old"), name="hub-listener", background=True, lasting=True
+        sink, ids_of, since=Position(0, "old"), name="hub-listener", background=True, lasting=True
     )
-    desk.has_room = False
+    sink.has_room = False
     subscription.start()
-    assert desk.feeding.acquire(timeout=PATIENCE)  # with the old log's events
+    assert sink.feeding.acquire(timeout=PATIENCE)  # with the old log's events
     fanout.begin(head)
     fanout.deliver(records(head.offset + 1, head.offset + 9))
-    desk.set(has_room=True)
+    sink.set(has_room=True)
     join(producers("hub-listener"))
-    assert desk.got == [*range(1, 6), *range(head.offset + 1, head.offset + 10)]
+    assert sink.got == [*range(1, 6), *range(head.offset + 1, head.offset + 10)]
     assert subscription.live
-    assert desk.fell_behind == 0
+    assert sink.fell_behind == 0
 
 
 # -- the budget of whom it serves --------------------------------------------------------------------
@@ -340,7 +340,7 @@ class Purse:
 
 def poor_hall(**size: int) -> tuple[Hall, Purse]:
     hall, purse = Hall(**size), Purse()
-    hall.producer = Producer("desk", purse)
+    hall.producer = Producer("sink", purse)
     return hall, purse
 
 
@@ -348,11 +348,11 @@ def test_a_thread_starts_when_the_budget_has_one() -> None:
     hall, purse = poor_hall(rooms=2, events=3)
     for room in range(2):
         hall.listen(room)
-    assert (producers("desk"), len(purse.put_off), hall.desk.got) == ([], 1, [])
+    assert (producers("sink"), len(purse.put_off), hall.sink.got) == ([], 1, [])
     assert hall.producer.resting
     purse.put_off.pop()()
-    join(producers("desk"))
-    assert offsets(hall.desk, 0) == offsets(hall.desk, 1) == [1, 2, 3]
+    join(producers("sink"))
+    assert offsets(hall.sink, 0) == offsets(hall.sink, 1) == [1, 2, 3]
     assert (hall.producer.resting, purse.left) == (False, 1)
     assert all(seconds >= 0 for seconds in purse.spent)
 
@@ -361,8 +361,8 @@ def test_a_thread_that_was_put_off_finds_nobody_and_ends() -> None:
     hall, purse = poor_hall(rooms=1, events=3)
     hall.listen(0).stop()
     purse.put_off.pop()()
-    join(producers("desk"))
-    assert (hall.desk.got, purse.left) == ([], 1)
+    join(producers("sink"))
+    assert (hall.sink.got, purse.left) == ([], 1)
 
 
 def test_publishers_do_not_wait_for_one_that_may_not_start() -> None:
@@ -381,11 +381,11 @@ def test_it_waits_until_there_is_time_again_and_publishers_do_not(monkeypatch: p
     subscription = hall.listen(0)
     assert purse.asked.acquire(timeout=PATIENCE)
     assert purse.asked.acquire(timeout=PATIENCE)
-    assert len(hall.desk.got) == 1
+    assert len(hall.sink.got) == 1
     assert subscription.ticket().passed
     purse.debt = 0.0
-    join(producers("desk"))
-    assert len(hall.desk.got) == 3
+    join(producers("sink"))
+    assert len(hall.sink.got) == 3
     assert purse.left == 1
 
 
@@ -397,7 +397,7 @@ def test_one_that_waits_for_time_ends_with_the_last_subscription(monkeypatch: py
     subscription = hall.listen(0)
     assert purse.asked.acquire(timeout=PATIENCE)
     subscription.stop()
-    join(producers("desk"))
+    join(producers("sink"))
     assert purse.left == 1
 
 
@@ -407,4 +407,4 @@ def test_where_no_thread_starts_the_budget_has_its_place_back(monkeypatch: pytes
     with monkeypatch.context() as patch:
         no_threads(patch)
         hall.listen(0)
-    assert (purse.left, hall.desk.got) == (1, [])
+    assert (purse.left, hall.sink.got) == (1, [])

@@ -14,8 +14,8 @@ from tests.chat.helpers import (
     MARKER,
     PATIENCE,
     REPLY,
-    Desk,
     Peer,
+    RecordingSink,
     Watched,
     frames_of,
     ids_of,
@@ -76,42 +76,42 @@ def end_of_producer() -> None:
 
 
 def test_nothing_reaches_a_sink_before_start() -> None:
-    scene, desk = Scene(events=3), Desk()
-    subscription = scene.subscribe(desk, since=0)
+    scene, sink = Scene(events=3), RecordingSink()
+    subscription = scene.subscribe(sink, since=0)
     scene.say("a")
-    assert desk.got == []
+    assert sink.got == []
     assert not subscription.live
     subscription.start()
-    desk.wait_for(lambda desk: desk.got == [1, 2, 3, 4])
+    sink.wait_for(lambda sink: sink.got == [1, 2, 3, 4])
 
 
 def test_level_at_the_start_it_goes_live_without_a_thread() -> None:
-    scene, desk = Scene(events=3), Desk()
-    subscription = scene.subscribe(desk)
+    scene, sink = Scene(events=3), RecordingSink()
+    subscription = scene.subscribe(sink)
     subscription.start()
     assert subscription.live
     assert producers("sub") == []
     scene.say("a")
-    assert desk.got == [4]
-    assert not desk.feeding.acquire(blocking=False)
+    assert sink.got == [4]
+    assert not sink.feeding.acquire(blocking=False)
 
 
 def test_behind_at_the_start_a_producer_catches_up_and_ends() -> None:
-    scene, desk = Scene(events=100), Desk()
-    desk.has_room = False
-    subscription = scene.subscribe(desk, since=10)
+    scene, sink = Scene(events=100), RecordingSink()
+    sink.has_room = False
+    subscription = scene.subscribe(sink, since=10)
     subscription.start()
-    assert desk.feeding.acquire(timeout=PATIENCE)
+    assert sink.feeding.acquire(timeout=PATIENCE)
     (thread,) = producers("sub")
     assert thread.daemon
     assert "catching up from 10" in repr(subscription)
-    desk.set(has_room=True)
+    sink.set(has_room=True)
     join([thread])
-    assert desk.got == list(range(11, 101))
+    assert sink.got == list(range(11, 101))
     assert subscription.live
     assert "live" in repr(subscription)
     scene.say("a")
-    assert desk.got[-1] == 101
+    assert sink.got[-1] == 101
 
 
 def test_a_reply_that_was_put_before_start_precedes_every_event() -> None:
@@ -142,50 +142,50 @@ def test_a_reply_that_was_put_before_start_precedes_every_event() -> None:
     ],
 )
 def test_recovered(since: int | None, recovered: bool | None, expected: list[int]) -> None:
-    scene, desk = Scene(events=20, history_size=10), Desk()
-    subscription = scene.subscribe(desk, since=since)
+    scene, sink = Scene(events=20, history_size=10), RecordingSink()
+    subscription = scene.subscribe(sink, since=since)
     assert subscription.recovered is recovered
     assert subscription.origin == scene.at(since if recovered and since is not None else 20)
     subscription.start()
     end_of_producer()
     scene.say("a")
-    desk.wait_for(lambda desk: desk.got == expected)
+    sink.wait_for(lambda sink: sink.got == expected)
 
 
 def test_another_epoch_is_not_recovered() -> None:
-    scene, desk = Scene(events=20), Desk()
-    subscription = scene.fanout.subscribe(desk, ids_of, since=Position(20, "other"))
+    scene, sink = Scene(events=20), RecordingSink()
+    subscription = scene.fanout.subscribe(sink, ids_of, since=Position(20, "other"))
     assert subscription.recovered is False
     subscription.start()
     scene.say("a")
-    assert desk.got == [21]
+    assert sink.got == [21]
 
 
 def test_an_empty_room_is_recovered_from_0() -> None:
-    assert Scene().subscribe(Desk(), since=0).recovered is True
+    assert Scene().subscribe(RecordingSink(), since=0).recovered is True
 
 
 # -- the marker --------------------------------------------------------------------------------------
 
 
 def test_the_marker_comes_at_once_where_there_is_nothing_to_replay() -> None:
-    scene, desk = Scene(events=5), Desk()
-    scene.subscribe(desk, marker=[LIVE]).start()
+    scene, sink = Scene(events=5), RecordingSink()
+    scene.subscribe(sink, marker=[LIVE]).start()
     scene.say("a")
-    assert desk.got == [LIVE, 6]
+    assert sink.got == [LIVE, 6]
 
 
 def test_the_marker_follows_the_replay_once() -> None:
-    scene, desk = Scene(events=40), Desk()
-    subscription = scene.subscribe(desk, since=0, marker=[LIVE])
+    scene, sink = Scene(events=40), RecordingSink()
+    subscription = scene.subscribe(sink, since=0, marker=[LIVE])
     subscription.start()
     end_of_producer()
     scene.say("a")
     expected = [*range(1, 41), LIVE, 41]
-    assert desk.got == expected
-    desk.answer = Answer.NO  # being demoted later brings no second one
+    assert sink.got == expected
+    sink.answer = Answer.NO  # being demoted later brings no second one
     scene.say("b")
-    desk.wait_for(lambda desk: desk.got == [*expected, 42])
+    sink.wait_for(lambda sink: sink.got == [*expected, 42])
     end_of_producer()
     assert subscription.live
 
@@ -193,33 +193,33 @@ def test_the_marker_follows_the_replay_once() -> None:
 @pytest.mark.parametrize("events", [0, 5])
 def test_a_marker_that_has_no_room_is_fed(events: int) -> None:
     """Level, but the outbox is full; what is said meanwhile comes after the marker."""
-    scene, desk = Scene(events=events), Desk(Answer.NO)
-    subscription = scene.subscribe(desk, since=0, marker=[LIVE])
-    desk.has_room = events > 0
+    scene, sink = Scene(events=events), RecordingSink(Answer.NO)
+    subscription = scene.subscribe(sink, since=0, marker=[LIVE])
+    sink.has_room = events > 0
     subscription.start()
     if events:
-        desk.wait_for(lambda desk: len(desk.got) >= events)
+        sink.wait_for(lambda sink: len(sink.got) >= events)
         end_of_producer()
-        assert desk.got == [*range(1, events + 1), LIVE]
+        assert sink.got == [*range(1, events + 1), LIVE]
         return
-    assert desk.feeding.acquire(timeout=PATIENCE)
+    assert sink.feeding.acquire(timeout=PATIENCE)
     scene.say("a", "b")
-    assert desk.got == []
-    desk.set(has_room=True)
+    assert sink.got == []
+    sink.set(has_room=True)
     end_of_producer()
-    assert desk.got == [LIVE, 1, 2]
+    assert sink.got == [LIVE, 1, 2]
     assert subscription.live
 
 
 def test_a_marker_that_is_fed_to_a_closed_connection() -> None:
-    scene, desk = Scene(), Desk(Answer.NO)
-    desk.failure = ConnectionClosed(1001)
-    subscription = scene.subscribe(desk, marker=[LIVE])
-    desk.has_room = False
+    scene, sink = Scene(), RecordingSink(Answer.NO)
+    sink.failure = ConnectionClosed(1001)
+    subscription = scene.subscribe(sink, marker=[LIVE])
+    sink.has_room = False
     subscription.start()
     end_of_producer()
     assert subscription.stopped
-    assert desk.got == []
+    assert sink.got == []
 
 
 def test_the_marker_is_the_last_thing_before_live_events_of_a_real_outbox() -> None:
@@ -236,60 +236,60 @@ def test_the_marker_is_the_last_thing_before_live_events_of_a_real_outbox() -> N
 
 
 def test_a_producer_puts_few_events_at_a_time() -> None:
-    scene, desk, sizes = Scene(events=100), Desk(), []
+    scene, sink, sizes = Scene(events=100), RecordingSink(), []
 
     def encode(items: Sequence[Record]) -> list[int]:
         sizes.append(len(items))
         return ids_of(items)
 
-    scene.subscribe(desk, since=0, encode=encode).start()
+    scene.subscribe(sink, since=0, encode=encode).start()
     end_of_producer()
-    assert desk.got == list(range(1, 101))
+    assert sink.got == list(range(1, 101))
     assert max(sizes) == REPLAY_STEP
 
 
 def test_a_producer_puts_few_bytes_at_a_time() -> None:
     """A put is written whole or the connection dies: large events would not leave within the timeout."""
-    scene, desk, sizes = Scene(), Desk(), []
+    scene, sink, sizes = Scene(), RecordingSink(), []
     scene.say(*["x" * (REPLAY_BYTES // 3)] * 20, "y" * REPLAY_BYTES * 2, "z")
 
     def encode(items: Sequence[Record]) -> list[int]:
         sizes.append(sum(len(item.json) for item in items))
         return ids_of(items)
 
-    scene.subscribe(desk, since=0, encode=encode).start()
+    scene.subscribe(sink, since=0, encode=encode).start()
     end_of_producer()
-    assert desk.got == list(range(1, 23))
+    assert sink.got == list(range(1, 23))
     assert [size for size in sizes if size > REPLAY_BYTES] == [max(sizes)]
 
 
 def test_one_that_was_demoted_catches_up_by_a_thread_that_ends_when_level() -> None:
-    scene, desk = Scene(), Desk()
-    subscription = scene.subscribe(desk)
+    scene, sink = Scene(), RecordingSink()
+    subscription = scene.subscribe(sink)
     subscription.start()
     scene.say("a")
-    desk.answer = Answer.NO
-    desk.has_room = False
+    sink.answer = Answer.NO
+    sink.has_room = False
     scene.say("b", "c")
-    assert desk.feeding.acquire(timeout=PATIENCE)
+    assert sink.feeding.acquire(timeout=PATIENCE)
     (thread,) = producers("sub")
     scene.say(*["x"] * 50)
     assert producers("sub") == [thread]
-    desk.answer = Answer.YES
-    desk.set(has_room=True)
+    sink.answer = Answer.YES
+    sink.set(has_room=True)
     join([thread])
-    assert desk.got == list(range(1, 54))
+    assert sink.got == list(range(1, 54))
     assert subscription.live
 
 
 def test_it_may_be_demoted_again_and_again() -> None:
-    scene, desk = Scene(), Desk()
-    scene.subscribe(desk).start()
+    scene, sink = Scene(), RecordingSink()
+    scene.subscribe(sink).start()
     for number in range(50):
-        desk.answer = Answer.NO if number % 2 else Answer.YES
+        sink.answer = Answer.NO if number % 2 else Answer.YES
         scene.say("a", "b", "c")
     end_of_producer()
-    assert desk.got == list(range(1, 151))
+    assert sink.got == list(range(1, 151))
 
 
 def test_a_real_outbox_that_was_full_gets_everything() -> None:
@@ -320,66 +320,66 @@ def test_a_real_outbox_that_was_full_gets_everything() -> None:
     ],
 )
 def test_filters_while_catching_up_and_live(wanted: Filter, expected: list[int]) -> None:
-    scene, desk = Scene(), Desk()
+    scene, sink = Scene(), RecordingSink()
 
     def happen() -> None:
         put(scene.channel, *say("a"), Draft("join", "bob"), *say("b", user="bob"))
 
     happen()
-    desk.has_room = False
-    subscription = scene.subscribe(desk, since=0, wanted=wanted, marker=[LIVE])
+    sink.has_room = False
+    subscription = scene.subscribe(sink, since=0, wanted=wanted, marker=[LIVE])
     subscription.start()
     if expected:
-        assert desk.feeding.acquire(timeout=PATIENCE)
+        assert sink.feeding.acquire(timeout=PATIENCE)
     happen()
-    desk.set(has_room=True)
+    sink.set(has_room=True)
     end_of_producer()
     assert subscription.live
     happen()
     end_of_producer()
-    assert [item for item in desk.got if item != LIVE] == expected
-    assert desk.got.count(LIVE) == 1  # type: ignore[arg-type]
+    assert [item for item in sink.got if item != LIVE] == expected
+    assert sink.got.count(LIVE) == 1  # type: ignore[arg-type]
     scene.fanout.close()
     scene.channel.close()
-    assert desk.got[-1] == 10, "a room's end is for everybody"
+    assert sink.got[-1] == 10, "a room's end is for everybody"
 
 
 def test_filters_do_not_mistake_users() -> None:
-    scene, desk = Scene(), Desk()
-    scene.subscribe(desk, wanted=Filter(users=[1])).start()
+    scene, sink = Scene(), RecordingSink()
+    scene.subscribe(sink, wanted=Filter(users=[1])).start()
     scene.say("a", user="1")
     scene.say("b", user=1)
-    assert desk.got == [2]
+    assert sink.got == [2]
 
 
 # -- out of reach ------------------------------------------------------------------------------------
 
 
 def test_a_log_that_no_longer_reaches_back_ends_the_subscription() -> None:
-    scene, desk = Scene(history_size=10), Desk()
-    subscription = scene.subscribe(desk)
+    scene, sink = Scene(history_size=10), RecordingSink()
+    subscription = scene.subscribe(sink)
     subscription.start()
     scene.say("a")
-    desk.answer = Answer.NO
-    desk.has_room = False
+    sink.answer = Answer.NO
+    sink.has_room = False
     scene.say("b")
-    assert desk.feeding.acquire(timeout=PATIENCE)
+    assert sink.feeding.acquire(timeout=PATIENCE)
     scene.say(*["x"] * 11)
-    desk.set(has_room=True)
+    sink.set(has_room=True)
     end_of_producer()
-    assert desk.got == [1, 2], "no part of what comes after the hole"
-    assert desk.fell_behind == 1
+    assert sink.got == [1, 2], "no part of what comes after the hole"
+    assert sink.fell_behind == 1
     assert subscription.stopped
     scene.say("c")
-    assert desk.got == [1, 2]
+    assert sink.got == [1, 2]
 
 
 def test_one_that_starts_too_late_falls_behind() -> None:
-    scene, desk = Scene(history_size=10), Desk()
-    subscription = scene.subscribe(desk, marker=[LIVE])
+    scene, sink = Scene(history_size=10), RecordingSink()
+    subscription = scene.subscribe(sink, marker=[LIVE])
     scene.say(*["x"] * 11)
     subscription.start()
-    assert (desk.got, desk.fell_behind) == ([], 1)
+    assert (sink.got, sink.fell_behind) == ([], 1)
     assert subscription.stopped
 
 
@@ -387,27 +387,27 @@ def test_one_that_starts_too_late_falls_behind() -> None:
 
 
 def test_nothing_follows_a_stop_while_live() -> None:
-    scene, desk = Scene(), Desk()
-    subscription = scene.subscribe(desk)
+    scene, sink = Scene(), RecordingSink()
+    subscription = scene.subscribe(sink)
     subscription.start()
     scene.say("a")
     subscription.stop()
     scene.say("b")
-    assert desk.got == [1]
+    assert sink.got == [1]
     assert subscription.is_stopped()
     assert "stopped" in repr(subscription)
 
 
 def test_nothing_follows_a_stop_while_a_producer_waits() -> None:
-    scene, desk = Scene(events=5), Desk()
-    desk.has_room = False
-    subscription = scene.subscribe(desk, since=0, marker=[LIVE])
+    scene, sink = Scene(events=5), RecordingSink()
+    sink.has_room = False
+    subscription = scene.subscribe(sink, since=0, marker=[LIVE])
     subscription.start()
-    assert desk.feeding.acquire(timeout=PATIENCE)
+    assert sink.feeding.acquire(timeout=PATIENCE)
     subscription.stop()
-    desk.set(has_room=True)
+    sink.set(has_room=True)
     end_of_producer()
-    assert (desk.got, desk.fell_behind) == ([], 0)
+    assert (sink.got, sink.fell_behind) == ([], 0)
 
 
 def test_nothing_follows_a_stop_while_a_producer_waits_at_a_full_outbox() -> None:
@@ -430,22 +430,22 @@ def test_nothing_follows_a_stop_while_a_producer_waits_at_a_full_outbox() -> Non
 
 @pytest.mark.parametrize("since", [None, 0])
 def test_a_stop_before_the_start_and_a_second_stop(since: int | None) -> None:
-    scene, desk = Scene(events=5), Desk()
-    subscription = scene.subscribe(desk, since=since, marker=[LIVE])
+    scene, sink = Scene(events=5), RecordingSink()
+    subscription = scene.subscribe(sink, since=since, marker=[LIVE])
     subscription.stop()
     subscription.stop()
     subscription.start()
     scene.say("a")
     end_of_producer()
-    assert (desk.got, desk.fell_behind) == ([], 0)
+    assert (sink.got, sink.fell_behind) == ([], 0)
 
 
 def test_one_that_is_stopped_in_the_moment_it_is_demoted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the room's lock and the start of the producer, the subscriber goes."""
-    scene, desk = Scene(), Desk()
-    subscription = scene.subscribe(desk)
+    scene, sink = Scene(), RecordingSink()
+    subscription = scene.subscribe(sink)
     subscription.start()
-    desk.answer = Answer.NO
+    sink.answer = Answer.NO
     catch_up = subscription.catch_up
 
     def stop_first() -> None:
@@ -455,34 +455,34 @@ def test_one_that_is_stopped_in_the_moment_it_is_demoted(monkeypatch: pytest.Mon
     monkeypatch.setattr(subscription, "catch_up", stop_first)
     scene.say("a")
     end_of_producer()
-    assert desk.got == []
+    assert sink.got == []
     assert scene.fanout._behind == set()
 
 
 @pytest.mark.parametrize("attempt", range(30))
 def test_nothing_follows_a_stop_in_the_middle_of_a_flood(attempt: int) -> None:
-    scene, desk = Scene(events=20, history_size=100_000), Desk()
+    scene, sink = Scene(events=20, history_size=100_000), RecordingSink()
     end, stopped = threading.Event(), threading.Event()
 
     def flood() -> None:
         for number in range(100_000):
             if end.is_set():
                 return
-            desk.answer = Answer.NO if number % 7 == attempt % 7 else Answer.YES
+            sink.answer = Answer.NO if number % 7 == attempt % 7 else Answer.YES
             scene.say("x")
 
-    subscription = scene.subscribe(desk, since=0)
+    subscription = scene.subscribe(sink, since=0)
     threads = run(flood)
     subscription.start()
-    desk.wait_for(lambda desk: len(desk.got) > 20 + attempt)
+    sink.wait_for(lambda sink: len(sink.got) > 20 + attempt)
     subscription.stop()
-    with desk.changed:
-        got = list(desk.got)
+    with sink.changed:
+        got = list(sink.got)
     stopped.set()
     end.set()
     join(threads)
     end_of_producer()
-    assert desk.got == got == list(range(1, len(got) + 1))
+    assert sink.got == got == list(range(1, len(got) + 1))
 
 
 # -- what goes wrong ---------------------------------------------------------------------------------
@@ -492,25 +492,25 @@ def test_nothing_follows_a_stop_in_the_middle_of_a_flood(attempt: int) -> None:
 def test_a_sink_that_ended_ends_its_subscription(
     failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene, desk = Scene(events=5), Desk()
-    desk.has_room, desk.failure = False, failure
-    subscription = scene.subscribe(desk, since=0)
+    scene, sink = Scene(events=5), RecordingSink()
+    sink.has_room, sink.failure = False, failure
+    subscription = scene.subscribe(sink, since=0)
     subscription.start()
     end_of_producer()
     assert subscription.stopped
-    assert desk.fell_behind == 0
+    assert sink.fell_behind == 0
     assert caplog.records == []
 
 
 def test_a_producer_that_fails_is_logged_and_ends_the_sink(caplog: pytest.LogCaptureFixture) -> None:
-    scene, desk, other = Scene(events=5), Desk(), Desk()
+    scene, sink, other = Scene(events=5), RecordingSink(), RecordingSink()
     scene.subscribe(other, since=0).start()
-    desk.has_room, desk.failure = False, ZeroDivisionError()
-    subscription = scene.subscribe(desk, since=0)
+    sink.has_room, sink.failure = False, ZeroDivisionError()
+    subscription = scene.subscribe(sink, since=0)
     subscription.start()
     end_of_producer()
     assert subscription.stopped
-    assert desk.fell_behind == 1
+    assert sink.fell_behind == 1
     assert "producer-sub failed" in caplog.text
     assert "ZeroDivisionError" in caplog.text
     assert other.got == [1, 2, 3, 4, 5]
@@ -519,21 +519,21 @@ def test_a_producer_that_fails_is_logged_and_ends_the_sink(caplog: pytest.LogCap
 def test_a_producer_that_cannot_start_is_logged_and_ends_the_sink(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene, desk, other = Scene(), Desk(), Desk()
-    for each in (desk, other):
+    scene, sink, other = Scene(), RecordingSink(), RecordingSink()
+    for each in (sink, other):
         scene.subscribe(each).start()
-    desk.answer = Answer.NO
+    sink.answer = Answer.NO
 
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", start)
     scene.say("a")
-    assert desk.fell_behind == 1
+    assert sink.fell_behind == 1
     assert [entry.levelno for entry in caplog.records] == [logging.ERROR]
     assert "producer-sub cannot start" in caplog.text
     scene.say("b")
-    assert (desk.got, other.got) == ([], [1, 2])
+    assert (sink.got, other.got) == ([], [1, 2])
 
 
 # -- subscribing during a flood ----------------------------------------------------------------------
@@ -616,52 +616,52 @@ def test_streams_that_subscribe_during_a_flood(attempt: int) -> None:
 # -- publishers wait for one that the log threatens to leave behind ----------------------------------
 
 
-def lagging(scene: Scene, desk: Desk, by: int) -> Subscription:
+def lagging(scene: Scene, sink: RecordingSink, by: int) -> Subscription:
     """Live, demoted, and its producer waits with one event; the log goes on."""
-    subscription = scene.subscribe(desk)
+    subscription = scene.subscribe(sink)
     subscription.start()
-    desk.answer, desk.has_room = Answer.NO, False
+    sink.answer, sink.has_room = Answer.NO, False
     scene.say("a")
-    assert desk.feeding.acquire(timeout=PATIENCE)
+    assert sink.feeding.acquire(timeout=PATIENCE)
     scene.say(*["x"] * (by - 1))
     return subscription
 
 
 def test_a_publisher_waits_for_the_next_step_of_one_that_is_far_behind() -> None:
-    scene, desk = Scene(history_size=20), Desk()
-    lagging(scene, desk, by=10)
+    scene, sink = Scene(history_size=20), RecordingSink()
+    lagging(scene, sink, by=10)
     assert scene.fanout.gate is None, "half of the log is still to be had"
     scene.say("y")
     gate = scene.fanout.gate
     assert gate is not None
     publishers = run(lambda: gate.wait(PATIENCE))
     assert publishers[0].is_alive()
-    desk.set(has_room=True)
+    sink.set(has_room=True)
     join(publishers)
     end_of_producer()
     assert scene.fanout.gate is None
-    assert desk.got == list(range(1, 12))
+    assert sink.got == list(range(1, 12))
 
 
 def test_a_publisher_never_waits_for_a_peer_that_takes_nothing() -> None:
-    scene, desk = Scene(history_size=20), Desk()
-    desk.stalled = True
-    lagging(scene, desk, by=11)
+    scene, sink = Scene(history_size=20), RecordingSink()
+    sink.stalled = True
+    lagging(scene, sink, by=11)
     assert scene.fanout.gate is None
     scene.say(*["x"] * 15)
     assert scene.fanout.gate is None
-    desk.set(has_room=True)
+    sink.set(has_room=True)
     end_of_producer()
-    assert desk.fell_behind == 1
+    assert sink.fell_behind == 1
 
 
 def test_a_peer_that_stops_taking_lets_a_waiting_publisher_go() -> None:
-    scene, desk = Scene(history_size=20), Desk()
-    subscription = lagging(scene, desk, by=11)
+    scene, sink = Scene(history_size=20), RecordingSink()
+    subscription = lagging(scene, sink, by=11)
     gate = scene.fanout.gate
     assert gate is not None
     publishers = run(lambda: gate.wait(PATIENCE))
-    desk.stalled = True
+    sink.stalled = True
     join(publishers)
     assert gate.passed
     subscription.stop()
@@ -669,12 +669,12 @@ def test_a_peer_that_stops_taking_lets_a_waiting_publisher_go() -> None:
 
 
 def test_a_publisher_does_not_wait_for_one_that_has_no_producer_or_is_gone() -> None:
-    scene, desk = Scene(history_size=20), Desk()
-    unstarted = scene.subscribe(Desk())
+    scene, sink = Scene(history_size=20), RecordingSink()
+    unstarted = scene.subscribe(RecordingSink())
     scene.say(*["x"] * 19)
     assert scene.fanout.gate is None
     unstarted.stop()
-    subscription = lagging(scene, desk, by=11)
+    subscription = lagging(scene, sink, by=11)
     gate = scene.fanout.gate
     assert gate is not None
     subscription.stop()
@@ -707,12 +707,12 @@ def test_a_healthy_peer_that_subscribes_in_a_long_flood_does_not_fall_behind(att
 
 
 def test_a_step_that_another_one_follows_is_passed() -> None:
-    scene, desk = Scene(), Desk()
-    subscription = lagging(scene, desk, by=2)
+    scene, sink = Scene(), RecordingSink()
+    subscription = lagging(scene, sink, by=2)
     first = subscription.ticket()
     second = subscription.ticket()
     assert first.passed
     assert not second.passed
-    desk.set(has_room=True)
+    sink.set(has_room=True)
     end_of_producer()
     assert second.passed

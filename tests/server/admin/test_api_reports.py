@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -62,3 +63,29 @@ def test_ops(ask: Application) -> None:
     after = ask("ops")
     assert (after["connections"], after["errors"]) == (0, seen["errors"])
     assert after["totals"]["messages_in"] == seen["totals"]["messages_in"]
+
+
+def test_the_last_hour_and_the_log_are_told_once(ask: Application) -> None:
+    ask.chat.monitor.look()
+    first = ask("ops", history=True)
+    assert [len(sample["nodes"]) for sample in first["history"]] == [1]
+    assert (first["reasons"]["3008"], first["reasons"]["107"]) == (
+        "slow: the socket took no byte",
+        "bad request",
+    )
+    assert [it["process"] for it in first["nodes"]] == [first["process"]]
+    logging.getLogger("threadchat.test").warning("one more")
+    last = ask("ops")["log"][-1]
+    assert (last["level"], last["message"]) == ("warning", "one more")
+    second = ask("ops", logged={first["process"]: last["number"], "another": 0})
+    assert [it for it in second["log"] if it["message"] == "one more"] == []
+    assert "history" not in second
+
+
+def test_the_rooms_of_a_connection(ask: Application) -> None:
+    with Client(ask.chat.url, nickname="ann") as ann:
+        for number in range(snapshot.ROOMS + 1):
+            ann.join(f"room {number}")
+        [described] = ask("ops")["slowest"]
+    assert described["rooms"] == [f"room {number}" for number in range(snapshot.ROOMS)]
+    assert described["room_count"] == snapshot.ROOMS + 1

@@ -55,7 +55,7 @@ def test_what_connections_did(house: House) -> None:
     house.come(work, messages_in=5, bytes_in=50, frames_out=7, bytes_out=70, writes=3, round_trip=0.02)
     stalled = FakeOutbox(3, 900, house.clock() - 2)
     house.come(outbox=stalled, waited=1.5, turns=4)
-    gone = house.come(messages_in=1)
+    gone = house.come(messages_in=1, pings_unanswered=4)
     gone.closed = ConnectionClosed(CloseCode.SLOW)
     house.statistics.left(gone)
     house.statistics.published(11)
@@ -72,6 +72,8 @@ def test_what_connections_did(house: House) -> None:
         "threadchat_sent_bytes_total": 70,
         "threadchat_writes_total": 3,
         "threadchat_fell_behind_total": 2,
+        "threadchat_pings_unanswered_total": 4,
+        "threadchat_unanswered": 0,
         "threadchat_closes_total{code=3008}": 1,
         "threadchat_errors_total{code=107}": 1,
         "threadchat_handler_seconds_count": 2,

@@ -10,7 +10,7 @@ import pytest
 from tests.server.operators_helpers import FakeConnection, FakeOutbox, session
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.hub import Hub
-from threadchat.server.admin.snapshot import FRESH, ORDERS, SLOWEST, Inspector, Spread
+from threadchat.server.admin.snapshot import FRESH, NO_ANSWER, ORDERS, SLOWEST, Inspector, Spread
 from threadchat.server.session.statistics import Statistics
 from threadchat.testing.clock import FakeClock
 from threadchat.wire.connection import ConnectionState
@@ -101,6 +101,9 @@ def test_the_slowest_come_first(house: House) -> None:
         "bytes_in": 0,
         "messages_out": 0,
         "bytes_out": 0,
+        "ping_age": None,
+        "rooms": ["lobby"],
+        "room_count": 1,
     }
     assert slowest[1]["number"] == SLOWEST + 6
     assert [each["round_trip"] for each in slowest[2:4]] == [0.016, 0.015]
@@ -187,3 +190,14 @@ def test_a_broker_is_asked_for_what_it_has(house: House) -> None:
     broker.counters = lambda: {"reconnects": 3}
     seen = house.inspector.look()
     assert (seen.ready, seen.broker, house.inspector.node) == (False, {"reconnects": 3}, "n1")
+
+
+def test_pings_without_an_answer_are_counted(house: House) -> None:
+    house.come(round_trip=0.1)
+    waiting, new = house.come(round_trip=0.1, pings_unanswered=3), house.come()
+    waiting.keepalive.asked_at = house.clock()
+    house.clock.advance(NO_ANSWER + 1)
+    new.keepalive.asked_at = house.clock()
+    seen = house.inspector.look()
+    assert (seen.unanswered, seen.totals.pings_unanswered) == (1, 3)
+    assert sorted(str(it["ping_age"]) for it in seen.slowest) == ["0.0", str(NO_ANSWER + 1), "None"]

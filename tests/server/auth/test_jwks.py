@@ -98,8 +98,8 @@ BROKEN: list[tuple[bytes, str]] = [
     (b'{"keys": [{"kty": "RSA", "key_ops": 7}]}', "is neither PEM nor a JWKS"),
     (b'{"keys": []}', "holds no RSA key for signatures"),
     (b'{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}', "holds no RSA key for signatures"),
-    (b'{"keys": [{"kty": "RSA", "kid": "a"}]}', "holds a key that is no RSA key"),
-    (b'{"keys": [{"kty": "RSA", "kid": "a", "n": "!", "e": 7}]}', "holds a key that is no RSA key"),
+    (b'{"keys": [{"kty": "RSA", "kid": "a"}]}', "holds an invalid RSA key"),
+    (b'{"keys": [{"kty": "RSA", "kid": "a", "n": "!", "e": 7}]}', "holds an invalid RSA key"),
     (json.dumps({"keys": [jwk(FIRST, kid="a")]}).encode(), "holds a private key"),
     (json.dumps({"keys": [member(FIRST), member(SECOND)]}).encode(), "each needs a kid of its own"),
     (json.dumps({"keys": [member(FIRST, kid="a"), member(SECOND, kid="a")]}).encode(), "each needs a kid"),
@@ -109,7 +109,7 @@ BROKEN: list[tuple[bytes, str]] = [
     (b"-----BEGIN PUBLIC KEY-----\nnonsense\n-----END PUBLIC KEY-----\n", "holds no public key"),
     (ELLIPTIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), "is not RSA"),
     (public_pem(private_key("short", 1024)), "holds a key of 1024 bits; RS256 needs 2048"),
-    (b" " * (LARGEST_FILE + 1), "is no file of keys"),
+    (b" " * (LARGEST_FILE + 1), "is not a file of keys"),
 ]
 
 

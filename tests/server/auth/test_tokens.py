@@ -110,7 +110,7 @@ def test_a_token_of_the_future_does_not_hold_yet_but_clocks_may_differ(name: str
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
 @pytest.mark.parametrize("value", ["tomorrow", True, [1], {}, float("nan"), float("inf"), 1e300, 10**40])
 def test_a_time_is_a_number_of_seconds(name: str, value: Any) -> None:
-    assert why_not(token(**{name: value})) == f"its claim {name} is no time in seconds since 1970"
+    assert why_not(token(**{name: value})) == f"its claim {name} is not a time in seconds since 1970"
 
 
 @pytest.mark.parametrize("name", ["exp", "sub"])
@@ -147,7 +147,7 @@ def rsa_file(tmp_path: Path) -> str:
 
 
 def test_another_key_is_no_key() -> None:
-    assert why_not(token(SECRET[::-1])) == "its signature is not of this server's key"
+    assert why_not(token(SECRET[::-1])) == "its signature does not match this server's key"
 
 
 def test_rs256_with_a_file_of_one_key(rsa_file: str) -> None:

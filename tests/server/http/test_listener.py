@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from threadchat.server.http.listener import bind, reserve, tune
+from threadchat.server.http.listener import bind, explained, reserve, tune
 from threadchat.wire.transport import SEND_BUFFER
 
 
@@ -35,6 +35,49 @@ def test_a_reserved_port_is_taken_but_nobody_listens() -> None:
             socket.create_connection(address)
         with bind(*address, shared=True), socket.create_connection(address):
             pass
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            OSError(errno.EADDRINUSE, "Address already in use"),
+            "chat.example port 80 is in use by another program; choose another port, or 0 for any free one",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied"),
+            "chat.example port 80 requires privileges; choose a port of 1024 or above",
+        ),
+        (
+            OSError(errno.EADDRNOTAVAIL, "Cannot assign"),
+            "chat.example is not an address of this machine; choose a host that is",
+        ),
+        (
+            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            "host chat.example cannot be resolved: Name or service not known",
+        ),
+        (
+            UnicodeError("label empty or too long"),
+            "host chat.example cannot be resolved: label empty or too long",
+        ),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            "cannot listen on chat.example port 80: Too many open files",
+        ),
+        (OSError("no reason"), "cannot listen on chat.example port 80: no reason"),
+    ],
+)
+def test_the_text_of_an_error_says_what_to_change(error: OSError | UnicodeError, text: str) -> None:
+    found = explained(error, "chat.example", 80)
+    assert found.strerror == text
+    assert found.errno == getattr(error, "errno", socket.EAI_NONAME)
+
+
+def test_every_error_of_binding_is_explained() -> None:
+    with bind("127.0.0.1", 0) as first, pytest.raises(OSError, match="is in use by another program; choose"):
+        bind("127.0.0.1", first.getsockname()[1])
+    with pytest.raises(socket.gaierror, match=r"host a\.\.example cannot be resolved"):
+        bind("a..example", 0)
 
 
 def test_an_address_of_another_machine_is_an_error() -> None:

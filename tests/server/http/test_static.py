@@ -7,6 +7,8 @@ import importlib.resources
 import re
 from posixpath import dirname, normpath
 
+import pytest
+
 from threadchat.server.admin.routes import read_ops_page
 from threadchat.server.http.static import read_client, read_page
 
@@ -70,6 +72,28 @@ def test_every_word_of_the_page_is_in_one_table() -> None:
         assert re.search(rf"^  {name}:", table, re.MULTILINE), name
     known = re.findall(r"^  (\w+):", table, re.MULTILINE)
     assert sorted(set(known) - set(used) - {"language", "direction", "page"}) == [], "words that nobody says"
+
+
+def luminance(color: str) -> float:
+    """WCAG's relative luminance of "#rrggbb"."""
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_borders_of_inputs_stand_out(theme: str) -> None:
+    """By 3:1, inside and outside; axe-core looks at text only."""
+    css = read_page()["/page/style.css"].body.decode()
+    colors = {name: pair for name, *pair in re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\)", css)}
+    edge, *grounds = (
+        luminance(colors[name][theme == "dark"]) for name in ("edge", "raised", "paper", "side")
+    )
+    for ground in grounds:
+        assert (max(edge, ground) + 0.05) / (min(edge, ground) + 0.05) >= 3
+    assert css.count("border:1px solid var(--edge)") + css.count("border: 1px solid var(--edge)") == 2
 
 
 def test_the_client_is_a_module_with_its_types() -> None:

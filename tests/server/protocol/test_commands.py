@@ -35,6 +35,7 @@ def test_there_are_the_commands_of_the_table() -> None:
         "subscribe",
         "unsubscribe",
         "typing",
+        "typing_to",
         "call",
         "logout",
         "block",
@@ -74,6 +75,7 @@ def test_there_are_the_commands_of_the_table() -> None:
         ('{"type": "rooms", "prefix": "a/"}', commands.Rooms(prefix="a/")),
         ('{"type": "rooms", "id": "x"}', commands.Rooms(id="x")),
         ('{"type": "typing", "room": "r"}', commands.Typing(room="r")),
+        ('{"type": "typing_to", "to": 7}', commands.TypingTo(to=7)),
         (' {"type" : "ping", "more": {"x": [1, 2]}} ', commands.Ping()),
     ],
 )

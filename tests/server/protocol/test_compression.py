@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests.chat.helpers import Desk, join, records, run
+from tests.chat.helpers import RecordingSink, join, records, run
 from threadchat import Chat, Config
 from threadchat.chat.delivery.fanout import Fanout
 from threadchat.chat.delivery.subscription import Filter
@@ -26,7 +26,7 @@ LONG = "so they say, " * 30
 PATIENCE = 60.0
 
 
-class Ear(Desk):
+class Ear(RecordingSink):
     """Keeps the texts that it is offered."""
 
     def __init__(self) -> None:

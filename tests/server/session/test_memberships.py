@@ -372,7 +372,7 @@ def test_who_is_thrown_out_already_cannot_leave(world: World, monkeypatch: pytes
     assert leave.calls == 1
 
 
-def test_a_seat_given_up_while_somebody_evicts_has_ended_afterwards(
+def test_a_membership_given_up_while_somebody_evicts_has_ended_afterwards(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann = world.join("ann", "lobby")

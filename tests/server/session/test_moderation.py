@@ -240,7 +240,7 @@ def test_the_moderators_own_address_is_not_banned_along(staffed: World) -> None:
 
 
 @pytest.mark.parametrize("command", ["join", "subscribe"])
-def test_a_ban_that_comes_while_one_takes_a_seat_holds(
+def test_a_ban_that_comes_while_one_joins_holds(
     world: World, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """It was not in force when the command was looked at, and found no membership when it was carried out."""
@@ -311,6 +311,7 @@ def test_a_mute_everywhere(world: World) -> None:
     for command, fields in (("message", {"room": "lobby"}), ("direct", {"to": 2})):
         assert error(ann.ask(command, message="hi", **fields)) == (103, "you are muted")
     assert ann.refused("typing", room="lobby") == 103
+    assert ann.refused("typing_to", to=2) == 103
     assert ann.ask("join", room="another")["type"] == "ok"
     assert all(message["type"] == "add" or message["type"] == "join" for message in bob.unheard())
 

@@ -101,6 +101,7 @@ BEFORE_HELLO: list[tuple[str, Json]] = [
     ("who", {"room": "r"}),
     ("rooms", {}),
     ("typing", {"room": "r"}),
+    ("typing_to", {"to": 1}),
 ]
 
 
@@ -118,7 +119,7 @@ def test_before_profile_one_may_listen_and_ask_but_not_speak(
     ann = plain.connect()
     ann.ask("hello")
     answer = ann.ask(command, **fields)
-    if command in ("join", "message", "direct", "typing"):
+    if command in ("join", "message", "direct", "typing", "typing_to"):
         assert answer["code"] == 103
     elif command in ("subscribe", "rooms"):
         assert answer["type"] == "ok"
@@ -639,6 +640,16 @@ def test_typing_reaches_members_but_not_oneself_and_is_in_no_log(plain: World) -
     assert bob.unheard() == [{"type": "typing", "chatroomId": "r", "userId": 1, "from": "ann"}]
     assert ann.unheard() == again.unheard() == eve.unheard() == []
     assert bob.ask("count", room="r")["count"] == 3
+
+
+def test_typing_to_somebody_reaches_all_their_sessions_and_nobody_else(plain: World) -> None:
+    ann, bob, cy = (plain.enter(name) for name in ("ann", "bob", "cy"))
+    assert set(ann.ask("typing_to", to=2)) == {"type", "re"}
+    [told] = bob.unheard()
+    assert told.pop("unixTime") > 0
+    assert told == {"type": "typing", "userId": 1, "from": "ann"}
+    assert cy.unheard() == []
+    assert ann.ask("typing_to", to=77)["type"] == "ok", "whether somebody is there is not told"
 
 
 def test_typing_is_shed_where_an_outbox_is_half_full(plain: World) -> None:

@@ -16,7 +16,7 @@ from threadchat.server.auth.users import User
 from threadchat.server.session import publishing
 
 
-class Desk:
+class Scene:
     def __init__(self, **settings: Any) -> None:
         self.hub = Hub(MemoryBroker())
         self.settings = settings
@@ -34,12 +34,12 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def scene() -> Scene:
+    return Scene()
 
 
-def test_a_message_gets_a_place(desk: Desk) -> None:
-    assert [desk.say().id, desk.say().id] == [1, 2]
+def test_a_message_gets_a_place(scene: Scene) -> None:
+    assert [scene.say().id, scene.say().id] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -54,21 +54,21 @@ def test_a_message_gets_a_place(desk: Desk) -> None:
         ({"user": User(0)}, None, ""),
     ],
 )
-def test_whom_it_comes_from(desk: Desk, given: Any, user: int | None, nickname: str) -> None:
-    event = desk.say(**given)
+def test_whom_it_comes_from(scene: Scene, given: Any, user: int | None, nickname: str) -> None:
+    event = scene.say(**given)
     assert (event.user, event.nickname) == (user, nickname)
 
 
-def test_text_of_a_template_is_text(desk: Desk) -> None:
+def test_text_of_a_template_is_text(scene: Scene) -> None:
     """And its room can be closed: the last event has the room's name in it, too."""
-    event = desk.say(Marked("r"), Marked("<b>hi</b>"), nickname=Marked("bot"), key=Marked("k"))
+    event = scene.say(Marked("r"), Marked("<b>hi</b>"), nickname=Marked("bot"), key=Marked("k"))
     assert (event.room, event.message, event.nickname) == ("r", "<b>hi</b>", "bot")
     assert {type(event.room), type(event.message), type(event.nickname)} == {str}
-    assert desk.hub.close()
+    assert scene.hub.close()
 
 
-def test_a_key_publishes_once(desk: Desk) -> None:
-    assert desk.say(key="order-1").id == desk.say(key="order-1").id == 1
+def test_a_key_publishes_once(scene: Scene) -> None:
+    assert scene.say(key="order-1").id == scene.say(key="order-1").id == 1
 
 
 @pytest.mark.parametrize(
@@ -98,35 +98,35 @@ def test_a_key_publishes_once(desk: Desk) -> None:
         ({"key": "\0k"}, "must not begin with a NUL"),
     ],
 )
-def test_what_cannot_be_said(desk: Desk, given: Any, why: str) -> None:
+def test_what_cannot_be_said(scene: Scene, given: Any, why: str) -> None:
     with pytest.raises(CommandError, match=why) as refused:
-        desk.say(**given)
+        scene.say(**given)
     assert refused.value.code == 107
-    assert desk.hub.rooms() == []
+    assert scene.hub.rooms() == []
 
 
 @pytest.mark.parametrize(
     ("to", "message", "why"), [(7.5, "hi", "user is 7.5"), (True, "hi", "user is True"), (7, "", "empty")]
 )
-def test_what_cannot_be_said_to_one_person(desk: Desk, to: Any, message: str, why: str) -> None:
+def test_what_cannot_be_said_to_one_person(scene: Scene, to: Any, message: str, why: str) -> None:
     with pytest.raises(CommandError, match=why):
-        publishing.direct(desk.hub, to, message, user=None, nickname="", most=20)
+        publishing.direct(scene.hub, to, message, user=None, nickname="", most=20)
 
 
-def test_nobody_there_and_nothing_open(desk: Desk) -> None:
+def test_nobody_there_and_nothing_open(scene: Scene) -> None:
     with pytest.raises(CommandError, match="user 7 is not online"):
-        publishing.direct(desk.hub, 7, "hi", user=None, nickname="", most=20)
-    desk.hub.close()
+        publishing.direct(scene.hub, 7, "hi", user=None, nickname="", most=20)
+    scene.hub.close()
     with pytest.raises(CommandError, match="the chat is closed") as refused:
-        desk.say()
+        scene.say()
     assert refused.value.code == 108
 
 
 def test_a_room_that_is_made_has_a_name_that_may_be() -> None:
-    desk = Desk(room_pattern="[a-z]+")
-    assert desk.say("lobby").id == 1
+    scene = Scene(room_pattern="[a-z]+")
+    assert scene.say("lobby").id == 1
     with pytest.raises(CommandError, match=r"must match \[a-z\]\+"):
-        desk.say("Lobby")
+        scene.say("Lobby")
     with pytest.raises(CommandError, match=r"has U\+202E"):
-        Desk().say("\u202elobby")
-    assert desk.say("/ws").id == 1, "the broadcast endpoint's is there whatever the pattern says"
+        Scene().say("\u202elobby")
+    assert scene.say("/ws").id == 1, "the broadcast endpoint's is there whatever the pattern says"

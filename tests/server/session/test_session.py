@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from tests.chat.helpers import Desk, ids_of
+from tests.chat.helpers import RecordingSink, ids_of
 from tests.server.session_helpers import Dialect, Json, Person, World, burst, until, worlds
 from tests.wire.helpers import client_frame
 from threadchat.chat.log.events import Record
@@ -290,7 +290,7 @@ def test_a_person_is_not_online_any_more_when_others_hear_that_they_left(world: 
         return ids_of(records)
 
     ann = world.join("ann", "r")
-    world.hub.find("r").subscribe(Desk(), look).start()
+    world.hub.find("r").subscribe(RecordingSink(), look).start()
     ann.leave()
     assert seen == [("leave", False)]
 

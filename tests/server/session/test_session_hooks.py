@@ -271,6 +271,7 @@ def test_the_older_dialects_tell_of_who_comes_and_goes(world: World) -> None:
         ("who", {"room": "r"}, ("who", "r")),
         ("message", {"room": "r", "message": "hi"}, ("message", "r")),
         ("direct", {"to": 1, "message": "hi"}, ("direct", 1)),
+        ("typing_to", {"to": 1}, ("direct", 1)),
     ],
 )
 def test_what_is_forbidden_is_103_and_has_no_effect(

@@ -182,7 +182,7 @@ def test_a_connection_may_be_in_so_many_rooms(command: str) -> None:
         assert ann.ask(command, room="d")["type"] == "ok"
 
 
-def test_a_room_that_was_closed_leaves_its_seat_to_the_next() -> None:
+def test_a_room_that_was_closed_leaves_its_place_to_the_next() -> None:
     with worlds(rooms_per_connection=1) as world:
         ann = world.join("ann", "r")
         world.hub.close_room("r")

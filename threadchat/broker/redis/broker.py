@@ -11,9 +11,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from threadchat.broker.redis.commands import Retention, inbox_retention
+from threadchat.broker.redis.commands import IN_USE, Retention, inbox_retention
 from threadchat.broker.redis.connection import CLUSTER, RedisConnection
-from threadchat.broker.redis.heartbeat import CANARY, IN_USE, SHORTEST_LIFE, Heartbeat
+from threadchat.broker.redis.heartbeat import CANARY, SHORTEST_LIFE, Heartbeat
 from threadchat.broker.redis.keys import PREFIX, KeyNames
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
@@ -25,7 +25,7 @@ from threadchat.broker.redis.room_index import RoomIndex, SharedRooms
 from threadchat.broker.redis.sanctions import RedisSanctions
 from threadchat.broker.redis.storage import RedisStorage
 from threadchat.broker.redis.subscriber import Subscriber
-from threadchat.broker.redis.whispers import Whispers
+from threadchat.broker.redis.whispers import RedisReports, Whispers
 from threadchat.chat.access.revocations import Revocation
 from threadchat.chat.broker_interface import Node, OpenInbox, Whispered
 from threadchat.chat.delivery.stream import SEND_TIMEOUT
@@ -104,6 +104,7 @@ class RedisBroker(People, SharedRooms):
         self.revocations = RedisSanctions(self, self.names.revocations, Revocation)
         self.blocks = RedisBlocks(self)
         self.reads = RedisReads(self)
+        self.reports = RedisReports(self.names.reports, clock)
         self._build()
 
     def _build(self) -> None:

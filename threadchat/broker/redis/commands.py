@@ -11,6 +11,9 @@ from threadchat.broker.redis.keys import RoomNames
 from threadchat.broker.redis.topology.interface import Command
 from threadchat.chat.log.events import Position
 
+IN_USE: Final = 24 * 3600.0
+"""Seconds for which Redis keeps a room in use without a sign from its nodes: longer than an outage."""
+
 
 class Retention(NamedTuple):
     """What is kept: events, bytes of them, their age in seconds (0: any), and the life of an unused room."""

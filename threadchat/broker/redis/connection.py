@@ -95,10 +95,10 @@ class RedisConnection:
                 for i, answer in zip(missing, self.topology.send(again, replicas), strict=True):
                     answers[i] = answer
         except RedisError as error:
-            raise _as_command_error(error) from error
+            raise self._refused(error) from error
         for answer in answers:
             if isinstance(answer, RedisError):
-                raise _as_command_error(answer) from answer
+                raise self._refused(answer) from answer
         return answers
 
     def pages(self, scan: str, key: str) -> Iterator[list[bytes]]:
@@ -122,7 +122,7 @@ class RedisConnection:
         try:
             self.lasting = self.topology.lasting_history()
         except RedisError as error:
-            raise _as_command_error(error) from error
+            raise self._refused(error) from error
 
     def publish(self, channel: str, payload: bytes) -> int:
         """Publishes to a channel. Returns the number of subscribers. Raises CommandError as `ask` does."""
@@ -208,11 +208,11 @@ class RedisConnection:
         detail = f"Redis at {self.address} does not answer; see broker and /readyz"
         return CommandError(ErrorCode.INTERNAL, "the message store is away, try again later", detail=detail)
 
+    def _refused(self, error: RedisError) -> CommandError:
+        detail = f"Redis at {self.address}: {error}"
+        return CommandError(ErrorCode.INTERNAL, "the message store failed, try again later", detail=detail)
+
 
 def is_away(error: CommandError) -> bool:
     """Whether Redis did not answer at all, as opposed to refusing a command."""
     return isinstance(error.__cause__, (redis.ConnectionError, redis.TimeoutError))
-
-
-def _as_command_error(error: RedisError) -> CommandError:
-    return CommandError(ErrorCode.INTERNAL, "the message store failed, try again later", detail=str(error))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, Protocol
 
+from threadchat.broker.redis.commands import IN_USE
 from threadchat.broker.redis.connection import CLUSTER, is_away
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
@@ -30,8 +31,6 @@ INSPECT: Final = 5.0
 """Seconds between checks of the heads of the rooms' logs. A lost last message is found within this time."""
 CHUNK: Final = 200
 """The number of rooms to inspect in one round trip, so that Redis can serve others in between."""
-IN_USE: Final = 24 * 3600.0
-"""Seconds for which Redis keeps a room in use without a sign from its nodes: longer than an outage."""
 SHORTEST_LIFE: Final = 3 * INSPECT
 """Minimum seconds for which Redis keeps an unused room: a node that uses it must report in that time."""
 CANARY: Final = b"canary "
@@ -78,8 +77,8 @@ class Heartbeat:
     def __init__(self, broker: Owner, ttl: float, *, clock: Callable[[], float] = monotonic) -> None:
         """`ttl` is the number of seconds within which the people of a dead node leave.
 
-        A node counts as dead when its last sign of life is older than two thirds of `ttl`. Each node gives a
-        sign every sixth of `ttl`, and looks for dead nodes at the same time.
+        A node counts as dead when its last heartbeat is older than two thirds of `ttl`. Each node sends one
+        every sixth of `ttl`, and looks for dead nodes at the same time.
         """
         self.node = secrets.token_hex(8)
         self._broker = broker
@@ -251,16 +250,17 @@ class Heartbeat:
             return self._received >= sent or self._stopped
 
     def _beat(self) -> None:
-        """Gives a sign of life, under a new name if others took this node for dead. Removes dead nodes."""
+        """Sends a heartbeat, under a new name if others considered this node dead. Removes dead nodes."""
         alive, dead = self._sign()
         if not alive:
-            log.warning("other nodes took this node for dead; it comes back under a new name")
+            log.warning("other nodes considered this node dead; it returns under a new name")
             self._broker.connection.count("revivals")
             self._rename()
             self._sign()
             self.sync()  # before the old name is removed, so that nobody leaves
         for node in dead:
             self._remove_node(node.decode())
+        self._broker.reports.exchange(self.node, self._broker.connection)
 
     def _sign(self) -> tuple[int, list[bytes]]:
         broker, names = self._broker, self._broker.names
@@ -287,6 +287,7 @@ class Heartbeat:
                 log.info("node %s is gone: %d sessions left room %s", node, gone, room)
                 broker.connection.count("reaped", gone)
         broker.connection.execute(("UNLINK", broker.names.rooms_of(node)), ("ZREM", broker.names.nodes, node))
+        broker.reports.forget(node, broker.connection)
 
     def _reap(self, room: str, node: str) -> int:
         """Makes everybody whom a node has in a room leave it. Returns the number of sessions."""

@@ -50,6 +50,7 @@ class KeyNames:
         self.storage = f"{prefix}:storage"
         self.storage_lock = f"{prefix}:storage:lock"
         self.nodes = f"{prefix}:nodes"
+        self.reports = f"{prefix}:reports"
         self.sanctions = f"{prefix}:sanctions"  # both a key and the channel of its changes
         self.revocations = f"{prefix}:revocations"  # likewise
 

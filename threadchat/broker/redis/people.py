@@ -13,7 +13,7 @@ from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.publish_pipeline import Publication, PublishPipeline
 from threadchat.broker.redis.subscriber import Subscriber
-from threadchat.broker.redis.whispers import Whispers
+from threadchat.broker.redis.whispers import RedisReports, Whispers
 from threadchat.chat.access.blocks import check_space
 from threadchat.chat.broker_interface import Node, OpenInbox, Reach, Whispered
 from threadchat.chat.log.events import Direct, Draft, Position, UserId, inbox_of
@@ -31,6 +31,7 @@ class Services(Protocol):
     worker_pool: WorkerPool
     subscriber: Subscriber
     whispers: Whispers
+    reports: RedisReports
 
     @property
     def closed(self) -> bool:

@@ -108,7 +108,7 @@ class Subscriber:
         self._wake()
 
     def look_elsewhere(self) -> None:
-        """Subscribes anew to what is on another server now. Runs on: any thread."""
+        """Subscribes again to channels that have moved to another server. Runs on: any thread."""
         self._look_elsewhere = True
         self._wake()
 
@@ -180,7 +180,7 @@ class Subscriber:
             self._on_connected()
 
     def _follow(self) -> None:
-        """Subscribes anew to channels that are on another server now. What was missed is looked up then."""
+        """Subscribes again to channels that have moved. What was missed is looked up then."""
         moved = self._listeners.moved
         if moved:
             self._connection.topology.look_again()

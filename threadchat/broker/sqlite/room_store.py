@@ -133,7 +133,7 @@ class RoomStore:
         self._database.execute("DELETE FROM events WHERE room = ? AND offset <= ?", (self.place.id, floor))
 
     def close(self) -> None:
-        """Marks the log as ended. The next log of that name begins anew."""
+        """Marks the log as ended. The next log of that name starts empty."""
         self._closed = True
         self._database.execute("UPDATE rooms SET closed = 1 WHERE id = ?", (self.place.id,))
 

@@ -116,7 +116,7 @@ class Sanctions:
         self._carry_out = carry_out
 
     def leave_behind(self) -> None:
-        """Starts anew in a forked process. Runs on: its only thread, first."""
+        """Resets everything in a forked process. Runs on: its only thread, first."""
         self._changing = threading.Lock()
 
     # Changes

@@ -103,7 +103,7 @@ class JsonLines:
             log.error("event log %s: %s; events are lost until it works again", self._path, failure)
 
     def reload(self) -> None:
-        """Opens the file anew before the next write, because another program may have renamed it.
+        """Reopens the file before the next write, because another program may have renamed it.
 
         Runs on: any thread.
         """

@@ -24,6 +24,7 @@ REACT: Final = "react"  # somebody put an emoji to a message
 UNREACT: Final = "unreact"  # somebody took an emoji back
 DELETE: Final = "delete"  # a message was deleted: its text is gone from the log
 CLOSE: Final = "close"  # the room was closed: the last event of every stream
+TYPING: Final = "typing"  # somebody is typing to a person; told to their sessions, and in no log
 READ: Final = "read"  # somebody has read a room up to `target`; told to their own sessions, and in no log
 DIRECT: Final = "direct"  # a message from one person to another, in an inbox
 EVENT_TYPES: Final = frozenset(

@@ -1,4 +1,4 @@
-"""A client in the shape of websocket-client: `from threadchat.plain import websocket` is enough."""
+"""A client with the interface of websocket-client: `from threadchat.plain import websocket`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls back for what a server says, in the shape of websocket-client's WebSocketApp."""
+"""Calls functions for the messages of a server, with the interface of websocket-client's WebSocketApp."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _NEVER: Final = ("on_ping", "on_pong", "on_cont_message", "get_mask_key")
 class WebSocketApp:
     """Calls `on_open(app)`, `on_message(app, message)`, `on_error(app, error)` and so on from `run_forever`.
 
-    `on_data(app, data, opcode, True)` comes before `on_message`; `on_close(app, code, text)` at the end; and
-    `on_reconnect(app)` in place of `on_open` for a connection that came back. Pings are answered without
-    anybody's help: `on_ping`, `on_pong` and `on_cont_message` would never be called, and are a TypeError.
+    `on_data(app, data, opcode, True)` is called before `on_message`, `on_close(app, code, text)` at the end,
+    and `on_reconnect(app)` instead of `on_open` after a reconnect. Pings are answered by the connection
+    itself, so `on_ping`, `on_pong` and `on_cont_message` would never be called; they raise TypeError.
     """
 
     def __init__(  # noqa: PLR0917  # the order is theirs
@@ -84,9 +84,9 @@ class WebSocketApp:
         reconnect: float | None = None,
         **options: Any,
     ) -> bool:
-        """Connects, and calls back until the end; whether an error ended it.
+        """Connects, and calls the functions until the end; returns whether an error ended it.
 
-        `reconnect`: seconds to wait before it connects again, 0 or None for never. `options` are those of
+        `reconnect`: seconds before it connects again; 0 or None means never. `options` are those of
         `WebSocket.connect`.
         """
         options = {name: value for name, value in options.items() if name != "sockopt"}
@@ -118,7 +118,7 @@ class WebSocketApp:
         return failed
 
     def _receive(self, sock: WebSocket) -> Exception | None:
-        """Calls back for messages until the end; the peer's Close as an error. Raises where it is lost."""
+        """Calls the functions for messages until the end. Raises an exception if the connection is lost."""
         while self.keep_running:
             try:
                 opcode, data = sock.recv_data()

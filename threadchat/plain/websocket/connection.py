@@ -1,4 +1,4 @@
-"""One connection of a client in the shape of websocket-client: `create_connection` and `WebSocket`."""
+"""A client's connection with the interface of websocket-client: `create_connection` and `WebSocket`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Header = Sequence[str] | Mapping[str, str] | None
 class WebSocket:
     """A connection to a server. Every method may be called on any thread; only one may receive at a time.
 
-    `sslopt`: `context`, or `ca_certs`, `cert_reqs` and `check_hostname` of one to be made.
+    `sslopt` has a `context`, or `ca_certs`, `cert_reqs` and `check_hostname` to make one.
     """
 
     def __init__(self, sslopt: Mapping[str, Any] | None = None, **options: Any) -> None:
@@ -59,12 +59,12 @@ class WebSocket:
         ping_timeout: float | None = None,
         **more: Any,
     ) -> None:
-        """Connects. `timeout`, seconds, is for this and for each `recv`; None for none. A peer that is silent
-        for `ping_interval` and `ping_timeout` together, seconds, is lost.
+        """Connects. `timeout`, in seconds, limits this call and each `recv`; None means no limit.
 
-        Raises WebSocketBadStatusException, WebSocketTimeoutException, WebSocketAddressException and
-        WebSocketProxyException; the system's own errors, ConnectionRefusedError for one; ValueError for an
-        address that is none; TypeError for an option that there is none of.
+        A peer that is silent for `ping_interval` and `ping_timeout` together, in seconds, is lost. Raises
+        WebSocketBadStatusException, WebSocketTimeoutException, WebSocketAddressException,
+        WebSocketProxyException, and exceptions of the system such as ConnectionRefusedError. Raises
+        ValueError for an invalid address and TypeError for an unknown option.
         """
         refuse_unknown("connect", more)
         if timeout is not None:
@@ -104,7 +104,7 @@ class WebSocket:
     # Sending
 
     def send(self, payload: str | bytes, opcode: int = TEXT) -> int:
-        """Sends a message, or what `opcode` says; the bytes that its frame has. Raises WebSocketException."""
+        """Sends a message of the kind `opcode`; returns the size of its frame. Raises WebSocketException."""
         connection = self._open()
         data = payload.encode() if isinstance(payload, str) else bytes(payload)
         try:
@@ -130,17 +130,17 @@ class WebSocket:
     send_binary = send_bytes
 
     def ping(self, payload: str | bytes = "") -> None:
-        """Sends a ping; nobody is told of its pong."""
+        """Sends a ping; its pong is not reported."""
         self.send(payload, PING)
 
     def pong(self, payload: str | bytes = "") -> None:
-        """Sends a pong that nobody asked for."""
+        """Sends an unsolicited pong."""
         self.send(payload, PONG)
 
     # Receiving
 
     def recv(self) -> str | bytes:
-        """The next message; empty text at the peer's Close.
+        """Returns the next message, or an empty text for the peer's Close.
 
         Raises WebSocketTimeoutException, and WebSocketConnectionClosedException after the end.
         """
@@ -148,7 +148,7 @@ class WebSocket:
         return data.decode() if opcode == TEXT else data if opcode == BINARY else ""
 
     def recv_data(self) -> tuple[int, bytes]:
-        """The next message as opcode and bytes; the peer's Close too, pings and pongs never."""
+        """Returns the next message as opcode and bytes; also the peer's Close, but no pings and pongs."""
         connection = self._connection
         if connection is None or self._close_told:
             raise WebSocketConnectionClosedException("Connection is closed")
@@ -171,7 +171,7 @@ class WebSocket:
     # The end
 
     def close(self, status: int = 1000, reason: str | bytes = b"", timeout: float | None = 3) -> None:
-        """Says goodbye, and waits for the answer at most 3 s; later calls do nothing."""
+        """Sends a Close, and waits at most 3 s for the answer. Later calls do nothing."""
         if self._connection is not None and not self._close_told:
             self._close_told = True
             self._connection.close(status, reason.decode() if isinstance(reason, bytes) else reason)
@@ -205,7 +205,7 @@ class WebSocket:
 
     @property
     def connected(self) -> bool:
-        """Whether it was opened and is not closed yet."""
+        """Whether the connection is open."""
         return self._connection is not None and not self._close_told and self._connection.threaded.is_open
 
     @property
@@ -227,7 +227,7 @@ class WebSocket:
 
     @property
     def subprotocol(self) -> str | None:
-        """What both sides agreed on, if they did."""
+        """The negotiated subprotocol, or None."""
         return None if self._connection is None else self._connection.subprotocol
 
     def gettimeout(self) -> float | None:

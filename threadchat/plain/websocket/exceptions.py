@@ -1,4 +1,4 @@
-"""What is raised in the shape of websocket-client, and the kinds of frames."""
+"""The exceptions of websocket-client, and the kinds of frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ABNF:
 
 
 class WebSocketException(ThreadchatError):
-    """The root of what is raised here."""
+    """The base class of the exceptions in this module."""
 
 
 class WebSocketProtocolException(WebSocketException):
@@ -31,7 +31,7 @@ class WebSocketConnectionClosedException(WebSocketException):
 
 
 class WebSocketTimeoutException(WebSocketException, TimeoutError):
-    """Nothing came in time."""
+    """Nothing arrived in time."""
 
 
 class WebSocketAddressException(WebSocketException):
@@ -39,7 +39,7 @@ class WebSocketAddressException(WebSocketException):
 
 
 class WebSocketProxyException(WebSocketException):
-    """The proxy did not let the connection through."""
+    """The proxy refused the connection."""
 
 
 class WebSocketBadStatusException(WebSocketException):

@@ -1,7 +1,7 @@
-"""The names of `websockets` for threads: `threadchat.plain.websockets.` in place of `websockets.` is enough.
+"""The names of `websockets` for threads: write `threadchat.plain.websockets.` instead of `websockets.`.
 
-`sync` has servers and clients; the other modules have what programs import beside them. What is not here,
-and why, stands in threadchat/docs/parity.md. Names are imported when they are first asked for.
+`sync` has servers and clients; the other modules have what programs import in addition.
+threadchat/docs/parity.md says what is missing here, and why. Names are imported at their first use.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The exceptions that the plain layer raises, by the names and in the hierarchy of `websockets.exceptions`.
+"""The exceptions of the plain layer, with the names and the hierarchy of `websockets.exceptions`.
 
-Where `websockets` is installed, each of them is a subclass of its namesake there as well: code that still
+If `websockets` is installed, each of them is also a subclass of its namesake there. So code that still
 imports those catches these.
 """
 
@@ -15,14 +15,14 @@ from threadchat.errors import BadUrl, CloseFrame, ThreadchatError
 
 
 class WebSocketException(ThreadchatError):
-    """The root of all of them."""
+    """The base class of the exceptions in this module."""
 
 
 class ConnectionClosed(errors.ConnectionClosed, WebSocketException):
-    """The connection is closed, or closes: what the Close frames said, as far as there were any.
+    """The connection is closed or closing; holds what the Close frames said, if there were any.
 
-    `code` and `reason` are the peer's; where it sent no Close, `code` is 1006 or the reason of this side's
-    own from 3000 on, such as 3008 for a peer that takes nothing.
+    `code` and `reason` are the peer's. If the peer sent no Close, `code` is 1006, or this side's own code
+    from 3000 on, such as 3008 for a peer that does not read.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class ConnectionClosed(errors.ConnectionClosed, WebSocketException):
 
 
 class ConnectionClosedOK(ConnectionClosed, errors.ConnectionClosedOK):
-    """The connection ended as it should: 1000, 1001 or no code, received and sent."""
+    """The connection ended normally: 1000, 1001 or no code, received and sent."""
 
 
 class ConnectionClosedError(ConnectionClosed, errors.ConnectionClosedError):
-    """The connection ended otherwise: with another code, or without a Close of either side."""
+    """The connection ended with an error: with another code, or without a Close from either side."""
 
 
 class InvalidURI(BadUrl, WebSocketException):
@@ -108,7 +108,7 @@ class TooManyHeaders(SecurityError):
 
 
 class ProxyError(InvalidHandshake):
-    """A proxy could not be reached, or did not let the connection through."""
+    """A proxy could not be reached, or refused the connection."""
 
 
 class InvalidProxyMessage(ProxyError):
@@ -142,7 +142,7 @@ class InvalidProtocol(InvalidHandshake):
 
 
 class InvalidStatus(InvalidHandshake):
-    """A server answered with another status than 101: `response` has it, with headers and body."""
+    """A server answered with another status than 101; `response` has its headers and body."""
 
     said = "server rejected WebSocket connection"
 
@@ -155,7 +155,7 @@ class InvalidStatus(InvalidHandshake):
 
 
 class InvalidProxyStatus(ProxyError):
-    """A proxy answered with another status than 2xx: `response` has it."""
+    """A proxy answered with another status than 2xx; see `response`."""
 
     def __init__(self, response: Any) -> None:
         Exception.__init__(self, response)
@@ -178,14 +178,14 @@ class InvalidHeader(InvalidHandshake):
 
 
 class InvalidHeaderFormat(InvalidHeader):
-    """A header does not have the form that it should have."""
+    """A header is malformed."""
 
     def __init__(self, name: str, error: str, header: str, pos: int) -> None:
         super().__init__(name, f"{error} at {pos} in {header}")
 
 
 class InvalidHeaderValue(InvalidHeader):
-    """A header has the right form and a value that is of no use."""
+    """A header is well-formed, but has an unusable value."""
 
 
 class InvalidOrigin(InvalidHeader):
@@ -196,7 +196,7 @@ class InvalidOrigin(InvalidHeader):
 
 
 class InvalidUpgrade(InvalidHeader):
-    """The header Upgrade or Connection is not as it should be."""
+    """The header Upgrade or Connection is wrong."""
 
 
 class NegotiationError(InvalidHandshake):
@@ -204,7 +204,7 @@ class NegotiationError(InvalidHandshake):
 
 
 class DuplicateParameter(NegotiationError):
-    """A parameter of an extension is there twice."""
+    """A parameter of an extension occurs twice."""
 
     def __init__(self, name: str) -> None:
         Exception.__init__(self, name)
@@ -226,7 +226,7 @@ class InvalidParameterName(NegotiationError):
 
 
 class InvalidParameterValue(NegotiationError):
-    """A parameter of an extension has a value that it cannot have."""
+    """A parameter of an extension has an invalid value."""
 
     def __init__(self, name: str, value: str | None) -> None:
         Exception.__init__(self, name, value)
@@ -243,7 +243,7 @@ class ProtocolError(WebSocketException, ValueError):
 
 
 class PayloadTooBig(WebSocketException):
-    """A message is larger than `max_size`; the connection then ends with 1009, and nobody raises this."""
+    """A message is larger than `max_size`. Never raised: the connection is closed with 1009."""
 
 
 class TooManyFragments(WebSocketException):
@@ -255,7 +255,7 @@ class InvalidState(WebSocketException, AssertionError):
 
 
 class MultipleValuesError(ThreadchatError, LookupError):
-    """A header was asked for by its name, and there are several of that name."""
+    """A header was looked up by its name, and occurs several times."""
 
     def __str__(self) -> str:
         return repr(self.args[0]) if len(self.args) == 1 else super().__str__()
@@ -266,7 +266,7 @@ class ConcurrencyError(errors.ConcurrencyError, WebSocketException):
 
 
 def installed(name: str) -> tuple[type[Exception], ...]:
-    """The exception of that name of `websockets` itself, where it is installed and has one."""
+    """The exception of that name of `websockets` itself, if that is installed and has one."""
     module = "datastructures" if name == "MultipleValuesError" else "exceptions"
     try:
         found: Any = getattr(importlib.import_module(f"websockets.{module}"), name, None)

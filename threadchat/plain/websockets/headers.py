@@ -27,7 +27,7 @@ _GAP = re.compile(r"[ \t]*")
 
 
 def build_host(host: str, port: int, secure: bool, *, always_include_port: bool = False) -> str:
-    """The value of Host: the port is named where it is not the scheme's own."""
+    """The value of Host; it contains the port unless that is the scheme's default."""
     shown = f"[{host}]" if ":" in host else host
     return f"{shown}:{port}" if always_include_port or port != (443 if secure else 80) else shown
 
@@ -38,7 +38,7 @@ def build_subprotocol(subprotocols: Sequence[str]) -> str:
 
 
 def validate_subprotocols(subprotocols: Sequence[str]) -> None:
-    """Raises TypeError for what is no sequence of names, ValueError for a name that is none."""
+    """Raises TypeError unless it is a sequence of texts, and ValueError for an invalid name."""
     if isinstance(subprotocols, str) or not isinstance(subprotocols, Sequence):
         raise TypeError("subprotocols must be a list")
     for name in subprotocols:

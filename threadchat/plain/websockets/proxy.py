@@ -1,4 +1,4 @@
-"""Finds the proxy that a connection goes through, and has it open a way to the server."""
+"""Finds the proxy for a connection, and opens a tunnel through it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Proxy(NamedTuple):
 
 
 def parse_proxy(url: str) -> Proxy:
-    """Reads the address of a proxy. Raises InvalidProxy, which says what would be right."""
+    """Parses the address of a proxy. Raises InvalidProxy, which says what is allowed."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -57,7 +57,7 @@ def parse_proxy(url: str) -> Proxy:
 
 
 def system_proxy(address: Address) -> str | None:
-    """The proxy that the system, its environment for one, names for an address; None for none."""
+    """The proxy for an address according to the system and its environment; None if there is none."""
     if urllib.request.proxy_bypass(f"{address.host}:{address.port}"):
         return None
     known = urllib.request.getproxies()
@@ -73,9 +73,9 @@ def system_proxy(address: Address) -> str | None:
 def way_through(
     proxy: str | Literal[True], address: Address, user_agent: str | None = SOFTWARE
 ) -> OpenTcp | None:
-    """What opens connections through `proxy`, True for the system's; None where none is in between.
+    """The function that opens connections through `proxy`; True means the system's proxy.
 
-    Raises InvalidProxy, and ConfigError where the extra for SOCKS is not installed.
+    None without a proxy. Raises InvalidProxy, and ConfigError if the extra for SOCKS is not installed.
     """
     url = system_proxy(address) if proxy is True else proxy
     if url is None:
@@ -120,7 +120,7 @@ def _by_http(
 
 
 def _read_answer(sock: socket.socket, deadline: Deadline) -> Response:
-    """The head of the proxy's answer. It is read byte by byte: what follows is the server's."""
+    """The head of the proxy's answer. It is read byte by byte, because what follows is the server's."""
     head = b""
     while not head.endswith((b"\r\n\r\n", b"\n\n")):
         sock.settimeout(deadline.left())

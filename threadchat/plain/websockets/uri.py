@@ -1,4 +1,4 @@
-"""Reads the address of a WebSocket server, by the names of `websockets.uri`."""
+"""Parses the address of a WebSocket server, with the names of `websockets.uri`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class WebSocketURI(NamedTuple):
 
     @property
     def resource_name(self) -> str:
-        """What a request asks for: path and query."""
+        """The path and query of the request."""
         return (self.path or "/") + (f"?{self.query}" if self.query else "")
 
     @property
     def user_info(self) -> tuple[str, str] | None:
-        """User name and password, where the address has them."""
+        """The user name and password in the address, or None."""
         if self.username is None or self.password is None:
             return None
         return self.username, self.password

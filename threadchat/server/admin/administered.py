@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threadchat.chat.log.events import Position, UserId
+from threadchat.server.admin.monitor import Monitor
 from threadchat.server.admin.snapshot import Inspector
 from threadchat.server.auth.failures import Failures
 from threadchat.server.session.sanctioning import Moderation
@@ -12,6 +13,7 @@ class AdministeredChat(Moderation):
     """A chat for operators: moderation and publishing. Every method may be called from any thread."""
 
     inspector: Inspector
+    monitor: Monitor
     failures: Failures
 
     @property

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta
 
 from threadchat.errors import CloseCode, CommandError, ErrorCode
 from threadchat.server.admin.administered import AdministeredChat
 from threadchat.server.admin.api_schema import Call, Fields
+from threadchat.server.admin.node_report import totals_of
 from threadchat.server.admin.snapshot import ORDERS, Snapshot
 from threadchat.version import __version__
 
@@ -21,7 +23,7 @@ class Info(Call, frozen=True):
 
     def answer(self, chat: AdministeredChat) -> Fields:
         seen = chat.inspector.look()
-        return {**_node(chat, seen), "rooms": seen.rooms, "connections": seen.connections, **_totals(seen)}
+        return {**_node(chat, seen), "rooms": seen.rooms, "connections": seen.connections, **totals_of(seen)}
 
 
 class Connections(Call, frozen=True):
@@ -38,23 +40,39 @@ class Connections(Call, frozen=True):
 
 
 class Ops(Call, frozen=True):
-    """All data of the page `/ops`."""
+    """All data of the page `/ops`: of this node in full, and the totals of all nodes.
+
+    `logged` has the number of the last line of the log that the page knows of each process. With `history`,
+    the answer includes the last hour, and what codes mean.
+    """
+
+    history: bool = False
+    logged: dict[str, int] = msgspec.field(default_factory=dict)
 
     def answer(self, chat: AdministeredChat) -> Fields:
-        seen = chat.inspector.look()
+        seen, monitor = chat.inspector.look(), chat.monitor
+        monitor.start()  # a mounted chat may not be in use yet
+        past = {"history": monitor.samples(), "reasons": _REASONS} if self.history else {}
         return {
+            **past,
+            "process": monitor.process,
+            "nodes": monitor.nodes(seen),
+            "limits": monitor.limits.read(seen),
+            "log": monitor.lines.read(self.logged.get(monitor.process, 0)),
+            "memory": seen.memory,
             **_node(chat, seen),
             "time": seen.time,
             "cpu_seconds": seen.cpu_seconds,
             "rooms": seen.rooms,
             "connections": seen.connections,
-            "totals": _totals(seen),
+            "totals": totals_of(seen),
             "states": seen.states,
             "threads": seen.threads,
             "queued_bytes": seen.queued_bytes,
             "outbox_messages": seen.depths.as_dict(),
             "outbox_age": seen.ages.as_dict(),
             "round_trip": {**seen.round_trips.as_dict(), "median": seen.median_trip, "p99": seen.high_trip},
+            "unanswered": seen.unanswered,
             "closes": [
                 {"code": code, "reason": CloseCode.describe(code), "count": count}
                 for code, count in sorted(seen.totals.closes.items())
@@ -67,21 +85,8 @@ class Ops(Call, frozen=True):
         }
 
 
-_REASONS: Final = {int(code): code.reason for code in ErrorCode}
+_REASONS: Final = {int(code): code.reason for code in (*CloseCode, *ErrorCode)}
 
 
 def _node(chat: AdministeredChat, seen: Snapshot) -> Fields:
     return {"version": __version__, "node": chat.inspector.node, "ready": seen.ready, "uptime": seen.uptime}
-
-
-def _totals(seen: Snapshot) -> Fields:
-    totals = seen.totals
-    return {
-        "connected": totals.connections,
-        "events": totals.events,
-        "deliveries": totals.messages_out,
-        "messages_in": totals.messages_in,
-        "bytes_in": totals.bytes_in,
-        "bytes_out": totals.bytes_out,
-        "fell_behind": totals.fell_behind,
-    }

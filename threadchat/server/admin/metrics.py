@@ -108,6 +108,7 @@ def _gauges(seen: Snapshot) -> list[tuple[str, str, float]]:
         ("uptime_seconds", "Time since the chat was made.", seen.uptime),
         ("ready", "1 where commands find what they need, 0 while the broker is away.", seen.ready),
         ("rooms", "Rooms that are open on this node.", seen.rooms),
+        ("unanswered", "Connections whose last ping has waited for a pong for over 5 s.", seen.unanswered),
         ("queued_bytes", "Bytes that wait in all outboxes together.", seen.queued_bytes),
         ("catching_up", "Connections that are fed from their rooms' logs now.", seen.threads["producer"]),
     ]
@@ -128,6 +129,7 @@ def _counters(seen: Snapshot) -> list[tuple[str, str, float]]:
         ("sent_bytes", "Bytes written to connections.", totals.bytes_out),
         ("writes", "System calls that wrote to connections; each may carry many messages.", totals.writes),
         ("fell_behind", "Live subscriptions whose connection could not keep up.", totals.fell_behind),
+        ("pings_unanswered", "Pings without a pong when the next one was due.", totals.pings_unanswered),
     ]
 
 

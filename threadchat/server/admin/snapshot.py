@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from threadchat.chat.broker_interface import NodeReports
 from threadchat.chat.hub import Hub
+from threadchat.server.admin.process import resident_bytes
 from threadchat.server.auth.failures import Failures
 from threadchat.server.session.statistics import Entry, Statistics, Totals
 
@@ -22,6 +24,8 @@ SLOWEST: Final = 12
 """Connections that a snapshot describes: those whose outboxes have waited longest."""
 STEP: Final = 256
 """Connections in one step. Between two steps other threads may run."""
+ROOMS: Final = 20
+"""Rooms of a connection that its description names."""
 
 ROLES: Final = (
     *("reader", "writer", "producer", "http", "accept", "pinger", "listener", "router"),
@@ -34,6 +38,8 @@ DEPTHS: Final = (0, 1, 5, 10, 25, 50, 75, 100, 1000)
 AGES: Final = (0.0, 0.001, 0.01, 0.1, 0.5, 1.0, 3.0, 10.0)
 ROUND_TRIPS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """AGES and ROUND_TRIPS are in seconds."""
+NO_ANSWER: Final = ROUND_TRIPS[-1]
+"""Seconds after which a ping without a pong counts as unanswered."""
 
 
 class Spread:
@@ -71,6 +77,7 @@ class Snapshot:
     depths: Spread
     ages: Spread
     round_trips: Spread
+    unanswered: int
     median_trip: float | None
     high_trip: float | None
     queued_bytes: int
@@ -78,6 +85,7 @@ class Snapshot:
     broker: dict[str, int]
     failures: dict[str, int]
     cpu_seconds: float
+    memory: int | None
 
 
 class Inspector:
@@ -91,7 +99,7 @@ class Inspector:
         failures: Failures | None = None,
     ) -> None:
         self._statistics = statistics
-        self._hub = hub
+        self.hub = hub
         self._clock = clock
         self._failures = failures or Failures(clock)
         self._lock = threading.Lock()
@@ -99,28 +107,48 @@ class Inspector:
         self._taken = 0.0
 
     def leave_behind(self) -> None:
-        """Starts anew in a forked process. Runs on: its only thread, first."""
+        """Resets everything in a forked process. Runs on: its only thread, first."""
         self._lock = threading.Lock()
         self._last = None
 
     @property
     def ready(self) -> bool:
         """Whether the broker is available. Only a broker with an external server can be unavailable."""
-        return bool(getattr(self._hub.broker, "ready", True))
+        return bool(getattr(self.hub.broker, "ready", True))
 
     @property
     def node(self) -> str:
         """The name of this process among those that share a broker; empty with an unshared broker."""
-        return str(getattr(self._hub.broker, "node", ""))
+        return str(getattr(self.hub.broker, "node", ""))
+
+    @property
+    def reports(self) -> NodeReports | None:
+        """What the nodes that share the broker report; None with an unshared broker."""
+        return getattr(self.hub.broker, "reports", None)
 
     def look(self) -> Snapshot:
         """A snapshot that is at most `FRESH` seconds old. Runs on: any thread."""
         with self._lock:
-            now = self._clock()
-            if self._last is None or now - self._taken >= FRESH:
-                self._last = self._gather()
-                self._taken = now
+            return self._look_locked(STEP)
+
+    def glance(self) -> Snapshot | None:
+        """As `look`, but never waits: returns the last snapshot while another thread takes one.
+
+        Runs on: the pinger's thread.
+        """
+        if not self._lock.acquire(blocking=False):
             return self._last
+        try:
+            return self._look_locked(sys.maxsize)
+        finally:
+            self._lock.release()
+
+    def _look_locked(self, step: int) -> Snapshot:
+        now = self._clock()
+        if self._last is None or now - self._taken >= FRESH:
+            self._last = self._gather(step)
+            self._taken = now
+        return self._last
 
     def list_connections(self, limit: int, sort: str) -> list[dict[str, Any]]:
         """Up to `limit` connections, sorted by an order of `ORDERS`. Runs on: any thread."""
@@ -129,16 +157,16 @@ class Inspector:
         order = ORDERS[sort]
         return [describe(entry, now) for entry in heapq.nsmallest(limit, entries, lambda it: order(it, now))]
 
-    def _gather(self) -> Snapshot:
+    def _gather(self, step: int) -> Snapshot:
         ready = self.ready
         entries, totals = self._statistics.read()
         now = self._clock()
         states: Counter[str] = Counter()
         depths, ages, round_trips = Spread(DEPTHS), Spread(AGES), Spread(ROUND_TRIPS)
         trips: list[float] = []
-        queued = 0
-        for number, entry in enumerate(entries):
-            if number % STEP == 0:
+        queued = unanswered = 0
+        for number, entry in enumerate(entries, 1):
+            if number % step == 0:
                 time.sleep(0)
             connection = entry.connection
             outbox = connection.outbox
@@ -153,6 +181,8 @@ class Inspector:
             if (trip := connection.counters.round_trip) is not None:
                 trips.append(trip)
                 round_trips.add(trip)
+            if (asked := connection.keepalive.asked_at) is not None:
+                unanswered += now - asked > NO_ANSWER
         slowest = heapq.nsmallest(SLOWEST, entries, lambda it: _by_slowness(it, now))
         trips.sort()
         return Snapshot(
@@ -160,20 +190,22 @@ class Inspector:
             uptime=now - self._statistics.begun,
             ready=ready,
             connections=len(entries),
-            rooms=len(self._hub.rooms()),
+            rooms=len(self.hub.rooms()),
             totals=totals,
             states=states,
             threads=_count_threads(),
             depths=depths,
             ages=ages,
             round_trips=round_trips,
+            unanswered=unanswered,
             median_trip=_quantile(trips, 0.5),
             high_trip=_quantile(trips, 0.99),
             queued_bytes=queued,
             slowest=[describe(entry, now) for entry in slowest],
-            broker=getattr(self._hub.broker, "counters", dict)(),
+            broker=getattr(self.hub.broker, "counters", dict)(),
             failures=self._failures.counts(),
             cpu_seconds=time.process_time(),
+            memory=resident_bytes(),
         )
 
 
@@ -181,7 +213,8 @@ def describe(entry: Entry, now: float) -> dict[str, Any]:
     """One connection as a dict. Ages are in seconds; None means that it has not happened yet."""
     connection, session = entry.connection, entry.session
     counters, outbox = connection.counters, connection.outbox
-    since = outbox.waiting_since
+    since, asked = outbox.waiting_since, connection.keepalive.asked_at
+    rooms = session.room_names() if session else []
     return {
         "number": connection.number,
         "user": session.user if session else None,
@@ -193,11 +226,14 @@ def describe(entry: Entry, now: float) -> dict[str, Any]:
         "outbox_bytes": outbox.bytes_waiting,
         "outbox_age": 0.0 if since is None else max(0.0, now - since),
         "round_trip": counters.round_trip,
+        "ping_age": None if asked is None else max(0.0, now - asked),
         "last_write": max(0.0, now - counters.last_write) if counters.last_write else None,
         "messages_in": counters.messages_in,
         "bytes_in": counters.bytes_in,
         "messages_out": counters.frames_out,
         "bytes_out": counters.bytes_out,
+        "rooms": rooms[:ROOMS],
+        "room_count": len(rooms),
     }
 
 

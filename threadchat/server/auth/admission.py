@@ -62,7 +62,7 @@ class Admission(NamedTuple):
                 raise Refuse(REVOKED)
 
     def leave_behind(self) -> None:
-        """Starts anew in a forked process. Runs on: its only thread, first."""
+        """Resets everything in a forked process. Runs on: its only thread, first."""
         for part in (self.failures, self.known_names):
             if part is not None:
                 part.leave_behind()

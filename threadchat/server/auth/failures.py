@@ -56,7 +56,7 @@ class Failures:
             return dict(self._counts)
 
     def leave_behind(self) -> None:
-        """Starts anew in a forked process. Runs on: its only thread, first."""
+        """Resets everything in a forked process. Runs on: its only thread, first."""
         self.__init__(self._clock, self._pause)  # type: ignore[misc]
 
     def _is_too_many(self, kind: Kind, address: str) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypedDict, TypeVar, Unpack
 
 from threadchat.callbacks import check_callback
+from threadchat.config.setting import suggestion
+from threadchat.config.settings import SETTINGS
 from threadchat.errors import ConfigError
 from threadchat.server.auth.permissions import Action
 from threadchat.server.auth.users import User
@@ -71,7 +73,7 @@ class Hooks:
         self.moderates: Moderates | None = None
         for name, hook in given.items():
             if name not in self.__slots__:
-                raise ConfigError(f"{name} is no hook; there are {', '.join(self.__slots__)}")
+                raise ConfigError(f"{name} is not a hook{_hint(name)}; there are {', '.join(self.__slots__)}")
             if hook is not None:
                 self.set(name, hook)  # type: ignore[type-var]  # to mypy, a TypedDict's values are objects
 
@@ -91,6 +93,13 @@ class Hooks:
             raise ConfigError(f"{name} is set already; call both from one function")
         setattr(self, name, hook)
         return hook
+
+
+def _hint(name: str) -> str:
+    """What somebody who gave this keyword probably meant."""
+    if name in SETTINGS:
+        return f", but a setting: write Chat(Config({name}=...))"
+    return suggestion(name, Hooks.__slots__)
 
 
 class WithHooks:

@@ -90,7 +90,7 @@ class KeyFile:
         except OSError as error:
             raise self._wrong(f"cannot be read: {error.strerror}") from None
         if len(data) > LARGEST_FILE:
-            raise self._wrong(f"has more than {LARGEST_FILE} bytes, and is no file of keys")
+            raise self._wrong(f"has more than {LARGEST_FILE} bytes, and is not a file of keys")
         return self._from_pem(data) if b"-----BEGIN" in data else self._from_jwks(data)
 
     def _from_pem(self, data: bytes) -> Keys:
@@ -125,7 +125,7 @@ class KeyFile:
             try:
                 keys[kid] = self._check(self._jwt.PyJWK(member, "RS256").key)
             except (self._jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
-                raise self._wrong(f"holds a key that is no RSA key: {type(error).__name__}") from None
+                raise self._wrong(f"holds an invalid RSA key: {type(error).__name__}") from None
         return keys
 
     def _check(self, key: Any) -> Any:

@@ -33,5 +33,5 @@ class KnownNames:
         return name.casefold() in self._names
 
     def leave_behind(self) -> None:
-        """Starts anew in a forked process. Runs on: its only thread, first."""
+        """Resets everything in a forked process. Runs on: its only thread, first."""
         self.__init__(self._most)  # type: ignore[misc]

@@ -47,6 +47,7 @@ ACTIONS: Final[dict[type[commands.Command], AnyAction]] = {
     commands.React: "message",
     commands.Unreact: "message",
     commands.SendDirect: "direct",
+    commands.TypingTo: "direct",
     commands.Call: "call",
 }
 """The action of each command that can be forbidden. New messages are checked later, one at a time."""
@@ -80,7 +81,7 @@ class Permissions:
         for name, given in letters.items():
             if unknown := set(given) - {READ, WRITE, MODERATE, DIRECT, CALL}:
                 wrong = f"{sorted(unknown)[0]!r:.20} of {name!r:.60}"
-                raise BadToken(f"its rooms have the letter {wrong}, which is none of r, w, m, d and c")
+                raise BadToken(f"its rooms have the letter {wrong}; the letters are r, w, m, d and c")
             if name != EVERYWHERE and (misplaced := set(given) & {DIRECT, CALL}):
                 wrong = f"{sorted(misplaced)[0]!r} of {name!r:.60}"
                 raise BadToken(f"its rooms have the letter {wrong}; only * may have d and c")

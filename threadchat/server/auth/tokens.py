@@ -109,13 +109,13 @@ class Tokens:
         except jwt.MissingRequiredClaimError as error:
             raise BadToken(f"its claim {error.claim} is missing") from None
         except jwt.InvalidSignatureError:
-            raise BadToken("its signature is not of this server's key") from None
+            raise BadToken("its signature does not match this server's key") from None
         except jwt.InvalidAudienceError:
             raise BadToken("its audience (aud) is not the server's token_audience") from None
         except jwt.InvalidIssuerError:
             raise BadToken("its issuer (iss) is not the server's token_issuer") from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            raise BadToken(f"it is no signed JWT ({type(error).__name__})") from None
+            raise BadToken(f"it is not a signed JWT ({type(error).__name__})") from None
         return claims
 
     def _key(self, header: Mapping[str, Any]) -> tuple[Any, str]:
@@ -124,7 +124,7 @@ class Tokens:
         # RFC 8725 section 3.11: the same issuer also signs other kinds, such as logout tokens.
         kind = header.get("typ", TYPES[0])
         if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in TYPES:
-            raise BadToken("its header says that it is no access token: typ is neither JWT nor at+jwt")
+            raise BadToken("its header says that it is not an access token: typ must be JWT or at+jwt")
         if "crit" in header:  # RFC 7515 section 4.1.11: critical extensions must be understood
             raise BadToken("its header requires an extension (crit), and none is supported")
         if algorithm == "HS256" and self._secret:
@@ -216,12 +216,12 @@ def _subject(claim: Any) -> Any:
 
 
 def _id_of(claims: Mapping[str, Any], text: str) -> str:
-    """The id of a verified token. Raises BadToken for a `jti` that is no text (RFC 7519 section 4.1.7)."""
+    """The id of a verified token. Raises BadToken for a `jti` that is not text (RFC 7519 section 4.1.7)."""
     found = claims.get("jti")
     if found is None:
         return text.rpartition(".")[0]  # the signature may be spelled in several ways
     if not isinstance(found, str) or not found:
-        raise BadToken("its claim jti is no text")
+        raise BadToken("its claim jti is not text")
     return found
 
 
@@ -231,5 +231,5 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LATEST:
-        raise BadToken(f"its claim {name} is no time in seconds since 1970")
+        raise BadToken(f"its claim {name} is not a time in seconds since 1970")
     return float(value)

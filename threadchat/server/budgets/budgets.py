@@ -78,7 +78,7 @@ class Budgets:
                 del self._accounts[self._idle.popitem(last=False)[0]]
 
     def leave_behind(self) -> None:
-        """Starts anew in a forked process. Runs on: its only thread, first."""
+        """Resets everything in a forked process. Runs on: its only thread, first."""
         self.__init__(self._config, self.clock)  # type: ignore[misc]
 
     def _take(self, owner: Owner, allowance: Allowance) -> Account:

@@ -39,7 +39,7 @@ class Hosts:
             return None
         return Refusal(
             "403 Forbidden",
-            "This server is not asked by that host name; the server's allow_host would have to list it.",
+            "This server does not answer to that host name; to allow it, add the name to allow_host.",
         )
 
     def _knows(self, name: str) -> bool:

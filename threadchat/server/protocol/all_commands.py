@@ -30,6 +30,7 @@ AnyCommand = (
     | commands.Who
     | commands.Rooms
     | commands.Typing
+    | commands.TypingTo
     | commands.Ping
     | commands.Block
     | commands.Unblock

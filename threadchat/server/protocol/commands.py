@@ -194,6 +194,12 @@ class Typing(InRoom, frozen=True):
     """Tells a room's members that this person is typing."""
 
 
+class TypingTo(Command, frozen=True, tag="typing_to"):
+    """Tells one person that this person is typing a private message to them."""
+
+    to: Id
+
+
 class Ping(Command, frozen=True):
     """Asks for a reply, and nothing else."""
 

@@ -109,6 +109,8 @@ class WithCommands:
         `thread="pool"` run on a few separate threads, and their replies may come in another order. Raises
         ConfigError. Runs on: any thread.
         """
+        if callable(name):  # the decorator without its parentheses
+            raise ConfigError('command has no name; write @chat.command("name")')
         if thread not in ("reader", "pool"):
             raise ConfigError(f"command({name!r:.80}, thread={thread!r:.40}): thread must be reader or pool")
 

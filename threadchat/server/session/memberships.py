@@ -105,6 +105,11 @@ class Memberships:
     def __len__(self) -> int:
         return len(self._memberships)
 
+    def names(self) -> list[str]:
+        """The names of the rooms. Runs on: any thread."""
+        with self._changed:
+            return list(self._memberships)
+
     def open(self, command: Listen, user: UserId | None, marker: Text | None) -> Membership:
         """Makes a membership whose subscription is not started yet. `finish_opening` must follow.
 

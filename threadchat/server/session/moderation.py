@@ -27,7 +27,7 @@ def check_sanctions(sanction_check: SanctionCheck, command: commands.Command) ->
     """Raises CommandError 103 if a ban or a mute forbids a command."""
     if isinstance(command, (commands.Message, commands.Edit, commands.React, commands.Typing)):
         sanction_check.check_muted(command.room)
-    elif isinstance(command, commands.SendDirect):
+    elif isinstance(command, (commands.SendDirect, commands.TypingTo)):
         sanction_check.check_muted()
     elif isinstance(command, (commands.Leave, commands.Unsubscribe)):
         return

@@ -68,6 +68,10 @@ class NativeSession(MessagingSession):
         """See Session."""
         return self._memberships.evict(room, reason)
 
+    def room_names(self) -> list[str]:
+        """See Session."""
+        return self._memberships.names()
+
     def encode_direct(self, direct: Direct) -> Text:
         """See Session."""
         return encoding.native_direct(direct)
@@ -160,6 +164,7 @@ _NEED_PROFILE = (
     commands.React,
     commands.SendDirect,
     commands.Typing,
+    commands.TypingTo,
 )
 
 _HANDLERS: dict[type[commands.Command], Callable[[NativeSession, Any], dict[str, Any] | None]] = {

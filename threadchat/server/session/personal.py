@@ -47,6 +47,13 @@ def blocked(session: ApplicationSession, command: commands.Blocked) -> Fields:
     return {"users": sorted(users, key=lambda user: (isinstance(user, str), user))}
 
 
+def typing_to(session: ApplicationSession, command: commands.TypingTo) -> Fields:
+    """Tells somebody, who may be away or block this person, that a private message is being typed to them."""
+    assert session.user is not None
+    session.hub.tell_typing(command.to, session.user, session.nickname)
+    return {}
+
+
 def log_out(session: ApplicationSession, command: commands.Logout) -> None:
     """Revokes what the person could come back with, then replies and closes the connection.
 
@@ -75,5 +82,6 @@ HANDLERS: Final[dict[type[commands.Command], Callable[[Any, Any], Fields | None]
     commands.Block: block,
     commands.Unblock: unblock,
     commands.Blocked: blocked,
+    commands.TypingTo: typing_to,
     commands.Logout: log_out,
 }

@@ -126,6 +126,10 @@ class Session(Paced):
         """Accepts a direct message if the outbox has space. Runs on: the sender's thread."""
         return self.connection.offer(self.connection.packed(self.encode_direct(direct)), listed)
 
+    def room_names(self) -> list[str]:
+        """The rooms that the session is in, joined or subscribed to. Runs on: any thread."""
+        return []
+
     @property
     def has_inbox(self) -> bool:
         """Whether the session subscribes to its person's inbox. Runs on: any thread."""

@@ -44,6 +44,8 @@ class CountedSession(Protocol):
     @property
     def address(self) -> str: ...
 
+    def room_names(self) -> list[str]: ...
+
 
 class Entry:
     """A connection, the time it was added, and its session once there is one."""
@@ -72,6 +74,7 @@ class Totals:
     bursts: int = 0
     events: int = 0
     fell_behind: int = 0
+    pings_unanswered: int = 0
     errors: Counter[int] = field(default_factory=Counter)
     closes: Counter[int] = field(default_factory=Counter)
 
@@ -86,6 +89,7 @@ class Totals:
         self.writes += counters.writes
         self.waited += counters.waited
         self.turns += counters.turns
+        self.pings_unanswered += counters.pings_unanswered
         if entry.session is not None:
             work = entry.session.work
             self.handled += work.seconds

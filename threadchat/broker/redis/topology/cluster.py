@@ -173,7 +173,7 @@ class ClusterMasters:
             return found
 
     def _drop_pools(self, but: Iterable[Server]) -> None:
-        """Ends the connections to servers that are no masters any more."""
+        """Ends the connections to servers that are no longer masters."""
         with self._pools_lock:
             gone = [self._pools.pop(server) for server in self._pools.keys() - set(but)]
         for each in gone:

@@ -19,7 +19,7 @@ _redis: Final[Any] = redis  # only partly typed
 class SentinelMaster(OneServer):
     """See Topology. Each new connection asks a Sentinel where the master is.
 
-    Of a master's answer that it is none, redis-py makes an error of the connection.
+    redis-py turns a master's answer that it is not one into a connection error.
     """
 
     def __init__(self, address: Address, timeout: float, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Asks for permessage-deflate in an `extensions` option, by the names of `websockets`."""
+"""Requests permessage-deflate in an `extensions` option, with the names of `websockets`."""
 
 from __future__ import annotations
 

@@ -34,11 +34,11 @@ def connect(uri: str, *, legacy: Literal[True] | None = None, **named: Any) -> C
 
 
 def connect(uri: str, *, legacy: bool | None = None, **named: Any) -> ClientConnection | reconnect:
-    """As `threadchat.connect`; with compression, a User-Agent and the system's proxy by default.
+    """Like `threadchat.connect`, but by default with compression, a User-Agent and the system's proxy.
 
-    Raises InvalidURI; InvalidProxy and ProxyError; InvalidStatus for an answer that is no yes, with its
-    `response`; the other kinds of InvalidHandshake for one that is wrong; OSError where TCP or TLS failed;
-    TimeoutError. With `legacy=False` the result is what `reconnect` gives.
+    Raises InvalidURI, InvalidProxy, ProxyError; InvalidStatus, which has the `response`, if the server
+    refuses; other kinds of InvalidHandshake for a wrong response; OSError if TCP or TLS fails; TimeoutError.
+    With `legacy=False` it returns what `reconnect` returns.
     """
     return reconnect(uri, **named) if legacy is False else _connect(uri, named)
 
@@ -50,14 +50,14 @@ def unix_connect(
     legacy: bool | None = None,
     **named: Any,
 ) -> ClientConnection | reconnect:
-    """As connect, to a socket in the file system."""
+    """Like connect, to a Unix socket."""
     if legacy is False:
         return unix_reconnect(path, uri, **named)
     return _unix_connect(path, uri, named)
 
 
 def process_exception(error: Exception) -> Exception | None:
-    """What is fatal: not what the network does, nor a server that has trouble for a while (5xx)."""
+    """Returns None for an error that may pass: of the network, or a 5xx of the server; else the error."""
     if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
         return None
     if isinstance(error, InvalidStatus) and error.response.status_code in _TEMPORARY:
@@ -66,11 +66,11 @@ def process_exception(error: Exception) -> Exception | None:
 
 
 class reconnect:  # a name that programs have
-    """Connects again and again: `for websocket in reconnect(uri): ...`, or once, as a context manager.
+    """Connects again and again: `for websocket in reconnect(uri): ...`, or once as a context manager.
 
-    Each connection is closed when the next one is asked for. An attempt that fails is repeated after a pause,
-    where `process_exception(error)` returns None; what it returns else is raised. `reconnect_delays`:
-    seconds; twice as long each time, from up to 5 to 60, where nothing is said.
+    Each connection is closed when the next one is requested. If an attempt fails, `process_exception(error)`
+    decides: None repeats it after a pause, and anything else is raised. `reconnect_delays` are the pauses in
+    seconds; by default they are random at first, up to 5, and double up to 60.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class reconnect:  # a name that programs have
 
 
 class unix_reconnect(reconnect):
-    """As reconnect, to a socket in the file system."""
+    """Like reconnect, to a Unix socket."""
 
     def __init__(
         self, path: str | os.PathLike[str] | None = None, uri: str | None = None, **named: Any

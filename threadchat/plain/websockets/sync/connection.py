@@ -1,4 +1,4 @@
-"""What both sides of a connection have in common, by the names of `websockets.sync.connection`."""
+"""What both sides of a connection share, with the names of `websockets.sync.connection`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def broadcast(
     text: bool | None = None,
     **pool: Any,
 ) -> None:
-    """Sends `message` on all of `connections` that are open; see `threadchat.broadcast`.
+    """Sends `message` on all open connections of `connections`; see `threadchat.broadcast`.
 
-    It needs no pool of threads: `max_workers` and what else is for one changes nothing.
+    It needs no thread pool, so `max_workers` and other options of one have no effect.
     """
     options.refuse_unknown("broadcast", pool.keys() - _OF_A_POOL)
     _broadcast(connections, message, text=text, raise_exceptions=raise_exceptions)

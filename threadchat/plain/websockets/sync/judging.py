@@ -1,4 +1,4 @@
-"""Says what is wrong with a server's answer to a handshake, in the exceptions of `websockets`."""
+"""Checks a server's response to a handshake; raises the exceptions of `websockets`."""
 
 from __future__ import annotations
 

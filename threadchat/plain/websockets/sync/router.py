@@ -27,7 +27,7 @@ class Router:
         url_map._remap = True
 
     def route_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """For `process_request`: notes the handler, or answers a redirect or 404."""
+        """For `process_request`: finds the handler, or answers with a redirect or 404."""
         from werkzeug.exceptions import NotFound
         from werkzeug.routing import RequestRedirect
 

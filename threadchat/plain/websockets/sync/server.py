@@ -27,12 +27,12 @@ Handler = Callable[[ServerConnection], object]
 
 
 def serve(handler: Handler, host: str | None = None, port: int | None = None, **named: Any) -> Server:
-    """As `threadchat.serve`, with compression where nothing else is said."""
+    """Like `threadchat.serve`, but with compression by default."""
     return house.serve(handler, host, port, **_defaults(named))
 
 
 def unix_serve(handler: Handler, path: str | os.PathLike[str] | None = None, **named: Any) -> Server:
-    """As serve, on a socket in the file system."""
+    """Like serve, on a Unix socket."""
     return house.unix_serve(handler, path, **_defaults(named))
 
 
@@ -50,9 +50,9 @@ def basic_auth(
 ) -> Callable[[ServerConnection, Request], Response | None]:
     """A `process_request` that asks for a user name and a password (RFC 7617).
 
-    Either `credentials`, one pair or several, or `check_credentials(username, password)` says who is let in;
-    the connection then has the `username`. Raises ValueError for both or neither, TypeError for pairs that
-    are none.
+    Either `credentials`, one pair or several, or `check_credentials(username, password)` decides who may
+    connect. The connection then has the attribute `username`. Raises ValueError unless exactly one is given,
+    and TypeError for something that is not a pair.
     """
     if (credentials is None) == (check_credentials is None):
         raise ValueError("provide either credentials or check_credentials")

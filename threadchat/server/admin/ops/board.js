@@ -1,122 +1,132 @@
-// Draws the board from the server's data: figures with line charts, bars, and the slowest connections.
+// Draws the board from the server's answers: sums of all nodes, and details of those that answered lately.
 
-import { bars, Line, make, roundBytes } from "./charts.js";
-import { bytes, classes, count, depthClass, moment, rate, several, span, together, tripClass } from "./words.js";
+import { alertsOf, RECENT } from "./alerts.js";
+import { bars } from "./charts.js";
+import { Cluster } from "./cluster.js";
+import { codes, PARTS } from "./codes.js";
+import { Connections } from "./connections.js";
+import { Details } from "./details.js";
+import { History } from "./history.js";
+import { LogLines } from "./loglines.js";
+import { nodeRows } from "./nodes.js";
+import { Tile, TILES } from "./tiles.js";
+import { bytes, classes, clock, depthClass, span, together, tripClass } from "./words.js";
 
 const WINDOWS = [60, 120, 300]; // seconds that the line charts show; the window grows with the data
-const LONGEST = WINDOWS[WINDOWS.length - 1];
+const HOUR = 3600;
 const GAP = 5; // seconds without an answer after which a line has a gap
 
-/** The tiles: the text of the figure, the value of the line chart, and a second line of text. */
-const TILES = [
-  { name: "connections", title: "Connections", value: (it) => it.connections, say: (it) => [count(it), ""],
-    more: (it) => `${count(it.totals.connected)} since the start, in ${several(it.rooms, "room")}` },
-  { name: "deliveries", title: "Deliveries", value: (it) => it.rates.deliveries, say: (it) => [rate(it), "/s"],
-    more: (it) => `${count(it.totals.deliveries)} since the start` + (it.rates.bytes_out === null ? "" : `, ${together(bytes(it.rates.bytes_out))}/s`) },
-  { name: "messages-in", title: "Messages in", value: (it) => it.rates.messages_in, say: (it) => [rate(it), "/s"],
-    more: (it) => `${count(it.totals.events)} events published since the start` },
-  { name: "round-trip", title: "Ping round trip", value: (it) => it.round_trip.p99, say: moment, least: 0.005,
-    more: (it) => `at 99 of 100 connections; at half of them ${together(moment(it.round_trip.median))}` },
-  { name: "queued", title: "Waiting in outboxes", value: (it) => it.queued_bytes, say: bytes, least: 1024, nice: roundBytes,
-    more: (it) => it.outbox_messages.sum === 0 ? "nothing waits" : `${several(it.outbox_messages.sum, "message")}, ` +
-      `at most ${count(it.outbox_messages.highest)} for one, for up to ${together(moment(it.outbox_age.highest))}` },
-  { name: "cpu", title: "Processor", value: (it) => it.rates.cpu_seconds, say: (it) => [percent(it), "% of a core"], least: 0.1,
-    more: (it) => `${several(it.totals.fell_behind, "subscription")} fell behind, ${count(it.threads.producer ?? 0)} catching up` },
-];
-
-const percent = (share) => share === null ? "–" : (100 * share).toFixed(share < 0.1 ? 1 : 0);
-
 const find = (id) => document.getElementById(id);
+const now = () => Date.now() / 1000;
 
 export class Board {
-  constructor() {
-    this.history = [];
-    this.last = null;
+  #cluster = new Cluster();
+  #details = new Details();
+  #history = new History();
+  #log = new LogLines();
+  #reasons = {};
+  #row = null; // the sums of the last answer
+  #detail = null;
+  #away = null; // {since, status} while the server does not answer
+
+  /** `onKick` is called with a connection. */
+  constructor(onKick) {
+    this.hour = false;
     this.tiles = TILES.map((tile) => new Tile(tile));
+    this.connections = new Connections(onKick);
     find("tiles").replaceChildren(...this.tiles.map((tile) => tile.element));
   }
 
-  /** Shows an answer of the server. The same answer twice changes nothing. */
-  show(seen) {
-    if (this.last && seen.time === this.last.time) return;
-    if (this.last && seen.uptime < this.last.uptime) this.last = null; // another process answers
-    seen.rates = rates(this.last, seen);
-    if (this.last && seen.time - this.last.time > GAP) this.history.push({ ...nothing, time: this.last.time + 1 });
-    this.last = seen;
-    this.history.push({ time: seen.time, values: TILES.map((tile) => tile.value(seen)) });
-    while (this.history[0].time < seen.time - LONGEST) this.history.shift();
-    const known = seen.time - this.history[0].time;
-    const window = WINDOWS.find((each) => known <= each) ?? LONGEST;
-    this.tiles.forEach((tile, place) => tile.show(seen, this.history.map((it) => [it.time, it.values[place]]), window));
-    find("about").textContent = [`threadchat ${seen.version}`, seen.node && `node ${seen.node}`, `up ${span(seen.uptime)}`]
-      .filter(Boolean).join(" · ");
-    bars(find("depths"), classes(seen.outbox_messages, depthClass));
-    bars(find("trips"), classes(seen.round_trip, tripClass));
-    bars(find("threads"), Object.entries(seen.threads).map(([label, number]) => ({ label, count: number }))
-      .sort((one, other) => other.count - one.count || one.label.localeCompare(other.label)));
-    for (const name of ["closes", "errors"]) {
-      bars(find(name), seen[name].map(({ code, reason, count: number }) => ({ label: `${code}`, title: reason, count: number })));
+  /** What the next request asks for. */
+  get wanted() {
+    return { history: this.#row === null, logged: this.#log.known };
+  }
+
+  get alerts() {
+    const at = this.#row?.time ?? 0;
+    return alertsOf({
+      since: this.#away && clock(this.#away.since),
+      status: this.#away?.status ?? null,
+      ready: this.#row?.ready,
+      silent: (this.#row?.nodes ?? []).filter((it) => it.silent).map((it) => it.report.node.slice(0, 8) || it.report.process),
+      closes: this.#history.counts("closes", at - RECENT),
+      errors: this.#history.counts("errors", at - RECENT),
+      lines: this.#log.since(at - RECENT),
+      limits: this.#detail?.limits,
+    });
+  }
+
+  /** Shows an answer. All times are those of this computer's clock, whatever the server's says. */
+  show(answer) {
+    const at = now();
+    if (answer.history) {
+      this.#reasons = answer.reasons;
+      for (const { time, nodes } of answer.history) this.#note(this.#cluster.feed(time + at - answer.time, nodes));
+    } else if (this.#row && at - this.#row.time > GAP) {
+      this.#history.gap(this.#row.time + 1);
     }
-    find("nobody").hidden = seen.slowest.length > 0;
-    find("slowest").replaceChildren(...seen.slowest.map(row));
-  }
-}
-
-const nothing = { values: TILES.map(() => null) };
-
-function rates(before, after) {
-  const seconds = before ? after.time - before.time : 0;
-  const per = (name, of = (it) => it.totals[name]) => (seconds > 0 ? Math.max(0, of(after) - of(before)) / seconds : null);
-  return {
-    deliveries: per("deliveries"),
-    messages_in: per("messages_in"),
-    bytes_out: per("bytes_out"),
-    cpu_seconds: per("cpu_seconds", (it) => it.cpu_seconds),
-  };
-}
-
-class Tile {
-  constructor({ name, title, value, say, more, least, nice }) {
-    this.value = value;
-    this.say = say;
-    this.more = more;
-    this.line = new Line((it) => together(say(it)), least, nice);
-    this.figure = make("span", { className: "big", data: { testid: name } });
-    this.unit = make("span", { className: "unit soft" });
-    this.note = make("p", { className: "note soft" });
-    this.element = make("article", { className: "panel tile" },
-      make("h2", { textContent: title }),
-      make("p", { className: "headline" }, this.figure, this.unit),
-      this.note,
-      this.line.element);
+    this.#away = null;
+    this.#row = this.#cluster.feed(at, answer.nodes);
+    this.#detail = this.#details.take(at, answer);
+    this.#note(this.#row);
+    this.#log.take(answer, at - answer.time);
+    this.#draw(answer);
+    this.drawHistory();
   }
 
-  show(seen, points, window) {
-    const value = this.value(seen);
-    const [figure, unit] = this.say(value);
-    this.figure.textContent = figure;
-    this.figure.dataset.value = value ?? "";
-    this.unit.textContent = unit;
-    this.note.textContent = this.more(seen);
-    this.line.update(points, seen.time, window);
+  /** The server does not answer: says since when, and dims what was true then. Returns the time. */
+  dim(status = null) {
+    this.#away ??= { since: this.#row?.time ?? now(), status };
+    find("board").dataset.state = "away";
+    for (const tile of this.tiles) tile.line.right.textContent = clock(this.#away.since);
+    return clock(this.#away.since);
   }
-}
 
-function row(each) {
-  const cells = [
-    ["number", `${each.number}`],
-    ["", each.nickname || (each.user === null ? "nobody yet" : `user ${each.user}`), each.nickname && each.user !== null ? `${each.user}` : ""],
-    ["", each.address || "–"],
-    ["", each.state.toLowerCase().replaceAll("_", " ")],
-    ["number", each.outbox_age ? together(moment(each.outbox_age)) : "–"],
-    ["number", count(each.outbox_messages)],
-    ["number", together(bytes(each.outbox_bytes))],
-    ["number", each.last_write === null ? "never" : `${together(moment(each.last_write))} ago`],
-    ["number", together(moment(each.round_trip))],
-    ["number", together(bytes(each.bytes_out))],
-    ["number", span(each.age)],
-  ];
-  return make("tr", { data: { number: each.number, user: each.user ?? "" }, className: each.outbox_age >= 1 ? "stuck" : "" },
-    ...cells.map(([kind, text, beside]) => make("td", { className: kind }, text,
-      ...(beside ? [make("span", { className: "soft", textContent: ` ${beside}` })] : []))));
+  /** Draws what depends on the window of time. */
+  drawHistory() {
+    if (!this.#row) return;
+    const at = this.#row.time;
+    const known = this.#history.span(at);
+    const seconds = this.hour ? HOUR : WINDOWS.find((each) => known <= each) ?? WINDOWS.at(-1);
+    for (const tile of this.tiles) tile.draw(this.#history.points(tile.name, at - seconds), at, seconds);
+    for (const kind of ["closes", "errors"]) {
+      const total = {};
+      for (const { report, silent } of this.#row.nodes) {
+        if (!silent) for (const [code, number] of Object.entries(report[kind])) total[code] = (total[code] ?? 0) + number;
+      }
+      codes(find(kind), Object.entries(total).map(([code, count]) => ({
+        code, count, reason: this.#reasons[code] ?? "", parts: this.#history.buckets(kind, code, at, seconds, PARTS),
+      })));
+    }
+  }
+
+  #note(row) {
+    const values = Object.fromEntries(TILES.map((tile) => [tile.name, tile.value(row)]));
+    this.#history.add({ time: row.time, values, closes: row.closes, errors: row.errors });
+  }
+
+  #draw(answer) {
+    const [row, detail] = [this.#row, this.#detail];
+    find("board").dataset.state = "";
+    find("about").textContent = [`threadchat ${answer.version}`,
+      row.nodes.length > 1 ? `${row.nodes.length} nodes` : answer.node && `node ${answer.node}`,
+      row.nodes.length > 1 ? "" : `up ${span(answer.uptime)}`].filter(Boolean).join(" · ");
+    for (const tile of this.tiles) {
+      tile.show(row, detail);
+      tile.line.right.textContent = "now";
+    }
+    bars(find("depths"), classes(detail.outbox_messages, depthClass));
+    bars(find("trips"), [...classes(detail.round_trip, tripClass), { label: "no answer", count: detail.unanswered }]);
+    find("unanswered").textContent = `${(row.totals.pings_unanswered ?? 0).toLocaleString("en")} pings were not answered since the start`;
+    bars(find("threads"), Object.entries(detail.threads).map(([label, number]) => ({ label, count: number }))
+      .sort((one, other) => other.count - one.count || one.label.localeCompare(other.label)));
+    bars(find("limits"), detail.limits.map(({ name, used, limit, unit }) => {
+      const say = (value) => (unit === "bytes" ? together(bytes(value)) : value.toLocaleString("en"));
+      return { label: name, count: used, share: used / limit, figure: `${say(used)} of ${say(limit)}` };
+    }));
+    const several = row.nodes.length > 1;
+    find("scope").textContent = several ? `details are of ${detail.processes} of ${row.nodes.length} nodes, those that answered lately` : "";
+    this.connections.show(detail.slowest, several);
+    nodeRows(row.nodes);
+  }
 }

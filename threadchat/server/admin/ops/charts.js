@@ -1,5 +1,7 @@
 // Line charts and bars in plain SVG and HTML. Nothing here depends on what the numbers mean.
 
+import { span } from "./words.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300;
 const HEIGHT = 56;
@@ -13,7 +15,7 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-function draw(tag, attributes) {
+export function draw(tag, attributes) {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   return element;
@@ -56,7 +58,7 @@ export class Line {
     this.unpoint();
     this.element = make("div", { className: "chart" },
       make("div", { className: "plot" }, this.svg, this.top),
-      make("div", { className: "axis" }, this.left, make("span", { textContent: "now" })));
+      make("div", { className: "axis" }, this.left, (this.right = make("span", { textContent: "now" }))));
     this.svg.addEventListener("pointermove", (event) => this.point(event));
     this.svg.addEventListener("pointerleave", () => this.unpoint());
   }
@@ -95,12 +97,12 @@ export class Line {
     this.mark.setAttribute("x1", place);
     this.mark.setAttribute("x2", place);
     this.mark.setAttribute("visibility", "visible");
-    this.left.textContent = `${this.say(near[1])}, ${Math.round(this.now - near[0])} s ago`;
+    this.left.textContent = `${this.say(near[1])}, ${span(this.now - near[0])} ago`;
   }
 
   unpoint() {
     this.mark.setAttribute("visibility", "hidden");
-    this.left.textContent = `${this.seconds / 60} min ago`;
+    this.left.textContent = this.seconds < 3600 ? `${this.seconds / 60} min ago` : "1 h ago";
   }
 }
 
@@ -119,7 +121,7 @@ function runs(points) {
   return found;
 }
 
-/** Horizontal bars: `rows` are {label, title, count}. Elements are reused, so that nothing flickers. */
+/** Horizontal bars: `rows` are {label, count}, and may have a `share` of 0 to 1 and a `figure`. Elements are reused. */
 export function bars(container, rows, empty = "none so far") {
   const most = rows.reduce((top, row) => Math.max(top, row.count), 0);
   const kept = new Map([...container.children].map((element) => [element.dataset.name, element]));
@@ -129,9 +131,10 @@ export function bars(container, rows, empty = "none so far") {
     element.dataset.value = row.count;
     element.classList.toggle("zero", row.count === 0);
     label.textContent = row.label;
-    if (row.title) label.append(make("span", { className: "soft", textContent: ` ${row.title}` }));
-    track.firstChild.style.width = most ? `${(100 * row.count) / most}%` : "0";
-    figure.textContent = row.count.toLocaleString("en");
+    const share = row.share ?? (most ? row.count / most : 0);
+    track.firstChild.style.width = `${100 * Math.min(1, share)}%`;
+    element.classList.toggle("full", row.share >= 0.9);
+    figure.textContent = row.figure ?? row.count.toLocaleString("en");
     return element;
   });
   if (!shown.length) shown.push(make("p", { className: "nothing soft", textContent: empty }));

@@ -41,6 +41,11 @@ export function span(seconds) {
   return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3600)} h`;
 }
 
+/** The local time of day of a Unix time. */
+export function clock(time) {
+  return new Date(time * 1000).toTimeString().slice(0, 8);
+}
+
 export function several(number, word) {
   return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 }

@@ -2,19 +2,21 @@
 
 import { W } from "./text/words.js";
 import { ask } from "./view/overlays.js";
-import { askSanction, showProfile } from "./view/people.js";
+import { askBlock, askSanction, showProfile } from "./view/dialogs.js";
 
 export class Actions {
   #model;
   #chat;
   #settings;
+  #navigation;
   #handlers;
 
-  /** `handlers`: reply(item), edit(item), choose(key), close(conversation), report(text), changed(). */
-  constructor(model, chat, settings, handlers) {
+  /** `handlers`: reply(item), edit(item), report(text), changed(). */
+  constructor(model, chat, settings, navigation, handlers) {
     this.#model = model;
     this.#chat = chat;
     this.#settings = settings;
+    this.#navigation = navigation;
     this.#handlers = handlers;
   }
 
@@ -78,6 +80,7 @@ export class Actions {
       { label: W.copyText, testid: "menu-copy", act: () => this.#copy(item.text) },
       may && { label: W.copyLink, testid: "menu-link", act: () => this.#copy(this.linkTo(this.#room, item.id)) },
       !item.mine && { label: W.profile, testid: "menu-profile", act: () => this.profile(item.userId, item.name) },
+      !item.mine && this.#blocking(item.userId, item.name),
       (own || moderator) && { label: W.delete, testid: "menu-delete", danger: true, act: () => this.#delete(item) },
     ];
   }
@@ -103,7 +106,8 @@ export class Actions {
           this.#handlers.changed();
         },
       },
-      { label: room ? W.leaveRoom : W.hideDirect, testid: "menu-leave", act: () => this.#handlers.close(current) },
+      { label: room ? W.leaveRoom : W.hideDirect, testid: "menu-leave", act: () => this.#navigation.close(current) },
+      !room && !current.ended && this.#blocking(current.id, current.nickname),
       room?.moderated && { label: W.closeRoom, testid: "close-room", danger: true, act: () => this.#close(room) },
     ];
   }
@@ -124,20 +128,29 @@ export class Actions {
       act: () =>
         askSanction(title, { timed, name: nickname }, async (fields) => {
           await this.#chat.moderate(type, { user: id, room: room.name, ...fields });
-          this.#handlers.report(type === "kick" ? W.kickDone : W.moderationDone);
+          this.#handlers.report(W.moderationDone);
         }),
     });
     const actions = [
       !self && { label: W.write, testid: "profile-write", act: () => this.write(id, nickname) },
+      !self && this.#blocking(id, nickname),
       ...(!self && room?.moderated
         ? [sanction("mute", W.mute, true), sanction("kick", W.kick, false), sanction("ban", W.ban, true)]
         : []),
     ].filter(Boolean);
-    showProfile({ id, nickname, about, self, rooms: shared.map((one) => one.name) }, actions);
+    const blocked = this.#model.blocked.has(id);
+    showProfile({ id, nickname, about, self, blocked, rooms: shared.map((one) => one.name) }, actions);
+  }
+
+  #blocking(id, name) {
+    const blocked = this.#model.blocked.has(id);
+    const block = () => this.#chat.block(id, !blocked);
+    const act = () => (blocked ? block() : askBlock(name, block));
+    return { label: blocked ? W.unblock : W.block, testid: "block", danger: !blocked, act };
   }
 
   write(id, nickname) {
-    this.#handlers.choose(this.#model.direct(id, nickname).key);
+    this.#navigation.choose(this.#model.direct(id, nickname).key);
   }
 
   #delete(item) {

@@ -1,31 +1,21 @@
 /** Starts the page: joins model, server and views, and carries out what a person chooses. */
 
 import { Actions } from "./actions.js";
-import { addressOf, addressed, nicknameIn, takeToken } from "./address.js";
 import { Chat } from "./chat.js";
 import { Model } from "./model.js";
+import { Navigation, addressed, nicknameIn, takeToken } from "./navigation.js";
 import { Settings, pageConfig } from "./settings.js";
-import {
-  forgetMe,
-  pack,
-  rememberNickname,
-  rememberSession,
-  rememberVisit,
-  rememberedNickname,
-  rememberedSession,
-  unpack,
-} from "./storage.js";
+import { forgetMe, pack, remembered, unpack } from "./storage.js";
 import { W } from "./text/words.js";
 import { Composer, composing } from "./view/composer.js";
-import { $, guardFocus } from "./view/dom.js";
+import { askPreferences, askRename } from "./view/dialogs.js";
+import { $, Screen, guardFocus } from "./view/dom.js";
 import { Drawers } from "./view/drawers.js";
 import { Lists } from "./view/lists.js";
 import { Log } from "./view/log.js";
 import { Announcer, Notifier } from "./view/notify.js";
 import { Popup } from "./view/overlays.js";
-import { askPreferences, dress, showTheme } from "./view/preferences.js";
-import { Screen } from "./view/screen.js";
-import { Shell } from "./view/shell.js";
+import { Shell, dress, showTheme } from "./view/shell.js";
 import { SignIn } from "./view/signin.js";
 import { Tools } from "./view/tools.js";
 
@@ -47,19 +37,31 @@ const screen = new Screen(draw);
 const chat = new Chat(model, address.href, token, { report: (text) => shell.report(text), changed, heard });
 const announcer = new Announcer();
 const popup = new Popup();
-const notifier = new Notifier(settings, (key) => choose(key));
+const notifier = new Notifier(settings, (key) => navigation.choose(key));
 const drawers = new Drawers();
 const shell = new Shell(model, settings, page, {
   reconnect: () => chat.connect(),
   again: (room) => chat.enter(room),
-  close,
+  close: (direct) => navigation.close(direct),
+  unblock: ({ id }) => chat.block(id, false),
+});
+const navigation = new Navigation(model, chat, {
+  changed,
+  arrived: () => {
+    drawers.close({ focus: false });
+    draw();
+    focusConversation();
+  },
+  reveal: (key) => {
+    log.atEnd = false;
+    draw();
+    log.goTo(key);
+  },
 });
 const signIn = new SignIn(model, { enter });
-const actions = new Actions(model, chat, settings, {
+const actions = new Actions(model, chat, settings, navigation, {
   reply: (item) => composer.reply(item),
   edit: (item) => composer.edit(item),
-  choose,
-  close,
   report: (text) => shell.report(text),
   changed,
 });
@@ -70,24 +72,20 @@ const composer = new Composer(model, {
   },
   edit: (conversation, row, text) => actions.edit(conversation, row, text),
   editLast: () => actions.editLast(),
-  names: () => mentionable(),
+  names: () => model.mentionable,
   enterSends: () => settings.enter(touch.matches) === "send",
-  typing: (conversation) => conversation.kind === "room" && chat.rooms.typing(conversation),
+  typing: (conversation) => chat.rooms.typing(conversation),
   stopped: () => chat.rooms.stoppedTyping(),
 });
-const lists = new Lists(model, settings, config.rooms, {
-  open: choose,
-  join: joinRoom,
-  profile: (user) => actions.profile(user),
-});
-const log = new Log(model, {
-  older: (room) => chat.rooms.loader.older(room),
-  newer: (room) => chat.rooms.loader.newer(room),
-  newest: (room) => chat.rooms.loader.newest(room),
-  unread: (room) => room.kind === "room" && chat.rooms.loader.unread(room),
+const lists = new Lists(model, settings, config.rooms, navigation, (user) => actions.profile(user));
+const log = new Log(model, chat.rooms.loader, {
+  unfold: () => {
+    model.current.unfolded = true;
+    changed();
+  },
   changed,
   profile: (user, name) => actions.profile(user, name),
-  goTo: ({ key, id }) => (key && log.goTo(key)) || find(model.current, id),
+  goTo: ({ key, id }) => (key && log.goTo(key)) || navigation.find(model.current, id),
   react: (key, emoji) => actions.react(key, emoji),
   retry: (key) => withMessage(key, (conversation, message) => chat.outbox.retry(conversation, message)),
   discard: (key) => withMessage(key, ({ timeline }, message) => timeline.discard(message)),
@@ -138,8 +136,8 @@ function save() {
   clearTimeout(saving);
   saving = 0;
   if (model.me.user) {
-    rememberSession(pack(model));
-    document.hidden || rememberVisit(Math.floor(Date.now() / 1000));
+    remembered.session.set(pack(model));
+    document.hidden || remembered.visit.set(Math.floor(Date.now() / 1000));
   }
 }
 
@@ -162,41 +160,19 @@ function heard(conversation, { userId, name, text, mine, mention }) {
   }
 }
 
-function mentionable() {
-  const { current, me } = model;
-  if (current?.kind !== "room") {
-    return [];
-  }
-  const names = [...current.people.values()].filter(({ id }) => id !== me.user).map(({ nickname }) => nickname);
-  return current.moderated ? [...names, "room"] : names;
-}
-
 // --- what a person chooses ---
 
 function enter(nickname) {
   model.me.nickname = nickname;
-  rememberNickname(nickname);
+  remembered.nickname.set(nickname);
   begin();
 }
 
-/** The address may name a room; otherwise one goes on where one was. */
-function begin() {
-  const asked = addressed(location.hash);
-  const wanted = asked?.room || (asked && model.directs.has(asked.key)) ? asked : null;
-  if (wanted?.room || !model.rooms.size) {
-    model.room(wanted?.room ?? config.rooms[0] ?? "lobby");
-  }
-  const key = wanted?.key ?? (model.current ? model.currentKey : model.conversations[0].key);
-  show(key, { replace: true });
-  chat.connect();
-  if (wanted?.event) {
-    find(model.current, wanted.event);
-  }
-}
+const begin = () => navigation.begin(config.rooms[0] ?? "lobby");
 
 async function rename(nickname) {
   await chat.rename(nickname);
-  rememberNickname(nickname);
+  remembered.nickname.set(nickname);
 }
 
 async function signOut() {
@@ -205,27 +181,6 @@ async function signOut() {
   window.removeEventListener("pagehide", save);
   forgetMe();
   location.replace(location.pathname);
-}
-
-/** Opens a conversation that there is; what came in it meanwhile is set off by a line. */
-function show(key, { replace = false } = {}) {
-  model.currentKey = key;
-  model.current?.timeline.attend();
-  model.current?.kind === "room" && chat.rooms.loader.unread(model.current);
-  const hash = key ? addressOf(key) : "";
-  if (location.hash !== hash) {
-    history[replace ? "replaceState" : "pushState"]({ key }, "", hash || location.pathname);
-  } else {
-    history.replaceState({ key }, "");
-  }
-  changed();
-}
-
-function choose(key) {
-  drawers.close({ focus: false });
-  show(key);
-  draw();
-  focusConversation();
 }
 
 /** On a touch screen, focus in the message box would raise the keyboard over what one wants to read. */
@@ -239,38 +194,6 @@ function focusConversation() {
   }
 }
 
-function joinRoom(name) {
-  const known = model.rooms.has(name);
-  const room = model.room(name);
-  if (!known) {
-    chat.enter(room).then(() => chat.rooms.list());
-  }
-  choose(room.key);
-}
-
-/** Goes to a message of a room, which may have to be loaded. */
-async function find(room, event) {
-  await chat.rooms.loader.around(room, event);
-  if (room === model.current) {
-    log.atEnd = false;
-    draw();
-    log.goTo(`${room.epoch}:${event}`);
-  }
-}
-
-function close(conversation) {
-  if (conversation.kind === "direct") {
-    conversation.hidden = true; // it stays what it is, and comes back with the next message
-    conversation.ended && model.directs.delete(conversation.key);
-  } else {
-    chat.rooms.leave(conversation);
-  }
-  const other = model.conversations.find((one) => one !== conversation && !one.hidden);
-  show(other?.key ?? null, { replace: true });
-  draw();
-  focusConversation();
-}
-
 function withMessage(key, act) {
   const message = model.current.timeline.pending.find((pending) => pending.key === key);
   if (message) {
@@ -281,28 +204,6 @@ function withMessage(key, act) {
 }
 
 // --- the page's own events ---
-
-/** The address changed: by a link, by hand, or by going back, which never joins a room that was left. */
-function follow({ state }) {
-  if (location.hash.startsWith("#token=")) {
-    location.reload(); // no room: somebody followed a link with a token into this tab
-    return;
-  }
-  const asked = addressed(location.hash);
-  if (!asked || model.status.phase === "starting" || model.status.phase === "unwelcome") {
-    return;
-  }
-  if (model.find(asked.key)) {
-    asked.key === model.currentKey || choose(asked.key);
-  } else if (asked.room && !state) {
-    joinRoom(asked.room);
-  } else if (model.currentKey) {
-    show(model.currentKey, { replace: true });
-  }
-  if (asked.event && asked.key === model.currentKey) {
-    find(model.current, asked.event);
-  }
-}
 
 function step(by) {
   const keys = [...document.querySelectorAll("#rooms button, #directs button")];
@@ -315,7 +216,7 @@ $("me").addEventListener("click", ({ currentTarget }) => {
   popup.open(
     currentTarget,
     [
-      { label: W.rename, testid: "menu-rename", act: () => signIn.askRename(rename) },
+      { label: W.rename, testid: "menu-rename", act: () => askRename(model.me.nickname, rename) },
       { label: W.settings, testid: "menu-settings", act: () => askPreferences(settings, notifier, preferences) },
       { label: W.signOut, testid: "menu-sign-out", act: signOut },
     ],
@@ -323,14 +224,14 @@ $("me").addEventListener("click", ({ currentTarget }) => {
   );
 });
 $("about").addEventListener("click", ({ currentTarget }) => popup.open(currentTarget, actions.about(), W.roomMenu));
-$("leave").addEventListener("click", () => close(model.current));
+$("leave").addEventListener("click", () => navigation.close(model.current));
 $("skip").addEventListener("click", () => composer.focus());
 $("room-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = $("room-name").value.trim().replace(/^#+/, "").normalize();
   if (name && [...name].length <= 128) {
     $("room-name").value = "";
-    joinRoom(name);
+    navigation.join(name);
   }
 });
 document.addEventListener("keydown", (event) => {
@@ -350,11 +251,10 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden && model.current) {
     model.current.timeline.attend();
     log.atEnd && log.land();
-    model.current.kind === "room" && chat.rooms.loader.unread(model.current);
+    chat.rooms.loader.unread(model.current);
     draw();
   }
 });
-window.addEventListener("popstate", follow);
 window.addEventListener("pagehide", save);
 setInterval(() => {
   if (!document.hidden && model.status.phase === "online") {
@@ -362,7 +262,7 @@ setInterval(() => {
   }
 }, ROOMS_EVERY);
 
-const session = fresh ? null : rememberedSession(); // whoever brings a token may be somebody else
+const session = fresh ? null : remembered.session.get(); // whoever brings a token may be somebody else
 const given = token && nicknameIn(token);
 if (session) {
   unpack(session, model);
@@ -370,5 +270,5 @@ if (session) {
 } else if (given) {
   enter(given);
 } else {
-  signIn.welcome(rememberedNickname(), addressed(location.hash)?.room);
+  signIn.welcome(remembered.nickname.get(), addressed(location.hash)?.room);
 }

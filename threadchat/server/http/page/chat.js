@@ -1,9 +1,10 @@
 /** Joins the model to the server, through the client that anybody's page may use. */
 
 import { connect } from "../threadchat.js";
+import { directKey } from "./model.js";
 import { Outbox } from "./outbox.js";
 import { Rooms } from "./rooms.js";
-import { rememberedVisit } from "./storage.js";
+import { remembered } from "./storage.js";
 import { refusal } from "./text/phrases.js";
 import { W } from "./text/words.js";
 
@@ -19,7 +20,7 @@ export class Chat {
   #heard;
   #client = null;
   #wasAway = false;
-  #lastVisit = rememberedVisit(); // Unix time up to which this browser had the private messages
+  #lastVisit = remembered.visit.get(); // Unix time up to which this browser had the private messages
 
   /**
    * `token`, if there is one, says who the person is. `report(text)` tells the person of a problem; `changed()`
@@ -55,6 +56,7 @@ export class Chat {
     this.#client.on("hello", (me) => this.#welcomed(me));
     this.#client.on("error", (error) => this.#report(refusal(error, W.serverProblem)));
     this.#client.inbox.on("direct", (direct) => this.#received(direct));
+    this.#client.inbox.on("typing", (frame) => this.#typist(frame));
     this.#turned(this.#client.state);
     this.#model.conversations.forEach((conversation) => this.outbox.adopt(conversation));
     this.#model.rooms.forEach((room) => this.rooms.join(room));
@@ -81,6 +83,28 @@ export class Chat {
     }
     this.rooms.learnRead();
     this.rooms.list();
+    this.#learnBlocked();
+  }
+
+  /** The server keeps whom one blocks. */
+  async #learnBlocked() {
+    const { blocked } = this.#model;
+    const users = await this.#attempt(this.#client.blocked());
+    if (users) {
+      blocked.clear();
+      users.forEach((user) => blocked.add(user));
+      this.#changed();
+    }
+  }
+
+  /** Takes no more private messages from somebody; or does again. The person is told of a failure. */
+  async block(user, blocks) {
+    const { blocked } = this.#model;
+    const done = (blocks ? this.#client.block(user) : this.#client.unblock(user)).then(
+      () => void (blocks ? blocked.add(user) : blocked.delete(user)),
+    );
+    await this.#attempt(done, W.failedTo.moderate);
+    this.#changed();
   }
 
   #turned({ phase, code, reason, retryIn }) {
@@ -119,6 +143,14 @@ export class Chat {
       this.#heard(direct, { userId: from, name, text, mine, mention: true });
     }
     this.#changed();
+  }
+
+  #typist(frame) {
+    const direct = this.#model.directs.get(directKey(frame.userId));
+    if (direct) {
+      this.rooms.typist(direct, frame);
+      this.#changed();
+    }
   }
 
   /** Does something to a message of a room: "edit", "remove", "react" or "unreact". The person is told of a failure. */

@@ -107,7 +107,7 @@ export class Loader {
   /** Goes to the first unread event, where it is not here. */
   unread(room) {
     const { timeline } = room;
-    if (!timeline.below.messages || timeline.read?.epoch !== room.epoch) {
+    if (room.kind !== "room" || !timeline.below.messages || timeline.read?.epoch !== room.epoch) {
       return undefined;
     }
     return this.#once(room, async () => {

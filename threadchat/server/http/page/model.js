@@ -6,10 +6,20 @@ import { Timeline } from "./timeline.js";
 export const roomKey = (name) => `#${name}`;
 export const directKey = (user) => `@${JSON.stringify(user)}`; // 7 is not "7"
 
-/** A room that one is in, or on the way into. */
-export class Room {
-  kind = "room";
+class Conversation {
   timeline = new Timeline();
+  typing = new Map(); // user id → {name, until}
+  draft = "";
+  unfolded = false; // what blocked people wrote is shown
+
+  typists(now) {
+    return [...this.typing.values()].filter(({ until }) => until > now).map(({ name }) => name);
+  }
+}
+
+/** A room that one is in, or on the way into. */
+export class Room extends Conversation {
+  kind = "room";
   source = null; // the client's room, once one was on the way into it
   deafen = null; // takes the page's listeners from it
   epoch = null; // the log that `last`, the id of the newest event, counts in
@@ -26,14 +36,15 @@ export class Room {
   peopleKnown = false;
   moves = 0; // comings and goings seen, to notice those that overtake an answer to `who`
   asking = false; // such a question is under way
-  typing = new Map(); // user id → {name, until}
-  draft = "";
   arrive = () => {}; // to be called once the newest events are here; `arrived` is the promise of that
   arrived = new Promise((resolve) => (this.arrive = resolve));
 
-  constructor(name) {
+  /** `blocked` are the ids of people whose messages count for nothing. */
+  constructor(name, blocked = new Set()) {
+    super();
     this.name = name;
     this.key = roomKey(name);
+    this.blocked = blocked;
   }
 
   get title() {
@@ -46,7 +57,8 @@ export class Room {
    */
   take(event, me, { live = true } = {}) {
     const { id, type, userId, from = "", unixTime: at, target } = event;
-    const item = { epoch: this.epoch, id, userId, name: from, at, mine: userId === me };
+    const silent = this.blocked.has(userId);
+    const item = { epoch: this.epoch, id, userId, name: from, at, mine: userId === me, silent };
     if (userId !== undefined && from) {
       this.names.set(userId, from);
     }
@@ -130,10 +142,6 @@ export class Room {
     Object.assign(this, { phase: "refused", problem, people: new Map(), peopleKnown: false });
     this.typing.clear();
   }
-
-  typists(now) {
-    return [...this.typing.values()].filter(({ until }) => until > now).map(({ name }) => name);
-  }
 }
 
 /** What a message says: in its own event, or in one that edits it. */
@@ -147,16 +155,15 @@ function said(event, me) {
 }
 
 /** A private conversation. */
-export class Direct {
+export class Direct extends Conversation {
   kind = "direct";
-  timeline = new Timeline();
   kept = false; // in an inbox on the server, too
   hidden = false; // from the list, until something new is said
   ended = false; // either side is somebody else now: to be read, not continued
-  draft = "";
   #nextId = 1;
 
   constructor(id, nickname, key = directKey(id)) {
+    super();
     this.id = id;
     this.nickname = nickname;
     this.key = key;
@@ -172,6 +179,7 @@ export class Direct {
 
   add(item) {
     this.hidden = false;
+    this.typing.delete(item.userId);
     this.timeline.insert({ ...item, kind: "message", epoch: this.key, id: this.#nextId++ });
   }
 }
@@ -184,7 +192,7 @@ export class Model {
   listed = []; // the rooms of the server, the fullest first: {name, people, offset}
   moreListed = false; // whether there are more of them
   currentKey = null;
-  blocked = new Set(); // ids of people whose messages are not shown
+  blocked = new Set(); // ids of people whose messages are folded
 
   get current() {
     return this.find(this.currentKey);
@@ -200,13 +208,26 @@ export class Model {
     return this.conversations.reduce((count, conversation) => count + counted(conversation), 0);
   }
 
+  /** Why nothing can be written where one is: it is "ended", "blocked", "closed" or "refused"; or "". */
+  get obstacle() {
+    const { ended, id, phase } = this.current ?? {};
+    return ended ? "ended" : this.blocked.has(id) ? "blocked" : ["closed", "refused"].includes(phase) ? phase : "";
+  }
+
+  /** The names that may be mentioned where one is. */
+  get mentionable() {
+    const { people = new Map(), moderated = false } = this.current ?? {};
+    const names = [...people.values()].filter(({ id }) => id !== this.me.user).map(({ nickname }) => nickname);
+    return moderated ? [...names, "room"] : names;
+  }
+
   find(key) {
     return key?.startsWith("#") ? this.rooms.get(key.slice(1)) : this.directs.get(key);
   }
 
   room(name) {
     if (!this.rooms.has(name)) {
-      this.rooms.set(name, new Room(name));
+      this.rooms.set(name, new Room(name, this.blocked));
     }
     return this.rooms.get(name);
   }

@@ -55,7 +55,7 @@ export class Rooms {
       ...EVENTS.map((type) => hear(type, (event) => this.#event(room, event))),
       hear("subscribed", (reply) => this.#joined(room, reply)),
       hear("read", ({ target, epoch }) => room.timeline.learn({ epoch, id: target })),
-      hear("typing", (frame) => this.#typist(room, frame)),
+      hear("typing", (frame) => this.typist(room, frame)),
       hear("kicked", ({ reason }) => room.refuse(sentence(reason))),
       hear("refused", (error) => room.refuse(refusal(error, W.cantJoin))),
     ];
@@ -141,8 +141,12 @@ export class Rooms {
     return users;
   }
 
-  #typist(room, { userId, from }) {
-    room.typing.set(userId, { name: from || W.Somebody, until: Date.now() + TYPING_SHOWN });
+  /** Somebody types in a room, or in a private conversation. */
+  typist(conversation, { userId, from }) {
+    if (this.#model.blocked.has(userId)) {
+      return;
+    }
+    conversation.typing.set(userId, { name: from || W.Somebody, until: Date.now() + TYPING_SHOWN });
     setTimeout(this.#changed, TYPING_SHOWN + 50);
   }
 
@@ -198,12 +202,12 @@ export class Rooms {
     }
   }
 
-  /** Tells a room that one types, seldom enough not to be a burden. */
-  typing(room) {
+  /** Tells a room, or a person, that one types, seldom enough not to be a burden. */
+  typing({ kind, phase, source, id: to }) {
     const now = Date.now();
-    if (room.phase === "joined" && now - this.#typingSent > TYPING_SENT) {
+    if ((kind === "direct" || phase === "joined") && now - this.#typingSent > TYPING_SENT) {
       this.#typingSent = now;
-      this.#attempt(room.source.request("typing"));
+      this.#attempt(kind === "direct" ? this.#client().request("typing_to", { to }) : source.request("typing"));
     }
   }
 

@@ -1,6 +1,6 @@
 /** What a person has set on this browser, and what the server's operator has set for the page. */
 
-import { rememberSettings, rememberedSettings } from "./storage.js";
+import { remembered } from "./storage.js";
 
 export const THEMES = ["system", "light", "dark"];
 export const ENTER_KEYS = ["send", "break"];
@@ -10,7 +10,7 @@ const DEFAULTS = { theme: "system", enter: null, notify: false, sound: false, as
 export class Settings {
   #values;
 
-  constructor(values = rememberedSettings()) {
+  constructor(values = remembered.settings.get()) {
     this.#values = { ...DEFAULTS, ...values };
   }
 
@@ -44,7 +44,7 @@ export class Settings {
 
   change(values) {
     this.#values = { ...this.#values, ...values };
-    rememberSettings(this.#values);
+    remembered.settings.set(this.#values);
   }
 
   mute(key, muted) {

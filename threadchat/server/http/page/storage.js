@@ -1,77 +1,56 @@
 /** Remembers a little between visits and over a reload, and does without where the browser refuses to store. */
 
-import { Direct, Room } from "./model.js";
+import { Direct } from "./model.js";
 
-const NICKNAME = "threadchat.nickname";
-const SESSION = "threadchat.session";
-const TOKEN = "threadchat.token";
-const VISIT = "threadchat.visit";
-const SETTINGS = "threadchat.settings";
-const USER = "threadchat.user";
+/** A value in one of the browser's stores; `missing` stands for it where there is none. */
+class Remembered {
+  #area;
+  #key;
+  #missing;
 
-function read(area, key) {
-  try {
-    return window[area].getItem(key);
-  } catch {
-    return null;
+  constructor(area, name, missing = null) {
+    this.#area = area;
+    this.#key = `threadchat.${name}`;
+    this.#missing = missing;
+  }
+
+  get() {
+    return this.#try((store) => JSON.parse(store.getItem(this.#key))) ?? this.#missing;
+  }
+
+  set(value) {
+    this.#try((store) => store.setItem(this.#key, JSON.stringify(value)));
+  }
+
+  forget() {
+    this.#try((store) => store.removeItem(this.#key));
+  }
+
+  /** Where storage is full or forbidden, the chat still works, and only forgets on reload. */
+  #try(act) {
+    try {
+      return act(window[this.#area]);
+    } catch {
+      return null;
+    }
   }
 }
 
-function write(area, key, value) {
-  try {
-    window[area].setItem(key, value);
-  } catch {
-    // Storage is full or forbidden: the chat still works, it only forgets on reload.
-  }
-}
-
-/** The nickname belongs to the browser: every tab offers it. */
-export const rememberedNickname = () => read("localStorage", NICKNAME) ?? "";
-export const rememberNickname = (nickname) => write("localStorage", NICKNAME, nickname);
-
-function parsed(area, key) {
-  try {
-    return JSON.parse(read(area, key)) ?? null;
-  } catch {
-    return null;
-  }
-}
-
-/** So do the settings. */
-export const rememberedSettings = () => parsed("localStorage", SETTINGS) ?? {};
-export const rememberSettings = (settings) => write("localStorage", SETTINGS, JSON.stringify(settings));
-
-/** The session belongs to the tab: it outlives a reload, and a second tab has its own. */
-export const rememberedSession = () => parsed("sessionStorage", SESSION);
-export const rememberSession = (session) => write("sessionStorage", SESSION, JSON.stringify(session));
-
-/** The token, too, is the tab's; the address hands it over only once. */
-export const rememberedToken = () => read("sessionStorage", TOKEN);
-export const rememberToken = (token) => write("sessionStorage", TOKEN, token);
-
-/** Whom the last token named belongs to the browser: a new tab has to ask before it becomes somebody else. */
-export const rememberedUser = () => read("localStorage", USER);
-export const rememberUser = (user) => write("localStorage", USER, String(user));
-
-/** When there was a page here last, in seconds of Unix time. */
-export const rememberedVisit = () => parsed("localStorage", VISIT) ?? 0;
-export const rememberVisit = (time) => write("localStorage", VISIT, JSON.stringify(time));
+export const remembered = {
+  // The browser's: every tab offers the nickname, and a new tab has to ask before it becomes somebody else.
+  nickname: new Remembered("localStorage", "nickname", ""),
+  settings: new Remembered("localStorage", "settings", {}),
+  user: new Remembered("localStorage", "user"), // whom the last token named, as a string
+  visit: new Remembered("localStorage", "visit", 0), // when there was a page here last, in seconds of Unix time
+  // The tab's: they outlive a reload, and a second tab has its own. The address hands a token over only once.
+  session: new Remembered("sessionStorage", "session"),
+  token: new Remembered("sessionStorage", "token"),
+};
 
 /** Who signs out leaves nothing behind but the settings. */
 export function forgetMe() {
-  for (const [area, key] of [
-    ["sessionStorage", SESSION],
-    ["sessionStorage", TOKEN],
-    ["localStorage", NICKNAME],
-    ["localStorage", VISIT],
-    ["localStorage", USER],
-  ]) {
-    try {
-      window[area].removeItem(key);
-    } catch {
-      // It is forbidden, so there is nothing.
-    }
-  }
+  const { settings, ...rest } = remembered;
+  Object.values(rest).forEach((one) => one.forget());
 }
 
 // --- what a tab has to know after a reload ---
@@ -112,10 +91,9 @@ export function unpack(session, model) {
   model.me = session.me;
   model.currentKey = session.current;
   for (const { name, draft, pending, read } of session.rooms) {
-    const room = new Room(name);
+    const room = model.room(name);
     room.draft = draft;
     restore(room.timeline, pending, read);
-    model.rooms.set(name, room);
   }
   for (const { id, nickname, key, kept, hidden, ended, draft, items, pending } of session.directs) {
     const direct = new Direct(id, nickname, key);

@@ -45,7 +45,7 @@ export class Timeline {
       return false;
     }
     const seen = this.read?.epoch === item.epoch && item.id <= this.read.id;
-    const unread = item.kind === "message" && !item.mine && !seen && !item.deleted;
+    const unread = item.kind === "message" && !item.mine && !seen && !item.deleted && !item.silent;
     const whole = { ...item, key: `${item.epoch}:${item.id}`, unread };
     if (this.cut && place === this.items.length) {
       this.ahead = plus(this.ahead, counts(whole)); // it is loaded once somebody gets there

@@ -40,8 +40,7 @@ function blocks(lines, budget, depth) {
     plain = [];
   };
   for (let at = 0; at < lines.length;) {
-    const fence = FENCE.exec(lines[at]);
-    const end = fence ? closingFence(lines, at + 1, fence[1]) : 0;
+    const fence = budget.left > 0 && FENCE.exec(lines[at]);
     const special = budget.left > 0 && (fence || (depth < DEEPEST && QUOTE.test(lines[at])) || ITEM.test(lines[at]));
     if (!special) {
       plain.push(lines[at++]);
@@ -50,6 +49,7 @@ function blocks(lines, budget, depth) {
     flush();
     budget.left -= 1;
     if (fence) {
+      const end = closingFence(lines, at + 1, fence[1]);
       found.push({ type: "code", text: lines.slice(at + 1, end).join("\n") });
       at = end + 1;
     } else if (QUOTE.test(lines[at])) {
@@ -80,8 +80,11 @@ function blocks(lines, budget, depth) {
 
 /** The line that ends a fenced block; the end of the text, where there is none. */
 function closingFence(lines, from, ticks) {
-  const end = lines.findIndex((line, at) => at >= from && line.trim() === ticks);
-  return end < 0 ? lines.length : end;
+  let end = from;
+  while (end < lines.length && lines[end].trim() !== ticks) {
+    end += 1;
+  }
+  return end;
 }
 
 function inline(text, budget, depth) {

@@ -145,6 +145,12 @@ export const W = {
   profile: "Profile",
   write: "Write privately",
   roomsShared: "Rooms in common",
+  block: "Block",
+  unblock: "Unblock",
+  blockMeans: (name) =>
+    `${name} can no longer write to you privately. What they say in rooms is folded for you; others still see it.`,
+  youBlock: (name) => `You block ${name}, who can't write to you privately.`,
+  fromBlocked: (number) => `Show ${count(number, "message", "messages")} from people you block`,
 
   // Moderation
   kick: "Kick out of this room",
@@ -161,7 +167,6 @@ export const W = {
   ],
   until: (time) => `Until ${time}`,
   closeSure: (name) => `Close #${name} for everybody? Its messages are deleted.`,
-  kickDone: "They are out of this room.",
   moderationDone: "Done.",
 
   // Settings

@@ -1,10 +1,9 @@
-/** The box in which a message is written: grows with it, keeps a draft per conversation, answers and edits. */
+/** The box in which a message is written: keeps a draft per conversation, answers, edits, and offers names. */
 
 import { mended } from "../text/format.js";
 import { listing } from "../text/phrases.js";
 import { W } from "../text/words.js";
-import { Completion } from "./completion.js";
-import { $, h, setText } from "./dom.js";
+import { $, avatar, h, named, setText } from "./dom.js";
 
 const SHOWN = 40; // characters of a name in the empty box, which would wrap it out of sight
 export const MOST = 64_000; // characters of a message
@@ -81,9 +80,8 @@ export class Composer {
   }
 
   update() {
-    const { current } = this.#model;
-    const writable = Boolean(current) && !current.ended && !["closed", "refused"].includes(current.phase);
-    $("composer").hidden = !writable;
+    const { current, obstacle } = this.#model;
+    $("composer").hidden = !current || obstacle !== "";
     if (current !== this.#conversation) {
       this.#leaveContext({ focus: false });
       this.#completion.close();
@@ -98,7 +96,7 @@ export class Composer {
         this.#box.placeholder = placeholder;
       }
     }
-    const typists = current?.typists?.(Date.now()) ?? [];
+    const typists = current?.typists(Date.now()) ?? [];
     setText($("typing"), typists.length ? W.typing(listing(typists), typists.length > 1) : "");
   }
 
@@ -179,5 +177,107 @@ export class Composer {
     const { length } = this.#box.value;
     $("send").disabled = !this.#box.value.trim() || length > MOST;
     setText($("composer-limit"), length > MOST ? W.tooLong(length, MOST) : "");
+  }
+}
+
+const NAMES = 6; // that are offered at once
+const BEGUN = /(?:^|[^\p{L}\p{N}_])@([^\s@]{0,64})$/u;
+
+/** The names that fit what stands before the cursor: {begin, names}, or null. */
+export function candidates(text, names) {
+  const begun = BEGUN.exec(text);
+  if (!begun) {
+    return null;
+  }
+  const wanted = begun[1].toLocaleLowerCase();
+  const fitting = names.filter((name) => name.toLocaleLowerCase().startsWith(wanted));
+  const found = [...new Set(fitting)].sort((a, b) => a.localeCompare(b)).slice(0, NAMES);
+  return found.length ? { begin: text.length - begun[1].length, names: found } : null;
+}
+
+/** Offers names where somebody writes "@": chosen by arrows and Enter, Tab or a click. */
+export class Completion {
+  #box;
+  #names;
+  #found = null;
+  #chosen = 0;
+
+  /** `names()` are the nicknames that may be mentioned; `box` is the message box. */
+  constructor(box, names) {
+    this.#box = box;
+    this.#names = names;
+    box.addEventListener("blur", () => setTimeout(() => this.close(), 150)); // a click on a name comes first
+  }
+
+  /** The text or the cursor moved. */
+  update() {
+    const { value, selectionStart, selectionEnd } = this.#box;
+    const found = selectionStart === selectionEnd ? candidates(value.slice(0, selectionStart), this.#names()) : null;
+    this.#chosen = 0;
+    this.#found = found;
+    this.#show();
+  }
+
+  close() {
+    this.#found = null;
+    this.#show();
+  }
+
+  /** True where the key was meant for the list. */
+  key(event) {
+    if (!this.#found) {
+      return false;
+    }
+    const { names } = this.#found;
+    const steps = { ArrowDown: 1, ArrowUp: -1 };
+    if (event.key in steps) {
+      this.#chosen = (this.#chosen + steps[event.key] + names.length) % names.length;
+      this.#show();
+    } else if (event.key === "Enter" || event.key === "Tab") {
+      this.#take(names[this.#chosen]);
+    } else if (event.key === "Escape") {
+      this.close();
+    } else {
+      return false;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+    return true;
+  }
+
+  #take(name) {
+    const { begin } = this.#found;
+    this.#box.setRangeText(`${name} `, begin, this.#box.selectionStart, "end");
+    this.close();
+    this.#box.focus();
+    this.#box.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  #show() {
+    const names = this.#found?.names ?? [];
+    $("completions").hidden = !names.length;
+    $("completions").replaceChildren(
+      ...names.map((name, at) =>
+        h(
+          "li",
+          {
+            id: `completion-${at}`,
+            role: "option",
+            "aria-selected": String(at === this.#chosen),
+            "data-testid": "completion",
+            onmousedown: (event) => {
+              event.preventDefault(); // the message box keeps the focus
+              this.#take(name);
+            },
+          },
+          avatar(name),
+          named(name),
+          name === "room" ? h("span", { class: "count" }, W.everybody) : null,
+        ),
+      ),
+    );
+    names.length
+      ? this.#box.setAttribute("aria-activedescendant", `completion-${this.#chosen}`)
+      : this.#box.removeAttribute("aria-activedescendant");
   }
 }

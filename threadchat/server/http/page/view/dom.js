@@ -1,15 +1,18 @@
-/** What every view needs: finds, builds and updates elements, where text only enters as text, and keeps the focus. */
+/** What every view needs: builds and updates elements, where text only enters as text; keeps the focus; draws. */
 
 import { W } from "../text/words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const HUES = 12; // as many as the stylesheet names
+const HUES = 12; // that are told apart
 
 export const $ = (id) => document.getElementById(id);
 
 /** h("p", {class: "soft", onclick: f, hidden: false}, "text", child, …) */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
+  if (tag === "button") {
+    element.type = "button"; // sends no form, unless it says so
+  }
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) {
       element.addEventListener(name.slice(2), value);
@@ -41,7 +44,9 @@ export function avatar(name) {
     .slice(0, 2)
     .map((word) => [...word][0].toLocaleUpperCase())
     .join("");
-  return h("span", { class: "avatar", "data-hue": hue(name), "aria-hidden": "true" }, initials || "?");
+  const square = h("span", { class: "avatar", "aria-hidden": "true" }, initials || "?");
+  square.style.setProperty("--hue", hue(name));
+  return square;
 }
 
 /** FNV-1a: near names get far colours. */
@@ -50,7 +55,7 @@ function hue(name) {
   for (const character of name) {
     hash = Math.imul(hash ^ character.codePointAt(0), 0x01000193);
   }
-  return ((hash ^ (hash >>> 15)) >>> 0) % HUES;
+  return ((((hash ^ (hash >>> 15)) >>> 0) % HUES) * 360) / HUES + 20; // degrees
 }
 
 /** A name that somebody chose: kept apart from the text around it, whichever way it is written. */
@@ -214,4 +219,42 @@ export function guardFocus(fallback) {
       fallback();
     }
   };
+}
+
+const SHARE = 3; // times as long as a drawing takes, the next one waits
+const LONGEST = 250; // ms that it waits at most
+const HIDDEN = 50; // ms between two drawings of a page that is not in sight, whose title still counts
+
+/** Decides when the page is drawn: once a frame at most, and seldom enough that the keyboard gets its turn. */
+export class Screen {
+  #draw;
+  #asked = false;
+  #notBefore = 0;
+
+  constructor(draw) {
+    this.#draw = draw;
+  }
+
+  ask() {
+    if (this.#asked) {
+      return;
+    }
+    this.#asked = true;
+    const wait = this.#notBefore - performance.now();
+    if (document.hidden) {
+      setTimeout(() => this.#run(), HIDDEN); // a hidden page gets no animation frames
+    } else if (wait > 1) {
+      setTimeout(() => requestAnimationFrame(() => this.#run()), wait);
+    } else {
+      requestAnimationFrame(() => this.#run());
+    }
+  }
+
+  #run() {
+    this.#asked = false;
+    const begun = performance.now();
+    this.#draw();
+    const done = performance.now();
+    this.#notBefore = done + Math.min(LONGEST, (done - begun) * SHARE);
+  }
 }

@@ -14,16 +14,17 @@ export class Lists {
   #refresh;
   #peopleShown = null;
 
-  /** `open(key)`, `join(name)` and `profile(user)` carry out what a person chose; `first` are names of rooms. */
-  constructor(model, settings, first, { open, join, profile }) {
+  /** `first` are names of rooms. What a person chose is carried out by `choose(key)`, `join(name)`, `profile(user)`. */
+  constructor(model, settings, first, navigation, profile) {
     this.#model = model;
     this.#settings = settings;
     this.#first = first;
     const list = (id, create) => new Keyed($(id), create);
+    const open = (key) => navigation.choose(key);
     this.#lists = {
       rooms: list("rooms", (row) => conversationItem(row, open)),
       directs: list("directs", (row) => conversationItem(row, open)),
-      more: list("more-rooms", (row) => conversationItem(row, join)),
+      more: list("more-rooms", (row) => conversationItem(row, (name) => navigation.join(name))),
       people: list("people-list", (row) => person(row, profile)),
     };
     const refreshers = [roving($("lists"), ".nav-item"), roving($("people-list"), ".nav-item")];
@@ -103,7 +104,6 @@ function conversationItem({ key, kind, title, ended, count, unread, mentions, mu
     h(
       "button",
       {
-        type: "button",
         class: `nav-item${marked ? " unread" : ""}${ended ? " ended" : ""}`,
         title,
         "data-testid": kind,
@@ -151,7 +151,6 @@ function person({ id, nickname, sessions, self, twin }, profile) {
     .filter(Boolean)
     .join(", ");
   const attributes = {
-    type: "button",
     class: "nav-item person",
     title: nickname,
     "data-testid": "person",

@@ -12,6 +12,7 @@ const LANDING = 80; // px above the line where one lands at what is new
 
 export class Log {
   #model;
+  #loader;
   #handlers;
   #log = $("log");
   #rows = null;
@@ -21,9 +22,10 @@ export class Log {
   #refresh;
   atEnd = true;
 
-  /** `handlers`: older(room), newer(room), newest(room), unread(room), changed(), and those of `rowNode`. */
-  constructor(model, handlers) {
+  /** `loader` loads `older`, `newer`, `newest` and `unread` events; `handlers`: changed(), and those of `rowNode`. */
+  constructor(model, loader, handlers) {
     this.#model = model;
+    this.#loader = loader;
     this.#handlers = handlers;
     this.#refresh = roving($("messages"), ".message", { last: true });
     this.#log.addEventListener("scroll", () => this.#scrolled());
@@ -35,7 +37,7 @@ export class Log {
     });
     $("first-unread").addEventListener("click", () => {
       this.land();
-      this.#handlers.unread(this.#conversation);
+      this.#loader.unread(this.#conversation);
       this.#log.focus({ preventScroll: true });
     });
   }
@@ -45,7 +47,7 @@ export class Log {
     this.atEnd = true;
     this.#landing = false;
     if (this.#conversation?.timeline.cut) {
-      this.#handlers.newest(this.#conversation);
+      this.#loader.newest(this.#conversation);
     }
     this.#scrollToEnd();
   }
@@ -152,9 +154,9 @@ export class Log {
   #wantMore() {
     const { scrollHeight, scrollTop, clientHeight } = this.#log;
     if (this.#conversation?.older === "more" && scrollTop < NEAR) {
-      this.#handlers.older(this.#conversation);
+      this.#loader.older(this.#conversation);
     } else if (this.#conversation?.timeline.cut && scrollHeight - scrollTop - clientHeight < NEAR) {
-      this.#handlers.newer(this.#conversation);
+      this.#loader.newer(this.#conversation);
     }
   }
 
@@ -221,35 +223,30 @@ export class Log {
   }
 
   #updateStart(conversation) {
-    const start = startOf(conversation);
-    const sign = `${conversation?.key} ${conversation?.older} ${conversation?.phase} ${start.text}`;
+    const nodes = startOf(conversation, () => this.#loader.older(conversation));
+    const sign = [conversation?.key, ...nodes.map(({ textContent }) => textContent)].join("\n");
     if ($("start").dataset.sign !== sign) {
       $("start").dataset.sign = sign;
-      $("start").replaceChildren(...start.nodes(() => this.#handlers.older(conversation)));
+      $("start").replaceChildren(...nodes);
     }
   }
 }
 
-/** What stands above the oldest message. */
-function startOf(conversation) {
+/** What stands above the oldest message; `load()` loads what came before it. */
+function startOf(conversation, load) {
+  const { kind, title, older, kept, first } = conversation ?? {};
   if (!conversation) {
-    return { text: "", nodes: () => [h("p", { class: "lead" }, W.chooseRoom)] };
+    return [h("p", { class: "lead" }, W.chooseRoom)];
   }
-  if (conversation.older === "loading") {
-    return { text: "", nodes: () => [h("p", { class: "soft" }, W.loadingOlder)] };
+  if (older === "loading") {
+    return [h("p", { class: "soft" }, W.loadingOlder)];
   }
-  if (conversation.older === "more") {
-    const attributes = { type: "button", class: "quiet", "data-testid": "older" };
-    return { text: "", nodes: (load) => [h("button", { ...attributes, onclick: load }, W.loadOlder)] };
+  if (older === "more") {
+    return [h("button", { class: "quiet", "data-testid": "older", onclick: load }, W.loadOlder)];
   }
-  if (conversation.kind === "direct") {
-    const text = (conversation.kept ? W.directKept : W.directHere)(conversation.title);
-    const nodes = () => [avatar(conversation.title), h("h2", {}, named(conversation.title)), h("p", {}, text)];
-    return { text, nodes };
+  if (kind === "direct") {
+    return [avatar(title), h("h2", {}, named(title)), h("p", {}, (kept ? W.directKept : W.directHere)(title))];
   }
-  if (conversation.older === "unknown") {
-    return { text: "", nodes: () => [] };
-  }
-  const text = conversation.first <= 1 ? W.roomBegins : W.nothingOlder;
-  return { text, nodes: () => [h("h2", {}, named(`#${conversation.title}`)), h("p", {}, text)] };
+  const text = first <= 1 ? W.roomBegins : W.nothingOlder;
+  return older === "unknown" ? [] : [h("h2", {}, named(`#${title}`)), h("p", {}, text)];
 }

@@ -8,14 +8,19 @@ import { avatar, h, named } from "./dom.js";
 const LONG = 2_400; // characters, and
 const TALL = 24; // lines from which on a message is folded
 
-/** `handlers`: profile(user, name), goTo(row), react(key, emoji), retry(key), discard(key). */
+/** `handlers`: profile(user, name), goTo(row), react(key, emoji), retry(key), discard(key), unfold(). */
 export function rowNode(row, handlers) {
   if (row.kind === "message") {
     return messageNode(row, handlers);
   }
   const { kind, text = W.new } = row;
-  const attributes = { class: kind === "quiet" ? "quiet-line" : `line ${kind}`, "data-testid": kind === "notice" ? "gap" : kind };
-  return h("li", attributes, h("span", { dir: "auto" }, text));
+  const quiet = kind === "quiet" || kind === "blocked";
+  const attributes = { class: quiet ? "quiet-line" : `line ${kind}`, "data-testid": kind === "notice" ? "gap" : kind };
+  const content =
+    kind === "blocked"
+      ? h("button", { class: "text-button", "data-testid": "unfold-blocked", onclick: handlers.unfold }, text)
+      : h("span", { dir: "auto" }, text);
+  return h("li", attributes, content);
 }
 
 function messageNode(row, handlers) {
@@ -54,7 +59,7 @@ function byline({ head, name, userId, at, twin, mine }, handlers) {
   const who = head && !mine
     ? h(
         "button",
-        { type: "button", class: "name", tabindex: -1, "data-testid": "author", onclick: () => handlers.profile(userId, name) },
+        { class: "name", tabindex: -1, "data-testid": "author", onclick: () => handlers.profile(userId, name) },
         named(name),
       )
     : named(name, { class: "name" });
@@ -65,7 +70,7 @@ function byline({ head, name, userId, at, twin, mine }, handlers) {
 function quote({ reply, key }, handlers) {
   return h(
     "button",
-    { type: "button", class: "quote", tabindex: -1, "data-testid": "quote", onclick: () => handlers.goTo(reply, key) },
+    { class: "quote", tabindex: -1, "data-testid": "quote", onclick: () => handlers.goTo(reply, key) },
     h("span", { class: "hidden" }, W.answers("")),
     named(reply.name, { class: "name" }),
     h("span", { class: "quoted", dir: "auto" }, ` ${reply.text}`),
@@ -80,7 +85,6 @@ function reactions({ key, reactions }, handlers) {
       h(
         "button",
         {
-          type: "button",
           class: "reaction",
           tabindex: -1,
           "data-testid": "reaction",
@@ -104,7 +108,7 @@ function unfold() {
     target.remove();
     row.focus({ preventScroll: true });
   };
-  const attributes = { type: "button", class: "text-button unfold", "data-testid": "unfold", onclick };
+  const attributes = { class: "text-button unfold", "data-testid": "unfold", onclick };
   return h("button", attributes, W.unfold);
 }
 
@@ -117,7 +121,7 @@ function progress({ key, state, problem, final }, handlers) {
     return null;
   }
   const button = (testid, text, onclick) =>
-    h("button", { type: "button", class: "text-button", "data-testid": testid, onclick }, text);
+    h("button", { class: "text-button", "data-testid": testid, onclick }, text);
   return h(
     "p",
     { class: "progress problem", "data-testid": "failed", role: "alert" },

@@ -18,7 +18,7 @@ export class Popup {
   }
 
   /**
-   * Opens a menu at an element, which gets the focus back. `entries`: {label, act, icon?, testid?, danger?, checked?},
+   * Opens a menu at an element, which gets the focus back. `entries`: {label, act, icon?, testid?, danger?},
    * or {row: entries} for some that stand beside each other; null is skipped.
    */
   open(opener, entries, label) {
@@ -45,13 +45,11 @@ export class Popup {
     return [...$("popup").querySelectorAll("button")];
   }
 
-  #item({ label, text = label, act, icon: name, testid, danger, checked }) {
+  #item({ label, text = label, act, icon: name, testid, danger }) {
     return h(
       "button",
       {
-        type: "button",
-        role: checked === undefined ? "menuitem" : "menuitemcheckbox",
-        "aria-checked": checked === undefined ? null : String(checked),
+        role: "menuitem",
         class: danger ? "danger" : null,
         tabindex: -1,
         "data-testid": testid,
@@ -124,8 +122,8 @@ export function ask({ title, content = [], save = "", danger = false, act = () =
     h(
       "div",
       { class: "buttons" },
-      h("button", { type: "button", class: "quiet", "data-testid": "dialog-cancel", onclick: () => dialog.close() }, cancel),
-      save ? h("button", { class: danger ? "primary danger" : "primary", "data-testid": "dialog-save" }, save) : null,
+      h("button", { class: "quiet", "data-testid": "dialog-cancel", onclick: () => dialog.close() }, cancel),
+      save ? h("button", { type: "submit", class: danger ? "primary danger" : "primary", "data-testid": "dialog-save" }, save) : null,
     ),
   );
   form.addEventListener("submit", async (event) => {

@@ -12,7 +12,7 @@ export function rowsOf(conversation, { me, blocked = new Set() }, now) {
   const twins = twinsIn(conversation);
   let day = null;
   let last = null; // the message row that the next one may continue
-  let fold = null; // the row that gathers neighbouring comings and goings
+  let fold = null; // the row that gathers neighbours: comings and goings, or messages of blocked people
 
   const place = (row, at) => {
     const name = dayName(at, now);
@@ -28,25 +28,30 @@ export function rowsOf(conversation, { me, blocked = new Set() }, now) {
     rows.push(row);
   };
   const message = (item) => {
-    const row = messageRow(item, conversation, me);
+    const row = messageRow(item, conversation, me, conversation.unfolded ? new Set() : blocked);
     row.twin = twins.has(item.name) && item.userId !== undefined;
     place(row, item.at);
     row.head = !continues(last, item) || Boolean(item.replyTo);
     last = item;
   };
 
+  const gather = (kind, item) => {
+    if (fold?.kind !== kind || dayName(item.at, now) !== day) {
+      const row = { key: item.key, kind, items: [] };
+      place(row, item.at);
+      fold = row;
+    }
+    fold.items.push(item);
+    last = null;
+  };
+
   for (const item of timeline.items) {
     if (item.kind === "presence") {
-      if (!fold || dayName(item.at, now) !== day) {
-        const row = { key: item.key, kind: "quiet", moves: [] };
-        place(row, item.at);
-        fold = row;
-      }
-      fold.moves.push(item);
-      last = null;
+      gather("quiet", item);
       continue;
     }
-    if (item.kind === "message" && blocked.has(item.userId)) {
+    if (item.kind === "message" && blocked.has(item.userId) && !conversation.unfolded) {
+      gather("blocked", item);
       continue;
     }
     fold = null;
@@ -60,10 +65,11 @@ export function rowsOf(conversation, { me, blocked = new Set() }, now) {
   for (const pending of timeline.cut ? [] : timeline.pending.filter(({ matched }) => matched === null)) {
     message({ ...pending, userId: me.user, name: me.nickname, mine: true });
   }
-  return rows.map((row) => (row.moves ? { ...row, moves: undefined, text: movement(row.moves) } : row));
+  const words = { quiet: movement, blocked: ({ length }) => W.fromBlocked(length) };
+  return rows.map(({ items, ...row }) => (items ? { ...row, text: words[row.kind](items) } : row));
 }
 
-function messageRow(item, conversation, me) {
+function messageRow(item, conversation, me, blocked) {
   const { key, name, userId, mine, text, at, id = null, state = "", problem = "", final = false } = item;
   return {
     key,
@@ -83,7 +89,7 @@ function messageRow(item, conversation, me) {
     mention: Boolean(item.mention) && !mine,
     names: namesIn(item, conversation, me),
     me: me.nickname,
-    reply: item.replyTo ? quoted(item, conversation) : null,
+    reply: item.replyTo ? quoted(item, conversation, blocked) : null,
     reactions: item.reactions?.length
       ? item.reactions.map(([emoji, users]) => ({
           emoji,
@@ -105,9 +111,9 @@ function namesIn({ text, mentions = [], everybody }, conversation, me) {
 }
 
 /** The message that another one answers, shortened. */
-function quoted({ epoch = null, replyTo }, conversation) {
+function quoted({ epoch = null, replyTo }, conversation, blocked) {
   const item = conversation.timeline.find(epoch ?? conversation.epoch, replyTo);
-  const text = item?.deleted ? W.deleted : (item?.text.slice(0, 200) ?? "");
+  const text = item?.deleted ? W.deleted : blocked.has(item?.userId) ? "…" : (item?.text.slice(0, 200) ?? "");
   return { id: replyTo, key: item?.key ?? null, name: item?.name ?? W.notLoaded, text };
 }
 

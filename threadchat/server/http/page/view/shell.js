@@ -1,11 +1,36 @@
-/** What is around the conversation: its heading, the state of the connection, notices, the tab's title. */
+/** What is around the conversation: look, heading, the state of the connection, notices, the tab's title. */
 
 import { badge, closing } from "../text/phrases.js";
 import { W } from "../text/words.js";
-import { $, named, setText } from "./dom.js";
+import { $, fillWords, h, named, setText } from "./dom.js";
 
 const BACK_SHOWN = 3_000; // ms
 const TOAST_SHOWN = 7_000; // ms
+
+const root = document.documentElement;
+
+export function showTheme(theme) {
+  root.dataset.theme = theme;
+}
+
+/** Words, title, colour and logo. Returns the page's title. */
+export function dress({ title, color, logo }) {
+  const page = title || W.page;
+  root.lang = W.language;
+  root.dir = W.direction;
+  fillWords();
+  setText($("welcome-heading"), W.welcome(page));
+  setText($("brand-name"), page);
+  if (color) {
+    root.style.setProperty("--brand", color); // the stylesheet makes it readable
+  }
+  if (logo) {
+    for (const place of document.querySelectorAll(".brand-mark")) {
+      place.replaceChildren(h("img", { class: "mark", src: logo, alt: "" }));
+    }
+  }
+  return page;
+}
 
 export class Shell {
   #model;
@@ -13,11 +38,12 @@ export class Shell {
   #page;
   #handlers;
   #act = () => {};
+  #remedy = () => {};
   #back = 0;
   #toast = 0;
   #shownStatus = null;
 
-  /** `page` is its title; `handlers`: reconnect(), again(room), close(direct). */
+  /** `page` is its title; `handlers`: reconnect(), again(room), close(direct), unblock(direct). */
   constructor(model, settings, page, handlers) {
     this.#model = model;
     this.#settings = settings;
@@ -29,7 +55,7 @@ export class Shell {
       $("toast").hidden = true;
       this.#act();
     });
-    $("notice-button").addEventListener("click", () => this.#resolve());
+    $("notice-button").addEventListener("click", () => this.#remedy(this.#model.current));
     setInterval(() => this.#countDown(), 500);
   }
 
@@ -117,26 +143,19 @@ export class Shell {
 
   /** What stands in the place of the message box where nothing can be written. */
   #notice() {
-    const { current } = this.#model;
-    const [text, button] = this.#obstacle(current);
+    const { current, obstacle } = this.#model;
+    const { again, close, unblock } = this.#handlers;
+    const [text, button, remedy] = {
+      "": ["", ""],
+      ended: [W.cameBackAnew, W.closeIt, close],
+      blocked: [W.youBlock(current?.title), W.unblock, unblock],
+      closed: [W.roomClosed, W.openAgain, again],
+      refused: [current?.problem, W.tryAgain, again],
+    }[obstacle];
+    this.#remedy = remedy;
     $("notice").hidden = !text;
     setText($("notice-text"), text);
     setText($("notice-button"), button);
-  }
-
-  #obstacle(current) {
-    if (current?.ended) {
-      return [W.cameBackAnew, W.closeIt];
-    }
-    if (current?.phase === "closed") {
-      return [W.roomClosed, W.openAgain];
-    }
-    return current?.phase === "refused" ? [current.problem, W.tryAgain] : ["", ""];
-  }
-
-  #resolve() {
-    const { current } = this.#model;
-    current.ended ? this.#handlers.close(current) : this.#handlers.again(current);
   }
 }
 

@@ -1,8 +1,6 @@
-/** Asks for a nickname: the welcome at the start, and the dialog in which to change it later. */
+/** The welcome at the start, which asks for a nickname. */
 
-import { refusal } from "../text/phrases.js";
 import { W } from "../text/words.js";
-import { ask, text } from "./overlays.js";
 import { $, avatar, named, setText } from "./dom.js";
 
 const LONGEST = 64; // characters of a nickname
@@ -66,25 +64,5 @@ export class SignIn {
       $("me").replaceChildren(avatar(nickname), named(nickname, { class: "name" }));
       $("me").setAttribute("aria-label", W.youAre(nickname));
     }
-  }
-
-  /** `rename(nickname)` is a promise that rejects if refused. */
-  askRename(rename) {
-    const { nodes, control } = text(W.nickname, this.#model.me.nickname, {
-      "data-testid": "new-nickname",
-      spellcheck: "false",
-      autocapitalize: "off",
-    });
-    const act = async () => {
-      const problem = problemOf(control.value);
-      if (problem) {
-        throw new Error(problem);
-      }
-      await rename(control.value.trim()).catch((error) => {
-        throw new Error(refusal(error, W.nameRefused));
-      });
-    };
-    ask({ title: W.rename, content: nodes, save: W.save, act });
-    control.select();
   }
 }

@@ -19,7 +19,7 @@ export class Tools {
     this.#popup = popup;
     this.#handlers = handlers;
     const button = (name, label, act) =>
-      h("button", { type: "button", class: "icon-button", "data-testid": `tool-${name}`, "aria-label": label, onclick: act }, icon(name));
+      h("button", { class: "icon-button", "data-testid": `tool-${name}`, "aria-label": label, onclick: act }, icon(name));
     this.#bar = h(
       "div",
       { class: "tools", role: "group", "aria-label": W.actions },

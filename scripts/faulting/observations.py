@@ -47,7 +47,7 @@ class TellingChecker(Checker):
             self._tell(f"FAULT: {who}: {what}")
 
 
-class Ledger:
+class Observations:
     """Compares at once what people see; the promises are compared with the logs at quiet points.
 
     `_lock` guards everything. The methods may be called from any thread.

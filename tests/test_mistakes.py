@@ -1,0 +1,112 @@
+"""Tests that the mistakes of a newcomer are answered with what to write instead.
+
+Awaiting a client and asking for a wrong path are tested in tests/client/test_synchronous.py.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import threadchat
+from threadchat import Chat, Client, Publisher
+from threadchat.testing import LiveServer
+
+
+async def coroutine(environ: dict[str, Any]) -> None:
+    """What a newcomer from asyncio gives as a hook."""
+
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None:
+    """What a newcomer from Channels mounts."""
+
+
+anything: Any = threadchat  # hides the mistakes from the type checker
+NO_REDIS = "redis://127.0.0.1:1/0"
+
+MADE_HERE: dict[str, tuple[Callable[[], object], str]] = {
+    "a misspelt class": (lambda: anything.Chatt, r"no attribute 'Chatt'; did you mean Chat\?"),
+    "a misspelt setting": (lambda: anything.Config(prot=8080), r"prot is not a setting; did you mean port\?"),
+    "a setting of the wrong kind": (
+        lambda: anything.Config(port="web"),
+        r"'web' is not a whole number; it must be from",
+    ),
+    "settings in a dict": (
+        lambda: anything.Chat({"port": 80}),
+        r"config is a dict; it must be a Config, such as",
+    ),
+    "a setting given to Chat": (
+        lambda: anything.Chat(port=8080),
+        r"port is not a hook, but a setting: write Chat\(Config\(port=\.\.\.\)\)",
+    ),
+    "a misspelt hook": (
+        lambda: anything.Chat(on_mesage=coroutine),
+        r"on_mesage is not a hook; did you mean on_message\?; there are authenticate, ",
+    ),
+    "an async hook": (
+        lambda: anything.Chat(authenticate=coroutine),
+        r"authenticate: coroutine is async: nothing awaits it; use a plain def",
+    ),
+    "a hook with other parameters": (
+        lambda: anything.Chat(authorize=lambda user: True),
+        r"cannot be called as authorize\(user, action, room\)",
+    ),
+    "an ASGI application": (
+        lambda: anything.Chat().mount(asgi),
+        r"is an ASGI application.*its own instead: chat\.listen\(port\)",
+    ),
+    "a path without a slash": (
+        lambda: Chat().mount(lambda environ, start_response: [], path="chat"),
+        r"path='chat' must look like /chat",
+    ),
+    "a command without a name": (
+        lambda: anything.Chat().command(lambda caller: None),
+        r"command has no name; write @chat\.command\(\"name\"\)",
+    ),
+    "data instead of text": (
+        lambda: anything.Chat().publish("lobby", {"a": 1}),
+        r"message is of type dict; it must be text, so encode it first, as JSON",
+    ),
+    "a user without an id": (
+        lambda: anything.Chat().publish("lobby", "hi", user={"nick": "ann"}),
+        r"a user is an id, or has an `id` and a `nickname`; this dict has no id",
+    ),
+    "a port instead of an address": (
+        lambda: anything.Client(8080),
+        r"8080 is not a chat address such as ws://127\.0\.0\.1:8080/chat: it must begin with",
+    ),
+    "an address without a scheme": (
+        lambda: Client("localhost:8080"),
+        r"'localhost:8080' is not a chat address such as .* it must begin with ws://",
+    ),
+    "a Redis that is away": (
+        lambda: Publisher(NO_REDIS).publish("lobby", "hi"),
+        r"Redis at 127\.0\.0\.1:1: .*refused",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "answer"), MADE_HERE.values(), ids=MADE_HERE)
+@pytest.mark.filterwarnings("ignore:something was published")
+def test_a_mistake_is_answered_with_what_to_write(make: Callable[[], object], answer: str) -> None:
+    with pytest.raises((threadchat.ThreadchatError, AttributeError), match=answer):
+        make()
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, Chat() as chat:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"127.0.0.1 port {port} is in use by another program; choose"):
+            chat.listen(port)
+
+
+def test_a_command_before_a_nickname() -> None:
+    with (
+        LiveServer() as server,
+        Client(server.url) as chat,
+        pytest.raises(threadchat.CommandError, match="choose a nickname first, with profile"),
+    ):
+        chat.join("lobby")
