@@ -240,7 +240,7 @@ def test_nothing_is_kept_once_it_was_received() -> None:
     transport = make_transport(ChunkSocket([text_frame("x") * 100] * 3))
     for _ in range(3):
         assert len(transport.receive()) == 100
-        assert transport._protocol.input_buffer == []
+        assert transport.protocol.input_buffer == []
 
 
 def test_a_full_read_makes_the_next_one_larger() -> None:
@@ -326,7 +326,7 @@ def test_a_message_is_too_big_by_what_it_declares(opcode: int, size: int) -> Non
     header = client_frame(opcode, b"", declared=size)
     transport = make_transport(ChunkSocket([text_frame("before") + header]), max_message_size=1000)
     fed: list[bytes] = []
-    transport._protocol.feed = fed.append  # type: ignore[assignment, method-assign]
+    transport.protocol.feed = fed.append  # type: ignore[assignment, method-assign]
     assert transport.receive() == ["before"]
     with pytest.raises(ConnectionClosed, match=f"{size} bytes, at most 1000") as caught:
         transport.receive()

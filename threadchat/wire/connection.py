@@ -78,9 +78,6 @@ class Connection(Life, FrameEncoder, Peer):
         self.label = ""  # names the user in the log
         self.limits = limits
         self.line = turnstile
-        self.subprotocol = protocol.subprotocol
-        self.response_headers = protocol.headers  # a client: those of the server's response
-        self.extensions = protocol.extensions  # the negotiated ones, as in the server's response
         self.deadlines = Deadlines(pinger)
         self._clock = pinger.clock
         self._on_gone = on_gone

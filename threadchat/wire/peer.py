@@ -1,7 +1,8 @@
-"""The properties of a connection that its transport knows: the peer's Close and both addresses."""
+"""The properties of a connection that its transport knows: what was agreed, the peer's Close, addresses."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from threadchat.errors import CloseFrame
@@ -22,6 +23,21 @@ class Peer:
     def peer_close(self) -> CloseFrame | None:
         """The peer's Close; None until it arrives. Runs on: any thread."""
         return self._transport.peer_close
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that was chosen; None without one."""
+        return self._transport.protocol.subprotocol
+
+    @property
+    def extensions(self) -> str:
+        """The extensions that were agreed, as in the server's response."""
+        return self._transport.protocol.extensions
+
+    @property
+    def response_headers(self) -> Sequence[tuple[str, str]]:
+        """A client: the headers of the server's response."""
+        return self._transport.protocol.headers
 
     @property
     def socket(self) -> Socket:

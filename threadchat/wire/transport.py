@@ -59,7 +59,7 @@ class Transport:
         self.socket = sock
         self._counters = counters or ConnectionCounters()
         self.writer_thread: threading.Thread | None = None
-        self._protocol = protocol
+        self.protocol = protocol
         self._read_text = protocol.read_text
         self._lock = threading.Lock()
         self._holders = 2
@@ -102,14 +102,14 @@ class Transport:
             if not data:
                 raise ConnectionClosed(CloseCode.ABNORMAL, "the peer ended the stream")
             if self._dropped:  # after a shutdown, too, a socket gives what it had received
-                self._protocol.incoming_message = None
+                self.protocol.incoming_message = None
                 raise ConnectionClosed(CloseCode.ABNORMAL, "the rest is not wanted")
             self._read_size = _READ_SIZE_BUSY if len(data) >= self._read_size else _READ_SIZE
         counters = self._counters
         counters.bytes_in += len(data)
         if self._head:
             data, self._head = self._head + data, b""
-        protocol = self._protocol
+        protocol = self.protocol
         self._decode(protocol, data)
         if not protocol.connected and self._closed is None:
             self._closed = ConnectionClosed(protocol.close_reason, protocol.close_message or "")
@@ -132,19 +132,19 @@ class Transport:
     @property
     def held(self) -> int:
         """Bytes of a message that is not whole; characters, as long as its first piece is all there is."""
-        return len(self._protocol.incoming_message or b"")
+        return len(self.protocol.incoming_message or b"")
 
     @property
     def peer_closed(self) -> bool:
         """Whether the peer sent a Close, after which nothing needs to be read."""
-        return self._protocol.peer_closed
+        return self.protocol.peer_closed
 
     @property
     def peer_close(self) -> CloseFrame | None:
         """The peer's Close; None until it arrives."""
-        if not self._protocol.peer_closed:
+        if not self.protocol.peer_closed:
             return None
-        return CloseFrame(int(self._protocol.close_reason), self._protocol.close_message or "")
+        return CloseFrame(int(self.protocol.close_reason), self.protocol.close_message or "")
 
     def discard(self) -> bool:
         """Reads and discards bytes; False once the peer ended the stream. Runs on: the reader thread."""
@@ -193,7 +193,7 @@ class Transport:
         """Counts the frames after our Close; after `_LAST_FRAMES` the connection counts as lost."""
         self._last_frames -= 1
         if self._last_frames < 0:
-            self._protocol.connected = False
+            self.protocol.connected = False
             self._closed = ConnectionClosed(CloseCode.ABNORMAL, "the peer goes on after a Close")
         return self._last_frames >= 0
 
@@ -211,7 +211,7 @@ class Transport:
         self._fragmented = not header.final
         if self._message_size > self._most:
             reason = f"message too big: {self._message_size} bytes, at most {self._most} are allowed"
-            self._protocol.connected = False
+            self.protocol.connected = False
             self._closed = ConnectionClosed(CloseCode.MESSAGE_TOO_BIG, reason)
 
     # The writer
@@ -287,7 +287,7 @@ class Transport:
                 return False
             with contextlib.suppress(OSError):  # ECONNRESET: the connection is gone anyway
                 self.socket.close()
-        self._protocol.forget()
+        self.protocol.forget()
         return True
 
     def _shut_down(self, how: int, *, reset: bool = False) -> None:

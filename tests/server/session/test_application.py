@@ -15,8 +15,7 @@ from tests.wire.helpers import PATIENCE
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ConfigError, ErrorCode, Refuse
 from threadchat.server.chat import Chat
-from threadchat.server.session.application import MAX_POOLED
-from threadchat.server.session.caller import Caller
+from threadchat.server.session.caller import MAX_POOLED, Caller
 from threadchat.testing import InMemory, Peer
 
 

@@ -816,3 +816,14 @@ def test_messages_that_are_refused_are_freed_at_once(world: World, monkeypatch: 
         until(lambda: left and left[0]() is None)
     finally:
         gc.enable()
+
+
+def test_a_connection_and_its_session_share_the_keys_of_their_attributes(world: World) -> None:
+    """Of objects with more than 30 attributes, each has a dictionary of 1.3 KB of its own."""
+    sessions = []
+    ann = world.connect(ready=sessions.append)
+    ann.ask("hello", nickname="ann")
+    ann.ask("join", room="r")
+    [session] = sessions
+    assert len(vars(session)) <= 30
+    assert len(vars(session.connection).keys() - {"states"}) <= 30

@@ -168,7 +168,7 @@ def test_a_bomb_is_refused_while_it_is_inflated() -> None:
         except ConnectionClosed as closed:
             code = closed.code
     assert code == 1009
-    incoming = transport._protocol.incoming_message  # type: ignore[attr-defined]
+    incoming = transport.protocol.incoming_message  # type: ignore[attr-defined]
     assert incoming is None or len(incoming) <= 512_000
 
 

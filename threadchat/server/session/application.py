@@ -23,7 +23,7 @@ from threadchat.server.budgets.account import MAX_STORED, STORED_WINDOW
 from threadchat.server.budgets.rate_limit import TokenBucket
 from threadchat.server.protocol import commands, encoding
 from threadchat.server.session.app_commands import Handler
-from threadchat.server.session.caller import Caller
+from threadchat.server.session.caller import MAX_POOLED, Caller
 from threadchat.server.session.hello import HelloSession
 from threadchat.server.session.inbox import Inbox
 from threadchat.server.session.memberships import Memberships
@@ -34,9 +34,6 @@ from threadchat.wire.protocol.requests import Text
 
 log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
-
-MAX_POOLED: Final = 16
-"""Calls of one connection on the pool at once, so that one client cannot fill it."""
 
 _MOVED: Final = {"join": "joined", "subscribe": "subscribed", "leave": "left", "unsubscribe": "unsubscribed"}
 """What the client receives when the application does this for it."""
@@ -55,7 +52,6 @@ class ApplicationSession(HelloSession):
         self._inbox: Inbox | None = None
         self._caller: Caller | None = None
         self._stored: TokenBucket | None = None  # for messages to people who are offline
-        self._pool_slots: threading.Semaphore | None = None  # made at the first call on the pool
 
     def arrive(self, user: UserId) -> None:
         """See Session. If the application refuses, leaves the rooms it has already joined the person to."""
@@ -163,9 +159,7 @@ class ApplicationSession(HelloSession):
         if not handler.pooled:
             return self._run(handler, caller, command.data)
         data = msgspec.Raw(bytes(command.data))  # a copy, because `command.data` refers to the whole burst
-        slots = self._pool_slots
-        if slots is None:
-            slots = self._pool_slots = threading.Semaphore(MAX_POOLED)
+        slots = caller.slots
         if not slots.acquire(blocking=False):
             reason = f"{MAX_POOLED} calls of this connection are running already; wait for one of them"
             raise CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)

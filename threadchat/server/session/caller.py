@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from threadchat.server.auth.users import User
+
+MAX_POOLED: Final = 16
+"""Calls of one connection on the pool at once, so that one client cannot fill it."""
 
 
 class CallerSession(Protocol):
@@ -32,12 +36,13 @@ class Caller:
     once the connection has ended.
     """
 
-    __slots__ = ("_session", "environ", "state")
+    __slots__ = ("_session", "environ", "slots", "state")
 
     def __init__(self, session: CallerSession, environ: Mapping[str, Any]) -> None:
         self._session = session
         self.environ = environ
         self.state: dict[Any, Any] = {}
+        self.slots = threading.Semaphore(MAX_POOLED)  # not for the application
 
     @property
     def user(self) -> User:
