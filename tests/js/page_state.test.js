@@ -214,6 +214,39 @@ test("with much unread, a room begins where that does", async () => {
   assert.deepEqual([lobby.timeline.newest.id, lobby.timeline.cut, lobby.timeline.items.length], [1_000, false, 50]);
 });
 
+test("where each unread event was loaded, no more is unread than the messages among them", async () => {
+  const { lobby, loader } = loading(300, { read: 100 });
+  const { request } = lobby.source;
+  lobby.source.request = async (...query) => {
+    const { events } = await request(...query);
+    return { events: events.map((one) => (one.id === 101 ? event(101, { type: "leave" }) : one)) };
+  };
+  await loader.begin(lobby);
+  assert.deepEqual([lobby.timeline.newFrom, lobby.timeline.unread.messages], ["e:102", 200]);
+  await loader.newer(lobby);
+  assert.deepEqual([lobby.timeline.cut, lobby.timeline.unread.messages], [false, 199]);
+});
+
+test("a room whose history is refused has all that comes; one that was interrupted asks again", async () => {
+  for (const [phase, loaded] of [["joined", true], ["joining", false]]) {
+    const model = new Model();
+    const listeners = new Map();
+    const source = {
+      on: (what, listener) => (listeners.set(what, listener), () => {}),
+      join: async () => {},
+      request: async (type) => (type === "history" ? Promise.reject(new Error("none")) : { users: [] }),
+    };
+    const attempt = (promise) => promise.catch(() => undefined);
+    const rooms = new Rooms(model, { client: () => ({ room: () => source }), attempt, changed: () => {}, heard: () => {} });
+    const lobby = model.room("lobby");
+    await rooms.join(lobby);
+    listeners.get("subscribed")({ offset: 5, epoch: "e" });
+    lobby.phase = phase;
+    await new Promise(setImmediate);
+    assert.equal(lobby.loaded, loaded);
+  }
+});
+
 test("one can go to any event", async () => {
   const { lobby, loader } = loading(500, { read: 500 });
   await loader.begin(lobby);
@@ -415,6 +448,19 @@ test("rows: groups, days, the line before what is new, and quotes", () => {
   const rows = rowsOf(lobby, { me }, 2_000);
   assert.deepEqual(rows.map(({ kind, head }) => head ?? kind), ["day", true, "new", true, true]);
   assert.deepEqual(rows.at(-1).reply, { id: 1, key: "e:1", name: "bob", text: "text 1" });
+});
+
+test("rows: the line before what is new parts what is folded, and stands before a message where more is above", () => {
+  const lobby = room();
+  lobby.take({ type: "rename", id: 1, userId: 2, from: "bob", was: "rob", unixTime: 1_000 }, 1);
+  lobby.take(event(2), 1);
+  lobby.take(event(3), 1);
+  const kinds = (blocked) => rowsOf(lobby, { me, blocked: new Set(blocked) }, 2_000).map(({ kind }) => kind);
+  lobby.timeline.newFrom = "e:3";
+  assert.deepEqual(kinds([2]), ["quiet", "day", "blocked", "new", "blocked"]);
+  lobby.timeline.below = { messages: 1, mentions: 0 };
+  lobby.timeline.attend();
+  assert.deepEqual(kinds([]), ["quiet", "day", "new", "message", "message"]);
 });
 
 test("rows: people of one name are told apart, the blocked are folded, reactions say whose they are", () => {

@@ -25,6 +25,7 @@ const { Announcer, Notifier } = await import(`${page}/view/notify.js`);
 const { askPreferences, askSanction, showProfile } = await import(`${page}/view/dialogs.js`);
 const { Settings } = await import(`${page}/settings.js`);
 const { Model } = await import(`${page}/model.js`);
+const { Loader } = await import(`${page}/history.js`);
 const { Actions } = await import(`${page}/actions.js`);
 
 const row = (more = {}) => ({
@@ -456,3 +457,28 @@ test("the log shows the open conversation, and what stands above it", () => {
   assert.equal(log.goTo("e:1"), true);
   assert.equal(log.goTo("e:9"), false);
 });
+
+for (const [missed, how] of [[5, "its newest events"], [300, "a stretch of it"]]) {
+  test(`an event that comes before a room's history, ${how}, leaves what came before it new`, async () => {
+    const { model, room } = lobby();
+    const said = (id) => ({ type: "message", id, userId: 2, from: "bob", message: `text ${id}`, unixTime: id });
+    const all = Array.from({ length: missed + 1 }, (_, at) => said(at + 1));
+    Object.assign(room, { loaded: false, last: all.length, older: "unknown" });
+    room.timeline.read = { epoch: "e", id: 1 };
+    room.source = { request: async (type, { since, limit }) => ({ events: since ? all.slice(0, limit) : all.slice(-limit) }) };
+    const loader = new Loader(model, { attempt: (promise) => promise, changed: () => {} });
+    const log = new Log(model, { older: () => {}, newer: () => {}, newest: () => {}, unread: () => {} }, { changed: () => {} });
+    const loading = loader.begin(room);
+    room.last += 1;
+    room.take({ type: "join", id: room.last, userId: 1, from: "ann", unixTime: room.last }, 1);
+    log.open(room);
+    log.update();
+    assert.equal(log.read(), false);
+    assert.equal(room.timeline.read.id, 1);
+    await loading;
+    log.update();
+    assert.equal(found("new", $("messages"))?.nextSibling.dataset.key, "e:2");
+    assert.equal(room.timeline.newCount, missed);
+    assert.equal(log.read(), true);
+  });
+}

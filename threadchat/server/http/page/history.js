@@ -99,7 +99,6 @@ export class Loader {
       const { events } = await this.#history(room, { limit: PAGE });
       timeline.clear({ ahead: true });
       this.#extend(room, events);
-      timeline.ahead = { messages: 0, mentions: 0 }; // whoever wants the end does not want what is before it
       this.#began(room, events);
     });
   }
@@ -148,6 +147,9 @@ export class Loader {
     timeline.extend(() => this.#take(room, events));
     const last = events.at(-1)?.id ?? room.last;
     timeline.cut = last < room.last;
+    if (!timeline.cut) {
+      timeline.ahead = { messages: 0, mentions: 0 }; // it was counted in events, of which not each is a message
+    }
     room.loadedTo = timeline.cut ? last : Infinity;
   }
 

@@ -24,7 +24,7 @@ export class Room extends Conversation {
   deafen = null; // takes the page's listeners from it
   epoch = null; // the log that `last`, the id of the newest event, counts in
   last = 0;
-  loaded = false; // its newest events are here
+  loaded = false; // its newest events are here, or the server does not give them
   phase = "joining"; // then "joined"; "closed" by the server; "refused" with a `problem`
   problem = "";
   first = 0; // id of the oldest event that was loaded

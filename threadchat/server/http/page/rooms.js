@@ -73,7 +73,8 @@ export class Rooms {
       room.loaded = false;
     }
     if (!room.loaded) {
-      this.#attempt(this.loader.begin(room, since));
+      // Refused, they will not come; where the connection broke, they are asked for again.
+      this.#attempt(this.loader.begin(room, since)).then(() => (room.loaded ||= room.phase !== "joining"));
     }
     this.loadPeople(room);
   }

@@ -93,7 +93,7 @@ export class Timeline {
 
   /** A person looks here again: what came meanwhile is set off by a line. */
   attend() {
-    const first = this.below.messages ? this.oldest : this.items.find((item) => item.unread);
+    const first = this.items.find((item) => (this.below.messages ? item.kind === "message" : item.unread));
     this.newFrom = first?.key ?? null;
     this.newCount = this.unread.messages;
     this.lineSeen = false;

@@ -85,10 +85,13 @@ export class Log {
     this.#wantMore();
   }
 
-  /** Marks as read what is on the screen; call it after `update`. True where something was new. */
+  /**
+   * Marks as read what is on the screen; call it after `update`. True where something was new. While a room's history
+   * is on its way, nothing is read: an event that has just happened would stand for all that is missing before it.
+   */
   read() {
-    const { timeline } = this.#conversation;
-    return timeline.unread.messages > 0 || timeline.read === null || this.atEnd
+    const { timeline, loaded } = this.#conversation;
+    return loaded !== false && (timeline.unread.messages > 0 || timeline.read === null || this.atEnd)
       ? timeline.markRead(this.atEnd && !timeline.cut ? timeline.newest?.key : this.#lastSeen())
       : false;
   }

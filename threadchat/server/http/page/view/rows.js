@@ -36,7 +36,7 @@ export function rowsOf(conversation, { me, blocked = new Set() }, now) {
   };
 
   const gather = (kind, item) => {
-    if (fold?.kind !== kind || dayName(item.at, now) !== day) {
+    if (fold?.kind !== kind || item.key === timeline.newFrom || dayName(item.at, now) !== day) {
       const row = { key: item.key, kind, items: [] };
       place(row, item.at);
       fold = row;
