@@ -293,7 +293,7 @@ def test_all_checks_run_and_the_last_line_is_pytests(tree: Tree, script: str, tm
         "ruff check .",
         "ruff format --check .",
         "mypy --strict threadchat",
-        "pytest -n 2 --dist loadfile tests/test_x.py -k a or b",
+        "pytest -n 3 --dist loadfile tests/test_x.py -k a or b",
     ]
     assert found.stdout == "3 passed in 0.01s\n"
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +44,20 @@ class Program:
 
     def launch(self) -> None:
         """Starts the process and returns at once. Raises ProgramFailed if the program cannot be run."""
+        failures: list[OSError] = []
+        # On another thread, because an exception of a signal handler between the fork and the assignment
+        # would leave a process that nobody ends.
+        launching = threading.Thread(target=self._launch, args=(failures,))
+        launching.start()
+        try:
+            launching.join()
+        except BaseException:
+            launching.join()
+            raise
+        for error in failures:
+            raise ProgramFailed(f"{self.name}: cannot run {self._command[0]}: {error.strerror}")
+
+    def _launch(self, failures: list[OSError]) -> None:
         environ = {name: text for name, text in os.environ.items() if not name.startswith("THREADCHAT_")}
         try:
             with self.log_path.open("ab") as log:
@@ -55,7 +70,7 @@ class Program:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise ProgramFailed(f"{self.name}: cannot run {self._command[0]}: {error.strerror}") from None
+            failures.append(error)
 
     def await_ready(self, check: Callable[[], None] = lambda: None, timeout: float = START_SECONDS) -> None:
         """Waits until the program is ready. Raises ProgramFailed, and exceptions of `check`."""

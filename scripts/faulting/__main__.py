@@ -57,11 +57,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         choices=("ack-before-append", "heal-without-epoch"),
         help="put a fault into the nodes, to see that it is found",
     )
-    parser.add_argument("--quick", action="store_true", help="12 people, two rounds of some seconds")
+    parser.add_argument(
+        "--quick", action="store_true", help="12 people, two rounds of some seconds; with --broken up to ten"
+    )
     given = parser.parse_args(argv)
     given.round, given.pace = ROUND_SECONDS, PACE
     if given.quick:
-        given.seconds, given.people = int(2 * QUICK_ROUND_SECONDS), 12
+        rounds = 10 if given.broken else 2  # a fault need not show in the first ones
+        given.seconds, given.people = int(rounds * QUICK_ROUND_SECONDS), 12
         given.round, given.pace = QUICK_ROUND_SECONDS, QUICK_PACE
     if given.seed is None:
         given.seed = random.randrange(1, 1 << 31)

@@ -102,8 +102,22 @@ def test_a_redis_that_dies_is_replaced_and_begins_another_epoch(workers: ServerP
         assert all(error.temporary for error in troubles)
         while ann.next_event(PATIENCE).type != RESET:
             pass  # it is told that the log is another one
+    until(lambda: all_are_served(workers), "the other worker to have found the new Redis")
     converse(workers, 6)
     assert workers.stop() == 0
+
+
+def all_are_served(server: ServerProcess) -> bool:
+    """Whether new people are served now, on whichever worker."""
+    try:
+        for number in range(16):
+            with Client(f"{server.ws}/chat", nickname=f"q{number}") as person:
+                person.join("hall")
+    except CommandError as error:
+        if error.temporary:
+            return False
+        raise
+    return True
 
 
 def test_all_end_with_a_supervisor_that_is_killed(workers: ServerProcess, temporary: Path) -> None:

@@ -119,6 +119,6 @@ def test_the_operators_page_is_whole_too() -> None:
         for name in re.findall(r'from "([^"]+)"', source):
             assert name.startswith("./")
             assert f"/ops/{name[2:]}" in resources
-    assert 'new URL("api/ops", document.baseURI)' in scripts["/ops/ops.js"]
+    assert "new URL(`api/${name}`, document.baseURI)" in scripts["/ops/ops.js"]
     for forbidden in ("style=", "<style", "onclick", "<script>", "http://", "https://"):
         assert forbidden not in page, "the policy that goes with it allows nothing from elsewhere"
