@@ -191,6 +191,8 @@ class Opened(NamedTuple):
 
 def opened(broker: Broker, room: str = "r") -> Opened:
     """A room's channel, with an outlet as the hub would give it one."""
+    if not isinstance(broker, (MemoryBroker, SqliteBroker)):  # Redis, whose client need not be installed
+        assert broker.wait_ready(PATIENCE)  # type: ignore[attr-defined]
     kept = broker.kept_of(room) if isinstance(broker, Memory) else ()
     channel, outlet = broker.open(room), Outlet(*kept)
     channel.attach(outlet)
