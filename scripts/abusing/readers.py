@@ -41,7 +41,7 @@ def flood_without_reading(strangers: list[Stranger], floods: list[bytes]) -> Non
         list(pool.map(flood, range(len(strangers))))
 
 
-@abuse("too much that waits", "reset", flags=("--queued-bytes", "2000000"))
+@abuse("too much that waits", "reset", "end", flags=("--queued-bytes", "2000000"))
 def too_much_waiting(target: Target) -> Answers:
     """Twelve peers that do not read get private messages; the connections with the most bytes are closed."""
     deaf = [target.enter(receive_buffer=SMALL) for _ in range(12)]

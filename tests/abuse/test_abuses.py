@@ -22,6 +22,8 @@ from watching.pair import HealthyPair
 
 Place = tuple[ServerProcess, HealthyPair]
 
+pytestmark = pytest.mark.timeout(400)  # the last one ends more than ten servers, after each other
+
 
 @pytest.fixture(scope="module")
 def place_for(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Abuse], Place]]:

@@ -21,7 +21,7 @@ NOTE_BANNERS = """
     window.banners = [];
     new MutationObserver(() => window.banners.push(banner.dataset.state)).observe(banner, {attributes: true});
 """
-WAIT = 10  # seconds until a condition that does not come true fails its test
+WAIT = 40  # seconds until a condition that does not come true fails its test; the page pauses up to 15
 
 
 def missing() -> str:
