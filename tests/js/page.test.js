@@ -1,7 +1,9 @@
-/** What the page keeps of a conversation, and what it puts into the browser's storage. */
+/** How the page starts, what it keeps of a conversation, and what it puts into the browser's storage. */
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
+import vm from "node:vm";
 
 import { Model } from "../../threadchat/server/http/page/model.js";
 import { pack } from "../../threadchat/server/http/page/storage.js";
@@ -29,4 +31,31 @@ test("of a deleted message nothing is kept, not even an attempt to send it", () 
   assert.doesNotMatch(JSON.stringify(pack(model)), /secret/);
   assert.match(JSON.stringify(pack(model)), /mine still/);
   assert.doesNotMatch(JSON.stringify(timeline.items), /secret/);
+});
+
+test("before the first paint the chosen theme is there, and the chat is loaded once something is seen", async () => {
+  const text = await readFile(new URL("../../threadchat/server/http/page/start.js", import.meta.url), "utf8");
+  const run = vm.compileFunction(text.replace("import(source)", "loaded.push(source.href)"), [
+    "document", "localStorage", "requestAnimationFrame", "setTimeout", "loaded",
+  ]);
+  const start = (stored, hidden = false) => {
+    const frames = [];
+    const timers = [];
+    const loaded = [];
+    const page = { documentElement: { dataset: {} }, hidden, currentScript: { src: "http://localhost/page/start.js" } };
+    run(page, { getItem: stored }, (does) => frames.push(does), (does) => timers.push(does), loaded);
+    return { theme: page.documentElement.dataset.theme, frames, timers, loaded };
+  };
+  const seen = start(() => '{"theme":"dark"}');
+  assert.equal(seen.theme, "dark");
+  assert.deepEqual(seen.loaded, []);
+  seen.frames[0]();
+  seen.timers[0]();
+  assert.deepEqual(seen.loaded, ["http://localhost/page/app.js"]);
+  assert.deepEqual(start(() => null, true).loaded, ["http://localhost/page/app.js"], "nobody sees it");
+  assert.equal(start(() => null).theme, "system");
+  const forbidden = () => {
+    throw new Error("storage is forbidden");
+  };
+  assert.equal(start(forbidden).theme, "system");
 });
