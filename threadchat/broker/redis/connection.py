@@ -26,7 +26,7 @@ GRACE: Final = 1.0
 errors.
 """
 PAGE: Final = 200
-"""The number of rooms in one round trip, so that others get their turn in Redis and in this process."""
+"""The number of rooms or inboxes in one round trip, so that others get their turn in Redis and here."""
 
 
 class Script:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from threadchat.broker.redis.commands import IN_USE
-from threadchat.broker.redis.connection import CLUSTER, is_away
+from threadchat.broker.redis.connection import CLUSTER, PAGE, is_away
 from threadchat.broker.redis.log import RoomLog
 from threadchat.broker.redis.node_messages import NodeMessenger
 from threadchat.broker.redis.people import Services
@@ -29,8 +29,6 @@ TICK: Final = 1.0
 """Seconds between canaries. A node that no longer receives anything notices after at most two of them."""
 INSPECT: Final = 5.0
 """Seconds between checks of the heads of the rooms' logs. A lost last message is found within this time."""
-CHUNK: Final = 200
-"""The number of rooms to inspect in one round trip, so that Redis can serve others in between."""
 SHORTEST_LIFE: Final = 3 * INSPECT
 """Minimum seconds for which Redis keeps an unused room: a node that uses it must report in that time."""
 CANARY: Final = b"canary "
@@ -189,8 +187,8 @@ class Heartbeat:
         # A forgotten room may be open again. It is registered again below.
         room_index.forget(self.node, self._broker.take_forgotten(unsettled))
         channels = self._broker.open_rooms()
-        for start in range(0, len(channels), CHUNK):
-            some = channels[start : start + CHUNK]
+        for start in range(0, len(channels), PAGE):
+            some = channels[start : start + PAGE]
             answers = self._broker.connection.execute(*[channel.inspection(IN_USE) for channel in some])
             for channel, (epoch, head) in zip(some, answers, strict=True):
                 channel.inspect(Position(head, epoch.decode()))

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from threadchat.broker.redis.connection import TIMEOUT, RedisConnection
+from threadchat.broker.redis.connection import PAGE, TIMEOUT, RedisConnection
 from threadchat.broker.redis.keys import KeyNames
 from threadchat.broker.redis.subscriber import Subscriber
 from threadchat.chat.broker_interface import Node, OpenInbox, Reach
@@ -22,9 +22,6 @@ log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT: Final = 2.0
 """Seconds to wait for the answers of other nodes."""
-
-CHUNK: Final = 200
-"""The number of inboxes to look up in one round trip."""
 
 _REACHES: Final[dict[Reach, int]] = {True: 1, False: 0, None: -1}
 
@@ -131,8 +128,8 @@ class NodeMessenger:
         with self._lock:
             users = list(self._counts)
         try:
-            for start in range(0, len(users), CHUNK):
-                some = users[start : start + CHUNK]
+            for start in range(0, len(users), PAGE):
+                some = users[start : start + PAGE]
                 metas = [self._names.room(inbox_of(user)).keys.meta for user in some]
                 found = self._connection.execute(*[("EXISTS", meta) for meta in metas])
                 for user, exists in zip(some, found, strict=True):
