@@ -84,6 +84,12 @@ def test_so_many_are_mentioned_and_so_many_are_tried() -> None:
     assert find_mentions("(@x" * MAX_TRIED + " @ann", names_of({"ann": (1,)})) == ((), False)
 
 
+def test_many_people_whose_names_begin_alike_are_no_more_work() -> None:
+    names = names_of({f"guest {number}": (number,) for number in range(1000)})
+    assert names.lengths_at("@guest 77", 1) == (9, 8, 7)
+    assert find_mentions("@guest 77, @Guest 7 and @guest 7777", names) == ((77, 7), False)
+
+
 def current(room: Room) -> dict[str, set[UserId]]:
     return {name: set(users) for name, users in room.names.current(room).items()}
 

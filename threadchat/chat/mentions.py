@@ -54,9 +54,10 @@ def find_mentions(text: str, names: Names) -> tuple[tuple[UserId, ...], bool]:
     everybody = False
     for at in islice(_NAMING.finditer(text), MAX_TRIED):
         start = at.end()
-        for name in names.at(text, start):
-            if text.startswith(name, start) and not _goes_on(text, start + len(name)):
-                found.update(dict.fromkeys(names[name]))
+        for length in names.lengths_at(text, start):
+            users = names.get(text[start : start + length])
+            if users and not _goes_on(text, start + length):
+                found.update(dict.fromkeys(users))
                 break
         else:
             everybody = everybody or (

@@ -25,7 +25,7 @@ class Names(dict[str, tuple[UserId, ...]]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._by_word: dict[str, tuple[str, ...]] = {}
+        self._lengths: dict[str, tuple[int, ...]] = {}  # of the names that begin with a word
 
     def add(self, nickname: str, user: UserId) -> None:
         """Adds a user, unless they are there."""
@@ -34,15 +34,18 @@ class Names(dict[str, tuple[UserId, ...]]):
         if user in users:
             return
         self[name] = (*users, user)
-        word = _FIRST_WORD.match(name)
-        if word and not users:
-            others = self._by_word.get(word[0], ())
-            self._by_word[word[0]] = tuple(sorted((*others, name), key=len, reverse=True))
+        if word := _FIRST_WORD.match(name):
+            lengths = self._lengths.get(word[0], ())
+            if len(name) not in lengths:
+                self._lengths[word[0]] = tuple(sorted((*lengths, len(name)), reverse=True))
 
-    def at(self, text: str, start: int) -> tuple[str, ...]:
-        """The names that begin with the same word as `text` does at `start`, the longest first."""
+    def lengths_at(self, text: str, start: int) -> tuple[int, ...]:
+        """How long a name may be that begins as `text` does at `start`, the longest first.
+
+        A thousand people may be called "guest" and a number: looking at lengths is no more work for that.
+        """
         word = _FIRST_WORD.match(text, start)
-        return self._by_word.get(word[0], ()) if word else ()
+        return self._lengths.get(word[0], ()) if word else ()
 
 
 class Source(Protocol):
