@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.chat.helpers import say
-from tests.wire.helpers import Hand
+from tests.wire.helpers import Hand, run_all, switching
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import JOIN, LEAVE, MESSAGE, Draft, UserId
@@ -126,6 +127,23 @@ def test_who_comes_speaks_or_changes_their_name_is_found_at_once() -> None:
     assert current(room) == {"ann": {1}, "bob": {2}, "rob": {2}, "cid": {3}}
     room.publish([Draft(MESSAGE, number, f"n{number}", "hi") for number in range(4, 10)])
     assert set(current(room)) == {"ann", "bob", "rob", "cid", "n6", "n7", "n8", "n9"}, "what the log has"
+
+
+def test_names_are_looked_up_while_others_are_added() -> None:
+    room = Room("r", announce_limit=0)
+    room.enter(1, "s", "guest 1")
+
+    def speak(first: int) -> Callable[[], None]:
+        def body() -> None:
+            for user in range(first, first + 200):
+                room.publish([Draft(MESSAGE, user, f"guest {user}", "hi")])
+                found, _ = find_mentions(f"@guest 1 @guest {user}", room.names.current(room))
+                assert found == (1, user)
+
+        return body
+
+    with switching():
+        run_all([speak(1000 * number) for number in range(1, 5)])
 
 
 def test_who_has_left_is_forgotten_after_a_while_and_a_broker_is_asked_as_often() -> None:
