@@ -148,7 +148,9 @@ class LiveDelivery(LogTail):
         try:
             with self._lock:
                 first = not self._deferred
-                if len(self._deferred) + 1 >= most or len(self._audience) < MANY or not DEFERRED.claim(self):
+                if len(self._deferred) + 1 >= most:
+                    return False
+                if first and (len(self._audience) < MANY or not DEFERRED.claim(self)):
                     return False
                 self._defer_locked(records)
                 self._active_at = self._clock()
