@@ -47,7 +47,7 @@ _GIB = 1024**3
 
 
 @names_unknown_settings
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Every setting, with its default.
 
