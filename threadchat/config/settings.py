@@ -72,8 +72,8 @@ class Config:
         "names below one, * allows all; if empty, all are allowed, but on a loopback address only loopback "
         "names, which protects against DNS rebinding")
     subprotocols: str = _setting("", SUBPROTOCOLS, "address",
-        "WebSocket subprotocols that the server accepts; a browser closes the connection if the server "
-        "accepts none of those that it offers; bearer, followed by a token, is always accepted")
+        "WebSocket subprotocols that the server accepts; a browser closes the connection if none of those "
+        "that it offers is accepted; bearer, followed by a token, is always accepted")
     tls_cert: str = _setting("", PATH, "address",
         "PEM file with a certificate and its chain; with it and tls_key, the server accepts TLS only")
     tls_key: str = _setting("", PATH, "address",
@@ -115,11 +115,11 @@ class Config:
     pong_timeout: float = _setting(120.0, _SECONDS, "deadlines",
         "a peer that has answered no ping for this long counts as gone; must be above ping_interval")
     message_timeout: float = _setting(30.0, _SECONDS, "deadlines",
-        "time without a byte of a message that has begun; then the connection is closed, whatever its pings")
+        "time without a further byte of an incomplete message; after it, the connection is closed")
     max_age: float = _setting(43_200.0, _LONG, "deadlines",
         "longest life of a connection; after it, clients reconnect and are authenticated again")
     send_timeout: float = _setting(3.0, _SECONDS, "deadlines",
-        "a socket that accepts no byte for this long, while a message waits, is stalled and gets closed")
+        "a socket that accepts no byte for this long, while a message waits, is closed")
     write_timeout: float = _setting(10.0, _SECONDS, "deadlines",
         "time in which a full socket must accept 6,400 bytes for each second of this setting; a peer that is "
         "slower is disconnected")
