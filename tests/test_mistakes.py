@@ -78,6 +78,14 @@ MADE_HERE: dict[str, tuple[Callable[[], object], str]] = {
         lambda: anything.Publisher({"broker": NO_REDIS}),
         r"^Publisher was given a dict; it must be the URL of a Redis",
     ),
+    "a Config given to Hub": (
+        lambda: anything.Hub(threadchat.Config()),
+        r"^broker is a Config; it must be a broker: write Hub\(MemoryBroker\(\)\)$",
+    ),
+    "a dict given to Room": (
+        lambda: anything.Room({"name": "lobby"}),
+        r"^name is a dict; it must be text, the name of the room$",
+    ),
     "a setting given to Chat": (
         lambda: anything.Chat(port=8080),
         r"port is not a hook, but a setting: write Chat\(Config\(port=\.\.\.\)\)",

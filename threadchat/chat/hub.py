@@ -24,7 +24,7 @@ from threadchat.chat.room_registry import RoomRegistry, Schedule
 from threadchat.chat.room_shares import NOBODY, Openers
 from threadchat.chat.routing import Directory, Routing
 from threadchat.chat.user_directory import Session, UserDirectory
-from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
+from threadchat.errors import CloseCode, CommandError, ConfigError, ErrorCode, RoomClosed
 from threadchat.wire.threads.forking import Forked, begin_anew_after_fork
 
 ROOM_TTL: Final = 300.0
@@ -64,8 +64,12 @@ class Hub(Inboxes, MessageChanges, Reading):
         no room is forgotten and `logs_bytes`, the limit for the memory of all logs (0: none), has no effect.
         At most `max_rooms` rooms may be open (0: any number), not counting the `reserved` ones. `fell_behind`
         is told, on a publisher's thread, how many live subscriptions fell behind. `inboxes` says who has an
-        inbox. The other arguments are as for Room.
+        inbox. The other arguments are as for Room. Raises ConfigError for something else than a broker.
         """
+        if not hasattr(broker, "sanctions"):
+            raise ConfigError(
+                f"broker is a {type(broker).__name__}; it must be a broker: write Hub(MemoryBroker())"
+            )
         self.broker = broker
         self._routing = routing or Directory()
         self._request_buffer = request_buffer
