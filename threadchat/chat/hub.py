@@ -64,13 +64,13 @@ class Hub(Inboxes, MessageChanges, Reading):
         no room is forgotten and `logs_bytes`, the limit for the memory of all logs (0: none), has no effect.
         At most `max_rooms` rooms may be open (0: any number), not counting the `reserved` ones. `fell_behind`
         is told, on a publisher's thread, how many live subscriptions fell behind. `inboxes` says who has an
-        inbox. The other arguments are as for Room. Raises ConfigError for something else than a broker.
+        inbox. The other arguments are as for Room.
         """
+        self.broker = broker
         if not hasattr(broker, "sanctions"):
             raise ConfigError(
                 f"broker is a {type(broker).__name__}; it must be a broker: write Hub(MemoryBroker())"
             )
-        self.broker = broker
         self._routing = routing or Directory()
         self._request_buffer = request_buffer
         self._history_size = history_size

@@ -19,7 +19,7 @@ from threadchat.chat.log.sequencer import Channel, Page
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.presence import Occupant, Presence
 from threadchat.chat.room_state import RoomState
-from threadchat.errors import CommandError, ConfigError, ErrorCode, RoomClosed
+from threadchat.errors import CommandError, ErrorCode, RoomClosed
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +69,8 @@ class Room(RoomState, Emitter):
         `request_buffer` is the number of events that a stream or listener holds. The log keeps `history_size`
         events, and at most `history_bytes` bytes of JSON. `send_timeout` is the number of seconds for which a
         full stream may block publishers in total. `announce_limit` is the number of people above which joins
-        and leaves are no events; None means no limit. `clock` returns monotonic seconds. Raises ConfigError
-        for a name that is not text.
+        and leaves are no events; None means no limit. `clock` returns monotonic seconds.
         """
-        if not isinstance(name, str):
-            raise ConfigError(f"name is a {type(name).__name__}; it must be text, the name of the room")
         self._request_buffer = request_buffer
         self._send_timeout = send_timeout
         self._announce_limit = announce_limit
