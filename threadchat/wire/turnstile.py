@@ -128,13 +128,16 @@ class Turnstile:
             holders.discard(entrant)
             if not line:
                 return False
-            if not self._urgent and len(holders) < self.permits:  # the short path of most turns
+            if not self._urgent:  # the short path of most turns; one permit has just become free
                 following = next(iter(line))
                 if following not in holders:
                     del line[following]
-                    if following is entrant or following.wake():
+                    if following is entrant:
+                        holders.add(entrant)
+                        return True
+                    if following.wake():
                         holders.add(following)
-                        return following is entrant
+                        return False
             elif len(holders) < self.permits and self._next_locked() is entrant:
                 self._serve_locked(entrant)
                 holders.add(entrant)

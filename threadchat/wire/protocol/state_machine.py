@@ -33,12 +33,9 @@ _REQUEST: Final = "threadchat.request"  # a key of what simple-websocket keeps a
 
 
 class _NoThread:
-    """Replaces the reader thread that simple-websocket would start."""
+    """Replaces the reader thread that simple-websocket would start. One serves all connections."""
 
     name = ""
-
-    def __init__(self, target: Callable[[], None]) -> None:
-        pass
 
     def start(self) -> None:
         pass
@@ -49,6 +46,11 @@ class _NoEvent:
 
     def set(self) -> None:
         pass
+
+
+_NO_THREAD: Final = _NoThread()
+_NO_EVENT: Final = _NoEvent()
+_INSTEAD: Final = {"thread_class": lambda target: _NO_THREAD, "event_class": lambda: _NO_EVENT}
 
 
 class _Captured:
@@ -79,6 +81,7 @@ class Protocol:
     """What both roles have in common, beside simple-websocket's base. Runs on: the reader thread."""
 
     ws: Any
+    environ: dict[str, Any]
     input_buffer: list[str | bytes]
     incoming_message: str | bytes | bytearray | None
     connected: bool
@@ -152,7 +155,7 @@ class ServerProtocol(Protocol, simple_websocket.Server):  # type: ignore[misc]  
         captured = _Captured()
         given = {"werkzeug.socket": captured, _REQUEST: _request_of(environ)}
         try:
-            super().__init__(given, subprotocols, thread_class=_NoThread, event_class=_NoEvent)
+            super().__init__(given, subprotocols, **_INSTEAD)
         except (ProtocolError, UnicodeError) as error:  # wsproto decodes headers as ASCII
             raise ConnectionClosed(CloseCode.PROTOCOL_ERROR, f"not a WebSocket handshake: {error}") from error
         self.response = captured.data
@@ -167,7 +170,8 @@ class ServerProtocol(Protocol, simple_websocket.Server):  # type: ignore[misc]  
 
     def handshake(self) -> None:
         """Answers the request. simple-websocket's own method would put it together from all headers."""
-        self.ws.receive_data(self.environ.pop(_REQUEST))
+        request, self.environ = self.environ[_REQUEST], {}
+        self.ws.receive_data(request)
         self.connected = self._handle_events()
 
 
@@ -200,9 +204,7 @@ class ClientProtocol(Protocol, simple_websocket.Client):  # type: ignore[misc]  
         self._agreed = agreed
         self._inflate_to = inflate_to or 0
         # Client's own constructor looks up the host and connects without a deadline; its parent's does not.
-        super(simple_websocket.Client, self).__init__(
-            connection_type=ConnectionType.CLIENT, thread_class=_NoThread, event_class=_NoEvent
-        )
+        super(simple_websocket.Client, self).__init__(connection_type=ConnectionType.CLIENT, **_INSTEAD)
         self.subprotocol = subprotocol
         self.headers = headers or []
 
