@@ -10,7 +10,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed as PeerClosed
@@ -328,14 +328,6 @@ def history_of(world: World, size: int) -> tuple[Person, str]:
         bob.ask("message", room="lobby", message=str(i + 1))
     epoch = bob.ask("history", room="lobby")["epoch"]
     return bob, epoch
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Looks again and again, where nothing tells when it happens."""
-    deadline = monotonic() + PATIENCE
-    while not condition():
-        assert monotonic() < deadline, "it never happened"
-        sleep(0.0005)
 
 
 class Squatter:

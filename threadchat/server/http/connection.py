@@ -92,13 +92,13 @@ class HttpConnection:
         self._trailing = b""
         self._head_only = False
 
-    def run(self, application: WSGIApplication, server: dict[str, Any], peer: Any, accepted: float) -> None:
+    def run(self, application: WSGIApplication, server: dict[str, Any], peer: Any) -> None:
         """Serve the connection to its end. Runs on: the connection's own thread. Raises nothing.
 
-        `server` and `peer` are as for `make_environ`; `accepted` is the time of `clock` from which
-        the request's deadline counts.
+        `server` and `peer` are as for `make_environ`. The request's deadline counts from now, because a
+        thread that begins late is not the peer's fault.
         """
-        deadline = accepted + self._timeout
+        deadline = self._clock() + self._timeout
         try:
             tune(self._raw)
             reply = self._secure(deadline) or self._answer(application, server, peer, deadline)

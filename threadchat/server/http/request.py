@@ -80,6 +80,7 @@ class RequestReader:
         self._max_body = max_body
         self._deadline = deadline
         self._clock = clock
+        self._late = False
         self._received = bytearray()
 
     @property
@@ -132,14 +133,18 @@ class RequestReader:
             raise PeerGone(str(error)) from error
 
     def receive(self, most: int = RECEIVE_BYTES) -> bytes:
-        """Up to `most` bytes, and at least one. Raises RequestError and PeerGone."""
+        """Up to `most` bytes, and at least one. Raises RequestError and PeerGone.
+
+        After the deadline, what waits in the socket is read once: then this thread was late.
+        """
         remaining = self._deadline - self._clock()
         try:
-            if remaining <= 0:
+            if self._late:
                 raise TimeoutError
-            self._sock.settimeout(remaining)
+            self._late = remaining <= 0
+            self._sock.settimeout(max(0.0, remaining))
             data = self._sock.recv(most)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             raise RequestError(
                 HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send all of it at once."
             ) from None
