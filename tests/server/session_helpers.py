@@ -16,7 +16,13 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed as PeerClosed
 from websockets.sync.client import connect
 
-from tests.wire.helpers import PATIENCE, Hand, client_frame, tcp_pair
+from tests.wire.helpers import (
+    PATIENCE,
+    Hand,
+    client_frame,
+    tcp_pair,
+    until,  # noqa: F401  # for the tests
+)
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.hub import Hub
 from threadchat.chat.routing import make_routing

@@ -24,6 +24,7 @@ from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.rejections import Rejections
 from threadchat.server.http.request import BODY_BYTES
 from threadchat.server.http.response import Response
+from threadchat.server.http.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class HttpServer:
     TLS only, and closes connections above a limit without a reply, because the accept thread must not wait
     for a handshake. `max_body`: bytes of a request's body. `shared_port`: as `shared` in `bind`. `listener`:
     a socket that listens already; it replaces `host` and `port`, and the server closes it at its end.
-    `on_accept_thread` is called once on the accept thread, before it accepts. `clock`: seconds, monotonic.
+    `on_accept_thread` is called once on the accept thread, before it accepts. `throttle`: requests are parsed
+    in it. `clock`: seconds, monotonic.
     """
 
     _listener: socket.socket
@@ -73,6 +75,7 @@ class HttpServer:
         shared_port: bool = False,
         listener: socket.socket | None = None,
         on_accept_thread: Callable[[], None] | None = None,
+        throttle: Throttle | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
@@ -85,6 +88,7 @@ class HttpServer:
         self._shared_port = shared_port
         self._given = listener
         self._on_accept_thread = on_accept_thread
+        self._throttle = throttle or Throttle()
         self._clock = clock
         self._stopping = Event()
         self._exhausted = False  # used on the accept thread: whether the present shortage was logged
@@ -274,6 +278,7 @@ class HttpServer:
                 release=lambda: self._release(number),
                 proxies=self._proxies,
                 max_body=self._max_body,
+                throttle=self._throttle,
                 tls=None if self._certificates is None else self._certificates.context,
             )
             http_connection.run(self._app, self._server_part, peer)
