@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -27,7 +28,12 @@ def waiting(throttle: Throttle) -> int:
     return len(throttle._turn._cond._waiters)  # type: ignore[attr-defined]
 
 
-def test_newcomers_compute_one_at_a_time_in_their_order() -> None:
+@pytest.fixture(autouse=True)
+def _one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle_module, "AT_ONCE", 1)
+
+
+def test_newcomers_take_turns_in_their_order() -> None:
     throttle = Throttle()
     through: list[int] = []
 
@@ -35,14 +41,23 @@ def test_newcomers_compute_one_at_a_time_in_their_order() -> None:
         with throttle:
             through.append(number)
 
-    threads = []
+    threads: list[threading.Thread] = []
     with throttle:
         for number in range(5):
-            threads.append(start(lambda number=number: come(number)))  # type: ignore[misc]
+            threads.append(start(partial(come, number)))
             until(lambda: waiting(throttle) == len(threads))
         assert through == []
     finish(*threads)
     assert through == [0, 1, 2, 3, 4]
+
+
+def test_a_few_compute_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle_module, "AT_ONCE", 2)
+    throttle = Throttle()
+    with throttle, throttle:
+        third = start(throttle.__enter__)
+        until(lambda: waiting(throttle) == 1)
+    finish(third)
 
 
 def test_a_newcomer_waits_for_the_writers_that_came_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Lets newcomers compute one at a time, so that a storm of them does not hold up those who are connected."""
+"""Lets few newcomers compute at a time, so that a storm of them does not hold up those who are connected."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from typing import Final
 
 from threadchat.wire.turnstile import Turnstile
 
-PATIENCE: Final = 0.05
-"""Seconds for which a newcomer waits at most for what was to be written before it came. A server that is
-always full lets twenty newcomers a second in, or more."""
+AT_ONCE: Final = 4
+"""Newcomers that compute at a time. With one, the time that a busy machine takes to wake the next thread
+would be lost with each."""
+PATIENCE: Final = 0.02
+"""Seconds for which a newcomer waits at most for what was to be written before it came. A server that always
+has something to write lets two hundred newcomers in a second, or more."""
 
 
 class Throttle:
     """Goes around a part of a handshake that computes and does not block: `with throttle:`.
 
     The interpreter is shared evenly by the threads that want it. If ten thousand newcomers want it at once,
-    the few threads that carry messages get next to nothing, and a message takes seconds. So a newcomer waits
-    until the one before it is through, and until the writers that wait in `line` have had their turn. No time
-    is lost by that: the handshakes take as long together. Runs on: any thread.
+    the few threads that carry messages get next to nothing, and a message takes seconds. So newcomers wait
+    until those before them are through, and until the writers that wait in `line` have had their turn. Runs
+    on: any thread.
     """
 
     def __init__(self, line: Turnstile | None = None) -> None:
         self._line = line
-        self._turn = Semaphore()  # it wakes those who wait in their order, which a lock does not
+        self._turn = Semaphore(AT_ONCE)  # it wakes those who wait in their order
 
     def __enter__(self) -> None:
         self._turn.acquire()
@@ -39,4 +42,4 @@ class Throttle:
 
     def leave_behind(self) -> None:
         """Lets everybody in again in a forked process. Runs on: its only thread, first."""
-        self._turn = Semaphore()
+        self._turn = Semaphore(AT_ONCE)
