@@ -74,7 +74,7 @@ class Hub(Inboxes, MessageChanges, Reading):
         self._send_timeout = send_timeout
         self._announce_limit = announce_limit
         self._fell_behind = fell_behind
-        self._inbox_rules = inboxes
+        self._inbox_rules, self.keeps_inbox = inboxes, inboxes.keeps
         self._clock = clock
         self._cluster: Cluster = broker if isinstance(broker, Cluster) else Alone()
         self._sessions = UserDirectory()

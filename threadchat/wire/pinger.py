@@ -164,8 +164,10 @@ class Deadlines:
         """Sets or moves the deadline `name` to `seconds` from now. Runs on: any thread."""
         with self._lock:
             if not self._closed:
-                self._due[name] = (self._pinger.clock() + seconds, action)
-                self._arm_locked()
+                when = self._pinger.clock() + seconds
+                self._due[name] = (when, action)
+                if self._alarm is None or when < self._alarm.when:
+                    self._arm_locked()
 
     def give(self, name: str, seconds: float, action: Action, is_behind: Callable[[], bool] = bool) -> None:
         """As `set`, for what the peer has to do. Runs on: any thread.

@@ -182,10 +182,17 @@ class Turnstile:
 
     def _give_locked(self) -> None:
         """Gives the free permits to the next entrants."""
-        holders = self.holders
-        while len(holders) < self.permits and (entrant := self._next_locked()) is not None:
+        line, holders = self._line, self.holders
+        while line and len(holders) < self.permits:
+            entrant = next(iter(line)) if not self._urgent and not holders else self._next_locked()
+            if entrant is None:
+                return
             woken = entrant.wake()
-            self._serve_locked(entrant)
+            if self._urgent:
+                self._serve_locked(entrant)
+            else:
+                self._urgent_is_next = True
+                line.pop(entrant, None)
             if woken:
                 holders.add(entrant)
 

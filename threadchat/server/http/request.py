@@ -31,6 +31,8 @@ _TARGET = re.compile(
 )
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
+_RawHeaders = list[tuple[bytes, bytes]]
+
 
 class RequestError(ThreadchatError):
     """The request is answered with an error; `sentence` says what is wrong and what would be right."""
@@ -112,7 +114,8 @@ class RequestReader:
         try:
             event = parser.next_event()
             assert isinstance(event, h11.Request)  # the head is complete, so no other event is possible
-            _check_request(event)
+            headers = event.headers.raw_items()  # a list, which is faster than h11's own sequence
+            _check_request(event.http_version, headers)
         except h11.RemoteProtocolError as error:
             # Its traceback would refer to itself and to all frames of the callers, which is a cycle.
             error.__traceback__ = None
@@ -126,7 +129,7 @@ class RequestReader:
         if length:
             waits = parser.they_are_waiting_for_100_continue
             body = io.BufferedReader(_Body(self, behind[:length], length, waits=waits))
-        return _request(event, body, behind[length:])
+        return _request(event, headers, body, behind[length:])
 
     def _read_head(self) -> bytes:
         """Receive until the head is complete, and return it; `_received` also holds what follows it."""
@@ -243,13 +246,14 @@ def _check_head(head: bytes, max_body: int) -> int:
     return length
 
 
-def _check_request(event: h11.Request) -> None:
+def _check_request(version: bytes, headers: _RawHeaders) -> None:
     """Refuse requests that are well-formed, so that h11 accepts them, but not supported here."""
-    if event.http_version not in (b"1.1", b"1.0"):
+    if version not in (b"1.1", b"1.0"):
         raise RequestError(
             HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "This version of HTTP is not supported; use HTTP/1.1."
         )
-    for name, value in event.headers:
+    for written, value in headers:
+        name = written.lower()
         if name == b"transfer-encoding":
             raise RequestError(
                 HTTPStatus.BAD_REQUEST, "Transfer-Encoding is not accepted; send a body with Content-Length."
@@ -263,11 +267,11 @@ def _check_authority(text: str) -> None:
         raise RequestError(HTTPStatus.BAD_REQUEST, "The host is malformed; send it as name or name:port.")
 
 
-def _request(event: h11.Request, body: BinaryIO, trailing: bytes) -> Request:
+def _request(event: h11.Request, raw: _RawHeaders, body: BinaryIO, trailing: bytes) -> Request:
     method = event.method.decode("ascii")
     target = event.target.decode("ascii")
     authority, path, query = _split_target(method, target)
-    headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers.raw_items()]
+    headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in raw]
     version = "HTTP/" + event.http_version.decode("ascii")
     return Request(method, authority, path, query, version, headers, body, trailing, target)
 

@@ -17,7 +17,8 @@ from threadchat.wire.connecting.racing import Remembered, connect_first
 from threadchat.wire.connection import Connection
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
 from threadchat.wire.pinger import Pinger
-from threadchat.wire.protocol.state_machine import ClientHandshake, ClientProtocol
+from threadchat.wire.protocol.client_handshake import ClientHandshake
+from threadchat.wire.protocol.state_machine import ClientProtocol
 from threadchat.wire.tls import TlsSocket
 from threadchat.wire.transport import Socket
 from threadchat.wire.turnstile import Turnstile
