@@ -91,10 +91,10 @@ class Chat(WithHooks, WithCommands, Emitting):
     ) -> None:
         """Raises ConfigError, BrokerError, and OSError if the event log cannot be written."""
         if config is not None and not isinstance(config, Config):
-            raise ConfigError(
-                f"config is a {type(config).__name__}; it must be a Config, such as Config(port=8080)"
-                + (", which a mapping becomes by Config(**settings)" if isinstance(config, Mapping) else "")
-            )
+            hint = ", which a mapping becomes by Config(**settings)" if isinstance(config, Mapping) else ""
+            hint = "; to connect to a server, use Client" if isinstance(config, str) else hint
+            given = type(config).__name__
+            raise ConfigError(f"config is a {given}; it must be a Config, such as Config(port=8080){hint}")
         self.config = config = config or Config()
         warn_of_unused(config, 2)
         self.hooks = Hooks(**hooks)
