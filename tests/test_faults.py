@@ -26,6 +26,7 @@ from clustering.programs import ProgramFailed, executable
 if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
+from faulting import clock
 from faulting.observations import Letter, Observations, Promise
 from faulting.people import RecordingLink
 from faulting.proxy import CUT, HANG, PASS, Proxy
@@ -77,7 +78,7 @@ def test_the_quick_form_is_clean(tmp_path: Path) -> None:
     ],
 )
 def test_a_fault_that_was_put_in_is_found(tmp_path: Path, broken: str, only: str, found: str) -> None:
-    process = start(tmp_path, "--quick", "--seed", "3", "--broken", broken, "--only", only)
+    process = start(tmp_path, "--quick", "--seed", "3", "--broken", broken, "--only", only, "--proxies")
     out, err = process.communicate(timeout=RUN_SECONDS)
     assert process.returncode == 1, out + err
     assert found in out
@@ -293,6 +294,76 @@ def test_a_failover_loses_what_was_acknowledged_since_the_replica_had_everything
     before = time.monotonic()
     assert site.await_replica() >= before
     assert site.answers == {"primary": [], "replica": []}
+
+
+# -- clocks and networks -----------------------------------------------------------------------------
+
+
+def conversation(command: list[str], extra: dict[str, str]) -> subprocess.Popen[str]:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment(extra), text=True, **pipes)
+
+
+def test_the_wall_clock_of_a_program_jumps(tmp_path: Path) -> None:
+    library = clock.build(tmp_path)
+    if library is None:
+        pytest.skip("no C compiler is installed")
+    own = clock.Clock(tmp_path / "clock", library)
+    code = "import time\nfor _ in range(3): input(); print(time.time(), time.monotonic(), flush=True)"
+    with conversation([sys.executable, "-c", code], own.environ) as program:
+        assert program.stdin
+        assert program.stdout
+        for hours in (0, 1, -1):
+            own.set(3600.0 * hours)
+            program.stdin.write("\n")
+            program.stdin.flush()
+            wall, monotonic = map(float, program.stdout.readline().split())
+            assert round((wall - time.time()) / 3600) == hours
+            assert round((monotonic - time.monotonic()) / 3600) == 0
+
+
+LOSING = """
+import socket, subprocess, sys
+from faulting import network
+from faulting.proxy import PASS
+
+echo = '''
+import socket, sys
+with socket.socket(type=socket.SOCK_DGRAM) as server:
+    server.bind((sys.argv[1], 9000))
+    print("ready", flush=True)
+    while True:
+        said, sender = server.recvfrom(9)
+        server.sendto(said, sender)
+        print(said.decode(), flush=True)
+'''
+if not network.enter():
+    sys.exit("no namespaces")
+namespace = network.Namespace(1)
+link = network.Link(namespace, 0)
+command = [*namespace.prefix, sys.executable, "-c", echo, link.there]
+here = socket.socket(type=socket.SOCK_DGRAM)
+with here, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as there:
+    there.stdout.readline()
+    here.connect((link.there, 9000))
+    for number, mode in enumerate((PASS, network.LOSE, network.LOSE_THERE, network.LOSE_BACK, PASS)):
+        link.set(mode)
+        here.send(b"%d" % number)
+        if mode in (PASS, network.LOSE_BACK):
+            print("there:", there.stdout.readline().strip())
+        if mode == PASS:
+            print("back:", here.recv(9).decode(), flush=True)
+    there.kill()
+"""
+
+
+def test_a_network_loses_packets_in_each_direction(tmp_path: Path) -> None:
+    paths = os.pathsep.join((str(ROOT / "scripts"), str(ROOT)))
+    with conversation([sys.executable, "-c", LOSING], {"PYTHONPATH": paths}) as program:
+        out, err = program.communicate(timeout=60)
+    if "no namespaces" in err:
+        pytest.skip("network namespaces are not allowed here")
+    assert out.split("\n") == ["there: 0", "back: 0", "there: 3", "there: 4", "back: 4", ""], err
 
 
 # -- the proxy ---------------------------------------------------------------------------------------

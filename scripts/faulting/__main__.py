@@ -18,8 +18,8 @@ from typing import Final
 
 from clustering.programs import ProgramFailed
 
-from faulting import quiet
-from faulting.catalogue import OF_NODES, OF_REDIS, Fault
+from faulting import network, quiet
+from faulting.catalogue import OF_CLOCKS, OF_NODES, OF_REDIS, Fault
 from faulting.observations import Observations
 from faulting.people import Person
 from faulting.site import Site
@@ -60,6 +60,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="12 people, two rounds of some seconds; with --broken up to ten"
     )
+    parser.add_argument(
+        "--proxies", action="store_true", help="no network namespaces, which are for root and lose packets"
+    )
     given = parser.parse_args(argv)
     given.round, given.pace = ROUND_SECONDS, PACE
     if given.quick:
@@ -91,7 +94,8 @@ def crowd(site: Site, given: argparse.Namespace, observations: Observations) -> 
         for number in range(given.people):
             own = Random(given.seed * 1000 + number)
             rooms = own.sample(ROOMS, EACH_IN)
-            person = Person(number, site.nginx.url, rooms, observations, own, pace=given.pace)
+            url = f"http://127.0.0.1:{site.to_nginx[number % len(site.to_nginx)].port}/"
+            person = Person(number, url, rooms, observations, own, pace=given.pace)
             stack.callback(person.close)
             person.enter()
             people.append(person)
@@ -151,9 +155,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     observations, did = Observations(say), Counter[str]()
-    say(f"{given.people} people for {given.seconds} s, seed {given.seed}")
+    isolated = not given.proxies and network.enter()
+    way = "network namespaces" if isolated else "proxies alone"
+    say(f"{given.people} people for {given.seconds} s, seed {given.seed}, {way}")
     with tempfile.TemporaryDirectory(prefix="threadchat-", ignore_cleanup_errors=True) as folder:
-        site = Site(Path(folder), broken=given.broken)
+        site = Site(Path(folder), broken=given.broken, isolated=isolated)
+        if not site.clocks:
+            say("there is no C compiler, so no clock jumps")
+            given.only = [name for name in given.only if FAULTS[name] not in OF_CLOCKS]
         try:
             with site:
                 run(site, given, observations, did)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from random import Random
 from typing import Final
+
+from clustering.programs import Program
 
 from faulting.proxy import CUT, HANG, PASS, Proxy
 from faulting.site import Site, await_true
@@ -43,7 +45,7 @@ def nginx_dies(site: Site, random: Random) -> Iterator[str]:
 
 
 def _partition(proxy: Proxy, random: Random) -> str:
-    mode = random.choice((HANG, CUT))
+    mode = random.choice(proxy.modes)
     proxy.set(mode)
     return mode
 
@@ -62,6 +64,35 @@ def node_loses_clients(site: Site, random: Random) -> Iterator[str]:
     number = random.randrange(len(site.nodes))
     yield f"nginx and node-{number + 1} are parted ({_partition(site.to_nodes[number], random)})"
     site.to_nodes[number].set(PASS)
+
+
+@contextmanager
+def clients_lose_nginx(site: Site, random: Random) -> Iterator[str]:
+    """A part of the clients cannot reach nginx."""
+    proxy = random.choice(site.to_nginx)
+    yield f"some clients and nginx are parted ({_partition(proxy, random)})"
+    proxy.set(PASS)
+
+
+@contextmanager
+def node_clock_jumps(site: Site, random: Random) -> Iterator[str]:
+    """The clock of a node is up to an hour wrong, and then right again."""
+    yield from _jump(site, random.choice(site.nodes), random.uniform(-3600.0, 3600.0))
+
+
+@contextmanager
+def redis_clock_jumps(site: Site, random: Random) -> Iterator[str]:
+    """The clock of a Redis is up to a minute wrong, and then right again.
+
+    By more than `room_ttl`, it would take every room for unused.
+    """
+    yield from _jump(site, random.choice(site.stores), random.uniform(-60.0, 60.0))
+
+
+def _jump(site: Site, program: Program, seconds: float) -> Iterator[str]:
+    site.clocks[program.name].set(seconds)
+    yield f"the clock of {program.name} jumps by {seconds:+.1f} s"
+    site.clocks[program.name].set(0.0)
 
 
 @contextmanager
@@ -117,12 +148,42 @@ def failover(site: Site, random: Random) -> Iterator[str]:
     site.follow(former)
 
 
-def _lead_nodes(site: Site, random: Random) -> None:
+@contextmanager
+def split_brain(site: Site, random: Random) -> Iterator[str]:
+    """The replica takes over although the primary lives, to which some nodes go on writing for a while."""
+    began = site.await_replica()
+    former = site.primary
+    site.replication.set(HANG)
+    site.promote()
+    _lead_nodes(site, random, pauses=(0.0, 0.5, 2.0))
+    site.losses.append((began, time.monotonic()))
+    yield "the replica takes over while nodes still write to the primary"
+    site.replication.set(PASS)
+    site.follow(former)
+
+
+def _lead_nodes(site: Site, random: Random, pauses: Sequence[float] = (0.0, 0.0, 0.3)) -> None:
     """Nodes learn of the new primary one after the other."""
     for proxy in random.sample(site.to_redis, len(site.to_redis)):
         proxy.lead_to(site.primary.port)
-        time.sleep(random.choice((0.0, 0.0, 0.3)))
+        time.sleep(random.choice(pauses))
 
 
-OF_NODES: Final[tuple[Fault, ...]] = (node_dies, node_hangs, nginx_dies, node_loses_redis, node_loses_clients)
-OF_REDIS: Final[tuple[Fault, ...]] = (redis_hangs, redis_dies, switchover, failover)
+OF_NODES: Final[tuple[Fault, ...]] = (
+    node_dies,
+    node_hangs,
+    nginx_dies,
+    node_loses_redis,
+    node_loses_clients,
+    clients_lose_nginx,
+    node_clock_jumps,
+)
+OF_REDIS: Final[tuple[Fault, ...]] = (
+    redis_hangs,
+    redis_dies,
+    redis_clock_jumps,
+    switchover,
+    failover,
+    split_brain,
+)
+OF_CLOCKS: Final[tuple[Fault, ...]] = (node_clock_jumps, redis_clock_jumps)

@@ -15,20 +15,25 @@ PASS, HANG, CUT = "pass", "hang", "cut"
 
 
 class Proxy:
-    """Forwards from `port` to `target`, a port on loopback, on a thread of its own.
+    """Forwards from `port` to the port `target`, on a thread of its own.
 
     While it hangs, connections stay open and nothing moves, as if packets were dropped. While it is cut, it
     resets every connection. The methods may be called from any thread.
     """
 
-    def __init__(self, target: int) -> None:
+    modes: tuple[str, ...] = (HANG, CUT)
+
+    def __init__(self, target: int, *, host: str = "127.0.0.1", to: str = "127.0.0.1") -> None:
+        """`host` is the address on which it listens, and `to` the one of `target`."""
+        self.host = host
         self.port = free_port()
+        self._to = to
         self._target = target
         self._mode = PASS
         self._lock = threading.Lock()  # guards `_target`, `_mode` and `_stale`
         self._stale = False  # the present connections shall be reset
         self._pairs: dict[socket.socket, socket.socket] = {}
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        self._listener = socket.create_server((host, self.port), backlog=512)
         self._listener.setblocking(False)
         self._woken, self._waker = socket.socketpair()
         self._stopped = False
@@ -93,7 +98,7 @@ class Proxy:
         try:
             if mode == CUT:
                 raise ConnectionRefusedError
-            far = socket.create_connection(("127.0.0.1", target), timeout=5)
+            far = socket.create_connection((self._to, target), timeout=5)
         except OSError:
             _reset(near)
             return
