@@ -185,6 +185,24 @@ def test_a_failover_may_lose_what_was_said_shortly_before_but_ends_the_epoch(
     assert observations.counts["messages lost in a failover"] == 1
 
 
+def test_a_split_brain_may_move_a_message_once(observations: Observations) -> None:
+    log = [LOG[0], message(2, "p1.2"), message(3, "p3.1")]
+    losses = [(11.0, 12.0)]
+    assert settle(observations, *log, epoch="f", losses=losses) == []
+    counts = observations.counts
+    assert (counts["messages moved by a split brain"], counts["messages lost in a failover"]) == (1, 1)
+    assert settle(observations, *LOG, epoch="g", losses=losses)[0] == (
+        "p1: 'p1.2' was acknowledged at 2 of lobby and is 3"
+    )
+
+
+def test_what_a_failover_did_not_lose_must_stay(observations: Observations) -> None:
+    losses = [(11.0, 12.0)]
+    assert settle(observations, *LOG, losses=losses) == []
+    faults = settle(observations, *LOG[:2], epoch="f", losses=losses)
+    assert faults == ["p1: 'p1.2' was acknowledged at 3 of lobby and is nowhere"]
+
+
 @pytest.mark.parametrize(
     ("epoch", "losses"), [("e", [(11.0, 12.0)]), ("f", [(11.5, 12.0)]), ("f", [(8.0, 9.5)])]
 )
