@@ -154,9 +154,11 @@ class Observations:
             # What a failover lost after it had arrived is sent again, and arrives again.
             excused = {letter.text for letter in letters if _may_be_lost(letter, losses)}
             for who, received in self._received.items():
-                for text in [it for it, times in received.items() if times > 1 and it not in excused]:
-                    self._checker.fault(who, f"the direct message {text!r} arrived {received[text]} times")
-                    received[text] = 1
+                for text in [it for it, times in received.items() if times > 1]:
+                    if text not in excused:
+                        what = f"the direct message {text!r} arrived {received[text]} times"
+                        self._checker.fault(who, what)
+                    received[text] = 1  # told, or excused for good
 
     def settle_room(
         self, room: str, epoch: str, events: Sequence[Frame], losses: Sequence[tuple[float, float]]
