@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -223,7 +224,8 @@ def test_a_direct_message_is_in_the_inbox_and_arrives_once(observations: Observa
         "p2: 'lost' of p1 is 0 times in the inbox",
         "p2: 'late' of p1 was acknowledged and did not arrive",
         "p2: 'doubled' of p1 is 2 times in the inbox",
-        "p2: the direct message 'repeated' arrived 2 times",
+        "p2: the direct message 'repeated' arrived 2 times, "
+        "sent 0.000 s after a failover, acknowledged 0.000 s before one",
     ]
 
 
@@ -446,6 +448,30 @@ def test_what_hung_is_lost_by_a_cut(proxy: Proxy, served: socket.socket) -> None
         near.sendall(b"lost")
         proxy.set(CUT)
         assert is_reset(lambda: far.recv(9))
+
+
+def test_nothing_reaches_the_former_target_once_a_proxy_leads_elsewhere(proxy: Proxy) -> None:
+    resets, may_reset = threading.Event(), threading.Event()
+    reset_all = proxy._reset_all
+
+    def reset_later(selector: Any) -> None:
+        resets.set()
+        assert may_reset.wait(PATIENCE)
+        reset_all(selector)
+
+    proxy._reset_all = reset_later  # type: ignore[method-assign]
+    for act in (lambda: proxy.lead_to(1), lambda: proxy.set(CUT)):
+        leading = threading.Thread(target=act)
+        leading.start()
+        assert resets.wait(PATIENCE)
+        leading.join(0.1)
+        assert leading.is_alive(), "it waits"
+        may_reset.set()
+        leading.join(PATIENCE)
+        assert not leading.is_alive()
+        resets.clear()
+        may_reset.clear()
+    may_reset.set()
 
 
 def test_a_proxy_leads_elsewhere(proxy: Proxy, served: socket.socket) -> None:

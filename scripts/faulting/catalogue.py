@@ -11,6 +11,8 @@ from typing import Final
 
 from clustering.programs import Program
 
+from faulting.cluster_site import ClusterSite
+from faulting.network import Link
 from faulting.proxy import CUT, HANG, PASS, Proxy
 from faulting.site import Site, await_true
 
@@ -44,9 +46,9 @@ def nginx_dies(site: Site, random: Random) -> Iterator[str]:
     site.nginx.start()
 
 
-def _partition(proxy: Proxy, random: Random) -> str:
-    mode = random.choice(proxy.modes)
-    proxy.set(mode)
+def _partition(way: Proxy | Link, random: Random) -> str:
+    mode = random.choice(way.modes)
+    way.set(mode)
     return mode
 
 
@@ -162,9 +164,46 @@ def split_brain(site: Site, random: Random) -> Iterator[str]:
     site.follow(former)
 
 
+@contextmanager
+def master_hangs(site: Site, random: Random) -> Iterator[str]:
+    """A master of the cluster stands still; if for longer than two seconds, its replica takes over."""
+    assert isinstance(site, ClusterSite)
+    master = random.choice(site.masters)
+    with site.failing_over():
+        master.send_signal(signal.SIGSTOP)
+        yield f"{master.name} hangs, a master"
+        master.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def master_dies(site: Site, random: Random) -> Iterator[str]:
+    """A master of the cluster is killed, and comes back; if later than two seconds, as a replica."""
+    assert isinstance(site, ClusterSite)
+    master = random.choice(site.masters)
+    with site.failing_over():
+        master.kill()
+        yield f"{master.name} is killed, a master"
+        master.start()
+
+
+@contextmanager
+def replica_takes_over(site: Site, random: Random) -> Iterator[str]:
+    """A replica of the cluster takes over in good order: nothing is lost."""
+    assert isinstance(site, ClusterSite)
+    site.await_redis()
+    master = random.choice(site.masters)
+    replica = site.replica_of(master)
+    replica.run("CLUSTER", "FAILOVER")
+    await_true(lambda: replica in site.masters, f"{replica.name} to take over")
+    site.await_redis()
+    site.restarts += 1
+    yield f"{replica.name} takes over from {master.name} in good order"
+
+
 def _lead_nodes(site: Site, random: Random, pauses: Sequence[float] = (0.0, 0.0, 0.3)) -> None:
     """Nodes learn of the new primary one after the other."""
     for proxy in random.sample(site.to_redis, len(site.to_redis)):
+        assert isinstance(proxy, Proxy)
         proxy.lead_to(site.primary.port)
         time.sleep(random.choice(pauses))
 
@@ -185,5 +224,11 @@ OF_REDIS: Final[tuple[Fault, ...]] = (
     switchover,
     failover,
     split_brain,
+)
+OF_CLUSTER: Final[tuple[Fault, ...]] = (
+    master_hangs,
+    master_dies,
+    redis_clock_jumps,
+    replica_takes_over,
 )
 OF_CLOCKS: Final[tuple[Fault, ...]] = (node_clock_jumps, redis_clock_jumps)

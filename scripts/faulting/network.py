@@ -60,6 +60,8 @@ class Namespace:
 class Link:
     """A cable to a namespace. `here` and `there` are the addresses of its ends. Used on one thread."""
 
+    modes: tuple[str, ...] = (LOSE, LOSE_THERE, LOSE_BACK)
+
     def __init__(self, namespace: Namespace, number: int) -> None:
         """`number` is from 0 to 63, and no other cable of the namespace has it."""
         self.here = f"198.18.{namespace.number}.{4 * number + 1}"  # RFC 2544: for tests of devices
@@ -68,8 +70,13 @@ class Link:
         peer = ["peer", "name", here, "netns", str(os.getpid())]
         _run(*namespace.prefix, "ip", "link", "add", there, "type", "veth", *peer)
         near, far = _End([], here, self.here), _End(namespace.prefix, there, self.there)
+        self._namespace = namespace
         self._ways = ((near, far, (LOSE, LOSE_THERE)), (far, near, (LOSE, LOSE_BACK)))
         self.set(PASS)
+
+    def carry_all(self) -> None:
+        """From now on, everything that leaves the namespace for elsewhere comes through here."""
+        _run(*self._namespace.prefix, "ip", "route", "add", "default", "via", self.here)
 
     def set(self, mode: str) -> None:
         """LOSE, LOSE_THERE or LOSE_BACK; with any other mode, no packet is lost."""
@@ -94,7 +101,7 @@ class _End:
 class LinkedProxy(Proxy):
     """A proxy at this end of a cable, which can lose packets, too."""
 
-    modes = (HANG, CUT, LOSE, LOSE_THERE, LOSE_BACK)
+    modes = (HANG, CUT, *Link.modes)
 
     def __init__(self, target: int, link: Link, *, inward: bool) -> None:
         """`inward`: it leads to a program in the namespace; otherwise from one."""
@@ -105,7 +112,12 @@ class LinkedProxy(Proxy):
     def set(self, mode: str) -> None:
         """As for a proxy, or LOSE, LOSE_THERE or LOSE_BACK, as seen from this end."""
         self._link.set(mode)
-        super().set(PASS if mode in (LOSE, LOSE_THERE, LOSE_BACK) else mode)
+        super().set(PASS if mode in Link.modes else mode)
+
+
+def add_address(address: str) -> None:
+    """Gives this machine another address, for programs that are reached from all namespaces."""
+    _run("ip", "address", "add", f"{address}/32", "dev", "lo")
 
 
 def _unshare() -> None:

@@ -156,8 +156,9 @@ class Observations:
             for who, received in self._received.items():
                 for text in [it for it, times in received.items() if times > 1]:
                     if text not in excused:
+                        when = [_when(letter, losses) for letter in letters if letter.text == text]
                         what = f"the direct message {text!r} arrived {received[text]} times"
-                        self._checker.fault(who, what)
+                        self._checker.fault(who, ", ".join([what, *when]))
                     received[text] = 1  # told, or excused for good
 
     def settle_room(
@@ -226,6 +227,15 @@ class Observations:
 
 def _is_in(seen: Mapping[int, Fact], text: str) -> bool:
     return any(fact.text == text for fact in seen.values())
+
+
+def _when(what: Promise | Letter, losses: Sequence[tuple[float, float]]) -> str:
+    after = [what.sent - end for _, end in losses if end < what.sent]
+    before = [begin - what.acknowledged for begin, _ in losses if begin > what.acknowledged]
+    return (
+        f"sent {min(after, default=0):.3f} s after a failover, "
+        f"acknowledged {min(before, default=0):.3f} s before one"
+    )
 
 
 def _may_be_lost(what: Promise | Letter, losses: Sequence[tuple[float, float]]) -> bool:

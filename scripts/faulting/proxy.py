@@ -30,8 +30,8 @@ class Proxy:
         self._to = to
         self._target = target
         self._mode = PASS
-        self._lock = threading.Lock()  # guards `_target`, `_mode` and `_stale`
-        self._stale = False  # the present connections shall be reset
+        self._lock = threading.Lock()  # guards `_target`, `_mode` and `_resets`
+        self._resets: list[threading.Event] = []  # each to be set once the present connections are reset
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._listener = socket.create_server((host, self.port), backlog=512)
         self._listener.setblocking(False)
@@ -42,17 +42,24 @@ class Proxy:
         self._thread.start()
 
     def set(self, mode: str) -> None:
-        """PASS, HANG or CUT."""
+        """PASS, HANG or CUT. After CUT has returned, nothing moves any more."""
+        done = threading.Event()
         with self._lock:
             self._mode = mode
-            self._stale = self._stale or mode == CUT
+            if mode == CUT:
+                self._resets.append(done)
         self._waker.send(b"x")
+        if mode == CUT:
+            done.wait()
 
     def lead_to(self, target: int) -> None:
-        """Resets the connections, and forwards further ones to another port."""
+        """Forwards to another port. Once it has returned, nothing reaches the former one."""
+        done = threading.Event()
         with self._lock:
-            self._target, self._stale = target, True
+            self._target = target
+            self._resets.append(done)
         self._waker.send(b"x")
+        done.wait()
 
     def stop(self) -> None:
         """Resets the connections and ends the thread."""
@@ -66,9 +73,11 @@ class Proxy:
             while not self._stopped:
                 with self._lock:
                     mode, target = self._mode, self._target
-                    stale, self._stale = self._stale, False
-                if stale:
+                    resets, self._resets = self._resets, []
+                if resets:
                     self._reset_all(selector)
+                for done in resets:
+                    done.set()
                 if self._watched != (mode != HANG):
                     self._watch(selector, not self._watched)
                 for key, _ in selector.select():

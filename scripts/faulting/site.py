@@ -39,16 +39,21 @@ class SiteNode(Node):
     """
 
     def __init__(
-        self, number: int, redis: int, folder: Path, *, broken: str, namespace: Namespace | None
+        self, number: int, redis: int | str, folder: Path, *, broken: str, namespace: Namespace | None
     ) -> None:
-        """`redis` is the port of Redis."""
-        if namespace is None:
-            self.to_redis, flags = Proxy(redis), []
-        else:
+        """`redis` is the port of Redis, or the URL of a cluster, to whose servers no proxy can lead."""
+        flags = []
+        if namespace is not None:
             back, front = Link(namespace, 0), Link(namespace, 1)
-            self.to_redis = LinkedProxy(redis, back, inward=False)
             flags = ["--host", front.there, "--trusted-proxy", front.here]
-        url = f"redis://{self.to_redis.host}:{self.to_redis.port}/0"
+        self.to_redis: Proxy | Link
+        if isinstance(redis, str):
+            assert namespace is not None
+            self.to_redis, url = back, redis
+            back.carry_all()
+        else:
+            self.to_redis = proxy = LinkedProxy(redis, back, inward=False) if namespace else Proxy(redis)
+            url = f"redis://{proxy.host}:{proxy.port}/0"
         super().__init__(number, url, folder, [*FLAGS, *flags])
         if broken:
             self._command = [sys.executable, "-m", "faulting.broken", broken, *self._command[3:]]
@@ -68,12 +73,11 @@ class Site:
 
     def __init__(self, folder: Path, *, broken: str = "", isolated: bool = False) -> None:
         folder.chmod(0o711)  # nginx's workers may run as another user
-        self.stores = [Redis(folder, "redis-1"), Redis(folder, "redis-2")]
-        self.primary, self.replica = self.stores
-        self.replication = Proxy(self.primary.port)
+        self.between_redis: list[Proxy] = []
+        redis = self._make_redis(folder)
         self._namespaces = [Namespace(number) if isolated else None for number in range(NODES)]
         self.nodes = [
-            SiteNode(number, self.primary.port, folder, broken=broken, namespace=namespace)
+            SiteNode(number, redis, folder, broken=broken, namespace=namespace)
             for number, namespace in enumerate(self._namespaces, 1)
         ]
         self.to_redis = [node.to_redis for node in self.nodes]
@@ -86,15 +90,28 @@ class Site:
         self.losses: list[tuple[float, float]] = []
         """When Redis may have lost what it acknowledged, from when on and until when, by time.monotonic."""
 
+    def _make_redis(self, folder: Path) -> int | str:
+        """Returns where nodes find it; see SiteNode."""
+        self.stores: list[Redis] = [Redis(folder, "redis-1"), Redis(folder, "redis-2")]
+        self.primary, self.replica = self.stores
+        self.replication = Proxy(self.primary.port)
+        self.between_redis.append(self.replication)
+        return self.primary.port
+
+    def _start_redis(self) -> None:
+        for store in self.stores:
+            store.start()
+        self.follow(self.replica)
+
     @property
     def programs(self) -> list[Program]:
         """All of them."""
         return [*self.stores, *self.nodes, self.nginx]
 
     @property
-    def proxies(self) -> list[Proxy]:
-        """All of them."""
-        return [self.replication, *self.to_redis, *self.to_nodes, *self.to_nginx]
+    def ways(self) -> list[Proxy | Link]:
+        """All that can be parted."""
+        return [*self.between_redis, *self.to_redis, *self.to_nodes, *self.to_nginx]
 
     def _make_clocks(self, folder: Path) -> dict[str, Clock]:
         library = clock.build(folder)
@@ -109,9 +126,7 @@ class Site:
     def __enter__(self) -> Site:
         with ExitStack() as undo:
             undo.callback(self._stop)
-            for store in self.stores:
-                store.start()
-            self.follow(self.replica)
+            self._start_redis()
             for node in self.nodes:
                 node.launch()
             for node in self.nodes:
@@ -130,15 +145,16 @@ class Site:
                 program.send_signal(signal.SIGTERM)
             for program in group:
                 program.wait()
-        for proxy in self.proxies:
-            proxy.stop()
+        for way in self.ways:
+            if isinstance(way, Proxy):
+                way.stop()
         for namespace in filter(None, self._namespaces):
             namespace.close()
 
     def heal(self) -> None:
         """Makes everything whole again. Raises ProgramFailed if something does not come back."""
-        for proxy in self.proxies:
-            proxy.set(PASS)
+        for way in self.ways:
+            way.set(PASS)
         for each in self.clocks.values():
             each.set(0.0)
         for program in self.programs:
@@ -147,7 +163,7 @@ class Site:
                 program.launch()
         for program in self.programs:
             program.await_ready(timeout=PATIENCE)
-        self._await_link()
+        self.await_redis()
 
     # Redis
 
@@ -164,9 +180,11 @@ class Site:
             client.config_set("repl-diskless-sync-delay", 0)
         with self.client(store) as client:
             client.replicaof("127.0.0.1", self.replication.port)
-        self._await_link()
+        self.await_redis()
 
-    def _await_link(self) -> None:
+    def await_redis(self) -> None:
+        """Waits until all of it is there again. Raises ProgramFailed."""
+
         def is_up() -> bool:
             with self.client(self.replica) as client:
                 return bool(client.info("replication").get("master_link_status") == "up")
