@@ -97,7 +97,10 @@ def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
-@pytest.mark.parametrize("wrong", [["--seconds", "0"], ["--only", "rain"], ["--broken", "all"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [["--seconds", "0"], ["--only", "rain"], ["--broken", "all"], ["--redis-cluster", "--proxies"]],
+)
 def test_nonsense_is_refused(tmp_path: Path, wrong: list[str]) -> None:
     process = start(tmp_path, *wrong)
     out, err = process.communicate(timeout=60)

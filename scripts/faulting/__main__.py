@@ -181,8 +181,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (ProgramFailed, TimeoutError) as error:
             observations.fault("the cluster", str(error))
         for program in site.programs:
-            if any(word in program.log() for word in GRAVE):
-                observations.fault(program.name, f"failed inside: {program.log()[-3000:]}")
+            said = program.log()
+            found = [said.index(word) for word in GRAVE if word in said]
+            if found:
+                observations.fault(program.name, f"failed inside: {said[max(0, min(found) - 500) :][:5000]}")
     for name, count in (*sorted(observations.counts.items()), *sorted(did.items())):
         print(f"{name:<40}{count:>10,}")
     for what in observations.faults:
