@@ -33,10 +33,11 @@ def join(
     ports: Sequence[tuple[int, int]],
     masters: int = MASTERS,
     check: Callable[[], None] = lambda: None,
+    host: str = "127.0.0.1",
 ) -> list[str]:
     """Makes empty servers one cluster, and waits until it is complete. Returns the ids of the servers.
 
-    `ports` are those of each server on 127.0.0.1: for clients and for the other servers. The first `masters`
+    `ports` are those of each server on `host`: for clients and for the other servers. The first `masters`
     servers share the slots; the others follow them in turn. `check` is called repeatedly, and an exception
     from it ends the wait. Raises TimeoutError.
     """
@@ -47,7 +48,7 @@ def join(
             first, end = SLOTS * number // masters, SLOTS * (number + 1) // masters
             run(number, "CLUSTER", "ADDSLOTSRANGE", first, end - 1)
         for port, bus in ports[:number]:
-            run(number, "CLUSTER", "MEET", "127.0.0.1", port, bus)
+            run(number, "CLUSTER", "MEET", host, port, bus)
     numbers = range(len(ports))
     _await(lambda: all(_knows(run, number, ids) for number in numbers), check)
     for number in numbers[masters:]:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from clustering.programs import ProgramFailed, executable
 if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
+from faulting import clock
 from faulting.observations import Letter, Observations, Promise
 from faulting.people import RecordingLink
 from faulting.proxy import CUT, HANG, PASS, Proxy
@@ -77,7 +79,7 @@ def test_the_quick_form_is_clean(tmp_path: Path) -> None:
     ],
 )
 def test_a_fault_that_was_put_in_is_found(tmp_path: Path, broken: str, only: str, found: str) -> None:
-    process = start(tmp_path, "--quick", "--seed", "3", "--broken", broken, "--only", only)
+    process = start(tmp_path, "--quick", "--seed", "3", "--broken", broken, "--only", only, "--proxies")
     out, err = process.communicate(timeout=RUN_SECONDS)
     assert process.returncode == 1, out + err
     assert found in out
@@ -95,7 +97,10 @@ def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
 
 
-@pytest.mark.parametrize("wrong", [["--seconds", "0"], ["--only", "rain"], ["--broken", "all"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [["--seconds", "0"], ["--only", "rain"], ["--broken", "all"], ["--redis-cluster", "--proxies"]],
+)
 def test_nonsense_is_refused(tmp_path: Path, wrong: list[str]) -> None:
     process = start(tmp_path, *wrong)
     out, err = process.communicate(timeout=60)
@@ -184,6 +189,24 @@ def test_a_failover_may_lose_what_was_said_shortly_before_but_ends_the_epoch(
     assert observations.counts["messages lost in a failover"] == 1
 
 
+def test_a_split_brain_may_move_a_message_once(observations: Observations) -> None:
+    log = [LOG[0], message(2, "p1.2"), message(3, "p3.1")]
+    losses = [(11.0, 12.0)]
+    assert settle(observations, *log, epoch="f", losses=losses) == []
+    counts = observations.counts
+    assert (counts["messages moved by a split brain"], counts["messages lost in a failover"]) == (1, 1)
+    assert settle(observations, *LOG, epoch="g", losses=losses)[0] == (
+        "p1: 'p1.2' was acknowledged at 2 of lobby and is 3"
+    )
+
+
+def test_what_a_failover_did_not_lose_must_stay(observations: Observations) -> None:
+    losses = [(11.0, 12.0)]
+    assert settle(observations, *LOG, losses=losses) == []
+    faults = settle(observations, *LOG[:2], epoch="f", losses=losses)
+    assert faults == ["p1: 'p1.2' was acknowledged at 3 of lobby and is nowhere"]
+
+
 @pytest.mark.parametrize(
     ("epoch", "losses"), [("e", [(11.0, 12.0)]), ("f", [(11.5, 12.0)]), ("f", [(8.0, 9.5)])]
 )
@@ -204,7 +227,8 @@ def test_a_direct_message_is_in_the_inbox_and_arrives_once(observations: Observa
         "p2: 'lost' of p1 is 0 times in the inbox",
         "p2: 'late' of p1 was acknowledged and did not arrive",
         "p2: 'doubled' of p1 is 2 times in the inbox",
-        "p2: the direct message 'repeated' arrived 2 times",
+        "p2: the direct message 'repeated' arrived 2 times, "
+        "sent 0.000 s after a failover, acknowledged 0.000 s before one",
     ]
 
 
@@ -222,7 +246,8 @@ def test_a_failover_may_lose_a_direct_message(observations: Observations) -> Non
         observations.posted(Letter("p1", "p2", text, 10.0, 11.0))
     for _ in range(2):
         observations.received("p2", "repeated")
-    assert settle(observations, *LOG, losses=[(11.0, 12.0)]) == []
+    for _ in range(2):  # quiet points
+        assert settle(observations, *LOG, losses=[(11.0, 12.0)]) == []
     assert observations.counts["direct messages lost in a failover"] == 1
 
 
@@ -295,6 +320,76 @@ def test_a_failover_loses_what_was_acknowledged_since_the_replica_had_everything
     assert site.answers == {"primary": [], "replica": []}
 
 
+# -- clocks and networks -----------------------------------------------------------------------------
+
+
+def conversation(command: list[str], extra: dict[str, str]) -> subprocess.Popen[str]:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment(extra), text=True, **pipes)
+
+
+def test_the_wall_clock_of_a_program_jumps(tmp_path: Path) -> None:
+    library = clock.build(tmp_path)
+    if library is None:
+        pytest.skip("no C compiler is installed")
+    own = clock.Clock(tmp_path / "clock", library)
+    code = "import time\nfor _ in range(3): input(); print(time.time(), time.monotonic(), flush=True)"
+    with conversation([sys.executable, "-c", code], own.environ) as program:
+        assert program.stdin
+        assert program.stdout
+        for hours in (0, 1, -1):
+            own.set(3600.0 * hours)
+            program.stdin.write("\n")
+            program.stdin.flush()
+            wall, monotonic = map(float, program.stdout.readline().split())
+            assert round((wall - time.time()) / 3600) == hours
+            assert round((monotonic - time.monotonic()) / 3600) == 0
+
+
+LOSING = """
+import socket, subprocess, sys
+from faulting import network
+from faulting.proxy import PASS
+
+echo = '''
+import socket, sys
+with socket.socket(type=socket.SOCK_DGRAM) as server:
+    server.bind((sys.argv[1], 9000))
+    print("ready", flush=True)
+    while True:
+        said, sender = server.recvfrom(9)
+        server.sendto(said, sender)
+        print(said.decode(), flush=True)
+'''
+if not network.enter():
+    sys.exit("no namespaces")
+namespace = network.Namespace(1)
+link = network.Link(namespace, 0)
+command = [*namespace.prefix, sys.executable, "-c", echo, link.there]
+here = socket.socket(type=socket.SOCK_DGRAM)
+with here, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as there:
+    there.stdout.readline()
+    here.connect((link.there, 9000))
+    for number, mode in enumerate((PASS, network.LOSE, network.LOSE_THERE, network.LOSE_BACK, PASS)):
+        link.set(mode)
+        here.send(b"%d" % number)
+        if mode in (PASS, network.LOSE_BACK):
+            print("there:", there.stdout.readline().strip())
+        if mode == PASS:
+            print("back:", here.recv(9).decode(), flush=True)
+    there.kill()
+"""
+
+
+def test_a_network_loses_packets_in_each_direction(tmp_path: Path) -> None:
+    paths = os.pathsep.join((str(ROOT / "scripts"), str(ROOT)))
+    with conversation([sys.executable, "-c", LOSING], {"PYTHONPATH": paths}) as program:
+        out, err = program.communicate(timeout=60)
+    if "no namespaces" in err:
+        pytest.skip("network namespaces are not allowed here")
+    assert out.split("\n") == ["there: 0", "back: 0", "there: 3", "there: 4", "back: 4", ""], err
+
+
 # -- the proxy ---------------------------------------------------------------------------------------
 
 
@@ -356,6 +451,30 @@ def test_what_hung_is_lost_by_a_cut(proxy: Proxy, served: socket.socket) -> None
         near.sendall(b"lost")
         proxy.set(CUT)
         assert is_reset(lambda: far.recv(9))
+
+
+def test_nothing_reaches_the_former_target_once_a_proxy_leads_elsewhere(proxy: Proxy) -> None:
+    resets, may_reset = threading.Event(), threading.Event()
+    reset_all = proxy._reset_all
+
+    def reset_later(selector: Any) -> None:
+        resets.set()
+        assert may_reset.wait(PATIENCE)
+        reset_all(selector)
+
+    proxy._reset_all = reset_later  # type: ignore[method-assign]
+    for act in (lambda: proxy.lead_to(1), lambda: proxy.set(CUT)):
+        leading = threading.Thread(target=act)
+        leading.start()
+        assert resets.wait(PATIENCE)
+        leading.join(0.1)
+        assert leading.is_alive(), "it waits"
+        may_reset.set()
+        leading.join(PATIENCE)
+        assert not leading.is_alive()
+        resets.clear()
+        may_reset.clear()
+    may_reset.set()
 
 
 def test_a_proxy_leads_elsewhere(proxy: Proxy, served: socket.socket) -> None:

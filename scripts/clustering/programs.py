@@ -32,7 +32,9 @@ class Program:
     def __init__(self, name: str, command: Sequence[str], port: int, log_path: Path) -> None:
         """Does not start the process. Its output is appended to the log."""
         self.name = name
+        self.host = "127.0.0.1"
         self.port = port
+        self.environ: dict[str, str] = {}  # added to this process's
         self.log_path = log_path
         self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None
@@ -66,7 +68,7 @@ class Program:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env={**environ, "PYTHONUNBUFFERED": "1"},
+                    env={**environ, "PYTHONUNBUFFERED": "1", **self.environ},
                     start_new_session=True,
                 )
         except OSError as error:
@@ -95,7 +97,7 @@ class Program:
     def talk(self, request: bytes) -> bytes | None:
         """Sends bytes to the program's port; returns the first bytes of the reply, or None."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as sock:
+            with socket.create_connection((self.host, self.port), timeout=1) as sock:
                 if not request:
                     return b""
                 sock.sendall(request)

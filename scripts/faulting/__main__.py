@@ -18,8 +18,9 @@ from typing import Final
 
 from clustering.programs import ProgramFailed
 
-from faulting import quiet
-from faulting.catalogue import OF_NODES, OF_REDIS, Fault
+from faulting import network, quiet
+from faulting.catalogue import OF_CLOCKS, OF_CLUSTER, OF_NODES, OF_REDIS, Fault
+from faulting.cluster_site import ClusterSite
 from faulting.observations import Observations
 from faulting.people import Person
 from faulting.site import Site
@@ -31,7 +32,7 @@ ROUND_SECONDS: Final = 30.0  # between two quiet points
 QUICK_ROUND_SECONDS: Final = 7.0
 PACE: Final = 1.0  # seconds between two messages of one person, on average
 QUICK_PACE: Final = 0.3
-FAULTS: Final = {fault.__name__: fault for fault in (*OF_NODES, *OF_REDIS)}
+FAULTS: Final = {fault.__name__: fault for fault in (*OF_NODES, *OF_REDIS, *OF_CLUSTER)}
 GRAVE: Final = ("Traceback", " CRITICAL ")
 
 
@@ -59,6 +60,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--quick", action="store_true", help="12 people, two rounds of some seconds; with --broken up to ten"
+    )
+    parser.add_argument(
+        "--proxies", action="store_true", help="no network namespaces, which are for root and lose packets"
+    )
+    parser.add_argument(
+        "--redis-cluster", action="store_true", help="three masters and three replicas; needs namespaces"
     )
     given = parser.parse_args(argv)
     given.round, given.pace = ROUND_SECONDS, PACE
@@ -91,7 +98,8 @@ def crowd(site: Site, given: argparse.Namespace, observations: Observations) -> 
         for number in range(given.people):
             own = Random(given.seed * 1000 + number)
             rooms = own.sample(ROOMS, EACH_IN)
-            person = Person(number, site.nginx.url, rooms, observations, own, pace=given.pace)
+            url = f"http://127.0.0.1:{site.to_nginx[number % len(site.to_nginx)].port}/"
+            person = Person(number, url, rooms, observations, own, pace=given.pace)
             stack.callback(person.close)
             person.enter()
             people.append(person)
@@ -103,7 +111,8 @@ def crowd(site: Site, given: argparse.Namespace, observations: Observations) -> 
 def disturb(site: Site, chosen: Sequence[str], seconds: float, own: Random, did: Counter[str]) -> None:
     """One or two faults at a time, one after the other, for so many seconds."""
     of_nodes: list[Fault] = [fault for fault in OF_NODES if fault.__name__ in chosen]
-    of_redis: list[Fault] = [fault for fault in OF_REDIS if fault.__name__ in chosen]
+    here = OF_CLUSTER if isinstance(site, ClusterSite) else OF_REDIS
+    of_redis: list[Fault] = [fault for fault in here if fault.__name__ in chosen]
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         with ExitStack() as stack:
@@ -151,9 +160,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     observations, did = Observations(say), Counter[str]()
-    say(f"{given.people} people for {given.seconds} s, seed {given.seed}")
+    isolated = not given.proxies and network.enter()
+    way = "network namespaces" if isolated else "proxies alone"
+    say(f"{given.people} people for {given.seconds} s, seed {given.seed}, {way}")
+    if given.redis_cluster and not isolated:
+        say("--redis-cluster needs network namespaces, which are for root on Linux")
+        return 2
+    kind = ClusterSite if given.redis_cluster else Site
     with tempfile.TemporaryDirectory(prefix="threadchat-", ignore_cleanup_errors=True) as folder:
-        site = Site(Path(folder), broken=given.broken)
+        site = kind(Path(folder), broken=given.broken, isolated=isolated)
+        if not site.clocks:
+            say("there is no C compiler, so no clock jumps")
+            given.only = [name for name in given.only if FAULTS[name] not in OF_CLOCKS]
         try:
             with site:
                 run(site, given, observations, did)
@@ -163,8 +181,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (ProgramFailed, TimeoutError) as error:
             observations.fault("the cluster", str(error))
         for program in site.programs:
-            if any(word in program.log() for word in GRAVE):
-                observations.fault(program.name, f"failed inside: {program.log()[-3000:]}")
+            said = program.log()
+            found = [said.index(word) for word in GRAVE if word in said]
+            if found:
+                observations.fault(program.name, f"failed inside: {said[max(0, min(found) - 500) :][:5000]}")
     for name, count in (*sorted(observations.counts.items()), *sorted(did.items())):
         print(f"{name:<40}{count:>10,}")
     for what in observations.faults:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -153,14 +154,21 @@ class Observations:
             # What a failover lost after it had arrived is sent again, and arrives again.
             excused = {letter.text for letter in letters if _may_be_lost(letter, losses)}
             for who, received in self._received.items():
-                for text in [it for it, times in received.items() if times > 1 and it not in excused]:
-                    self._checker.fault(who, f"the direct message {text!r} arrived {received[text]} times")
-                    received[text] = 1
+                for text in [it for it, times in received.items() if times > 1]:
+                    if text not in excused:
+                        when = [_when(letter, losses) for letter in letters if letter.text == text]
+                        what = f"the direct message {text!r} arrived {received[text]} times"
+                        self._checker.fault(who, ", ".join([what, *when]))
+                    received[text] = 1  # told, or excused for good
 
     def settle_room(
         self, room: str, epoch: str, events: Sequence[Frame], losses: Sequence[tuple[float, float]]
     ) -> None:
-        """Compares a room's whole log with what people saw and were promised."""
+        """Compares a room's whole log with what people saw and were promised.
+
+        From now on, what is there may only be lost by what happens from now on.
+        """
+        now = time.monotonic()
         self.entered(room, epoch)
         places: dict[str, int] = {}
         for number, event in enumerate(events, 1):
@@ -179,12 +187,19 @@ class Observations:
                 )
             kept = []
             for promise in self._promises:
-                if promise.room != room or places.get(promise.text) == promise.offset:
+                at = places.get(promise.text, "nowhere")
+                if promise.room != room:
                     kept.append(promise)
+                elif at == promise.offset:
+                    kept.append(promise._replace(sent=now, acknowledged=now))
+                elif _may_be_lost(promise, losses) and isinstance(at, int):
+                    # Two masters have it, because its sender came to another node before the first reply. The
+                    # acknowledgement is that of the one whose log was lost.
+                    self.counts["messages moved by a split brain"] += 1
+                    kept.append(promise._replace(offset=at, sent=now, acknowledged=now))
                 elif _may_be_lost(promise, losses) and not _is_in(seen, promise.text):
                     self.counts["messages lost in a failover"] += 1
                 else:
-                    at = places.get(promise.text, "nowhere")
                     self._checker.fault(
                         promise.who,
                         f"{promise.text!r} was acknowledged at {promise.offset} of {room} and is {at}",
@@ -212,6 +227,15 @@ class Observations:
 
 def _is_in(seen: Mapping[int, Fact], text: str) -> bool:
     return any(fact.text == text for fact in seen.values())
+
+
+def _when(what: Promise | Letter, losses: Sequence[tuple[float, float]]) -> str:
+    after = [what.sent - end for _, end in losses if end < what.sent]
+    before = [begin - what.acknowledged for begin, _ in losses if begin > what.acknowledged]
+    return (
+        f"sent {min(after, default=0):.3f} s after a failover, "
+        f"acknowledged {min(before, default=0):.3f} s before one"
+    )
 
 
 def _may_be_lost(what: Promise | Letter, losses: Sequence[tuple[float, float]]) -> bool:

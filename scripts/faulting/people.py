@@ -31,8 +31,9 @@ DIRECTS: Final = 0.2  # of what people say, to one person alone
 
 
 def token_of(user: int) -> str:
-    """A token for a day, which the nodes accept."""
-    return sign(Config(token_key=KEY), user, rooms={"*": "rwd"}, seconds=86_400)
+    """A token that the nodes accept, even those whose clock is half a day away."""
+    issued = time.time() - 43_200
+    return sign(Config(token_key=KEY), user, rooms={"*": "rwd"}, seconds=86_400, now=issued)
 
 
 class RecordingLink:

@@ -15,20 +15,25 @@ PASS, HANG, CUT = "pass", "hang", "cut"
 
 
 class Proxy:
-    """Forwards from `port` to `target`, a port on loopback, on a thread of its own.
+    """Forwards from `port` to the port `target`, on a thread of its own.
 
     While it hangs, connections stay open and nothing moves, as if packets were dropped. While it is cut, it
     resets every connection. The methods may be called from any thread.
     """
 
-    def __init__(self, target: int) -> None:
+    modes: tuple[str, ...] = (HANG, CUT)
+
+    def __init__(self, target: int, *, host: str = "127.0.0.1", to: str = "127.0.0.1") -> None:
+        """`host` is the address on which it listens, and `to` the one of `target`."""
+        self.host = host
         self.port = free_port()
+        self._to = to
         self._target = target
         self._mode = PASS
-        self._lock = threading.Lock()  # guards `_target`, `_mode` and `_stale`
-        self._stale = False  # the present connections shall be reset
+        self._lock = threading.Lock()  # guards `_target`, `_mode` and `_resets`
+        self._resets: list[threading.Event] = []  # each to be set once the present connections are reset
         self._pairs: dict[socket.socket, socket.socket] = {}
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        self._listener = socket.create_server((host, self.port), backlog=512)
         self._listener.setblocking(False)
         self._woken, self._waker = socket.socketpair()
         self._stopped = False
@@ -37,17 +42,24 @@ class Proxy:
         self._thread.start()
 
     def set(self, mode: str) -> None:
-        """PASS, HANG or CUT."""
+        """PASS, HANG or CUT. After CUT has returned, nothing moves any more."""
+        done = threading.Event()
         with self._lock:
             self._mode = mode
-            self._stale = self._stale or mode == CUT
+            if mode == CUT:
+                self._resets.append(done)
         self._waker.send(b"x")
+        if mode == CUT:
+            done.wait()
 
     def lead_to(self, target: int) -> None:
-        """Resets the connections, and forwards further ones to another port."""
+        """Forwards to another port. Once it has returned, nothing reaches the former one."""
+        done = threading.Event()
         with self._lock:
-            self._target, self._stale = target, True
+            self._target = target
+            self._resets.append(done)
         self._waker.send(b"x")
+        done.wait()
 
     def stop(self) -> None:
         """Resets the connections and ends the thread."""
@@ -61,9 +73,11 @@ class Proxy:
             while not self._stopped:
                 with self._lock:
                     mode, target = self._mode, self._target
-                    stale, self._stale = self._stale, False
-                if stale:
+                    resets, self._resets = self._resets, []
+                if resets:
                     self._reset_all(selector)
+                for done in resets:
+                    done.set()
                 if self._watched != (mode != HANG):
                     self._watch(selector, not self._watched)
                 for key, _ in selector.select():
@@ -93,7 +107,7 @@ class Proxy:
         try:
             if mode == CUT:
                 raise ConnectionRefusedError
-            far = socket.create_connection(("127.0.0.1", target), timeout=5)
+            far = socket.create_connection((self._to, target), timeout=5)
         except OSError:
             _reset(near)
             return

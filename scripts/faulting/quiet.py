@@ -34,7 +34,7 @@ def look(site: Site, people: Sequence[Person], observations: Observations) -> No
     with ExitStack() as stack:
         observers = []
         for node in site.nodes:
-            url = f"ws://127.0.0.1:{node.port}/chat"
+            url = f"ws://{node.host}:{node.port}/chat"
             opened = Client(url, nickname="observer", token=token_of(OBSERVER), timeout=ARRIVE_SECONDS)
             observers.append((node.name, stack.enter_context(opened)))
         _await_presence(rooms, people, observers, observations)
@@ -42,7 +42,7 @@ def look(site: Site, people: Sequence[Person], observations: Observations) -> No
         for room in rooms:
             _look_at_room(room, people, observers, observations, losses=site.losses, deadline=deadline)
     _within(deadline - time.monotonic(), lambda: not observations.missing_letters())
-    url = f"ws://127.0.0.1:{site.nodes[0].port}/chat"
+    url = f"ws://{site.nodes[0].host}:{site.nodes[0].port}/chat"
     observations.settle_letters({person.name: person.read_inbox(url) for person in people}, site.losses)
     observations.settle_epochs(site.restarts)
     observations.counts["quiet points"] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +14,13 @@ import redis
 from clustering.parts import Nginx, Node, Redis
 from clustering.programs import Program, ProgramFailed
 
+from faulting import clock
+from faulting.clock import Clock
+from faulting.network import Link, LinkedProxy, Namespace
 from faulting.proxy import PASS, Proxy
 
 NODES: Final = 3
+ENTRANCES: Final = 3  # of nginx; each client has one
 PRESENCE_TTL: Final = 3
 KEY: Final = "for-the-tokens-of-scripts-faults-alone"
 FLAGS: Final = (
@@ -28,36 +32,76 @@ FLAGS: Final = (
 PATIENCE: Final = 30.0
 
 
-class BrokenNode(Node):
-    """A node with a fault that somebody has put in, to see whether it is found."""
+class SiteNode(Node):
+    """A node, with proxies on its ways to Redis and from nginx, in a network namespace if there is one.
 
-    def __init__(self, number: int, redis_url: str, folder: Path, flags: Sequence[str], broken: str) -> None:
-        super().__init__(number, redis_url, folder, flags)
+    `broken` is a fault that somebody has put in, to see whether it is found.
+    """
+
+    def __init__(
+        self, number: int, redis: int | str, folder: Path, *, broken: str, namespace: Namespace | None
+    ) -> None:
+        """`redis` is the port of Redis, or the URL of a cluster, to whose servers no proxy can lead."""
+        flags = []
+        if namespace is not None:
+            back, front = Link(namespace, 0), Link(namespace, 1)
+            flags = ["--host", front.there, "--trusted-proxy", front.here]
+        self.to_redis: Proxy | Link
+        if isinstance(redis, str):
+            assert namespace is not None
+            self.to_redis, url = back, redis
+            back.carry_all()
+        else:
+            self.to_redis = proxy = LinkedProxy(redis, back, inward=False) if namespace else Proxy(redis)
+            url = f"redis://{proxy.host}:{proxy.port}/0"
+        super().__init__(number, url, folder, [*FLAGS, *flags])
         if broken:
             self._command = [sys.executable, "-m", "faulting.broken", broken, *self._command[3:]]
+        if namespace is None:
+            self.entrance = Proxy(self.port)
+        else:
+            self.host = front.there
+            self._command[:0] = namespace.prefix
+            self.entrance = LinkedProxy(self.port, front, inward=True)
 
 
 class Site:
-    """A context manager: leaving it stops everything. Used on one thread, except for `restarts`."""
+    """A context manager: leaving it stops everything. Used on one thread, except for `restarts`.
 
-    def __init__(self, folder: Path, *, broken: str = "") -> None:
+    `isolated` says that each node has a network namespace of its own; see network.enter.
+    """
+
+    def __init__(self, folder: Path, *, broken: str = "", isolated: bool = False) -> None:
         folder.chmod(0o711)  # nginx's workers may run as another user
-        self.stores = []
-        for name in ("one", "other"):
-            (folder / name).mkdir()
-            self.stores.append(Redis(folder / name))
-        self.primary, self.replica = self.stores
-        self.replication = Proxy(self.primary.port)
-        self.to_redis = [Proxy(self.primary.port) for _ in range(NODES)]
-        self.nodes: list[Node] = [
-            BrokenNode(number, f"redis://127.0.0.1:{proxy.port}/0", folder, FLAGS, broken)
-            for number, proxy in enumerate(self.to_redis, 1)
+        self.between_redis: list[Proxy] = []
+        redis = self._make_redis(folder)
+        self._namespaces = [Namespace(number) if isolated else None for number in range(NODES)]
+        self.nodes = [
+            SiteNode(number, redis, folder, broken=broken, namespace=namespace)
+            for number, namespace in enumerate(self._namespaces, 1)
         ]
-        self.to_nodes = [Proxy(node.port) for node in self.nodes]
+        self.to_redis = [node.to_redis for node in self.nodes]
+        self.to_nodes = [node.entrance for node in self.nodes]
         self.nginx = Nginx(self.to_nodes, folder)  # type: ignore[arg-type]  # it reads nothing but their ports
+        self.to_nginx = [Proxy(self.nginx.port) for _ in range(ENTRANCES)]
+        self.clocks = self._make_clocks(folder)
+        """By the programs, nodes and Redis, that have one of their own; empty without a C compiler."""
         self.restarts = 0  # of Redis: an epoch may end with each, and for no other reason
         self.losses: list[tuple[float, float]] = []
         """When Redis may have lost what it acknowledged, from when on and until when, by time.monotonic."""
+
+    def _make_redis(self, folder: Path) -> int | str:
+        """Returns where nodes find it; see SiteNode."""
+        self.stores: list[Redis] = [Redis(folder, "redis-1"), Redis(folder, "redis-2")]
+        self.primary, self.replica = self.stores
+        self.replication = Proxy(self.primary.port)
+        self.between_redis.append(self.replication)
+        return self.primary.port
+
+    def _start_redis(self) -> None:
+        for store in self.stores:
+            store.start()
+        self.follow(self.replica)
 
     @property
     def programs(self) -> list[Program]:
@@ -65,16 +109,24 @@ class Site:
         return [*self.stores, *self.nodes, self.nginx]
 
     @property
-    def proxies(self) -> list[Proxy]:
-        """All of them."""
-        return [self.replication, *self.to_redis, *self.to_nodes]
+    def ways(self) -> list[Proxy | Link]:
+        """All that can be parted."""
+        return [*self.between_redis, *self.to_redis, *self.to_nodes, *self.to_nginx]
+
+    def _make_clocks(self, folder: Path) -> dict[str, Clock]:
+        library = clock.build(folder)
+        clocks: dict[str, Clock] = {}
+        if library is None:
+            return clocks
+        for program in (*self.stores, *self.nodes):
+            clocks[program.name] = made = Clock(folder / f"{program.name}.clock", library)
+            program.environ |= made.environ
+        return clocks
 
     def __enter__(self) -> Site:
         with ExitStack() as undo:
             undo.callback(self._stop)
-            for store in self.stores:
-                store.start()
-            self.follow(self.replica)
+            self._start_redis()
             for node in self.nodes:
                 node.launch()
             for node in self.nodes:
@@ -93,20 +145,25 @@ class Site:
                 program.send_signal(signal.SIGTERM)
             for program in group:
                 program.wait()
-        for proxy in self.proxies:
-            proxy.stop()
+        for way in self.ways:
+            if isinstance(way, Proxy):
+                way.stop()
+        for namespace in filter(None, self._namespaces):
+            namespace.close()
 
     def heal(self) -> None:
         """Makes everything whole again. Raises ProgramFailed if something does not come back."""
-        for proxy in self.proxies:
-            proxy.set(PASS)
+        for way in self.ways:
+            way.set(PASS)
+        for each in self.clocks.values():
+            each.set(0.0)
         for program in self.programs:
             program.send_signal(signal.SIGCONT)
             if not program.running:
                 program.launch()
         for program in self.programs:
             program.await_ready(timeout=PATIENCE)
-        self._await_link()
+        self.await_redis()
 
     # Redis
 
@@ -123,9 +180,11 @@ class Site:
             client.config_set("repl-diskless-sync-delay", 0)
         with self.client(store) as client:
             client.replicaof("127.0.0.1", self.replication.port)
-        self._await_link()
+        self.await_redis()
 
-    def _await_link(self) -> None:
+    def await_redis(self) -> None:
+        """Waits until all of it is there again. Raises ProgramFailed."""
+
         def is_up() -> bool:
             with self.client(self.replica) as client:
                 return bool(client.info("replication").get("master_link_status") == "up")

@@ -22,6 +22,7 @@ LOGIN += ["--user", REPLICATOR, "on", ">secret", "+psync", "+replconf", "+ping"]
 class Service:
     """Redis that fails over. `server` is the master of the moment.
 
+    Sentinel replaces it when a test wants that, never by itself, however busy this machine is.
     With a certificate, chain and key, all of it speaks TLS only; with a password, Sentinel wants it, too.
     """
 
@@ -92,13 +93,12 @@ class Service:
                 client.execute_command("ACL", "SETUSER", REPLICATOR, "on")
 
     def fail_over(self, *, kill: bool) -> None:
-        """Another server becomes the master: because this one is dead, or because somebody wants it so."""
+        """Another server becomes the master; this one dies before, or goes on as its replica."""
         before = self.server
         if kill:
             before.kill()
-        else:
-            with self.sentinel() as client:
-                until(lambda: self._ordered(client), "Sentinel has begun")
+        with self.sentinel() as client:
+            until(lambda: self._ordered(client), "Sentinel has begun")
         until(lambda: self._master_port() != before.port, "Sentinel has chosen another master")
         self.server = next(each for each in self.servers if each.port == self._master_port())
         with self.server.client() as client:
@@ -111,9 +111,7 @@ class Service:
                 )
 
     def add_replica(self) -> None:
-        """Starts one more. From now on no master is taken for dead: this replica has nothing yet."""
-        with self.sentinel() as client:
-            client.execute_command("SENTINEL", "SET", SERVICE, "down-after-milliseconds", "60000")
+        """Starts one more."""
         of = ["--replicaof", "127.0.0.1", str(self.server.port)]
         self._add_server(self._folder / str(len(self.servers)), of)
 
@@ -143,14 +141,18 @@ class Service:
         assert EXECUTABLE is not None
         config = self._folder / "sentinel.conf"
         port = f"port 0\ntls-port {self.port}" if self._certificate else f"port {self.port}"
+        # It never promotes a replica that was apart from its master for ten times `down-after`, nor anything
+        # for `tilt-period`, half a minute, after it did not run for two seconds.
         config.write_text(
             f"{port}\nbind 127.0.0.1\ndir {self._folder}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.server.port} 1\n"
-            f"sentinel down-after-milliseconds {SERVICE} 500\n"
+            f"sentinel down-after-milliseconds {SERVICE} 600000\n"
             f"sentinel failover-timeout {SERVICE} 1000\n" + "\n".join(self._security())
         )
         self._sentinel = subprocess.Popen([EXECUTABLE, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
         until(lambda: self._known_replicas() == replicas, "the Sentinel knows the replicas")
+        with self.sentinel() as client:
+            client.execute_command("SENTINEL", "DEBUG", "tilt-period", "1")
 
     def _replicas(self) -> int:
         with self.server.client() as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from tests.chat.helpers import PATIENCE, WithoutInbox, join, run, say
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
 from threadchat.broker.redis.commands import IN_USE, Known
+from threadchat.broker.redis.connection import RedisConnection
 from threadchat.broker.redis.log import Change
 from threadchat.broker.redis.publish_pipeline import Publication
+from threadchat.broker.redis.topology.pool import Exchange
 from threadchat.chat.delivery.stream import EventStream, events_of
 from threadchat.chat.log.events import (
     ADD,
@@ -44,6 +47,26 @@ from threadchat.wire.outbox import Answer
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     with clusters(request.getfixturevalue(request.param)) as cluster:
         yield cluster
+
+
+def test_a_connection_that_another_thread_ends_is_a_temporary_error(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pool is ended when another server has become the master, whoever waits for an answer."""
+    receive = Exchange.receive
+
+    def receive_too_late(exchange: Exchange) -> list[Any]:
+        exchange._pool.disconnect()
+        return receive(exchange)
+
+    with closing(RedisConnection(cluster.server.url)) as connection:
+        assert connection.execute(("PING",)) == [b"PONG"]
+        monkeypatch.setattr(Exchange, "receive", receive_too_late)
+        with pytest.raises(CommandError, match="ended meanwhile") as raised:
+            connection.execute(("PING",))
+        assert (raised.value.code, raised.value.temporary) == (ErrorCode.INTERNAL, True)
+        monkeypatch.undo()
+        assert connection.execute(("PING",)) == [b"PONG"]
 
 
 def test_what_one_node_deletes_is_gone_on_all(cluster: Cluster) -> None:

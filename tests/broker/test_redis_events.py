@@ -11,6 +11,7 @@ import pytest
 
 from tests.broker.redis_server import RedisServer, why_not
 from tests.e2e.process import until
+from threadchat.broker.redis import RedisBroker
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
 from threadchat.publisher import Publisher
@@ -65,6 +66,44 @@ def heard(peer: Peer, count: int) -> list[dict[str, Any]]:
 def nodes(server: RedisServer) -> Iterator[list[Node]]:
     with ExitStack() as stack:
         yield [Node(server.url, stack) for _ in range(3)]
+
+
+def test_who_comes_from_another_node_misses_nothing_though_this_one_is_behind(nodes: list[Node]) -> None:
+    """What this node has not heard yet is neither said to be missing nor sent twice."""
+    here, there = nodes[:2]
+    ann = here.enter("ann", inbox={"offset": 0, "epoch": ""})
+    there.enter("ann")
+    bob = there.enter("bob")
+    for peer in (ann, bob):
+        peer.ask("join", room="r")
+    bob.ask("direct", to="ann", message="psst")
+    inbox = here.chat.hub.find_inbox("ann")
+    assert inbox is not None
+    rooms = [here.chat.hub.room("r"), inbox]
+    until(lambda: min(room.fanout.head.offset for room in rooms) > 0, "they are there")
+    behind = [there.chat.hub.room("r"), there.chat.hub.find_inbox("ann")]
+    for room in behind:
+        assert room is not None
+        until(lambda room=room: room.fanout.head.offset > 0, "the other node has them, too")  # type: ignore[misc]
+        make_deaf(there.chat, room.name)
+    bob.ask("message", room="r", message="hi")
+    bob.ask("direct", to="ann", message="hello")
+    until(lambda: inbox.fanout.head.offset == 2, "it is in the inbox")
+    until(lambda: rooms[0].fanout.head.offset > behind[0].fanout.head.offset, "one node has it")  # type: ignore[union-attr]
+    since = [room.fanout.head._asdict() for room in rooms]
+    back = there.enter("ann", inbox=since[1])
+    assert welcome(back)["inbox"] == {**since[1], "recovered": True}
+    joined = back.ask("join", room="r", since=since[0])
+    assert (joined["offset"], joined["epoch"], joined["recovered"]) == (*since[0].values(), True)
+
+
+def make_deaf(chat: Chat, name: str) -> None:
+    """What is published in a room reaches this node only when it looks it up."""
+    broker = chat.hub.broker
+    assert isinstance(broker, RedisBroker)
+    channel = next(channel for channel in broker.open_rooms() if channel.room == name)
+    [registration] = broker.subscriber._registrations[channel.log.names.channel.encode()]
+    registration.receive = lambda payloads: None
 
 
 def test_a_room_hears_of_events_on_every_node(nodes: list[Node]) -> None:

@@ -281,6 +281,8 @@ def test_what_was_acknowledged_survives_redis(cluster: Cluster) -> None:
 
     threads = run(*[lambda i=i: speak(hubs[i % 2], "abcd"[i]) for i in range(4)])
     assert halves.acquire(timeout=PATIENCE)
+    rooms = [hub.room("r") for hub in hubs]
+    until(lambda: all(room.fanout.head.offset for room in rooms), "both know an event of this epoch")
     cluster.server.kill()
     until(lambda: all(map(is_deaf, hubs)), "both know")
     cluster.server.start()

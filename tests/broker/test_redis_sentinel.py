@@ -16,7 +16,7 @@ if reason := why_not():
     pytest.skip(reason, allow_module_level=True)
 
 from tests.broker.nodes import Cluster, broker_of, level, no_socket_left, persist
-from tests.broker.redis_sentinel import Service
+from tests.broker.redis_sentinel import SERVICE, Service
 from tests.broker.test_redis_faults import channel_of, listen
 from tests.broker.test_redis_losses import connecting_later, recovers, texts
 from tests.chat.helpers import PATIENCE, RecordingSink, ids_of, join, run, say
@@ -63,6 +63,17 @@ def speak_early(hub: Hub, text: str) -> Position:
     publication = Publication(names, "r", say(text), channel._buffer.newest)
     [[epoch, offsets]] = broker.connection.execute(broker.pipeline._command([publication]))
     return Position(offsets[0], epoch.decode())
+
+
+def test_a_busy_machine_does_not_keep_the_sentinel_from_a_failover(service: Service) -> None:
+    """It never promotes a replica that was apart from its master for ten times `down-after`, nor anything for
+    `tilt-period` after it did not run for two seconds.
+    """
+    with service.sentinel() as client:
+        apart = 10 * client.sentinel_master(SERVICE)["down-after-milliseconds"]
+        debug = client.execute_command("SENTINEL", "DEBUG")
+    limits = debug if isinstance(debug, dict) else dict(zip(debug[::2], debug[1::2], strict=True))
+    assert int(limits["TILT-PERIOD"]) < 1000 * PATIENCE < apart
 
 
 KEPT = [f"kept {number}" for number in range(6)]

@@ -25,7 +25,7 @@ from threadchat.chat.room_registry import RoomRegistry, Schedule
 from threadchat.chat.room_shares import NOBODY, Openers
 from threadchat.chat.routing import Directory, Routing
 from threadchat.chat.user_directory import Session, UserDirectory
-from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
+from threadchat.errors import CloseCode, CommandError, ConfigError, ErrorCode, RoomClosed
 from threadchat.wire.threads.forking import Forked, begin_anew_after_fork
 
 ROOM_TTL: Final = 300.0
@@ -69,6 +69,10 @@ class Hub(Inboxes, MessageChanges, Reading):
         `batching` which events of the application are offered together. The other arguments are as for Room.
         """
         self.broker = broker
+        if not hasattr(broker, "sanctions"):
+            raise ConfigError(
+                f"broker is a {type(broker).__name__}; it must be a broker: write Hub(MemoryBroker())"
+            )
         self._routing = routing or Directory()
         self._request_buffer = request_buffer
         self._history_size = history_size

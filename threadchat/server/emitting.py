@@ -75,7 +75,7 @@ class Emitting(AdministeredChat):
     def edit(
         self, room: str, event: int, message: str, *, epoch: str = "", by: UserId | None = None
     ) -> Position:
-        """Gives a message another text, in the log and for all clients, however old it is.
+        """Changes the text of a message, in the log and for all clients, however old it is.
 
         `event` is the id of the message, and `epoch` the log in which it was read; an empty `epoch` means the
         current log. `by` is who does it, for the clients. Returns the position of the `edit` event. Raises
@@ -96,7 +96,7 @@ class Emitting(AdministeredChat):
         epoch: str = "",
         undo: bool = False,
     ) -> Position | None:
-        """Puts an emoji to a message for `user`, or with `undo` takes it back.
+        """Adds an emoji of `user` to a message, or with `undo` removes it.
 
         Returns the position of the event, or None if there was nothing to change. Raises what `edit` raises,
         and CommandError 106 if the message has too many reactions.

@@ -92,6 +92,26 @@ class RedisChannel(RoomPublishing):
         self._broker.connection.check_ready()
         return self.log.history(since, limit, reverse)
 
+    def await_event(self, position: Position) -> None:
+        """See Channel. Raises CommandError 100 while Redis is away."""
+        if not self._lacks(position):
+            return
+        [[epoch, head]] = self._broker.connection.ask(self.log.command("inspect", 0, 0))
+        found = Position(head, epoch.decode())
+        if found.epoch != position.epoch or found.offset < position.offset:
+            return  # there is no such event
+        self.inspect(found)
+        with self._lock:
+            if not self._lacks(position):
+                return
+            arrival = self._delivery_waiter.expect(position.offset)
+        arrival.acquire(timeout=TIMEOUT)
+
+    def _lacks(self, position: Position) -> bool:
+        """Whether it may be an event of this log that is not delivered yet."""
+        buffer = self._buffer
+        return position.epoch == buffer.epoch and position.offset > buffer.delivered and not self._closed
+
     def close(self) -> None:
         """See Channel. If Redis cannot be told, or the broker is closed, the room ends on this node only."""
         with self._lock:

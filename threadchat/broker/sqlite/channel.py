@@ -127,6 +127,9 @@ class SqliteChannel:
             self._outlet = None  # so that nothing follows the last event
         self._broker.forget(self)
 
+    def await_event(self, position: Position) -> None:
+        """See Channel. Only this process delivers events of the file."""
+
     def retire(self, may_go: Callable[[], bool]) -> bool:
         """See Channel. The log stays, and the next channel of the room continues it."""
         with self._lock:

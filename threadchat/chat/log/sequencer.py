@@ -129,6 +129,13 @@ class Channel(Protocol):
         Raises CommandError 112 if the log does not reach `since`. Runs on: any thread.
         """
 
+    def await_event(self, position: Position) -> None:
+        """Waits until the event at `position`, which another node may have delivered, is delivered here, too.
+
+        Returns after some seconds in any case, and at once if there is no such event. Raises CommandError 100
+        if that is unknown. Runs on: any thread that holds no room's lock.
+        """
+
     def close(self) -> None:
         """Publishes a last `close` event. After that, publishing raises RoomClosed."""
 
@@ -194,6 +201,9 @@ class Sequencer:
         """See Channel."""
         assert self._outlet is not None
         return self._outlet.history(since, limit, reverse)
+
+    def await_event(self, position: Position) -> None:
+        """See Channel. Nobody else delivers them."""
 
     def close(self) -> None:
         """See Channel."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, BinaryIO
@@ -75,13 +76,24 @@ class RequestReader:
     """
 
     def __init__(
-        self, sock: Socket, deadline: float, clock: Callable[[], float], *, max_body: int = BODY_BYTES
+        self,
+        sock: Socket,
+        deadline: float,
+        clock: Callable[[], float],
+        *,
+        max_body: int = BODY_BYTES,
+        throttle: AbstractContextManager[object] = nullcontext(),  # noqa: B008  # it has no state
     ) -> None:
-        """`max_body`: bytes; a body is refused if its Content-Length is larger."""
+        """`max_body`: bytes; a body is refused if its Content-Length is larger.
+
+        A head is parsed while `throttle` is held.
+        """
         self._sock = sock
         self._max_body = max_body
+        self._throttle = throttle
         self._deadline = deadline
         self._clock = clock
+        self._late = False
         self._received = bytearray()
 
     @property
@@ -92,6 +104,10 @@ class RequestReader:
     def read(self) -> Request:
         """Return the request. Raises RequestError if it must be refused, PeerGone if the peer has left."""
         head = self._read_head()
+        with self._throttle:
+            return self._parse(head)
+
+    def _parse(self, head: bytes) -> Request:
         length = _check_head(head, self._max_body)
         parser = h11.Connection(h11.SERVER)
         parser.receive_data(head)
@@ -135,14 +151,18 @@ class RequestReader:
             raise PeerGone(str(error)) from error
 
     def receive(self, most: int = RECEIVE_BYTES) -> bytes:
-        """Up to `most` bytes, and at least one. Raises RequestError and PeerGone."""
+        """Up to `most` bytes, and at least one. Raises RequestError and PeerGone.
+
+        After the deadline, what waits in the socket is read once: then this thread was late.
+        """
         remaining = self._deadline - self._clock()
         try:
-            if remaining <= 0:
+            if self._late:
                 raise TimeoutError
-            self._sock.settimeout(remaining)
+            self._late = remaining <= 0
+            self._sock.settimeout(max(0.0, remaining))
             data = self._sock.recv(most)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             raise RequestError(
                 HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send all of it at once."
             ) from None

@@ -64,6 +64,8 @@ class Inbox:
         subscription = None
         while not self._opened:
             room = self._hub.find_inbox(user)
+            if room is not None and since is not None:
+                room.channel.await_event(since)
             with self._lock, contextlib.suppress(RoomClosed):  # the room has just expired; try again
                 room, self._announced = self._announced or room, None
                 if room is not None:

@@ -134,6 +134,8 @@ class Memberships:
         since = None if command.since is None else Position(command.since.offset, command.since.epoch)
 
         def subscribe(room: Room) -> Membership:
+            if since is not None:
+                room.channel.await_event(since)
             subscription = room.subscribe(
                 self._connection,
                 compression.NATIVE[self._connection.deflater],

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import redis
 from redis.exceptions import RedisError, ResponseError
 
 from threadchat.broker.redis.topology.interface import CONFIRMATION, Command, TooFewReplicas
+
+_ENDED: Final = (AttributeError, ValueError)
+"""If another thread ends the pool's connections meanwhile, redis-py finds no socket or a closed buffer."""
 
 
 class Exchange:
@@ -31,13 +34,23 @@ class Exchange:
         commands = self._commands
         if self._replicas:
             commands = [*commands, ("WAIT", self._replicas, int(CONFIRMATION * 1000))]
-        self._connection = self._pool.get_connection()
-        self._connection.send_packed_command(self._connection.pack_commands(commands))
+        try:
+            connection = self._connection = self._pool.get_connection()
+        except _ENDED as error:
+            raise _ended() from error
+        packed = connection.pack_commands(commands)
+        try:
+            connection.send_packed_command(packed)
+        except _ENDED as error:
+            raise _ended() from error
 
     def receive(self) -> list[Any]:
         """Reads the answers, which may be errors. Raises redis-py's RedisError if the connection fails."""
-        answers = [_read_answer(self._connection) for _ in self._commands]
-        confirmed = _read_answer(self._connection) if self._replicas else 0
+        try:
+            answers = [_read_answer(self._connection) for _ in self._commands]
+            confirmed = _read_answer(self._connection) if self._replicas else 0
+        except _ENDED as error:
+            raise _ended() from error
         self._complete = True
         return answers if confirmed == self._replicas else _confirmed(answers, confirmed, self._replicas)
 
@@ -60,6 +73,10 @@ def send(pool: redis.ConnectionPool, commands: Sequence[Command], replicas: int 
         return exchange.receive()
     finally:
         exchange.end()
+
+
+def _ended() -> redis.ConnectionError:
+    return redis.ConnectionError("the connection was ended meanwhile")
 
 
 def _read_answer(connection: Any) -> Any:
