@@ -83,13 +83,14 @@ def entering(offer: Callable[[list[Any]], Result], own: Deferring | None = None)
         try:
             return offer(listed)
         finally:
-            _enter(listed)
+            enter(listed)
     except BaseException:
-        _enter(listed)  # again: the exception may have come before `_enter` did anything
+        enter(listed)  # again: the exception may have come before `enter` did anything
         raise
 
 
-def _enter(listed: list[Any]) -> None:
+def enter(listed: list[Any]) -> None:
+    """Enters outboxes in their turnstile's line, and empties the list. Runs on: any thread."""
     if listed:
         listed[0].line.enter(listed)
         listed.clear()

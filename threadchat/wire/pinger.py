@@ -68,6 +68,11 @@ class Pinger:
         self.resumed_at = float("-inf")
         """When the process last continued after it was stopped, in the clock's seconds."""
 
+    @property
+    def stopped(self) -> bool:
+        """Whether there is no thread, and so actions run only in `run_due`. Runs on: any thread."""
+        return self._stopped
+
     def call_later(self, seconds: float, action: Action) -> Alarm:
         """Calls `action` on the pinger's thread in `seconds`. Runs on: any thread."""
         return self.call_at(self.clock() + seconds, action)

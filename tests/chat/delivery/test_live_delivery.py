@@ -11,7 +11,18 @@ from typing import Any
 
 import pytest
 
-from tests.chat.helpers import PATIENCE, RecordingSink, ids_of, join, producers, put, run, say
+from tests.chat.helpers import (
+    PATIENCE,
+    RecordingSink,
+    Ticket,
+    Tickets,
+    ids_of,
+    join,
+    producers,
+    put,
+    run,
+    say,
+)
 from tests.wire.interrupts import interrupted_everywhere
 from threadchat.chat.delivery import live_delivery
 from threadchat.chat.delivery.fanout import Fanout
@@ -21,6 +32,7 @@ from threadchat.chat.emitting import draft_event
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import Draft, Position
 from threadchat.chat.log.sequencer import Sequencer
+from threadchat.chat.log.tail import HISTORY_BYTES
 from threadchat.chat.room import Room
 from threadchat.errors import RoomClosed
 from threadchat.wire.listing import DEFERRED, entering
@@ -49,9 +61,16 @@ def event(number: int = 0, **fields: Any) -> Draft:
 class Hall:
     """A room of many, in which at most four events are put together."""
 
-    def __init__(self, members: int = MANY, name: str = "hall", *, history_size: int = 1024) -> None:
+    def __init__(
+        self,
+        members: int = MANY,
+        name: str = "hall",
+        *,
+        history_size: int = 1024,
+        history_bytes: int = HISTORY_BYTES,
+    ) -> None:
         self.later = Later()
-        self.channel, self.fanout = Sequencer(name), Fanout(name, history_size)
+        self.channel, self.fanout = Sequencer(name), Fanout(name, history_size, history_bytes)
         self.channel.attach(self.fanout)
         self.fanout.batching = Batching(self.later, 4, 200)
         self.batches: list[list[int]] = []
@@ -408,6 +427,82 @@ def test_whoever_writes_looks_at_the_gate_after_what_waits() -> None:
     assert room.try_publish([]) == []
     assert not isinstance(room.try_publish(say("a")), Gate)
     assert hall.got == [1, 2]
+
+
+def test_whoever_emits_waits_for_those_who_catch_up_also_if_another_thread_makes_the_offers() -> None:
+    """Otherwise the log would outrun them, because no batch is ever completed by who emits."""
+    hall, slow = Hall(history_size=32), RecordingSink()
+    slow.has_room = False
+    subscription = hall.fanout.subscribe(slow, ids_of, name="slow")
+    hall.emit()
+    subscription.start()
+    assert slow.feeding.acquire(timeout=PATIENCE)
+    answer: Any = None
+    emitted = 1
+    while not isinstance(answer, Gate) and emitted < 40:
+        answer = hall.channel.publish([event()])
+        hall.later.run()
+        emitted += not isinstance(answer, Gate)
+    assert emitted < 24, "half of the log is left"
+    slow.set()
+    join(producers("slow"))
+    assert subscription.live
+    assert slow.fell_behind == 0
+    hall.fanout.flush()
+    assert hall.got == slow.got == list(range(1, emitted + 1))
+
+
+@pytest.mark.parametrize("history_bytes", [1, 200, 800, 1600])
+def test_whoever_has_no_room_finds_the_whole_batch_in_a_log_of_few_bytes(history_bytes: int) -> None:
+    hall = Hall(history_bytes=history_bytes)
+    hall.sinks[0].answer = Answer.NO
+    for _ in range(4):
+        put(hall.channel, draft_event("long", "x" * 60))
+        hall.sinks[0].answer = Answer.NO if hall.fanout._deferred else Answer.YES
+        if not hall.fanout._deferred:
+            join(producers("hall"))
+    hall.fanout.flush()
+    join(producers("hall"))
+    assert hall.sinks[0].fell_behind == 0
+    assert hall.got == [1, 2, 3, 4]
+
+
+def test_no_batch_is_completed_between_the_offers_of_another_thread_and_its_gate(hall: Hall) -> None:
+    """Those who are nearly full have no room for it: all of them would read it from the log."""
+    lock, come = hall.fanout._lock, threading.Semaphore(0)
+    emitters: list[threading.Thread] = []
+
+    class Watched:
+        def __enter__(self) -> None:
+            if not lock.acquire(blocking=False):
+                come.release()
+                lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+
+    class Line(Tickets):
+        def ticket(self) -> Ticket:
+            hall.sinks[0].line = Tickets()
+            emitters.extend(run(emit))
+            assert come.acquire(timeout=PATIENCE)
+            return super().ticket()
+
+    answers: list[Any] = []
+
+    def emit() -> None:
+        while len(answers) < 4 and not isinstance((answers or [None])[-1], Gate):
+            answers.append(hall.channel.publish([event()]))
+        come.release()
+
+    hall.fanout._lock = Watched()  # type: ignore[assignment]
+    hall.emit()
+    hall.sinks[0].line, hall.sinks[0].answer = Line(), Answer.HIGH
+    hall.later.run()
+    join(emitters)
+    assert isinstance(answers[-1], Gate)
+    assert hall.got == [1]
+    hall.sinks[0].answer = Answer.YES
 
 
 # -- interrupts and forks ----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from threadchat.chat.delivery.offering import Tell, offer_whisper
 from threadchat.chat.delivery.subscription import Encode, Subscription
 from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import EVENT, Position, Record
-from threadchat.wire.listing import DEFERRED, entering
+from threadchat.wire.listing import DEFERRED, enter, entering
 
 MANY: Final = 64
 """The number of live subscriptions from which on the application's events are offered in batches. For fewer,
@@ -45,6 +45,7 @@ class LiveDelivery(LogTail):
     def __init__(self, history_size: int, history_bytes: int, clock: Callable[[], float]) -> None:
         super().__init__(history_size, history_bytes)
         self._most = history_size // 8  # events that may be deferred, so that the log still has them
+        self._most_bytes = history_bytes // 8
         self._clock = clock
         self._audience = Audience()  # the live subscriptions
         self._behind: set[Subscription] = set()  # catching up, or not started yet
@@ -60,7 +61,7 @@ class LiveDelivery(LogTail):
         """The gate that publishers must wait for, or None. Runs on: publishers' threads."""
         gate = self._gate
         if gate is not None and gate.passed:
-            with self._lock:  # `flush` may set another one at this moment
+            with self._lock:  # `flush` may shut another one at this moment
                 if self._gate is gate:
                     self._gate = None
                 gate = self._gate
@@ -71,19 +72,7 @@ class LiveDelivery(LogTail):
         batching = self.batching
         if batching is not None and records[0].event.type == EVENT and self._defer(records, batching):
             return
-        full: set[Any] = set()
-
-        def offer(listed: list[Any]) -> None:
-            with self._lock:
-                self._offer_locked(records, listed, full)
-                if self._behind:
-                    half_way = self._tail.half_way
-                    full.update(each for each in self._behind if each.position.offset < half_way)
-                self._active_at = self._clock()
-
-        entering(offer, self)
-        if full:
-            self._gate = Gate(line.ticket() for line in full)
+        entering(partial(self._offer, records), self)
 
     def delivered(self) -> None:
         """Hands subscriptions that fell behind to producers. Runs on: the channel's caller, unlocked."""
@@ -102,24 +91,8 @@ class LiveDelivery(LogTail):
         """Offers what was deferred. Runs on: any thread that holds no lock of a room or an outbox."""
         if not self._deferred and DEFERRED.owner is not self:
             return
-        full: set[Any] = set()
-
-        def offer(listed: list[Any]) -> bool:
-            with self._lock:
-                unserved = len(self._unserved)
-                if self._deferred:
-                    self._offer_locked((), listed, full)
-                else:
-                    DEFERRED.release(self)
-                return len(self._unserved) > unserved
-
         try:
-            fell_behind = entering(offer, self)
-            if full:
-                gate = Gate(line.ticket() for line in full)
-                with self._lock:
-                    self._gate = gate
-            if fell_behind:
+            if entering(partial(self._offer, ()), self):
                 self._serve_elsewhere()
         except BaseException:  # from a signal handler, at any point
             self.delivered()
@@ -140,10 +113,34 @@ class LiveDelivery(LogTail):
 
     # Helpers
 
+    def _offer(self, records: Sequence[Record], listed: list[Any]) -> bool:
+        """Offers what was deferred, then `records`. Returns whether somebody has to be served by a producer.
+
+        The gate is shut under the same lock. Otherwise somebody who emits could complete the next batch
+        before, and those who had no room for it would all fall behind.
+        """
+        full: set[Any] = set()
+        with self._lock:
+            if records or self._deferred:
+                self._offer_locked(records, listed, full)
+            else:
+                DEFERRED.release(self)
+            if self._behind:
+                half_way = self._tail.half_way
+                full.update(each for each in self._behind if each.position.offset < half_way)
+            if full:
+                enter(listed)  # before the tickets, which stand in the same line
+                self._gate = Gate(line.ticket() for line in full)
+            if records:
+                self._active_at = self._clock()
+            return bool(self._unserved)
+
     def _defer(self, records: Sequence[Record], batching: Batching) -> bool:
         """Puts an event in the log and defers its offers. Returns False if they have to be made now."""
         most = min(batching.events, self._most)
-        if len(records) != 1 or len(records[0].json) > batching.size:
+        if most < 2 or len(records) != 1:
+            return False
+        if len(records[0].json) > min(batching.size, self._most_bytes // most):
             return False
         try:
             with self._lock:
