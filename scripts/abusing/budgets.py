@@ -69,25 +69,23 @@ def all_rooms_in_parts(target: Target) -> Answers:
     return total
 
 
-@abuse("messages of many connections", "ok", "111")
+# These two limits are a tenth of the defaults, so that they are reached on a busy machine, too.
+@abuse("messages of many connections", "ok", "111", flags=("--message-rate-per-address", "200"))
 def messages(target: Target) -> Answers:
-    """Twenty connections each send what one could send, without a pause."""
+    """Twenty connections each send 500 without a pause; of all of them, 3,200 are taken at once."""
     total = Answers()
-    crowd = strangers(target, 20)
-    flood = [{"type": "message", "room": "flood", "message": "buy"}] * target.size(5000, 2500)
-    for stranger in crowd:
-        total += outcomes(stranger.ask_all(flood[:1500]))
-    for stranger in crowd:
-        total += outcomes(stranger.ask_all(flood[:500]))
+    flood = [{"type": "message", "room": "flood", "message": "buy"}] * 500
+    for stranger in strangers(target, 20):
+        total += outcomes(stranger.ask_all(flood))
         welcome(target)
     if not total["111"]:
         raise Unanswered("nobody was told to slow down (111)")
     return total
 
 
-@abuse("bytes of many connections", "ok", "111")
+@abuse("bytes of many connections", "ok", "111", flags=("--byte-rate-per-address", "200000"))
 def bytes_of_many(target: Target) -> Answers:
-    """Ten connections each send large messages; of all of it, 32 MiB are taken at once."""
+    """Ten connections each send large messages; of all of it, 3 MiB are taken at once."""
     total = Answers()
     large = "x" * 400_000
     for stranger in strangers(target, target.size(20, 12)):
