@@ -39,13 +39,13 @@ class TellingChecker(Checker):
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__()
-        self._tell = tell
+        self.tell = tell
 
     def fault(self, who: str, what: str, actions: Iterable[str] = ()) -> None:
         """Notes that something is wrong."""
         super().fault(who, what, actions)
         if self.faults_in_all <= MOST_FAULTS:
-            self._tell(f"FAULT: {who}: {what}")
+            self.tell(f"FAULT: {who}: {what}")
 
 
 class Observations:
@@ -80,6 +80,10 @@ class Observations:
         """Notes that something is wrong."""
         with self._lock:
             self._checker.fault(who, what)
+
+    def tell(self, what: str) -> None:
+        """Says something that helps to explain a fault."""
+        self._checker.tell(what)
 
     # For people
 

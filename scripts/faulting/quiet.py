@@ -37,7 +37,7 @@ def look(site: Site, people: Sequence[Person], observations: Observations) -> No
             url = f"ws://{node.host}:{node.port}/chat"
             opened = Client(url, nickname="observer", token=token_of(OBSERVER), timeout=ARRIVE_SECONDS)
             observers.append((node.name, stack.enter_context(opened)))
-        _await_presence(rooms, people, observers, observations)
+        _await_presence(site, rooms, people, observers, observations)
         deadline = time.monotonic() + ARRIVE_SECONDS
         for room in rooms:
             _look_at_room(room, people, observers, observations, losses=site.losses, deadline=deadline)
@@ -49,6 +49,7 @@ def look(site: Site, people: Sequence[Person], observations: Observations) -> No
 
 
 def _await_presence(
+    site: Site,
     rooms: Sequence[str],
     people: Sequence[Person],
     observers: Sequence[tuple[str, Client]],
@@ -73,6 +74,11 @@ def _await_presence(
     if not _within(PRESENCE_SECONDS, is_right):
         for (name, room), what in wrong.items():
             observations.fault(name, f"presence in {room} is wrong {PRESENCE_SECONDS:g} s later: {what}")
+        for room in sorted({room for _, room in wrong}):
+            observations.tell(site.describe_presence(room))
+        for node in site.nodes:
+            lines = [line for line in node.log().splitlines() if " DEBUG " not in line]
+            observations.tell("\n".join([f"{node.name}, the end of its log:", *lines[-60:]]))
 
 
 def _difference(present: dict[str, int], expected: dict[str, int]) -> str:
