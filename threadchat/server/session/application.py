@@ -72,7 +72,11 @@ class ApplicationSession(HelloSession):
                 self._inbox.start()
 
     def open_own_inbox(self, since: commands.Since | None) -> dict[str, Any]:
-        """See HelloSession. If the inbox is not available, the session begins without it."""
+        """See HelloSession. If the inbox is not available, the session begins without it.
+
+        A client that named its position gets none of the later events then, because it would take them for
+        the next ones. It has to come again as soon as the inbox is there.
+        """
         assert self.user is not None
         if self.identity.identity is None or not self.hub.keeps_inbox(self.user):
             return {}
@@ -83,7 +87,10 @@ class ApplicationSession(HelloSession):
             return {**fields, **unread(self)}
         except CommandError as error:
             log.warning("connection %d: no inbox for now: %s", self.connection.number, error)
-            self._inbox = None
+            if since is None:
+                self._inbox = None
+            else:
+                inbox.give_up()
             return {}
 
     @property
