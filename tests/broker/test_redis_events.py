@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -122,6 +123,34 @@ def test_who_came_while_the_inbox_was_not_available_gets_all_of_it_later(
     assert heard(new, 1)[0]["message"] == "last"
     again = here.enter("ann", inbox=place)
     assert [event["message"] for event in heard(again, 2)] == ["missed", "last"]
+
+
+def test_what_comes_during_hello_comes_once(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = nodes[:2]
+    bob = there.enter("bob")
+    bob.ask("direct", to="ann", message="first")
+    here.enter("ann").ask("join", room="r")  # the node is ready, and hears of what is sent to her
+    hub = here.chat.hub
+    arrive, notify, notified = hub.arrive, hub._sessions.notify, threading.Event()
+
+    def arrive_slowly(session: Any) -> None:
+        arrive(session)
+        bob.ask("direct", to="ann", message="meanwhile")
+        assert notified.wait(20), "this node hears of it"
+
+    def note(*told: Any, **options: Any) -> bool:
+        answer = notify(*told, **options)
+        notified.set()
+        return answer
+
+    with monkeypatch.context() as slow:
+        slow.setattr(hub, "arrive", arrive_slowly)
+        slow.setattr(hub._sessions, "notify", note)
+        peer = here.memory.connect(headers={"X-User": "ann"})
+        reply = peer.ask("hello", nickname="ann", inbox={"offset": 0, "epoch": ""})
+    assert reply["type"] == "ok"
+    bob.ask("direct", to="ann", message="last")
+    assert [event["message"] for event in heard(peer, 3)] == ["first", "meanwhile", "last"]
 
 
 def make_deaf(chat: Chat, name: str) -> None:
