@@ -54,7 +54,11 @@ PLACES = {
     "werkzeug": ("plain/flask_sock.py", "plain/websockets/sync/router.py"),
     "websockets": ("plain/websockets/exceptions.py",),
     "socks": ("plain/websockets/proxy.py",),
-    "wsproto": ("wire/protocol/state_machine.py", "wire/protocol/parser.py"),
+    "wsproto": (
+        "wire/protocol/state_machine.py",
+        "wire/protocol/client_handshake.py",
+        "wire/protocol/parser.py",
+    ),
     "h11": ("server/*",),
     "socket": ("wire/*", "server/*", "plain/*", "broker/redis/*", "client/*", "testing/*", "cli/*"),
     "ssl": ("wire/*", "server/*", "plain/*", "client/*", "testing/*"),

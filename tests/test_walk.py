@@ -33,7 +33,7 @@ def first_line(folder: Path) -> str:
 
 def test_a_line_for_each_wing_as_its_docstring_says_it() -> None:
     expected = [[f"`{wing}/`", first_line(PACKAGE / wing)] for wing in WINGS]
-    told = table("The wings")[1:]
+    told = table("Folders")[1:]
     assert told == expected, "\n".join(f"| {wing} | {line} |" for wing, line in expected)
 
 

@@ -48,6 +48,11 @@ class Publisher:
         Connects with the first publication. Raises ConfigError for another kind of URL, and BrokerError if
         redis-py is not installed.
         """
+        if not isinstance(url, str):
+            raise ConfigError(
+                f"Publisher was given a {type(url).__name__}; it must be the URL of a Redis: "
+                "write Publisher(config.broker)"
+            )
         if url.partition("://")[0] not in REDIS_SCHEMES:
             raise ConfigError(f"Publisher({url!r:.80}): must be a {'://, '.join(REDIS_SCHEMES)}:// URL")
         try:

@@ -156,8 +156,8 @@ def direct(people: int, window: int) -> Workload:
     )
 
 
-# The talker calls a command, and the application emits one event per call, while messages of people in one
-# burst are published together.
+# The talker calls a command, without asking for a reply, as the other one asks for none to its messages. The
+# application emits one event per call.
 EMIT = replace(
     fan_out(1000, 64, ours_only=True),
     name="emit-1000-w64",

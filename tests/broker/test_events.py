@@ -6,9 +6,13 @@ import msgspec
 import pytest
 
 from tests.broker.brokers import Kind, Make, opened
+from tests.chat.helpers import RecordingSink, ids_of
+from threadchat.chat.delivery import live_delivery
+from threadchat.chat.delivery.live_delivery import Batching
 from threadchat.chat.delivery.subscription import Filter
 from threadchat.chat.emitting import draft_event
 from threadchat.chat.log.events import DIRECT, EVENT, Draft, Position, UserId, inbox_of
+from threadchat.chat.room import Room
 
 DATA: list[object] = [
     None,
@@ -67,6 +71,29 @@ def test_names_are_filtered(make: Make) -> None:
     assert passing(Filter(types=["event", "message"], names=["b"])) == [2, 4]
     assert passing(Filter(users=[7])) == [4]
     assert passing(Filter(names=[])) == []
+
+
+def test_events_for_many_come_in_order_and_before_what_follows(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fan-out defers its offers, and nothing but what follows makes them."""
+    monkeypatch.setattr(live_delivery, "MANY", 1)
+    broker = make()
+    opened(broker, "other")  # by now it is ready
+    room, sink = Room("r", channel=broker.open("r")), RecordingSink()
+    room.fanout.batching = Batching(lambda seconds, action: None, 4, 1000)
+    room.subscribe(sink, ids_of).start()
+    for number in range(1, 7):
+        position = room.emit("tick", number)
+        assert position is not None
+        assert position.offset == room.fanout.newest == number
+    assert sink.got == [1, 2, 3, 4]
+    assert [event.data for event in room.history()] == [1, 2, 3, 4, 5, 6]
+    room.message("ann", "hi")
+    sink.wait_for(lambda sink: sink.got == [1, 2, 3, 4, 5, 6, 7])
+    room.emit("tick", 8)
+    room.close()
+    sink.wait_for(lambda sink: sink.got == [1, 2, 3, 4, 5, 6, 7, 8, 9])
 
 
 @pytest.mark.parametrize("sender", [1, -5, "1", "ann", None])

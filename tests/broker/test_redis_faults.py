@@ -22,11 +22,14 @@ from tests.e2e.process import until
 from tests.wire.helpers import short_of_threads
 from threadchat.broker.redis import RedisBroker
 from threadchat.broker.redis.room_channel import RedisChannel
+from threadchat.chat.delivery import live_delivery
+from threadchat.chat.delivery.live_delivery import Batching
 from threadchat.chat.delivery.stream import EventStream, events_of
 from threadchat.chat.hub import Hub
 from threadchat.chat.log.events import JOIN, LEAVE, MESSAGE, Position
 from threadchat.chat.room import Room
 from threadchat.errors import CommandError, ErrorCode, SlowConsumer
+from threadchat.wire.outbox import Answer
 
 
 @pytest.fixture
@@ -138,6 +141,31 @@ def test_a_shut_gate_holds_events_back_and_loses_none(cluster: Cluster) -> None:
     for _ in range(200):
         first.room("r").publish(say(*["hi"] * 10))
     assert numbers(slow, 2060) == list(range(1, 2061))
+
+
+def test_a_node_looks_at_the_gate_after_the_events_that_it_deferred(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_delivery, "MANY", 1)
+    first, second = cluster.hub(), cluster.hub()
+    room, sink = second.room("r"), RecordingSink(Answer.HIGH)
+    room.fanout.batching = Batching(lambda seconds, action: None, 25, 1000)
+    room.subscribe(sink, ids_of, name="full").start()
+    channel, received = channel_of(second, "r"), []
+    [registration] = broker_of(second).subscriber._registrations[channel.log.names.channel.encode()]
+    registration.receive = received.extend
+    first.room("r").emit("tick")
+    first.room("r").publish(say(*["hi"] * 10))
+    until(lambda: len(received) == 2, "the other node has both")
+    until(lambda: first.room("r").fanout.newest == 11, "and this one is done with them")
+    for payload in received:  # only now, because in this process everything else makes the deferred offers
+        channel.receive([payload])
+    assert sink.line.taken.acquire(timeout=PATIENCE)
+    assert sink.line.given[0].waiting.acquire(timeout=PATIENCE), "a worker waits for the gate"
+    assert sink.got == [1]
+    sink.answer = Answer.YES
+    sink.line.given[0].let_pass()
+    sink.wait_for(lambda sink: sink.got == list(range(1, 12)))
 
 
 # -- connections -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,16 +19,19 @@ def server() -> Iterator[LiveServer]:
         yield server
 
 
-async def awaited(chat: Client) -> None:
+anything: Any = connect  # hides the mistakes from the type checker
+
+
+async def awaited(chat: Any) -> None:
     await chat.message("lobby", "hi")
 
 
-async def iterated(chat: Client) -> None:
+async def iterated(chat: Any) -> None:
     async for _ in chat:
         pass
 
 
-async def entered(chat: Client) -> None:
+async def entered(chat: Any) -> None:
     async with chat:
         pass
 
@@ -40,6 +43,27 @@ def test_whoever_awaits_is_told_that_it_is_synchronous(server: LiveServer, use: 
         pytest.raises(TypeError, match=r"is synchronous: call it without await.*asyncio\.to_thread"),
     ):
         asyncio.run(use(chat))
+
+
+async def connected(url: str) -> None:
+    await anything(url)
+
+
+async def entered_by_async_with(url: str) -> None:
+    async with anything(url):
+        pass
+
+
+async def iterated_over_a_connection(url: str) -> None:
+    with connect(url) as websocket:
+        async for _ in cast(Any, websocket):
+            pass
+
+
+@pytest.mark.parametrize("use", [connected, entered_by_async_with, iterated_over_a_connection])
+def test_whoever_awaits_connect_is_told_that_it_is_synchronous(server: LiveServer, use: Any) -> None:
+    with pytest.raises(TypeError, match=r"is synchronous: call it without await.*asyncio\.to_thread"):
+        asyncio.run(use(server.at("/ws")))
 
 
 def test_a_wrong_path_names_those_that_there_are(server: LiveServer) -> None:

@@ -14,7 +14,9 @@ PAGE = DOCS / "python-api.md"
 
 
 def first_line(thing: object) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+    """The first paragraph of a docstring. The page says itself that every thread may call everything."""
+    text = (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+    return text.removesuffix(" Runs on: any thread.")
 
 
 def names() -> Iterator[tuple[str, str]]:
@@ -23,8 +25,8 @@ def names() -> Iterator[tuple[str, str]]:
         yield f"`{name}`", first_line(getattr(threadchat, name))
 
 
-def methods(thing: type) -> Iterator[tuple[str, str]]:
-    """The public methods and properties of a class, with what each takes."""
+def methods(thing: type, without: str = "") -> Iterator[tuple[str, str]]:
+    """The public methods and properties of a class, and their parameters, except the one that all have."""
     for name, member in sorted(inspect.getmembers_static(thing)):
         function = getattr(member, "__func__", member)
         if name.startswith("_") or not (inspect.isfunction(function) or isinstance(member, property)):
@@ -32,14 +34,14 @@ def methods(thing: type) -> Iterator[tuple[str, str]]:
         if isinstance(member, property):
             yield f"`{name}`", first_line(member)
         else:
-            yield f"`{name}({arguments(function)})`", first_line(function)
+            yield f"`{name}({arguments(function, without)})`", first_line(function)
 
 
-def arguments(function: object) -> str:
-    """The parameters without their types; what may be left out stands in brackets."""
+def arguments(function: object, without: str) -> str:
+    """The parameters without their types, optional ones in brackets."""
     found = []
     for name, parameter in inspect.signature(function).parameters.items():  # type: ignore[arg-type]
-        if name != "self":
+        if name not in ("self", without):
             star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
             needed = parameter.default is parameter.empty and not star
             found.append(name if needed else f"[{star}{name}]")
@@ -50,7 +52,7 @@ def tables() -> Mapping[str, list[tuple[str, str]]]:
     """The rows of each table, by the heading above it."""
     return {
         "Methods of Chat": list(methods(threadchat.Chat)),
-        "Methods of Client": list(methods(threadchat.Client)),
+        "Methods of Client": list(methods(threadchat.Client, "timeout")),
         "Public names": list(names()),
     }
 

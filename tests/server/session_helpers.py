@@ -10,13 +10,13 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed as PeerClosed
 from websockets.sync.client import connect
 
-from tests.wire.helpers import PATIENCE, Hand, client_frame, tcp_pair
+from tests.wire.helpers import PATIENCE, Hand, client_frame, tcp_pair, until
 from threadchat.broker.memory import MemoryBroker
 from threadchat.chat.hub import Hub
 from threadchat.chat.routing import make_routing
@@ -272,9 +272,14 @@ class Person:
         assert answer["reason"]
         return int(answer["code"])
 
+    def wait_until_idle(self) -> None:
+        """Waits until the reader has dealt with all that was said, and waits for more."""
+        until(lambda: not self.connection.is_behind())
+
     def unheard(self) -> list[Json]:
-        """All that came before the reply to a ping, and was not asked for."""
+        """All that came before the reply to a ping, and was not asked for; the reader is idle then."""
         assert self.ask("ping") == {"type": "ok", "re": next(self._ids) - 1}
+        self.wait_until_idle()
         heard = list(self._heard)
         self._heard.clear()
         return heard
@@ -328,14 +333,6 @@ def history_of(world: World, size: int) -> tuple[Person, str]:
         bob.ask("message", room="lobby", message=str(i + 1))
     epoch = bob.ask("history", room="lobby")["epoch"]
     return bob, epoch
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Looks again and again, where nothing tells when it happens."""
-    deadline = monotonic() + PATIENCE
-    while not condition():
-        assert monotonic() < deadline, "it never happened"
-        sleep(0.0005)
 
 
 class Squatter:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.server.session_helpers import standstill
+from threadchat.chat.delivery import live_delivery
 from threadchat.chat.log.events import inbox_of
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode
@@ -17,6 +18,7 @@ from threadchat.server.budgets.account import MAX_STORED, STORED_WINDOW
 from threadchat.server.chat import Chat
 from threadchat.server.protocol.encoding import native_events
 from threadchat.testing import FakeClock, InMemory, LiveServer, Peer, StallingPeer
+from threadchat.wire.listing import DEFERRED
 from threadchat.wire.outbox import Answer, Outbox
 from threadchat.wire.protocol.requests import Latest, Text
 from threadchat.wire.turnstile import Turnstile
@@ -382,6 +384,17 @@ def test_one_connection_leaves_only_so_much_for_those_who_are_away() -> None:
         clock.advance(STORED_WINDOW / MAX_STORED)
         assert ann.ask("direct", to="one more", message="spam")["stored"] is True
         assert ann.refused("direct", to="another", message="spam") == ErrorCode.TOO_MANY_REQUESTS
+
+
+def test_with_a_fake_clock_an_event_for_many_waits_for_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_delivery, "MANY", 1)
+    with Chat(Config(), pinger=FakeClock().pinger()) as chat, InMemory(chat) as memory:
+        tab = Tab(memory, None)
+        tab.ask("join", room="r")
+        assert tab.next()["type"] == "join"
+        assert chat.emit("r", "a") is not None
+        assert DEFERRED.owner is None
+        assert tab.next()["name"] == "a"
 
 
 def test_the_old_dialect_keeps_nothing_and_is_reached(chat: Chat, memory: InMemory) -> None:

@@ -10,6 +10,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from time import monotonic, sleep
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -64,6 +65,24 @@ class RecordingLine:
 
     def urge(self, outbox: Any) -> None:
         self.urged.append(outbox)
+
+
+class Turnless:
+    """A socket whose reader takes what comes, as the system lets it, and has no turn until `turn` is set."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self.taken = threading.Event()
+        self.turn = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def recv(self, size: int) -> bytes:
+        data: bytes = self._sock.recv(size)
+        self.taken.set()
+        assert self.turn.wait(PATIENCE)
+        return data
 
 
 # -- frames ------------------------------------------------------------------------------------------
@@ -415,6 +434,14 @@ def finish(*threads: threading.Thread) -> None:
     for thread in threads:
         thread.join(PATIENCE)
         assert not thread.is_alive(), f"{thread.name} did not end"
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Looks again and again, where nothing tells when it happens."""
+    deadline = monotonic() + PATIENCE
+    while not condition():
+        assert monotonic() < deadline, "it never happened"
+        sleep(0.0005)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from tests.wire.helpers import (
     switching,
     tcp_pair,
     text_frame,
+    until,
 )
 from threadchat.errors import Cancelled, CloseCode, ConnectionClosed
 from threadchat.wire.connection import DEFAULT_LIMITS, Connection, ConnectionState
@@ -76,7 +77,12 @@ def watch_reader(served: Served) -> Callable[[], None]:
         return receive()
 
     served.connection._transport.receive = tell  # type: ignore[method-assign]
-    return lambda: waits.get(timeout=PATIENCE)
+
+    def wait() -> None:
+        waits.get(timeout=PATIENCE)
+        until(lambda: not served.connection.is_behind())
+
+    return wait
 
 
 def stall(served: Served) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.wire.helpers import Hand, RecordingLine
 from threadchat.wire.counters import ConnectionCounters
 from threadchat.wire.keepalive import Keepalive
@@ -23,7 +25,9 @@ class Kept:
         self.keepalive = Keepalive(self.deadlines, self.outbox, frames.encode, self.counters, clock)
         self.keepalive.reading_since = clock()
         self.silences = 0
-        self.keepalive.start(DEFAULT_LIMITS._replace(**limits), share, self._silent)  # type: ignore[arg-type]
+        self.behind = False
+        given: Any = DEFAULT_LIMITS._replace(**limits)  # type: ignore[arg-type]
+        self.keepalive.start(given, share, self._silent, lambda: self.behind)
 
     def _silent(self) -> None:
         self.silences += 1
@@ -158,3 +162,25 @@ def test_pings_that_are_not_answered_until_the_next_are_counted() -> None:
     assert kept.keepalive.asked_at is None
     kept.advance(30)
     assert kept.counters.pings_unanswered == 2
+
+
+def test_a_pong_that_waits_for_its_reader_is_no_silence() -> None:
+    kept = Kept()
+    kept.behind = True
+    kept.advance(120)
+    assert kept.silences == 0
+    kept.advance(1)
+    kept.keepalive.answered()  # now the reader had a turn
+    kept.keepalive.reading_since = kept.hand.clock()
+    kept.behind = False
+    kept.advance(118)
+    assert kept.silences == 0
+
+
+def test_a_reader_that_is_behind_all_the_time_is_waited_for_once_more() -> None:
+    kept = Kept()
+    kept.behind = True
+    kept.advance(239)
+    assert kept.silences == 0
+    kept.advance(120)
+    assert kept.silences == 1

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.wire.helpers import PATIENCE, FakeClock, Hand, run_all, short_of_threads, switching
-from threadchat.wire.pinger import STOPPED, Alarm, Deadlines, Pinger
+from threadchat.wire.pinger import CATCHING_UP, LOOK, STOPPED, Alarm, Deadlines, Pinger
 from threadchat.wire.threads.reports import REPORTS
 
 HALF_A_DAY = 12 * 3600.0
@@ -428,3 +428,37 @@ def test_what_the_peer_has_to_do_ends_in_time_otherwise(hand: Hand) -> None:
     Deadlines(hand.pinger).give("hello", 5, note(log, "hello"))
     hand.advance(5)
     assert log == ["hello"]
+
+
+def test_what_came_and_waits_for_its_reader_is_in_time(hand: Hand) -> None:
+    log: list[str] = []
+    behind = True
+    Deadlines(hand.pinger).give("hello", 5, note(log, "hello"), lambda: behind)
+    hand.advance(5)
+    for _ in range(30):
+        hand.advance(LOOK)
+    assert log == []
+    behind = False
+    hand.advance(LOOK)
+    assert log == ["hello"], "there is nothing that could be it"
+
+
+def test_a_peer_that_sends_and_sends_is_not_waited_for_without_end(hand: Hand) -> None:
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    deadlines.give("hello", 5, note(log, "hello"), lambda: True)
+    hand.advance(5)
+    for _ in range(int(CATCHING_UP / LOOK)):
+        assert log == []
+        hand.advance(LOOK)
+    assert log == ["hello"]
+
+
+def test_what_was_waited_for_clears_the_deadline(hand: Hand) -> None:
+    log: list[str] = []
+    deadlines = Deadlines(hand.pinger)
+    deadlines.give("hello", 5, note(log, "hello"), lambda: True)
+    hand.advance(5)
+    deadlines.clear("hello")
+    hand.advance(100)
+    assert log == []

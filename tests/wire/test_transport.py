@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
-import threadchat.wire.transport as transport_module
 from tests.wire.helpers import (
     ENVIRON,
     PATIENCE,
     Peer,
+    Turnless,
     client_frame,
     close_frame,
     finish,
@@ -31,12 +31,14 @@ from tests.wire.helpers import (
     switching,
     tcp_pair,
     text_frame,
+    until,
 )
 from threadchat.errors import ConnectionClosed
-from threadchat.wire.protocol import frames
+from threadchat.wire.protocol import frames, incoming
 from threadchat.wire.protocol.parser import CorrectedFrames
 from threadchat.wire.protocol.state_machine import ClientProtocol, Protocol, ServerProtocol
-from threadchat.wire.transport import _LONGEST_POLL, _READ_SIZE, _READ_SIZE_BUSY, Transport
+from threadchat.wire.socket_state import LONGEST_POLL
+from threadchat.wire.transport import _READ_SIZE, _READ_SIZE_BUSY, Transport
 
 CONTINUATION, TEXT, BINARY, PING, PONG = 0, 1, 2, 9, 10
 
@@ -216,7 +218,7 @@ def test_a_flood_of_frames_lets_others_have_the_interpreter_now_and_then(
 ) -> None:
     """Not so the commonest ones, which cost next to nothing."""
     pauses: list[float] = []
-    monkeypatch.setattr(transport_module, "sleep", pauses.append)
+    monkeypatch.setattr(incoming, "sleep", pauses.append)
     assert len(receive_all([], trailing=client_frame(PING, b"p") * 640).pongs) == 640
     assert len(pauses) == 10
     assert len(receive_all([], trailing=client_frame(TEXT, b"hi") * 640).messages) == 640
@@ -232,7 +234,7 @@ def test_after_our_close_a_peers_is_found_behind_what_was_on_its_way() -> None:
 def test_after_our_close_a_flood_is_not_decoded_to_its_end(frame: bytes) -> None:
     outcome = receive_all([frame * 5000, frame * 5000, close_frame(1001)], stopped=True)
     assert outcome.code == 1006
-    assert 0 < len(outcome.messages + outcome.pongs) <= transport_module._LAST_FRAMES
+    assert 0 < len(outcome.messages + outcome.pongs) <= incoming._LAST_FRAMES
 
 
 def test_nothing_is_kept_once_it_was_received() -> None:
@@ -500,7 +502,7 @@ def test_waiting_to_write_is_done_in_short_pieces(tcp: Pair, monkeypatch: pytest
     monkeypatch.setattr(select, "poll", Poll)
     for seconds in (10, 0.1, 0.0001):
         transport.wait_writable(seconds)
-    assert waits == [_LONGEST_POLL * 1000, 100, 1]
+    assert waits == [LONGEST_POLL * 1000, 100, 1]
 
 
 def test_a_lost_connection_is_1006_to_both_sides(tcp: Pair) -> None:
@@ -647,3 +649,47 @@ def test_frames_of_both_kinds_make_the_way_through_a_real_socket(tcp: Pair) -> N
     assert found == ["hi", b"\0"]
     transport.send(frames.encode(frames.TEXT, b"hi"))
     assert tcp[1].recv(100) == b"\x81\x02hi"
+
+
+# -- who is behind ------------------------------------------------------------------------------------------
+
+
+def test_a_reader_is_behind_until_it_comes_back_for_more() -> None:
+    ours, theirs = tcp_pair()
+    theirs.sendall(client_frame(TEXT, b"before"))
+    assert ours.recv(9)  # by who read the handshake
+    transport = make_transport(ours, trailing=b"123")
+    assert transport.is_behind(), "of what came behind the handshake"
+    transport = make_transport(ours)
+    ours.recv(64)
+    transport = make_transport(ours)
+    assert not transport.is_behind()
+    theirs.sendall(client_frame(TEXT, b"one"))
+    until(transport.is_behind)
+    assert transport.receive() == ["one"]
+    assert transport.is_behind(), "somebody deals with it now"
+    reader = start(transport.receive)  # comes back, and waits
+    until(lambda: not transport.is_behind())
+    theirs.sendall(client_frame(TEXT, b"more"))
+    finish(reader)
+    theirs.close()
+    for _ in range(2):
+        transport.release()
+    assert not transport.is_behind(), "it is over"
+
+
+def test_a_reader_without_a_turn_is_behind() -> None:
+    ours, theirs = tcp_pair()
+    transport = make_transport(ours)
+    transport.socket = turnless = Turnless(ours)  # type: ignore[assignment]
+    got: list[str | bytes] = []
+    reader = start(lambda: got.extend(transport.receive()))
+    assert not transport.is_behind()
+    theirs.sendall(client_frame(TEXT, b"one"))
+    assert turnless.taken.wait(PATIENCE)
+    assert transport.is_behind(), "although nothing is left in the socket"
+    turnless.turn.set()
+    finish(reader)
+    assert got == ["one"]
+    for sock in (ours, theirs):
+        sock.close()

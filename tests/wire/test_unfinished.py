@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.wire.helpers import Hand, finish, start
 from threadchat.wire.limits import DEFAULT_LIMITS
-from threadchat.wire.pinger import Deadlines
+from threadchat.wire.pinger import CATCHING_UP, Deadlines
 from threadchat.wire.unfinished import GRACE, Unfinished, UnfinishedBudget
 
 TIMEOUT = 30.0
@@ -21,7 +21,11 @@ class Half:
         self.ended: list[str] = []
         self.keepalive: Any = SimpleNamespace(reading_since=self.hand.clock())
         self.transport: Any = SimpleNamespace(
-            is_within=False, progress=(0, 0), held=0, drop=lambda: self.ended.append("dropped")
+            is_within=False,
+            progress=(0, 0),
+            held=0,
+            drop=lambda: self.ended.append("dropped"),
+            is_behind=lambda: False,
         )
         self.unfinished = Unfinished(
             Deadlines(self.hand.pinger),
@@ -177,3 +181,32 @@ def test_what_comes_for_one_who_goes_counts_no_more() -> None:
     assert (budget.total, half.ended) == (0, ["dropped"])
     half.unfinished.end()
     assert budget._leaving == {}
+
+
+def test_more_of_it_that_waits_for_its_reader_is_in_time() -> None:
+    half = Half()
+    half.come(10)
+    half.transport.is_behind = lambda: True
+    half.hand.advance(TIMEOUT)
+    for _ in range(30):
+        half.hand.advance(GRACE)
+    assert half.ended == []
+    half.come(20)  # now the reader had a turn
+    half.transport.is_behind = lambda: False
+    for _ in range(28):
+        half.hand.advance(GRACE)
+    assert half.ended == []
+    for _ in range(4):
+        half.hand.advance(GRACE)
+    assert half.ended[1:] == ["3008 slow: a message was begun, and no more of it came for 30 s"]
+
+
+def test_a_reader_that_is_behind_all_the_time_is_not_waited_for_without_end() -> None:
+    half = Half()
+    half.come(10)
+    half.transport.is_behind = lambda: True
+    half.hand.advance(TIMEOUT)
+    for _ in range(int(CATCHING_UP / GRACE)):
+        assert half.ended == []
+        half.hand.advance(GRACE)
+    assert half.ended

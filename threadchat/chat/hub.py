@@ -10,6 +10,7 @@ from threadchat.chat.access.revocations import Revocations
 from threadchat.chat.access.sanctions import BAN, Sanction
 from threadchat.chat.broker_interface import Alone, Broker, Cluster, RoomInfo
 from threadchat.chat.delivery.listener import Listener
+from threadchat.chat.delivery.live_delivery import Batching
 from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, SharedStream
 from threadchat.chat.delivery.subscription import Encode
 from threadchat.chat.inboxes import NO_INBOXES, Inboxes, InboxRules, passing_event
@@ -24,7 +25,7 @@ from threadchat.chat.room_registry import RoomRegistry, Schedule
 from threadchat.chat.room_shares import NOBODY, Openers
 from threadchat.chat.routing import Directory, Routing
 from threadchat.chat.user_directory import Session, UserDirectory
-from threadchat.errors import CloseCode, CommandError, ErrorCode, RoomClosed
+from threadchat.errors import CloseCode, CommandError, ConfigError, ErrorCode, RoomClosed
 from threadchat.wire.threads.forking import Forked, begin_anew_after_fork
 
 ROOM_TTL: Final = 300.0
@@ -58,15 +59,20 @@ class Hub(Inboxes, MessageChanges, Reading):
         announce_limit: int | None = ANNOUNCE_LIMIT,
         fell_behind: Callable[[int], object] = int,
         inboxes: InboxRules = NO_INBOXES,
+        batching: Batching | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """`broker` keeps the logs, for example a MemoryBroker. Without `schedule`, a pinger's `call_later`,
         no room is forgotten and `logs_bytes`, the limit for the memory of all logs (0: none), has no effect.
         At most `max_rooms` rooms may be open (0: any number), not counting the `reserved` ones. `fell_behind`
-        is told, on a publisher's thread, how many live subscriptions fell behind. `inboxes` says who has an
-        inbox. The other arguments are as for Room.
+        is told, on any thread, how many live subscriptions fell behind. `inboxes` says who has an inbox, and
+        `batching` which events of the application are offered together. The other arguments are as for Room.
         """
         self.broker = broker
+        if not hasattr(broker, "sanctions"):
+            raise ConfigError(
+                f"broker is a {type(broker).__name__}; it must be a broker: write Hub(MemoryBroker())"
+            )
         self._routing = routing or Directory()
         self._request_buffer = request_buffer
         self._history_size = history_size
@@ -74,7 +80,8 @@ class Hub(Inboxes, MessageChanges, Reading):
         self._send_timeout = send_timeout
         self._announce_limit = announce_limit
         self._fell_behind = fell_behind
-        self._inbox_rules = inboxes
+        self._inbox_rules, self.keeps_inbox = inboxes, inboxes.keeps
+        self._batching = batching
         self._clock = clock
         self._cluster: Cluster = broker if isinstance(broker, Cluster) else Alone()
         self._sessions = UserDirectory()
@@ -256,6 +263,7 @@ class Hub(Inboxes, MessageChanges, Reading):
             clock=self._clock,
         )
         room.fanout.fell_behind = self._fell_behind
+        room.fanout.batching = self._batching
         return room
 
     def _make_list(self) -> list[RoomInfo]:

@@ -73,6 +73,8 @@ class Inboxes:
     _rooms: RoomRegistry
     _routing: Routing
     _inbox_rules: InboxRules
+    keeps_inbox: Callable[[UserId], bool]
+    """Whether a person has an inbox."""
 
     def in_room(self, name: str, action: Callable[[Room], Result], openers: Openers = NOBODY) -> Result:
         """Calls `action` with the room of that name. Raises RoomClosed once the hub is closed."""
@@ -111,10 +113,6 @@ class Inboxes:
             here.tell(told)
 
     # One person
-
-    def keeps_inbox(self, user: UserId) -> bool:
-        """Whether the person has an inbox."""
-        return self._inbox_rules.keeps(user)
 
     def blocks_of(self, user: UserId) -> Blocks:
         """Where the person's block list is: with the inbox, or on this node if they have none."""

@@ -13,13 +13,14 @@ from threadchat.chat.delivery.stream import REQUEST_BUFFER, SEND_TIMEOUT, EventS
 from threadchat.chat.delivery.subscription import ALL, Filter, Subscription
 from threadchat.chat.emitting import Emitter, passing
 from threadchat.chat.log.backpressure import Gate
-from threadchat.chat.log.events import MESSAGE, RENAME, Details, Draft, Event, Position, UserId
+from threadchat.chat.log.events import EVENT, MESSAGE, RENAME, Details, Draft, Event, Position, UserId
 from threadchat.chat.log.keys import application_key
 from threadchat.chat.log.sequencer import Channel, Page
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE
 from threadchat.chat.presence import Occupant, Presence
 from threadchat.chat.room_state import RoomState
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
+from threadchat.wire.listing import DEFERRED
 
 log = logging.getLogger(__name__)
 
@@ -100,13 +101,15 @@ class Room(RoomState, Emitter):
         Raises RoomClosed.
         """
         while True:
-            answer = self.channel.publish(drafts)
+            answer = self.try_publish(drafts)
             if not isinstance(answer, Gate):
                 return answer
             answer.wait(self._send_timeout)
 
     def try_publish(self, drafts: Sequence[Draft]) -> list[Position] | Gate:
         """Like `publish`, but instead of waiting for a gate it publishes nothing and returns the gate."""
+        if DEFERRED.owner is not None and not (drafts and drafts[0].type == EVENT):
+            DEFERRED.flush()  # before the channel looks for a gate, because there may be one then
         return self.channel.publish(drafts)
 
     def history(self, since: Position | None = None, limit: int = 100, reverse: bool = False) -> Page:

@@ -12,6 +12,7 @@ from threadchat.chat.log.events import UserId
 from threadchat.chat.log.sequencer import Channel, Sequencer
 from threadchat.chat.presence import Occupant, People
 from threadchat.chat.room_names import RoomNames
+from threadchat.errors import ConfigError
 from threadchat.wire.threads.forking import begin_anew_after_fork
 
 
@@ -26,6 +27,9 @@ class RoomState:
         channel: Channel | None,
         clock: Callable[[], float],
     ) -> None:
+        """Raises ConfigError if `name` is not text."""
+        if not isinstance(name, str):
+            raise ConfigError(f"name is a {type(name).__name__}; it must be text, the name of the room")
         self.name = name
         self._history_size = history_size
         self._history_bytes = history_bytes

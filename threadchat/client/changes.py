@@ -30,7 +30,7 @@ class ChangeCommands:
     def edit(
         self, room: str, event: int, message: str, *, epoch: str = "", timeout: float | None = None
     ) -> Published:
-        """Gives the user's own message another text.
+        """Changes the text of the user's own message.
 
         Raises CommandError 103 if it is the message of somebody else, or older than the server's
         `edit_window`.
@@ -49,7 +49,7 @@ class ChangeCommands:
     def react(
         self, room: str, event: int, emoji: str, *, epoch: str = "", timeout: float | None = None
     ) -> Changed:
-        """Puts an emoji to a message; without an effect if the user's is there already.
+        """Adds an emoji to a message. It has no effect if the user has added it already.
 
         Raises CommandError 106 if the message has too many reactions.
         """
@@ -58,21 +58,21 @@ class ChangeCommands:
     def unreact(
         self, room: str, event: int, emoji: str, *, epoch: str = "", timeout: float | None = None
     ) -> Changed:
-        """Takes the user's own emoji back; without an effect if it is not there."""
+        """Removes the user's own emoji. It has no effect if it is not there."""
         fields = {**_target(room, event, epoch), "emoji": emoji}
         return self._ask(Request("unreact", fields, Changed), timeout)
 
     # What the user has read
 
     def read(self, room: str, event: int, epoch: str, *, timeout: float | None = None) -> Reply:
-        """Notes that the user has read a room up to the event with that id, in the log of `epoch`.
+        """Stores that the user has read a room up to an event, in the log of `epoch`.
 
         The server keeps this for users with an inbox; others get CommandError 108. Positions only advance.
         """
         return self._ask(Request("read", {"room": room, "event": event, "epoch": epoch}, Reply), timeout)
 
     def unread(self, *, timeout: float | None = None) -> dict[str, Unread]:
-        """What the user has not read, for the rooms of which `read` told a position: 100 at most."""
+        """What the user has not read, in at most 100 rooms with a position from `read`."""
         return self._ask(Request("rooms", {}, RoomList), timeout).unread
 
 

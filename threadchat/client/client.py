@@ -19,10 +19,10 @@ from threadchat.client.positions import MissedRange
 from threadchat.client.protocol import Page
 from threadchat.client.reconnecting_connection import Opener, ReconnectingConnection, without_password
 from threadchat.client.resumption import Resumption, Token
-from threadchat.client.synchronous import Synchronous
 from threadchat.errors import BadUrl, CloseCode, CommandError, ConfigError, ConnectionClosed
 from threadchat.wire.connecting.address import parse
 from threadchat.wire.connecting.cancellation import Cancellation
+from threadchat.wire.threads.synchronous import Synchronous
 
 if TYPE_CHECKING:
     import ssl as tls
@@ -245,7 +245,7 @@ def chat_url(text: str) -> str:
         if parts.scheme not in schemes or not parts.hostname or parts.port == 0:
             raise ValueError("it must begin with ws://, wss://, http:// or https://, followed by a host")
     except ValueError as error:
-        given = without_password(repr(text))
+        given = without_password(repr(text)) if isinstance(text, str | int) else f"a {type(text).__name__}"
         raise BadUrl(f"{given} is not a chat address such as ws://127.0.0.1:8080/chat: {error}") from None
     path = "/chat" if parts.path in ("", "/") else parts.path
     url = parts._replace(scheme=schemes[parts.scheme], path=path, fragment="").geturl()

@@ -22,7 +22,7 @@ class PersonalCommands:
     def _ask(self, request: Request[AnyReply], timeout: float | None) -> AnyReply: ...
 
     def block(self, user: UserId, *, timeout: float | None = None) -> Reply:
-        """Takes no more private messages from somebody: their `direct` gets error 103 from now on.
+        """Refuses private messages from a user: their `direct` gets error 103.
 
         A known user's list is kept with the inbox and may have 500 entries; above it, CommandError 106 is
         raised. A stranger's list may have 50, and is kept by the server's process for as long as it has room.
@@ -31,7 +31,7 @@ class PersonalCommands:
         return self._ask(Request("block", {"user": user}, Reply), timeout)
 
     def unblock(self, user: UserId, *, timeout: float | None = None) -> Reply:
-        """Takes private messages from somebody again."""
+        """Accepts private messages from a user again."""
         return self._ask(Request("unblock", {"user": user}, Reply), timeout)
 
     def blocked(self, *, timeout: float | None = None) -> tuple[UserId, ...]:
@@ -43,7 +43,7 @@ class PersonalCommands:
         return self._ask(Request("typing_to", {"to": user}, Reply, on_loss=OnLoss.REFUSED), timeout)
 
     def logout(self, *, timeout: float | None = None) -> Reply:
-        """Revokes what the user could come back with: a stranger's `resume`, or the token shown here.
+        """Revokes the token that the client presented, or else the user's `resume`.
 
         The server then closes the connection (1000), and the client ends. Raises CommandError 106, temporary,
         if too many people have logged out lately.

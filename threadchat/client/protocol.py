@@ -8,9 +8,9 @@ import msgspec
 
 from threadchat.chat.log.events import UserId
 from threadchat.client.event import KICKED, ChatEvent, notice
-from threadchat.client.synchronous import Awaited
 from threadchat.errors import CloseCode, CommandError, ConnectionClosed, ErrorCode
 from threadchat.normalize import NAMING, nfc, nfc_id
+from threadchat.wire.threads.synchronous import Awaited
 
 # -- replies -----------------------------------------------------------------------------------------
 

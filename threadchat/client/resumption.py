@@ -14,7 +14,7 @@ from threadchat.client.event_queue import EventQueue
 from threadchat.client.pending import OnLoss, Request
 from threadchat.client.positions import Filter, Positions, RoomPosition
 from threadchat.client.protocol import Joined, Refreshed, Renamed, Welcome, decode_event, decode_reply
-from threadchat.errors import CannotConnect, CommandError
+from threadchat.errors import CannotConnect, CommandError, ConfigError
 from threadchat.normalize import nfc
 
 Token = str | Callable[[], str]
@@ -34,6 +34,8 @@ class Resumption:
     def __init__(self, nickname: str | None, token: Token | None, events: EventQueue) -> None:
         if token is not None and not isinstance(token, str):
             check_callback("token", token, ())
+        if nickname is not None and not isinstance(nickname, str):
+            raise ConfigError(f"nickname is a {type(nickname).__name__}; it must be text")
         self.nickname = nfc(nickname or "")
         self.user: UserId | None = None
         self.session = ""

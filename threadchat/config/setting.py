@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from functools import wraps
@@ -137,16 +137,22 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def names_unknown_settings(made: type[T]) -> type[T]:
-    """Makes the constructor suggest a setting when it is given an unknown name."""
+    """Makes the constructor say what to write for an unknown name, or for a value without a name."""
     init = made.__init__
     known = [field.name for field in fields(made)]  # type: ignore[arg-type]
 
     @wraps(init)
     def __init__(self: T, *args: Any, **values: Any) -> None:
+        if args:
+            instead = "(**settings)" if isinstance(args[0], Mapping) else "(port=8080)"
+            raise ConfigError(
+                f"{made.__name__} takes settings by name, and was given a {type(args[0]).__name__}; "
+                f"write {made.__name__}{instead}"
+            )
         for name in values:
             if name not in known:
                 raise ConfigError(f"{name} is not a setting{suggestion(name, known)}")
-        init(self, *args, **values)
+        init(self, **values)
 
     made.__init__ = __init__  # type: ignore[method-assign, assignment]
     return made

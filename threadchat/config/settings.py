@@ -47,7 +47,7 @@ _GIB = 1024**3
 
 
 @names_unknown_settings
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Every setting, with its default.
 
@@ -72,8 +72,7 @@ class Config:
         "names below one, * allows all; if empty, all are allowed, but on a loopback address only loopback "
         "names, which protects against DNS rebinding")
     subprotocols: str = _setting("", SUBPROTOCOLS, "address",
-        "WebSocket subprotocols that the server accepts; a browser closes the connection if the server "
-        "accepts none of those that it offers; bearer, followed by a token, is always accepted")
+        "WebSocket subprotocols that the server accepts; bearer, followed by a token, is always accepted")
     tls_cert: str = _setting("", PATH, "address",
         "PEM file with a certificate and its chain; with it and tls_key, the server accepts TLS only")
     tls_key: str = _setting("", PATH, "address",
@@ -115,23 +114,23 @@ class Config:
     pong_timeout: float = _setting(120.0, _SECONDS, "deadlines",
         "a peer that has answered no ping for this long counts as gone; must be above ping_interval")
     message_timeout: float = _setting(30.0, _SECONDS, "deadlines",
-        "time without a byte of a message that has begun; then the connection is closed, whatever its pings")
+        "time without a further byte of an incomplete message; after it, the connection is closed")
     max_age: float = _setting(43_200.0, _LONG, "deadlines",
         "longest life of a connection; after it, clients reconnect and are authenticated again")
     send_timeout: float = _setting(3.0, _SECONDS, "deadlines",
-        "a socket that accepts no byte for this long, while a message waits, is stalled and gets closed")
+        "a socket that accepts no byte for this long, while a message waits, is closed")
     write_timeout: float = _setting(10.0, _SECONDS, "deadlines",
-        "time in which a full socket must accept 6,400 bytes for each second of this setting; a peer that is "
-        "slower is disconnected")
+        "time in which a full socket must accept 6,400 bytes for each second of this setting; a slower peer "
+        "is disconnected")
     drain_timeout: float = _setting(10.0, _SECONDS, "deadlines",
         "time that a shutdown may take to send what is queued and to close all connections")
     presence_ttl: float = _setting(15.0, _SIGN_OF_LIFE, "deadlines",
-        "a node that has sent no heartbeat for this long counts as gone, and its people leave; Redis only")
+        "a node without a heartbeat for this long counts as gone, and its people leave; Redis only")
 
     max_connections: int = _setting(0, Whole(0, _MILLION, "connections"), "limits",
         "connections served at the same time; 0 means as many as there are file descriptors")
     max_connections_per_address: int = _setting(0, Whole(0, _MILLION, "connections"), "limits",
-        "connections from one address at the same time; 0 means no limit, which is necessary behind a proxy "
+        "connections from one address at the same time; 0 means no limit, as is necessary behind a proxy "
         "that is not in trusted_proxy")
     max_message_size: int = _setting(512_000, Bytes(125, _GIB), "limits",
         "largest message that the server accepts; a longer one is refused before it is buffered")
@@ -144,33 +143,31 @@ class Config:
     unfinished_bytes: int = _setting(128 * 1024**2, Bytes(125, 1024 * _GIB), "limits",
         "bytes of incomplete messages from all connections together; above it, the largest one is dropped")
     message_rate: int = _setting(0, Whole(0, _MILLION, "messages a second"), "limits",
-        "commands that one connection may send; more are refused, and many more close the connection; "
-        "0 means no limit")
+        "commands that one connection may send; more are refused, and many more close the connection; 0 "
+        "means no limit")
     message_burst: int = _setting(100, Whole(1, _MILLION, "messages"), "limits",
         "messages that one connection may send at once before message_rate applies")
     address_exempt: str = _setting("127.0.0.1, ::1", NETWORKS, "limits",
-        "addresses and networks that many people share, such as offices, and proxies that are not in "
-        "trusted_proxy; the budgets of an address do not apply to them, only those of a user")
+        "addresses and networks that many people share, such as offices; only budgets of users apply to them")
     message_rate_per_address: int = _setting(2000, Whole(0, _MILLION, "messages a second"), "limits",
         "commands from all connections of one address; more are refused; 0 means no limit")
     byte_rate_per_address: int = _setting(2 * 1024**2, Bytes(0, _GIB, "bytes a second"), "limits",
         "bytes of messages from all connections of one address; bounds what fills logs and disks; 0 means no "
         "limit")
     query_time_per_address: int = _setting(250, Whole(0, 100_000, "milliseconds a second"), "limits",
-        "CPU time for questions (history, count, who, rooms) of the connections of one address, and for "
-        "events that they catch up on; above it, questions are refused and catching up takes longer; 0 means "
-        "no limit")
+        "CPU time for history, count, who, rooms and catching up, for the connections of one address; above "
+        "it, commands are refused and catching up takes longer; 0 means no limit")
     catch_ups_per_address: int = _setting(256, Whole(0, _MILLION, "threads"), "limits",
-        "connections of one address that catch up on events at the same time, each with a thread; further "
-        "ones wait for their turn; 0 means no limit")
+        "connections of one address that catch up at the same time, each with a thread; further ones wait; 0 "
+        "means no limit")
     subscriptions_per_address: int = _setting(20_000, Whole(0, 100 * _MILLION, "subscriptions"), "limits",
-        "rooms that the connections of one address are in, added up over all connections; 0 means no limit")
+        "rooms that the connections of one address are in, added up; 0 means no limit")
     rooms_per_address: int = _setting(1000, Whole(0, 100 * _MILLION, "rooms"), "limits",
         "open rooms that the connections of one address created; 0 means no limit")
     rooms_per_connection: int = _setting(1000, Whole(1, _MILLION, "rooms"), "limits",
         "rooms that one connection may join or subscribe to")
     max_rooms: int = _setting(3000, Whole(1, 100 * _MILLION, "rooms"), "limits",
-        "rooms open at the same time; each holds a log in memory, and empty ones make room for new ones")
+        "rooms open at the same time; each has a log in memory, and empty ones make room for new ones")
     request_buffer: int = _setting(1024, Whole(1, _MILLION, "events"), "limits",
         "events that may wait for a stream, a listener or the router; when it is full, publishers wait")
 
@@ -184,13 +181,14 @@ class Config:
         "age at which a persistent broker deletes events; 0 keeps them as long as history_size and "
         "storage_bytes allow")
     max_stored_rooms: int = _setting(100_000, Whole(1, 100 * _MILLION, "rooms"), "rooms",
-        "closed rooms that an SQLite file keeps; the ones without events for the longest time go first")
+        "closed rooms that an SQLite file keeps; those without events for the longest time are deleted first")
     storage_bytes: int = _setting(1024**3, Bytes(16 * 1024**2, 1024 * _GIB), "rooms",
-        "bytes that an SQLite file, or all nodes together in Redis, may take; above it, the oldest events of "
-        "rooms that nobody is in go first, and messages are refused if all are younger than history_age")
+        "bytes that an SQLite file, or all nodes together in Redis, may take; above it, the oldest events "
+        "are deleted, first those of rooms that nobody is in; if all are younger than history_age, "
+        "messages are refused")
     create_rooms: str = _setting("yes", CREATE_ROOMS, "rooms",
-        "who may create a room by join, subscribe or message: all who may write there (yes), those who are "
-        "known users (known), or only the application (no)")
+        "who may create a room by join, subscribe or message: all who may write there (yes), known users "
+        "(known), or only the application (no)")
     room_ttl: float = _setting(300.0, _LONG, "rooms",
         "time for which an empty room keeps its events, so that people who reconnect find them")
     inbox_size: int = _setting(256, Whole(0, _MILLION, "events"), "rooms",
@@ -200,7 +198,7 @@ class Config:
     edit_window: float = _setting(900.0, _AGE, "rooms",
         "time for which people may edit their own messages; 0 forbids it")
     announce_limit: int = _setting(200, Whole(0, _MILLION, "people"), "rooms",
-        "rooms with more people do not announce joins and leaves, which would be most of the traffic")
+        "rooms with more people do not announce joins and leaves")
 
     room_pattern: str = _setting("", _PATTERN, "rooms",
         "regular expression that a whole room name must match; if empty, all printable names are allowed")
@@ -215,11 +213,11 @@ class Config:
     wait_replicas: int = _setting(0, Whole(0, 100, "replicas"), "operations",
         "replicas of Redis that must have a message before it is acknowledged; 0 waits for none")
     workers: int = _setting(1, Whole(1, 256, "processes"), "operations",
-        "processes that share the port (Linux only), so that all cores are used; with the memory broker they "
-        "share a Redis of their own, which is started and ended with them")
+        "processes that share the port, to use all cores (Linux only); with the memory broker they start a "
+        "Redis of their own")
     pin: str = _setting("auto", CORE, "operations",
-        "CPU core that the connections' threads stay on; the interpreter runs one thread at a time, and "
-        "switching between threads is cheaper on one core; auto chooses a core by process or worker number")
+        "CPU core that the threads of connections stay on, because switching between threads is cheaper on "
+        "one core; auto chooses a core by process or worker number")
     event_log: str = _setting("", PATH, "operations",
         "file to which every event is written as a line of JSON; empty means none")
     event_log_bytes: int = _setting(64 * 1024**2, Bytes(0, 1024 * _GIB), "operations",

@@ -38,10 +38,10 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
         "parity": "plain WebSockets, and programs for other libraries",
     },
     "Why": {
-        "design": "threads, queues, wings, and the way of a message",
+        "design": "threads, queues, folders, and the way of a message",
         "promises": "what holds under pressure",
         "benchmarks": "how fast it is, and where others are faster",
-        "security": "what to set before strangers can reach the port",
+        "security": "what to set before you expose the server",
     },
     "The project": {
         "changelog": "what changed in each version",

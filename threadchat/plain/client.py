@@ -22,6 +22,7 @@ from threadchat.plain.websockets.proxy import way_through
 from threadchat.wire.connecting.address import Address, parse
 from threadchat.wire.connecting.cancellation import Cancellation
 from threadchat.wire.connecting.dial import Deadline, OpenTcp, dial
+from threadchat.wire.threads.synchronous import Awaited, Synchronous
 from threadchat.wire.transport import SEND_BUFFER
 
 MAX_REDIRECTS: Final = 10
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 HeadersLike = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
-class ClientConnection(WebSocket):
+class ClientConnection(WebSocket, Awaited, Synchronous):
     """The client's side of a connection."""
 
     side = Side.CLIENT

@@ -43,7 +43,7 @@ class Options(TypedDict, total=False):
       time in which the receive queue is full does not count.
     - `close_timeout` (10): for waiting messages, our Close and the peer's answer together.
     - `send_timeout` (3): how long the peer's socket may accept no byte while a `send` waits for room (3008).
-    - `write_timeout` (10): how long it may accept no byte of what is being written (3009).
+    - `write_timeout` (10): time in which a full socket must accept 6,400 bytes for each second of it (3009).
     - `max_size` (1 MiB): larger messages are refused (1009). Of two numbers, the first counts.
     - `max_queue` (16): messages that may wait for `recv`; two numbers are a high and a low mark.
     - `outbox_messages`, `outbox_bytes` (100, 1 MiB): what may wait for the peer.

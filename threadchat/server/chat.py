@@ -30,6 +30,7 @@ from threadchat.server.connection_registry import ConnectionRegistry
 from threadchat.server.emitting import Emitting
 from threadchat.server.http.routes import Routes
 from threadchat.server.http.server import HttpServer
+from threadchat.server.http.throttle import Throttle
 from threadchat.server.http_factory import make_http
 from threadchat.server.hub_factory import make_event_log, make_hub
 from threadchat.server.listening_check import ListeningCheck
@@ -90,10 +91,10 @@ class Chat(WithHooks, WithCommands, Emitting):
     ) -> None:
         """Raises ConfigError, BrokerError, and OSError if the event log cannot be written."""
         if config is not None and not isinstance(config, Config):
-            raise ConfigError(
-                f"config is a {type(config).__name__}; it must be a Config, such as Config(port=8080)"
-                + (", which a mapping becomes by Config(**settings)" if isinstance(config, Mapping) else "")
-            )
+            hint = ", which a mapping becomes by Config(**settings)" if isinstance(config, Mapping) else ""
+            hint = "; to connect to a server, use Client" if isinstance(config, str) else hint
+            given = type(config).__name__
+            raise ConfigError(f"config is a {given}; it must be a Config, such as Config(port=8080){hint}")
         self.config = config = config or Config()
         warn_of_unused(config, 2)
         self.hooks = Hooks(**hooks)
@@ -101,6 +102,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         # A test passes a pinger with a FakeClock, and so controls the deadlines.
         self.pinger = pinger or Pinger()
         self.turnstile = Turnstile()
+        self._throttle = Throttle(self.turnstile)
         self.tokens = Tokens.of(config)
         self._broker = open_broker(config.broker, config)
         self.registry = ConnectionRegistry()
@@ -177,7 +179,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         web = Routes(
             endpoints, page=page, ready=lambda: self.inspector.ready, operators=operators, hosts=hosts
         )
-        http = make_http(web, self.config, host=host, port=port, on_accept_thread=on_accept_thread)
+        http = make_http(web, self.config, self.turnstile, host, port, on_accept_thread=on_accept_thread)
         self._begin()
         # Reading `ready` makes the broker connect now instead of at the first client.
         log.debug("ready: %s", self.inspector.ready)
@@ -210,7 +212,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         rounds, pool = self.shedder.rounds, self.calls.pool
         for part in (self.pinger, self.turnstile, self.registry, rounds, self.statistics, pool, self.hub):
             part.leave_behind()
-        for served in (self.inspector, self.monitor, self.unfinished, self._upgrade_handler):
+        for served in (self.inspector, self.monitor, self.unfinished, self._upgrade_handler, self._throttle):
             served.leave_behind()
 
     def close(self, timeout: float | None = None) -> bool:
@@ -282,8 +284,8 @@ class Chat(WithHooks, WithCommands, Emitting):
         self.shedder.watch()
         make = partial(Connection, turnstile=self.turnstile, pinger=self.pinger, limits=self._limits)
         chosen = [name] if (name := headers.get(HEADER)) else None
-        return self.statistics.came(
-            make(
+        with self._throttle:
+            connection = make(
                 number,
                 sock,
                 headers,
@@ -292,4 +294,4 @@ class Chat(WithHooks, WithCommands, Emitting):
                 subprotocols=chosen,
                 budget=self.unfinished,
             )
-        )
+        return self.statistics.came(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from threadchat.chat.emitting import draft_event
@@ -10,7 +11,7 @@ from threadchat.chat.presence import Occupant
 from threadchat.config.settings import Config
 from threadchat.errors import CommandError, ErrorCode, RoomClosed
 from threadchat.server.admin.administered import AdministeredChat
-from threadchat.server.auth.name_policy import name_policy
+from threadchat.server.auth.name_policy import NamePolicy, name_policy
 from threadchat.server.listening_check import ListeningCheck
 from threadchat.server.protocol.encoding import check_reachable
 from threadchat.server.session.publishing import (
@@ -74,7 +75,7 @@ class Emitting(AdministeredChat):
     def edit(
         self, room: str, event: int, message: str, *, epoch: str = "", by: UserId | None = None
     ) -> Position:
-        """Gives a message another text, in the log and for all clients, however old it is.
+        """Changes the text of a message, in the log and for all clients, however old it is.
 
         `event` is the id of the message, and `epoch` the log in which it was read; an empty `epoch` means the
         current log. `by` is who does it, for the clients. Returns the position of the `edit` event. Raises
@@ -95,7 +96,7 @@ class Emitting(AdministeredChat):
         epoch: str = "",
         undo: bool = False,
     ) -> Position | None:
-        """Puts an emoji to a message for `user`, or with `undo` takes it back.
+        """Adds an emoji of `user` to a message, or with `undo` removes it.
 
         Returns the position of the event, or None if there was nothing to change. Raises what `edit` raises,
         and CommandError 106 if the message has too many reactions.
@@ -133,7 +134,7 @@ class Emitting(AdministeredChat):
         if skip is not None and not isinstance(skip, str):
             raise CommandError(ErrorCode.BAD_REQUEST, f"skip is {skip!r:.60}; it must be the id of a session")
         most = self.config.max_message_size
-        draft = draft_event(name, data, skip=skip or "", key=check_key(key or ""), most=most)
+        draft = draft_event(name, data, skip=skip or "", key=check_key(key) if key else "", most=most)
         try:
             if user is None:
                 where = self._check_room(room)
@@ -198,7 +199,16 @@ class Emitting(AdministeredChat):
         return self.hub.move(check_user(user), action, room)
 
     def _check_room(self, room: Any) -> str:
-        """The name of a room that may have events. The room of `/ws` has only messages, so it is refused."""
-        name = check_room(room, name_policy(self.config.room_pattern, self.config.nickname_pattern))
-        check_reachable(name)
-        return name
+        names = name_policy(self.config.room_pattern, self.config.nickname_pattern)
+        return _known_room(room, names) if type(room) is str else _room_with_events(room, names)
+
+
+def _room_with_events(room: Any, names: NamePolicy) -> str:
+    """The name of a room that may have events. The room of `/ws` has only messages, so it is refused."""
+    name = check_room(room, names)
+    check_reachable(name)
+    return name
+
+
+_known_room = lru_cache(maxsize=1024)(_room_with_events)
+"""An application emits often, and in few rooms."""

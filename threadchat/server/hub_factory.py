@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from threadchat.chat.broker_interface import Broker
+from threadchat.chat.delivery.live_delivery import Batching
 from threadchat.chat.eventlog.json_lines import JsonLines
 from threadchat.chat.hub import Hub
 from threadchat.chat.inboxes import InboxRules
@@ -24,6 +25,8 @@ def make_hub(
     keeps_inbox: Callable[[UserId], bool],
 ) -> Hub:
     """A hub that reports to `statistics`; `keeps_inbox` returns whether a user has an inbox."""
+    events = max(1, config.outbox_messages // 4)  # as many as there is room for in an outbox that is not HIGH
+    batching = Batching(pinger.call_later, events, config.outbox_bytes // 4 // events)
     routing = make_routing(config.routing, config.request_buffer, config.send_timeout)
     return Hub(
         broker,
@@ -39,6 +42,7 @@ def make_hub(
         send_timeout=config.send_timeout,
         announce_limit=config.announce_limit,
         fell_behind=statistics.fell_behind,
+        batching=None if pinger.stopped else batching,  # a fake clock has no thread for what was deferred
         inboxes=InboxRules(keeps_inbox, max(1, config.inbox_size), config.inbox_age),
         clock=pinger.clock,
     )

@@ -18,13 +18,18 @@ class Choice(NamedTuple):
     token: str | None = None
 
 
+_NOTHING_OFFERED: Final = Choice()
+
+
 def choose(environ: dict[str, Any], accepted: Collection[str]) -> Choice:
     """Chooses the first offered subprotocol that is `accepted`, else `bearer` if it is offered.
 
     The item after `bearer` is a token: `new WebSocket(url, ["bearer", token])`. A page needs this because it
     cannot set the Authorization header of a WebSocket.
     """
-    offered = [name.strip(" \t") for name in environ.get(HEADER, "").split(",")]
+    if HEADER not in environ:
+        return _NOTHING_OFFERED
+    offered = [name.strip(" \t") for name in environ[HEADER].split(",")]
     at = next((place for place, name in enumerate(offered) if name.lower() == _BEARER), None)
     if at is None:
         return Choice(next((name for name in offered if name in accepted), ""))

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
+from operator import methodcaller
 from time import monotonic, time
 from typing import Any, Final, NamedTuple
 from wsgiref.types import StartResponse, WSGIApplication
@@ -41,8 +42,8 @@ log = logging.getLogger(__name__)
 log.addFilter(LogRateLimit())
 
 Dialect = Callable[..., Session]
-_SHOWN: Final = ("HTTP_", "REMOTE_", "PATH_INFO", "SCRIPT_NAME", "QUERY_STRING")
-"""The part of a handshake's environ that connections and the application's commands receive."""
+_shown: Final = methodcaller("startswith", ("HTTP_", "REMOTE_", "PATH_INFO", "SCRIPT_NAME", "QUERY_STRING"))
+"""Whether connections and the application's commands receive this key of a handshake's environ."""
 _SORRY = "The server failed, although the request was valid; try again later."
 _RETRY = ("Retry-After", "5")
 _BEARER: Final = re.compile(r"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
@@ -125,10 +126,9 @@ class UpgradeHandler:
         upgraded = self._take(environ)
         if isinstance(upgraded, Refusal):
             return _turn_away(upgraded, environ, start_response)
-        headers = {name: value for name, value in environ.items() if name.startswith(_SHOWN)}
+        headers = {name: environ[name] for name in filter(_shown, environ)}
         # The offer may hold a token, and the connection needs only the chosen subprotocol.
-        headers.pop(HEADER, None)
-        if chosen := choose(environ, self._config.accepted_subprotocols).name:
+        if headers.pop(HEADER, "") and (chosen := choose(environ, self._config.accepted_subprotocols).name):
             headers[HEADER] = chosen
         self._begin(partial(self._run, dialect, upgraded, headers, answer), upgraded)
         return upgraded.taken.finish(start_response)
@@ -227,10 +227,9 @@ class UpgradeHandler:
         if not error.status.startswith("5"):
             log_refusal(environ, error.status, str(error))
             return
-        log.log(
-            logging.DEBUG if self._no_socket_logged else logging.ERROR, "a WebSocket was refused: %s", error
-        )
-        self._no_socket_logged = True  # an error only the first time
+        level = logging.DEBUG if self._no_socket_logged else logging.ERROR  # an error only the first time
+        log.log(level, "a WebSocket was refused: %s", error)
+        self._no_socket_logged = True
 
     def _begin(self, run: Callable[[int], None], upgraded: Upgraded) -> None:
         taken = upgraded.taken

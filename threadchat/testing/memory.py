@@ -87,7 +87,7 @@ class InMemory:
         http_connection = HttpConnection(
             sock, number, timeout=self._timeout, clock=monotonic, release=lambda: None
         )
-        http_connection.run(self._app, server_part(HOST, 80), ("127.0.0.1", number), monotonic())
+        http_connection.run(self._app, server_part(HOST, 80), ("127.0.0.1", number))
 
 
 class _PairSocket(socket.socket):

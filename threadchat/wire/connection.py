@@ -110,7 +110,7 @@ class Connection(Life, FrameEncoder, Peer):
         self._transport.writer_thread = self._writer.thread
         self.advance(ConnectionState.CONNECTED)
         try:
-            self.keepalive.start(limits, jitter(), lambda: self.close(CloseCode.NO_PONG))
+            self.keepalive.start(limits, jitter(), lambda: self.close(CloseCode.NO_PONG), self.is_behind)
             self._writer.thread.start()
         except BaseException:  # the system has no more threads, or a signal handler raised an exception
             self.deadlines.close()
@@ -197,6 +197,10 @@ class Connection(Life, FrameEncoder, Peer):
     def stalled(self) -> bool:
         """Whether the socket is full at the moment. Runs on: any thread."""
         return self.outbox.state is State.BLOCKED
+
+    def is_behind(self) -> bool:
+        """Whether bytes have come from the peer that the reader has not dealt with. Runs on: any thread."""
+        return self._transport.is_behind()
 
     def fall_behind(self) -> None:
         """Closes with 3010: the log no longer reaches back to a subscription. Runs on: a producer."""

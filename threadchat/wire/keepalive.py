@@ -22,6 +22,7 @@ class Keepalive:
 
     __slots__ = (
         "_asked_at",
+        "_behind",
         "_clock",
         "_counters",
         "_deadlines",
@@ -46,21 +47,28 @@ class Keepalive:
         self._clock = clock
         self._asked_at: float | None = None  # when the first unanswered ping was put
         self._held = False  # whether that ping had to wait for the peer to take what came before it
+        self._behind = False  # whether the reader was, when silence was looked for last
         self.reading_since: float | None = None
         """When the reader began to wait for the peer; None while it does not. The reader thread sets it."""
 
-    def start(self, limits: Limits, share: float, on_silence: Callable[[], None]) -> None:
+    def start(
+        self,
+        limits: Limits,
+        share: float,
+        on_silence: Callable[[], None],
+        is_behind: Callable[[], bool] = bool,
+    ) -> None:
         """Sets the deadlines. The first ping is due after `share`, 0 to 1, of the interval.
 
-        `on_silence` is called on the pinger's thread when the peer was silent for `pong_timeout`. Only the
-        deadlines refer to it, so once they are closed nothing here keeps the connection in memory. Runs on:
-        any thread, once.
+        `on_silence` is called on the pinger's thread when the peer was silent for `pong_timeout`. Where the
+        reader `is_behind`, with a pong perhaps, it gets that time once more. Only the deadlines refer to it,
+        so once they are closed nothing here keeps the connection in memory. Runs on: any thread, once.
         """
         interval, timeout = limits.ping_interval, limits.pong_timeout
         if interval:
             self._deadlines.set("ping", share * interval, partial(self._ping_is_due, interval))
             if timeout:
-                self._deadlines.set("pong", timeout, partial(self._pong_is_due, timeout, on_silence))
+                self._look_again(timeout, timeout, on_silence, is_behind)
 
     def answered(self) -> None:
         """Notes that an empty pong arrived. Runs on: the reader thread."""
@@ -83,11 +91,19 @@ class Keepalive:
         self._outbox.put(Ping(encode=self._encode))
         self._deadlines.set("ping", interval, partial(self._ping_is_due, interval))
 
-    def _pong_is_due(self, timeout: float, on_silence: Callable[[], None]) -> None:
+    def _look_again(
+        self, seconds: float, timeout: float, on_silence: Callable[[], None], is_behind: Callable[[], bool]
+    ) -> None:
+        self._deadlines.set("pong", seconds, partial(self._pong_is_due, timeout, on_silence, is_behind))
+
+    def _pong_is_due(
+        self, timeout: float, on_silence: Callable[[], None], is_behind: Callable[[], bool]
+    ) -> None:
         """Checks for silence, which counts only after a ping, while the reader waits and this process runs.
 
-        A blocking handler, a stopped process or a sleeping computer is not the peer's fault. A ping may wait
-        for the end of a large message; the writer closes the connection if the peer does not take that.
+        A blocking handler, a stopped process or a sleeping computer is not the peer's fault, nor is a reader
+        that had no turn to take the pong. A ping may wait for the end of a large message; the writer closes
+        the connection if the peer does not take that.
         """
         since, left_at = self.reading_since, self._outbox.ping_left_at
         held = left_at is None and self._outbox.state is State.BLOCKED
@@ -96,8 +112,10 @@ class Keepalive:
         if since is not None and not held:
             asked_at = left_at if self._held and left_at is not None else since
             quiet = self._clock() - max(since, self._deadlines.resumed_at, asked_at)
-        if quiet >= timeout and self._asked_at is not None:
+        silent = quiet >= timeout and self._asked_at is not None
+        self._behind = silent and not self._behind and is_behind()
+        if silent and not self._behind:
             on_silence()
         else:
             left = timeout - quiet if quiet < timeout else timeout
-            self._deadlines.set("pong", left, partial(self._pong_is_due, timeout, on_silence))
+            self._look_again(left, timeout, on_silence, is_behind)

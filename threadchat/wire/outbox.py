@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
+from operator import attrgetter
 from time import monotonic
 from typing import Final, Protocol
 
@@ -18,15 +19,13 @@ from threadchat.wire.priority_queue import MAX_TAKE, MAX_TAKE_REFUSED, PriorityQ
 from threadchat.wire.protocol.requests import Close, Control, Request, Text
 
 __all__ = ["MAX_BYTES", "MAX_MESSAGES", "Answer", "Line", "Outbox", "State"]
-
 MAX_MESSAGES: Final = 100
 MAX_BYTES: Final = 1 << 20
 
-
 # Module names save the hot paths an attribute lookup each.
 _YES, _HIGH, _NO, _GONE = Answer.YES, Answer.HIGH, Answer.NO, Answer.GONE
-_IDLE, _LISTED, _RUNNING, _BLOCKED = State.IDLE, State.LISTED, State.RUNNING, State.BLOCKED
-_OVER = State.OVER
+_IDLE, _LISTED, _RUNNING, _BLOCKED, _OVER = State.IDLE, State.LISTED, State.RUNNING, State.BLOCKED, State.OVER
+_frame_of = attrgetter("frame")
 
 
 class Line(Protocol):
@@ -156,10 +155,12 @@ class Outbox(PriorityQueue):
         later), or has not yet woken for an earlier permit. An interrupt can leave such an outbox in the
         line. All three are set before the turnstile's lock is released, so reading them needs no mutex.
         """
-        state = self.state  # compared by identity, because hashing an enum's member is slow
-        if state is _BLOCKED or state is _OVER or not self._wakeup.locked():
+        if (state := self.state) is _BLOCKED or state is _OVER:  # hashing an enum's member is slow
             return False
-        self._wakeup.release()
+        try:
+            self._wakeup.release()
+        except RuntimeError:  # the writer has not yet woken for an earlier permit
+            return False
         return True
 
     def wait_for_permit(self) -> None:
@@ -176,7 +177,7 @@ class Outbox(PriorityQueue):
             texts = self._texts
             if self._bytes <= self._max_take:
                 self.counters.frames_out += self._messages
-                parts += [text.frame for text in texts]
+                parts += map(_frame_of, texts)
                 texts.clear()
                 self._messages = self._bytes = 0
             else:

@@ -29,6 +29,11 @@ def attempt(action: Action) -> None:
 STOPPED: Final = 1.0
 """Seconds. If the thread wakes so much too late, the process was stopped: by SIGSTOP, because the computer
 slept, or because other programs took all CPU time."""
+CATCHING_UP: Final = 60.0
+"""Seconds. Where a server is so busy that a peer's message waits for its reader, the peer is not late. It
+gets so much longer at most, because a peer can also send more and more that nobody asked for."""
+LOOK: Final = 1.0
+"""Seconds between two looks whether the reader has caught up."""
 
 
 class Alarm:
@@ -62,6 +67,11 @@ class Pinger:
         self._awake_at: float | None = None  # when the thread meant to wake; only the thread sets it
         self.resumed_at = float("-inf")
         """When the process last continued after it was stopped, in the clock's seconds."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether there is no thread, and so actions run only in `run_due`. Runs on: any thread."""
+        return self._stopped
 
     def call_later(self, seconds: float, action: Action) -> Alarm:
         """Calls `action` on the pinger's thread in `seconds`. Runs on: any thread."""
@@ -159,19 +169,29 @@ class Deadlines:
         """Sets or moves the deadline `name` to `seconds` from now. Runs on: any thread."""
         with self._lock:
             if not self._closed:
-                self._due[name] = (self._pinger.clock() + seconds, action)
-                self._arm_locked()
+                when = self._pinger.clock() + seconds
+                self._due[name] = (when, action)
+                if self._alarm is None or when < self._alarm.when:
+                    self._arm_locked()
 
-    def give(self, name: str, seconds: float, action: Action) -> None:
+    def give(self, name: str, seconds: float, action: Action, is_behind: Callable[[], bool] = bool) -> None:
         """As `set`, for what the peer has to do. Runs on: any thread.
 
-        It gets the time once more, where the process was stopped meanwhile.
+        It gets the time once more, where the process was stopped meanwhile. As long as `is_behind`, what it
+        has sent waits for a thread of ours, which gets `CATCHING_UP` seconds to deal with that.
         """
         given_at = self._pinger.clock()
+        looks = iter(range(int(CATCHING_UP / LOOK)))
 
         def due() -> None:
             if self.resumed_at > given_at:
-                self.set(name, seconds, action)
+                self.set(name, seconds, overdue)
+            else:
+                overdue()
+
+        def overdue() -> None:
+            if is_behind() and next(looks, None) is not None:
+                self.set(name, LOOK, overdue)
             else:
                 action()
 

@@ -8,7 +8,6 @@ TCP socket itself.
 from __future__ import annotations
 
 import contextlib
-import math
 import select
 import socket
 import ssl
@@ -16,6 +15,8 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
+
+from threadchat.wire.socket_state import is_behind, is_ready
 
 _RECORD: Final = 16 << 10
 """Largest plaintext of one record in bytes (RFC 8446 5.1)."""
@@ -43,7 +44,8 @@ class TlsSocket:
     All bytes for the peer go through `_outgoing` in the order in which they were encrypted, and from there
     into the socket under `_lock`, without blocking. So the messages of TLS itself, on whichever thread they
     arise, neither split a record nor change the order. `_lock` guards all fields except the socket,
-    `_read_size` (used by the reader only) and `_negotiates` (by the writer only). It is a leaf.
+    `_read_size`, `_taken` and `_handled` (set by the reader only) and `_negotiates` (by the writer only). It
+    is a leaf.
     """
 
     def __init__(
@@ -67,25 +69,28 @@ class TlsSocket:
         self._negotiates = False  # the last send waits for a negotiation with the peer, not for room
         self._timeout: float | None = None
         self._read_size = _READ_SIZE
+        self._taken = 0  # bytes of ciphertext that were read
+        self._handled = 0  # those of them from which the reader has got all that it can get
 
     def handshake(self, timeout: float, clock: Callable[[], float] = monotonic) -> None:
         """Negotiates keys and checks the peer's certificate, as the context asks, within `timeout` seconds.
 
-        Raises ssl.SSLError, TimeoutError or another OSError. Runs on: one thread, before all other calls.
+        After that, what waits in the socket is read once: then this thread was late. Raises
+        ssl.SSLError, TimeoutError or another OSError. Runs on: one thread, before all other calls.
         """
         deadline = clock() + timeout
-
-        def wait_for_the_rest() -> None:
-            remaining = deadline - clock()
-            if remaining <= 0:
-                raise TimeoutError("the TLS handshake was not done in time")
-            self._socket.settimeout(remaining)
-
+        late = False
         try:
-            wait_for_the_rest()
+            self._socket.settimeout(max(0.0, timeout))
             while not self._step():
-                wait_for_the_rest()
+                if late:
+                    raise TimeoutError("the TLS handshake was not done in time")
+                remaining = deadline - clock()
+                late = remaining <= 0
+                self._socket.settimeout(max(0.0, remaining))
                 self._take_in(self._socket.recv(_READ_SIZE_BUSY))
+        except BlockingIOError:
+            raise TimeoutError("the TLS handshake was not done in time") from None
         finally:
             self._socket.settimeout(None)
 
@@ -110,10 +115,15 @@ class TlsSocket:
 
         A stream that ends without a close_notify is no error, because WebSocket has its own Close.
         """
-        left = None if self._timeout is None else self._begin(self._timeout)
+        deadline = self._deadline()  # for the whole call: a record that comes byte by byte does not move it
+        late = False
         while (data := self._decrypt(size)) is None:
-            if left is not None:
-                self._wait(select.POLLIN, left())
+            self._handled = self._taken
+            if deadline is not None:
+                remaining = deadline - monotonic()
+                if late or not self._poll(select.POLLIN, max(0.0, remaining)):
+                    raise TimeoutError("timed out")
+                late = remaining <= 0  # what came in time is read once, although this thread was not
             cipher = self._socket.recv(self._read_size)
             self._read_size = _READ_SIZE_BUSY if len(cipher) == self._read_size else _READ_SIZE
             with self._lock:
@@ -148,6 +158,7 @@ class TlsSocket:
 
     def _take_in(self, cipher: bytes) -> None:
         if cipher:
+            self._taken += len(cipher)
             self._incoming.write(cipher)
         else:
             self._incoming.write_eof()
@@ -168,12 +179,15 @@ class TlsSocket:
 
     def sendall(self, data: bytes) -> None:
         """Sends all of `data`; blocks until the socket took it. Runs on: the writer thread."""
-        left = None if self._timeout is None else self._begin(self._timeout)
+        deadline = self._deadline()
         rest = memoryview(data)
         while rest:
             sent = self.send(rest)
+            remaining = None if deadline is None else deadline - monotonic()
             if not sent:
-                self.wait_writable(None if left is None else left())
+                if remaining is not None and remaining <= 0:
+                    raise TimeoutError("timed out")
+                self.wait_writable(remaining)
             rest = rest[sent:]
 
     def _send_portion(self, data: memoryview) -> int:
@@ -216,34 +230,21 @@ class TlsSocket:
         else:
             self._poll(select.POLLOUT, seconds)
 
-    # Timeouts. The TCP socket has none, because with a timeout it would wait for room despite MSG_DONTWAIT
+    def _deadline(self) -> float | None:
+        """When a call that begins now must end. The TCP socket itself has no timeout.
 
-    def _begin(self, timeout: float) -> Callable[[], float]:
-        """Begins a call that may take `timeout` seconds; returns a function that tells the seconds left.
-
-        That function raises TimeoutError once there are none. The timeout is for the whole call, so a record
-        that arrives byte by byte does not extend it.
+        With one, it would wait for room despite MSG_DONTWAIT.
         """
-        deadline = monotonic() + timeout
-
-        def left() -> float:
-            remaining = deadline - monotonic()
-            if remaining <= 0:
-                raise TimeoutError("timed out")
-            return remaining
-
-        return left
-
-    def _wait(self, event: int, seconds: float | None) -> None:
-        if not self._poll(event, seconds):
-            raise TimeoutError("timed out")
+        return None if self._timeout is None else monotonic() + self._timeout
 
     def _poll(self, event: int, seconds: float | None) -> bool:
-        poll = select.poll()  # select.select does not support descriptors above 1,023
-        poll.register(self._socket, event)
-        return bool(poll.poll(None if seconds is None else math.ceil(seconds * 1000)))
+        return is_ready(self._socket, event, seconds)
 
     # Any thread
+
+    def is_behind(self) -> bool:
+        """Whether bytes have come that the reader has not read, or not dealt with. Runs on: any thread."""
+        return is_behind(self._socket, self._handled)
 
     def shutdown(self, how: int) -> None:
         """Wakes a waiting reader, as a socket's does. SHUT_WR sends a close_notify. Runs on: any thread."""

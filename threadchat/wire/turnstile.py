@@ -128,13 +128,16 @@ class Turnstile:
             holders.discard(entrant)
             if not line:
                 return False
-            if not self._urgent and len(holders) < self.permits:  # the short path of most turns
+            if not self._urgent:  # the short path of most turns; one permit has just become free
                 following = next(iter(line))
                 if following not in holders:
                     del line[following]
-                    if following is entrant or following.wake():
+                    if following is entrant:
+                        holders.add(entrant)
+                        return True
+                    if following.wake():
                         holders.add(following)
-                        return following is entrant
+                        return False
             elif len(holders) < self.permits and self._next_locked() is entrant:
                 self._serve_locked(entrant)
                 holders.add(entrant)
@@ -182,10 +185,17 @@ class Turnstile:
 
     def _give_locked(self) -> None:
         """Gives the free permits to the next entrants."""
-        holders = self.holders
-        while len(holders) < self.permits and (entrant := self._next_locked()) is not None:
+        line, holders = self._line, self.holders
+        while line and len(holders) < self.permits:
+            entrant = next(iter(line)) if not self._urgent and not holders else self._next_locked()
+            if entrant is None:
+                return
             woken = entrant.wake()
-            self._serve_locked(entrant)
+            if self._urgent:
+                self._serve_locked(entrant)
+            else:
+                self._urgent_is_next = True
+                line.pop(entrant, None)
             if woken:
                 holders.add(entrant)
 

@@ -10,7 +10,7 @@ from typing import Final
 from threadchat.errors import CloseCode
 from threadchat.wire.keepalive import Keepalive
 from threadchat.wire.limits import Limits
-from threadchat.wire.pinger import Deadlines
+from threadchat.wire.pinger import CATCHING_UP, Deadlines
 from threadchat.wire.transport import Transport
 
 UNFINISHED_BYTES: Final = 128 << 20
@@ -158,11 +158,14 @@ class Unfinished:
         quiet = now - max(self._since, self._deadlines.resumed_at)
         if quiet < timeout:
             self._arm(timeout - quiet)
-        elif not self._warned:  # the reader may have been busy until just now
-            self._warned = True
+        elif not self._warned or (quiet < timeout + CATCHING_UP and self._is_behind()):
+            self._warned = True  # the reader may have been busy until just now, or still have no turn
             self._arm(GRACE)
         else:
             self._end(f"slow: a message was begun, and no more of it came for {timeout:g} s")
+
+    def _is_behind(self) -> bool:
+        return self._transport is not None and self._transport.is_behind()
 
 
 def _leave(code: int, reason: str) -> None:

@@ -21,6 +21,7 @@ PUBLICATION = (
     "log/sequencer.py",
     "log/tail.py",
     "delivery/fanout.py",
+    "delivery/live_delivery.py",
     "delivery/audience.py",
     "delivery/subscription.py",
     "delivery/producer.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -22,20 +22,21 @@ class Served:
             self.client = socket.create_connection(listener.getsockname())
             self.sock, self.peer = listener.accept()
         self.open_at_release: list[bool] = []
-        self.now = 0.0
+        self.clock: Callable[[], float] = lambda: 0.0
 
-    def run(self, app: Any, raw: bytes = PLAIN) -> bytes:
+    def run(self, app: Any, raw: bytes = PLAIN, *, ends: bool = True) -> bytes:
         """Serve what the client sends, and return what it gets."""
         self.client.sendall(raw)
-        self.client.shutdown(socket.SHUT_WR)
+        if ends:
+            self.client.shutdown(socket.SHUT_WR)
         http_connection = HttpConnection(
             self.sock,
             7,
             timeout=5,
-            clock=lambda: self.now,
+            clock=self.clock,
             release=lambda: self.open_at_release.append(self.sock.fileno() != -1),
         )
-        http_connection.run(app, server_part("h", 1), self.peer, accepted=0.0)
+        http_connection.run(app, server_part("h", 1), self.peer)
         if self.sock.fileno() != -1:
             return b""
         return b"".join(iter(lambda: self.client.recv(65536), b""))
@@ -69,9 +70,16 @@ def test_a_refused_request_never_reaches_the_application(served: Served) -> None
     assert served.open_at_release == [True]
 
 
-def test_the_deadline_counts_from_the_accept(served: Served) -> None:
-    served.now = 5.0  # the thread was late to start
-    assert served.run(never).startswith(b"HTTP/1.1 408 ")
+def test_a_request_that_came_in_time_is_served_by_a_thread_that_was_late(served: Served) -> None:
+    times = iter([0.0])  # of the deadline; when the thread has its next turn, it is over
+    served.clock = lambda: next(times, 60.0)
+    assert served.run(hello).endswith(b"\r\n\r\nhello")
+
+
+def test_a_thread_that_was_late_looks_once_for_the_request(served: Served) -> None:
+    times = iter([0.0])
+    served.clock = lambda: next(times, 60.0)
+    assert served.run(never, PLAIN[:-1], ends=False).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_peer_that_left_is_closed_without_a_word(served: Served) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from threadchat.server.http import proxies
 from threadchat.server.http.proxies import PEER, Proxies, plain_address
 
 TRUSTED = "10.0.0.0/8, 192.0.2.7, 2001:db8:1::/48"
@@ -134,3 +135,12 @@ def test_no_header_breaks_it_and_a_stranger_behind_a_proxy_is_never_taken_for_an
     assert seen("203.0.113.9", header)["REMOTE_ADDR"] == "203.0.113.9"
     assert seen("10.1.2.3", f"{header}, 203.0.113.9")["REMOTE_ADDR"] == "203.0.113.9"
     seen("10.1.2.3", header)
+
+
+def test_only_texts_as_long_as_an_address_are_remembered() -> None:
+    proxies.is_loopback("127.0.0.9")  # remembered, or else the check below could not fail
+    before = proxies._parse.cache_info().currsize
+    assert before
+    for length in range(65, 200):
+        assert not proxies.is_loopback("9" * length)
+    assert proxies._parse.cache_info().currsize == before

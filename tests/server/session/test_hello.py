@@ -138,6 +138,7 @@ def test_nobody_comes_in_without_a_token(closed_world: World) -> None:
     assert eve.ask("hello", token=token(), nickname="ann")["user"] == 7  # there is still time
     mallory = closed_world.connect()
     mallory.refused("hello", nickname="eve")
+    mallory.wait_until_idle()
     closed_world.advance(closed_world.config.hello_timeout)
     assert mallory.close_code() == CloseCode.STALE
 

@@ -63,6 +63,7 @@ def test_an_error_is_no_hello(world: World) -> None:
     ann = world.connect()
     assert ann.refused("rooms") == 101
     assert ann.refused("hello", nickname="") == 107
+    ann.wait_until_idle()
     world.advance(5)
     assert ann.close_code() == 3502
 

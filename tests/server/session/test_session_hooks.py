@@ -212,6 +212,7 @@ def test_a_hook_that_fails_fails_the_hello_only(world: World, caplog: pytest.Log
     assert ann.ask("ping")["type"] == "ok"
     assert "connection 1 (user 1): the hook fail failed" in caplog.text
     assert "the database is away" in caplog.text
+    ann.wait_until_idle()
     world.advance(world.config.hello_timeout)
     assert ann.wait_gone().code == 3502, "the time for a hello runs again"
 

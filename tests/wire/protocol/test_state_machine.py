@@ -15,9 +15,8 @@ from wsproto.connection import ConnectionState
 from tests.wire.helpers import ENVIRON, client_frame, close_frame, text_frame
 from threadchat.errors import CannotConnect, ConnectionClosed, HandshakeRefused
 from threadchat.wire.protocol import frames
+from threadchat.wire.protocol.client_handshake import MAX_BODY, ClientHandshake
 from threadchat.wire.protocol.state_machine import (
-    MAX_BODY,
-    ClientHandshake,
     ClientProtocol,
     Protocol,
     ServerProtocol,

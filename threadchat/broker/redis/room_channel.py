@@ -22,6 +22,7 @@ from threadchat.broker.redis.whispers import WHISPER
 from threadchat.chat.log.events import CLOSE, Draft, Position, record
 from threadchat.chat.log.sequencer import Outlet, Page
 from threadchat.errors import CommandError
+from threadchat.wire.listing import DEFERRED
 
 log = logging.getLogger(__name__)
 
@@ -254,6 +255,8 @@ class RedisChannel(RoomPublishing):
 
     def _may_deliver_locked(self) -> bool:
         assert self._outlet is not None
+        if DEFERRED.owner is not None and len(self._buffer) > 1:
+            DEFERRED.flush()  # first: an outbox may not have room for what was deferred and another step
         gate = self._outlet.gate
         return gate is None or gate.passed
 

@@ -31,6 +31,9 @@ class Audience:
             yield from subscriptions
         yield from self._filtered
 
+    def __len__(self) -> int:
+        return sum(map(len, self._by_encoding.values())) + len(self._filtered)
+
     def add(self, subscription: Subscription) -> None:
         """Starts offering events to a subscription."""
         if subscription.wanted.passes_all:

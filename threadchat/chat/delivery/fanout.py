@@ -1,18 +1,15 @@
-"""Offers a room's events to its live subscribers, and lets those that fell behind catch up."""
+"""The subscribers of a room: they begin by catching up, go live, and catch up again if they fall behind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable
 from time import monotonic
 from typing import Any
 
-from threadchat.chat.delivery.audience import Audience, NoAudience
-from threadchat.chat.delivery.log_tail import LogTail
-from threadchat.chat.delivery.offering import Tell, offer_whisper
+from threadchat.chat.delivery.audience import NoAudience
+from threadchat.chat.delivery.live_delivery import LiveDelivery
 from threadchat.chat.delivery.producer import Producer
 from threadchat.chat.delivery.subscription import ALL, REPLAY_BYTES, Batch, Encode, Filter, Sink, Subscription
-from threadchat.chat.log.backpressure import Gate
 from threadchat.chat.log.events import Position, Record
 from threadchat.chat.log.tail import HISTORY_BYTES, HISTORY_SIZE, within
 from threadchat.errors import RoomClosed
@@ -20,7 +17,7 @@ from threadchat.wire.listing import entering
 from threadchat.wire.outbox import Answer
 
 
-class Fanout(LogTail):
+class Fanout(LiveDelivery):
     """The subscribers of one room, and the tail of its log (with the memory broker, the whole log).
 
     `_lock` is the room's lock and guards everything here. It is held while offering, never while blocking,
@@ -36,21 +33,15 @@ class Fanout(LogTail):
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._name = name
-        super().__init__(history_size, history_bytes)
-        self._clock = clock
-        self._audience = Audience()  # the live subscriptions
-        self._behind: set[Subscription] = set()  # catching up, or not started yet
-        self._unserved: list[Subscription] = []  # behind, and not yet handed to a producer
+        super().__init__(history_size, history_bytes, clock)
         self._attended = 0  # subscriptions that keep the room from being idle
-        self.fell_behind: Callable[[int], object] = int  # told how many fell behind
-        self._gate: Gate | None = None
         self.closed = False  # closed or forgotten; other modules read it
-        self._active_at = clock()  # when there last was a subscriber or an event
 
     # The channel
 
     def begin(self, head: Position) -> None:
         """Sets the position before the first event. Only `lasting` subscriptions outlive a new log."""
+        self.flush()
         with self._lock:
             everybody = [*self._behind, *self._audience]
             self._tail = self._tail.emptied()
@@ -60,56 +51,6 @@ class Fanout(LogTail):
         for subscription in everybody:
             if not subscription.lasting:
                 subscription.give_up()
-
-    @property
-    def gate(self) -> Gate | None:
-        """The gate that publishers must wait for, or None. Runs on: publishers' threads."""
-        gate = self._gate
-        if gate is not None and gate.passed:
-            self._gate = gate = None  # no race: the channel's lock keeps other publishers out
-        return gate
-
-    def deliver(self, records: Sequence[Record]) -> None:
-        """The only way for events into the room. Runs on: the channel's caller, in offset order."""
-        full: set[Any] = set()
-
-        def offer(listed: list[Any]) -> None:
-            with self._lock:
-                self._offer_locked(records, listed, full)
-                if self._behind:
-                    half_way = self._tail.half_way
-                    full.update(each for each in self._behind if each.position.offset < half_way)
-                self._active_at = self._clock()
-
-        entering(offer)
-        if full:
-            self._gate = Gate(line.ticket() for line in full)
-
-    def delivered(self) -> None:
-        """Hands subscriptions that fell behind to producers. Runs on: the channel's caller, unlocked."""
-        if self._unserved:
-            unserved: list[Subscription] = []
-            try:
-                with self._lock:
-                    unserved, self._unserved = self._unserved, unserved
-                Subscription.catch_up_all(unserved)
-            except BaseException:  # from a signal handler, at any point: serving one twice does no harm
-                Subscription.catch_up_all(unserved)
-                raise
-            self.fell_behind(len(unserved))
-
-    def whisper(self, payload: Any, encoders: Collection[Encode], *, but: Hashable) -> None:
-        """Offers a payload to members with these encoders, except the user `but`. Runs on: any thread."""
-        self.tell(partial(offer_whisper, payload, encoders, but))
-
-    def tell(self, offer: Tell) -> None:
-        """Calls `offer` with the live subscriptions, for something that is in no log. Runs on: any thread."""
-
-        def offer_all(listed: list[Any]) -> None:
-            with self._lock:
-                offer(self._audience, listed)
-
-        entering(offer_all)
 
     # Subscriptions
 
@@ -163,15 +104,19 @@ class Fanout(LogTail):
     def next_batch(self, subscription: Subscription, limit: int) -> Batch | None:
         """See Source. Runs on: the producer's thread, and the subscriber's thread before that."""
 
-        def read(listed: list[Any]) -> tuple[Position, list[Record] | None, bool]:
+        def read(listed: list[Any]) -> tuple[Position, list[Record] | None, bool] | None:
             with self._lock:
                 position = subscription.position
                 if subscription.stopped or subscription.live:  # if it is live, it was served twice
                     return position, [], True
                 records = self._tail.after(position.offset, limit)
+                if records == [] and self._deferred:
+                    return None  # it has read what those who are live have yet to be offered
                 return position, records, records == [] and self._go_live_locked(subscription, listed)
 
-        position, records, over = entering(read)
+        while (found := entering(read)) is None:
+            self.flush()
+        position, records, over = found
         if records is None:
             subscription.give_up()
         return None if over or records is None else Batch(position, within(records, REPLAY_BYTES))
@@ -190,6 +135,7 @@ class Fanout(LogTail):
 
     def drop(self, subscription: Subscription) -> None:
         """Ends a subscription. Runs on: any thread."""
+        self.flush()  # what was published before its end
         with self._lock:
             self._attended -= not (subscription.stopped or subscription.background)
             subscription.stopped = True
@@ -214,6 +160,7 @@ class Fanout(LogTail):
 
         Returns False if it was closed already or is in use. Runs on: any thread.
         """
+        self.flush()
         with self._lock:
             busy = idle_for is not None and (self._attended or self._clock() - self._active_at < idle_for)
             if self.closed or busy:
@@ -225,18 +172,6 @@ class Fanout(LogTail):
 
     # Helpers
 
-    def _offer_locked(self, records: Sequence[Record], listed: list[Any], full: set[Any]) -> None:
-        refused = None
-        try:
-            self._tail.extend(records)
-            refused = self._audience.offer(records, listed, full)
-            if refused:
-                self._demote_locked(refused, records)
-        except BaseException:  # from a signal handler: some may get it twice, nobody misses it
-            self._tail.repair(records)
-            self._demote_locked(list(self._audience) if refused is None else refused, records)
-            raise
-
     def _go_live_locked(self, subscription: Subscription, listed: list[Any]) -> bool:
         if subscription.marker is not None:
             if subscription.sink.offer(subscription.marker, listed) is Answer.NO:
@@ -246,12 +181,3 @@ class Fanout(LogTail):
         subscription.live = True
         self._audience.add(subscription)
         return True
-
-    def _demote_locked(self, refused: list[Subscription], records: Sequence[Record]) -> None:
-        position = Position(records[0].event.id - 1, self._epoch)
-        for subscription in refused:
-            self._audience.discard(subscription)
-            self._behind.add(subscription)
-            subscription.live = False
-            subscription.position = position
-        self._unserved += refused

@@ -94,7 +94,7 @@ class Collector:
 
         seen = self._inspector.look()
         info = {"version": __version__, "node": self._inspector.node}
-        yield InfoMetricFamily("threadchat", "Which threadchat this is.", info)
+        yield InfoMetricFamily("threadchat", "The version of threadchat and the id of the node.", info)
         for name, text, value in _gauges(seen):
             yield GaugeMetricFamily(f"threadchat_{name}", text, value)
         for name, text, total in _counters(seen):
@@ -106,30 +106,30 @@ class Collector:
 def _gauges(seen: Snapshot) -> list[tuple[str, str, float]]:
     return [
         ("uptime_seconds", "Time since the chat was made.", seen.uptime),
-        ("ready", "1 where commands find what they need, 0 while the broker is away.", seen.ready),
+        ("ready", "1 if the broker can be reached, 0 while it is away.", seen.ready),
         ("rooms", "Rooms that are open on this node.", seen.rooms),
         ("unanswered", "Connections whose last ping has waited for a pong for over 5 s.", seen.unanswered),
         ("queued_bytes", "Bytes that wait in all outboxes together.", seen.queued_bytes),
-        ("catching_up", "Connections that are fed from their rooms' logs now.", seen.threads["producer"]),
+        ("catching_up", "Connections that catch up on the logs of their rooms.", seen.threads["producer"]),
     ]
 
 
 def _counters(seen: Snapshot) -> list[tuple[str, str, float]]:
     totals = seen.totals
     return [
-        ("connections_opened", "Connections that there were, and are.", totals.connections),
+        ("connections_opened", "Connections that were opened.", totals.connections),
         ("events", "Events published through this node.", totals.events),
         (
             "deliveries",
             "Messages written to connections: events, private messages, replies.",
             totals.messages_out,
         ),
-        ("received_messages", "Messages that came in.", totals.messages_in),
-        ("received_bytes", "Bytes that came in.", totals.bytes_in),
+        ("received_messages", "Messages that arrived.", totals.messages_in),
+        ("received_bytes", "Bytes that arrived.", totals.bytes_in),
         ("sent_bytes", "Bytes written to connections.", totals.bytes_out),
         ("writes", "System calls that wrote to connections; each may carry many messages.", totals.writes),
         ("fell_behind", "Live subscriptions whose connection could not keep up.", totals.fell_behind),
-        ("pings_unanswered", "Pings without a pong when the next one was due.", totals.pings_unanswered),
+        ("pings_unanswered", "Pings without a pong when the next ping was due.", totals.pings_unanswered),
     ]
 
 
@@ -163,13 +163,13 @@ def _spreads(seen: Snapshot) -> Iterator[Metric]:
     from prometheus_client.core import GaugeHistogramMetricFamily, SummaryMetricFamily
 
     totals = seen.totals
-    handler = "Time that commands took: one observation for all that came in together."
+    handler = "Time that commands took; those that arrived together are one observation."
     yield SummaryMetricFamily("threadchat_handler_seconds", handler, totals.bursts, totals.handled)
-    turns = "Time from a message in an empty outbox to its writer's turn."
+    turns = "Time from a message in an empty outbox until its writer may write."
     yield SummaryMetricFamily("threadchat_turnstile_wait_seconds", turns, totals.turns, totals.waited)
     for name, text, spread in (
-        ("outbox_messages", "Connections by messages that wait in their outbox.", seen.depths),
-        ("outbox_age_seconds", "Connections by how long something waits in their outbox.", seen.ages),
+        ("outbox_messages", "Connections by the number of messages in their outbox.", seen.depths),
+        ("outbox_age_seconds", "Connections by the time for which their outbox has had messages.", seen.ages),
         ("ping_round_trip_seconds", "Connections by the round trip of their last ping.", seen.round_trips),
     ):
         yield GaugeHistogramMetricFamily(f"threadchat_{name}", text, _buckets(spread), spread.sum)

@@ -112,7 +112,7 @@ class WithHooks:
         return self.hooks.set("authenticate", hook)
 
     def on_connect(self, hook: OnConnect) -> OnConnect:
-        """Sets the hook that is told of each connection that said hello. Runs on: any thread."""
+        """Sets the hook that is called after each `hello`. Runs on: any thread."""
         return self.hooks.set("on_connect", hook)
 
     def on_message(self, hook: OnMessage) -> OnMessage:
@@ -120,7 +120,7 @@ class WithHooks:
         return self.hooks.set("on_message", hook)
 
     def on_disconnect(self, hook: OnDisconnect) -> OnDisconnect:
-        """Sets the hook that is told when such a connection has ended. Runs on: any thread."""
+        """Sets the hook that is called when a connection that said hello has ended. Runs on: any thread."""
         return self.hooks.set("on_disconnect", hook)
 
     def authorize(self, hook: Authorize) -> Authorize:

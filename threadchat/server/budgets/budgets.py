@@ -39,6 +39,7 @@ class Budgets:
         if config is not None:
             self._exempt = Networks(config.address_exempt), Networks(config.trusted_proxy)
             self._of_address = Allowance.of_address(config)
+            self._of_user = self._of_address.of_user()
 
     def of_address(self, address: str) -> list[Account]:
         """The accounts for a session from that address, the smallest network first; `give_back` must follow.
@@ -61,11 +62,11 @@ class Budgets:
             return []
         key = "user", user
         owner = Owner(key, f"user {spelled_id(user)}", "all your connections together", "half of ")
-        return [self._take(owner, self._of_address.of_user())]
+        return [self._take(owner, self._of_user)]
 
     def rooms_of_user(self) -> int:
         """How many open rooms one user may have created, known or not."""
-        return self._of_address.of_user().rooms if self._config is not None else 0
+        return self._of_user.rooms if self._config is not None else 0
 
     def give_back(self, accounts: list[Account]) -> None:
         """Notes that a session has ended."""
@@ -126,9 +127,10 @@ class Budget:
         An unknown user has none, but counts as a creator of rooms.
         """
         former, self._of_user = self._of_user, self._budgets.of_user(user) if known else []
-        self._budgets.give_back(former)
-        self.accounts = [each for each in self.accounts if each not in former] + self._of_user
-        self.source = "" if known else self.source
+        if former or known:
+            self._budgets.give_back(former)
+            self.accounts = [each for each in self.accounts if each not in former] + self._of_user
+            self.source = "" if known else self.source
         self._note_openers()
         most = self._budgets.rooms_of_user()
         if most and not known:

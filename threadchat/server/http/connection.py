@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -65,7 +66,7 @@ class HttpConnection:
 
     `release` is called once, before the socket is handed over or closed. After that its file descriptor may
     be reused, so `release` must remove the socket from all lists. `proxies` are the trusted proxies. With
-    `tls`, the peer must use TLS. `max_body` is as for RequestReader.
+    `tls`, the peer must use TLS. `max_body` and `throttle` are as for RequestReader.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class HttpConnection:
         proxies: Proxies = NO_PROXIES,
         tls: ssl.SSLContext | None = None,
         max_body: int = BODY_BYTES,
+        throttle: AbstractContextManager[object] = nullcontext(),  # noqa: B008  # it has no state
     ) -> None:
         self._sock: Socket | None = sock
         self._raw = sock
         self._proxies = proxies
         self._tls = tls
         self._max_body = max_body
+        self._throttle = throttle
         self._number = number
         self._timeout = timeout
         self._clock = clock
@@ -92,13 +95,13 @@ class HttpConnection:
         self._trailing = b""
         self._head_only = False
 
-    def run(self, application: WSGIApplication, server: dict[str, Any], peer: Any, accepted: float) -> None:
+    def run(self, application: WSGIApplication, server: dict[str, Any], peer: Any) -> None:
         """Serve the connection to its end. Runs on: the connection's own thread. Raises nothing.
 
-        `server` and `peer` are as for `make_environ`; `accepted` is the time of `clock` from which
-        the request's deadline counts.
+        `server` and `peer` are as for `make_environ`. The request's deadline counts from now, because a
+        thread that begins late is not the peer's fault.
         """
-        deadline = accepted + self._timeout
+        deadline = self._clock() + self._timeout
         try:
             tune(self._raw)
             reply = self._secure(deadline) or self._answer(application, server, peer, deadline)
@@ -138,7 +141,9 @@ class HttpConnection:
     ) -> bytes | None:
         """The bytes of the reply; None if the application took over the socket."""
         assert self._sock is not None
-        reader = RequestReader(self._sock, deadline, self._clock, max_body=self._max_body)
+        reader = RequestReader(
+            self._sock, deadline, self._clock, max_body=self._max_body, throttle=self._throttle
+        )
         try:
             request = reader.read()
         except RequestError as error:

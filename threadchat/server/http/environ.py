@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from threadchat.server.http.proxies import plain_address
 from threadchat.server.http.request import Request
+
+_COMMON: Final = (
+    *("Host", "Connection", "Pragma", "Cache-Control", "User-Agent", "Upgrade", "Origin", "Cookie"),
+    *("Accept", "Accept-Encoding", "Accept-Language", "Authorization"),
+    *("Sec-WebSocket-Version", "Sec-WebSocket-Key", "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"),
+    *("X-Forwarded-For", "X-Forwarded-Proto"),
+)
+"""Headers that come with most handshakes, spelled as browsers and proxies spell them."""
 
 
 def server_part(host: str, port: int, scheme: str = "http") -> dict[str, Any]:
@@ -25,6 +33,17 @@ def server_part(host: str, port: int, scheme: str = "http") -> dict[str, Any]:
     }
 
 
+def _key_of(name: str) -> str:
+    """The environ's key for a header; empty for a header that is left out."""
+    if "_" in name:
+        return ""  # X_User would get the same key as X-User, which an application may trust a proxy for
+    key = "HTTP_" + name.upper().replace("-", "_")
+    return key[5:] if key in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH") else key
+
+
+_KEYS: Final = {name: _key_of(name) for name in _COMMON}
+
+
 def make_environ(request: Request, server: dict[str, Any], peer: Any) -> dict[str, Any]:
     """Return the environ of `request`; `server` comes from `server_part`, and `peer` from `accept`."""
     environ = server | {
@@ -37,12 +56,9 @@ def make_environ(request: Request, server: dict[str, Any], peer: Any) -> dict[st
         "wsgi.input": request.body,
     }
     for name, value in request.headers:
-        if "_" in name:
-            continue  # X_User would get the same key as X-User, which an application may trust a proxy for
-        key = "HTTP_" + name.upper().replace("-", "_")
-        if key in ("HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"):
-            key = key[5:]
-        environ[key] = f"{environ[key]},{value}" if key in environ else value
+        key = _KEYS.get(name) or _key_of(name)
+        if key:
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
     if request.authority is not None:
         environ["HTTP_HOST"] = request.authority  # RFC 9112 section 3.2.2: it overrides the Host header
     return environ

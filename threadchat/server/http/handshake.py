@@ -100,7 +100,7 @@ def _refuse_body(environ: dict[str, Any]) -> Refusal | None:
 
 
 def _refuse_letters(environ: dict[str, Any]) -> Refusal | None:
-    if all(environ.get(name, "").isascii() for name in _PLAIN_HEADERS):
+    if "".join([environ.get(name, "") for name in _PLAIN_HEADERS]).isascii():
         return None
     return Refusal(
         "400 Bad Request", "Connection, Upgrade and Sec-WebSocket-Protocol must contain ASCII only."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ SCHEME: Final = "threadchat.scheme"
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _HOST: Final = re.compile(r"(\[[^\]]+\]|[^:]*)(?::[0-9]*)?")
 _THIS_MACHINE: Final = IPv4Address("127.0.0.1")
+_LONGEST: Final = 64
+"""Characters of an address, with the name of an interface. A longer text is none, and is not kept."""
 
 Address = IPv4Address | IPv6Address
 
@@ -98,13 +101,16 @@ def is_loopback(name: str) -> bool:
     """Whether it means this machine wherever it is resolved (RFC 6761 section 6.3 for names)."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
-    try:
-        return ip_address(plain_address(name)).is_loopback
-    except ValueError:
-        return False
+    found = _read(name)
+    return found is not None and found.is_loopback
 
 
 def _read(text: str) -> Address | None:
+    return _parse(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=1024)  # most requests come from few addresses
+def _parse(text: str) -> Address | None:
     try:
         return ip_address(plain_address(text))
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, BinaryIO
@@ -29,6 +30,8 @@ _TARGET = re.compile(
     r"(?:https?://(?P<authority>[^/?#]+))?(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?", re.IGNORECASE
 )
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+_RawHeaders = list[tuple[bytes, bytes]]
 
 
 class RequestError(ThreadchatError):
@@ -73,13 +76,24 @@ class RequestReader:
     """
 
     def __init__(
-        self, sock: Socket, deadline: float, clock: Callable[[], float], *, max_body: int = BODY_BYTES
+        self,
+        sock: Socket,
+        deadline: float,
+        clock: Callable[[], float],
+        *,
+        max_body: int = BODY_BYTES,
+        throttle: AbstractContextManager[object] = nullcontext(),  # noqa: B008  # it has no state
     ) -> None:
-        """`max_body`: bytes; a body is refused if its Content-Length is larger."""
+        """`max_body`: bytes; a body is refused if its Content-Length is larger.
+
+        A head is parsed while `throttle` is held.
+        """
         self._sock = sock
         self._max_body = max_body
+        self._throttle = throttle
         self._deadline = deadline
         self._clock = clock
+        self._late = False
         self._received = bytearray()
 
     @property
@@ -90,13 +104,18 @@ class RequestReader:
     def read(self) -> Request:
         """Return the request. Raises RequestError if it must be refused, PeerGone if the peer has left."""
         head = self._read_head()
+        with self._throttle:
+            return self._parse(head)
+
+    def _parse(self, head: bytes) -> Request:
         length = _check_head(head, self._max_body)
         parser = h11.Connection(h11.SERVER)
         parser.receive_data(head)
         try:
             event = parser.next_event()
             assert isinstance(event, h11.Request)  # the head is complete, so no other event is possible
-            _check_request(event)
+            headers = event.headers.raw_items()  # a list, which is faster than h11's own sequence
+            _check_request(event.http_version, headers)
         except h11.RemoteProtocolError as error:
             # Its traceback would refer to itself and to all frames of the callers, which is a cycle.
             error.__traceback__ = None
@@ -110,7 +129,7 @@ class RequestReader:
         if length:
             waits = parser.they_are_waiting_for_100_continue
             body = io.BufferedReader(_Body(self, behind[:length], length, waits=waits))
-        return _request(event, body, behind[length:])
+        return _request(event, headers, body, behind[length:])
 
     def _read_head(self) -> bytes:
         """Receive until the head is complete, and return it; `_received` also holds what follows it."""
@@ -132,14 +151,18 @@ class RequestReader:
             raise PeerGone(str(error)) from error
 
     def receive(self, most: int = RECEIVE_BYTES) -> bytes:
-        """Up to `most` bytes, and at least one. Raises RequestError and PeerGone."""
+        """Up to `most` bytes, and at least one. Raises RequestError and PeerGone.
+
+        After the deadline, what waits in the socket is read once: then this thread was late.
+        """
         remaining = self._deadline - self._clock()
         try:
-            if remaining <= 0:
+            if self._late:
                 raise TimeoutError
-            self._sock.settimeout(remaining)
+            self._late = remaining <= 0
+            self._sock.settimeout(max(0.0, remaining))
             data = self._sock.recv(most)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             raise RequestError(
                 HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send all of it at once."
             ) from None
@@ -223,13 +246,14 @@ def _check_head(head: bytes, max_body: int) -> int:
     return length
 
 
-def _check_request(event: h11.Request) -> None:
+def _check_request(version: bytes, headers: _RawHeaders) -> None:
     """Refuse requests that are well-formed, so that h11 accepts them, but not supported here."""
-    if event.http_version not in (b"1.1", b"1.0"):
+    if version not in (b"1.1", b"1.0"):
         raise RequestError(
             HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "This version of HTTP is not supported; use HTTP/1.1."
         )
-    for name, value in event.headers:
+    for written, value in headers:
+        name = written.lower()
         if name == b"transfer-encoding":
             raise RequestError(
                 HTTPStatus.BAD_REQUEST, "Transfer-Encoding is not accepted; send a body with Content-Length."
@@ -243,11 +267,11 @@ def _check_authority(text: str) -> None:
         raise RequestError(HTTPStatus.BAD_REQUEST, "The host is malformed; send it as name or name:port.")
 
 
-def _request(event: h11.Request, body: BinaryIO, trailing: bytes) -> Request:
+def _request(event: h11.Request, raw: _RawHeaders, body: BinaryIO, trailing: bytes) -> Request:
     method = event.method.decode("ascii")
     target = event.target.decode("ascii")
     authority, path, query = _split_target(method, target)
-    headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers.raw_items()]
+    headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in raw]
     version = "HTTP/" + event.http_version.decode("ascii")
     return Request(method, authority, path, query, version, headers, body, trailing, target)
 

@@ -24,6 +24,7 @@ from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.rejections import Rejections
 from threadchat.server.http.request import BODY_BYTES
 from threadchat.server.http.response import Response
+from threadchat.server.http.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +45,14 @@ class HttpServer:
     `environ["threadchat.handover"]` (see `Handover`), the application may take over the connection and keep
     it until its call returns. The thread counts as a connection until then.
 
-    `request_timeout`: seconds for a complete request, from its accept. `max_connections`: threads at the same
-    time, 0 for no limit; connections above it are answered 503. `max_per_address`: the same for one TCP
-    address; it does not apply to the trusted `proxies`. `certificates`: with them the server accepts TLS
-    only, and closes connections above a limit without a reply, because the accept thread must not wait for a
-    handshake. `max_body`: bytes of a request's body. `shared_port`: as `shared` in `bind`. `listener`: a
-    socket that listens already; it replaces `host` and `port`, and the server closes it at its end.
-    `on_accept_thread` is called once on the accept thread, before it accepts. `clock`: seconds, monotonic.
+    `request_timeout`: seconds for a complete request, from when its thread begins. `max_connections`: threads
+    at the same time, 0 for no limit; connections above it are answered 503. `max_per_address`: the same for
+    one TCP address; it does not apply to the trusted `proxies`. `certificates`: with them the server accepts
+    TLS only, and closes connections above a limit without a reply, because the accept thread must not wait
+    for a handshake. `max_body`: bytes of a request's body. `shared_port`: as `shared` in `bind`. `listener`:
+    a socket that listens already; it replaces `host` and `port`, and the server closes it at its end.
+    `on_accept_thread` is called once on the accept thread, before it accepts. `throttle`: requests are parsed
+    in it. `clock`: seconds, monotonic.
     """
 
     _listener: socket.socket
@@ -73,6 +75,7 @@ class HttpServer:
         shared_port: bool = False,
         listener: socket.socket | None = None,
         on_accept_thread: Callable[[], None] | None = None,
+        throttle: Throttle | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
@@ -85,6 +88,7 @@ class HttpServer:
         self._shared_port = shared_port
         self._given = listener
         self._on_accept_thread = on_accept_thread
+        self._throttle = throttle or Throttle()
         self._clock = clock
         self._stopping = Event()
         self._exhausted = False  # used on the accept thread: whether the present shortage was logged
@@ -214,7 +218,6 @@ class HttpServer:
 
     def _accept_some(self, refusals: Rejections) -> None:
         for _ in range(BURST):
-            accepted = self._clock()
             try:
                 sock, address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -222,7 +225,7 @@ class HttpServer:
             except OSError as error:
                 self._back_off(f"cannot accept connections: {error}")
                 return
-            if not self._admit(sock, address or UNIX_PEER, accepted):
+            if not self._admit(sock, address or UNIX_PEER):
                 self._turn_away(sock, refusals)
             if self._stopping.is_set():
                 return
@@ -233,7 +236,7 @@ class HttpServer:
         else:
             sock.close()
 
-    def _admit(self, sock: socket.socket, peer: Any, accepted: float) -> bool:
+    def _admit(self, sock: socket.socket, peer: Any) -> bool:
         """Start the connection's thread; False if a limit is reached or no thread can be started."""
         address = self._connection_limits.counted_as(peer)
         with self._lock:
@@ -243,7 +246,7 @@ class HttpServer:
             number = self._accepted
             self._reading[number] = sock
         try:
-            serve = partial(self._serve, sock, peer, address, number, accepted)
+            serve = partial(self._serve, sock, peer, address, number)
             Thread(target=serve, name=f"http-{number}", daemon=True).start()
         except (RuntimeError, MemoryError) as error:
             with self._lock:
@@ -264,9 +267,7 @@ class HttpServer:
             self._exhausted = True
             logger.error("%s; trying again until it works", problem)
 
-    def _serve(
-        self, sock: socket.socket, peer: Any, address: str | None, number: int, accepted: float
-    ) -> None:
+    def _serve(self, sock: socket.socket, peer: Any, address: str | None, number: int) -> None:
         """Runs on: the connection's own thread."""
         try:
             http_connection = HttpConnection(
@@ -277,9 +278,10 @@ class HttpServer:
                 release=lambda: self._release(number),
                 proxies=self._proxies,
                 max_body=self._max_body,
+                throttle=self._throttle,
                 tls=None if self._certificates is None else self._certificates.context,
             )
-            http_connection.run(self._app, self._server_part, peer, accepted)
+            http_connection.run(self._app, self._server_part, peer)
         finally:
             with self._lock:
                 self._ending.add(current_thread())

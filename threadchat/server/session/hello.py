@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, Final
 
 from threadchat.chat.log.ids import spelled_id
@@ -47,7 +48,7 @@ class HelloSession(Session):
 
     def begin(self) -> None:
         """Sets the deadline for hello."""
-        self.expire("hello", self._config.hello_timeout, CloseCode.STALE)
+        self._expect("hello", self._config.hello_timeout, lambda: self.user is not None)
 
     def hello(self, command: commands.Hello) -> dict[str, Any] | None:
         """Admits a person and returns the fields of the reply; None if a bad token closed the connection."""
@@ -78,7 +79,7 @@ class HelloSession(Session):
         if self.nickname or self.identity.identity is not None:  # known people may listen without a nickname
             self._enter_chat()
         else:
-            self.expire("profile", self._config.profile_timeout, CloseCode.STALE)
+            self._expect("profile", self._config.profile_timeout, lambda: bool(self.nickname))
         given = {} if self.identity.given_name is None else {"nickname": self.identity.given_name}
         if self.identity.identity is not None:  # strangers could look up the faults of a version
             given["version"] = __version__
@@ -119,6 +120,16 @@ class HelloSession(Session):
             raise CommandError(ErrorCode.UNAUTHORIZED, "invalid token") from error
         self.screens = self.identity.screens
         return self._expires()
+
+    def _expect(self, name: str, seconds: float, is_done: Callable[[], bool]) -> None:
+        """Closes with 3502 in `seconds`, unless the deadline is cleared before.
+
+        A command that has come but waits for its turn is in time. `is_done` tells whether one was handled
+        while the deadline expired.
+        """
+        connection = self.connection
+        give_up = lambda: None if is_done() else connection.close(CloseCode.STALE)  # noqa: E731
+        connection.deadlines.give(name, seconds, give_up, connection.is_behind)
 
     def _show(self, token: str) -> bool:
         """Returns whether the token of a hello is valid; closes the connection (3500) if it is not."""

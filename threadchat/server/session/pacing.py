@@ -35,7 +35,7 @@ class Paced(ABC):
         self._bytes_seen = 0  # those that the budgets have counted
         rate = config.message_rate
         self._rate_limit = RateLimit(rate, config.message_burst, clock) if rate else None
-        self._control_rate_limit = self._rate_limit or RateLimit(CONTROL_RATE, CONTROL_BURST, clock)
+        self._control_rate_limit = self._rate_limit  # else made by the first control frame
 
     # Implemented by the dialects
 
@@ -77,9 +77,15 @@ class Paced(ABC):
         new, self._bytes_seen = total - self._bytes_seen, total
         return max(new, sum(map(len, burst)))
 
+    def _controls(self) -> RateLimit:
+        """The limit for control frames, and for refusals."""
+        if self._control_rate_limit is None:
+            self._control_rate_limit = RateLimit(CONTROL_RATE, CONTROL_BURST, self._clock)
+        return self._control_rate_limit
+
     def _count_controls(self, count: int) -> None:
         """Counts pings and pongs against the rate limit. None is refused; too many close (3013)."""
-        pace = self._control_rate_limit
+        pace = self._controls()
         excess = count - pace.grant(count)
         if excess and pace.tolerate(excess) < excess:
             self.connection.close(CloseCode.TOO_MANY_REQUESTS)
@@ -87,7 +93,7 @@ class Paced(ABC):
     def _refuse_excess(self, excess: list[str | bytes], reason: str) -> None:
         """Refuses messages above a limit. They do not count as errors; too many close (3013)."""
         error = CommandError(ErrorCode.TOO_MANY_REQUESTS, reason)
-        bearable = self._control_rate_limit.tolerate(len(excess))
+        bearable = self._controls().tolerate(len(excess))
         for message in excess[:bearable]:
             if isinstance(message, str) and self.connection.closed is None:
                 self.refuse_excess(message, error)

@@ -134,7 +134,7 @@ class Moderation:
         return kick(self.hub, user, room=room, reason=reason, by=by)
 
     def revoke(self, user: UserId, *, token_id: str = "", seconds: float = KEPT) -> None:
-        """Ends everything that proves who a user is and was issued until now: tokens and `resume`.
+        """Revokes the tokens and the `resume` that were issued to a user until now.
 
         Open connections that were made with it are closed (3503). With `token_id`, the `jti` of a token, only
         that token ends. Tokens without `iat` cannot be told from older ones and end too. It is remembered for

@@ -174,9 +174,7 @@ class Session(Paced):
 
     def expire(self, name: str, seconds: float, code: CloseCode) -> None:
         """Closes with `code` in `seconds`, unless the deadline `name` is cleared before."""
-        deadlines = self.connection.deadlines
-        give = deadlines.set if name == "age" else deadlines.give
-        give(name, seconds, lambda: self.connection.close(code))
+        self.connection.deadlines.set(name, seconds, lambda: self.connection.close(code))
 
     @property
     def person(self) -> User:

@@ -35,6 +35,7 @@ def parse(url: str) -> Address:
 
     def bad(what: str) -> BadUrl:
         shown = re.sub("//[^/?#]*@", "//...@", repr(url))  # the log must not show a password
+        shown = shown if isinstance(url, str | int) else f"a {type(url).__name__}"
         return BadUrl(f"{shown}: {what}; an address looks like ws://host:port/path or wss://host/path")
 
     if not isinstance(url, str) or re.search(r"[\x00-\x20\x7f\ud800-\udfff]", url):

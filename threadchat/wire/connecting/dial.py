@@ -17,7 +17,8 @@ from threadchat.wire.connecting.racing import Remembered, connect_first
 from threadchat.wire.connection import Connection
 from threadchat.wire.limits import DEFAULT_LIMITS, Limits
 from threadchat.wire.pinger import Pinger
-from threadchat.wire.protocol.state_machine import ClientHandshake, ClientProtocol
+from threadchat.wire.protocol.client_handshake import ClientHandshake
+from threadchat.wire.protocol.state_machine import ClientProtocol
 from threadchat.wire.tls import TlsSocket
 from threadchat.wire.transport import Socket
 from threadchat.wire.turnstile import Turnstile
@@ -40,10 +41,14 @@ class Deadline:
 
     def left(self) -> float:
         """Returns the seconds left, more than 0. Raises ConnectTimeout."""
-        left = self._end - self.clock()
-        if left <= 0:
+        left = self.rest()
+        if not left:
             raise self.over()
         return left
+
+    def rest(self) -> float:
+        """Returns the seconds left, or 0."""
+        return max(0.0, self._end - self.clock())
 
     def over(self) -> ConnectTimeout:
         """Returns the exception for a step that timed out."""
@@ -214,8 +219,12 @@ def _read_head(sock: Socket, deadline: Deadline) -> tuple[bytes, bytes]:
 
 
 def _read(sock: Socket, deadline: Deadline) -> bytes:
-    sock.settimeout(deadline.left())
-    return sock.recv(_READ_SIZE)
+    """Returns some bytes; after the deadline those that wait in the socket, as this thread was late then."""
+    try:
+        sock.settimeout(deadline.rest())
+        return sock.recv(_READ_SIZE)
+    except BlockingIOError:
+        raise deadline.over() from None
 
 
 def _read_body(sock: Socket, deadline: Deadline) -> bytes:

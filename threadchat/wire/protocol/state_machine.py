@@ -6,43 +6,36 @@ No I/O happens here: bytes go in and messages come out; the connection sends wha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import simple_websocket
-from wsproto import WSConnection
 from wsproto.connection import ConnectionState, ConnectionType
-from wsproto.events import AcceptConnection, RejectConnection, RejectData, Request
-from wsproto.extensions import Extension
-from wsproto.utilities import ProtocolError, RemoteProtocolError
+from wsproto.utilities import ProtocolError
 
-from threadchat.errors import CannotConnect, CloseCode, ConnectionClosed, HandshakeRefused
+from threadchat.errors import CloseCode, ConnectionClosed
 from threadchat.wire.protocol import frames
 from threadchat.wire.protocol.deflate import Deflater, Inflater
-from threadchat.wire.protocol.extensions import NAME, OFFER, Agreement, accept_offer, read_answer
+from threadchat.wire.protocol.extensions import Agreement, accept_offer
 from threadchat.wire.protocol.parser import Frames, retire
 
 Headers = list[tuple[str, str]]
 
-MAX_BODY: Final = 64 << 10
-"""Bytes of a refusal's body that are kept, enough for an explanation."""
 _HANDSHAKE_HEADERS: Final = (
     # All that wsproto needs. Sec-WebSocket-Extensions is left out, because simple-websocket would accept
     # permessage-deflate and inflate without a limit.
-    "HTTP_CONNECTION",
-    "HTTP_UPGRADE",
-    "HTTP_SEC_WEBSOCKET_KEY",
-    "HTTP_SEC_WEBSOCKET_VERSION",
-    "HTTP_SEC_WEBSOCKET_PROTOCOL",
+    ("HTTP_CONNECTION", "Connection"),
+    ("HTTP_SEC_WEBSOCKET_KEY", "Sec-WebSocket-Key"),
+    ("HTTP_SEC_WEBSOCKET_VERSION", "Sec-WebSocket-Version"),
+    ("HTTP_SEC_WEBSOCKET_PROTOCOL", "Sec-WebSocket-Protocol"),
 )
+
+_REQUEST: Final = "threadchat.request"  # a key of what simple-websocket keeps as environ
 
 
 class _NoThread:
-    """Replaces the reader thread that simple-websocket would start."""
+    """Replaces the reader thread that simple-websocket would start. One serves all connections."""
 
     name = ""
-
-    def __init__(self, target: Callable[[], None]) -> None:
-        pass
 
     def start(self) -> None:
         pass
@@ -53,6 +46,11 @@ class _NoEvent:
 
     def set(self) -> None:
         pass
+
+
+_NO_THREAD: Final = _NoThread()
+_NO_EVENT: Final = _NoEvent()
+_INSTEAD: Final = {"thread_class": lambda target: _NO_THREAD, "event_class": lambda: _NO_EVENT}
 
 
 class _Captured:
@@ -83,6 +81,7 @@ class Protocol:
     """What both roles have in common, beside simple-websocket's base. Runs on: the reader thread."""
 
     ws: Any
+    environ: dict[str, Any]
     input_buffer: list[str | bytes]
     incoming_message: str | bytes | bytearray | None
     connected: bool
@@ -153,13 +152,10 @@ class ServerProtocol(Protocol, simple_websocket.Server):  # type: ignore[misc]  
         *,
         inflate_to: int | None = None,
     ) -> None:
-        headers: dict[str, Any] = {name: environ[name] for name in _HANDSHAKE_HEADERS if name in environ}
-        headers["HTTP_HOST"] = "localhost"  # checked already; wsproto refuses some valid ones
-        if "websocket" in [token.strip().lower() for token in headers.get("HTTP_UPGRADE", "").split(",")]:
-            headers["HTTP_UPGRADE"] = "websocket"  # RFC 9110 7.8 allows a list, wsproto does not
-        headers["werkzeug.socket"] = captured = _Captured()
+        captured = _Captured()
+        given = {"werkzeug.socket": captured, _REQUEST: _request_of(environ)}
         try:
-            super().__init__(headers, subprotocols, thread_class=_NoThread, event_class=_NoEvent)
+            super().__init__(given, subprotocols, **_INSTEAD)
         except (ProtocolError, UnicodeError) as error:  # wsproto decodes headers as ASCII
             raise ConnectionClosed(CloseCode.PROTOCOL_ERROR, f"not a WebSocket handshake: {error}") from error
         self.response = captured.data
@@ -171,6 +167,21 @@ class ServerProtocol(Protocol, simple_websocket.Server):  # type: ignore[misc]  
             self.response = self.response[: -len("\r\n")] + line.encode()
         retire(self.ws)
         self.begin(ConnectionType.SERVER, agreed, inflate_to or 0)
+
+    def handshake(self) -> None:
+        """Answers the request. simple-websocket's own method would put it together from all headers."""
+        request, self.environ = self.environ[_REQUEST], {}
+        self.ws.receive_data(request)
+        self.connected = self._handle_events()
+
+
+def _request_of(environ: Mapping[str, Any]) -> bytes:
+    upgrade = environ.get("HTTP_UPGRADE", "")
+    if "websocket" in [token.strip().lower() for token in upgrade.split(",")]:
+        upgrade = "websocket"  # RFC 9110 7.8 allows a list, wsproto does not
+    given = "".join([f"{name}: {environ[key]}\r\n" for key, name in _HANDSHAKE_HEADERS if key in environ])
+    # The host was checked already; wsproto refuses some valid ones.
+    return f"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: {upgrade}\r\n{given}\r\n".encode()
 
 
 class ClientProtocol(Protocol, simple_websocket.Client):  # type: ignore[misc]  # it has no type hints
@@ -193,9 +204,7 @@ class ClientProtocol(Protocol, simple_websocket.Client):  # type: ignore[misc]  
         self._agreed = agreed
         self._inflate_to = inflate_to or 0
         # Client's own constructor looks up the host and connects without a deadline; its parent's does not.
-        super(simple_websocket.Client, self).__init__(
-            connection_type=ConnectionType.CLIENT, thread_class=_NoThread, event_class=_NoEvent
-        )
+        super(simple_websocket.Client, self).__init__(connection_type=ConnectionType.CLIENT, **_INSTEAD)
         self.subprotocol = subprotocol
         self.headers = headers or []
 
@@ -203,96 +212,3 @@ class ClientProtocol(Protocol, simple_websocket.Client):  # type: ignore[misc]  
         """Begins the exchange of frames; `ClientHandshake` has done the handshake."""
         self.begin(ConnectionType.CLIENT, self._agreed, self._inflate_to)
         self.connected = True
-
-
-class _Offer(Extension):
-    """permessage-deflate in a client's handshake: the offer and the server's answer."""
-
-    name = NAME
-    agreed: Agreement | None = None
-
-    def offer(self) -> str:
-        return OFFER
-
-    def finalize(self, offer: str) -> None:
-        """Reads the server's answer. Raises wsproto's error if it is invalid or a second one."""
-        if self.agreed is not None:
-            raise RemoteProtocolError(f"{self.name} is in the answer twice")
-        try:
-            self.agreed = read_answer(offer)
-        except ValueError as error:
-            raise RemoteProtocolError(str(error)) from error
-
-
-class ClientHandshake:
-    """A client's opening handshake (RFC 6455 4.1): the request and the server's answer.
-
-    Compression is offered if `inflate_to` is a number of bytes; if it is None, no extension is offered.
-    """
-
-    def __init__(
-        self,
-        host: str,
-        target: str,
-        headers: Headers,
-        subprotocols: Sequence[str],
-        *,
-        inflate_to: int | None = None,
-    ) -> None:
-        self._ws = WSConnection(ConnectionType.CLIENT)
-        self._inflate_to = inflate_to
-        self._offers = [] if inflate_to is None else [_Offer()]
-        self._refusal: RejectConnection | None = None
-        self._body = bytearray()
-        extra = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        self.request: bytes = self._ws.send(
-            Request(
-                host=host,
-                target=target,
-                extensions=list(self._offers),
-                extra_headers=extra,
-                subprotocols=list(subprotocols),
-            )
-        )
-
-    def receive(self, data: bytes) -> ClientProtocol | None:
-        """Parses a part of the answer, first the complete head; returns the protocol if the server accepted.
-
-        Raises HandshakeRefused at the end of any other answer, and CannotConnect for an invalid one.
-        """
-        try:
-            self._ws.receive_data(data)
-            events = list(self._ws.events())
-        except (ProtocolError, UnicodeError) as error:
-            if self._refusal is not None:  # only the body is invalid
-                self.end()
-            raise CannotConnect(f"the server's answer is not a WebSocket handshake: {error}") from error
-        for event in events:
-            if isinstance(event, AcceptConnection):
-                retire(self._ws)
-                return ClientProtocol(
-                    event.subprotocol,
-                    _as_text(event.extra_headers),
-                    agreed=self._offers[0].agreed if self._offers else None,
-                    inflate_to=self._inflate_to,
-                )
-            if isinstance(event, RejectConnection):
-                self._refusal = event
-                if not event.has_body:
-                    self.end()
-            elif isinstance(event, RejectData):
-                self._body += event.data
-                if event.body_finished or len(self._body) >= MAX_BODY:
-                    self.end()
-        return None
-
-    def end(self) -> NoReturn:
-        """Ends the handshake without a connection: raises HandshakeRefused with what has arrived."""
-        if self._refusal is None:
-            raise CannotConnect("the server ended the connection before it answered the handshake")
-        body = bytes(self._body[:MAX_BODY]).decode(errors="replace")
-        raise HandshakeRefused(self._refusal.status_code, _as_text(self._refusal.headers), body)
-
-
-def _as_text(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

@@ -19,15 +19,19 @@ class Forked(Protocol):
 
 
 _known: WeakSet[Forked] = WeakSet()
+_first: WeakSet[Forked] = WeakSet()
 
 
-def begin_anew_after_fork(thing: Forked) -> None:
-    """Has `thing.leave_behind` called in each forked process. Keeps only a weak reference to `thing`."""
-    _known.add(thing)
+def begin_anew_after_fork(thing: Forked, *, first: bool = False) -> None:
+    """Has `thing.leave_behind` called in each forked process. Keeps only a weak reference to `thing`.
+
+    With `first`, it is called before that of all others, which may use `thing` when they start from scratch.
+    """
+    (_first if first else _known).add(thing)
 
 
 def _leave_all_behind() -> None:
-    for thing in list(_known):
+    for thing in [*_first, *_known]:
         thing.leave_behind()
 
 
