@@ -238,7 +238,12 @@ def test_whoever_is_told_that_the_inbox_is_another_one_may_miss_what_is_there(
     for text in ("missed", "lost"):
         observations.posted(Letter("p1", "p2", text, 10.0, 11.0))
     observations.told_of_missing("p2")
-    assert settle(observations, *LOG, inbox="missed") == ["p2: 'lost' of p1 is 0 times in the inbox"]
+    later = time.monotonic() + 1
+    observations.posted(Letter("p1", "p2", "later", later, later))
+    assert settle(observations, *LOG, inbox="missed later") == [
+        "p2: 'lost' of p1 is 0 times in the inbox",
+        "p2: 'later' of p1 was acknowledged and did not arrive",
+    ]
 
 
 def test_a_failover_may_lose_a_direct_message(observations: Observations) -> None:

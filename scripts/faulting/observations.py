@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 from soaking.checker import MOST_FAULTS, Checker, Fact, Log
@@ -39,13 +40,13 @@ class TellingChecker(Checker):
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__()
-        self._tell = tell
+        self.tell = tell
 
     def fault(self, who: str, what: str, actions: Iterable[str] = ()) -> None:
         """Notes that something is wrong."""
         super().fault(who, what, actions)
         if self.faults_in_all <= MOST_FAULTS:
-            self._tell(f"FAULT: {who}: {what}")
+            self.tell(f"FAULT: {who}: {what}")
 
 
 class Observations:
@@ -61,7 +62,7 @@ class Observations:
         self._promises: list[Promise] = []
         self._letters: list[Letter] = []
         self._received: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._told_of_missing: set[str] = set()
+        self._told_of_missing: dict[str, float] = {}  # when, by time.monotonic
         self._epochs: defaultdict[str, list[str]] = defaultdict(list)
         self.counts: Counter[str] = Counter()
 
@@ -80,6 +81,10 @@ class Observations:
         """Notes that something is wrong."""
         with self._lock:
             self._checker.fault(who, what)
+
+    def tell(self, what: str) -> None:
+        """Says something that helps to explain a fault."""
+        self._checker.tell(what)
 
     # For people
 
@@ -116,7 +121,7 @@ class Observations:
         """Somebody was told that the inbox is another one, so that what had come meanwhile did not arrive."""
         with self._lock:
             self.counts["inboxes that began anew"] += 1
-            self._told_of_missing.add(who)
+            self._told_of_missing[who] = time.monotonic()
 
     # At quiet points
 
@@ -126,7 +131,8 @@ class Observations:
             return [letter for letter in self._letters if self._is_missing(letter)]
 
     def _is_missing(self, letter: Letter) -> bool:
-        return letter.to not in self._told_of_missing and not self._received[letter.to][letter.text]
+        told = self._told_of_missing.get(letter.to, -inf)
+        return letter.sent > told and not self._received[letter.to][letter.text]
 
     def settle_letters(
         self, inboxes: Mapping[str, Sequence[str]], losses: Sequence[tuple[float, float]]

@@ -37,7 +37,7 @@ def look(site: Site, people: Sequence[Person], observations: Observations) -> No
             url = f"ws://{node.host}:{node.port}/chat"
             opened = Client(url, nickname="observer", token=token_of(OBSERVER), timeout=ARRIVE_SECONDS)
             observers.append((node.name, stack.enter_context(opened)))
-        _await_presence(rooms, people, observers, observations)
+        _await_presence(site, rooms, people, observers, observations)
         deadline = time.monotonic() + ARRIVE_SECONDS
         for room in rooms:
             _look_at_room(room, people, observers, observations, losses=site.losses, deadline=deadline)
@@ -49,6 +49,7 @@ def look(site: Site, people: Sequence[Person], observations: Observations) -> No
 
 
 def _await_presence(
+    site: Site,
     rooms: Sequence[str],
     people: Sequence[Person],
     observers: Sequence[tuple[str, Client]],
@@ -73,6 +74,11 @@ def _await_presence(
     if not _within(PRESENCE_SECONDS, is_right):
         for (name, room), what in wrong.items():
             observations.fault(name, f"presence in {room} is wrong {PRESENCE_SECONDS:g} s later: {what}")
+        for room in sorted({room for _, room in wrong}):
+            observations.tell(site.describe_presence(room))
+        for node in site.nodes:
+            lines = [line for line in node.log().splitlines() if " DEBUG " not in line]
+            observations.tell("\n".join([f"{node.name}, the end of its log:", *lines[-60:]]))
 
 
 def _difference(present: dict[str, int], expected: dict[str, int]) -> str:
@@ -92,14 +98,22 @@ def _look_at_room(
     losses: Sequence[tuple[float, float]],
     deadline: float,
 ) -> None:
-    epoch, events = _whole_log(observers[0][1], room)
-    for name, observer in observers[1:]:
-        if _whole_log(observer, room) != (epoch, events):
-            observations.fault(name, f"its log of {room} is not that of {observers[0][0]}")
-    head = epoch, len(events)
     members = [person for person in people if room in person.rooms]
-    left = deadline - time.monotonic()
-    if not _within(left, lambda: all(person.positions.get(room) == head for person in members)):
+    logs: list[tuple[str, list[dict[str, Any]]]] = []
+
+    def is_level() -> bool:
+        """A session that is taken for dead only now leaves, and the log goes on: so it is read again."""
+        logs[:] = [_whole_log(observer, room) for _, observer in observers]
+        head = logs[0][0], len(logs[0][1])
+        return logs.count(logs[0]) == len(logs) and all(each.positions.get(room) == head for each in members)
+
+    level = _within(deadline - time.monotonic(), is_level)
+    epoch, events = logs[0]
+    head = epoch, len(events)
+    if not level:
+        for (name, _), found in zip(observers[1:], logs[1:], strict=True):
+            if found != logs[0]:
+                observations.fault(name, f"its log of {room} is not that of {observers[0][0]}")
         for person in members:
             if (place := person.positions.get(room)) != head:
                 observations.fault(person.name, f"is at {place} of {room}, and the log at {head}")

@@ -191,6 +191,21 @@ class Site:
 
         await_true(is_up, "the replica to have everything")
 
+    def describe_presence(self, room: str) -> str:
+        """What each Redis has of a room's sessions and of the nodes, to explain a fault."""
+        told = []
+        for store in self.stores:
+            with redis.Redis(host=store.host, port=store.port, socket_timeout=10) as client:
+                try:
+                    sessions = client.hgetall(f"threadchat:{{{room}}}:sessions")
+                    told.append(f"{store.name}: {room}: {sessions}")
+                    told.append(
+                        f"{store.name}: nodes: {client.zrange('threadchat:nodes', 0, -1, withscores=True)}"
+                    )
+                except redis.RedisError as error:
+                    told.append(f"{store.name}: {error}")
+        return "\n".join(told)
+
     def await_replica(self) -> float:
         """Waits until the replica has all that was acknowledged by now. Returns what time it was, monotonic.
 

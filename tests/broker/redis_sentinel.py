@@ -142,12 +142,13 @@ class Service:
         config = self._folder / "sentinel.conf"
         port = f"port 0\ntls-port {self.port}" if self._certificate else f"port {self.port}"
         # It never promotes a replica that was apart from its master for ten times `down-after`, nor anything
-        # for `tilt-period`, half a minute, after it did not run for two seconds.
+        # for `tilt-period`, half a minute, after it did not run for two seconds. It gives up if it does not
+        # see within `failover-timeout` that the replica is the master.
         config.write_text(
             f"{port}\nbind 127.0.0.1\ndir {self._folder}\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.server.port} 1\n"
             f"sentinel down-after-milliseconds {SERVICE} 600000\n"
-            f"sentinel failover-timeout {SERVICE} 1000\n" + "\n".join(self._security())
+            f"sentinel failover-timeout {SERVICE} 600000\n" + "\n".join(self._security())
         )
         self._sentinel = subprocess.Popen([EXECUTABLE, str(config), "--sentinel"], stdout=subprocess.DEVNULL)
         until(lambda: self._known_replicas() == replicas, "the Sentinel knows the replicas")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -13,7 +14,7 @@ from tests.broker.redis_server import RedisServer, why_not
 from tests.e2e.process import until
 from threadchat.broker.redis import RedisBroker
 from threadchat.config.settings import Config
-from threadchat.errors import CommandError, ErrorCode
+from threadchat.errors import CommandError, ConnectionClosed, ErrorCode
 from threadchat.publisher import Publisher
 from threadchat.server.chat import Chat
 from threadchat.testing import InMemory, Peer
@@ -95,6 +96,61 @@ def test_who_comes_from_another_node_misses_nothing_though_this_one_is_behind(no
     assert welcome(back)["inbox"] == {**since[1], "recovered": True}
     joined = back.ask("join", room="r", since=since[0])
     assert (joined["offset"], joined["epoch"], joined["recovered"]) == (*since[0].values(), True)
+
+
+def test_who_came_while_the_inbox_was_not_available_gets_all_of_it_later(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = nodes[:2]
+    bob = there.enter("bob")
+    bob.ask("direct", to="ann", message="first")
+    place = welcome(here.enter("ann"))["inbox"]
+    bob.ask("direct", to="ann", message="missed")
+
+    def refuse(user: object) -> None:
+        raise CommandError(ErrorCode.INTERNAL, "Redis is away", temporary=True)
+
+    with monkeypatch.context() as away:
+        away.setattr(here.chat.hub, "find_inbox", refuse)
+        back = here.enter("ann", inbox=place)
+        new = here.enter("ann")
+    assert "inbox" not in welcome(back)
+    assert "inbox" not in welcome(new)
+    bob.ask("direct", to="ann", message="last")
+    with pytest.raises(ConnectionClosed) as closed:
+        heard(back, 1)
+    assert closed.value.code == 3010
+    assert heard(new, 1)[0]["message"] == "last"
+    again = here.enter("ann", inbox=place)
+    assert [event["message"] for event in heard(again, 2)] == ["missed", "last"]
+
+
+def test_what_comes_during_hello_comes_once(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = nodes[:2]
+    bob = there.enter("bob")
+    bob.ask("direct", to="ann", message="first")
+    here.enter("ann").ask("join", room="r")  # the node is ready, and hears of what is sent to her
+    hub = here.chat.hub
+    arrive, notify, notified = hub.arrive, hub._sessions.notify, threading.Event()
+
+    def arrive_slowly(session: Any) -> None:
+        arrive(session)
+        bob.ask("direct", to="ann", message="meanwhile")
+        assert notified.wait(20), "this node hears of it"
+
+    def note(*told: Any, **options: Any) -> bool:
+        answer = notify(*told, **options)
+        notified.set()
+        return answer
+
+    with monkeypatch.context() as slow:
+        slow.setattr(hub, "arrive", arrive_slowly)
+        slow.setattr(hub._sessions, "notify", note)
+        peer = here.memory.connect(headers={"X-User": "ann"})
+        reply = peer.ask("hello", nickname="ann", inbox={"offset": 0, "epoch": ""})
+    assert reply["type"] == "ok"
+    bob.ask("direct", to="ann", message="last")
+    assert [event["message"] for event in heard(peer, 3)] == ["first", "meanwhile", "last"]
 
 
 def make_deaf(chat: Chat, name: str) -> None:

@@ -54,10 +54,16 @@ class ApplicationSession(HelloSession):
         self._stored: TokenBucket | None = None  # for messages to people who are offline
 
     def arrive(self, user: UserId) -> None:
-        """See Session. If the application refuses, leaves the rooms it has already joined the person to."""
+        """See Session. If the application refuses, leaves the rooms it has already joined the person to.
+
+        From the moment when others find the session, what is kept in the inbox comes through the inbox alone.
+        """
+        if self.identity.identity is not None and self.hub.keeps_inbox(user):
+            self._inbox = Inbox(self.connection, self.hub, self.session, self._memberships.producer)
         try:
             super().arrive(user)
         except CommandError:
+            self._inbox = None
             self._memberships.close_all(ended=False)
             raise
 
@@ -72,18 +78,24 @@ class ApplicationSession(HelloSession):
                 self._inbox.start()
 
     def open_own_inbox(self, since: commands.Since | None) -> dict[str, Any]:
-        """See HelloSession. If the inbox is not available, the session begins without it."""
+        """See HelloSession. If the inbox is not available, the session begins without it.
+
+        A client that named its position gets none of the later events then, because it would take them for
+        the next ones. It has to come again as soon as the inbox is there.
+        """
         assert self.user is not None
-        if self.identity.identity is None or not self.hub.keeps_inbox(self.user):
+        inbox = self._inbox
+        if inbox is None:
             return {}
-        inbox = Inbox(self.connection, self.hub, self.session, self._memberships.producer)
-        self._inbox = inbox  # set before `open`, so that a room that appears meanwhile reaches `attach`
         try:
             fields = inbox.open(self.user, None if since is None else Position(since.offset, since.epoch))
             return {**fields, **unread(self)}
         except CommandError as error:
             log.warning("connection %d: no inbox for now: %s", self.connection.number, error)
-            self._inbox = None
+            if since is None:
+                self._inbox = None
+            else:
+                inbox.give_up()
             return {}
 
     @property

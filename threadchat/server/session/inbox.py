@@ -42,6 +42,7 @@ class Inbox:
         "_started",
         "_stopped",
         "_subscription",
+        "_unavailable",
     )
 
     def __init__(self, connection: Connection, hub: Hub, session: str, producer: Producer) -> None:
@@ -51,7 +52,7 @@ class Inbox:
         self._session = session
         self._producer = producer
         self._lock = threading.Lock()
-        self._opened = self._started = self._stopped = False
+        self._opened = self._started = self._stopped = self._unavailable = False
         self._position_text: Text | None = None  # sent before the first event, if hello could not say it
         self._announced: Room | None = None  # the room, if `attach` was called before `open` had finished
         self._subscription: Subscription | None = None
@@ -79,6 +80,13 @@ class Inbox:
         told = {} if since is None else {"recovered": recovered}
         return {"inbox": {**encoding.position_fields(position), **told}}
 
+    def give_up(self) -> None:
+        """Called if `open` failed: once the inbox has a room here, the client has to come again."""
+        with self._lock:
+            self._unavailable = True
+            if self._announced is not None:
+                self._connection.fall_behind()
+
     def start(self) -> None:
         """Starts the subscription. Runs on: the connection's reader, after the reply to hello."""
         with self._lock:
@@ -90,7 +98,9 @@ class Inbox:
     def attach(self, room: Room) -> None:
         """Called when the inbox gets its room. Raises RoomClosed. Runs on: any thread."""
         with self._lock:
-            if not self._opened:
+            if self._unavailable:
+                self._connection.fall_behind()
+            elif not self._opened:
                 self._announced = room
             elif not self._stopped and self._subscription is None:
                 subscription = self._subscribe_locked(room, NOTHING)
