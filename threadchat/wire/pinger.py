@@ -7,6 +7,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -180,22 +181,9 @@ class Deadlines:
         It gets the time once more, where the process was stopped meanwhile. As long as `is_behind`, what it
         has sent waits for a thread of ours, which gets `CATCHING_UP` seconds to deal with that.
         """
-        given_at = self._pinger.clock()
-        looks = iter(range(int(CATCHING_UP / LOOK)))
-
-        def due() -> None:
-            if self.resumed_at > given_at:
-                self.set(name, seconds, overdue)
-            else:
-                overdue()
-
-        def overdue() -> None:
-            if is_behind() and next(looks, None) is not None:
-                self.set(name, LOOK, overdue)
-            else:
-                action()
-
-        self.set(name, seconds, due)
+        # Partials, because a function that names itself would be garbage for the collector.
+        overdue = partial(self._is_overdue, name, action, is_behind, int(CATCHING_UP / LOOK))
+        self.set(name, seconds, partial(self._is_due, name, seconds, self._pinger.clock(), overdue))
 
     def clear(self, name: str) -> None:
         """Removes the deadline `name`, if it is set. Runs on: any thread."""
@@ -210,6 +198,18 @@ class Deadlines:
             if self._alarm is not None:
                 self._alarm.cancel()
                 self._alarm = None
+
+    def _is_due(self, name: str, seconds: float, given_at: float, overdue: Action) -> None:
+        if self.resumed_at > given_at:
+            self.set(name, seconds, overdue)
+        else:
+            overdue()
+
+    def _is_overdue(self, name: str, action: Action, is_behind: Callable[[], bool], looks: int) -> None:
+        if looks and is_behind():
+            self.set(name, LOOK, partial(self._is_overdue, name, action, is_behind, looks - 1))
+        else:
+            action()
 
     def _arm_locked(self) -> None:
         nearest = min(when for when, _ in self._due.values())
