@@ -7,7 +7,7 @@ import itertools
 import socket
 import threading
 from collections.abc import Iterable, Mapping
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, Self
 from wsgiref.types import StartResponse, WSGIApplication
@@ -19,6 +19,7 @@ from threadchat.testing.peer import TIMEOUT, Peer
 
 HOST: Final = "testserver"
 """The Host header of peers in memory."""
+_SETTLING: Final = 1.0  # seconds
 
 
 class InMemory:
@@ -45,6 +46,7 @@ class InMemory:
     def __init__(self, app: Chat | WSGIApplication, *, timeout: float = TIMEOUT) -> None:
         """A `Chat` given as `app` is served at `/chat`. `timeout`: seconds for each wait of the peers."""
         self._app = app.mount(_nothing) if isinstance(app, Chat) else app
+        self._chat = app if isinstance(app, Chat) else None
         self._timeout = timeout
         self._numbers = itertools.count(1)
         self._peers: list[Peer] = []
@@ -59,7 +61,8 @@ class InMemory:
         )
         self._threads.append(thread)
         thread.start()
-        peer = Peer(f"ws://{HOST}{path}", sock=ours, headers=headers, timeout=self._timeout)
+        url = f"ws://{HOST}{path}"
+        peer = Peer(url, sock=ours, headers=headers, timeout=self._timeout, settle=self._settle)
         self._peers.append(peer)
         return peer
 
@@ -81,6 +84,17 @@ class InMemory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _settle(self) -> None:
+        """Waits, though not for ever, until no reader is at work on what has come.
+
+        A deadline that a fake clock passes right after a reply is then missed by nobody but the peer.
+        """
+        deadline = monotonic() + _SETTLING
+        while self._chat is not None and monotonic() < deadline:
+            if not any(connection.is_behind() for connection in self._chat.registry.connections()):
+                return
+            sleep(0.0005)
 
     def _serve(self, sock: socket.socket, number: int) -> None:
         """Runs on: the thread of the connection, as in the server."""

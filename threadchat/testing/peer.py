@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -53,6 +53,7 @@ class Peer:
         headers: Mapping[str, str] | None = None,
         receive_buffer: int | None = None,
         timeout: float = TIMEOUT,
+        settle: Callable[[], object] = bool,
     ) -> None:
         """Connects to a ws:// URL and opens the WebSocket. `sock`: a connected socket to use instead.
 
@@ -64,6 +65,7 @@ class Peer:
         if parts.scheme != "ws" or not parts.hostname:
             raise ValueError(f"a peer connects to ws://host:port/path, not to {url!r}")
         self._data = b""  # bytes that were read and are not a whole frame yet
+        self._settle = settle  # called once a command was answered
         self._asked = itertools.count(1)
         self._waiting: deque[str | bytes] = deque()  # messages that were read before they were asked for
         self.closed: ConnectionClosed | None = None
@@ -119,6 +121,7 @@ class Peer:
             if isinstance(reply, dict) and reply.get("re") == number:
                 break
             before.append(text)
+        self._settle()
         self._waiting.extendleft(reversed(before))
         if reply["type"] == "error":
             code = next(code for code in ErrorCode if code == reply["code"])

@@ -19,6 +19,25 @@ from threadchat.cli.terminal.screen import MOST_LINES, Screen
 from threadchat.client import Client
 
 
+@pytest.fixture(autouse=True)
+def an_editor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """prompt_toolkit does not edit on a dumb terminal, which the one that runs the tests may be."""
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def test_a_dumb_terminal_is_for_lines(chat_server: ServerProcess) -> None:
+    with Terminal("connect", chat_server.url, "--nickname", "ann", environ={"TERM": "dumb"}) as terminal:
+        terminal.shows("threadchat: on a terminal that is dumb (TERM), give exactly one --room to publish in")
+    arguments = ("connect", chat_server.url, "--nickname", "ann", "--room", "lines")
+    with (
+        Client(chat_server.url, "bob") as bob,
+        Terminal(*arguments, environ={"TERM": "dumb"}) as terminal,
+    ):
+        bob.join("lines")
+        terminal.type("typed without an editor\r")
+        assert any(getattr(event, "message", "") == "typed without an editor" for event in bob)
+
+
 def test_talking_and_listening(chat_server: ServerProcess) -> None:
     with (
         Terminal("connect", chat_server.url, "--nickname", "ann") as terminal,

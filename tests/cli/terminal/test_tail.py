@@ -185,6 +185,7 @@ def test_without_the_library_a_terminal_gets_the_command_that_installs_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "prompt_toolkit", None)
     monkeypatch.delitem(sys.modules, "threadchat.cli.terminal.screen", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     for stream in (sys.stdin, sys.stdout):
         monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
     assert main(["connect"]) == 2

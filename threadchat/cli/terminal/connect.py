@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import deque
 from collections.abc import Iterable
@@ -17,10 +18,14 @@ from threadchat.errors import CommandError, ErrorCode
 
 def connect(arguments: argparse.Namespace) -> int:
     """Runs the command and returns the exit code. Raises the error that ended the client."""
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    # On a dumb terminal prompt_toolkit reads one line, and nothing could be shown meanwhile.
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    dumb = terminal and os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    if terminal and not dumb:
         return _talk(arguments)
     if len(arguments.room or ()) != 1:
-        print("threadchat: without a terminal, give exactly one --room to publish in", file=sys.stderr)
+        where = f"on a terminal that is {os.environ['TERM']} (TERM)" if dumb else "without a terminal"
+        print(f"threadchat: {where}, give exactly one --room to publish in", file=sys.stderr)
         return EXIT_USAGE
     sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     with open_client(arguments) as chat:
