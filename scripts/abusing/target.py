@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -75,7 +76,11 @@ class Target:
     def kept(self, suffix: str) -> int:
         """The bytes of the files that the server keeps beside its log, with names that go on like this."""
         name = self.log_path.name + suffix
-        return sum(each.stat().st_size for each in self.log_path.parent.glob(f"{name}*"))
+        size = 0
+        for each in self.log_path.parent.glob(f"{name}*"):
+            with contextlib.suppress(FileNotFoundError):  # the server has just deleted the oldest
+                size += each.stat().st_size
+        return size
 
     def held(self) -> Held:
         """The resources that the server holds now."""
