@@ -187,3 +187,15 @@ def test_looking_for_names_creates_no_room() -> None:
     assert told is not None
     assert told.mentions == (2,)
     hub.close()
+
+
+@pytest.mark.parametrize("more", ["", "x", "x" * 4000])
+def test_a_word_that_is_longer_than_all_names_is_nobody(more: str) -> None:
+    name = "n" * 30
+    names = names_of({name: (1,), "ann": (2,)})
+    assert find_mentions(f"@{name}{more} and @ann", names) == ((2,) if more else (1, 2), False)
+
+
+def test_an_address_in_a_text_names_nobody() -> None:
+    assert find_mentions("me@ann, _@ann, é@ann, @ann", NAMES) == ((1,), False)
+    assert find_mentions("me@ann é@ann @ ann", NAMES) == ((), False)

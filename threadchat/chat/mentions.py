@@ -18,7 +18,7 @@ MAX_MENTIONS: Final = 50
 MAX_TRIED: Final = 200
 """The number of `@` in one text after which no further one is looked at."""
 
-_NAMING: Final = re.compile(r"(?<![^\W_])@(?=\S)")
+_NAMING: Final = re.compile(r"@(?<![^\W_]@)(?=\S)")  # the at sign first, so that only those are looked at
 """An at sign that may begin a name; in an address such as ann@example.org it does not."""
 
 

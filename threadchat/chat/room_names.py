@@ -26,6 +26,7 @@ class Names(dict[str, tuple[UserId, ...]]):
     def __init__(self) -> None:
         super().__init__()
         self._lengths: dict[str, tuple[int, ...]] = {}  # of the names that begin with a word
+        self._longest = 1  # one letter more than the longest of these words has: nobody's word is longer
 
     def add(self, nickname: str, user: UserId) -> None:
         """Adds a user, unless they are there."""
@@ -35,6 +36,7 @@ class Names(dict[str, tuple[UserId, ...]]):
             return
         self[name] = (*users, user)
         if word := _FIRST_WORD.match(name):
+            self._longest = max(self._longest, len(word[0]) + 1)  # first, for those who look up meanwhile
             lengths = self._lengths.get(word[0], ())
             if len(name) not in lengths:
                 self._lengths[word[0]] = tuple(sorted((*lengths, len(name)), reverse=True))
@@ -44,7 +46,7 @@ class Names(dict[str, tuple[UserId, ...]]):
 
         A thousand people may be called "guest" and a number: looking at lengths is no more work for that.
         """
-        word = _FIRST_WORD.match(text, start)
+        word = _FIRST_WORD.match(text, start, start + self._longest)
         return self._lengths.get(word[0], ()) if word else ()
 
 
