@@ -23,6 +23,16 @@ from threadchat.wire.writer import Writer
 PATIENCE = 30.0
 """Seconds after which a test that hangs fails; nothing waits for it to pass."""
 
+PUBLICATION = (
+    "log/sequencer.py",
+    "log/tail.py",
+    "delivery/fanout.py",
+    "delivery/live_delivery.py",
+    "delivery/audience.py",
+    "delivery/subscription.py",
+    "delivery/producer.py",
+)
+"""The files that a message passes through, in which tests interrupt its publisher."""
 
 Clock = FakeClock
 

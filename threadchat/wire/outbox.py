@@ -155,7 +155,7 @@ class Outbox(PriorityQueue):
         later), or has not yet woken for an earlier permit. An interrupt can leave such an outbox in the
         line. All three are set before the turnstile's lock is released, so reading them needs no mutex.
         """
-        if (state := self.state) is _BLOCKED or state is _OVER:  # hashing an enum's member is slow
+        if (state := self.state) is _BLOCKED or state is _OVER:  # a set would hash them, slowly
             return False
         try:
             self._wakeup.release()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat.helpers import RecordingSink, ids_of, join, producers, put, say
+from tests.chat.helpers import PUBLICATION, RecordingSink, ids_of, join, producers, put, say
 from tests.wire.interrupts import Interrupted, interrupted_everywhere
 from threadchat.chat.delivery.fanout import Fanout
 from threadchat.chat.delivery.producer import Producer
@@ -16,16 +16,6 @@ from threadchat.chat.log.events import Position, Record
 from threadchat.chat.log.sequencer import Sequencer
 from threadchat.chat.room import Room
 from threadchat.wire.outbox import Answer
-
-PUBLICATION = (
-    "log/sequencer.py",
-    "log/tail.py",
-    "delivery/fanout.py",
-    "delivery/live_delivery.py",
-    "delivery/audience.py",
-    "delivery/subscription.py",
-    "delivery/producer.py",
-)
 
 
 def other_encoding(items: Sequence[Record]) -> Any:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.chat.helpers import (
     PATIENCE,
+    PUBLICATION,
     RecordingSink,
     Ticket,
     Tickets,
@@ -507,16 +508,7 @@ def test_no_batch_is_completed_between_the_offers_of_another_thread_and_its_gate
 
 # -- interrupts and forks ----------------------------------------------------------------------------
 
-FILES = (
-    "log/sequencer.py",
-    "log/tail.py",
-    "delivery/fanout.py",
-    "delivery/live_delivery.py",
-    "delivery/audience.py",
-    "delivery/subscription.py",
-    "delivery/producer.py",
-    "wire/listing.py",
-)
+FILES = (*PUBLICATION, "wire/listing.py")
 
 
 @pytest.mark.parametrize("waiting", [0, 2, 3])
