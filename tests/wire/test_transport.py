@@ -130,6 +130,19 @@ def as_wsproto_reads(data: bytes, role: ConnectionType = ConnectionType.SERVER) 
     return Outcome(messages, pongs, 1006)
 
 
+def record_passed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What is passed to wsproto from now on."""
+    passed: list[bytes] = []
+    feed = Protocol.feed
+
+    def record(protocol: Protocol, data: bytes) -> None:
+        passed.append(data)
+        feed(protocol, data)
+
+    monkeypatch.setattr(Protocol, "feed", record)
+    return passed
+
+
 def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
     """`data` in pieces that end where `cuts` say."""
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
@@ -256,6 +269,72 @@ def test_a_full_read_makes_the_next_one_larger() -> None:
     assert sock.sizes[-1] == _READ_SIZE, "a waiting reader holds a small buffer"
 
 
+@pytest.mark.parametrize("before", [b"", text_frame("short"), text_frame("x" * 900)])
+@pytest.mark.parametrize("size", [1000, 4000, _READ_SIZE_BUSY - 8])
+def test_a_message_longer_than_a_read_is_decoded_once_it_is_whole(
+    monkeypatch: pytest.MonkeyPatch, size: int, before: bytes
+) -> None:
+    """wsproto, which takes pieces, takes several times as long."""
+    passed = record_passed(monkeypatch)
+    outcome = receive_all([before + text_frame("y" * size) + text_frame("after")])
+    assert outcome.messages[-2:] == ["y" * size, "after"]
+    assert passed == []
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        text_frame("x" * _READ_SIZE_BUSY),
+        client_frame(BINARY, bytes(4000)),
+        client_frame(TEXT, b"x" * 4000, final=False),
+        client_frame(TEXT, b"", final=False) + client_frame(CONTINUATION, b"x" * 4000),
+    ],
+)
+def test_another_frame_longer_than_a_read_is_passed_on_piece_by_piece(
+    monkeypatch: pytest.MonkeyPatch, frame: bytes
+) -> None:
+    passed = record_passed(monkeypatch)
+    transport = make_transport(ChunkSocket([frame]))
+    transport.receive()
+    assert sum(map(len, passed)) == _READ_SIZE
+
+
+def test_a_message_of_which_a_read_has_little_does_not_wait_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise a peer that sends byte by byte would have all that came copied for each byte."""
+    passed = record_passed(monkeypatch)
+    frame = text_frame("x" * 4000)
+    transport = make_transport(ChunkSocket([frame[:_READ_SIZE], frame[_READ_SIZE:2000], frame[2000:]]))
+    transport.receive()
+    assert (passed, transport.is_within, transport.held) == ([], True, _READ_SIZE)
+    begun = transport.progress
+    transport.receive()
+    assert passed == [frame[:2000]]
+    assert transport.is_within
+    assert transport.progress != begun
+    assert transport.receive() == []
+    assert transport.receive() == ["x" * 4000]
+    assert (transport.is_within, transport.held) == (False, 0)
+
+
+def test_a_message_too_long_is_refused_by_its_header_at_once() -> None:
+    transport = make_transport(ChunkSocket([text_frame("x" * 4000)]), max_message_size=3999)
+    transport.receive()
+    with pytest.raises(ConnectionClosed) as caught:
+        transport.receive()
+    assert caught.value.code == 1009
+
+
+def test_what_is_not_wanted_any_more_is_let_go() -> None:
+    transport = make_transport(ChunkSocket([text_frame("x" * 4000)]))
+    transport.receive()
+    transport.drop()
+    with pytest.raises(ConnectionClosed):
+        transport.receive()
+    assert transport.held == 0
+
+
 # -- errors of the peer --------------------------------------------------------------------------------
 
 
@@ -275,6 +354,7 @@ def test_a_full_read_makes_the_next_one_larger() -> None:
         (client_frame(8, b"\x03\xed"), 1002),  # 1005
         (client_frame(8, b"\x03\xe8\xff"), 1007),
         (client_frame(TEXT, b"\xff"), 1007),
+        (client_frame(TEXT, b"x" * 999 + b"\xff"), 1007),
         (client_frame(TEXT, b"\xed\xa0\x80"), 1007),
         (client_frame(TEXT, b"\xc3"), 1007),
         (client_frame(TEXT, b"\xc3", final=False) + client_frame(CONTINUATION, b"x"), 1007),
@@ -285,7 +365,7 @@ def test_a_full_read_makes_the_next_one_larger() -> None:
         (client_frame(BINARY, b"", declared=(1 << 64) - 1), 1002),
     ],
 )
-@pytest.mark.parametrize("step", [1, 1000])
+@pytest.mark.parametrize("step", [1, 1000, 5000])
 def test_a_protocol_error_ends_the_stream_after_what_came_before(frame: bytes, code: int, step: int) -> None:
     data = text_frame("before") + frame + text_frame("after")
     pieces = [data[i : i + step] for i in range(0, len(data), step)]

@@ -76,6 +76,7 @@ class Transport(Incoming):
         counters = self._counters
         self._handled = counters.bytes_in
         data, self._trailing = self._trailing, b""
+        was_full = False
         if not data:
             try:
                 data = self.socket.recv(self._read_size)
@@ -85,13 +86,15 @@ class Transport(Incoming):
                 raise ConnectionClosed(CloseCode.ABNORMAL, "the peer ended the stream")
             if self._dropped:  # after a shutdown, too, a socket gives what it had received
                 self.protocol.incoming_message = None
+                self._head = b""
                 raise ConnectionClosed(CloseCode.ABNORMAL, "the rest is not wanted")
-            self._read_size = _READ_SIZE_BUSY if len(data) >= self._read_size else _READ_SIZE
+            was_full = len(data) >= self._read_size
+            self._read_size = _READ_SIZE_BUSY if was_full else _READ_SIZE
         counters.bytes_in += len(data)
         if self._head:
             data, self._head = self._head + data, b""
         protocol = self.protocol
-        self._decode(protocol, data)
+        self._decode(protocol, data, was_full)
         if not protocol.connected and self._closed is None:
             self._closed = ConnectionClosed(protocol.close_reason, protocol.close_message or "")
         messages = protocol.input_buffer
@@ -103,7 +106,8 @@ class Transport(Incoming):
     @property
     def progress(self) -> tuple[int, int]:
         """How many messages were whole, and how many bytes of the present one's frames have come."""
-        return self._counters.messages_in, self._message_size - self._passing * self._in_data
+        received = self._message_size - self._passing * self._in_data
+        return self._counters.messages_in, received + len(self._head)
 
     def discard(self) -> bool:
         """Reads and discards bytes; False once the peer ended the stream. Runs on: the reader thread."""

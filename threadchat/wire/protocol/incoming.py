@@ -15,6 +15,9 @@ PAUSE: Final = 0.00005
 """Seconds of such a pause. A thread that computes without a pause keeps the interpreter for a whole switch
 interval. During a flood of pings (one read holds ten thousand), another user's message, which passes through
 three threads, took more than a second."""
+_HELD: Final = 64 << 10
+"""Bytes of the longest frame that is kept until it is whole, where it goes on after a read that was full.
+wsproto, which takes frames in pieces, takes 50 microseconds for two of them."""
 _LAST_FRAMES: Final = 256
 """Frames that are decoded after our Close, to find the peer's Close among them; the rest is discarded."""
 
@@ -27,7 +30,7 @@ class Incoming:
         self._read_text = protocol.read_text
         self._max_message_size = max_message_size
         self._closed: ConnectionClosed | None = None  # once set, nothing more is read
-        self._head = b""  # the bytes of an incomplete header
+        self._head = b""  # the bytes of an incomplete header, or of a frame that the next read makes whole
         self._passing = 0  # bytes of the current frame that are still to be passed to wsproto
         self._message_size = 0  # bytes of the current message's frames so far
         self._most = max_message_size  # bytes that these frames may have
@@ -51,7 +54,7 @@ class Incoming:
     @property
     def held(self) -> int:
         """Bytes of a message that is not whole; characters, as long as its first piece is all there is."""
-        return len(self.protocol.incoming_message or b"")
+        return len(self.protocol.incoming_message or b"") + len(self._head)
 
     @property
     def peer_closed(self) -> bool:
@@ -65,8 +68,11 @@ class Incoming:
             return None
         return CloseFrame(int(self.protocol.close_reason), self.protocol.close_message or "")
 
-    def _decode(self, protocol: Protocol, data: bytes) -> None:
-        """Decodes the frames in `data`, and keeps an incomplete header for the next read."""
+    def _decode(self, protocol: Protocol, data: bytes, was_full: bool) -> None:
+        """Decodes the frames in `data`, and keeps an incomplete header for the next read.
+
+        `was_full`: the read was as long as it could be, so that the next one is longer and does not wait.
+        """
         read_text = self._read_text
         at = 0
         if self._passing:
@@ -87,7 +93,7 @@ class Incoming:
             if not decoded % _FRAMES_PER_PAUSE:
                 sleep(PAUSE)
             header = frames.read_header(data, at)
-            if header is None:
+            if header is None or (was_full and header.end > size and self._is_worth_holding(header, at)):
                 self._head = data[at:]
                 break
             self._in_data = header.opcode < frames.CLOSE
@@ -99,6 +105,16 @@ class Incoming:
             protocol.feed(data[at:end])
             self.controls += not (self._in_data or self._passing)
             at = end
+
+    def _is_worth_holding(self, header: frames.Header, start: int) -> bool:
+        """Whether `read_text` may decode the frame once the rest of it has come."""
+        return (
+            header.opcode == frames.TEXT
+            and header.final
+            and not (self._fragmented or header.deflated)
+            and header.size <= self._max_message_size
+            and header.end - start <= _HELD
+        )
 
     def _is_worth_reading(self) -> bool:
         """Counts the frames after our Close; after `_LAST_FRAMES` the connection counts as lost."""
