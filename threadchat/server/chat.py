@@ -179,7 +179,7 @@ class Chat(WithHooks, WithCommands, Emitting):
         web = Routes(
             endpoints, page=page, ready=lambda: self.inspector.ready, operators=operators, hosts=hosts
         )
-        http = make_http(web, self.config, self.turnstile, host, port, on_accept_thread=on_accept_thread)
+        http = make_http(web, self.config, self._throttle, host, port, on_accept_thread=on_accept_thread)
         self._begin()
         # Reading `ready` makes the broker connect now instead of at the first client.
         log.debug("ready: %s", self.inspector.ready)

@@ -14,7 +14,6 @@ from threadchat.server.http.proxies import Proxies
 from threadchat.server.http.request import BODY_BYTES
 from threadchat.server.http.server import HttpServer
 from threadchat.server.http.throttle import Throttle
-from threadchat.wire.turnstile import Turnstile
 
 TCP_PER_CONNECTION: Final = 2
 """TCP connections of one address for each that `max_connections_per_address` allows. The chat opens those
@@ -24,7 +23,7 @@ above that limit for a moment, to close them with the reason; only a flood of th
 def make_http(
     app: WSGIApplication,
     config: Config,
-    line: Turnstile,
+    throttle: Throttle,
     host: str | None = None,
     port: int | None = None,
     *,
@@ -32,7 +31,7 @@ def make_http(
 ) -> HttpServer:
     """A server for `listen`. `host` and `port`, if given, replace those of the settings.
 
-    Requests wait for the writers in `line`.
+    `throttle`: requests are parsed while it is held.
 
     Raises ConfigError for an invalid port, and for a certificate that cannot be used.
     """
@@ -50,5 +49,5 @@ def make_http(
         max_body=max_body(config.max_message_size) if config.api_key else BODY_BYTES,
         shared_port=config.workers > 1,
         on_accept_thread=on_accept_thread,
-        throttle=Throttle(line),
+        throttle=throttle,
     )

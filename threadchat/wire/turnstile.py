@@ -166,6 +166,11 @@ class Turnstile:
         self.enter((ticket,))
         return ticket
 
+    @property
+    def length(self) -> int:
+        """How many wait in the line, perhaps no longer when this returns. Runs on: any thread."""
+        return len(self._line)
+
     def leave_behind(self) -> None:
         """Starts empty in a forked process; the outboxes are the parent's. Runs on: its only thread."""
         self.__init__(self.permits)  # type: ignore[misc]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from queue import SimpleQueue
 
 import pytest
 
@@ -24,40 +25,57 @@ class Writer:
         return True
 
 
-def waiting(throttle: Throttle) -> int:
-    return len(throttle._turn._cond._waiters)  # type: ignore[attr-defined]
+class Gate(SimpleQueue[None]):
+    """The permits of a throttle, and how often one was asked for."""
+
+    def __init__(self, permits: int) -> None:
+        self.asked = 0
+        for _ in range(permits):
+            self.put(None)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> None:
+        self.asked += 1
+        super().get(block, timeout)
 
 
 @pytest.fixture(autouse=True)
 def _one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle_module, "AT_ONCE", 1)
+    monkeypatch.setattr(throttle_module, "FEW", 0)
 
 
-def test_newcomers_take_turns_in_their_order() -> None:
+def test_a_few_compute_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle_module, "AT_ONCE", 2)
     throttle = Throttle()
+    assert throttle._permits.qsize() == 2
+    throttle._permits = gate = Gate(2)
     through: list[int] = []
 
     def come(number: int) -> None:
         with throttle:
             through.append(number)
 
-    threads: list[threading.Thread] = []
-    with throttle:
-        for number in range(5):
-            threads.append(start(partial(come, number)))
-            until(lambda: waiting(throttle) == len(threads))
+    with throttle, throttle:
+        threads = [start(partial(come, number)) for number in range(5)]
+        until(lambda: gate.asked == 7)
         assert through == []
     finish(*threads)
-    assert through == [0, 1, 2, 3, 4]
+    assert sorted(through) == [0, 1, 2, 3, 4]
+    assert gate.qsize() == 2
 
 
-def test_a_few_compute_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle_module, "AT_ONCE", 2)
-    throttle = Throttle()
-    with throttle, throttle:
-        third = start(throttle.__enter__)
-        until(lambda: waiting(throttle) == 1)
-    finish(third)
+def test_a_newcomer_does_not_wait_for_a_few_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle_module, "PATIENCE", 10 * PATIENCE)
+    monkeypatch.setattr(throttle_module, "FEW", 2)
+    line = Turnstile(permits=1)
+    line.enter([Writer() for _ in range(3)])  # they never end their turns
+    assert line.length == 2
+    finish(start(partial(_come, Throttle(line))))
+
+
+def _come(throttle: Throttle) -> None:
+    with throttle:
+        pass
 
 
 def test_a_newcomer_waits_for_the_writers_that_came_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +106,7 @@ def test_a_newcomer_waits_for_the_writers_that_came_first(monkeypatch: pytest.Mo
 def test_a_newcomer_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle_module, "PATIENCE", 0.0)
     line = Turnstile(permits=1)
-    line.enter([Writer()])  # it never ends its turn
+    line.enter([Writer(), Writer()])  # they never end their turns
     with Throttle(line):
         pass
 
@@ -107,11 +125,11 @@ def test_whoever_is_interrupted_while_waiting_gives_the_turn_back() -> None:
             raise KeyboardInterrupt
 
     line = Interrupting()
-    line.holders.add(Writer())
+    line.enter([Writer() for _ in range(3)])
     throttle = Throttle(line)
     with pytest.raises(KeyboardInterrupt), throttle:
         pytest.fail("it had no turn")
-    line.holders.clear()
+    line._line.clear()
     with throttle:
         pass
 
