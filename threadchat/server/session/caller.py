@@ -62,6 +62,8 @@ class Caller:
     def emit(self, name: str, data: object = None) -> None:
         """Sends an event to this connection only; it is stored nowhere. Waits while the outbox is full.
 
+        In a browser, `chat.inbox.on(name, …)` receives it.
+
         Raises CommandError 107 for an invalid name, and for data that cannot be encoded as JSON.
         """
         self._session.tell(name, data)
