@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.broker.redis_server import why_not
-from tests.e2e.process import environment, until
+from tests.e2e.process import Child, environment, until
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
@@ -44,7 +44,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     except ProgramFailed as missing:
         pytest.skip(str(missing))
     paths = os.pathsep.join((str(ROOT / "scripts"), str(ROOT)))
-    return subprocess.Popen(
+    return Child(
         [sys.executable, "-m", "faulting", *arguments],
         env=environment({"PYTHONPATH": paths, "TMPDIR": str(folder)}),
         stdout=subprocess.PIPE,
@@ -330,7 +330,7 @@ def test_a_failover_loses_what_was_acknowledged_since_the_replica_had_everything
 
 def conversation(command: list[str], extra: dict[str, str]) -> subprocess.Popen[str]:
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=environment(extra), text=True, **pipes)
+    return Child(command, env=environment(extra), text=True, **pipes)
 
 
 def test_the_wall_clock_of_a_program_jumps(tmp_path: Path) -> None:
@@ -372,6 +372,7 @@ namespace = network.Namespace(1)
 link = network.Link(namespace, 0)
 command = [*namespace.prefix, sys.executable, "-c", echo, link.there]
 here = socket.socket(type=socket.SOCK_DGRAM)
+here.settimeout(20)
 with here, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as there:
     there.stdout.readline()
     here.connect((link.there, 9000))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.process import environment
+from tests.e2e.process import Child, environment
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 110
@@ -21,7 +21,7 @@ PATIENCE = 110
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     paths = os.pathsep.join((str(ROOT / "scripts"), str(ROOT)))
-    return subprocess.Popen(
+    return Child(
         [sys.executable, "-m", "soaking", *arguments],
         env=environment({"PYTHONPATH": paths}),
         stdout=subprocess.PIPE,

@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,6 +16,7 @@ from faulting.proxy import CUT, HANG, PASS, Proxy
 
 CLONE_NEWNET: Final = 0x40000000
 LOSE, LOSE_THERE, LOSE_BACK = "packets are lost", "packets there are lost", "packets back are lost"
+PATIENCE: Final = 20.0  # seconds
 NOBODY: Final = "02:00:00:00:00:01"  # no interface has this Ethernet address, so packets to it are dropped
 
 
@@ -71,6 +73,8 @@ class Link:
         _run(*namespace.prefix, "ip", "link", "add", there, "type", "veth", *peer)
         near, far = _End([], here, self.here), _End(namespace.prefix, there, self.there)
         self._namespace = namespace
+        near.wait_until_up()
+        far.wait_until_up()
         self._ways = ((near, far, (LOSE, LOSE_THERE)), (far, near, (LOSE, LOSE_BACK)))
         self.set(PASS)
 
@@ -92,6 +96,14 @@ class _End:
         _run(*self._ip, "address", "add", f"{address}/30", "dev", device)
         _run(*self._ip, "link", "set", device, "up")
         self.hardware = _run(*self._ip, "-brief", "link", "show", device).split()[2]
+
+    def wait_until_up(self) -> None:
+        """Waits until packets get through. The kernel, which drops them before, sees to that on its own."""
+        deadline = time.monotonic() + PATIENCE
+        while _run(*self._ip, "-brief", "link", "show", self._device).split()[1] != "UP":
+            if time.monotonic() > deadline:
+                raise ProgramFailed(f"{self._device} is not up after {PATIENCE:g} s")
+            time.sleep(0.01)
 
     def send_to(self, address: str, hardware: str) -> None:
         entry = [address, "lladdr", hardware, "dev", self._device, "nud", "permanent"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.process import ServerProcess
+from tests.e2e.process import Child, ServerProcess
 from threadchat.testing import LiveServer, Peer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
@@ -117,7 +117,7 @@ def test_a_process_is_seen_as_it_is(tmp_path: Path) -> None:
 
 def test_a_peak_is_seen_although_it_is_over() -> None:
     program = "import sys; input(); (b'x' * 80_000_000).count(b'y'); print(flush=True); input()"
-    with subprocess.Popen(
+    with Child(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdin is not None

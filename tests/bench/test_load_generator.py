@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
 from tests.bench.bench_helpers import load_generator, needs_compiler
+from tests.e2e.process import Child
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +271,7 @@ class TestLoadGenerator:
             command = [str(load), f"--port={port}", "--publish={marker}", "--connections=2", "--talkers=1"]
             command += ["--window=1", "--warmup=0", "--seconds=0.1", "--halt"]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-            with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
+            with Child(command, text=True, **pipes) as process:
                 assert process.stderr.readline() == "opened\n"
                 assert process.poll() is None
                 process.stdin.write("\n")

@@ -14,6 +14,7 @@ import pytest
 
 from tests.broker.brokers import opened
 from tests.chat.helpers import say
+from tests.e2e.process import Child
 from threadchat.broker.sqlite import SqliteBroker
 from threadchat.chat.log.events import MESSAGE, Draft
 
@@ -53,7 +54,7 @@ class Answer(NamedTuple):
 def killed_after(path: Path, life: int, lines: int) -> list[Answer]:
     """Lets a process publish until it has answered so often; returns all that it had answered then."""
     command = [sys.executable, "-c", PUBLISHER, str(path), str(life)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with Child(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         answered = [process.stdout.readline() for _ in range(lines)]
         process.send_signal(signal.SIGKILL)

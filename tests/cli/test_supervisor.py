@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.broker.redis_server import EXECUTABLE, RedisServer
-from tests.e2e.process import PATIENCE, ServerProcess, command, environment, until
+from tests.e2e.process import PATIENCE, Child, ServerProcess, command, environment, until
 from tests.wire.conftest import Certificate
 from threadchat.cli import supervisor
 from threadchat.client import Client
@@ -236,7 +236,7 @@ def test_a_worker_that_cannot_start_ends_the_others() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_it_starts_ends_it_in_order(redis_url: str, number: signal.Signals) -> None:
     arguments = command("--workers", "2", "--broker", redis_url, "--port", "0")
-    with subprocess.Popen(
+    with Child(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:
         until(lambda: len(children(process.pid)) == 2, "the workers to be started")
@@ -248,7 +248,7 @@ def test_a_signal_while_it_starts_ends_it_in_order(redis_url: str, number: signa
 
 def test_any_free_port_is_one_port(redis_url: str) -> None:
     arguments = command("--workers", "2", "--broker", redis_url, "--port", "0")
-    with subprocess.Popen(
+    with Child(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
     ) as process:
         assert process.stdout is not None

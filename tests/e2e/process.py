@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from scripts.ports import free_port
 
@@ -34,6 +35,19 @@ def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """This process's environment without settings that happen to be in it, and with `extra`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("THREADCHAT_")}
     return {**kept, **(extra or {})}
+
+
+class Child(subprocess.Popen[Any]):
+    """A process that is ended where its `with` block fails. Popen would wait for it, perhaps without end."""
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        if kind is not None:
+            self.terminate()
+            try:
+                self.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        super().__exit__(kind, *rest)
 
 
 class ServerProcess:

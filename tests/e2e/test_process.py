@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.crowd import Crowd, Member
-from tests.e2e.process import PATIENCE, START_LINE, ServerProcess, command, environment, until
+from tests.e2e.process import PATIENCE, START_LINE, Child, ServerProcess, command, environment, until
 from tests.e2e.talker import Talker
 from threadchat.errors import CloseCode
 
@@ -33,7 +33,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_start_line_says_where_the_page_is() -> None:
-    with subprocess.Popen(
+    with Child(
         command("--port", "0"),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

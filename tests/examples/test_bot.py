@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from scripts.ports import free_port
-from tests.e2e.process import ServerProcess, environment, until
+from tests.e2e.process import Child, ServerProcess, environment, until
 from tests.mounted.host import EXAMPLES, ROOT
 from threadchat.client import Backoff, Client
 
@@ -18,7 +18,7 @@ PATIENCE = 20.0
 
 
 def start(*words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return Child(
         [sys.executable, str(EXAMPLES / "bot.py"), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.process import Child
 from threadchat.client import ChatEvent, Client
 from threadchat.testing import LiveServer, Peer
 
@@ -79,7 +80,7 @@ def bob(threadchat_server: LiveServer, threadchat_peer: Callable[..., Peer]) -> 
 def start(screen: dict[str, str], *command: str) -> subprocess.Popen[str]:
     """A program of its own that has a screen."""
     environ = {**os.environ, **screen, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, *command], env=environ, text=True, stdout=subprocess.PIPE)
+    return Child([sys.executable, *command], env=environ, text=True, stdout=subprocess.PIPE)
 
 
 def test_what_is_said_and_heard(example: dict[str, Any], threadchat_server: LiveServer, bob: Peer) -> None:

@@ -42,6 +42,8 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
         "PYTHONPATH": str(ROOT),
         "NODE_PACKAGES": str(PACKAGES),
     }
+    if node_version() < 22:  # which does not find out by itself that the page's files are modules
+        environ["NODE_OPTIONS"] = "--experimental-default-type=module"
     found = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout
