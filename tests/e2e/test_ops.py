@@ -253,7 +253,8 @@ def test_the_last_hour_and_a_kick(operator: Operator, server: ServerProcess) -> 
         operator.see("kick-do").click()
         told = "Kicked ann (user 1): 1 session left room kitchen."
         operator.wait(lambda: operator.see("told").text == told, "it to be told")
-        operator.wait(lambda: operator.rows()[0][4] == "lobby", "one room to be left")
+        # Not until bob's row, who has left, is gone as well.
+        operator.wait(lambda: [row[4] for row in operator.rows()] == ["lobby"], "one room to be left")
         operator.see("kick").click()
         operator.see("kick-do").click()
         operator.wait(lambda: operator.bar("closes", "3503") == 1, "ann to be out")

@@ -37,13 +37,14 @@ def test_sigusr1_logs_all_threads_with_their_connections(serve: Serve) -> None:
 
         def asked() -> bool:
             server.send_signal(signal.SIGUSR1)
-            return re.search(r"reader: 2 at transport\.py", server.log()) is not None
+            log = server.log()
+            waiting = (r"reader: 2 at transport\.py", r"writer: 2 at .*user \d 'bob'")
+            return all(re.search(line, log) for line in waiting)
 
-        until(asked, "both readers to wait in one place")
+        until(asked, "both readers to wait in one place, and both writers")
         log = server.log()
         assert re.search(r"threads: \d+ in \d+ places; connections: 2\n", log)
         assert re.search(r"reader-\d <Connection \d user \d 'ann' IN_CHAT outbox=0/100>", log)
-        assert re.search(r"writer: 2 at .*user \d 'bob'", log)
         assert re.search(r"accept: 1 at .*: accept-\d+\n", log)
         hello_again = json.dumps({"type": "ping", "id": 2})
         ann.send(hello_again)
