@@ -14,7 +14,7 @@ from threading import Thread
 import pytest
 
 from threadchat.server.http import request as module
-from threadchat.server.http.request import GRACE, PeerGone, Request, RequestError, RequestReader
+from threadchat.server.http.request import PeerGone, Request, RequestError, RequestReader
 
 HOST = b"Host: chat.example\r\n"
 
@@ -291,35 +291,7 @@ def test_a_byte_at_a_time_does_not_extend_the_deadline(raw: bytes) -> None:
     with pytest.raises(RequestError) as caught:
         whole(reader)
     assert caught.value.status.value == 408
-    assert bytewise.timeouts == [*(0.25 * n for n in range(len(raw) - 2, 0, -1)), GRACE]
-
-
-class Frozen(Drip):
-    """A socket on which time is over before anything comes: the process, with the peer in it, stood still."""
-
-    def __init__(self, *received: bytes) -> None:
-        super().__init__(b"", pause=60.0)
-        self._received = list(received)
-
-    def recv(self, size: int) -> bytes:
-        self.now += self._pause
-        if len(self.timeouts) == 1 or not self._received:
-            raise TimeoutError
-        return self._received.pop(0)
-
-
-def test_after_a_deadline_that_passed_unseen_the_peer_has_another_moment() -> None:
-    frozen = Frozen(get())
-    request = RequestReader(frozen, frozen.now + 5, lambda: frozen.now).read()  # type: ignore[arg-type]
-    assert (request.path, frozen.timeouts) == ("/", [5.0, GRACE])
-
-
-@pytest.mark.parametrize("received", [(), (get()[:9], get()[9:])])
-def test_but_only_one_moment(received: tuple[bytes, ...]) -> None:
-    frozen = Frozen(*received)
-    with pytest.raises(RequestError) as caught:
-        RequestReader(frozen, frozen.now + 5, lambda: frozen.now).read()  # type: ignore[arg-type]
-    assert (caught.value.status.value, frozen.timeouts) == (408, [5.0, GRACE])
+    assert bytewise.timeouts == [0.25 * n for n in range(len(raw) - 2, -1, -1)]
 
 
 def test_a_byte_at_a_time_within_the_deadline_is_fine() -> None:

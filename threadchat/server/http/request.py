@@ -20,7 +20,6 @@ REQUEST_LINE_BYTES = 8 * 1024  # bytes; RFC 9112 section 3 requires at least 8,0
 HEADER_LINES = 128  # without the request line
 BODY_BYTES = 64 * 1024  # bytes; without the API, no request needs more
 RECEIVE_BYTES = 16 * 1024  # bytes requested from one recv, which bounds what can follow a head
-GRACE = 1.0  # seconds after the deadline for one more read
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")  # as in h11: RFC 9112 section 2.2 allows a bare LF
 _FOLDED_LINE = re.compile(rb"\n[ \t]")
@@ -154,12 +153,16 @@ class RequestReader:
     def receive(self, most: int = RECEIVE_BYTES) -> bytes:
         """Up to `most` bytes, and at least one. Raises RequestError and PeerGone.
 
-        After the deadline one more read is waited for, for `GRACE` seconds: this thread may be late, or the
-        whole process may have stood still, with the peer in it.
+        After the deadline, what waits in the socket is read once: then this thread was late.
         """
+        remaining = self._deadline - self._clock()
         try:
-            data = self._receive(most, self._deadline - self._clock())
-        except TimeoutError:
+            if self._late:
+                raise TimeoutError
+            self._late = remaining <= 0
+            self._sock.settimeout(max(0.0, remaining))
+            data = self._sock.recv(most)
+        except (TimeoutError, BlockingIOError):
             raise RequestError(
                 HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time; send all of it at once."
             ) from None
@@ -172,19 +175,6 @@ class RequestReader:
         raise RequestError(
             HTTPStatus.BAD_REQUEST, "The request ended before it was complete; send head and body in full."
         )
-
-    def _receive(self, most: int, remaining: float) -> bytes:
-        if remaining > 0:
-            self._sock.settimeout(remaining)
-            try:
-                return self._sock.recv(most)
-            except TimeoutError:
-                pass
-        if self._late:
-            raise TimeoutError
-        self._late = True
-        self._sock.settimeout(GRACE)
-        return self._sock.recv(most)
 
 
 class _Body(io.RawIOBase):
