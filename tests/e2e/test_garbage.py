@@ -7,7 +7,6 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -43,10 +42,10 @@ def without_collector() -> Iterator[None]:
 
 @pytest.fixture(params=["plain", "compressed", "tls"])
 def chat(request: pytest.FixtureRequest) -> Iterator[Chat]:
-    config = Config(port=0, request_timeout=PATIENCE, compression=request.param == "compressed")
+    config = Config(port=0, compression=request.param == "compressed")
     if request.param == "tls":
         certificate: Certificate = request.getfixturevalue("certificate")
-        config = replace(config, tls_cert=str(certificate.chain), tls_key=str(certificate.key))
+        config = Config(port=0, tls_cert=str(certificate.chain), tls_key=str(certificate.key))
     chat = Chat(config)
     chat.listen()
     yield chat

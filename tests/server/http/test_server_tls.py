@@ -74,6 +74,17 @@ def alone(server: HttpServer) -> None:
     until(lambda: server.connections == 0, "the connection to end")
 
 
+def test_nothing_of_tls_follows_the_handshake_while_a_client_sends_its_request(
+    start: Start, certificate: Certificate
+) -> None:
+    """websockets.sync reads in one thread and sends in another, which OpenSSL does not allow at once."""
+    with connected(start(), certificate.client()) as client:
+        assert client.version() == "TLSv1.3"
+        client.sendall(PLAIN)
+        assert receive_all(client).startswith(b"HTTP/1.1 200 ")
+        assert client.session is None or not client.session.has_ticket
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_request_is_answered_and_the_connection_ends_in_order(
     start: Start, certificate: Certificate, version: ssl.TLSVersion
