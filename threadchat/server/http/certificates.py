@@ -86,9 +86,9 @@ def _load(chain: str, key: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # A peer could demand renegotiation again and again, and a writer would have to wait for its reader.
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    # No tickets for TLS 1.3. They follow the handshake, while a client on threads, such as websockets.sync, reads
-    # in one thread and sends its request in another, with one OpenSSL object. That is undefined: of 200 such
-    # clients, one lost its request or received garbage.
+    # No tickets for TLS 1.3. They follow the handshake, when a client on threads, such as websockets.sync,
+    # reads in one thread and sends its request in another, with one OpenSSL object. That is undefined: of
+    # 200 such clients, one lost its request or received garbage.
     context.num_tickets = 0
     with contextlib.suppress(NotImplementedError):  # a TLS library without ALPN
         context.set_alpn_protocols(["http/1.1"])
