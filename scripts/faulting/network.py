@@ -95,15 +95,19 @@ class _End:
         self._device = device
         _run(*self._ip, "address", "add", f"{address}/30", "dev", device)
         _run(*self._ip, "link", "set", device, "up")
-        self.hardware = _run(*self._ip, "-brief", "link", "show", device).split()[2]
+        self.hardware = self._shown()[2]
 
     def wait_until_up(self) -> None:
         """Waits until packets get through. The kernel, which drops them before, sees to that on its own."""
         deadline = time.monotonic() + PATIENCE
-        while _run(*self._ip, "-brief", "link", "show", self._device).split()[1] != "UP":
+        while self._shown()[1] != "UP":
             if time.monotonic() > deadline:
                 raise ProgramFailed(f"{self._device} is not up after {PATIENCE:g} s")
             time.sleep(0.01)
+
+    def _shown(self) -> list[str]:
+        """The name, state and Ethernet address of the device, then others."""
+        return _run(*self._ip, "-brief", "link", "show", self._device).split()
 
     def send_to(self, address: str, hardware: str) -> None:
         entry = [address, "lladdr", hardware, "dev", self._device, "nud", "permanent"]

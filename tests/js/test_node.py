@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -22,15 +23,17 @@ CLIENT_TESTS = ("application.", "client.", "server.")  # the others are those of
 NEWEST = ["--target", "es2022", "--module", "nodenext", "--moduleResolution", "nodenext"]
 
 
-def node_version() -> int:
-    """0 where there is no Node."""
+@functools.cache
+def node_version() -> tuple[int, int]:
+    """(0, 0) where there is no Node."""
     if shutil.which("node") is None:
-        return 0
+        return 0, 0
     found = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
-    return int(found.stdout.removeprefix("v").split(".")[0])
+    major, minor, _ = found.stdout.removeprefix("v").split(".", 2)
+    return int(major), int(minor)
 
 
-needs_node = pytest.mark.skipif(node_version() < 18, reason="needs Node 18 or newer")
+needs_node = pytest.mark.skipif(node_version() < (18, 0), reason="needs Node 18 or newer")
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="needs npm")
 needs_tsc = pytest.mark.skipif(not TSC.exists(), reason="needs TypeScript, which scripts/test gets by npm")
 
@@ -43,8 +46,6 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
         "PYTHONPATH": str(ROOT),
         "NODE_PACKAGES": str(PACKAGES),
     }
-    if node_version() < 22:  # which does not find out by itself that the page's files are modules
-        environ["NODE_OPTIONS"] = "--experimental-default-type=module"
     found = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout
@@ -53,8 +54,8 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
 @needs_node
 @pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("*.test.js")))
 def test_node(name: str) -> None:
-    if not name.startswith(CLIENT_TESTS) and node_version() < 20:
-        pytest.skip("what browsers have, and the clock of a test, come with Node 20")
+    if not name.startswith(CLIENT_TESTS) and node_version() < (20, 19):
+        pytest.skip("Node 20.19 is the first that takes the files of our pages for modules")
     run("node", "--test", HERE / name)
 
 

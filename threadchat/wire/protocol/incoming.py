@@ -71,7 +71,7 @@ class Incoming:
     def _decode(self, protocol: Protocol, data: bytes, was_full: bool) -> None:
         """Decodes the frames in `data`, and keeps an incomplete header for the next read.
 
-        `was_full`: the read was as long as it could be, so that the next one is longer and does not wait.
+        `was_full`: the read was as long as it could be, so more has probably come, and the next one is long.
         """
         read_text = self._read_text
         at = 0
