@@ -45,7 +45,13 @@ class Program:
     # Starting
 
     def launch(self) -> None:
-        """Starts the process and returns at once. Raises ProgramFailed if the program cannot be run."""
+        """Starts the process and returns at once.
+
+        Raises ProgramFailed if the program cannot be run, or if another one, which would be taken for it,
+        listens on its port.
+        """
+        if self.talk(b"") is not None:
+            raise ProgramFailed(f"{self.name}: another program listens on port {self.port}")
         failures: list[OSError] = []
         # On another thread, because an exception of a signal handler between the fork and the assignment
         # would leave a process that nobody ends.

@@ -110,6 +110,10 @@ class Person:
             f"{testid} {data or ''} to be displayed",
         )
 
+    def click(self, testid: str, **data: str) -> None:
+        """Clicks on such an element once it is displayed; on the next one if it is drawn anew meanwhile."""
+        self.wait(lambda: not self.see(testid, **data).click(), f"a click on {testid} {data or ''}")
+
     def texts(self) -> list[str]:
         """The texts of all messages in the open conversation, from the oldest to the newest."""
         script = "return [...document.querySelectorAll('[data-testid=text]')].map(e => e.textContent)"
@@ -150,7 +154,7 @@ class Person:
         box = self.see("nickname")
         box.clear()
         box.send_keys(nickname)
-        self.see("enter").click()
+        self.click("enter")
         return self.arrived()
 
     def arrived(self) -> Person:
@@ -169,13 +173,13 @@ class Person:
 
     def write_to(self, name: str) -> None:
         """Opens the private conversation with somebody who is in the room."""
-        self.see("person", name=name).click()
-        self.see("profile-write").click()
+        self.click("person", name=name)
+        self.click("profile-write")
 
     def choose(self, *testids: str) -> None:
         """Clicks on these elements, one after the other: a button, then what its menu shows."""
         for testid in testids:
-            self.see(testid).click()
+            self.click(testid)
 
     def say(self, text: str) -> None:
         """Writes into the message box and presses Enter."""

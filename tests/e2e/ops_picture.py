@@ -94,7 +94,7 @@ def take(driver: Any, server: ServerProcess) -> bytes:
         operator = Person(driver, f"{server.url}/ops")
         operator.emulate("Emulation.setDeviceMetricsOverride", **METRICS)
         operator.see("key").send_keys(KEY)
-        operator.see("open").click()
+        operator.click("open")
         talking = threading.Thread(target=traffic.run, args=(SECONDS,), daemon=True)
         talking.start()
         talking.join(SECONDS * 0.8)  # while they still talk

@@ -23,7 +23,7 @@ def say(person: Person, text: str, ann: Person) -> None:
     """Everybody waits for the line before, so that the order is theirs."""
     script = "const box = document.getElementById('message'); box.focus();"
     person.run(script + "document.execCommand('insertText', false, arguments[0])", text)
-    person.see("send").click()  # WebDriver's own typing knows no emoji
+    person.click("send")  # WebDriver's own typing knows no emoji
     ann.wait_for_text(text.translate({ord("*"): "", ord("`"): ""}))
 
 
@@ -79,7 +79,7 @@ def shoot(ann: Person, name: str, scheme: str, metrics: dict[str, object]) -> No
     ann.emulate("Emulation.setDeviceMetricsOverride", **metrics)
     ann.emulate("Input.dispatchMouseEvent", type="mouseMoved", x=5, y=5)  # no row looks pointed at
     ann.run("document.getElementById('log').scrollTop = 1e6")
-    ann.see("message").click()
+    ann.click("message")
     shot = ann.look().execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": False})
     (PICTURES / name).write_bytes(base64.b64decode(shot["data"]))
 
@@ -93,8 +93,8 @@ def take(driver: Any, url: str) -> None:
     mira, bob = (Person(driver, f"{url}/#{ROOM}").enter(name) for name in ("mira", "bob"))
     talk(ann, bob, mira)
     unread(ann, bob, mira)
-    mira.see("room", name=ROOM).click()
-    bob.see("room", name=ROOM).click()
+    mira.click("room", name=ROOM)
+    bob.click("room", name=ROOM)
     for offer in ann.all("toast-close"):
         if offer.is_displayed():
             offer.click()

@@ -49,7 +49,7 @@ class Operator(Person):
     def show(self, key: str) -> Operator:
         """Types in a key."""
         self.see("key").send_keys(key)
-        self.see("open").click()
+        self.click("open")
         return self
 
     def figure(self, testid: str) -> float:
@@ -250,13 +250,13 @@ def test_the_last_hour_and_a_kick(operator: Operator, server: ServerProcess) -> 
         ]
         operator.run("document.querySelector('input[value=kitchen]').click()")
         operator.see("kick-reason").send_keys("enough")
-        operator.see("kick-do").click()
+        operator.click("kick-do")
         told = "Kicked ann (user 1): 1 session left room kitchen."
         operator.wait(lambda: operator.see("told").text == told, "it to be told")
         # Not until bob's row, who has left, is gone as well.
         operator.wait(lambda: [row[4] for row in operator.rows()] == ["lobby"], "one room to be left")
-        operator.see("kick").click()
-        operator.see("kick-do").click()
+        operator.click("kick")
+        operator.click("kick-do")
         operator.wait(lambda: operator.bar("closes", "3503") == 1, "ann to be out")
 
 

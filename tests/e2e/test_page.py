@@ -29,7 +29,7 @@ def test_two_people_chat(room: Room) -> None:
     ann.wait(lambda: "bob" in ann.all("quiet")[0].text, "bob's coming to be said")
     ann.wait(lambda: len(ann.all("person")) == 2, "both to be listed at ann's")
     bob.wait(lambda: len(bob.all("person")) == 2, "both to be listed at bob's")
-    bob.see("leave").click()
+    bob.click("leave")
     ann.wait(lambda: not ann.all("person", name="bob"), "bob to be gone from the list")
     ann.wait(lambda: "bob left" in ann.all("quiet")[-1].text, "a line that says so")
     assert room.complaints() == []
@@ -86,24 +86,24 @@ def test_private_conversation(room: Room) -> None:
     bob.write_to("ann")
     ann.see("message").send_keys("only")
     bob.wait(lambda: bob.see("typing").text == "ann is typing…", "ann's typing to be seen")
-    bob.see("room", name="lobby").click()
+    bob.click("room", name="lobby")
     ann.say(" for you")
     assert "ann" in ann.see("message-row", state="delivered").text
     bob.wait(lambda: "1 unread" in bob.see("direct", name="ann").text, "one unread")
     bob.wait(lambda: bob.driver.title.startswith("(1)"), "the title to count it")
-    bob.see("direct", name="ann").click()
+    bob.click("direct", name="ann")
     bob.wait_for_text("only for you")
     bob.wait(lambda: not bob.driver.title.startswith("("), "the title to count nothing")
     bob.say("and back")
     ann.wait_for_text("and back")
     bob.leave()
     room.people.remove(bob)
-    ann.see("room", name="lobby").click()
+    ann.click("room", name="lobby")
     ann.wait(lambda: not ann.all("person", name="bob"), "bob to be gone")
-    ann.see("direct", name="bob").click()
+    ann.click("direct", name="bob")
     ann.say("still there?")
     assert "not online" in ann.see("failed").text
-    ann.see("discard").click()
+    ann.click("discard")
     ann.wait(lambda: ann.texts() == ["only for you", "and back"], "the failed message to be gone")
 
 
@@ -123,9 +123,9 @@ def test_what_is_said_to_one_who_is_known_waits_and_is_in_all_tabs(room: Room) -
         ann, there, bob = enter("ann"), enter("ann"), enter("7")
         ann.write_to("7-nick")
         ann.say("1")
-        bob.see("direct", name="ann-nick").click()
+        bob.click("direct", name="ann-nick")
         bob.wait_for_text("1")
-        there.see("direct", name="7-nick").click()
+        there.click("direct", name="7-nick")
         there.wait_for_text("1")
         assert there.see("message-row").get_attribute("class").split().count("mine") == 1
         bob.look().get(urls["7"] + "/page/favicon.svg?left")
@@ -133,7 +133,7 @@ def test_what_is_said_to_one_who_is_known_waits_and_is_in_all_tabs(room: Room) -
         ann.say("2")
         ann.wait(lambda: len(ann.all("message-row", state="delivered")) == 2, "it to be stored")
         bob.look().get(urls["7"])
-        bob.see("direct", name="ann-nick").click()
+        bob.click("direct", name="ann-nick")
         bob.wait(lambda: bob.texts() == ["1", "2"], "what waited")
         bob.say("3")
         for person in (ann, there):
@@ -147,7 +147,7 @@ def test_reload_is_the_same_person_in_the_same_place(room: Room, bot: Bot) -> No
     bot.ask(type="join", room="lobby")
     ann = room.enter("ann")
     ann.open_room("garden")
-    ann.see("room", name="lobby").click()
+    ann.click("room", name="lobby")
     ann.say("before")
     bot.say("between")
     ann.wait_for_text("between")
@@ -155,7 +155,7 @@ def test_reload_is_the_same_person_in_the_same_place(room: Room, bot: Bot) -> No
     ann.write_to("bot")
     ann.say("to you alone")
     ann.see("message-row", state="delivered")
-    ann.see("room", name="lobby").click()
+    ann.click("room", name="lobby")
     ann.see("message").send_keys("half a sentence")
     ann.driver.refresh()
     ann.arrived()
@@ -163,7 +163,7 @@ def test_reload_is_the_same_person_in_the_same_place(room: Room, bot: Bot) -> No
     ann.wait(lambda: ann.see("person", name="ann").get_attribute("data-user") == me, "the same user id")
     assert ann.see("message").get_attribute("value") == "half a sentence"
     assert ann.see("room", name="garden")
-    ann.see("direct", name="bot").click()
+    ann.click("direct", name="bot")
     ann.wait(lambda: ann.texts() == ["to you alone"], "the private conversation to be there")
     second = room.enter("ann")
     second.wait(lambda: len(second.all("person", name="ann")) == 2, "a second tab to be another ann")
@@ -207,7 +207,7 @@ def test_a_restart_turns_no_private_message_to_a_stranger(
     assert "somebody new" in ann.see("notice").text
     assert "not sent" in ann.see("failed").text
     assert not ann.all("retry"), "nothing that could send it after all"
-    ann.see("room", name="lobby").click()
+    ann.click("room", name="lobby")
     assert ann.see("person", name="ann").get_attribute("data-user") == me, "the same number, another person"
     stranger.ask(type="join", room="lobby")
     ann.write_to("stranger")
@@ -284,7 +284,7 @@ def test_a_final_close_is_explained_and_not_retried(room: Room, cable: Cable) ->
     cable.inject(b"\x88\x02" + CloseCode.FORCE_DISCONNECT.to_bytes(2, "big"))
     assert "disconnected from this server" in ann.see("banner", state="ended").text
     cable.mend()
-    ann.see("reconnect").click()
+    ann.click("reconnect")
     ann.wait_for_banner("back")
     ann.say("after")
     ann.wait(lambda: ann.texts() == ["before", "after"], "both, once")
@@ -328,7 +328,7 @@ def test_older_messages_come_on_scrolling_up(room: Room, bot: Bot) -> None:
     assert not ann.all("older")
     bot.say("one more")
     ann.wait(lambda: ann.see("jump").text == "1 new", "a hint at what is new")
-    ann.see("jump").click()
+    ann.click("jump")
     ann.wait(lambda: not ann.all("jump")[0].is_displayed(), "the end")
 
 
@@ -339,7 +339,7 @@ def test_a_long_message_is_folded_until_asked_for(room: Room, bot: Bot) -> None:
     ann.wait(lambda: ann.texts() == ["short", long], "both, and the long one whole, to be searched")
     height = "return document.querySelectorAll('[data-testid=text]')[1].clientHeight"
     folded = ann.run(height)
-    ann.see("unfold").click()
+    ann.click("unfold")
     ann.wait(lambda: not ann.all("unfold"), "the button to have done its work")
     assert ann.run(height) > folded * 2
 
@@ -367,7 +367,7 @@ def test_unread_counts(room: Room, bot: Bot) -> None:
     ann.driver.refresh()
     ann.arrived()
     ann.wait(lambda: ann.driver.title == "(2) #garden · threadchat", "them to be unread after a reload too")
-    ann.see("room", name="lobby").click()
+    ann.click("room", name="lobby")
     ann.wait_for_text("two")
     assert ann.see("new")
     ann.wait(lambda: ann.driver.title == "#lobby · threadchat", "nothing to be unread")
@@ -426,13 +426,13 @@ def test_phone_width(room: Room, bot: Bot) -> None:
     wide = f"return Math.max(...{widths}) > innerWidth"
     assert not ann.run(wide), "nothing is wider than the phone"
     assert not ann.all("sidebar")[0].is_displayed()
-    ann.see("menu").click()
+    ann.click("menu")
     ann.see("sidebar")
     assert not ann.run(wide)
     ann.keys(Keys.ESCAPE)
     ann.wait(lambda: not ann.all("sidebar")[0].is_displayed(), "the drawer to close")
     assert ann.focused() == "menu"
-    ann.see("people-toggle").click()
+    ann.click("people-toggle")
     ann.write_to("bot")
     ann.wait(lambda: ann.see("title").text == "bot", "the private conversation")
     ann.wait(lambda: not ann.all("people")[0].is_displayed(), "the drawer to close")
@@ -444,7 +444,7 @@ def test_rename(room: Room) -> None:
     box = ann.see("new-nickname")
     box.clear()
     box.send_keys("anna")
-    ann.see("dialog-save").click()
+    ann.click("dialog-save")
     ann.wait(lambda: ann.all("person", name="anna"), "the new name in the list")
     ann.say("it is me")
     ann.wait(lambda: "anna" in ann.see("message-row").text, "the new name at the message")

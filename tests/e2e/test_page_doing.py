@@ -40,7 +40,7 @@ def menu(person: Person, text: str, *testids: str) -> None:
 
     row = next(row for row in person.all("message-row") if text in row.text)
     ActionChains(person.look()).move_to_element(row).perform()
-    person.see("tool-more").click()
+    person.click("tool-more")
     person.choose(*testids)
 
 
@@ -61,12 +61,12 @@ def test_react_reply_edit_and_delete_by_mouse(room: Room) -> None:
     bob.wait_for_text("tea or coffee")
     menu(bob, "tea or coffee", "menu-react")
     bob.shoot("emoji")
-    bob.see("emoji").click()
+    bob.click("emoji")
     for person in (ann, bob):
         person.wait(lambda person=person: reactions(person) == ["👍 1"], "the reaction")
-    ann.see("reaction").click()
+    ann.click("reaction")
     bob.wait(lambda: reactions(bob) == ["👍 2"], "both")
-    bob.see("reaction").click()
+    bob.click("reaction")
     ann.wait(lambda: reactions(ann) == ["👍 1"], "one to be taken back")
     assert ann.see("reaction").get_attribute("aria-pressed") == "true"
 
@@ -75,10 +75,10 @@ def test_react_reply_edit_and_delete_by_mouse(room: Room) -> None:
     bob.say("tea")
     ann.wait_for_text("tea")
     assert "tea or coffee" in ann.see("quote").text
-    ann.see("quote").click()
+    ann.click("quote")
     ann.wait(lambda: ann.focused() == "message-row", "the message that it answers")
 
-    ann.see("message").click()
+    ann.click("message")
     ann.keys(Keys.ARROW_UP)
     assert "Editing" in ann.see("context").text
     ann.shoot("editing")
@@ -114,7 +114,7 @@ def test_mentions_are_completed_found_and_counted(room: Room, bot: Bot) -> None:
     ann, bob = room.enter("ann"), room.enter("bob")
     bob.open_room("garden")
     ann.open_room("garden")
-    bob.see("room", name="lobby").click()
+    bob.click("room", name="lobby")
     ann.keys("hi @b")
     ann.see("completion")
     ann.shoot("completion")
@@ -124,13 +124,13 @@ def test_mentions_are_completed_found_and_counted(room: Room, bot: Bot) -> None:
     bob.wait(lambda: "1 mention" in bob.see("room", name="garden").text, "the mention to be counted")
     assert bob.see("mentions").text == "@1"
     assert "tell you" in bob.see("toast").text, "notifications are offered at the first mention"
-    bob.see("room", name="garden").click()
+    bob.click("room", name="garden")
     bob.wait(lambda: "mentioned" in bob.all("message-row")[0].get_attribute("class"), "it to be set off")
     bob.shoot("mention")
-    bob.see("room", name="lobby").click()
-    bob.see("room", name="garden").click()
+    bob.click("room", name="lobby")
+    bob.click("room", name="garden")
     bob.choose("about", "mute-room")
-    bob.see("room", name="lobby").click()
+    bob.click("room", name="lobby")
     ann.say("nobody in particular")
     bob.wait(lambda: "1 unread" in bob.see("room", name="garden").text, "it to be unread")
     assert not bob.look().title.startswith("("), "a muted room's messages are not in the title"
@@ -146,7 +146,7 @@ def test_a_link_to_a_message_leads_there(room: Room, bot: Bot) -> None:
     ann.wait(lambda: "line 19" in ann.texts(), "the message")
     ann.wait(lambda: ann.focused() == "message-row", "it to have the focus")
     assert ann.run("return document.activeElement.textContent").endswith("line 19")
-    ann.see("jump").click()
+    ann.click("jump")
     ann.wait(lambda: ann.texts()[-1] == "line 199", "the newest")
 
 
@@ -156,27 +156,27 @@ def test_a_moderator_mutes_kicks_deletes_and_closes(room: Room, chat: Chat) -> N
     ann.say("hello")
     mod.wait_for_text("hello")
     mod.wait(lambda: "ann" in mod.see("people-list").text, "ann to be listed")
-    mod.see("person", name="ann").click()
+    mod.click("person", name="ann")
     mod.shoot("moderator")
-    mod.see("profile-mute").click()
+    mod.click("profile-mute")
     mod.see("reason").send_keys("caps lock")
     assert "Until" in mod.see("until").text
     mod.shoot("sanction")
-    mod.see("dialog-save").click()
+    mod.click("dialog-save")
     mod.wait(lambda: not mod.all("dialog-save"), "it to be done")
     ann.say("HELLO")
     ann.wait(lambda: "caps lock" in ann.see("failed").text, "the reason")
     menu(mod, "hello", "menu-delete", "dialog-save")
     ann.wait_for_text("This message was deleted.")
-    mod.see("person", name="ann").click()
-    mod.see("profile-kick").click()
+    mod.click("person", name="ann")
+    mod.click("profile-kick")
     mod.see("reason").send_keys("calm down")
-    mod.see("dialog-save").click()
+    mod.click("dialog-save")
     ann.wait(lambda: "kicked out" in ann.see("notice").text, "the notice")
     ann.shoot("kicked")
     assert not ann.all("people")[0].is_displayed(), "who is out sees nobody"
     mod.choose("about", "close-room")
-    mod.see("dialog-save").click()
+    mod.click("dialog-save")
     mod.wait(lambda: "closed" in mod.see("notice").text, "it to be closed")
 
 
@@ -185,10 +185,10 @@ def test_nobody_else_is_offered_to_moderate(room: Room, chat: Chat) -> None:
     ann, bob = room.enter("ann"), room.enter("bob")
     bob.say("hello")
     ann.wait_for_text("hello")
-    ann.see("person", name="bob").click()
+    ann.click("person", name="bob")
     ann.see("profile-write")
     assert not ann.all("profile-kick")
-    ann.see("dialog-cancel").click()
+    ann.click("dialog-cancel")
     menu(ann, "hello", "menu-copy")
     ann.choose("about")
     ann.see("invite")
@@ -220,10 +220,10 @@ def test_rooms_are_filtered_created_left_and_never_rejoined_by_going_back(room: 
     ann.shoot("filter")
     ann.see("room-name").clear()
     ann.see("room-name").send_keys(" ")
-    ann.see("room", name="lobby").click()
-    ann.see("room", name="garden").click()
+    ann.click("room", name="lobby")
+    ann.click("room", name="garden")
     me = ann.see("person", name="ann").get_attribute("data-user")
-    ann.see("leave").click()
+    ann.click("leave")
     ann.wait(lambda: ann.see("title").text == "#lobby", "the other room")
     for _ in range(2):  # to the lobby, and to where one was in the garden before that
         ann.look().back()
@@ -231,7 +231,7 @@ def test_rooms_are_filtered_created_left_and_never_rejoined_by_going_back(room: 
         assert not ann.all("room", name="garden")
         assert ann.see("title").text == "#lobby"
     assert "garden" not in [room["name"] for room in bot.ask(type="rooms")["rooms"] if room["people"]]
-    ann.see("leave").click()
+    ann.click("leave")
     ann.wait(lambda: ann.see("title").text == "No room open", "no room")
     ann.look().back()
     ann.open_room("shed")
@@ -263,7 +263,7 @@ def test_who_is_blocked_is_folded_and_cannot_write_alone(room: Room) -> None:
     ann.wait_for_text("hello")
     menu(ann, "hello", "block")
     assert "can no longer write to you privately" in ann.see("block-sure").text
-    ann.see("dialog-save").click()
+    ann.click("dialog-save")
     ann.see("unfold-blocked")
     bob.say("more")
     ann.wait(lambda: "2 messages" in ann.see("unfold-blocked").text, "both to be folded")
@@ -272,16 +272,16 @@ def test_who_is_blocked_is_folded_and_cannot_write_alone(room: Room) -> None:
     bob.write_to("ann")
     bob.say("psst")
     assert "not online" in bob.see("failed").text
-    ann.see("unfold-blocked").click()
+    ann.click("unfold-blocked")
     ann.wait_for_text("more")
     assert ann.focused() == "message-row"
-    ann.see("person", name="bob").click()
+    ann.click("person", name="bob")
     assert "You block bob" in ann.see("profile").text
-    ann.see("profile-write").click()
+    ann.click("profile-write")
     assert "You block bob" in ann.see("notice").text
     ann.choose("about", "block")
     ann.see("message")
-    bob.see("retry").click()
+    bob.click("retry")
     ann.wait_for_text("psst")
 
 
@@ -297,7 +297,7 @@ def test_settings(room: Room) -> None:
     Select(ann.see("theme")).select_by_value("dark")
     Select(ann.see("enter-key")).select_by_value("break")
     ann.shoot("settings")
-    ann.see("dialog-save").click()
+    ann.click("dialog-save")
     ann.wait(lambda: not ann.all("theme"), "them to be saved")
     night = ann.run(ground)
     assert night != day
@@ -329,7 +329,7 @@ def test_an_input_methods_enter_sends_nothing(room: Room) -> None:
     """
     assert ann.run(escape)
     ann.see("new-nickname")
-    ann.see("dialog-cancel").click()
+    ann.click("dialog-cancel")
     assert ann.texts() == []
     ann.see("message").send_keys("\ue007")
     ann.wait_for_text("にほん")
@@ -342,11 +342,11 @@ def test_on_a_phone_enter_makes_a_line_and_a_button_sends(room: Room) -> None:
     ann.enter("ann")
     ann.wait(lambda: ann.see("message").get_attribute("enterkeyhint") == "enter", "Enter to begin lines")
     ann.see("message").send_keys("one", "\ue007", "two")
-    ann.see("send").click()
+    ann.click("send")
     ann.wait_for_text("one\ntwo")
-    ann.see("message-row").click()
+    ann.click("message-row")
     ann.shoot("tools-phone")
-    ann.see("tool-more").click()
+    ann.click("tool-more")
     ann.see("menu-reply")
     ann.shoot("menu-phone")
 
@@ -364,11 +364,11 @@ def test_a_hidden_conversation_keeps_what_was_said(room: Room) -> None:
     ann.write_to("bob")
     ann.say("psst")
     ann.see("message-row", state="delivered")
-    ann.see("leave").click()
+    ann.click("leave")
     ann.wait(lambda: not ann.all("direct"), "it to be hidden")
-    bob.see("direct", name="ann").click()
+    bob.click("direct", name="ann")
     bob.say("yes?")
-    ann.see("direct", name="bob").click()
+    ann.click("direct", name="bob")
     ann.wait(lambda: ann.texts() == ["psst", "yes?"], "both")
 
 
@@ -380,7 +380,7 @@ def test_what_is_read_in_one_tab_is_read_in_the_other_and_after_days(room: Room,
     ann.say("news")
     for tab in (first, second):
         tab.wait(lambda tab=tab: "1 unread" in tab.see("room", name="lobby").text, "one unread")
-    first.see("room", name="lobby").click()
+    first.click("room", name="lobby")
     second.wait(lambda: "unread" not in second.see("room", name="lobby").text, "it to be read here, too")
     for tab in (first, second):
         tab.leave()
@@ -401,11 +401,11 @@ def test_a_new_tab_has_the_private_conversations_that_the_inbox_keeps(room: Room
     mod.write_to("ann")
     assert "The server keeps it" in mod.see("log").text
     mod.say("psst")
-    ann.see("direct", name="mod").click()
+    ann.click("direct", name="mod")
     ann.say("yes?")
     mod.wait_for_text("yes?")
     again = known(room, "mod")
-    again.see("direct", name="ann").click()
+    again.click("direct", name="ann")
     again.wait(lambda: again.texts() == ["psst", "yes?"], "both, in a tab that is new")
     ann.run("document.cookie = 'who=; path=/; max-age=0'")
 

@@ -47,7 +47,7 @@ def html(person: Person) -> str:
 def test_text_is_formatted_and_hostile_text_stays_text(room: Room) -> None:
     ann, bob = room.enter("ann"), room.enter("bob")
     paste(ann, TEXT)
-    ann.see("send").click()
+    ann.click("send")
     bob.wait(lambda: "double(x)" in html(bob), "the message")
     found = html(bob)
     assert "<strong>this</strong>, <em>that</em> and <code>code</code>:" in found
@@ -63,7 +63,7 @@ def test_text_is_formatted_and_hostile_text_stays_text(room: Room) -> None:
 
     code = "    if a:\n        b()\n\n    c()"
     paste(ann, code)
-    ann.see("send").click()
+    ann.click("send")
     bob.wait_for_text(code)
     pasted = "document.querySelector('.message:last-child .text p')"
     space = f"return getComputedStyle({pasted}).whiteSpaceCollapse"
@@ -83,7 +83,7 @@ def test_one_lands_at_what_is_new_and_only_what_was_on_the_screen_is_read(room: 
     ann.open_room("garden")
     bot.say(*(f"news {number}" for number in range(60)))
     ann.wait(lambda: "60 unread" in ann.see("room", name="lobby").text, "sixty unread")
-    ann.see("room", name="lobby").click()
+    ann.click("room", name="lobby")
     ann.see("new")
     ann.wait(lambda: 0 < int(ann.see("jump").text.split()[0]) < 60, "some of them to be on the screen")
     left = int(ann.see("jump").text.split()[0])
@@ -91,10 +91,10 @@ def test_one_lands_at_what_is_new_and_only_what_was_on_the_screen_is_read(room: 
     shoot(ann, "unread")
     ann.run("document.getElementById('log').scrollTop += 200")
     ann.wait(lambda: int(ann.see("jump").text.split()[0]) < left, "fewer")
-    ann.see("room", name="garden").click()
+    ann.click("room", name="garden")
     ann.wait(lambda: "unread" in ann.see("room", name="lobby").text, "the rest to be unread")
-    ann.see("room", name="lobby").click()
-    ann.see("jump").click()
+    ann.click("room", name="lobby")
+    ann.click("jump")
     ann.wait(lambda: "unread" not in ann.see("room", name="lobby").text, "nothing to be unread")
 
 
@@ -112,7 +112,7 @@ def test_what_came_while_one_was_away_can_be_gone_to(room: Room, bot: Bot) -> No
     assert "before" in ann.texts()
     assert "99+ new" in ann.see("jump").text
     ann.run("document.getElementById('log').scrollTop += 1000")
-    ann.see("jump").click()
+    ann.click("jump")
     ann.wait(lambda: ann.texts()[-1] == "news 299", "the newest")
     ann.wait(lambda: not ann.all("jump")[0].is_displayed(), "the end")
 
@@ -165,5 +165,5 @@ def test_two_of_one_name_are_told_apart(room: Room, bot: Bot) -> None:
     ann.see("profile")
     ann.shoot("profile")
     assert "#lobby" in ann.see("dialog").text
-    ann.see("profile-write").click()
+    ann.click("profile-write")
     ann.wait(lambda: ann.see("title").text == "sam", "a private conversation")

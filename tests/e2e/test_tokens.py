@@ -118,7 +118,7 @@ def test_the_page_takes_a_token_from_its_address(server: ServerProcess, tmp_path
         first: Any = driver.current_window_handle
         stranger = Person(driver, server.url + "/")
         stranger.see("nickname").send_keys("eve")
-        stranger.see("enter").click()
+        stranger.click("enter")
         stranger.wait(lambda: "needs a token" in stranger.see("welcome-problem").text, "the page to say so")
         ann = Person(driver, f"{server.url}/#token={make_token('--user', '7', '--nickname', 'ann')}&garden")
         ann.arrived()
@@ -132,7 +132,7 @@ def test_the_page_takes_a_token_from_its_address(server: ServerProcess, tmp_path
         eve = Person(driver, f"{server.url}/healthz")
         follow(eve, f"{server.url}/#token=nonsense", "somebody (user unknown)", agree=True)
         eve.see("nickname").send_keys("eve")
-        eve.see("enter").click()
+        eve.click("enter")
         eve.wait(lambda: "did not accept this page's token" in eve.see("banner").text, "the page to say so")
         for person in (stranger, ann, eve):
             person.leave()
@@ -189,7 +189,7 @@ def test_a_stranger_is_asked_too(serve: Serve, tmp_path: Path) -> None:
         first: Any = driver.current_window_handle
         eve = Person(driver, server.url + "/")
         eve.see("nickname").send_keys("eve")
-        eve.see("enter").click()
+        eve.click("enter")
         eve.arrived()
         eve.say("hello")
         url = f"{server.url}/#token={make_token('--user', '666', '--nickname', 'mal')}"

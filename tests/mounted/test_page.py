@@ -52,6 +52,6 @@ def test_the_page_of_nobody_gets_no_further(tmp_path: Path) -> None:
     with gunicorn(tmp_path, "flask_app:app") as host, chromium(tmp_path / "profile") as driver:
         eve = Person(driver, f"{host.url}/chat/")
         eve.see("nickname").send_keys("eve")
-        eve.see("enter").click()
+        eve.click("enter")
         until(lambda: host.log().count('"GET /chat/chat HTTP/1.1" 401') > 1, "another attempt")
         assert not eve.all("text")
