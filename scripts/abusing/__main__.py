@@ -16,16 +16,17 @@ from abusing.attempt import LONGEST_ROUND, MOST_MEMORY, Result, attempt
 from abusing.catalogue import ABUSES
 from abusing.served import AbusedServer
 
-COLUMNS = "{:<34} {:>7} {:>9} {:>9} {:>8} {:>8}  {}"
+HEADS = ("abuse", "took", "growth", "worst", "p99", "newcomer", "settled", "answers")
+COLUMNS = "{:<34} {:>7} {:>9} {:>9} {:>8} {:>9} {:>8}  {}"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/abuse",
         description="Abuses a server in every way that it must withstand, a new one each time, while two"
-        f" healthy people talk. Fails if the server grew by {MOST_MEMORY // 10**6} MB, kept a thread or a"
-        " descriptor, refused wrongly, logged too much,"
-        f" or delayed a message by {LONGEST_ROUND * 1000:.0f} ms.",
+        " healthy people talk and newcomers join."
+        f" Fails if the server grew by {MOST_MEMORY // 10**6} MB, kept a thread or a descriptor, refused"
+        f" wrongly, logged too much, or delayed a message or a newcomer by {LONGEST_ROUND * 1000:.0f} ms.",
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="run abuses whose name contains one of these; default: all"
@@ -49,6 +50,7 @@ def row(result: Result) -> str:
         f"{result.growth / 1e6:.1f} MB",
         f"{health.worst * 1000:.1f} ms",
         f"{health.p99 * 1000:.1f} ms",
+        f"{health.slowest * 1000:.1f} ms" if result.abuse.newcomers else "full",
         "yes" if result.settled else "NO",
         ", ".join(f"{answer} × {count:,}" for answer, count in sorted(result.answers.items())),
     )
@@ -59,7 +61,7 @@ def run(abuse: Abuse, folder: Path, *, quick: bool) -> Result:
     log = folder / f"{abuse.name.replace(' ', '-')}.log"
     server = AbusedServer(log, abuse)
     try:
-        with HealthyPair(server.port) as pair:
+        with HealthyPair(server.port, newcomers=abuse.newcomers) as pair:
             return attempt(abuse, server, pair, quick=quick)
     finally:
         server.stop()
@@ -72,7 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.list or not abuses:
         print("\n".join(it.name for it in ABUSES))
         return 0 if given.list else 1
-    print(COLUMNS.format("abuse", "took", "growth", "worst", "p99", "settled", "answers"), flush=True)
+    print(
+        COLUMNS.format(*HEADS),
+        flush=True,
+    )
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         for it in abuses:

@@ -14,7 +14,7 @@ class Abuse:
 
     `flags` are the server's flags. `descriptors` limits its open files; None means no limit. `errors` is the
     number of lines with level ERROR that it may log, and `pooled` the number of connections to Redis that it
-    may keep.
+    may keep. `newcomers`: whether newcomers get in meanwhile, as they must unless the server is full.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Abuse:
     descriptors: int | None = None
     errors: int = 0
     pooled: int = 0
+    newcomers: bool = True
 
 
 def abuse(
@@ -33,6 +34,7 @@ def abuse(
     descriptors: int | None = None,
     errors: int = 0,
     pooled: int = 0,
+    newcomers: bool = True,
 ) -> Callable[[Callable[[Target], Answers]], Abuse]:
     """A decorator that turns a function into an abuse."""
-    return lambda run: Abuse(name, run, frozenset(refusals), flags, descriptors, errors, pooled)
+    return lambda run: Abuse(name, run, frozenset(refusals), flags, descriptors, errors, pooled, newcomers)

@@ -18,7 +18,8 @@ from tests.e2e.process import ServerProcess
 MOST_MEMORY = 20_000_000
 """Bytes by which the server may grow under one abuse, at its peak."""
 LONGEST_ROUND = 0.25
-"""Seconds within which a message of the healthy pair must reach both; only the script checks it."""
+"""Seconds within which a message of the healthy pair must reach both, and within which a newcomer must have
+connected, joined and been heard; only the script checks it."""
 LINES_EACH, SPARE_LINES = 2, 5
 """Lines that may be logged: for each connection of the abuse, and in addition."""
 LONGEST_LINE = 400
@@ -99,6 +100,8 @@ class Result:
         found = []
         if self.health.worst >= LONGEST_ROUND:
             found.append(f"a healthy round trip took {self.health.worst * 1000:.0f} ms")
+        if self.health.slowest >= LONGEST_ROUND:
+            found.append(f"a newcomer was heard after {self.health.slowest * 1000:.0f} ms")
         found += [
             f"{what}: {value:.3g}, at most {most:.3g}"
             for what, (value, most) in self.measured.items()
@@ -108,7 +111,7 @@ class Result:
 
 
 def attempt(abuse: Abuse, server: ServerProcess, pair: HealthyPair, *, quick: bool) -> Result:
-    """Runs the abuse against a running server, while the healthy pair talks."""
+    """Runs the abuse against a running server, while the healthy pair talks and newcomers come."""
     assert server.process is not None
     pid = server.process.pid
     target = Target(server.port, pid, server.log, pair, quick=quick)
@@ -119,15 +122,20 @@ def attempt(abuse: Abuse, server: ServerProcess, pair: HealthyPair, *, quick: bo
     logged = len(server.log())
     target.begin()
     pair.health()
+    if abuse.newcomers:
+        pair.welcome()
     started = time.monotonic()
     answers, wrong = Answers(), ""
     try:
         answers = abuse.run(target)
+        seconds = time.monotonic() - started
+        if abuse.newcomers:
+            pair.enough()  # the strangers are still there
     except (Unanswered, OSError) as error:
+        seconds = time.monotonic() - started
         wrong = f"{type(error).__name__}: {error}"
     finally:
         target.leave()
-    seconds = time.monotonic() - started
     with contextlib.suppress(Unanswered):  # the result shows what is still held
         target.lets_go(before)
     return Result(

@@ -11,22 +11,16 @@ from abusing.stranger import Stranger, Unanswered, text
 from abusing.target import Answers, Target
 
 NEWCOMER = "127.0.0.8"  # an address that nobody else here comes from
-LONGEST_WELCOME = 0.25
-"""Seconds in which a newcomer joins a room of their own and says something; only the script checks it."""
 
 
 def welcome(target: Target) -> None:
     """A newcomer opens a room and talks there. Raises Unanswered if anything is refused."""
     newcomer = target.enter("newcomer", source=NEWCOMER)
-    begun = time.monotonic()
-    room = f"newcomers {begun}"
+    room = f"newcomers {time.monotonic()}"
     for command, fields in (("join", {}), ("message", {"message": "hi"}), ("history", {})):
         reply = newcomer.ask(command, room=room, **fields)
         if reply["type"] != "ok":
             raise Unanswered(f"a newcomer's {command} was answered with {reply}")
-    seconds = time.monotonic() - begun
-    worst, _ = target.measured.get("newcomer, s", (0.0, 0.0))
-    target.measured["newcomer, s"] = max(worst, seconds), LONGEST_WELCOME
 
 
 def strangers(target: Target, count: int) -> list[Stranger]:

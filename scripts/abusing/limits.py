@@ -123,7 +123,7 @@ def refused_at_once(target: Target, flood: list[Stranger]) -> int:
     return refused()
 
 
-@abuse("too many connections", "served", "503", flags=("--max-connections", "20"))
+@abuse("too many connections", "served", "503", flags=("--max-connections", "20"), newcomers=False)
 def crowded_server(target: Target) -> Answers:
     """The healthy pair takes two of the twenty allowed connections."""
     total = Answers()

@@ -13,7 +13,7 @@ from abusing.target import Answers, Target
 HELLO = upgrade() + text({"type": "hello", "id": 1, "nickname": "mallory"})
 
 
-@abuse("300 connections, 128 descriptors", "in", "waiting", descriptors=128, errors=300)
+@abuse("300 connections, 128 descriptors", "in", "waiting", descriptors=128, errors=300, newcomers=False)
 def out_of_descriptors(target: Target) -> Answers:
     """Further connections wait; when one leaves, one of them gets in."""
     before = target.held().descriptors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from abusing.abuse import abuse
 from abusing.attempt import MOST_MEMORY, Result, attempt
 from abusing.catalogue import ABUSES
 from abusing.target import Answers, Target
+from watching import pair as pair_module
 from watching import process
 from watching.pair import Health, HealthyPair
 from watching.process import Held
@@ -42,7 +44,7 @@ CLEAN = Result(
     before=Held(30_000_000, 7, 9),
     peak=30_000_000 + MOST_MEMORY - 1,
     after=Held(31_000_000, 7, 9),
-    health=Health(100, 0.2, 0.1, []),
+    health=Health(100, 0.2, 0.1, 10, 0.2, []),
     log="",
 )
 
@@ -60,7 +62,7 @@ def test_a_clean_result_has_no_breach() -> None:
         ({"peak": 30_000_000 + MOST_MEMORY}, "memory grew by 20.0 MB"),
         ({"after": Held(0, 8, 9)}, "threads 7 -> 8"),
         ({"after": Held(0, 7, 10)}, "descriptors 9 -> 10"),
-        ({"health": Health(1, 0.0, 0.0, ["word 7: lost"])}, "healthy pair: word 7: lost"),
+        ({"health": Health(1, 0.0, 0.0, 0, 0.0, ["word 7: lost"])}, "healthy pair: word 7: lost"),
         ({"log": "x\nTraceback (most recent call last):\n"}, "Traceback"),
         ({"log": "2026 ERROR threadchat: failed\n"}, "1 errors in the log"),
         ({"log": "2026 INFO threadchat: closed\n" * 12}, "12 lines in the log for 3 connections"),
@@ -75,7 +77,8 @@ def test_each_breach_is_told(changed: dict[str, object], told: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"health": Health(1, 0.25, 0.0, [])}, "a healthy round trip took 250 ms"),
+        ({"health": Health(1, 0.25, 0.0, 1, 0.0, [])}, "a healthy round trip took 250 ms"),
+        ({"health": Health(1, 0.0, 0.0, 1, 0.25, [])}, "a newcomer was heard after 250 ms"),
         ({"measured": {"share": (0.2, 0.2)}}, "share: 0.2, at most 0.2"),
     ],
 )
@@ -90,11 +93,12 @@ def test_what_an_abuse_keeps_open_is_closed_for_it(chat_server: ServerProcess) -
     def forgets(target: Target) -> Answers:
         return Answers(target.enter().served() for _ in range(3))
 
-    with HealthyPair(chat_server.port) as pair:
+    with HealthyPair(chat_server.port, newcomers=True) as pair:
         result = attempt(forgets, chat_server, pair, quick=True)
     assert result.breaches(timed=False) == []
     assert result.connections == 3
     assert result.health.rounds > 0
+    assert result.health.newcomers > 0
 
 
 # -- the process -------------------------------------------------------------------------------------
@@ -169,6 +173,42 @@ def test_the_pair_notices_that_it_is_cut_off() -> None:
     (fault,) = talk.report()["faults"]
     assert "word 0" in fault
     talk.close()
+
+
+def test_a_newcomer_is_heard() -> None:
+    with LiveServer() as server:
+        talk = Talk(server.url, "healthy", newcomers=True)
+        talk.visit()
+        talk.visit()
+        report = talk.report()
+        assert (report["newcomers"], report["faults"]) == (2, [])
+        assert report["slowest"] > 0
+        talk.close()
+
+
+def test_a_newcomer_who_is_refused_is_a_fault() -> None:
+    with LiveServer(max_connections=3) as server:
+        talk = Talk(server.url, "healthy", newcomers=True)
+        talk.visit()
+        (fault,) = talk.report()["faults"]
+        assert fault.startswith("a newcomer, visit 0: HandshakeRefused")
+        assert talk.report()["newcomers"] == 0
+        talk.close()
+
+
+def test_a_pair_that_does_not_end_says_what_it_waits_for(
+    chat_server: ServerProcess, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = HealthyPair(chat_server.port)
+    assert chat_server.process is not None
+    chat_server.process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(pair_module, "END_SECONDS", 0.5)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            pair.stop()
+    finally:
+        chat_server.process.send_signal(signal.SIGCONT)
+    assert "talk.py" in capfd.readouterr().err  # a traceback
 
 
 # -- the command -------------------------------------------------------------------------------------
