@@ -130,7 +130,7 @@ def joins(target: Target) -> Answers:
 @abuse("catch-ups of many connections", "ok", flags=("--catch-ups-per-address", "10"))
 def catch_ups(target: Target) -> Answers:
     """Many connections ask for all of a room's log, and read little of it."""
-    crowd = [target.enter(source=ELSEWHERE, receive_buffer=4096) for _ in range(target.size(300, 40))]
+    crowd = [target.enter(source=ELSEWHERE, receive_buffer=4096) for _ in range(target.size(200, 40))]
     said = [{"type": "message", "room": "long", "message": "x" * 300}] * 1000
     total = outcomes(crowd[0].ask_all(said))
     epoch = crowd[0].ask("history", room="long", limit=1)["epoch"]

@@ -44,6 +44,7 @@ def stolen_resumes(target: Target) -> Answers:
         welcome = owner.ask("hello", nickname="ann")
         if owner.ask("logout")["type"] != "ok" or owner.answer() != "1000":
             raise Unanswered("the logout was refused")
+        owner.sock.close()
         thief = target.open()
         found = thief.ask("hello", nickname="mallory", resume=welcome["resume"])
         thief.sock.close()
