@@ -77,23 +77,40 @@ def test_an_odd_host_is_not_judged_here(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "value"),
+    ("header", "value", "told"),
     [
-        ("HTTP_SEC_WEBSOCKET_VERSION", "8"),
-        ("HTTP_SEC_WEBSOCKET_KEY", None),
-        ("HTTP_UPGRADE", "h2c"),
-        ("HTTP_CONNECTION", "keep-alive"),
-        ("HTTP_CONNECTION", "upgrade, \xfc"),
-        ("HTTP_SEC_WEBSOCKET_PROTOCOL", "\xfc"),
+        ("HTTP_SEC_WEBSOCKET_VERSION", "8", "'Sec-WebSocket-Version: 13' is missing"),
+        ("HTTP_SEC_WEBSOCKET_VERSION", None, "'Sec-WebSocket-Version: 13' is missing"),
+        ("HTTP_SEC_WEBSOCKET_KEY", None, "Sec-WebSocket-Key is missing"),
+        ("HTTP_SEC_WEBSOCKET_KEY", "dGhl\xfc", "beyond ASCII"),
+        ("HTTP_UPGRADE", "h2c", "'Upgrade: websocket' is missing"),
+        ("HTTP_UPGRADE", None, "'Upgrade: websocket' is missing"),
+        ("HTTP_CONNECTION", "keep-alive", "'Connection: Upgrade' is missing"),
+        ("HTTP_CONNECTION", None, "'Connection: Upgrade' is missing"),
+        ("HTTP_CONNECTION", "upgrade, \xfc", "beyond ASCII"),
+        ("HTTP_SEC_WEBSOCKET_PROTOCOL", "\xfc", "beyond ASCII"),
     ],
 )
-def test_what_is_no_handshake_is_refused(header: str, value: str | None) -> None:
+def test_what_is_no_handshake_is_refused(header: str, value: str | None, told: str) -> None:
     environ = {name: text for name, text in ENVIRON.items() if name != header}
     if value is not None:
         environ[header] = value
-    with pytest.raises(ConnectionClosed, match="not a WebSocket handshake") as caught:
+    with pytest.raises(ConnectionClosed, match=f"not a WebSocket handshake: .*{told}") as caught:
         ServerProtocol(environ)
     assert caught.value.code == 1002
+
+
+def test_the_whole_answer() -> None:
+    environ = {**ENVIRON, "HTTP_SEC_WEBSOCKET_PROTOCOL": "a,  chat ,b"}
+    assert ServerProtocol(environ, ("chat", "b"), inflate_to=1000).response == (
+        b"HTTP/1.1 101 Switching Protocols\r\n"
+        b"Upgrade: websocket\r\n"
+        b"Connection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+        b"Sec-WebSocket-Protocol: chat\r\n"
+        b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; "
+        b"client_no_context_takeover\r\n\r\n"
+    )
 
 
 @pytest.mark.parametrize("upgrade", ["WebSocket", "h2c, websocket", " websocket ,foo"])
