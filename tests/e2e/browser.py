@@ -21,6 +21,7 @@ NOTE_BANNERS = """
     window.banners = [];
     new MutationObserver(() => window.banners.push(banner.dataset.state)).observe(banner, {attributes: true});
 """
+PAGE_SECONDS = 60  # until a page that does not load fails its test; the driver's own limit is five minutes
 WAIT = 40  # seconds until a condition that does not come true fails its test; the page pauses up to 15
 
 
@@ -63,10 +64,22 @@ def chromium(profile: Path, *flags: str) -> Iterator[Any]:
     ]:
         options.add_argument(f"--{flag}")
     driver = Chrome(options=options, service=Service(executable_path=DRIVER))
+    driver.set_page_load_timeout(PAGE_SECONDS)
     try:
         yield driver
     finally:
         driver.quit()
+
+
+def go_back(driver: Any) -> None:
+    """Goes back in the history of the window; wait afterwards for what the page then shows.
+
+    Now and then the driver does not notice that a page came out of the browser's cache, and waits for it.
+    """
+    from selenium.common.exceptions import TimeoutException
+
+    with contextlib.suppress(TimeoutException):
+        driver.back()
 
 
 class Person:

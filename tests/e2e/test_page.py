@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import Cable, Person, missing
+from tests.e2e.browser import Cable, Person, go_back, missing
 from tests.e2e.people import Bot, Room, port_of
 from threadchat import Chat, Config
 from threadchat.errors import CloseCode
@@ -268,7 +268,7 @@ def test_back_and_forth_is_the_same_page_again(room: Room, bot: Bot) -> None:
     ann.run("window.mark = true")
     ann.look().get(room.url + "/page/favicon.svg")
     bot.say("meanwhile")
-    ann.look().back()
+    go_back(ann.look())
     ann.wait(lambda: ann.texts() == ["before", "meanwhile"], "what was missed")
     assert ann.run("return window.mark"), "it comes out of the browser's cache"
     ann.say("after")

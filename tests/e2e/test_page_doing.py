@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.browser import Person, missing
+from tests.e2e.browser import Person, go_back, missing
 from tests.e2e.people import Bot, Room, port_of
 from threadchat import Chat, Config
 
@@ -226,14 +226,14 @@ def test_rooms_are_filtered_created_left_and_never_rejoined_by_going_back(room: 
     ann.click("leave")
     ann.wait(lambda: ann.see("title").text == "#lobby", "the other room")
     for _ in range(2):  # to the lobby, and to where one was in the garden before that
-        ann.look().back()
+        go_back(ann.look())
         ann.wait(lambda: ann.run("return location.hash") == "#lobby", "the address of where one is")
         assert not ann.all("room", name="garden")
         assert ann.see("title").text == "#lobby"
     assert "garden" not in [room["name"] for room in bot.ask(type="rooms")["rooms"] if room["people"]]
     ann.click("leave")
     ann.wait(lambda: ann.see("title").text == "No room open", "no room")
-    ann.look().back()
+    go_back(ann.look())
     ann.open_room("shed")
     assert not ann.all("room", name="lobby"), "the last room is left, too"
     assert ann.see("person", name="ann").get_attribute("data-user") == me, "and nobody signed out"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.browser import Cable, Person, missing
+from tests.e2e.browser import Cable, Person, go_back, missing
 from tests.e2e.process import ServerProcess
 from tests.e2e.talker import Talker
 
@@ -102,7 +102,7 @@ def test_the_back_forward_cache_takes_a_page_that_lets_go(
         driver.get(f"{chat_server.url}/page/favicon.svg")
         ann.wait(lambda: bob.ask("who", room="garden")["users"] == [], "her to be gone from the room")
         bob.ask("message", room="garden", message="2")
-        driver.back()
+        go_back(driver)
         ann.hears("1", "2")
         assert ann.run("return returned") == [True], "it was the same document, from the cache"
         states = ann.run("return states")
