@@ -413,6 +413,28 @@ def proxy(served: socket.socket) -> Iterator[Proxy]:
     proxy.stop()
 
 
+def test_a_proxy_whose_thread_has_seen_the_end_is_stopped(
+    served: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = Proxy(served.getsockname()[1])
+    wake, ended = proxy._waker, threading.Event()
+
+    class EndedFirst:
+        def send(self, data: bytes) -> int:
+            wake.send(data)
+            proxy._thread.join(PATIENCE)
+            ended.set()
+            return wake.send(data)
+
+        def close(self) -> None:
+            wake.close()
+
+    monkeypatch.setattr(proxy, "_waker", EndedFirst())
+    proxy.stop()
+    assert ended.is_set()
+    assert wake.fileno() == proxy._woken.fileno() == -1
+
+
 def connect(proxy: Proxy) -> socket.socket:
     return socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE)
 

@@ -66,9 +66,11 @@ class Proxy:
         self._stopped = True
         self._waker.send(b"x")
         self._thread.join()
+        for end in (self._waker, self._woken):  # not by the thread, which may end before it is woken
+            end.close()
 
     def _run(self) -> None:
-        with selectors.DefaultSelector() as selector, self._listener, self._woken, self._waker:
+        with selectors.DefaultSelector() as selector, self._listener:
             selector.register(self._woken, selectors.EVENT_READ)
             while not self._stopped:
                 with self._lock:
