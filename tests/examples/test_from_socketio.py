@@ -93,3 +93,6 @@ def test_the_page(host: Host, browse: Callable[[str], Window]) -> None:
         while (event := bob.next()).get("name") != "said":
             pass
         assert event["data"] == {"by": "ann", "text": "hi bob"}
+    host.get("/warn/ann", b"")
+    ann.reads("#warning", "be nice")
+    assert "Traceback" not in host.log()
