@@ -74,10 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.list or not abuses:
         print("\n".join(it.name for it in ABUSES))
         return 0 if given.list else 1
-    print(
-        COLUMNS.format(*HEADS),
-        flush=True,
-    )
+    print(COLUMNS.format(*HEADS), flush=True)
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         for it in abuses:

@@ -128,14 +128,13 @@ def attempt(abuse: Abuse, server: ServerProcess, pair: HealthyPair, *, quick: bo
     answers, wrong = Answers(), ""
     try:
         answers = abuse.run(target)
-        seconds = time.monotonic() - started
         if abuse.newcomers:
             pair.enough()  # the strangers are still there
     except (Unanswered, OSError) as error:
-        seconds = time.monotonic() - started
         wrong = f"{type(error).__name__}: {error}"
     finally:
         target.leave()
+    seconds = time.monotonic() - started
     with contextlib.suppress(Unanswered):  # the result shows what is still held
         target.lets_go(before)
     return Result(

@@ -54,8 +54,8 @@ def test_others_notice_nothing(abuse: Abuse, place_for: Callable[[Abuse], Place]
     server, pair = place_for(abuse)
     result = attempt(abuse, server, pair, quick=True)
     pair.health(hush=True)  # the next server may be another one
-    assert (result.health.newcomers > 0) == abuse.newcomers
     assert result.breaches(timed=False) == []
+    assert (result.health.newcomers > 0) == abuse.newcomers
 
 
 def test_the_table_of_what_one_stranger_can_take_names_abuses_that_exist() -> None:

@@ -156,7 +156,7 @@ class ServerProtocol(Protocol, simple_websocket.Server):  # type: ignore[misc]  
 def _accept_token(environ: Mapping[str, Any]) -> str:
     """What Sec-WebSocket-Accept has to be. Raises ConnectionClosed if the request is not a handshake."""
     connection = environ.get("HTTP_CONNECTION", "")
-    key = environ.get("HTTP_SEC_WEBSOCKET_KEY")
+    key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
     problem = ""
     if "websocket" not in _members(environ.get("HTTP_UPGRADE", "").lower()):
         problem = "'Upgrade: websocket' is missing"
@@ -164,11 +164,11 @@ def _accept_token(environ: Mapping[str, Any]) -> str:
         problem = "'Connection: Upgrade' is missing"
     elif environ.get("HTTP_SEC_WEBSOCKET_VERSION") != "13":
         problem = "'Sec-WebSocket-Version: 13' is missing"
-    elif key is None:
+    elif not key:
         problem = "Sec-WebSocket-Key is missing"
     elif not f"{connection}{key}{environ.get(_SUBPROTOCOL, '')}".isascii():
         problem = "a header has letters beyond ASCII"
-    if problem or key is None:
+    if problem:
         raise ConnectionClosed(CloseCode.PROTOCOL_ERROR, f"not a WebSocket handshake: {problem}")
     return generate_accept_token(key.encode()).decode()
 
